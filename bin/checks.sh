@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# What ./test is made of: running one check, counting, and the services that checks need (sourced by it).
+
+passed=0 failed=0 skipped=0
+started=()
+logs=$(mktemp -d)
+
+# Ends what this run started, however it ends.
+clean_up() {
+  local undo
+  # A scenario that was cut off still has its hosts.
+  [ -z "${scenario:-}" ] || molecule destroy --scenario-name "$scenario" >/dev/null 2>&1 || true
+  for undo in "${started[@]}"; do $undo || true; done
+  rm -rf "$logs"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# The closing lines of pytest in a log, summed: "passed failed skipped". Errors count as failures.
+count_pytest() {
+  sed -nE 's/\x1b\[[0-9;]*m//g; /^=* ?[0-9]+ (passed|failed|skipped|error|xfailed|deselected|warning).* in [0-9.]+s/p' "$1" |
+    awk '{ for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+$/) n[$(i + 1)] += $i }
+      END { for (k in n) { w = k; sub(/,$/, "", w); m[w] += n[k] }
+        print m["passed"] + m["xfailed"] + 0, m["failed"] + m["error"] + m["errors"] + m["xpassed"] + 0, m["skipped"] + 0 }'
+}
+
+# check TITLE COMMAND…: runs it, counts its tests (a command without tests counts as one) and shows
+# its output where it fails.
+check() {
+  local title=$1 log=$logs/log start=$SECONDS status=0 counts
+  shift
+  say "$title"
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  read -r -a counts < <(count_pytest "$log")
+  if [ $status != 0 ] && [ "${counts[1]}" = 0 ]; then counts[1]=1; fi
+  if [ $status = 0 ] && [ "${counts[*]}" = "0 0 0" ]; then counts[0]=1; fi
+  passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+  if [ $status = 0 ]; then
+    say "$title: ${counts[0]} passed, ${counts[2]} skipped ($((SECONDS - start)) s)"
+  else
+    cat "$log"
+    say "$title: FAILED with exit code $status ($((SECONDS - start)) s)"
+  fi
+}
+
+summary() {
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" = 0 ]
+}
+
+need_command() {
+  command -v "$1" >/dev/null || apt_install "${2:-$1}"
+}
+
+need_root() {
+  [ "$(id -u)" = 0 ] || fail "this part needs root: start it with sudo, or run './test quick'."
+}
+
+# Installs packages whose services stay off: the tests start what they need themselves.
+apt_install_stopped() {
+  local policy=/usr/sbin/policy-rc.d
+  if [ -e $policy ]; then
+    apt_install "$@"
+  else
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod +x $policy
+    apt_install "$@"
+    rm $policy
+  fi
+}
+
+stop_docker() {
+  start-stop-daemon --stop --quiet --retry 30 --pidfile /run/wharfinger-test-dockerd.pid --remove-pidfile
+}
+
+need_docker() {
+  need_root
+  docker info >/dev/null 2>&1 && return
+  command -v dockerd >/dev/null || apt_install_stopped docker.io iptables
+  command -v docker >/dev/null || apt_install docker-cli
+  say "starting dockerd"
+  start-stop-daemon --start --quiet --background --make-pidfile \
+    --pidfile /run/wharfinger-test-dockerd.pid --output "$logs/dockerd" --exec "$(command -v dockerd)"
+  started+=(stop_docker)
+  for _ in {1..60}; do
+    docker info >/dev/null 2>&1 && return
+    sleep 0.5
+  done
+  tail -20 "$logs/dockerd"
+  fail "dockerd did not start."
+}
+
+need_nginx() {
+  need_root
+  command -v nginx >/dev/null || apt_install_stopped nginx
+}
+
+# The two images are in the cache that the tests take them from.
+need_images() {
+  build_tools
+  [ -n "${images_are_built:-}" ] || check "images are built" images/build.py build \
+    --architecture "$(dpkg --print-architecture)"
+  images_are_built=1
+}
+
+# The root file systems of the test hosts are there as docker images.
+need_test_hosts() {
+  [ -n "${test_hosts_are_built:-}" ] || check "test hosts are built" molecule/shared/images.py
+  test_hosts_are_built=1
+}

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# The locked Python environment in .venv, for ./deploy, ./test and bin/lock (sourced by them, from
+# the project's folder).
+#
+#   environment NAME    .venv holds what requirements/NAME.txt locks, and uv
+#
+# Quick when nothing has changed, and safe when interrupted or started twice at once: a stamp in
+# .venv says what is installed and is written last; a lock lets one process at a time install.
+
+say() { printf '==> %s\n' "$*" >&2; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command as root: directly, or by sudo.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+    sudo "$@"
+  else
+    fail "root is needed for '$*': run this as root, or as a user who may use sudo."
+  fi
+}
+
+# Installs Debian or Ubuntu packages; several starts at once wait for each other.
+apt_install() {
+  command -v apt-get >/dev/null || fail "install $* with your package manager, then start again."
+  say "installing $* (apt)"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+    install --yes --no-install-recommends "$@" >/dev/null
+}
+
+# The first Python of 3.11 or newer, the system's own before any other.
+environment_python() {
+  local candidate
+  for candidate in /usr/bin/python3 python3 python3.{14,13,12,11}; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+# What .venv must have been made from: a checkout that was moved, or another Python, makes the
+# scripts in it useless.
+environment_stamp() {
+  printf '%s %s %s\n' "$PWD" "$(readlink -f .venv/bin/python)" \
+    "$(cat requirements/bootstrap.txt "requirements/$1.txt" | sha256sum)"
+}
+
+environment_is_ready() {
+  [ -x .venv/bin/python ] && [ "$(environment_stamp "$1")" = "$(cat ".venv/$1.stamp" 2>/dev/null)" ]
+}
+
+environment_install() {
+  local python
+  if ! python=$(environment_python); then
+    apt_install python3
+    python=$(environment_python) ||
+      fail "Python 3.11 or newer is needed, and this system's is older: install one, then start again."
+  fi
+  if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    case $python in
+      /usr/bin/python3) apt_install python3-venv ;;
+      *) apt_install "$(basename "$python")-venv" ;;
+    esac
+  fi
+  say "installing requirements/$1.txt into .venv ($("$python" --version))"
+  if [ "$(cat .venv/made 2>/dev/null)" != "$PWD $(readlink -f "$python")" ]; then
+    "$python" -m venv --clear .venv
+    .venv/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
+      --requirement requirements/bootstrap.txt
+    printf '%s %s\n' "$PWD" "$(readlink -f "$python")" >.venv/made
+  fi
+  .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes \
+    --requirement requirements/bootstrap.txt --requirement "requirements/$1.txt"
+  environment_stamp "$1" >".venv/$1.stamp"
+}
+
+environment() {
+  if ! environment_is_ready "$1"; then
+    (
+      flock 9
+      # Another start may have done it meanwhile.
+      if ! environment_is_ready "$1"; then environment_install "$1"; fi
+    ) 9<requirements
+  fi
+  PATH=$PWD/.venv/bin:$PATH
+  export PATH
+}
+
+# What images/build.py needs on this machine beside Python.
+build_tools() {
+  local missing=()
+  command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+  [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+  if [ ${#missing[@]} != 0 ]; then apt_install "${missing[@]}"; fi
+}

@@ -1,0 +1,119 @@
+"""What holds for the project's files as a whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import ansible_collections
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
+
+
+def files() -> list[Path]:
+    """What is committed, or would be by `git add --all`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = (PROJECT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
+    # Put together here, so that this file does not name them either.
+    hosts = [".".join(words) for words in (("pypi", "org"), ("files", "pythonhosted", "org"))]
+    hosts += [
+        ".".join(words) for words in (("proxy", "golang", "org"), ("registry", "npmjs", "org"))
+    ]
+    paths = ["/" + "work/", "/" + "farm/", "/" + "root/."]
+    found = {
+        f"{path.relative_to(PROJECT)}: {word}"
+        for path in files()
+        for word in hosts + paths
+        if word in text(path)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_every_locked_package_has_a_version_and_hashes_and_no_address(lock: Path) -> None:
+    packages = re.findall(r"^[a-z0-9].*?(?=^\S|\Z)", text(lock), re.MULTILINE | re.DOTALL)
+    assert packages
+    for package in packages:
+        assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+", package), package
+        assert "--hash=sha256:" in package, package
+    assert "://" not in text(lock)
+    assert "--index-url" not in text(lock)
+
+
+def test_every_requirement_is_locked() -> None:
+    assert {path.stem for path in (PROJECT / "requirements").glob("*.in")} == {
+        path.stem for path in LOCKS
+    }
+
+
+def locked(name: str) -> dict[str, str]:
+    pairs = re.findall(r"^([a-z0-9._-]+)==(\S+)", text(PROJECT / "requirements" / name), re.M)
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("name", ["controller.txt", "token_server.txt"])
+def test_the_tests_run_with_the_versions_that_are_used(name: str) -> None:
+    tested = locked("test.txt")
+    different = {
+        package: (version, tested[package])
+        for package, version in locked(name).items()
+        if package in tested and tested[package] != version
+    }
+    assert different == {}
+
+
+def test_the_required_collections_are_those_that_the_ansible_package_carries() -> None:
+    root = Path(next(iter(ansible_collections.__path__)))
+    wanted = yaml.safe_load(text(PROJECT / "requirements.yml"))["collections"]
+    carried = {
+        item["name"]: yaml.safe_load(text(root / item["name"].replace(".", "/") / "MANIFEST.json"))[
+            "collection_info"
+        ]["version"]
+        for item in wanted
+    }
+    assert {item["name"]: item["version"] for item in wanted} == carried
+
+
+def test_the_package_and_the_project_have_one_version() -> None:
+    project = tomllib.loads(text(PROJECT / "pyproject.toml"))["project"]
+    assert f'__version__ = "{project["version"]}"' in text(PROJECT / "wharfinger" / "__init__.py")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the usual renderers make them."""
+    outside_code = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.+?) *$", outside_code, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_within_the_documentation_leads_somewhere() -> None:
+    broken = []
+    for page in (path for path in files() if path.suffix == ".md"):
+        outside_code = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", outside_code):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            file = (page.parent / name) if name else page
+            if not file.exists() or (anchor and anchor not in anchors(file)):
+                broken.append(f"{page.relative_to(PROJECT)}: {target}")
+    assert broken == []

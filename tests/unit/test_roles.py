@@ -1,0 +1,65 @@
+"""Every role states its inputs once: defaults and argument specifications agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = sorted((Path(__file__).resolve().parents[2] / "roles").iterdir())
+
+
+def defaults(role: Path) -> dict[str, Any]:
+    file = role / "defaults" / "main.yml"
+    return (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
+
+
+def options(role: Path) -> dict[str, dict[str, Any]]:
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
+    return specs["argument_specs"]["main"].get("options") or {}
+
+
+@pytest.fixture(params=ROLES, ids=lambda role: role.name)
+def role(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_there_are_roles() -> None:
+    assert len(ROLES) >= 9
+
+
+def test_every_default_is_an_option_and_every_optional_option_has_a_default(role: Path) -> None:
+    optional = {name for name, option in options(role).items() if not option.get("required")}
+    assert set(defaults(role)) == optional
+
+
+def test_defaults_have_the_value_that_the_specification_states(role: Path) -> None:
+    stated = {
+        name: option["default"] for name, option in options(role).items() if "default" in option
+    }
+    assert {name: defaults(role)[name] for name in stated} == stated
+
+
+def test_every_default_that_is_not_computed_is_stated(role: Path) -> None:
+    unstated = {
+        name
+        for name, value in defaults(role).items()
+        if "{{" not in str(value) and "default" not in options(role)[name]
+    }
+    assert unstated == set()
+
+
+def test_every_option_says_what_it_is(role: Path) -> None:
+    for name, option in options(role).items():
+        assert option.get("description"), name
+        assert option.get("type"), name
+
+
+def test_public_variables_begin_with_the_roles_name_or_belong_to_the_contract(role: Path) -> None:
+    # The inventory contract's names that no single role owns.
+    shared = {"registry_hostname", "registry_extra_hostnames", "registry_port", "registry_auth"}
+    shared |= {"registry_users", "registry_groups", "registry_access", "docker_auth_server"}
+    foreign = {name for name in options(role) if not name.startswith(f"{role.name}_")}
+    assert foreign - shared == set()
