@@ -1,0 +1,153 @@
+"""Looks at the inventory and the host, changes nothing, and reports every mistake at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.action import ActionBase
+
+# Registered by the roles, not set by anyone.
+NOT_SETTINGS = frozenset(
+    {"certificates_published", "docker_auth_users", "images_present", "preflight_facts"}
+)
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from wharfinger import preflight  # noqa: E402  (the project need not be installed)
+
+
+def specifications() -> dict[str, dict[str, Any]]:
+    """Every role's argument options: role → variable → option, from meta/argument_specs.yml."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(PROJECT.glob("roles/*/meta/argument_specs.yml")):
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        options = found.setdefault(path.parents[1].name, {})
+        for entry in entries.values():
+            options.update(entry.get("options", {}))
+    return found
+
+
+class ActionModule(ActionBase):
+    """One observation of the host, then wharfinger.preflight.check over inventory and host."""
+
+    _VALID_ARGS = frozenset()
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Returns `facts` (below) and warnings; fails with all errors at once."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        specs = specifications()
+        variables = self._variables(specs, task_vars)
+        settings = {
+            **{name: option.get("default") for options in specs.values() for name, option in options.items()},
+            **variables,
+        }
+        before = time.time()
+        observed = self._execute_module(
+            module_name="wharfinger_host",
+            module_args={
+                "command": "observe",
+                "request": {
+                    "storage_path": settings["storage_path"],
+                    "network": {"name": "wharfinger", "subnet": settings["container_engine_network"]},
+                    "names": [settings["registry_hostname"] or task_vars["inventory_hostname"]],
+                    "port": settings["registry_port"],
+                },
+            },
+            task_vars=task_vars,
+        )
+        if observed.get("failed"):
+            return observed
+        host = {name: value for name, value in observed.items() if not name.startswith("_")}
+        # A bcrypt hash is no password, but nothing needs it here and -v would print it.
+        for name in ("verification_hash", "invocation", "actions", "changed"):
+            host.pop(name, None)
+        archive, archive_error = self._archive(settings)
+        base = task_vars.get("inventory_dir") or "."
+        report = preflight.check(
+            variables,
+            specs,
+            host,
+            {
+                "clock": [before, time.time()],
+                "base": base,
+                "archive_error": archive_error,
+                "roots": None,
+            },
+        )
+        for warning in report.warnings:
+            self._display.warning(warning)
+        if report.errors:
+            count = len(report.errors)
+            result["failed"] = True
+            result["msg"] = "\n".join(
+                [
+                    f"{count} mistake{'s' if count > 1 else ''} found; nothing was changed.",
+                    *(f"  - {error}" for error in report.errors),
+                ]
+            )
+            return result
+        result.update(facts(settings, host, base), host=host, archive=archive)
+        return result
+
+    def _variables(
+        self, specs: dict[str, dict[str, Any]], task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The inventory's values of all variables that are, or look like, ours; resolved."""
+        known = {name for options in specs.values() for name in options}
+        values = {}
+        for name in task_vars:
+            if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
+                continue
+            if name in known or preflight.looks_like_a_setting(name, specs):
+                values[name] = self._templar.template(task_vars[name])
+        return values
+
+    def _archive(self, settings: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The bundle of images_archive, its digests checked: what is in it, or what is wrong."""
+        if settings["images_source"] != "archive" or not settings["images_archive"]:
+            return {}, None
+        opened = subprocess.run(
+            [sys.executable, PROJECT / "images/build.py", "open", settings["images_archive"]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if opened.returncode:
+            return {}, opened.stderr.strip()
+        return json.loads(opened.stdout), None
+
+
+def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str, Any]:
+    """What the roles need to know and nobody should work out twice.
+
+    hostname, names (all names of the certificate), address (HOST[:PORT], as docker wants it),
+    addresses_for_clients (the same for each name), url, resolves_here, credentials (directory of
+    generated passwords) and ca (the authority's file for clients, "" where they need none).
+    """
+    hostname = preflight.effective_hostname(settings, host)
+    names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
+    port = settings["registry_port"]
+    suffix = "" if port == 443 else f":{port}"
+    credentials = str(Path(base) / "credentials")
+    public = settings["certificates_tls_source"] == "provided" and not settings["certificates_tls_ca"]
+    resolved = host["resolved"].get(hostname, [])
+    return {
+        "hostname": hostname,
+        "names": names,
+        "address": hostname + suffix,
+        "addresses_for_clients": [name + suffix for name in names],
+        "url": f"https://{hostname}{suffix}",
+        "resolves_here": bool(resolved) and not any(
+            ipaddress.ip_address(address).is_loopback for address in resolved
+        ),
+        "credentials": credentials,
+        "ca": "" if public else f"{credentials}/{hostname}-ca.crt",
+    }

@@ -1,0 +1,182 @@
+"""Filters: each a thin door to the package wharfinger."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleFilterError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from wharfinger import access, images, registry  # noqa: E402  (the project need not be installed)
+from wharfinger.preflight import values  # noqa: E402
+from wharfinger.tokens import configuration  # noqa: E402
+
+
+def subject_alt_name(name: str) -> str:
+    """`DNS:NAME` or `IP:ADDRESS`, as community.crypto wants a subject alternative name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return f"DNS:{name}"
+    return f"IP:{name}"
+
+
+def docker_auth_config(
+    policy: dict[str, Any], hashes: dict[str, str], facts: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The whole configuration of docker_auth from registry_users, _groups and _access.
+
+    `facts` are preflight's: the issuer and the realm's host come from its one `hostname`.
+    """
+    return access.auth_config(
+        access.Policy.from_inventory(policy["users"], policy["groups"], policy["access"]),
+        dict(hashes),
+        issuer=facts["hostname"],
+        certificate_path=f"{settings['directory']}/signing.crt",
+        key_path=f"{settings['directory']}/signing.key",
+        expiration=settings["lifetime"],
+        addr=f":{settings['port']}",
+        real_ip_header="X-Real-IP",
+        server=settings["server"],
+    )
+
+
+def registry_config(
+    facts: dict[str, Any], auth: str, settings: dict[str, Any], drain_timeout: int
+) -> dict[str, Any]:
+    """The registry's whole configuration, registry_settings merged over it."""
+    return registry.render(
+        auth=auth,
+        realm=f"{facts['url']}/auth",
+        service=facts["hostname"],
+        issuer=facts["hostname"],
+        host=facts["url"],
+        settings=settings,
+        drain_timeout=drain_timeout,
+    )
+
+
+def images_plan(
+    source: str,
+    reachable: bool,
+    auth: str,
+    server: str,
+    references: dict[str, str],
+    wanted: dict[str, Any],
+    recorded: dict[str, Any],
+) -> dict[str, Any]:
+    """What to make and what to pull: wharfinger.images.plan as a dictionary."""
+    return asdict(
+        images.plan(
+            source=source,
+            reachable=reachable,
+            auth=auth,
+            server=server,
+            references=references,
+            wanted=wanted,
+            recorded=recorded,
+        )
+    )
+
+
+def image_registry_host(reference: str) -> str:
+    """The host that serves an image reference; Docker Hub answers under a name of its own."""
+    host = reference.partition("/")[0]
+    return "registry-1.docker.io" if host == "docker.io" else host
+
+
+def image_to_load(kind: str, files: dict[str, Any], source: str) -> dict[str, Any]:
+    """The host program's request to load one image that has travelled to the host."""
+    made = files[kind]
+    return {
+        "kind": kind,
+        "path": f"/var/lib/wharfinger/images/{kind}.tar",
+        "source": source,
+        **{key: made[key] for key in ("reference", "ids", "inputs")},
+    }
+
+
+def yaml_text(value: Any) -> str:
+    """Any structure as YAML text, keys in their own order, with the line that says whose it is."""
+    text: str = yaml.dump(
+        _plain(value), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False
+    )
+    return "# Written by Wharfinger; the next run overwrites any change made here.\n" + text
+
+
+def checked_auth_config(text: str) -> str:
+    """The same text, once the token server's own reader has found nothing wrong with it."""
+    try:
+        configuration.load(text, check_keys=False)
+    except configuration.ConfigurationError as error:
+        raise AnsibleFilterError(f"auth_config.yml: {error}") from error
+    return text
+
+
+def closing_message(
+    facts: dict[str, Any],
+    passwords: dict[str, Any],
+    users: dict[str, Any],
+    groups: dict[str, Any],
+    rules: list[Any],
+    auth: str,
+) -> list[str]:
+    """What the operator needs at the end: address, passwords, the CA's file, who may do what."""
+    lines = [f"Registry:        {facts['url']}", f"Log in with:     docker login {facts['address']}"]
+    generated = sorted(name for name, user in users.items() if not user)
+    if generated:
+        lines.append(f"Passwords:       {facts['credentials']}/NAME for {', '.join(generated)}")
+    for name in passwords.get("kept", []):
+        lines.append(
+            f"                 {name}: the host has a password that this controller does not; it "
+            f"stays (a new one: -e regenerate={name})"
+        )
+    for name in passwords.get("stale", []):
+        lines.append(
+            f"                 {name}: {facts['credentials']}/{name} is not the password on the "
+            f"host, which stays (a new one: -e regenerate={name})"
+        )
+    if facts["ca"]:
+        lines.append(f"Clients need:    {facts['ca']} as")
+        lines.append(f"                 /etc/docker/certs.d/{facts['address']}/ca.crt")
+    if auth == "htpasswd":
+        return [*lines, "Who may do what: every user: everything"]
+    policy = access.Policy.from_inventory(users, groups, rules)
+    return [*lines, "Who may do what:", *access.table(policy).splitlines()]
+
+
+def _plain(value: Any) -> Any:
+    """Ansible's tagged and lazy containers as plain ones, which PyYAML's safe dumper knows."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, str):
+        return str(value)
+    return value
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name → filter."""
+        return {
+            "checked_auth_config": checked_auth_config,
+            "closing_message": closing_message,
+            "docker_auth_config": docker_auth_config,
+            "image_registry_host": image_registry_host,
+            "image_to_load": image_to_load,
+            "images_plan": images_plan,
+            "registry_config": registry_config,
+            "seconds": values.duration,
+            "subject_alt_name": subject_alt_name,
+            "yaml_text": yaml_text,
+        }

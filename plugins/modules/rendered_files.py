@@ -1,0 +1,149 @@
+#!/usr/bin/python
+"""Compares and writes a list of small files in one execution. Called by the action of this name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rendered_files
+short_description: Writes a role's rendered files in one module execution
+description:
+  - The host's half of the action plugin of the same name, which renders the templates.
+  - Each file is replaced atomically, and only where content, owner, group or mode differ.
+options:
+  files:
+    description:
+      - Each with O(files[].path), O(files[].content), and optionally O(files[].owner),
+        O(files[].group), O(files[].mode) (octal text) and O(files[].secret), which keeps the
+        content out of the diff.
+    type: list
+    elements: dict
+    required: true
+  absent:
+    description: Paths that must not exist.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+author: Wharfinger developers
+"""
+
+EXAMPLES = r"""
+- name: The site is in place
+  rendered_files:
+    files:
+      - {path: /etc/nginx/conf.d/wharfinger.conf, template: nginx/wharfinger.conf.j2, mode: "0644"}
+"""
+
+RETURN = r"""
+paths:
+  description: The files that were written or removed, or in check mode would be.
+  type: list
+  elements: str
+  returned: always
+previous:
+  description: For each changed file that is no secret, its content before (null where it was absent).
+  type: dict
+  returned: always
+"""
+
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+FILE_OPTIONS = {
+    "path": {"type": "str", "required": True},
+    "content": {"type": "str", "required": True, "no_log": False},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str", "default": "0644"},
+    "secret": {"type": "bool", "default": False, "no_log": False},
+}
+
+
+def read(path: str) -> str | None:
+    """The file's text, or None where there is no file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def write(module: AnsibleModule, wanted: dict) -> bool:
+    """Brings one file to the wanted content and attributes; True where something changed."""
+    path = wanted["path"]
+    changed = read(path) != wanted["content"]
+    if changed and not module.check_mode:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(wanted["content"])
+        # The final owner and mode before the rename: no moment at which others could read a secret.
+        attributes(module, temporary, wanted)
+        module.atomic_move(temporary, path, keep_dest_attrs=False)
+    if os.path.exists(path):
+        changed = attributes(module, path, wanted) or changed
+    return changed
+
+
+def attributes(module: AnsibleModule, path: str, wanted: dict) -> bool:
+    """Owner, group and mode as wanted; True where one of them had to be changed."""
+    return module.set_fs_attributes_if_different(
+        {
+            "path": path,
+            "owner": wanted["owner"],
+            "group": wanted["group"],
+            "mode": wanted["mode"],
+            "secontext": [None, None, None],
+            "attributes": None,
+        },
+        False,
+    )
+
+
+def main() -> None:
+    """Compares each file, writes what differs, and reports paths and differences."""
+    module = AnsibleModule(
+        argument_spec={
+            "files": {"type": "list", "elements": "dict", "required": True,
+                      "options": FILE_OPTIONS},
+            "absent": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+        no_log=True,
+    )
+    paths, differences, previous = [], [], {}
+    for wanted in module.params["files"]:
+        path, before = wanted["path"], read(wanted["path"])
+        if not write(module, wanted):
+            continue
+        paths.append(path)
+        if wanted["secret"]:
+            differences.append({"prepared": f"{path}: changed; its content is secret and not shown\n"})
+            continue
+        previous[path] = before
+        if before != wanted["content"]:
+            differences.append(
+                {
+                    "before_header": path,
+                    "after_header": path,
+                    "before": before or "",
+                    "after": wanted["content"],
+                }
+            )
+    for path in module.params["absent"]:
+        if os.path.lexists(path):
+            paths.append(path)
+            previous[path] = read(path)
+            if not module.check_mode:
+                os.unlink(path)
+    module.exit_json(changed=bool(paths), paths=paths, diff=differences, previous=previous)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+#!/usr/bin/python
+"""A thin door to the host program (wharfinger/host): one command of it, with check mode."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wharfinger_host
+short_description: Runs one command of the host program
+description:
+  - Runs a command of C(wharfinger/host) in the module's own process on the host, so that nothing
+    needs to be installed there first. The installed copy (C(wharfinger-host)) runs the same code.
+options:
+  command:
+    description: The command's name, such as V(observe), V(prepare) or V(ensure).
+    type: str
+    required: true
+  request:
+    description: The command's request, as its docstring in C(wharfinger/host) says.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: With C(--check) the command says what it would do and does nothing.
+    support: full
+  diff_mode:
+    description: The actions are the diff.
+    support: partial
+author: Wharfinger developers
+"""
+
+EXAMPLES = r"""
+- name: What this host is like is known
+  wharfinger_host:
+    command: observe
+    request: {storage_path: /var/lib/wharfinger/registry}
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be done, one sentence each.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.wharfinger_host import HostError, run
+
+
+def main() -> None:
+    """Runs the command and reports its answer; a HostError becomes the task's message."""
+    module = AnsibleModule(
+        argument_spec={
+            "command": {"type": "str", "required": True},
+            "request": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+        # Keeps the whole request (a registry's settings) out of the host's syslog.
+        no_log=True,
+    )
+    try:
+        answer = run(module.params["command"], module.params["request"], check=module.check_mode)
+    except HostError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

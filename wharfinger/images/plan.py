@@ -1,0 +1,79 @@
+"""The images role's decisions: what to make on the controller, what to pull on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+REGISTRY = "registry"
+TOKEN_SERVER = "token_server"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`source` as chosen; `make`: kinds to build or unpack; `pull`: requests for the host."""
+
+    source: str
+    make: list[str] = field(default_factory=list)
+    pull: list[dict[str, Any]] = field(default_factory=list)
+
+
+def plan(
+    *,
+    source: str,
+    reachable: bool,
+    auth: str,
+    server: str,
+    references: Mapping[str, str],
+    wanted: Mapping[str, Mapping[str, Any]],
+    recorded: Mapping[str, Mapping[str, Any]],
+) -> Plan:
+    """What has to be done so that the host has the images that the inventory asks for.
+
+    source: images_source. `auto` keeps what the host has recorded; on a host without a record it
+    pulls where an image registry can be reached (`reachable`), and builds otherwise.
+    auth, server: registry_auth and docker_auth_server.
+    references: for `registry`, `token_server` and `docker_auth` the image to pull, or "".
+    wanted: kind → {"inputs": …}, of the builder (`build`) or of the bundle (`archive`).
+    recorded: kind → the host's record {"source", "reference", "inputs", "digest", "present"}.
+    """
+    chosen = source if source != "auto" else _automatic(reachable, recorded)
+    made: list[str] = []
+    pulled: list[dict[str, Any]] = []
+    for kind in [REGISTRY, *([TOKEN_SERVER] if auth == "token" else [])]:
+        reference = _pulled_from(kind, chosen, server, references)
+        record = recorded.get(kind, {})
+        if reference is None:
+            if not _is(record, "inputs", wanted.get(kind, {}).get("inputs")):
+                made.append(kind)
+        elif not _is(record, "reference", reference):
+            pulled.append({"kind": kind, "reference": reference, "digest": None})
+    return Plan(chosen, made, pulled)
+
+
+def _automatic(reachable: bool, recorded: Mapping[str, Mapping[str, Any]]) -> str:
+    """The recorded choice, else the first one."""
+    choice = recorded.get(REGISTRY, {}).get("source")
+    return str(choice) if choice else ("pull" if reachable else "build")
+
+
+def _pulled_from(
+    kind: str, chosen: str, server: str, references: Mapping[str, str]
+) -> str | None:
+    """The reference to pull this kind from; None where it is made on the controller.
+
+    The toolkit's own token server is in no public image registry: `pull` builds it, unless
+    images_token_server names a team's own copy. docker_auth is in no package registry: it is
+    pulled, whatever the source, unless it comes in a bundle.
+    """
+    if kind == TOKEN_SERVER and server == "cesanta":
+        return references["docker_auth"]
+    if chosen != "pull":
+        return None
+    return references[kind] or None
+
+
+def _is(record: Mapping[str, Any], key: str, value: object) -> bool:
+    """Whether the host has the image, and got it from just this."""
+    return bool(record.get("present")) and value is not None and record.get(key) == value
