@@ -1,0 +1,51 @@
+"""The command line: `wharfinger-host COMMAND [--request FILE|-] [--check]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .commands import COMMANDS, run
+from .errors import HostError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0, 1 (the message is on stderr), 2 (usage)."""
+    parser = argparse.ArgumentParser(
+        prog="wharfinger-host", description="Looks after this host's registry."
+    )
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument(
+        "--request", metavar="FILE", help="the command's request as JSON, - for standard input"
+    )
+    parser.add_argument("--check", action="store_true", help="only say what would be done")
+    parser.add_argument("--json", action="store_true", help="status as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        answer = run(options.command, _request(options.request), check=options.check)
+    except HostError as problem:
+        print(f"wharfinger-host {options.command}: {problem}", file=sys.stderr)
+        return 1
+    print(json.dumps(answer, indent=1, sort_keys=True))
+    return 0
+
+
+def _request(source: str | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text()
+        request = json.loads(text)
+    except (OSError, ValueError) as problem:
+        raise HostError(f"--request {source}: not a readable JSON file ({problem})") from problem
+    if not isinstance(request, dict):
+        raise HostError(f"--request {source}: the JSON must be an object")
+    return request
+
+
+if __name__ == "__main__":
+    sys.exit(main())

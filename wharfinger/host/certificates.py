@@ -1,0 +1,67 @@
+"""What a certificate file says, by the openssl command line."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from pathlib import Path
+
+from .files import exists
+from .runner import Runner
+
+_WANTED = (
+    *("-subject", "-issuer", "-nameopt", "RFC2253", "-dates", "-fingerprint", "-sha256"),
+    *("-ext", "subjectAltName", "-pubkey"),
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def facts(runner: Runner, certificate: Path, key: Path | None = None) -> dict[str, object] | None:
+    """Subject, issuer, not_before and not_after (seconds since 1970), names, fingerprint (SHA-256,
+    hex), and whether the key belongs to it; None where there is no readable certificate (or no
+    openssl). Of a chain, the first certificate."""
+    if not exists(certificate):
+        return None
+    said = runner.run(
+        ["openssl", "x509", "-in", str(certificate), "-noout", *_WANTED],
+        timeout=10,
+    )
+    if "notAfter=" not in said.output:
+        return None
+    matches: bool | None = None
+    if key is not None and exists(key):
+        public = runner.run(["openssl", "pkey", "-in", str(key), "-pubout"], timeout=10)
+        matches = public.ok and public.output.strip() in said.output
+    return parse(said.output) | {"key_matches": matches}
+
+
+def parse(text: str) -> dict[str, object]:
+    """The facts in what `openssl x509` printed."""
+    names = [
+        item.split(":", 1)[1].strip()
+        for line in text.splitlines()
+        for item in line.split(",")
+        if item.strip().startswith(("DNS:", "IP Address:"))
+    ]
+    return {
+        "subject": _line(text, r"^subject= ?(.*)$"),
+        "issuer": _line(text, r"^issuer= ?(.*)$"),
+        "not_before": _time(_line(text, r"^notBefore=(.*)$")),
+        "not_after": _time(_line(text, r"^notAfter=(.*)$")),
+        "fingerprint": _line(text, r"(?i)^sha256 fingerprint=(.*)$").replace(":", "").lower(),
+        "names": names,
+    }
+
+
+def _line(text: str, pattern: str) -> str:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def _time(text: str) -> int:
+    """`Nov 24 02:18:55 2027 GMT` → seconds since 1970."""
+    month, day, clock, year = text.split()[:4]
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    return calendar.timegm(
+        (int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, 0, 0, 0)
+    )

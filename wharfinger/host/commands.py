@@ -1,0 +1,57 @@
+"""The commands by name, each under the lock that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .context import Host
+from .engine_facts import answers
+from .errors import HostError
+from .lock import locked
+from .observe import observe
+from .prepare import prepare
+from .service import start_service
+
+_Command = Callable[[Host, Mapping[str, Any], bool], dict[str, Any]]
+
+
+def _observe(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    return observe(host, request)
+
+
+def _service(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Request: {"name": "docker" | "nginx", "state": "started"}."""
+    name = request.get("name")
+    if name not in ("docker", "nginx"):
+        raise HostError(f"service: unknown name {name!r}: write docker or nginx")
+    running = host.nginx.running if name == "nginx" else lambda: answers(host)
+    return {"actions": start_service(name, host.paths, host.runner, running, check=check)}
+
+
+# Commands that change nothing take no lock, so that they answer while something is under way.
+_UNLOCKED: dict[str, _Command] = {"observe": _observe}
+_LOCKED: dict[str, _Command] = {"prepare": prepare, "service": _service}
+COMMANDS = (*_UNLOCKED, *_LOCKED)
+
+
+def run(
+    command: str, request: Mapping[str, Any], *, check: bool = False, host: Host | None = None
+) -> dict[str, Any]:
+    """Runs one command; `check` only says what would be done.
+
+    Returns {"changed", "actions", …the command's own keys}. Raises HostError with a text for the
+    operator. Safe to be killed anywhere: the next call repairs what was left half-done.
+    """
+    host = host or Host.real()
+    if command in _UNLOCKED:
+        answer = _UNLOCKED[command](host, request, check)
+    elif command in _LOCKED and check:
+        answer = _LOCKED[command](host, request, True)
+    elif command in _LOCKED:
+        with locked(host.paths.lock, command, float(request.get("lock_timeout", 120))):
+            answer = _LOCKED[command](host, request, False)
+    else:
+        raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
+    actions = answer.get("actions", [])
+    return {"changed": bool(actions), "actions": actions, **answer}

@@ -1,0 +1,86 @@
+"""Everything a step touches, handed in together, so that tests can hand in something else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .engine import DockerEngine, Engine
+from .nginx import Nginx, SystemNginx
+from .paths import Paths
+from .probe import get
+from .processes import alive, connections
+from .runner import Runner, SystemRunner
+from .state import Store
+
+
+class Clock:
+    """Wall-clock time (seconds since 1970) and sleeping."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Traffic:
+    """What may still be on its way to a generation."""
+
+    def __init__(self, proc: Path) -> None:
+        self._proc = proc
+
+    def connections(self, address: str, port: int) -> int:
+        return connections(self._proc, address, port)
+
+    def alive(self, workers: list[list[int]]) -> list[list[int]]:
+        return alive(self._proc, workers)
+
+
+@dataclass
+class Host:
+    """One host, or what a test puts in its place.
+
+    `stack` names docker's objects (containers, labels): a host carries one stack, tests their own.
+    """
+
+    paths: Paths
+    runner: Runner
+    engine: Engine
+    nginx: Nginx
+    traffic: Traffic
+    store: Store
+    clock: Clock
+    probe: Callable[[str, int, str, float], tuple[int, bytes]] = get
+    stack: str = "wharfinger"
+    registry_id: int = 64500
+    token_server_id: int = 64501
+    root_id: int = 0
+
+    @classmethod
+    def real(
+        cls,
+        paths: Paths | None = None,
+        *,
+        stack: str = "wharfinger",
+        nginx: tuple[str, ...] = ("nginx",),
+    ) -> Host:
+        """This very host; other `paths`, `stack` and `nginx` command for a second one beside it."""
+        paths = paths or Paths()
+        runner = SystemRunner()
+        return cls(
+            paths=paths,
+            runner=runner,
+            engine=DockerEngine(paths.docker_socket),
+            nginx=SystemNginx(paths, runner, nginx),
+            traffic=Traffic(paths.proc),
+            store=Store(paths.state),
+            clock=Clock(),
+            stack=stack,
+        )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"wharfinger.stack": self.stack}

@@ -1,0 +1,113 @@
+"""Files and directories as they should be; a crash leaves the old one or the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from .errors import HostError
+
+
+def write_atomically(
+    path: Path, data: bytes, mode: int, owner: int | None = None, group: int | None = None
+) -> None:
+    """Replaces `path` by `data` in one step, also across a power loss.
+
+    The temporary name is fixed: the caller holds the lock, and what a kill leaves behind is
+    overwritten by the next write instead of piling up.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        if owner is not None or group is not None:
+            os.fchown(
+                stream.fileno(), -1 if owner is None else owner, -1 if group is None else group
+            )
+        os.fchmod(stream.fileno(), mode)
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes a rename inside `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The file's content, None where it is not there or may not be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def read_text(path: Path) -> str | None:
+    """The file's text (UTF-8, undecodable bytes replaced), None where there is none."""
+    data = read_bytes(path)
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+def sha256(path: Path) -> str | None:
+    """The file's SHA-256 in hex, None where it is not there or may not be read."""
+    data = read_bytes(path)
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def exists(path: Path) -> bool:
+    """Whether `path` is there, as far as one may see (a parent may be closed to us)."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def directory(path: Path, mode: int, owner: int, group: int, *, check: bool) -> list[str]:
+    """Ensures a directory with this mode and owner; returns what was (or would be) done.
+
+    Only the directory itself is touched, never what is in it. Raises HostError where something else
+    is at this place.
+    """
+    wanted = f"{mode:04o} {owner}:{group}"
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+            os.chown(path, owner, group)
+            path.chmod(mode)
+        return [f"{path}: directory made ({wanted})"]
+    if stat.S_ISLNK(found.st_mode) and path.is_dir():
+        # An operator may have put a large directory elsewhere by a link: its target counts.
+        found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise HostError(f"{path} is there but is no directory: move it away")
+    present = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+    if present == (mode, owner, group):
+        return []
+    if not check:
+        os.chown(path, owner, group)
+        path.chmod(mode)
+    return [f"{path}: now {wanted} (was {present[0]:04o} {present[1]}:{present[2]})"]
+
+
+def remove_tree(path: Path) -> bool:
+    """Removes a file, link or directory with its content; says whether there was one."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+        return True
+    if path.is_dir():
+        shutil.rmtree(path)
+        return True
+    return False

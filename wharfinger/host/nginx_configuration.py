@@ -1,0 +1,83 @@
+"""Reading nginx's configuration as `nginx -T` prints it: which server answers where (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_FILE = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
+# comment | quoted | punctuation | word (a variable's braces, as in ${name}, belong to the word)
+_TOKEN = re.compile(
+    r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\$\{[^}]*\}|\\.|[^\s{};])+""",
+    re.DOTALL,
+)
+
+
+@dataclass
+class Server:
+    """One server block. `listen` holds each directive's arguments as written."""
+
+    file: str
+    listen: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+
+def files(dump: str) -> Iterator[tuple[str, str]]:
+    """Splits the dump into (file name, text)."""
+    marks = list(_FILE.finditer(dump))
+    for at, mark in enumerate(marks):
+        end = marks[at + 1].start() if at + 1 < len(marks) else len(dump)
+        yield mark.group(1), dump[mark.end() : end]
+
+
+def directives(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Every directive with the names of the blocks around it: (("http", "server"), ["listen", …]).
+
+    A block is itself given when it opens, as its words followed by "{".
+    """
+    around: list[str] = []
+    words: list[str] = []
+    for token in _TOKEN.findall(text):
+        if token.startswith("#"):
+            continue
+        if token == ";":
+            if words:
+                yield tuple(around), words
+            words = []
+        elif token == "{":
+            yield tuple(around), [*words, "{"]
+            around.append(words[0] if words else "")
+            words = []
+        elif token == "}":
+            if around:
+                around.pop()
+            words = []
+        else:
+            words.append(token[1:-1] if token[0] in "\"'" and len(token) > 1 else token)
+
+
+def servers(dump: str) -> list[Server]:
+    """The server blocks, in the order of the dump; one without `listen` listens on 80."""
+    found: list[Server] = []
+    for file, text in files(dump):
+        for around, words in directives(text):
+            if words == ["server", "{"] and "upstream" not in around:
+                found.append(Server(file))
+            elif around and around[-1] == "server" and found:
+                if words[0] == "listen":
+                    found[-1].listen.append(" ".join(words[1:]))
+                elif words[0] == "server_name":
+                    found[-1].names.extend(words[1:])
+    for one in found:
+        one.listen = one.listen or ["80"]
+    return found
+
+
+def user(dump: str) -> tuple[str, str | None] | None:
+    """The `user` directive: user and, where given, group."""
+    for _file, text in files(dump):
+        for around, words in directives(text):
+            if not around and words[0] == "user" and len(words) > 1:
+                return words[1], (words[2] if len(words) > 2 else None)
+    return None

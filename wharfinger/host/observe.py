@@ -1,0 +1,278 @@
+"""`observe`: the host's whole state, looked at once. Changes nothing, needs nothing installed."""
+
+from __future__ import annotations
+
+import grp
+import os
+import platform
+import pwd
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from . import certificates, engine_facts, nginx_configuration, processes, storage_facts
+from .context import Host
+from .errors import HostError
+from .files import exists, read_text, sha256
+from .prepare import prepare
+from .state import KINDS, RETIRED, SERVING, State
+
+_PACKAGES = (
+    "docker.io",
+    "docker-cli",
+    "docker-ce",
+    "podman-docker",
+    "containerd",
+    "nginx",
+    "python3-cryptography",
+    "python3-requests",
+    "openssl",
+    "cron",
+    "certbot",
+)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
+# Seconds that all name look-ups together may take.
+_RESOLUTION = 5.0
+
+
+def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Request, all optional: storage_path, network {name}, names [hostnames to resolve], packages
+    [more of them], config_files [paths], installed and storage (as `prepare` would get them).
+
+    Whatever cannot be seen (not installed, not root) is null or empty; no part makes it fail.
+    """
+    paths = host.paths
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        # Processes first, so that they run while this one reads files.
+        packages = pool.submit(_packages, host, list(request.get("packages") or ()))
+        nginx = pool.submit(_nginx, host)
+        docker = pool.submit(engine_facts.look, host, dict(request.get("network") or {}))
+        folder = paths.certificates
+        found: dict[str, Future[dict[str, object] | None]] = {
+            name: pool.submit(
+                certificates.facts, host.runner, folder / f"{name}.crt", folder / f"{name}.key"
+            )
+            for name in ("ca", "tls", "signing")
+        }
+        names = _Names([str(name) for name in request.get("names") or ()])
+        answer: dict[str, Any] = {
+            "python": platform.python_version(),
+            "distribution": distribution(read_text(paths.os_release) or ""),
+            "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "init": _init(host),
+            "uid": os.getuid(),
+            "hostname": socket.gethostname(),
+            "addresses": processes.addresses(paths.proc),
+            "primary_address": _primary_address(),
+            "routes": processes.routes(paths.proc),
+            "listeners": processes.listeners(paths.proc),
+            "storage": storage_facts.look(
+                Path(request.get("storage_path") or paths.var / "registry"), host
+            ),
+            "uids": {str(uid): _user_name(uid) for uid in (host.registry_id, host.token_server_id)},
+            "files": {str(path): sha256(Path(path)) for path in request.get("config_files") or ()},
+            "host_program": sha256(paths.program),
+        }
+        answer["packages"] = packages.result()
+        answer["nginx"] = nginx.result()
+        answer |= docker.result()
+        answer["certificates"] = {name: future.result() for name, future in found.items()}
+        answer |= _remembered(host, request, answer["containers"], answer["images"])
+        answer["fqdn"], answer["resolved"] = names.answers()
+    answer["clock"] = time.time()
+    return answer
+
+
+def distribution(text: str) -> dict[str, str]:
+    """id, version, codename and name from os-release's text ("" where not given)."""
+    values = {}
+    for line in text.splitlines():
+        key, found, value = line.partition("=")
+        if found:
+            values[key.strip()] = value.strip().strip("\"'")
+    return {
+        "id": values.get("ID", ""),
+        "version": values.get("VERSION_ID", ""),
+        "codename": values.get("VERSION_CODENAME", ""),
+        "name": values.get("PRETTY_NAME", ""),
+    }
+
+
+def _init(host: Host) -> str:
+    if exists(host.paths.systemd):
+        return "systemd"
+    return "sysvinit" if processes.program(host.paths.proc, 1) == "init" else "none"
+
+
+def _primary_address() -> str | None:
+    """The address that the default route would use. Connecting a UDP socket sends nothing."""
+    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((somewhere, 9))
+                return str(probe.getsockname()[0])
+            except OSError:
+                continue
+    return None
+
+
+def _user_name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+class _Names:
+    """Name look-ups in threads of their own: a resolver that hangs delays nothing for long."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._found: dict[str, list[str]] = {}
+        self._fqdn = socket.gethostname()
+        self._threads = [self._begin(self._canonical)]
+        self._threads += [self._begin(self._resolve, name) for name in dict.fromkeys(names)]
+        self._names = names
+
+    def _begin(self, work: Callable[..., None], *arguments: str) -> threading.Thread:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        thread.start()
+        return thread
+
+    def _canonical(self) -> None:
+        """The fully qualified name, exactly as `hostname -f` finds it."""
+        name = socket.gethostname()
+        try:
+            entries = socket.getaddrinfo(name, None, flags=socket.AI_CANONNAME)
+        except (OSError, UnicodeError):
+            return
+        self._fqdn = entries[0][3] or name
+
+    def _resolve(self, name: str) -> None:
+        try:
+            entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return
+        self._found[name] = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+    def answers(self) -> tuple[str, dict[str, list[str]]]:
+        deadline = time.monotonic() + _RESOLUTION
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return self._fqdn, {name: self._found.get(name, []) for name in self._names}
+
+
+def _packages(host: Host, more: list[str]) -> dict[str, Any]:
+    names = list(dict.fromkeys([*_PACKAGES, *more]))
+    said = host.runner.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status} ${Version}\\n", *names],
+        timeout=10,
+    )
+    answer: dict[str, Any] = dict.fromkeys(names)
+    for line in said.output.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[1] == "installed":
+            answer[words[0]] = words[2]
+    answer["apt-managed"] = host.runner.which("apt-get") is not None
+    return answer
+
+
+def _nginx(host: Host) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "present": host.nginx.installed(),
+        "running": host.nginx.running(),
+        "version": None,
+        "user": "www-data",
+        "servers": [],
+        "error": None,
+        "ours": exists(host.paths.site),
+    }
+    group: str | None = None
+    if answer["present"]:
+        said = host.runner.run(["nginx", "-v"], timeout=10)
+        answer["version"] = said.error.rpartition("/")[2].split(" ")[0].strip() or None
+        dump = host.runner.run(["nginx", "-T"], timeout=10)
+        if not dump.ok:
+            answer["error"] = dump.words
+        answer["servers"] = [vars(one) for one in nginx_configuration.servers(dump.output)]
+        configured = nginx_configuration.user(dump.output)
+        if configured is not None:
+            answer["user"], group = configured
+    answer["group_id"] = _group_id(answer["user"], group)
+    return answer
+
+
+def _group_id(user: str, group: str | None) -> int | None:
+    try:
+        return grp.getgrnam(group).gr_gid if group else pwd.getpwnam(user).pw_gid
+    except KeyError:
+        return None
+
+
+def _remembered(
+    host: Host,
+    request: Mapping[str, Any],
+    containers: list[dict[str, Any]],
+    images: dict[str, list[str]],
+) -> dict[str, Any]:
+    """What state.json says, beside what docker says of it, and whether `prepare` has work."""
+    try:
+        state = host.store.load()
+    except HostError as problem:
+        return {"prepared": False, "verification_hash": None, "state": {"error": str(problem)}}
+    wanted = {key: request[key] for key in ("installed", "storage") if key in request}
+    try:
+        prepared = not prepare(host, wanted, check=True)["actions"]
+    except (HostError, OSError):
+        prepared = False
+    return {
+        "prepared": prepared,
+        "verification_hash": state.verification_hash,
+        "state": summary(state, containers, images),
+    }
+
+
+def summary(
+    state: State, containers: list[dict[str, Any]], images: dict[str, list[str]]
+) -> dict[str, Any]:
+    """The state for the roles: images (and whether docker still has them), what serves, what is
+    unfinished. Built from state.json and the engine's containers and images."""
+    by_number = {(one["kind"], one["generation"]): one for one in containers}
+    generations: dict[str, Any] = {}
+    pending = ["nginx has not read upstreams.conf yet"] if state.proxy_pending else []
+    for kind in KINDS:
+        record = state.kind(kind)
+        serving, previous = record.serving, record.previous
+        found = by_number.get((kind, serving.number)) if serving else None
+        generations[kind] = {
+            "serving": serving
+            and {
+                "number": serving.number,
+                "slot": serving.slot,
+                "address": serving.address,
+                "port": serving.port,
+                "spec": serving.spec,
+                "image": serving.image,
+                "running": bool(found and found["running"]),
+                "health": found["health"] if found else "none",
+            },
+            "previous": previous.number if previous else None,
+        }
+        pending += [
+            f"{kind} generation {one.number} is {one.phase}"
+            for one in record.generations
+            if one.phase not in (SERVING, RETIRED)
+        ]
+    return {
+        "images": {
+            kind: image | {"present": image["id"] in images} for kind, image in state.images.items()
+        },
+        "network": state.network,
+        "generations": generations,
+        "installed": state.installed,
+        "storage_path": state.storage_path,
+        "pending": pending,
+    }

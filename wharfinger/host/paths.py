@@ -1,0 +1,73 @@
+"""Where everything lies on a host, in one place so that tests can lay it out elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The toolkit's files and the system's files it reads. The defaults are a real host's."""
+
+    etc: Path = Path("/etc/wharfinger")
+    var: Path = Path("/var/lib/wharfinger")
+    program: Path = Path("/usr/local/lib/wharfinger/wharfinger-host.pyz")
+    command: Path = Path("/usr/local/sbin/wharfinger-host")
+    nginx: Path = Path("/etc/nginx")
+    nginx_pid: Path = Path("/run/nginx.pid")
+    docker_socket: Path = Path("/var/run/docker.sock")
+    docker_log: Path = Path("/var/log/docker.log")
+    proc: Path = Path("/proc")
+    os_release: Path = Path("/etc/os-release")
+    systemd: Path = Path("/run/systemd/system")
+
+    @property
+    def certificates(self) -> Path:
+        return self.etc / "certificates"
+
+    @property
+    def token_server(self) -> Path:
+        """The live configuration of the token server, mounted into every generation of it."""
+        return self.etc / "token_server"
+
+    @property
+    def registry(self) -> Path:
+        """The registry's live directory: trusted signing certificates, or htpasswd."""
+        return self.etc / "registry"
+
+    @property
+    def secrets(self) -> Path:
+        return self.etc / "secrets"
+
+    @property
+    def http_secret(self) -> Path:
+        return self.secrets / "http_secret"
+
+    @property
+    def verification_password(self) -> Path:
+        return self.secrets / "verification_password"
+
+    @property
+    def state(self) -> Path:
+        return self.var / "state.json"
+
+    @property
+    def users(self) -> Path:
+        return self.var / "users.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.var / "lock"
+
+    @property
+    def generations(self) -> Path:
+        return self.var / "generations"
+
+    @property
+    def site(self) -> Path:
+        return self.nginx / "conf.d" / "wharfinger.conf"
+
+    @property
+    def upstreams(self) -> Path:
+        return self.nginx / "wharfinger" / "upstreams.conf"

@@ -1,0 +1,114 @@
+"""`prepare`: the directories with their owners and modes, and the secrets made on the host."""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .context import Host
+from .errors import HostError
+from .files import directory, exists, read_text, write_atomically
+from .passwords import bcrypt, belongs
+from .state import KINDS, State
+
+
+def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Request: {"installed": {...}, "storage": {"path", "group", "mount"}}, both optional.
+
+    `installed` (what the toolkit brought: packages, files, …) is added to what is recorded. With
+    `storage`, the data directories too: `path` 0750 registry:`group`, and `docker` below it, which
+    is made only on the right file system (`mount`: true demands that `path` is a mount point).
+    """
+    actions = directories(host, check)
+    storage = request.get("storage")
+    if storage is not None:
+        actions += storage_directories(host, storage, check)
+    actions += _secrets(host, check)
+    state = host.store.load()
+    actions += _remember(host, state, request)
+    if actions and not check:
+        host.store.save(state)
+    return {"actions": actions, "verification_hash": state.verification_hash}
+
+
+def directories(host: Host, check: bool) -> list[str]:
+    """The toolkit's own directories, parents first."""
+    paths, root = host.paths, host.root_id
+    wanted: list[tuple[Path, int, int]] = [
+        (paths.etc, 0o700, root),
+        (paths.certificates, 0o700, root),
+        (paths.token_server, 0o750, host.token_server_id),
+        (paths.registry, 0o750, host.registry_id),
+        (paths.secrets, 0o700, root),
+        (paths.var, 0o711, root),
+        (paths.generations, 0o700, root),
+        *((paths.generations / kind, 0o700, root) for kind in KINDS),
+    ]
+    actions = []
+    for path, mode, group in wanted:
+        actions += directory(path, mode, root, group, check=check)
+    return actions
+
+
+def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> list[str]:
+    """The registry's data directories. What is inside is never touched."""
+    path, group = Path(storage["path"]), int(storage["group"])
+    if storage.get("mount") and not (check and not exists(path)) and not path.is_mount():
+        raise HostError(
+            f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
+            "mounted there: mount it (`mount -a`) before anything is written to the wrong disk"
+        )
+    actions = directory(path, 0o750, host.registry_id, group, check=check)
+    data = path / "docker"
+    if exists(data):
+        owner = data.stat().st_uid
+        if owner != host.registry_id:
+            raise HostError(
+                f"storage_path: {data} belongs to user id {owner}, the registry runs as "
+                f"{host.registry_id}: run `chown -R {host.registry_id}:{host.registry_id} {data}` "
+                "once, while nothing else uses it"
+            )
+        return actions
+    return actions + directory(data, 0o755, host.registry_id, host.registry_id, check=check)
+
+
+def _secrets(host: Host, check: bool) -> list[str]:
+    actions = []
+    for path in (host.paths.http_secret, host.paths.verification_password):
+        if not (read_text(path) or "").strip():
+            actions.append(f"{path}: made")
+            if not check:
+                write_atomically(path, random.token_urlsafe(32).encode() + b"\n", 0o600)
+    return actions
+
+
+def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]:
+    actions = []
+    password = (read_text(host.paths.verification_password) or "").strip()
+    known = state.verification_hash
+    if password and not (known and belongs(password, known)):
+        state.verification_hash = bcrypt(password)
+        actions.append("the verification account's hash is recorded")
+    installed = merged(state.installed, request.get("installed") or {})
+    if installed != state.installed:
+        state.installed = installed
+        actions.append("what the toolkit brought to this host is recorded")
+    storage = request.get("storage")
+    if storage is not None and state.storage_path != storage["path"]:
+        state.storage_path = str(storage["path"])
+        actions.append(f"the storage path {storage['path']} is recorded")
+    return actions
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with `new` added: lists are united, because a later run brings less."""
+    answer = dict(old)
+    for key, value in new.items():
+        present = answer.get(key)
+        if isinstance(present, list) and isinstance(value, list):
+            answer[key] = present + [item for item in value if item not in present]
+        else:
+            answer[key] = value
+    return answer

@@ -1,0 +1,177 @@
+"""Processes and connections, read from /proc: works where ss, ps and iproute2 are not installed."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .files import read_text
+
+_LISTEN = "0A"
+# Established, and both halves of an open that is under way: a request may be in flight.
+_LIVE = frozenset({"01", "02", "03"})
+
+
+@dataclass(frozen=True)
+class Socket:
+    """One line of /proc/net/tcp."""
+
+    address: str
+    port: int
+    remote_address: str
+    remote_port: int
+    state: str
+    inode: str
+
+
+def sockets(proc: Path) -> list[Socket]:
+    """Every TCP socket of this network namespace, IPv4 and IPv6."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        for line in (read_text(proc / "net" / name) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9:
+                address, port = _endpoint(fields[1])
+                remote, remote_port = _endpoint(fields[2])
+                found.append(Socket(address, port, remote, remote_port, fields[3], fields[9]))
+    return found
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """`0100007F:0050` → ("127.0.0.1", 80). The kernel prints words in the machine's byte order."""
+    digits, port = text.split(":")
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    packed = b"".join(struct.pack("=I", word) for word in words)
+    if len(packed) == 4:
+        return socket.inet_ntop(socket.AF_INET, packed), int(port, 16)
+    if packed.startswith(b"\x00" * 10 + b"\xff\xff"):
+        return socket.inet_ntop(socket.AF_INET, packed[12:]), int(port, 16)
+    return socket.inet_ntop(socket.AF_INET6, packed), int(port, 16)
+
+
+def connections(proc: Path, address: str, port: int) -> int:
+    """How many connections this host holds to address:port."""
+    return sum(
+        one.remote_address == address and one.remote_port == port and one.state in _LIVE
+        for one in sockets(proc)
+    )
+
+
+def listeners(proc: Path) -> list[dict[str, object]]:
+    """Who listens where: address, port, program and pid (null where they cannot be seen)."""
+    listening = [one for one in sockets(proc) if one.state == _LISTEN]
+    owners = _owners(proc, {one.inode for one in listening})
+    answer: list[dict[str, object]] = []
+    for one in sorted(set(listening), key=lambda item: (item.port, item.address)):
+        pid = owners.get(one.inode)
+        answer.append(
+            {
+                "address": one.address,
+                "port": one.port,
+                "program": None if pid is None else program(proc, pid),
+                "pid": pid,
+            }
+        )
+    return answer
+
+
+def _owners(proc: Path, inodes: set[str]) -> dict[str, int]:
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    owners: dict[str, int] = {}
+    # Oldest first: of a server and its workers, which share the socket, the server is named.
+    for pid in sorted(process_ids(proc)):
+        folder = f"{proc}/{pid}/fd"
+        try:
+            descriptors = os.listdir(folder)  # noqa: PTH208 (thousands of them: no Path each)
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            try:
+                target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115
+            except OSError:
+                continue
+            inode = wanted.get(target)
+            if inode is not None:
+                owners.setdefault(inode, pid)
+    return owners
+
+
+def process_ids(proc: Path) -> Iterator[int]:
+    for name in os.listdir(proc):  # noqa: PTH208
+        if name.isdecimal():
+            yield int(name)
+
+
+def program(proc: Path, pid: int) -> str | None:
+    """The process's short name."""
+    text = read_text(proc / str(pid) / "comm")
+    return None if text is None else text.strip()
+
+
+def parent_and_start(proc: Path, pid: int) -> tuple[int, int] | None:
+    """A process's parent and start time (kernel ticks since boot); None where it is gone."""
+    text = read_text(proc / str(pid) / "stat")
+    if text is None:
+        return None
+    # The name in parentheses may hold anything, parentheses too.
+    fields = text.rpartition(")")[2].split()
+    if fields[0] in ("Z", "X"):
+        return None
+    return int(fields[1]), int(fields[19])
+
+
+def children(proc: Path, parent: int) -> list[list[int]]:
+    """The living children of a process: [pid, start time] each."""
+    found = []
+    for pid in process_ids(proc):
+        facts = parent_and_start(proc, pid)
+        if facts is not None and facts[0] == parent:
+            found.append([pid, facts[1]])
+    return found
+
+
+def alive(proc: Path, processes: Iterable[list[int]]) -> list[list[int]]:
+    """Those of `processes` that still live (same number and same start time)."""
+    found = []
+    for pid, start in processes:
+        facts = parent_and_start(proc, pid)
+        if facts is not None and facts[1] == start:
+            found.append([pid, start])
+    return found
+
+
+def routes(proc: Path) -> list[dict[str, str]]:
+    """The IPv4 routes but the default ones: destination (CIDR) and device."""
+    found = []
+    for line in (read_text(proc / "net" / "route") or "").splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or fields[1] == "00000000":
+            continue
+        base = socket.inet_ntoa(struct.pack("=I", int(fields[1], 16)))
+        mask = socket.inet_ntoa(struct.pack("=I", int(fields[7], 16)))
+        network = ipaddress.IPv4Network(f"{base}/{mask}", strict=False)
+        found.append({"destination": str(network), "device": fields[0]})
+    return found
+
+
+def addresses(proc: Path) -> list[str]:
+    """This host's addresses that are not loopback (and, of IPv6, not link-local)."""
+    found: list[str] = []
+    last = ""
+    for line in (read_text(proc / "net" / "fib_trie") or "").splitlines():
+        text = line.strip()
+        if text.startswith("|-- "):
+            last = text[4:]
+        elif text == "/32 host LOCAL" and not last.startswith("127.") and last not in found:
+            found.append(last)
+    for line in (read_text(proc / "net" / "if_inet6") or "").splitlines():
+        digits = line.split()[0]
+        address = ipaddress.IPv6Address(int(digits, 16))
+        if not address.is_loopback and not address.is_link_local:
+            found.append(str(address))
+    return found

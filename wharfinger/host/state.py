@@ -1,0 +1,124 @@
+"""What the host remembers (state.json), and the phases a generation goes through.
+
+The file is the program's journal: it is written before and after each step that matters, always as
+a whole and atomically, so that whoever comes after a crash knows where to go on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import HostError
+from .files import read_bytes, write_atomically
+
+FORMAT = 1
+KINDS = ("registry", "token_server")
+
+# A generation's phases, in order.
+STARTING = "starting"  # a number and a slot are taken; nothing of it is trusted yet
+SWITCHING = "switching"  # proven healthy; nginx is being led to it
+SERVING = "serving"
+DRAINING = "draining"  # nginx has left it; its last requests are being answered
+RETIRED = "retired"  # no container; its directory stays, to go back to
+
+
+@dataclass
+class Generation:
+    """One generation of one container. `since` is when the phase began (seconds since 1970)."""
+
+    number: int
+    slot: str
+    address: str
+    port: int
+    spec: str
+    image: str
+    phase: str
+    since: float
+    stop_timeout: int = 60
+    # nginx's workers (process id, start time) that may still send requests to it
+    workers: list[list[int]] = field(default_factory=list)
+
+
+@dataclass
+class Kind:
+    """The generations of one container, oldest first. Numbers are never used twice."""
+
+    next: int = 1
+    generations: list[Generation] = field(default_factory=list)
+
+    def in_phase(self, *phases: str) -> list[Generation]:
+        return [one for one in self.generations if one.phase in phases]
+
+    @property
+    def serving(self) -> Generation | None:
+        found = self.in_phase(SERVING)
+        return found[-1] if found else None
+
+    @property
+    def previous(self) -> Generation | None:
+        """The generation before, whose directory is kept to go back to."""
+        found = self.in_phase(RETIRED)
+        return found[-1] if found else None
+
+
+@dataclass
+class State:
+    """state.json. `proxy_pending`: upstreams.conf was touched and nginx may not have read it."""
+
+    verification_hash: str | None = None
+    installed: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    network: dict[str, Any] | None = None
+    kinds: dict[str, Kind] = field(default_factory=lambda: {kind: Kind() for kind in KINDS})
+    proxy_pending: bool = False
+    storage_path: str | None = None
+
+    def kind(self, name: str) -> Kind:
+        return self.kinds.setdefault(name, Kind())
+
+
+def encode(state: State) -> bytes:
+    """The file's bytes; the same state gives the same bytes."""
+    text = json.dumps({"format": FORMAT, **asdict(state)}, indent=1, sort_keys=True)
+    return f"{text}\n".encode()
+
+
+def decode(data: bytes, path: Path) -> State:
+    """Reads what `encode` wrote. Raises HostError for a later version's file or a damaged one."""
+    try:
+        raw = json.loads(data)
+        version = raw.pop("format")
+        if version > FORMAT:
+            raise HostError(
+                f"{path} was written by a newer wharfinger-host (format {version}, this one knows "
+                f"{FORMAT}): deploy from an up-to-date checkout"
+            )
+        kinds = {
+            name: Kind(one["next"], [Generation(**item) for item in one["generations"]])
+            for name, one in raw.pop("kinds").items()
+        }
+        return State(kinds=kinds, **raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise HostError(
+            f"{path} cannot be read ({type(problem).__name__}): restore it from a backup, or "
+            "remove it and deploy again (keys, users and data stay)"
+        ) from problem
+
+
+class Store:
+    """Loads and saves the state. `save` is a persisted step: tests end the program after each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> State:
+        data = read_bytes(self.path)
+        return State() if data is None else decode(data, self.path)
+
+    def save(self, state: State) -> None:
+        data = encode(state)
+        if read_bytes(self.path) != data:
+            write_atomically(self.path, data, 0o600)

@@ -1,0 +1,108 @@
+"""The storage path: what is there, on which file system, and whose it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .context import Host
+from .files import read_text
+
+# Entries looked at for a foreign owner: enough to notice another registry's data, never slow.
+_SAMPLE = 400
+
+
+def look(path: Path, host: Host) -> dict[str, Any]:
+    """Sizes are bytes; `mode` is a string like "0750"; of a path that is not there yet, file system
+    and sizes are those of the directory in which it would be made."""
+    present = nearest(path)
+    mounts = parse_mounts(read_text(host.paths.proc / "mounts") or "")
+    mount = holding(mounts, present)
+    sizes = os.statvfs(present)
+    answer: dict[str, Any] = {
+        "path": str(path),
+        "exists": present == path,
+        "is_mount": any(one["target"] == str(path) for one in mounts),
+        "source": mount["source"],
+        "fstype": mount["fstype"],
+        "parent_mount": mount["target"],
+        "free_bytes": sizes.f_bavail * sizes.f_frsize,
+        "total_bytes": sizes.f_blocks * sizes.f_frsize,
+        "uid": None,
+        "gid": None,
+        "mode": None,
+        "data": False,
+        "data_uid": None,
+        "foreign_owner": None,
+    }
+    if answer["exists"]:
+        try:
+            status = path.stat()
+            answer |= {
+                "uid": status.st_uid,
+                "gid": status.st_gid,
+                "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+            }
+            answer["data"] = (path / "docker" / "registry" / "v2").is_dir()
+            answer["data_uid"] = (path / "docker").stat().st_uid
+            answer["foreign_owner"] = foreign_owner(path / "docker", host.registry_id)
+        except OSError:
+            pass  # not there, or closed to us: the rest stays null
+    return answer
+
+
+def nearest(path: Path) -> Path:
+    """`path`, or the closest parent that can be seen."""
+    for one in (path, *path.parents):
+        try:
+            one.stat()
+        except OSError:
+            continue
+        return one
+    return Path("/")
+
+
+def parse_mounts(text: str) -> list[dict[str, str]]:
+    """/proc/mounts, in mount order; `\\040` and the like are decoded."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) >= 3:
+            target = fields[1].encode("latin-1").decode("unicode_escape")
+            found.append({"source": fields[0], "target": target, "fstype": fields[2]})
+    return found
+
+
+def holding(mounts: list[dict[str, str]], path: Path) -> dict[str, str]:
+    """The mount that `path` is on: the longest target that is a parent; of equals, the last."""
+    real = Path(os.path.realpath(path))
+    best = {"source": "", "target": "/", "fstype": ""}
+    for one in mounts:
+        target = Path(one["target"])
+        if real.is_relative_to(target) and len(one["target"]) >= len(best["target"]):
+            best = one
+    return best
+
+
+def foreign_owner(path: Path, uid: int) -> str | None:
+    """The first of a sample of entries, from the top down, that is not `uid`'s."""
+    for count, one in enumerate(_breadth_first(path)):
+        if one.lstat().st_uid != uid:
+            return str(one)
+        if count >= _SAMPLE:
+            break
+    return None
+
+
+def _breadth_first(path: Path) -> Iterator[Path]:
+    level = [path]
+    while level:
+        below: list[Path] = []
+        for one in level:
+            yield one
+            if one.is_dir() and not one.is_symlink() and len(below) < _SAMPLE:
+                below.extend(sorted(one.iterdir())[:_SAMPLE])
+        level = below
