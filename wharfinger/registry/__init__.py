@@ -1,0 +1,1 @@
+"""The registry's own configuration: what may be set, and the file that is rendered."""
