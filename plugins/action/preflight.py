@@ -39,14 +39,20 @@ class ActionModule(ActionBase):
 
     _VALID_ARGS = frozenset()
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Returns `facts` (below) and warnings; fails with all errors at once."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         specs = specifications()
         variables = self._variables(specs, task_vars)
         settings = {
-            **{name: option.get("default") for options in specs.values() for name, option in options.items()},
+            **{
+                name: option.get("default")
+                for options in specs.values()
+                for name, option in options.items()
+            },
             **variables,
         }
         before = time.time()
@@ -56,7 +62,10 @@ class ActionModule(ActionBase):
                 "command": "observe",
                 "request": {
                     "storage_path": settings["storage_path"],
-                    "network": {"name": "wharfinger", "subnet": settings["container_engine_network"]},
+                    "network": {
+                        "name": "wharfinger",
+                        "subnet": settings["container_engine_network"],
+                    },
                     "names": [settings["registry_hostname"] or task_vars["inventory_hostname"]],
                     "port": settings["registry_port"],
                 },
@@ -137,7 +146,9 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     port = settings["registry_port"]
     suffix = "" if port == 443 else f":{port}"
     credentials = str(Path(base) / "credentials")
-    public = settings["certificates_tls_source"] == "provided" and not settings["certificates_tls_ca"]
+    public = (
+        settings["certificates_tls_source"] == "provided" and not settings["certificates_tls_ca"]
+    )
     resolved = host["resolved"].get(hostname, [])
     return {
         "hostname": hostname,
@@ -145,9 +156,8 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "address": hostname + suffix,
         "addresses_for_clients": [name + suffix for name in names],
         "url": f"https://{hostname}{suffix}",
-        "resolves_here": bool(resolved) and not any(
-            ipaddress.ip_address(address).is_loopback for address in resolved
-        ),
+        "resolves_here": bool(resolved)
+        and not any(ipaddress.ip_address(address).is_loopback for address in resolved),
         "credentials": credentials,
         "ca": "" if public else f"{credentials}/{hostname}-ca.crt",
     }

@@ -20,7 +20,9 @@ class ActionModule(ActionBase):
 
     _VALID_ARGS = frozenset({"files", "absent"})
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Returns the module's answer: changed, paths, diff, previous."""
         super().run(tmp, task_vars)
         files = [self._rendered(file) for file in self._task.args["files"]]

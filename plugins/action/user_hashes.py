@@ -30,7 +30,9 @@ class ActionModule(ActionBase):
 
     _VALID_ARGS = frozenset({"users", "credentials", "regenerate", "state"})
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Never changes the host by itself, apart from its own account's secret being prepared."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         users = self._task.args["users"]

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, images, registry  # noqa: E402  (the project need not be installed)
+from wharfinger import access, certificates, images, registry  # noqa: E402  (the project need not be installed)
 from wharfinger.preflight import values  # noqa: E402
 from wharfinger.tokens import configuration  # noqa: E402
 
@@ -26,6 +26,17 @@ def subject_alt_name(name: str) -> str:
     except ValueError:
         return f"DNS:{name}"
     return f"IP:{name}"
+
+
+def certificates_due(facts: dict[str, Any], days: dict[str, Any]) -> dict[str, bool]:
+    """Which certificates must be made: wharfinger.certificates.due for an observed host."""
+    host = facts["host"]
+    return certificates.due(
+        host["certificates"],
+        now=host["clock"],
+        names=facts["names"],
+        **{name: int(value) for name, value in days.items()},
+    )
 
 
 def docker_auth_config(
@@ -66,8 +77,7 @@ def registry_config(
 def images_plan(
     source: str,
     reachable: bool,
-    auth: str,
-    server: str,
+    servers: dict[str, str],
     references: dict[str, str],
     wanted: dict[str, Any],
     recorded: dict[str, Any],
@@ -77,8 +87,7 @@ def images_plan(
         images.plan(
             source=source,
             reachable=reachable,
-            auth=auth,
-            server=server,
+            **servers,
             references=references,
             wanted=wanted,
             recorded=recorded,
@@ -111,8 +120,10 @@ def yaml_text(value: Any) -> str:
     return "# Written by Wharfinger; the next run overwrites any change made here.\n" + text
 
 
-def checked_auth_config(text: str) -> str:
-    """The same text, once the token server's own reader has found nothing wrong with it."""
+def checked_auth_config(text: str, server: str) -> str:
+    """The same text, once the embedded token server's own reader has found nothing wrong with it."""
+    if server != "embedded":
+        return text
     try:
         configuration.load(text, check_keys=False)
     except configuration.ConfigurationError as error:
@@ -129,7 +140,10 @@ def closing_message(
     auth: str,
 ) -> list[str]:
     """What the operator needs at the end: address, passwords, the CA's file, who may do what."""
-    lines = [f"Registry:        {facts['url']}", f"Log in with:     docker login {facts['address']}"]
+    lines = [
+        f"Registry:        {facts['url']}",
+        f"Log in with:     docker login {facts['address']}",
+    ]
     generated = sorted(name for name, user in users.items() if not user)
     if generated:
         lines.append(f"Passwords:       {facts['credentials']}/NAME for {', '.join(generated)}")
@@ -169,6 +183,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → filter."""
         return {
+            "certificates_due": certificates_due,
             "checked_auth_config": checked_auth_config,
             "closing_message": closing_message,
             "docker_auth_config": docker_auth_config,

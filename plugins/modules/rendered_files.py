@@ -110,8 +110,12 @@ def main() -> None:
     """Compares each file, writes what differs, and reports paths and differences."""
     module = AnsibleModule(
         argument_spec={
-            "files": {"type": "list", "elements": "dict", "required": True,
-                      "options": FILE_OPTIONS},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": FILE_OPTIONS,
+            },
             "absent": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -124,7 +128,9 @@ def main() -> None:
             continue
         paths.append(path)
         if wanted["secret"]:
-            differences.append({"prepared": f"{path}: changed; its content is secret and not shown\n"})
+            differences.append(
+                {"prepared": f"{path}: changed; its content is secret and not shown\n"}
+            )
             continue
         previous[path] = before
         if before != wanted["content"]:
