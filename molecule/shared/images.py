@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Makes the test hosts' images: `images.py [NAME…]`; with no name, those that can be made here.
+
+Each is a minimal Debian or Ubuntu by mmdebstrap, as a person would find it on a fresh machine:
+systemd, SSH, Python, and the user `operator`, who may use sudo. Root file systems are kept under
+$XDG_CACHE_HOME/wharfinger/test-hosts, named by the hash of what they are made from, and imported
+into Docker as wharfinger-test/NAME:HASH and wharfinger-test/NAME:latest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+PACKAGES = (
+    "ca-certificates dbus iproute2 iptables openssh-server procps python3 sudo systemd systemd-sysv"
+)
+UBUNTU = "http://archive.ubuntu.com/ubuntu"
+# Debian has no package of Ubuntu's archive keys; this is Ubuntu's own, by its hash.
+UBUNTU_KEYRING = (
+    f"{UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb",
+    "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
+)
+
+# What turns the bare system into a host that an operator reaches by SSH.
+SETUP = r"""set -eu
+chroot "$1" useradd --gid operator --create-home --shell /bin/bash operator
+echo 'operator ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/operator"
+chmod 0440 "$1/etc/sudoers.d/operator"
+# Each host makes its own keys at its start; the run's public key is mounted at the second path.
+rm -f "$1"/etc/ssh/ssh_host_*
+mkdir -p "$1/etc/systemd/system/ssh.service.d" "$1/etc/ssh/sshd_config.d"
+printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' \
+  >"$1/etc/systemd/system/ssh.service.d/host-keys.conf"
+printf 'AuthorizedKeysFile /etc/ssh/test_run.pub\nUseDNS no\n' \
+  >"$1/etc/ssh/sshd_config.d/test.conf"
+# Ubuntu starts SSH by its socket, which names another service file.
+rm -f "$1/etc/systemd/system/sockets.target.wants/ssh.socket"
+ln -sf /usr/lib/systemd/system/ssh.service "$1/etc/systemd/system/multi-user.target.wants/ssh.service"
+# A container has no kernel modules, consoles or apt timers to look after.
+for unit in apt-daily.timer apt-daily-upgrade.timer systemd-resolved.service; do
+  ln -sf /dev/null "$1/etc/systemd/system/$unit"
+done
+rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one image is made from; its hash names the result."""
+
+    suite: str
+    packages: str = PACKAGES
+    components: str = "main"
+    mirror: str = ""
+    setup: str = SETUP
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that change with anything in the recipe."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+RECIPES = {
+    "debian13": Recipe("trixie"),
+    "debian12": Recipe("bookworm"),
+    "ubuntu2404": Recipe("noble", components="main,universe", mirror=UBUNTU),
+    # A machine that uses the registry: Docker is there already.
+    "client": Recipe("trixie", packages=f"{PACKAGES} docker.io docker-cli"),
+}
+# Made only when named: no scenario is refused for want of another distribution's mirror.
+OPTIONAL = {"ubuntu2404"}
+
+
+def cache() -> Path:
+    """Where root file systems are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "wharfinger" / "test-hosts"
+
+
+def ubuntu_keyring(directory: Path) -> Path:
+    """Ubuntu's archive keys, downloaded and checked, as mmdebstrap's --keyring takes them."""
+    url, wanted = UBUNTU_KEYRING
+    package = directory / "ubuntu-keyring.deb"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        package.write_bytes(answer.read())
+    found = hashlib.sha256(package.read_bytes()).hexdigest()
+    if found != wanted:
+        raise SystemExit(f"{url}: its SHA-256 is {found}, not {wanted}")
+    subprocess.run(["dpkg-deb", "--extract", package, directory], check=True)
+    return directory / "usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
+
+def bootstrap(recipe: Recipe, target: Path) -> None:
+    """Writes the root file system as a tar, by a rename, so that a cut-off run leaves nothing."""
+    with tempfile.TemporaryDirectory() as keys, tempfile.TemporaryDirectory(dir=cache()) as work:
+        # apt reads the keys as a user of its own.
+        Path(keys).chmod(0o755)
+        setup = Path(work) / "setup"
+        setup.write_text(recipe.setup)
+        command = ["mmdebstrap", "--quiet", "--variant=minbase"]
+        command += [f"--include={recipe.packages.replace(' ', ',')}"]
+        command += [f"--components={recipe.components}", f"--customize-hook=sh {setup} \"$1\""]
+        if recipe.mirror:
+            command += [f"--keyring={ubuntu_keyring(Path(keys))}"]
+        partial = Path(work) / "root.tar"
+        command += [recipe.suite, str(partial)]
+        subprocess.run([*command, recipe.mirror] if recipe.mirror else command, check=True)
+        partial.rename(target)
+
+
+def make(name: str) -> str:
+    """Has the image in Docker and returns its name."""
+    recipe = RECIPES[name]
+    image = f"wharfinger-test/{name}:{recipe.key}"
+    present = subprocess.run(["docker", "image", "inspect", image], capture_output=True)
+    if present.returncode != 0:
+        archive = cache() / f"{name}-{recipe.key}.tar"
+        if not archive.exists():
+            bootstrap(recipe, archive)
+        subprocess.run(
+            ["docker", "import", "--change", 'CMD ["/lib/systemd/systemd"]', archive, image],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    subprocess.run(["docker", "tag", image, f"wharfinger-test/{name}:latest"], check=True)
+    return image
+
+
+def main(names: list[str]) -> None:
+    """Makes the named images, one process at a time."""
+    if shutil.which("mmdebstrap") is None:
+        raise SystemExit("mmdebstrap is not installed: apt install mmdebstrap")
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in names or [name for name in RECIPES if name not in OPTIONAL]:
+            print(name, make(name), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
