@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
                         "name": "wharfinger",
                         "subnet": settings["container_engine_network"],
                     },
-                    "names": [settings["registry_hostname"] or task_vars["inventory_hostname"]],
+                    "names": [settings["registry_hostname"]] if settings["registry_hostname"] else [],
                     "port": settings["registry_port"],
                 },
             },
@@ -78,6 +78,8 @@ class ActionModule(ActionBase):
         # A bcrypt hash is no password, but nothing needs it here and -v would print it.
         for name in ("verification_hash", "invocation", "actions", "changed"):
             host.pop(name, None)
+        if not settings["registry_hostname"]:
+            settings["registry_hostname"] = variables["registry_hostname"] = own_name(settings, host)
         archive, archive_error = self._archive(settings)
         base = task_vars.get("inventory_dir") or "."
         report = preflight.check(
@@ -109,14 +111,15 @@ class ActionModule(ActionBase):
     def _variables(
         self, specs: dict[str, dict[str, Any]], task_vars: dict[str, Any]
     ) -> dict[str, Any]:
-        """The inventory's values of all variables that are, or look like, ours; resolved."""
-        known = {name for options in specs.values() for name in options}
-        values = {}
+        """All variables' names, and the resolved values of those that carry one of our prefixes."""
+        prefixes = tuple(f"{role}_" for role in specs)
+        values: dict[str, Any] = {}
         for name in task_vars:
             if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
                 continue
-            if name in known or preflight.looks_like_a_setting(name, specs):
-                values[name] = self._templar.template(task_vars[name])
+            # Of all others only the name is of interest: it may be one of ours, misspelt.
+            ours = name.startswith(prefixes)
+            values[name] = plain(self._templar.template(task_vars[name])) if ours else None
         return values
 
     def _archive(self, settings: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
@@ -134,6 +137,26 @@ class ActionModule(ActionBase):
         return json.loads(opened.stdout), None
 
 
+def own_name(settings: dict[str, Any], host: dict[str, Any]) -> str:
+    """The name of a host that was given none: its full name, or HOST.internal without a dot.
+
+    docker takes a name without a dot for a user of Docker Hub.
+    """
+    name: str = host["fqdn"].lower()
+    if "." not in name and settings["registry_hosts_entry"]:
+        return f"{host['hostname'].lower()}.internal"
+    return name
+
+
+def plain(value: Any) -> Any:
+    """Ansible's lazy containers as plain ones, all resolved."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    return value
+
+
 def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str, Any]:
     """What the roles need to know and nobody should work out twice.
 
@@ -141,7 +164,7 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     addresses_for_clients (the same for each name), url, resolves_here, credentials (directory of
     generated passwords) and ca (the authority's file for clients, "" where they need none).
     """
-    hostname = preflight.effective_hostname(settings, host)
+    hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
     port = settings["registry_port"]
     suffix = "" if port == 443 else f":{port}"

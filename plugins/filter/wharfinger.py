@@ -63,12 +63,11 @@ def registry_config(
     facts: dict[str, Any], auth: str, settings: dict[str, Any], drain_timeout: int
 ) -> dict[str, Any]:
     """The registry's whole configuration, registry_settings merged over it."""
-    return registry.render(
+    return registry.configuration.render(
         auth=auth,
         realm=f"{facts['url']}/auth",
         service=facts["hostname"],
         issuer=facts["hostname"],
-        host=facts["url"],
         settings=settings,
         drain_timeout=drain_timeout,
     )

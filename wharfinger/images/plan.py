@@ -58,9 +58,7 @@ def _automatic(reachable: bool, recorded: Mapping[str, Mapping[str, Any]]) -> st
     return str(choice) if choice else ("pull" if reachable else "build")
 
 
-def _pulled_from(
-    kind: str, chosen: str, server: str, references: Mapping[str, str]
-) -> str | None:
+def _pulled_from(kind: str, chosen: str, server: str, references: Mapping[str, str]) -> str | None:
     """The reference to pull this kind from; None where it is made on the controller.
 
     The toolkit's own token server is in no public image registry: `pull` builds it, unless
