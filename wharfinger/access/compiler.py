@@ -1,0 +1,185 @@
+"""The compiler: a policy as docker_auth's configuration file (cesanta/docker_auth 1.14).
+
+Every name is a regular expression, anchored at both ends, because docker_auth does not anchor them
+and its globs cannot cross a slash. Every entry that is not about everything says
+`type: repository`: an action `*` on a name alone would also open the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .policy import (
+    ALL,
+    ANONYMOUS,
+    EVERYONE,
+    GROUP,
+    ONE_SEGMENT,
+    SEGMENTS,
+    USER,
+    VERIFICATION_ACCOUNT,
+    Policy,
+    Rule,
+)
+
+SERVERS = ("embedded", "cesanta")
+
+_ACTIONS = ("pull", "push", "delete")
+
+
+def compile_acl(policy: Policy) -> list[dict[str, Any]]:
+    """docker_auth's `acl`: the verification account's entries, then the rules' in their order."""
+    entries = list(_reserved(policy))
+    for rule in policy.rules:
+        entries.extend(_entries(rule))
+    return entries
+
+
+def compile_users(policy: Policy, hashes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """docker_auth's `users`: name → bcrypt hash and labels; `""` where a rule knows anonymous.
+
+    `hashes` is name → bcrypt hash; others than the policy's users are left out, and the
+    verification account is there as soon as its hash is. Raises ValueError for users without hash.
+    """
+    missing = [name for name in policy.users if name not in hashes]
+    if missing:
+        raise ValueError(f"no password hash is known for: {', '.join(missing)}")
+    labels: dict[str, list[str]] = {}
+    for group, members in policy.groups.items():
+        for name in members:
+            labels.setdefault(name, []).append(group)
+    users: dict[str, dict[str, Any]] = {}
+    if VERIFICATION_ACCOUNT in hashes:
+        users[VERIFICATION_ACCOUNT] = {"password": str(hashes[VERIFICATION_ACCOUNT])}
+    for name in policy.users:
+        users[name] = {"password": str(hashes[name])}
+        if name in labels:
+            users[name]["labels"] = {"group": labels[name]}
+    if policy.knows_anonymous:
+        users[""] = {}
+    return users
+
+
+def auth_config(
+    policy: Policy,
+    hashes: Mapping[str, str],
+    *,
+    issuer: str,
+    certificate_path: str,
+    key_path: str,
+    expiration: int,
+    addr: str,
+    real_ip_header: str,
+    server: str = "embedded",
+) -> dict[str, Any]:
+    """docker_auth's whole configuration file.
+
+    `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` what the proxy
+    sets. The file is the same for both servers: `server` names the one that will read it, and
+    anything else than `embedded` or `cesanta` is a ValueError. The realm and the service are the
+    registry's to say; docker_auth takes the service from the question.
+    """
+    if server not in SERVERS:
+        raise ValueError(f"docker_auth_server: write one of {', '.join(SERVERS)}")
+    return {
+        "server": {
+            "addr": addr,
+            "real_ip_header": real_ip_header,
+            # The address that the proxy itself has added; docker_auth's default, 0, is the first
+            # one, which the client writes as it likes.
+            "real_ip_pos": -1,
+        },
+        "token": {
+            "issuer": issuer,
+            "expiration": expiration,
+            "certificate": certificate_path,
+            "key": key_path,
+            # The registry since 3.0 looks keys up by their RFC 7638 thumbprint.
+            "disable_legacy_key_id": True,
+        },
+        "users": compile_users(policy, hashes),
+        "acl": compile_acl(policy),
+    }
+
+
+def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:
+    """What the verification account may do, before any rule can say anything else."""
+    own = {"type": "repository", "name": _expression(f"{VERIFICATION_ACCOUNT}/**")}
+    yield {
+        "match": {"account": VERIFICATION_ACCOUNT, **own},
+        "actions": ["pull", "push"],
+        "comment": "verification: its own repositories",
+    }
+    yield {
+        "match": {"account": VERIFICATION_ACCOUNT},
+        "actions": [],
+        "comment": "verification: nothing else",
+    }
+    if policy.knows_anonymous:
+        yield {
+            "match": {"account": "", **own},
+            "actions": [],
+            "comment": "verification: never without login",
+        }
+
+
+def _entries(rule: Rule) -> Iterator[dict[str, Any]]:
+    """One rule's entries: for each word of `who`, each pattern."""
+    for who in rule.who:
+        comment = f"registry_access, rule {rule.number}: {who}"
+        if rule.everything:
+            if rule.may != (ALL,) and "list" in rule.may:
+                catalog = {"type": "registry", "name": "catalog"}
+                yield {
+                    "match": {**_principal(who), **catalog},
+                    "actions": ["*"],
+                    "comment": f"{comment} (the catalog)",
+                }
+            yield {"match": _principal(who), "actions": _actions(rule), "comment": comment}
+            continue
+        for pattern in rule.on:
+            yield {
+                "match": {
+                    **_principal(who),
+                    "type": "repository",
+                    "name": _expression(pattern),
+                },
+                "actions": _actions(rule),
+                "comment": f"{comment} on {pattern}",
+            }
+
+
+def _principal(who: str) -> dict[str, Any]:
+    """The keys of `match` that pick the users of one word of `who`."""
+    if who == EVERYONE:
+        return {"account": "/.+/"}
+    if who == ANONYMOUS:
+        return {"account": ""}
+    if who.startswith(GROUP):
+        return {"labels": {"group": who.removeprefix(GROUP)}}
+    return {"account": who}
+
+
+def _actions(rule: Rule) -> list[str]:
+    if rule.may == (ALL,):
+        return ["*"]
+    return [action for action in _ACTIONS if action in rule.may]
+
+
+def _expression(pattern: str) -> str:
+    """A pattern as docker_auth's regular expression (RE2), between slashes and anchored."""
+    expression = ""
+    for position, segment in enumerate(pattern.split("/")):
+        slash = "/" if position else ""
+        if segment == SEGMENTS:
+            expression += "(/[^/]+)+" if position else "[^/]+(/[^/]+)*"
+        elif segment == ONE_SEGMENT:
+            expression += f"{slash}[^/]+"
+        elif segment == USER:
+            # docker_auth quotes the account before it puts it in.
+            expression += f"{slash}${{account}}"
+        else:
+            # Of a path component's characters the dot alone means something to RE2.
+            expression += slash + segment.replace(".", "\\.")
+    return f"/^{expression}$/"

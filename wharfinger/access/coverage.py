@@ -1,0 +1,207 @@
+"""Which rules are always answered by earlier ones, and which users get nothing.
+
+A pattern is covered by earlier patterns when every repository that it matches is matched by one of
+them. To know that, it is enough to ask about the repositories in which every wildcard stands for a
+segment that no pattern names: whatever matches such a repository does so by wildcards of its own,
+and so matches every other one too. How often `**` repeats needs to be tried only up to one more
+than the longest earlier pattern has segments: beyond that, an earlier pattern must have a `**` of
+its own at work, which takes one segment more or less.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .policy import ANONYMOUS, EVERYONE, GROUP, ONE_SEGMENT, SEGMENTS, USER, Rule
+
+# No segment of a pattern is this.
+_UNNAMED = "\0"
+
+# A pattern with several `**` is tried with at most this many lengths; with more it counts as not
+# covered, so that a rule is never called useless without certainty.
+_MOST_EXPANSIONS = 2_000
+
+
+@dataclass(slots=True)
+class _Node:
+    """A place in the tree of patterns; `rule` is the first rule with a pattern that ends here."""
+
+    repeats: bool = False
+    rule: int | None = None
+    children: dict[str, _Node] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Patterns:
+    """The patterns of all earlier rules for one word of `who`, as a tree over their segments."""
+
+    root: _Node = field(default_factory=_Node)
+    depth: int = 0
+    everything: int | None = None
+
+    def add(self, rule: Rule) -> None:
+        if rule.everything:
+            if self.everything is None:
+                self.everything = rule.number
+            return
+        for pattern in rule.on:
+            node = self.root
+            segments = pattern.split("/")
+            for segment in segments:
+                node = node.children.setdefault(segment, _Node(repeats=segment == SEGMENTS))
+            self.depth = max(self.depth, len(segments))
+            if node.rule is None:
+                node.rule = rule.number
+
+    def answer(self, path: Sequence[str], user: str | None) -> int | None:
+        """The number of the first rule that matches the path, None where none does."""
+        nodes = [self.root]
+        for segment in path:
+            keys = [segment, ONE_SEGMENT, SEGMENTS]
+            if segment == user:
+                keys.append(USER)
+            found = {id(node): node for node in nodes if node.repeats}
+            for node in nodes:
+                for key in keys:
+                    child = node.children.get(key)
+                    if child is not None:
+                        found[id(child)] = child
+            nodes = list(found.values())
+        numbers = [node.rule for node in nodes if node.rule is not None]
+        if self.everything is not None:
+            numbers.append(self.everything)
+        return min(numbers, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """useless: rule number → the earlier rules that always answer first; empty_handed: users."""
+
+    useless: dict[int, list[int]]
+    empty_handed: list[str]
+
+
+def examine(
+    users: Iterable[str], groups: Mapping[str, Sequence[str]], rules: Iterable[Rule]
+) -> Findings:
+    """Looks at each rule in turn, knowing the patterns of the earlier ones.
+
+    A group counts as its present members; `everyone` also counts those who will join, so only
+    rules for everyone cover it. A rule for an empty group is not useless: nobody answers it.
+    """
+    return _Examination(list(users), groups).run(rules)
+
+
+class _Examination:
+    def __init__(self, users: list[str], groups: Mapping[str, Sequence[str]]) -> None:
+        self._groups = groups
+        self._memberships: dict[str, list[str]] = {}
+        for group, members in groups.items():
+            for name in members:
+                self._memberships.setdefault(name, []).append(GROUP + group)
+        self._earlier: dict[str, _Patterns] = {}
+        self._waiting = dict.fromkeys(users)
+
+    def run(self, rules: Iterable[Rule]) -> Findings:
+        useless = {}
+        for rule in rules:
+            answering = self._answering(rule)
+            if answering:
+                useless[rule.number] = answering
+            if rule.may:
+                self._hand_out(rule)
+            for who in rule.who:
+                self._earlier.setdefault(who, _Patterns()).add(rule)
+        return Findings(useless, list(self._waiting))
+
+    def _answering(self, rule: Rule) -> list[int]:
+        """The earlier rules that together answer whatever this one could; empty if they do not."""
+        answering: set[int] = set()
+        for who in rule.who:
+            found = self._covering(rule, who)
+            if found is None:
+                return []
+            answering |= found
+        return sorted(answering)
+
+    def _covering(self, rule: Rule, who: str) -> set[int] | None:
+        """As _answering, for one word of `who`; None where the rule has something left to say."""
+        if who == ANONYMOUS:
+            return self._covered(rule, (ANONYMOUS,), None)
+        if who == EVERYONE:
+            return self._covered(rule, (EVERYONE,), USER)
+        if not who.startswith(GROUP):
+            return self._covered(rule, self._words(who), who)
+        whole = self._covered(rule, (who, EVERYONE), USER)
+        if whole is not None:
+            return whole
+        answering: set[int] = set()
+        for member in self._groups[who.removeprefix(GROUP)]:
+            found = self._covered(rule, self._words(member), member)
+            if found is None:
+                return None
+            answering |= found
+        return answering
+
+    def _covered(self, rule: Rule, words: Iterable[str], user: str | None) -> set[int] | None:
+        """The earlier rules for any of these words that together cover the rule, or None.
+
+        `user` is the name for `{user}`; `{user}` itself stands for a name that nobody knows.
+        """
+        earlier = [self._earlier[word] for word in words if word in self._earlier]
+        if not earlier:
+            return None
+        if rule.everything:
+            whole = [known.everything for known in earlier if known.everything is not None]
+            return {min(whole)} if whole else None
+        answering = set()
+        longest = max(known.depth for known in earlier) + 1
+        for pattern in rule.on:
+            for path in _repositories(pattern, user, longest):
+                numbers = [known.answer(path, user) for known in earlier]
+                first = min((number for number in numbers if number is not None), default=None)
+                if first is None:
+                    return None
+                answering.add(first)
+        return answering
+
+    def _words(self, user: str) -> list[str]:
+        """Every word of `who` that means this user."""
+        return [user, *self._memberships.get(user, ()), EVERYONE]
+
+    def _hand_out(self, rule: Rule) -> None:
+        """Takes those who get something by this rule off the list of those who got nothing."""
+        for who in rule.who:
+            if who == EVERYONE:
+                candidates = list(self._waiting)
+            elif who.startswith(GROUP):
+                members = self._groups[who.removeprefix(GROUP)]
+                candidates = [name for name in members if name in self._waiting]
+            else:
+                candidates = [who] if who in self._waiting else []
+            for name in candidates:
+                if self._covered(rule, self._words(name), name) is None:
+                    del self._waiting[name]
+
+
+def _repositories(pattern: str, user: str | None, longest: int) -> Iterator[list[str]]:
+    """The repositories that stand for all that a pattern matches; see the module's text."""
+    segments = pattern.split("/")
+    repeated = segments.count(SEGMENTS)
+    if longest**repeated > _MOST_EXPANSIONS:
+        # No earlier pattern matches this: the pattern then counts as not covered.
+        yield []
+        return
+    for lengths in itertools.product(range(1, longest + 1), repeat=repeated):
+        length = iter(lengths)
+        path: list[str] = []
+        for segment in segments:
+            if segment == SEGMENTS:
+                path.extend([_UNNAMED] * next(length))
+            elif segment == ONE_SEGMENT:
+                path.append(_UNNAMED)
+            else:
+                path.append(user if segment == USER and user is not None else segment)
+        yield path

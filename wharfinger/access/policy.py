@@ -1,0 +1,147 @@
+"""The model: rules over users and repositories, and the decision for one question.
+
+It follows the inventory's words (docs/access.md): rules from top to bottom, the first whose `who`
+and `on` match decides, nothing matches = denied; `may` takes no part in matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+VERIFICATION_ACCOUNT = "wharfinger-verification"
+"""The account of the deployment's own check, and the first segment of its repositories."""
+
+REPOSITORY_VERBS = ("pull", "push", "delete")
+VERBS = (*REPOSITORY_VERBS, "list")
+
+EVERYONE = "everyone"
+ANONYMOUS = "anonymous"
+GROUP = "group:"
+ALL = "all"
+
+ONE_SEGMENT = "*"
+SEGMENTS = "**"
+USER = "{user}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of registry_access in its plain form: every field a tuple, in the file's order.
+
+    who: user names, `group:NAME`, `everyone`, `anonymous`; may: verbs, or just `all`, or nothing;
+    on: patterns, or just `all`. number: the place in registry_access, from 1.
+    """
+
+    number: int
+    who: tuple[str, ...]
+    may: tuple[str, ...]
+    on: tuple[str, ...]
+
+    def gives(self, verb: str) -> bool:
+        """Whether `may` holds the verb."""
+        return self.may == (ALL,) or verb in self.may
+
+    @property
+    def everything(self) -> bool:
+        """Whether `on` is every repository and the catalog."""
+        return self.on == (ALL,)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one question, and the number of the rule that gave it (None: no rule did)."""
+
+    allowed: bool
+    rule: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Users, groups and rules that have been found free of mistakes."""
+
+    users: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def from_inventory(cls, users: object, groups: object, access: object) -> Policy:
+        """The policy of registry_users, registry_groups and registry_access.
+
+        Raises ValueError with every error that `validate` finds, one a line.
+        """
+        from .validation import examine
+
+        policy, review = examine(users, groups, access)
+        if review.errors:
+            raise ValueError("\n".join(str(error) for error in review.errors))
+        return policy
+
+    @property
+    def knows_anonymous(self) -> bool:
+        """Whether a rule speaks of those who are not signed in."""
+        return any(ANONYMOUS in rule.who for rule in self.rules)
+
+    def groups_of(self, user: str) -> tuple[str, ...]:
+        """The names of the user's groups, in the inventory's order."""
+        return tuple(name for name, members in self.groups.items() if user in members)
+
+    def decide(self, user: str | None, verb: str, repository: str | None) -> Decision:
+        """Whether `user` (None: not signed in) may do `verb` on `repository`.
+
+        `list` asks for the catalog and takes no repository; every other verb takes one.
+        Someone who is not in the inventory is denied. Raises ValueError for an unknown verb, or a
+        repository where none belongs or the other way round.
+        """
+        if verb not in VERBS:
+            raise ValueError(f"unknown verb {verb}: write one of {', '.join(VERBS)}")
+        if (verb == "list") != (repository is None):
+            raise ValueError(
+                "list is asked of the catalog, without a repository; "
+                f"{', '.join(REPOSITORY_VERBS)} are asked of a repository"
+            )
+        path = None if repository is None else repository.split("/")
+        reserved = path is not None and matches((VERIFICATION_ACCOUNT, SEGMENTS), path, user)
+        if user == VERIFICATION_ACCOUNT:
+            return Decision(reserved and verb in ("pull", "push"), None)
+        if user is None and reserved:
+            return Decision(False, None)
+        names = self._names(user)
+        for rule in self.rules:
+            if names.isdisjoint(rule.who):
+                continue
+            if rule.everything or (
+                path is not None and any(matches(on.split("/"), path, user) for on in rule.on)
+            ):
+                return Decision(rule.gives(verb), rule.number)
+        return Decision(False, None)
+
+    def _names(self, user: str | None) -> set[str]:
+        """Every word of `who` that means this user."""
+        if user is None:
+            return {ANONYMOUS}
+        if user not in self.users:
+            return set()
+        return {user, EVERYONE, *(GROUP + name for name in self.groups_of(user))}
+
+
+def matches(pattern: Sequence[str], path: Sequence[str], user: str | None) -> bool:
+    """Whether a pattern's segments match a repository's, all of them.
+
+    `*` takes one segment, `**` one or more, `{user}` the signed-in name; an empty segment (as in
+    `a//b`) is matched by nothing.
+    """
+    reached = {0}  # how many segments of the pattern are used up
+    for segment in path:
+        if not segment:
+            return False
+        following = set()
+        for position in reached:
+            if position and pattern[position - 1] == SEGMENTS:
+                following.add(position)
+            if position < len(pattern):
+                wanted = user if pattern[position] == USER else pattern[position]
+                if wanted in (ONE_SEGMENT, SEGMENTS, segment):
+                    following.add(position + 1)
+        reached = following
+    return len(pattern) in reached

@@ -1,0 +1,66 @@
+"""A mistake in the inventory, and the words that messages about it have in common."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: the variable, the place in it, what is wrong and what to write instead."""
+
+    variable: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.variable}, {self.where}" if self.where else self.variable
+        return f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Everything found in the inventory: errors forbid a deployment, warnings do not."""
+
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def quoted(value: object) -> str:
+    """A text of the inventory as it is shown in a message: on one line, of bounded length."""
+    if not isinstance(value, str):
+        return f"a {kind(value)}"
+    return json.dumps(value if len(value) <= 80 else value[:79] + "…", ensure_ascii=False)
+
+
+def kind(value: object) -> str:
+    """What YAML made of a value, in the operator's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, dict):
+        return "mapping"
+    if isinstance(value, list | tuple):
+        return "list"
+    return type(value).__name__
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, if one is near enough."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return close[0] if close else None
+
+
+def listed(words: Sequence[str], limit: int = 8) -> str:
+    """The words in a row; of many only the first, and how many more there are."""
+    shown = ", ".join(words[:limit])
+    rest = len(words) - limit
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -1,0 +1,54 @@
+"""Who may do what, for people."""
+
+from __future__ import annotations
+
+from .policy import ALL, ANONYMOUS, EVERYONE, GROUP, USER, Policy
+from .problems import listed
+
+HEADER = {"rule": "rule", "who": "who", "may": "may", "on": "on"}
+
+
+def rows(policy: Policy) -> list[dict[str, str]]:
+    """One row for each word of each rule's `who`, in the rules' order: rule, who, may, on."""
+    return [
+        {
+            "rule": str(rule.number),
+            "who": _who(policy, who),
+            "may": "everything" if rule.may == (ALL,) else ", ".join(rule.may) or "nothing",
+            "on": "every repository and the catalog"
+            if rule.everything
+            else ", ".join(_on(who, pattern) for pattern in rule.on),
+        }
+        for rule in policy.rules
+        for who in rule.who
+    ]
+
+
+def table(policy: Policy) -> str:
+    """The rows as lines of aligned columns, and the words that make them complete."""
+    found = rows(policy)
+    if not found:
+        return "Nobody may do anything: registry_access has no rules."
+    widths = {key: max(len(row[key]) for row in (HEADER, *found)) for key in HEADER}
+    lines = [
+        "  ".join(row[key].ljust(widths[key]) for key in HEADER).rstrip()
+        for row in (HEADER, *found)
+    ]
+    return "\n".join([*lines, "The first rule that matches decides; anything else is denied."])
+
+
+def _who(policy: Policy, who: str) -> str:
+    if who == EVERYONE:
+        return "every user"
+    if who == ANONYMOUS:
+        return "anyone, without login"
+    if who.startswith(GROUP):
+        name = who.removeprefix(GROUP)
+        return f"group {name} ({listed(policy.groups[name], 5) or 'no members'})"
+    return who
+
+
+def _on(who: str, pattern: str) -> str:
+    """The pattern, with the name in it where it can only be one."""
+    one = who not in (EVERYONE, ANONYMOUS) and not who.startswith(GROUP)
+    return pattern.replace(USER, who) if one else pattern

@@ -1,0 +1,627 @@
+"""Every mistake in registry_users, registry_groups and registry_access, found at once.
+
+Nothing that stands under a user's name in registry_users is ever repeated in a message, since it
+may be a secret, a key that YAML misread included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from . import coverage
+from .patterns import COMPONENT, mistake, verb_meant
+from .policy import (
+    ALL,
+    ANONYMOUS,
+    EVERYONE,
+    GROUP,
+    USER,
+    VERBS,
+    VERIFICATION_ACCOUNT,
+    Policy,
+    Rule,
+)
+from .problems import Problem, Review, kind, listed, nearest, quoted
+
+USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+LOWEST_COST, HIGHEST_COST = 10, 14
+LONGEST_PASSWORD = 72
+
+_MAKE_HASH = f"make one with `htpasswd -nBC {LOWEST_COST} NAME` and write what follows the colon"
+_RULE_KEYS = ("who", "may", "on")
+_USER_KEYS = ("password", "password_hash")
+# YAML 1.1, which Ansible reads, takes the bare word `on` for the boolean true; JSON, through which
+# variables may have gone, makes a text of it.
+_MISREAD_ON = (True, "true")
+
+
+def validate(
+    users: object,
+    groups: object,
+    access: object,
+    *,
+    auth: str = "token",
+    reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
+) -> Review:
+    """All errors and warnings of the three variables, which may be anything that YAML can say.
+
+    `auth` is registry_auth: `htpasswd` knows no rules, so that only the one that gives everyone
+    everything is accepted. `reserved` are names that neither a user nor a repository may have.
+    Warnings are given only where there are no errors. Never raises.
+    """
+    return examine(users, groups, access, auth=auth, reserved=reserved)[1]
+
+
+def examine(
+    users: object,
+    groups: object,
+    access: object,
+    *,
+    auth: str = "token",
+    reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
+) -> tuple[Policy, Review]:
+    """As `validate`, together with the policy, which is whole only where there are no errors."""
+    inventory = _Inventory(tuple(reserved))
+    inventory.read_users(users)
+    inventory.read_groups(groups)
+    if auth == "htpasswd":
+        inventory.read_htpasswd(access)
+    else:
+        inventory.read_access(access)
+        inventory.compare_names_and_patterns()
+        inventory.find_useless_rules()
+    policy = Policy(tuple(inventory.users), inventory.groups, tuple(inventory.rules))
+    return policy, Review(inventory.errors, [] if inventory.errors else inventory.warnings)
+
+
+@dataclass(slots=True)
+class _Inventory:
+    """What has been understood so far, and what has been found wrong."""
+
+    reserved: tuple[str, ...]
+    users: dict[str, None] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: list[Rule] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    # Every name that was written as a user or group, good or not: a rule that uses a name whose
+    # entry is wrong is not told that the name is unknown.
+    written_users: set[str] = field(default_factory=set)
+    written_groups: set[str] = field(default_factory=set)
+
+    def error(self, variable: str, where: str, message: str) -> None:
+        self.errors.append(Problem(variable, where, message))
+
+    # registry_users
+
+    def read_users(self, users: object) -> None:
+        """Names and their passwords."""
+        if not isinstance(users, Mapping):
+            self.error(
+                USERS,
+                "",
+                f"is a {kind(users)}: write a mapping of names, as in `someuser: {{}}` "
+                "(its password is then generated)",
+            )
+            return
+        for position, (name, entry) in enumerate(users.items(), 1):
+            if isinstance(name, str):
+                self.written_users.add(name)
+            where = _shown_key(name) or f"entry {position}"
+            wrong = self._user_name(name)
+            if wrong:
+                self.error(USERS, where, wrong)
+            elif isinstance(name, str):
+                self.users[str(name)] = None
+            for message in _credentials(entry, name if isinstance(name, str) else "NAME"):
+                self.error(USERS, where, message)
+
+    def _user_name(self, name: object) -> str | None:
+        if not isinstance(name, str):
+            return f"the name is a {kind(name)} to YAML: write it in quotation marks"
+        if name in self.reserved:
+            return (
+                "this name is reserved for the deployment's own verification: choose another name"
+            )
+        if name in (EVERYONE, ANONYMOUS):
+            return f"{name} has a meaning of its own in registry_access: choose another name"
+        if not NAME.fullmatch(name):
+            return (
+                "a user's name is lower-case letters, digits, dots, hyphens and underscores, "
+                f"beginning with a letter or digit{_nearest_name(name)}"
+            )
+        return None
+
+    # registry_groups
+
+    def read_groups(self, groups: object) -> None:
+        """Group names and their members."""
+        if not isinstance(groups, Mapping):
+            self.error(
+                GROUPS,
+                "",
+                f"is a {kind(groups)}: write a mapping of names to lists of users, "
+                "as in `developers: [someuser]`, or {} for none",
+            )
+            return
+        for name, members in groups.items():
+            if not isinstance(name, str):
+                self.error(
+                    GROUPS,
+                    str(name),
+                    f"the name is a {kind(name)} to YAML: write it in quotation marks",
+                )
+                continue
+            self.written_groups.add(name)
+            if not NAME.fullmatch(name):
+                self.error(
+                    GROUPS,
+                    quoted(name),
+                    "a group's name is lower-case letters, digits, dots, hyphens and underscores, "
+                    f"beginning with a letter or digit{_nearest_name(name)}",
+                )
+            elif not isinstance(members, list | tuple):
+                self.error(
+                    GROUPS,
+                    name,
+                    f"is a {kind(members)}: write a list of users, as in `{name}: [someuser]`, "
+                    "or [] for none",
+                )
+            else:
+                self.groups[str(name)] = self._members(str(name), members)
+
+    def _members(self, group: str, members: Sequence[object]) -> tuple[str, ...]:
+        good: dict[str, None] = {}
+        for member in members:
+            if not isinstance(member, str):
+                self.error(
+                    GROUPS, group, f"a member is a {kind(member)}: write a user's name as text"
+                )
+            elif member in good:
+                self.error(GROUPS, group, f"{member} is there twice: remove one")
+            elif member in self.users:
+                good[str(member)] = None
+            elif member not in self.written_users:
+                self.error(GROUPS, group, self._no_user(member))
+        return tuple(good)
+
+    def _no_user(self, name: str) -> str:
+        """Why this name is nobody, and what to write instead."""
+        if name in self.reserved:
+            return f"{name} is reserved for the deployment's own verification: remove it"
+        if name.startswith(GROUP) or name in self.written_groups:
+            return f"{quoted(name)} is a group, and a group holds users only: write its members"
+        close = nearest(name, self.users)
+        if close:
+            return f"{quoted(name)} is no user in registry_users: write {close}"
+        return f"{quoted(name)} is no user: add it to registry_users, or remove it here"
+
+    # registry_access
+
+    def read_access(self, access: object) -> None:
+        """The rules, each in its plain form; those with a mistake are left out."""
+        if not isinstance(access, list | tuple):
+            self.error(
+                ACCESS,
+                "",
+                f"is a {kind(access)}: write a list of rules, as in "
+                '`- {who: someuser, may: [pull, push], on: "{user}/**"}`, or [] for none',
+            )
+            return
+        for number, entry in enumerate(access, 1):
+            rule = self._rule(number, entry)
+            if rule is not None:
+                self.rules.append(rule)
+
+    def read_htpasswd(self, access: object) -> None:
+        """With registry_auth htpasswd only one list of rules is true."""
+        only = Rule(1, (EVERYONE,), (ALL,), (ALL,))
+        found = _Inventory(self.reserved)
+        found.read_access(access)
+        if found.errors or found.rules != [only]:
+            self.error(
+                ACCESS,
+                "",
+                "registry_auth htpasswd knows no rules, every user may do everything: write exactly"
+                " `[{who: everyone, may: all, on: all}]`, or registry_auth: token",
+            )
+        self.rules = [only]
+
+    def _rule(self, number: int, entry: object) -> Rule | None:
+        where = f"rule {number}"
+        before = len(self.errors)
+        if not isinstance(entry, Mapping):
+            self.error(
+                ACCESS,
+                where,
+                f"is a {kind(entry)}: write a mapping of who, may and on, as in "
+                '`{who: someuser, may: [pull], on: "team/**"}`',
+            )
+            return None
+        fields: dict[str, object] = {}
+        for key, value in entry.items():
+            plain = "on" if key in _MISREAD_ON else key
+            if plain in fields:
+                self.error(ACCESS, where, f"{plain} is there twice: remove one")
+            elif isinstance(plain, str) and plain in _RULE_KEYS:
+                fields[plain] = value
+            else:
+                self.error(ACCESS, where, _unknown_rule_key(plain))
+        examples = {"who": "someuser", "may": "[pull]", "on": '"team/**"'}
+        if len(self.errors) == before:
+            for key in _RULE_KEYS:
+                if key not in fields:
+                    self.error(
+                        ACCESS,
+                        where,
+                        f"{key} is missing: write, for example, {key}: {examples[key]}",
+                    )
+        words = {
+            key: self._words(where, key, value, examples[key]) for key, value in fields.items()
+        }
+        rule = Rule(
+            number,
+            self._who(where, words.get("who", ())),
+            self._may(where, words.get("may", ())),
+            self._on(where, words.get("on", ())),
+        )
+        self._check_together(where, rule)
+        return rule if len(self.errors) == before else None
+
+    def _words(self, where: str, key: str, value: object, example: str) -> tuple[str, ...]:
+        """A field that may be one word or a list of them, as a tuple without repetitions."""
+        values = value if isinstance(value, list | tuple) else [value]
+        if not values and key != "may":
+            self.error(ACCESS, where, f"{key} is empty: write, for example, {key}: {example}")
+        words: dict[str, None] = {}
+        for word in values:
+            if not isinstance(word, str):
+                self.error(ACCESS, where, self._no_word(key, word, example))
+            elif word in words:
+                self.error(ACCESS, where, f"{key} has {quoted(word)} twice: remove one")
+            else:
+                words[str(word)] = None
+        return tuple(words)
+
+    @staticmethod
+    def _no_word(key: str, value: object, example: str) -> str:
+        if key == "who" and isinstance(value, Mapping) and list(value) == ["group"]:
+            return "who is a mapping: write group:NAME without a space after the colon"
+        if key == "on" and isinstance(value, Mapping):
+            return (
+                "on is a mapping, since a bare { begins one in YAML: write it in quotation marks, "
+                'as in "{user}/**"'
+            )
+        if key == "may" and value is None:
+            return "may is null: write the verbs, or [] to give nothing"
+        return f"{key} has a {kind(value)}: write text, for example {key}: {example}"
+
+    def _who(self, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
+        for word in words:
+            wrong = self._nobody(word)
+            if wrong:
+                self.error(ACCESS, where, wrong)
+        return words
+
+    def _nobody(self, word: str) -> str | None:
+        """What is wrong with a word of `who`."""
+        if word in (EVERYONE, ANONYMOUS):
+            return None
+        if word.startswith(GROUP):
+            name = word.removeprefix(GROUP)
+            if name in self.written_groups:
+                return None
+            close = nearest(name, self.groups)
+            if close:
+                return f"{quoted(name)} is no group in registry_groups: write {GROUP}{close}"
+            if name in self.written_users:
+                return f"{quoted(name)} is a user and no group: write who: {name}"
+            return f"{quoted(name)} is no group: add it to registry_groups, or remove it here"
+        if word in self.reserved:
+            return f"{word} is reserved for the deployment's own verification: remove it"
+        if word in self.written_users:
+            return None
+        if word in self.written_groups:
+            return f"{quoted(word)} is a group: write {GROUP}{word}"
+        if word in (ALL, "*", "**", "any", "anyone", "everybody", "authenticated"):
+            return (
+                f"{quoted(word)} is no user: write everyone (anyone signed in) or anonymous "
+                "(not signed in)"
+            )
+        if word == "":
+            return 'who has an empty text: write anonymous for "not signed in"'
+        close = nearest(word, (*self.users, EVERYONE, ANONYMOUS))
+        if close:
+            return f"{quoted(word)} is no user in registry_users: write {close}"
+        return f"{quoted(word)} is no user: add it to registry_users, or remove it here"
+
+    def _may(self, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
+        for word in words:
+            if word in VERBS or word == ALL:
+                continue
+            meant = verb_meant(word, VERBS)
+            choice = meant or f"one of {', '.join(VERBS)}, or all"
+            self.error(ACCESS, where, f"{quoted(word)} is nothing that one may: write {choice}")
+        if ALL in words and len(words) > 1:
+            self.error(ACCESS, where, "may has all, which holds the others: write may: all alone")
+        return words
+
+    def _on(self, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
+        for word in words:
+            wrong = mistake(word)
+            if wrong:
+                self.error(ACCESS, where, f"on: {wrong}")
+            elif word.partition("/")[0] in self.reserved:
+                self.error(
+                    ACCESS,
+                    where,
+                    f"on: {quoted(word)} is reserved for the deployment's own verification: "
+                    "choose another name",
+                )
+        if ALL in words and len(words) > 1:
+            self.error(ACCESS, where, "on has all, which holds the others: write on: all alone")
+        return words
+
+    def _check_together(self, where: str, rule: Rule) -> None:
+        """What is wrong only in the combination of who, may and on."""
+        if "list" in rule.may and rule.on and ALL not in rule.on:
+            self.error(
+                ACCESS,
+                where,
+                "list is the catalog, which is all or nothing and shows every name: write on: all, "
+                "or leave list out",
+            )
+        if ANONYMOUS in rule.who:
+            changing = [verb for verb in rule.may if verb in ("push", "delete", ALL)]
+            if changing:
+                self.error(
+                    ACCESS,
+                    where,
+                    f"anonymous may not {' or '.join(_spelt_out(changing))}: write may: [pull], "
+                    "or who: everyone for anyone signed in",
+                )
+            if any(USER in pattern.split("/") for pattern in rule.on):
+                self.error(
+                    ACCESS,
+                    where,
+                    f"{USER} is the signed-in name, which anonymous has not: write the name itself,"
+                    " or a rule of its own for anonymous",
+                )
+        if "push" in rule.may and "pull" not in rule.may:
+            self.warnings.append(
+                Problem(
+                    ACCESS,
+                    where,
+                    "gives push without pull, and the registry asks for both to push: "
+                    "write may: [pull, push]",
+                )
+            )
+
+    # All of them together
+
+    def compare_names_and_patterns(self) -> None:
+        """Names of users that `{user}` would bring into a namespace of others, or into none."""
+        using = [
+            (rule, pattern.split("/"))
+            for rule in self.rules
+            for pattern in rule.on
+            if USER in pattern.split("/")
+        ]
+        if not using:
+            return
+        named = self._named_places({len(_before_user(segments)) for _, segments in using})
+        first = using[0][0].number
+        told = set()
+        for name, (number, pattern) in named.get((), {}).items():
+            told.add(name)
+            self.error(ACCESS, f"rule {number}", _collision(name, "begins with", pattern, first))
+        for rule, segments in using:
+            for name, (number, pattern) in named.get(_before_user(segments), {}).items():
+                if name not in told:
+                    told.add(name)
+                    self.error(
+                        ACCESS, f"rule {number}", _collision(name, "has", pattern, rule.number)
+                    )
+        self._check_components([rule for rule, _ in using])
+
+    def _named_places(self, depths: set[int]) -> dict[tuple[str, ...], dict[str, tuple[int, str]]]:
+        """The segments before a user's name in a pattern → name → the first rule and pattern."""
+        users = set(self.users)
+        places: dict[tuple[str, ...], dict[str, tuple[int, str]]] = {}
+        for rule in self.rules:
+            for pattern in rule.on:
+                segments = pattern.split("/")
+                for depth in depths | {0}:
+                    if depth < len(segments) and segments[depth] in users and pattern != ALL:
+                        found = places.setdefault(tuple(segments[:depth]), {})
+                        found.setdefault(segments[depth], (rule.number, pattern))
+        return places
+
+    def _check_components(self, using: Sequence[Rule]) -> None:
+        """Users to whom `{user}` applies and whose name is no part of a repository's name."""
+        unfit = [name for name in self.users if not COMPONENT.fullmatch(name)]
+        for name in unfit:
+            words = {
+                name,
+                EVERYONE,
+                *(GROUP + g for g, found in self.groups.items() if name in found),
+            }
+            rule = next((rule for rule in using if not words.isdisjoint(rule.who)), None)
+            if rule is not None:
+                self.error(
+                    USERS,
+                    name,
+                    "this name can be no part of a repository's name, and registry_access, "
+                    f"rule {rule.number}, gives this user {USER}: write the name with single dots, "
+                    "one or two underscores, or hyphens, and only between letters and digits",
+                )
+
+    def find_useless_rules(self) -> None:
+        """Rules that earlier ones always answer, and users whom no rule gives anything."""
+        findings = coverage.examine(self.users, self.groups, self.rules)
+        by_number = {rule.number: rule for rule in self.rules}
+        for number, earlier in findings.useless.items():
+            rule, first = by_number[number], by_number[earlier[0]]
+            if _content(rule) == _content(first):
+                message = f"says the same as rule {first.number}: remove one of them"
+            else:
+                names = (
+                    " and ".join(map(str, earlier))
+                    if len(earlier) < 3
+                    else listed([str(other) for other in earlier])
+                )
+                one = len(earlier) == 1
+                message = (
+                    f"never decides anything, since rule{'' if one else 's'} {names} always "
+                    f"answer{'s' if one else ''} first: remove it, or move it above "
+                    f"rule {earlier[0]}"
+                )
+            self.error(ACCESS, f"rule {number}", message)
+        for name in findings.empty_handed:
+            self.warnings.append(
+                Problem(
+                    USERS,
+                    name,
+                    "no rule in registry_access gives this user anything: add one, or remove the "
+                    "user",
+                )
+            )
+
+
+def _content(rule: Rule) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    return frozenset(rule.who), frozenset(rule.may), frozenset(rule.on)
+
+
+def _before_user(segments: Sequence[str]) -> tuple[str, ...]:
+    return tuple(segments[: list(segments).index(USER)])
+
+
+def _collision(name: str, verb: str, pattern: str, using: int) -> str:
+    return (
+        f"{quoted(pattern)} {verb} {name}, which is also the name of a user, whose own place it "
+        f"would be, since rule {using} uses {USER}: rename the user in registry_users, or choose "
+        "another name in the pattern"
+    )
+
+
+def _spelt_out(verbs: Sequence[str]) -> list[str]:
+    """`all` as the verbs that it holds and anonymous may not have."""
+    return ["push", "delete"] if ALL in verbs else list(verbs)
+
+
+def _unknown_rule_key(key: object) -> str:
+    if not isinstance(key, str):
+        return f"has a {kind(key)} as a key: the keys are {', '.join(_RULE_KEYS)}"
+    usual = {
+        "user": "who",
+        "users": "who",
+        "group": "who",
+        "account": "who",
+        "actions": "may",
+        "verbs": "may",
+        "can": "may",
+        "name": "on",
+        "repository": "on",
+        "repositories": "on",
+        "pattern": "on",
+    }
+    meant = usual.get(key.lower()) or nearest(key.lower(), _RULE_KEYS)
+    if meant:
+        return f"{quoted(key)} is an unknown key: write {meant}"
+    return f"{quoted(key)} is an unknown key: remove it, the keys are {', '.join(_RULE_KEYS)}"
+
+
+def _nearest_name(name: str) -> str:
+    """`: write NAME` with an allowed name near to this one, if there is any."""
+    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")
+    # A name that is long or has a colon may be an entry, secret included, that YAML misread.
+    return f": write {near}" if near and _shown_key(name) else ""
+
+
+def _shown_key(key: object) -> str | None:
+    """A key as it may be shown: None where it could be more than a name.
+
+    YAML takes `{password:secret}` and `{secret}` for keys without values.
+    """
+    if isinstance(key, bool | int | float) or key is None:
+        return f"{str(key).lower() if isinstance(key, bool) else key}"
+    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9 ._@+-]{1,64}", key):
+        return str(key)
+    return None
+
+
+def _credentials(entry: object, name: str) -> list[str]:
+    """What is wrong with the value of one user in registry_users."""
+    if not isinstance(entry, Mapping):
+        return [
+            f"is a {kind(entry)}: write {{password: …}}, {{password_hash: …}}, or {{}} for a "
+            "password that is generated"
+        ]
+    problems = [
+        _unknown_user_key(position, key, value)
+        for position, (key, value) in enumerate(entry.items(), 1)
+        if key not in _USER_KEYS
+    ]
+    if "password" in entry and "password_hash" in entry:
+        problems.append("has both password and password_hash: remove one")
+    if "password" in entry:
+        problems.extend(_password(entry["password"]))
+    if "password_hash" in entry:
+        problems.extend(_password_hash(entry["password_hash"]))
+    return problems
+
+
+def _unknown_user_key(position: int, key: object, value: object) -> str:
+    if isinstance(key, str) and re.match(r"password(_hash)?\s*[:=]", key):
+        return "has password and its value as one key: write a space after the colon"
+    meant = nearest(key.lower().replace("-", "_"), _USER_KEYS) if isinstance(key, str) else None
+    harmless = isinstance(key, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,39}", key)
+    # Without a value and unlike any key it may be a secret in the place of a key.
+    if harmless and (meant or value is not None):
+        choice = f"write {meant}" if meant else "remove it, the keys are password, password_hash"
+        return f"{key} is an unknown key: {choice}"
+    return f"key {position} is unknown (not shown, it may be secret): write {{password: …}}"
+
+
+def _password(password: object) -> list[str]:
+    if not isinstance(password, str):
+        return [f"password is a {kind(password)} to YAML: write it in quotation marks"]
+    if not password:
+        return ["password is empty: write one, or {} for a password that is generated"]
+    if BCRYPT.fullmatch(password):
+        return ["password is a bcrypt hash: write it as password_hash"]
+    problems = []
+    size = len(password.encode("utf-8", "surrogatepass"))
+    if size > LONGEST_PASSWORD:
+        problems.append(
+            f"password has {size} bytes, and bcrypt reads no more than {LONGEST_PASSWORD}: "
+            "write a shorter one"
+        )
+    if any(character in password for character in "\0\r\n"):
+        problems.append(
+            "password has a line break or a NUL, which clients cut off: write it without"
+        )
+    return problems
+
+
+def _password_hash(found: object) -> list[str]:
+    if not isinstance(found, str):
+        return [f"password_hash is a {kind(found)}: write a bcrypt hash; {_MAKE_HASH}"]
+    match = BCRYPT.fullmatch(found)
+    if match is None:
+        inner = BCRYPT.search(found)
+        if inner is not None:
+            return ["password_hash has more than the hash: write only what begins with $2"]
+        return [f"password_hash is no bcrypt hash: {_MAKE_HASH}"]
+    cost = int(match[1])
+    if not LOWEST_COST <= cost <= HIGHEST_COST:
+        return [
+            f"password_hash has the bcrypt cost {cost}, and {LOWEST_COST} to {HIGHEST_COST} is "
+            f"accepted: {_MAKE_HASH}"
+        ]
+    return []
