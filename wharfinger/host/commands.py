@@ -8,10 +8,16 @@ from typing import Any
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
+from .generations import ensure, withdraw
+from .images import images
 from .lock import locked
+from .network import network
 from .observe import observe
 from .prepare import prepare
+from .proxy import proxy, reload_proxy
+from .publication import publish
 from .service import start_service
+from .site import site
 
 _Command = Callable[[Host, Mapping[str, Any], bool], dict[str, Any]]
 
@@ -31,7 +37,18 @@ def _service(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
 
 # Commands that change nothing take no lock, so that they answer while something is under way.
 _UNLOCKED: dict[str, _Command] = {"observe": _observe}
-_LOCKED: dict[str, _Command] = {"prepare": prepare, "service": _service}
+_LOCKED: dict[str, _Command] = {
+    "prepare": prepare,
+    "service": _service,
+    "network": network,
+    "images": images,
+    "publish": publish,
+    "ensure": ensure,
+    "withdraw": withdraw,
+    "proxy": proxy,
+    "site": site,
+    "reload_proxy": reload_proxy,
+}
 COMMANDS = (*_UNLOCKED, *_LOCKED)
 
 
@@ -44,14 +61,23 @@ def run(
     operator. Safe to be killed anywhere: the next call repairs what was left half-done.
     """
     host = host or Host.real()
-    if command in _UNLOCKED:
-        answer = _UNLOCKED[command](host, request, check)
-    elif command in _LOCKED and check:
-        answer = _LOCKED[command](host, request, True)
-    elif command in _LOCKED:
-        with locked(host.paths.lock, command, float(request.get("lock_timeout", 120))):
-            answer = _LOCKED[command](host, request, False)
-    else:
-        raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
+    try:
+        answer = _run(host, command, request, check)
+    except KeyError as problem:
+        raise HostError(f"{command}: the request lacks the key {problem}") from problem
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        raise HostError(f"{command}: {where}{problem.strerror or problem}") from problem
     actions = answer.get("actions", [])
     return {"changed": bool(actions), "actions": actions, **answer}
+
+
+def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    if command in _UNLOCKED:
+        return _UNLOCKED[command](host, request, check)
+    if command not in _LOCKED:
+        raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
+    if check:
+        return _LOCKED[command](host, request, True)
+    with locked(host.paths.lock, command, float(request.get("lock_timeout", 120))):
+        return _LOCKED[command](host, request, False)

@@ -19,6 +19,7 @@ from .context import Host
 from .errors import HostError
 from .files import exists, read_text, sha256
 from .prepare import prepare
+from .proxy import is_current
 from .state import KINDS, RETIRED, SERVING, State
 
 _PACKAGES = (
@@ -231,18 +232,21 @@ def _remembered(
     return {
         "prepared": prepared,
         "verification_hash": state.verification_hash,
-        "state": summary(state, containers, images),
+        "state": summary(state, containers, images, is_current(host, state)),
     }
 
 
 def summary(
-    state: State, containers: list[dict[str, Any]], images: dict[str, list[str]]
+    state: State,
+    containers: list[dict[str, Any]],
+    images: dict[str, list[str]],
+    proxy_current: bool,
 ) -> dict[str, Any]:
     """The state for the roles: images (and whether docker still has them), what serves, what is
     unfinished. Built from state.json and the engine's containers and images."""
     by_number = {(one["kind"], one["generation"]): one for one in containers}
     generations: dict[str, Any] = {}
-    pending = ["nginx has not read upstreams.conf yet"] if state.proxy_pending else []
+    pending = [] if proxy_current else ["nginx has not read its present files yet"]
     for kind in KINDS:
         record = state.kind(kind)
         serving, previous = record.serving, record.previous

@@ -66,14 +66,14 @@ class Kind:
 
 @dataclass
 class State:
-    """state.json. `proxy_pending`: upstreams.conf was touched and nginx may not have read it."""
+    """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read."""
 
     verification_hash: str | None = None
     installed: dict[str, Any] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     network: dict[str, Any] | None = None
     kinds: dict[str, Kind] = field(default_factory=lambda: {kind: Kind() for kind in KINDS})
-    proxy_pending: bool = False
+    proxy_loaded: str | None = None
     storage_path: str | None = None
 
     def kind(self, name: str) -> Kind:

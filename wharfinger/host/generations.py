@@ -1,0 +1,486 @@
+"""Generations: a new container beside the old one, proven, switched to, and the old one drained.
+
+Each step is persisted before it begins or once it is true (state.py, phases), so that whoever comes
+after a kill knows what to do:
+
+  starting   nothing was promised to anyone       → taken away
+  switching  it was healthy                       → if it still is, led to the end; else taken away
+  serving    the one that nginx leads to
+  draining   nginx has left it                    → drained on, stopped, removed
+  retired    no container; the last one's directory stays, to go back to
+
+What is neither recorded nor serving (containers with our labels, directories) is taken away.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import names, proxy
+from .context import Host
+from .engine import Container
+from .errors import HostError
+from .files import read_text, remove_tree, write_atomically
+from .specification import HTTP_SECRET, Specification, definition, read
+from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
+
+# Seconds between two looks at something that is awaited.
+_TICK = 0.1
+_LOG_LINES = 12
+
+
+class Generations:
+    """The generations of one kind of container, with what was done to them in `actions`."""
+
+    def __init__(
+        self,
+        host: Host,
+        state: State,
+        kind: str,
+        *,
+        wait: float = 60,
+        drain_timeout: float = 600,
+        revoke: bool = False,
+    ) -> None:
+        self.host = host
+        self.state = state
+        self.kind = kind
+        self.record: Kind = state.kind(kind)
+        self.wait = wait
+        self.drain_timeout = drain_timeout
+        self.revoke = revoke
+        self.actions: list[str] = []
+
+    # -- what is where -----------------------------------------------------------------------------
+
+    def name(self, number: int) -> str:
+        return names.container(self.host.stack, self.kind, number)
+
+    def directory(self, number: int) -> Path:
+        return self.host.paths.generations / self.kind / str(number)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**self.host.labels, "wharfinger.kind": self.kind}
+
+    def _save(self) -> None:
+        self.host.store.save(self.state)
+
+    def _enter(self, generation: Generation, phase: str) -> None:
+        generation.phase = phase
+        generation.since = self.host.clock.now()
+
+    # -- repair ------------------------------------------------------------------------------------
+
+    def repair(self) -> None:
+        """Ends what an interrupted run began; afterwards only serving and retired ones are left."""
+        for generation in list(self.record.generations):
+            if generation.phase == STARTING:
+                self._discard(generation)
+                self._did(f"generation {generation.number}, half-made, was taken away")
+            elif generation.phase == SWITCHING:
+                self._finish_switch(generation)
+            elif generation.phase == DRAINING:
+                self._drain(generation)
+        self._prune()
+
+    def _finish_switch(self, generation: Generation) -> None:
+        spec = self._specification(generation.number)
+        if spec is not None and self._lives(generation):
+            try:
+                self._healthy(spec, generation)
+                self._switch(generation)
+                return
+            except HostError:
+                pass  # it was healthy before the interruption and is not now: go back
+        if generation in self.record.generations:
+            self._go_back(generation)
+
+    def _go_back(self, generation: Generation) -> None:
+        """nginx may lead to it already: first the way back, then away with it."""
+        self.actions += proxy.apply(self.host, self.state, proxy.serving_now(self.state))
+        self._discard(generation)
+        self._did(f"generation {generation.number} was not healthy any more and was taken away")
+
+    def _lives(self, generation: Generation) -> bool:
+        found = self.host.engine.inspect(self.name(generation.number))
+        return found is not None and found.running
+
+    def _specification(self, number: int) -> Specification | None:
+        text = read_text(self.directory(number) / "spec.json")
+        return None if text is None else read(json.loads(text))
+
+    def _prune(self) -> None:
+        """Away with what no record knows: containers with our labels, directories, old records."""
+        keep = self.record.serving
+        for container in self.host.engine.containers(self.labels):
+            if keep is None or container.name != self.name(keep.number):
+                self.host.engine.remove(container.name)
+                self._did(f"the container {container.name}, left over, was removed")
+        retired = self.record.in_phase(RETIRED)[:-1]
+        if retired:
+            for generation in retired:
+                self.record.generations.remove(generation)
+            self._save()
+        known = {str(one.number) for one in self.record.generations}
+        parent = self.host.paths.generations / self.kind
+        if parent.is_dir():
+            for path in sorted(parent.iterdir()):
+                if path.name not in known:
+                    remove_tree(path)
+
+    def _discard(self, generation: Generation) -> None:
+        self.host.engine.remove(self.name(generation.number))
+        remove_tree(self.directory(generation.number))
+        self.record.generations.remove(generation)
+        self._save()
+
+    def _did(self, what: str) -> None:
+        self.actions.append(f"{self.kind}: {what}")
+
+    # -- the way of a new generation ---------------------------------------------------------------
+
+    def ensure(self, spec: Specification) -> Generation:
+        """The generation that serves `spec`, started where there is none. Call `repair` first."""
+        serving = self.record.serving
+        if serving is not None and serving.spec == spec.hash and self._in_place(serving):
+            if self._works(spec, serving):
+                return serving
+            self._did(f"generation {serving.number} does not work any more and is replaced")
+        return self._replace(spec)
+
+    def _in_place(self, generation: Generation) -> bool:
+        """Whether its address is still one of its kind's (the network may have changed)."""
+        return names.slots(self.kind, self._network()["subnet"]).get(generation.slot) == (
+            generation.address
+        )
+
+    def _works(self, spec: Specification, generation: Generation) -> bool:
+        """Whether it runs and is healthy; a stopped one is started first."""
+        container = self.host.engine.inspect(self.name(generation.number))
+        if container is None or container.labels.get("wharfinger.spec") != spec.hash:
+            return False
+        if container.running and container.health in ("healthy", "none"):
+            return True
+        if container.running and container.health == "unhealthy":
+            return False
+        try:
+            if not container.running:
+                self.host.engine.start(container.name)
+                self._did(f"generation {generation.number} was stopped and is started again")
+            self._healthy(spec, generation)
+        except HostError:
+            return False
+        return True
+
+    def _network(self) -> Mapping[str, Any]:
+        if self.state.network is None:
+            raise HostError(
+                f"{self.kind}: the docker network is not there yet: run the whole site.yml first"
+            )
+        return self.state.network
+
+    def _replace(self, spec: Specification) -> Generation:
+        slots = names.slots(self.kind, self._network()["subnet"])
+        serving = self.record.serving
+        for mount in spec.mounts:
+            if not Path(str(mount["source"])).exists():
+                raise HostError(
+                    f"{self.kind}: {mount['source']} is not there, so nothing was started: if it "
+                    "is on a file system of its own, mount it (`mount -a`)"
+                )
+        # The old slot's address stays taken until the old container is gone.
+        taken = serving.slot if serving is not None else None
+        slot = next(one for one in slots if one != taken)
+        generation = Generation(
+            number=self.record.next,
+            slot=slot,
+            address=slots[slot],
+            port=spec.port,
+            spec=spec.hash,
+            image=spec.image,
+            phase=STARTING,
+            since=self.host.clock.now(),
+            stop_timeout=spec.stop_timeout,
+        )
+        self.record.next += 1
+        self.record.generations.append(generation)
+        self._save()
+        try:
+            self._start(spec, generation)
+            self._healthy(spec, generation)
+            self._switch(generation)
+        except (HostError, OSError) as problem:
+            if generation.phase not in (STARTING, SWITCHING):
+                raise  # it serves: what failed is the old one's removal, which repair takes up
+            self._discard(generation)
+            stays = (
+                "nothing serves yet"
+                if serving is None
+                else f"generation {serving.number} keeps serving"
+            )
+            raise HostError(
+                f"{self.kind}: the new generation {generation.number} was taken away again and "
+                f"{stays}: {problem}"
+            ) from problem
+        self._did(
+            f"generation {generation.number} serves"
+            + (f" instead of {serving.number}" if serving is not None else "")
+        )
+        return generation
+
+    def _start(self, spec: Specification, generation: Generation) -> None:
+        directory = self.directory(generation.number)
+        self._write(spec, directory)
+        name = self.name(generation.number)
+        labels = {
+            **self.labels,
+            "wharfinger.generation": str(generation.number),
+            "wharfinger.spec": spec.hash,
+        }
+        self.host.engine.create(
+            name,
+            definition(
+                spec,
+                labels=labels,
+                network=self._network()["name"],
+                address=generation.address,
+                files=str(directory / "files"),
+            ),
+        )
+        self.host.engine.start(name)
+
+    def _write(self, spec: Specification, directory: Path) -> None:
+        """The generation's own directory: spec.json (root only, it may hold the storage's keys) and
+        files/, which the container sees."""
+        remove_tree(directory)
+        directory.mkdir(mode=0o700, parents=True)
+        files = directory / "files"
+        files.mkdir(mode=0o750)
+        write_atomically(directory / "spec.json", json.dumps(spec.raw, indent=1).encode(), 0o600)
+        for name, text in spec.files.items():
+            if HTTP_SECRET in text:
+                text = text.replace(HTTP_SECRET, self._http_secret())
+            write_atomically(
+                files / name, text.encode(), 0o640, self.host.root_id, spec.files_group
+            )
+        # Last, because the group's right to read is what lets the container in.
+        os.chown(files, self.host.root_id, spec.files_group)
+
+    def _http_secret(self) -> str:
+        secret = (read_text(self.host.paths.http_secret) or "").strip()
+        if not secret:
+            raise HostError(
+                f"{self.host.paths.http_secret} is missing: run the whole site.yml, which makes it"
+            )
+        return secret
+
+    # -- health ------------------------------------------------------------------------------------
+
+    def _healthy(self, spec: Specification, generation: Generation) -> None:
+        """Waits until the container answers the host at its address and passes its own health
+        check. Raises HostError with the reason, the container's last words included."""
+        name = self.name(generation.number)
+        deadline = self.host.clock.now() + self.wait
+        while True:
+            container = self.host.engine.inspect(name)
+            if container is None:
+                raise HostError(f"its container {name} has disappeared while it started")
+            if not container.running or container.restarts:
+                raise HostError(self._why_it_ended(container))
+            lack = self._lack(spec, generation, name)
+            if lack is None:
+                return
+            if self.host.clock.now() >= deadline:
+                raise HostError(
+                    f"it was not healthy within {self.wait:g} s ({lack}).{self._last_words(name)}"
+                )
+            self.host.clock.sleep(_TICK)
+
+    def _lack(self, spec: Specification, generation: Generation, name: str) -> str | None:
+        """What is still missing, None where nothing is."""
+        path = "/" if spec.probe is None else str(spec.probe["path"])
+        try:
+            status, _ = self.host.probe(generation.address, generation.port, path, 2)
+        except (OSError, http.client.HTTPException) as problem:
+            return f"no answer at {generation.address}:{generation.port}: {problem}"
+        if spec.probe is not None and status not in spec.probe["status"]:
+            return f"GET {path} is answered with {status}"
+        if spec.health is None:
+            return None
+        # Asked here and now: docker's own first check comes only after a whole interval.
+        code, output = self.host.engine.execute(
+            name, [str(word) for word in spec.health["command"]], 30
+        )
+        return None if code == 0 else f"its health check says {code}: {output.strip()[-300:]}"
+
+    def _why_it_ended(self, container: Container) -> str:
+        if container.out_of_memory:
+            reason = "it needed more memory than it may have (raise its memory limit)"
+        elif container.error:
+            reason = f"docker could not run it: {container.error}"
+        else:
+            reason = f"it ended with exit code {container.exit_code}"
+        return f"{reason}.{self._last_words(container.name)}"
+
+    def _last_words(self, name: str) -> str:
+        lines = self.host.engine.logs(name, _LOG_LINES).strip()
+        return f" The end of its log:\n{lines[-3000:]}" if lines else " Its log is empty."
+
+    # -- switch and drain --------------------------------------------------------------------------
+
+    def _switch(self, generation: Generation) -> None:
+        """nginx leads to `generation`; the one before is drained and removed."""
+        host, old = self.host, self.record.serving
+        self._enter(generation, SWITCHING)
+        if old is not None:
+            # Whatever works for nginx now may still send to the old one after the reload.
+            old.workers = [*old.workers, *(w for w in host.nginx.workers() if w not in old.workers)]
+        self._save()
+        serving = {**proxy.serving_now(self.state), self.kind: generation}
+        self.actions += proxy.apply(host, self.state, serving)
+        self._enter(generation, SERVING)
+        generation.workers = []
+        if old is not None:
+            self._enter(old, DRAINING)
+        self._save()
+        if old is not None:
+            self._drain(old)
+            self._prune()
+
+    def _drain(self, old: Generation) -> None:
+        """Waits for the old one's last requests (not at all with `revoke`), then removes it."""
+        host, name = self.host, self.name(old.number)
+        deadline = old.since + self.drain_timeout
+        while not self.revoke and self._busy(old):
+            if host.clock.now() >= deadline:
+                self._did(
+                    f"generation {old.number} still had requests after {self.drain_timeout:g} s "
+                    "and was stopped all the same"
+                )
+                break
+            host.clock.sleep(_TICK)
+        host.engine.stop(name, 0 if self.revoke else old.stop_timeout)
+        host.engine.remove(name)
+        self._enter(old, RETIRED)
+        old.workers = []
+        self._save()
+
+    def _busy(self, old: Generation) -> bool:
+        traffic = self.host.traffic
+        return bool(traffic.alive(old.workers)) or traffic.connections(old.address, old.port) > 0
+
+    def withdraw(self) -> None:
+        """Nothing of this kind serves any more: nginx leaves it, then it is drained and removed."""
+        serving = self.record.serving
+        if serving is None:
+            return
+        serving.workers = self.host.nginx.workers()
+        self._save()
+        without = {**proxy.serving_now(self.state), self.kind: None}
+        self.actions += proxy.apply(self.host, self.state, without)
+        self._enter(serving, DRAINING)
+        self._save()
+        self._drain(serving)
+        self._did(f"generation {serving.number} was withdrawn")
+
+    # -- live configuration ------------------------------------------------------------------------
+
+    def configured(self, generation: Generation, digest: str) -> None:
+        """Waits until every worker of the token server has taken over the configuration with this
+        SHA-256. Raises HostError with the server's own message where it refuses it."""
+        deadline = self.host.clock.now() + self.wait
+        seen = "nothing"
+        while True:
+            try:
+                _, body = self.host.probe(generation.address, generation.port, "/healthz", 2)
+                health = json.loads(body)
+                rejected = health.get("rejected") or {}
+                if rejected.get("configuration") == digest:
+                    raise HostError(
+                        f"{self.kind}: the new configuration is refused and the one before stays "
+                        f"in force: {rejected.get('message')}"
+                    )
+                if health.get("configuration") == digest:
+                    return
+                seen = f"configuration {health.get('configuration')}"
+            except (OSError, http.client.HTTPException, ValueError) as problem:
+                seen = str(problem)
+            if self.host.clock.now() >= deadline:
+                words = self._last_words(self.name(generation.number))
+                raise HostError(
+                    f"{self.kind}: the configuration {digest[:12]} is not in force after "
+                    f"{self.wait:g} s (last seen: {seen}).{words}"
+                )
+            self.host.clock.sleep(_TICK)
+
+
+def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`ensure`: the generation for a specification serves.
+
+    Request: {"spec": see specification.py, "wait": 60, "configuration": sha256 | null,
+    "drain_timeout": 600, "revoke": false}. Returns generation, slot, address, previous (a number or
+    null). A new generation that does not become healthy is taken away, and HostError says why.
+    """
+    spec = read(request["spec"])
+    state = host.store.load()
+    if check:
+        return {"actions": _would(state, spec)}
+    all_of = _generations(host, state, spec.kind, request)
+    all_of.repair()
+    generation = all_of.ensure(spec)
+    all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
+    if request.get("configuration"):
+        all_of.configured(generation, str(request["configuration"]))
+    previous = all_of.record.previous
+    return {
+        "actions": all_of.actions,
+        "generation": generation.number,
+        "slot": generation.slot,
+        "address": generation.address,
+        "previous": previous.number if previous is not None else None,
+    }
+
+
+def withdraw(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`withdraw`: no container of this kind is left (its last directory stays, to go back to).
+
+    Request: {"kind", "drain_timeout": 600}.
+    """
+    state = host.store.load()
+    kind = str(request["kind"])
+    if check:
+        serving = state.kind(kind).serving
+        return {"actions": [f"{kind}: withdrawn"] if serving else []}
+    all_of = _generations(host, state, kind, request)
+    if not state.kind(kind).generations:
+        return {"actions": []}
+    all_of.repair()
+    all_of.withdraw()
+    return {"actions": all_of.actions}
+
+
+def _generations(host: Host, state: State, kind: str, request: Mapping[str, Any]) -> Generations:
+    return Generations(
+        host,
+        state,
+        kind,
+        wait=float(request.get("wait") or 60),
+        drain_timeout=float(request.get("drain_timeout") or 600),
+        revoke=bool(request.get("revoke")),
+    )
+
+
+def _would(state: State, spec: Specification) -> list[str]:
+    """What a run would do, as far as the record tells."""
+    record = state.kind(spec.kind)
+    serving = record.serving
+    if serving is not None and serving.spec == spec.hash:
+        return []
+    instead = f" instead of {serving.number}" if serving is not None else ""
+    return [f"{spec.kind}: generation {record.next} serves{instead}"]

@@ -1,0 +1,145 @@
+"""`images`: the images are on the host, are the right ones, and are remembered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .context import Host
+from .errors import HostError
+from .files import exists
+from .state import State
+
+# Seconds for pulling one image over a slow line.
+_PATIENCE = 1800
+
+
+def images(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Request: {"load": [{kind, path, reference, ids, source, inputs}], "pull": [{kind, reference,
+    digest}]}. `ids`: the ids that the image may have (classic and containerd image store differ).
+
+    The digest of the first pull is recorded; from then on that reference must have it. An archive
+    below /var/lib/wharfinger/images is removed once it is loaded. Returns the record: kind →
+    {source, reference, id, inputs, digest}.
+    """
+    state = host.store.load()
+    actions: list[str] = []
+    for one in request.get("load") or ():
+        actions += _record(host, state, check, one["kind"], *_load(host, one, check))
+    for one in request.get("pull") or ():
+        actions += _record(host, state, check, one["kind"], *_pull(host, state, one, check))
+    return {"actions": actions, "images": state.images}
+
+
+def _record(
+    host: Host,
+    state: State,
+    check: bool,
+    kind: str,
+    image: dict[str, Any] | None,
+    actions: list[str],
+) -> list[str]:
+    if image is None or state.images.get(kind) == image:
+        return actions
+    if not check:
+        state.images[kind] = image
+        host.store.save(state)
+    return [*actions, f"{kind}: the image {image['reference']} is recorded"]
+
+
+def _load(
+    host: Host, one: Mapping[str, Any], check: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    reference, path = str(one["reference"]), Path(one["path"])
+    found = present(host, one["ids"])
+    actions = []
+    if found is None:
+        actions.append(f"{one['kind']}: the image {reference} is loaded from {path}")
+        if check:
+            return None, actions
+        if not exists(path):
+            raise HostError(f"the image archive {path} is not on this host: run the playbook again")
+        said = host.engine.load(path)
+        found = present(host, one["ids"])
+        if found is None:
+            raise HostError(
+                f"the image archive {path} does not hold {reference} (docker said: {said}; none of "
+                f"the ids {', '.join(one['ids'])} is there): make the image again"
+            )
+    elif reference not in (found.get("RepoTags") or ()):
+        actions.append(f"{one['kind']}: the image is named {reference}")
+    if reference not in (found.get("RepoTags") or ()) and not check:
+        host.engine.tag(found["Id"], reference)
+    if path.is_relative_to(host.paths.var / "images") and not check:
+        path.unlink(missing_ok=True)
+    record = {
+        "source": one["source"],
+        "reference": reference,
+        "id": found["Id"],
+        "inputs": one.get("inputs"),
+        "digest": None,
+    }
+    return record, actions
+
+
+def present(host: Host, ids: list[str]) -> dict[str, Any] | None:
+    """Docker's description of the first of `ids` that it has."""
+    for identity in ids:
+        found = host.engine.image(identity)
+        if found is not None:
+            return found
+    return None
+
+
+def _pull(
+    host: Host, state: State, one: Mapping[str, Any], check: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    reference = str(one["reference"])
+    known = state.images.get(one["kind"]) or {}
+    same = known.get("source") == "pull" and known.get("reference") == reference
+    digest = one.get("digest") or (known.get("digest") if same else None)
+    if same and known.get("digest") == digest and host.engine.image(known["id"]):
+        return known, []
+    if check:
+        return None, [f"{one['kind']}: the image {reference} is pulled"]
+    wanted = f"{repository(reference)}@{digest}" if digest else reference
+    said = host.runner.run(["docker", "pull", wanted], timeout=_PATIENCE)
+    if not said.ok:
+        hint = (
+            f"; {digest} is the digest recorded for it: the first pull's, or the one asked for"
+            if digest
+            else ""
+        )
+        raise HostError(
+            f"the image {wanted} cannot be pulled (docker said: {said.words}){hint}: look at the "
+            "reference and the host's network, or write images_source: build"
+        )
+    got = pulled_digest(said.output) or digest
+    found = host.engine.image(wanted)
+    if found is None or got is None:
+        raise HostError(f"docker pulled {wanted} but does not have it: look at docker's log")
+    if digest:
+        host.engine.tag(found["Id"], reference)
+    record = {
+        "source": "pull",
+        "reference": reference,
+        "id": found["Id"],
+        "inputs": None,
+        "digest": got,
+    }
+    return record, [f"{one['kind']}: the image {reference} was pulled ({got})"]
+
+
+def repository(reference: str) -> str:
+    """The reference without tag and digest; a port is no tag."""
+    name = reference.partition("@")[0]
+    head, colon, tail = name.rpartition(":")
+    return head if colon and "/" not in tail else name
+
+
+def pulled_digest(output: str) -> str | None:
+    """The digest that `docker pull` reports."""
+    found = re.search(r"^Digest: (sha256:[0-9a-f]{64})$", output, re.MULTILINE)
+    return found.group(1) if found else None

@@ -1,0 +1,154 @@
+"""nginx's part of a switch: the addresses that serve, and our site file; tested or undone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .context import Host
+from .errors import HostError
+from .files import exists, read_bytes, write_atomically
+from .state import KINDS, Generation, State
+
+
+def upstreams(serving: Mapping[str, Generation | None]) -> str:
+    """upstreams.conf: one upstream per container that serves.
+
+    `max_fails=0`: with one server, nginx must not declare it dead. Only the registry keeps
+    connections open: it never closes an idle one, so nginx cannot send a request into a closing
+    connection; the token server does close them.
+    """
+    lines = ["# Written by wharfinger-host at each switch of generations; changes are lost."]
+    for kind in KINDS:
+        generation = serving.get(kind)
+        if generation is None:
+            continue
+        lines += [
+            f"upstream wharfinger_{kind} {{",
+            f"    server {generation.address}:{generation.port} max_fails=0;",
+            *(["    keepalive 32;"] if kind == "registry" else []),
+            "}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def serving_now(state: State) -> dict[str, Generation | None]:
+    return {kind: state.kind(kind).serving for kind in KINDS}
+
+
+def fingerprint(host: Host) -> str:
+    """Over everything of ours that nginx reads: tells whether it has read the present files."""
+    digest = hashlib.sha256()
+    for path in (
+        host.paths.site,
+        host.paths.upstreams,
+        host.paths.certificates / "tls.crt",
+        host.paths.certificates / "tls.key",
+    ):
+        data = read_bytes(path)
+        digest.update(b"-" if data is None else b"+" + len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def is_current(host: Host, state: State) -> bool:
+    """Whether nginx runs with the files that are there (or has no site of ours to serve)."""
+    if not exists(host.paths.site):
+        return True
+    return state.proxy_loaded == fingerprint(host) and host.nginx.running()
+
+
+def apply(
+    host: Host,
+    state: State,
+    serving: Mapping[str, Generation | None],
+    *,
+    site: str | None = None,
+    check: bool = False,
+) -> list[str]:
+    """Leads nginx to `serving` (and to the text `site`); returns what was done.
+
+    On a configuration that nginx refuses, the files are as they were when nginx last took them, and
+    HostError carries nginx's words. Without our site file upstreams.conf is written for later.
+    """
+    if not exists(host.paths.nginx):
+        return []
+    wanted = {host.paths.upstreams: upstreams(serving).encode()}
+    if site is not None:
+        wanted[host.paths.site] = site.encode()
+    changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}
+    if not changed and is_current(host, state):
+        return []
+    actions = [f"{path}: written" for path in changed]
+    served = exists(host.paths.site) or site is not None
+    if check:
+        return [*actions, "nginx: reloaded"] if served else actions
+    before = {path: read_bytes(path) for path in wanted}
+    for path, data in changed.items():
+        _write(path, data)
+    if not served:
+        return actions
+    try:
+        actions += _take_over(host)
+    except HostError:
+        for path, old in before.items():
+            _restore(path, read_bytes(_good(host, path)) or old)
+        raise
+    for path in (host.paths.site, host.paths.upstreams):
+        taken = read_bytes(path)
+        if taken is not None:
+            _write(_good(host, path), taken)
+    state.proxy_loaded = fingerprint(host)
+    host.store.save(state)
+    return actions
+
+
+def _take_over(host: Host) -> list[str]:
+    problem = host.nginx.test()
+    if problem is not None:
+        raise HostError(
+            f"nginx refuses its configuration, so it goes on with the present one: {problem}"
+        )
+    if not host.nginx.running():
+        return host.nginx.start()
+    host.nginx.reload()
+    return ["nginx: reloaded"]
+
+
+def _good(host: Host, path: Path) -> Path:
+    """Where the last version that nginx took is kept: after a kill, the file in place may be one
+    that nginx was never asked about."""
+    return host.paths.var / "proxy" / path.name
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write_atomically(path, data, 0o644)
+
+
+def _restore(path: Path, data: bytes | None) -> None:
+    if data is None:
+        path.unlink(missing_ok=True)
+    else:
+        _write(path, data)
+
+
+def proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`proxy`: nginx leads to what serves. No request keys."""
+    state = host.store.load()
+    return {"actions": apply(host, state, serving_now(state), check=check)}
+
+
+def reload_proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`reload_proxy`: nginx reads its configuration anew, whatever changed in it. No request keys.
+
+    Raises HostError with nginx's words where the configuration is bad; whoever changed it restores.
+    """
+    if check:
+        return {"actions": ["nginx: reloaded"]}
+    state = host.store.load()
+    actions = _take_over(host)
+    state.proxy_loaded = fingerprint(host)
+    host.store.save(state)
+    return {"actions": actions}
