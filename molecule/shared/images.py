@@ -38,17 +38,18 @@ echo 'operator ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/operator"
 chmod 0440 "$1/etc/sudoers.d/operator"
 # Each host makes its own keys at its start; the run's public key is mounted at the second path.
 rm -f "$1"/etc/ssh/ssh_host_*
-mkdir -p "$1/etc/systemd/system/ssh.service.d" "$1/etc/ssh/sshd_config.d"
-printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' \
-  >"$1/etc/systemd/system/ssh.service.d/host-keys.conf"
+units="$1/etc/systemd/system"
+mkdir -p "$units/ssh.service.d" "$1/etc/ssh/sshd_config.d"
+printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n' \
+  >"$units/ssh.service.d/host-keys.conf"
 printf 'AuthorizedKeysFile /etc/ssh/test_run.pub\nUseDNS no\n' \
   >"$1/etc/ssh/sshd_config.d/test.conf"
 # Ubuntu starts SSH by its socket, which names another service file.
-rm -f "$1/etc/systemd/system/sockets.target.wants/ssh.socket"
-ln -sf /usr/lib/systemd/system/ssh.service "$1/etc/systemd/system/multi-user.target.wants/ssh.service"
+rm -f "$units/sockets.target.wants/ssh.socket"
+ln -sf /usr/lib/systemd/system/ssh.service "$units/multi-user.target.wants/ssh.service"
 # A container has no kernel modules, consoles or apt timers to look after.
 for unit in apt-daily.timer apt-daily-upgrade.timer systemd-resolved.service; do
-  ln -sf /dev/null "$1/etc/systemd/system/$unit"
+  ln -sf /dev/null "$units/$unit"
 done
 rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
 """
@@ -110,7 +111,7 @@ def bootstrap(recipe: Recipe, target: Path) -> None:
         setup.write_text(recipe.setup)
         command = ["mmdebstrap", "--quiet", "--variant=minbase"]
         command += [f"--include={recipe.packages.replace(' ', ',')}"]
-        command += [f"--components={recipe.components}", f"--customize-hook=sh {setup} \"$1\""]
+        command += [f"--components={recipe.components}", f'--customize-hook=sh {setup} "$1"']
         if recipe.mirror:
             command += [f"--keyring={ubuntu_keyring(Path(keys))}"]
         partial = Path(work) / "root.tar"

@@ -1,0 +1,44 @@
+"""The images that tests of access ask for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from support.registry import Account, Registry, digest
+
+# Own, nested, foreign, public, and a group's repositories, as someuser sees them.
+REPOSITORIES = (
+    "someuser/app",
+    "someuser/deep/er/app",
+    "other/app",
+    "public/app",
+    "team/app",
+    "team/deep/app",
+    "shared/deep/app",
+)
+
+
+@dataclass
+class Pushed:
+    """An image under the tag `present`, with a layer that no other image has."""
+
+    repository: str
+    layer: bytes = field(repr=False)
+    digest: str
+
+    @property
+    def layer_digest(self) -> str:
+        """The layer's digest."""
+        return digest(self.layer)
+
+
+def push_everywhere(registry: Registry, account: Account) -> dict[str, Pushed]:
+    """Pushes an image to each repository; by repository."""
+    found = {}
+    for repository in REPOSITORIES:
+        layer = os.urandom(4096)
+        answer = registry.push(account, repository, "present", layer)
+        assert answer.status == 201, (repository, answer.status, answer.body)
+        found[repository] = Pushed(repository, layer, answer.headers["docker-content-digest"])
+    return found
