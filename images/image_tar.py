@@ -1,0 +1,191 @@
+"""Container images from plain entries, byte for byte the same wherever they are made.
+
+One tar serves every engine: it is an OCI image layout (OCI image specification 1.1), which the
+containerd image store reads, and carries the ``manifest.json`` that ``docker load`` of the
+classic store has read since 1.10. Layers are not compressed: the output of compressors differs
+between versions, and with it the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+_CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path of an image: a file (``content``), a symbolic link (``target``) or a directory.
+
+    ``path`` is relative to the image's root, without a leading slash. Everything belongs to root.
+    """
+
+    path: str
+    mode: int = 0o644
+    content: bytes | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a built image is known by: digests are ``sha256:`` and 64 hexadecimal digits.
+
+    The classic store of an engine calls the image by its configuration's digest, the containerd
+    store by its manifest's.
+    """
+
+    configuration: str
+    manifest: str
+
+
+def directory(path: str, mode: int = 0o755) -> Entry:
+    """An empty directory; parents of other entries need not be given."""
+    return Entry(path, mode)
+
+
+def symlink(path: str, target: str) -> Entry:
+    """A symbolic link at ``path``."""
+    return Entry(path, 0o777, target=target)
+
+
+def digest(content: bytes) -> str:
+    """``sha256:`` and the hexadecimal digest of ``content``."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def layer(entries: Iterable[Entry]) -> bytes:
+    """A layer: sorted by path, every time 0, every owner 0, missing parents added as 0755.
+
+    Raises ValueError where a path occurs twice or leaves the root.
+    """
+    known: dict[str, Entry] = {}
+    for entry in entries:
+        parts = PurePosixPath(entry.path).parts
+        if not parts or entry.path != "/".join(parts) or ".." in parts or parts[0] == "/":
+            raise ValueError(f"{entry.path!r} is no path below an image's root")
+        if entry.path in known:
+            raise ValueError(f"{entry.path!r} occurs twice in one layer")
+        known[entry.path] = entry
+    for path in list(known):
+        for parent in PurePosixPath(path).parents:
+            if str(parent) != ".":
+                known.setdefault(str(parent), directory(str(parent)))
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(known):
+            entry = known[path]
+            if entry.target is not None:
+                info = _header(path, entry.mode, tarfile.SYMTYPE)
+                info.linkname = entry.target
+                archive.addfile(info)
+            elif entry.content is not None:
+                _add_file(archive, path, entry.content, entry.mode)
+            else:
+                archive.addfile(_header(path, entry.mode, tarfile.DIRTYPE))
+    return output.getvalue()
+
+
+def write(
+    output: Path,
+    *,
+    reference: str,
+    architecture: str,
+    layers: Sequence[bytes],
+    settings: Mapping[str, object],
+    labels: Mapping[str, str],
+) -> Image:
+    """Write the image's tar to ``output``.
+
+    ``reference`` is NAME:TAG on no registry, ``architecture`` Debian's (and Go's) word for it,
+    ``settings`` the ``config`` object of the OCI image configuration without its labels.
+    """
+    platform: dict[str, object] = {"architecture": architecture, "os": "linux"}
+    if architecture == "arm64":
+        platform["variant"] = "v8"
+    configuration = _json(
+        {
+            **platform,
+            "created": "1970-01-01T00:00:00Z",
+            "config": {**settings, "Labels": dict(labels)},
+            "rootfs": {"type": "layers", "diff_ids": [digest(content) for content in layers]},
+            "history": [{"created": "1970-01-01T00:00:00Z"} for _ in layers],
+        }
+    )
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST_TYPE,
+            "config": _descriptor(_CONFIG_TYPE, configuration),
+            "layers": [_descriptor(_LAYER_TYPE, content) for content in layers],
+        }
+    )
+    name, tag = reference.rsplit(":", 1)
+    index = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": _INDEX_TYPE,
+            "manifests": [
+                {
+                    **_descriptor(_MANIFEST_TYPE, manifest),
+                    "platform": platform,
+                    "annotations": {
+                        # containerd's import wants the name spelt out, as docker does itself.
+                        "io.containerd.image.name": f"docker.io/{name}:{tag}",
+                        "org.opencontainers.image.ref.name": tag,
+                    },
+                }
+            ],
+        }
+    )
+    classic = _json(
+        [
+            {
+                "Config": _blob_path(configuration),
+                "RepoTags": [reference],
+                "Layers": [_blob_path(content) for content in layers],
+            }
+        ]
+    )
+    with tarfile.open(output, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        _add_file(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        _add_file(archive, "index.json", index)
+        _add_file(archive, "manifest.json", classic)
+        # Two equal layers are one blob.
+        blobs = {_blob_path(blob): blob for blob in (manifest, configuration, *layers)}
+        for path, blob in blobs.items():
+            _add_file(archive, path, blob)
+    return Image(digest(configuration), digest(manifest))
+
+
+def _header(path: str, mode: int, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(path)
+    info.mode = mode
+    info.type = kind
+    return info
+
+
+def _add_file(archive: tarfile.TarFile, path: str, content: bytes, mode: int = 0o644) -> None:
+    info = _header(path, mode, tarfile.REGTYPE)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": digest(content), "size": len(content)}
+
+
+def _blob_path(content: bytes) -> str:
+    return "blobs/" + digest(content).replace(":", "/")

@@ -1,0 +1,52 @@
+// Command registry is distribution's registry with the drivers that wharfinger uses, and a
+// healthcheck command: the image holds nothing else that could ask.
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/distribution/distribution/v3/registry"
+	"github.com/spf13/cobra"
+
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
+	_ "github.com/distribution/distribution/v3/registry/auth/token"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/middleware/redirect"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws"
+
+	// The image has no certificates of its own: S3 over TLS needs roots. Used only where the
+	// system has none, so mounting others takes effect.
+	_ "golang.org/x/crypto/x509roots/fallback"
+)
+
+const healthURL = "http://127.0.0.1:5001/debug/health"
+
+func healthcheck(_ *cobra.Command, _ []string) error {
+	client := &http.Client{Timeout: 4 * time.Second}
+	response, err := client.Get(healthURL)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", healthURL, response.Status)
+	}
+	return nil
+}
+
+func main() {
+	registry.RootCmd.AddCommand(&cobra.Command{
+		Use:          "healthcheck",
+		Short:        "`healthcheck` asks the debug listener whether the registry is healthy",
+		Args:         cobra.NoArgs,
+		SilenceUsage: true,
+		RunE:         healthcheck,
+	})
+	if registry.RootCmd.Execute() != nil {
+		os.Exit(1)
+	}
+}

