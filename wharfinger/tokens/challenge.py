@@ -1,0 +1,167 @@
+"""One request for a token, as the registry's clients send it. Pure: no I/O, no framework.
+
+Follows distribution's token authentication specification (GET) and its OAuth2 form (POST) in the
+reading of docker_auth 1.14.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from .acl import Address
+from .configuration import Server, normal_address
+
+# One request can ask for so many scopes. The largest seen in the wild are builders that mount
+# layers from a dozen repositories.
+MOST_SCOPES = 100
+RESOURCE_TYPE = re.compile(r"([a-z0-9]+)(\([a-z0-9]+\))?")
+HOST_AND_PORT = re.compile(r"\[?(.+?)\]?:[0-9]+")
+
+
+class BadRequest(ValueError):
+    """What the client sent is no request for a token: 400, with this text.
+
+    `error` is the code of RFC 6749, section 5.2.
+    """
+
+    def __init__(self, message: str, error: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class BadCredentials(ValueError):
+    """The client offered credentials that nobody can have: 401."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is asked of one resource; `actions` sorted."""
+
+    type: str
+    name: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A request for a token. `offered` is whether credentials came with it."""
+
+    account: str
+    password: bytes = field(repr=False)
+    offered: bool
+    service: str
+    scopes: tuple[Scope, ...]
+
+
+def read(query: bytes, form: bytes | None, authorization: str | None) -> Challenge:
+    """The request in a query string, a POST's body (None: not a POST) and a Basic header.
+
+    Raises:
+        BadRequest: it makes no sense.
+        BadCredentials: the Authorization header is not one of Basic.
+    """
+    parameters = _parameters(form or b"") + _parameters(query)
+    scopes = read_scopes([value for name, value in parameters if name == "scope"])
+    service = _first(parameters, "service")
+    account = _first(parameters, "account")
+    credentials = _basic(authorization) if authorization is not None else None
+    if form is not None:
+        grant = _first(parameters, "grant_type")
+        if grant not in ("", "password"):
+            raise BadRequest(
+                f"grant_type {grant[:40]!r} is not offered, only 'password'",
+                "unsupported_grant_type",
+            )
+        username = _first(parameters, "username")
+        password = _first(parameters, "password")
+        if credentials is None and username and password:
+            credentials = username, password.encode()
+    if credentials is None:
+        # An account without a password is that account with a wrong one, never the anonymous user.
+        return Challenge(account, b"", account != "", service, scopes)
+    if account not in ("", credentials[0]):
+        raise BadRequest("the user and the account parameter are not the same")
+    return Challenge(*credentials, credentials[0] != "", service, scopes)
+
+
+def _parameters(encoded: bytes) -> list[tuple[str, str]]:
+    try:
+        pairs = parse_qsl(
+            encoded.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=4 * MOST_SCOPES,
+        )
+    except ValueError:
+        raise BadRequest("the parameters are no form data in UTF-8") from None
+    if any("\0" in name or ("\0" in value and name != "password") for name, value in pairs):
+        raise BadRequest("a parameter has a NUL byte in it")
+    return pairs
+
+
+def _first(parameters: Sequence[tuple[str, str]], name: str) -> str:
+    return next((value for key, value in parameters if key == name), "")
+
+
+def read_scopes(values: Sequence[str]) -> tuple[Scope, ...]:
+    """The scopes in the values of the `scope` parameter; each may have several.
+
+    Raises:
+        BadRequest: one is none.
+    """
+    if not values or values[0] == "":
+        return ()
+    texts = [text for value in values for text in value.split(" ")]
+    if len(texts) > MOST_SCOPES:
+        raise BadRequest(f"more than {MOST_SCOPES} scopes in one request")
+    return tuple(map(_scope, texts))
+
+
+def _scope(text: str) -> Scope:
+    parts = text.split(":")
+    found = RESOURCE_TYPE.fullmatch(parts[0])
+    # A name may begin with a registry's host and port.
+    name = ":".join(parts[1:-1])
+    if found is None or len(parts) not in (3, 4) or not all(parts[:-1]):
+        raise BadRequest(f"invalid scope {text[:200]!r}: it is type:name:actions")
+    return Scope(found[1], name, tuple(sorted(parts[-1].split(","))))
+
+
+def _basic(header: str) -> tuple[str, bytes]:
+    scheme, _, encoded = header.partition(" ")
+    try:
+        if scheme.lower() != "basic":
+            raise ValueError(scheme)
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        if not colon:
+            raise ValueError("no colon")
+        return user.decode(), password
+    except (ValueError, binascii.Error):
+        raise BadCredentials("the Authorization header is none of Basic") from None
+
+
+def client_address(server: Server, header: str | None, connection: str | None) -> Address:
+    """Where the request came from: the configured header of the proxy, or the connection itself.
+
+    Raises:
+        BadRequest: the header is missing, or is no address.
+    """
+    text = connection or ""
+    if server.real_ip_header:
+        addresses = (header or "").split(",")
+        position = server.real_ip_position
+        if position < 0:
+            position = max(len(addresses) + position, 0)
+        text = addresses[position].strip() if position < len(addresses) else ""
+    address = normal_address(text)
+    if address is None:
+        found = HOST_AND_PORT.fullmatch(text)
+        address = normal_address(found[1]) if found else None
+    if address is None:
+        raise BadRequest("the client's address is missing or is none")
+    return address

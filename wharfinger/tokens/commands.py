@@ -1,0 +1,154 @@
+"""The command line: `serve`, `check`, `explain`, `healthcheck`.
+
+Exit codes: 0, 1 where the configuration (or the server asked for its health) is at fault, 2 for a
+command that was not understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import challenge, configuration
+from .decision import decide, rule
+
+DEFAULT_FILE = Path("/config/auth_config.yml")
+
+
+class _Usage(Exception):
+    """What is asked for cannot be understood."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except configuration.ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except _Usage as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "wharfinger.tokens", description="Answers a container registry's token challenge."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve tokens until SIGTERM")
+    serve.add_argument("file", type=Path, help="docker_auth's configuration file")
+    serve.add_argument("--host", help="listen on this address (default: the file's server.addr)")
+    serve.add_argument("--port", type=_port, help="listen on this port")
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser("check", help="say whether a configuration file is valid")
+    check.add_argument("file", type=Path)
+    check.add_argument(
+        "--no-keys", action="store_true", help="do not read the certificate and the key it names"
+    )
+    check.set_defaults(run=_check)
+
+    explain = commands.add_parser("explain", help="say what a user would be granted, and why")
+    explain.add_argument("file", type=Path)
+    explain.add_argument("user", help='the user\'s name; "" is who is not signed in')
+    explain.add_argument("scope", nargs="+", help="such as repository:team/app:pull,push")
+    explain.add_argument("--service", default="", help="the registry's service name")
+    explain.add_argument("--ip", default="127.0.0.1", help="the client's address")
+    explain.set_defaults(run=_explain)
+
+    health = commands.add_parser("healthcheck", help="ask the server running here for its health")
+    health.add_argument("file", type=Path, nargs="?", default=DEFAULT_FILE)
+    health.set_defaults(run=_healthcheck)
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from .server import serve
+
+    try:
+        serve(options.file, host=options.host, port=options.port)
+    except OSError as error:
+        print(f"{options.file}: server.addr: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = configuration.Problem(str(path), 1, "", f"cannot be read: {error.strerror}")
+        raise configuration.ConfigurationError([problem]) from None
+
+
+def _load(path: Path, *, check_keys: bool) -> configuration.Configuration:
+    return configuration.load(
+        _content(path), name=str(path), check_keys=check_keys, refuse_expired=True
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    found = _load(options.file, check_keys=not options.no_keys)
+    print(f"{options.file}: valid: {len(found.users)} users, {len(found.acl.entries)} acl entries")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    found = _load(options.file, check_keys=False)
+    user = found.users.get(options.user)
+    if user is None:
+        print(f"{options.file}: users: there is no {options.user!r}", file=sys.stderr)
+        return 1
+    address = configuration.normal_address(options.ip)
+    if address is None:
+        raise _Usage(f"--ip: {options.ip!r} is no address")
+    try:
+        scopes = challenge.read_scopes(options.scope)
+    except challenge.BadRequest as error:
+        raise _Usage(str(error)) from None
+    request = challenge.Challenge(options.user, b"", True, options.service, scopes)
+    for scope, answer in zip(scopes, decide(found, request, user, address), strict=True):
+        granted = ",".join(answer.actions) or "nothing"
+        why = rule(found, answer) or "no acl entry matches"
+        print(f"{scope.type}:{scope.name}: {granted} ({why})")
+    return 0
+
+
+def _healthcheck(options: argparse.Namespace) -> int:
+    listens = configuration.listen_address(_content(options.file))
+    if listens is None:
+        print(f"{options.file}: server.addr: is missing", file=sys.stderr)
+        return 1
+    host, port = listens
+    if host in ("", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    connection = http.client.HTTPConnection(host, port, timeout=4)
+    try:
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print(f"{host}:{port} does not answer: {error}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    if response.status != 200 or answer.get("status") != "ok":
+        print(f"{host}:{port} answers {response.status}", file=sys.stderr)
+        return 1
+    print(json.dumps(answer))
+    return 0

@@ -1,0 +1,624 @@
+"""The strict reader of docker_auth's configuration file.
+
+docker_auth reads loosely: a misspelt key in a match means 'everyone', a user without a password
+needs none. Whatever it would misunderstand is an error here; whatever this reader accepts has the
+same meaning for both servers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import yaml
+
+from . import acl
+
+if TYPE_CHECKING:
+    from .keys import SigningKey
+
+T = TypeVar("T")
+
+# What docker_auth knows on top of what this server reads.
+ONLY_DOCKER_AUTH = {
+    "": (
+        *("google_auth", "github_auth", "oidc_auth", "gitlab_auth", "ldap_auth", "mongo_auth"),
+        *("xorm_auth", "ext_auth", "plugin_authn", "acl_mongo", "acl_xorm", "ext_authz"),
+        *("plugin_authz", "casbin_authz"),
+    ),
+    "server": (
+        *("net", "certificate", "key", "hsts", "letsencrypt"),
+        *("tls_min_version", "tls_curve_preferences", "tls_cipher_suites"),
+    ),
+}
+BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+
+
+class Problem(NamedTuple):
+    """One mistake: where it is (`line` counts from 1) and what to write instead."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.key}: " if self.key else ""
+        return f"{self.file}:{self.line}: {where}{self.message}"
+
+
+class ConfigurationError(ValueError):
+    """The file cannot be used. `problems` has every mistake that was found, in the file's order.
+
+    `files` are the certificate and key that the file names, as far as it could be read.
+    """
+
+    def __init__(self, problems: Sequence[Problem], files: Sequence[Path] = ()) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+        self.files = tuple(files)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the server listens, and where a request's own address stands.
+
+    `real_ip_position` counts the comma-separated addresses in the header `real_ip_header` from 0,
+    or from the end when negative.
+    """
+
+    host: str
+    port: int
+    path_prefix: str
+    real_ip_header: str
+    real_ip_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What every token says; `expiration` in seconds."""
+
+    issuer: str
+    expiration: int
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user's bcrypt hash (None: needs no password, only the anonymous user) and labels."""
+
+    password: bytes | None
+    labels: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A valid file. `digest` is the SHA-256 of its bytes, in hexadecimal.
+
+    `signing_key` is there when the keys were checked.
+    """
+
+    server: Server
+    token: Token
+    users: Mapping[str, User]
+    acl: acl.AccessControlList
+    digest: str
+    signing_key: SigningKey | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def load(
+    text: str | bytes,
+    *,
+    name: str = "auth_config.yml",
+    base: Path | None = None,
+    check_keys: bool = False,
+    refuse_expired: bool = False,
+) -> Configuration:
+    """Read a configuration file's content.
+
+    Args:
+        text: the content; bytes are UTF-8.
+        name: what messages call the file.
+        base: the folder that relative certificate and key paths start from (default: the present).
+        check_keys: also read the certificate and the key (needs `cryptography`).
+        refuse_expired: with `check_keys`, an expired certificate is an error, not a warning.
+
+    Raises:
+        ConfigurationError: with every mistake. Passwords and hashes are in no message.
+    """
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    reader = _Reader(name)
+    configuration = reader.configuration(
+        content, hashlib.sha256(content).hexdigest(), base or Path()
+    )
+    files = (configuration.token.certificate, configuration.token.key) if configuration else ()
+    if reader.problems or configuration is None:
+        raise ConfigurationError(sorted(reader.problems, key=lambda found: found.line), files)
+    if not check_keys:
+        return configuration
+    from .keys import KeyProblem, load_signing_key
+
+    try:
+        key, warnings = load_signing_key(
+            configuration.token.certificate,
+            configuration.token.key,
+            refuse_expired=refuse_expired,
+        )
+    except KeyProblem as error:
+        line = reader.lines.get(f"token.{error.key}", 1)
+        problem = Problem(name, line, f"token.{error.key}", str(error))
+        raise ConfigurationError([problem], files) from None
+    return Configuration(
+        configuration.server,
+        configuration.token,
+        configuration.users,
+        configuration.acl,
+        configuration.digest,
+        key,
+        tuple(warnings),
+    )
+
+
+class _Mapping:
+    """A mapping of the file, with the keys already checked."""
+
+    def __init__(self, node: yaml.Node, key: str, values: dict[str, yaml.Node]) -> None:
+        self.node = node
+        self.key = key
+        self.values = values
+
+    def path(self, key: str) -> str:
+        return f"{self.key}.{key}" if self.key else key
+
+
+class _Reader:
+    """Walks the file's nodes and notes every problem instead of stopping at the first."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.lines: dict[str, int] = {}
+
+    def problem(self, node: yaml.Node | None, key: str, message: str) -> None:
+        line = node.start_mark.line + 1 if node is not None and node.start_mark else 1
+        self.problems.append(Problem(self.file, line, key, message))
+
+    # The file as a whole
+
+    def configuration(self, content: bytes, digest: str, base: Path) -> Configuration | None:
+        root = self._compose(content)
+        if root is None:
+            return None
+        file = self._mapping(
+            root, "", required=("server", "token", "users", "acl"), known=(), only_docker_auth=""
+        )
+        if file is None:
+            return None
+        server = self._part(file, "server", self._server)
+        token = self._part(file, "token", lambda node, key: self._token(node, key, base))
+        users = self._part(file, "users", self._users)
+        entries = self._part(file, "acl", self._acl)
+        if server is None or token is None:
+            return None
+        return Configuration(
+            server, token, users or {}, acl.AccessControlList(entries or ()), digest
+        )
+
+    def _compose(self, content: bytes) -> yaml.Node | None:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            root: yaml.Node | None = yaml.compose(content, Loader=loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark is not None else 1
+            # `problem` says what is wrong; the snippet would show a line of the file.
+            self.problems.append(Problem(self.file, line, "", f"is no YAML: {error.problem}"))
+            return None
+        except (yaml.YAMLError, UnicodeError):
+            self.problems.append(
+                Problem(self.file, 1, "", "is no YAML: it has characters that are not UTF-8 text")
+            )
+            return None
+        except RecursionError:
+            self.problems.append(Problem(self.file, 1, "", "is nested too deeply"))
+            return None
+        if root is None:
+            self.problems.append(
+                Problem(self.file, 1, "", "is empty: server, token, users and acl are required")
+            )
+        return root
+
+    def _part(
+        self, parent: _Mapping, key: str, read: Callable[[yaml.Node, str], T | None]
+    ) -> T | None:
+        node = parent.values.get(key)
+        return read(node, parent.path(key)) if node is not None else None
+
+    # Parts
+
+    def _server(self, node: yaml.Node, key: str) -> Server | None:
+        part = self._mapping(
+            node,
+            key,
+            required=("addr",),
+            known=("path_prefix", "real_ip_header", "real_ip_pos"),
+            only_docker_auth="server",
+        )
+        if part is None:
+            return None
+        listen = self._part(part, "addr", self._listen_address)
+        prefix = self._part(part, "path_prefix", self._path_prefix)
+        header = self._part(part, "real_ip_header", self._header_name)
+        position = self._part(part, "real_ip_pos", self._integer)
+        if listen is None:
+            return None
+        return Server(*listen, prefix or "", header or "", position or 0)
+
+    def _token(self, node: yaml.Node, key: str, base: Path) -> Token | None:
+        part = self._mapping(
+            node,
+            key,
+            required=("issuer", "expiration", "certificate", "key"),
+            known=("disable_legacy_key_id",),
+        )
+        if part is None:
+            return None
+        issuer = self._part(part, "issuer", self._filled_text)
+        expiration = self._part(part, "expiration", self._seconds)
+        certificate = self._part(part, "certificate", self._filled_text)
+        private = self._part(part, "key", self._filled_text)
+        # The key's identifier is always the RFC 7638 thumbprint here.
+        self._part(part, "disable_legacy_key_id", self._boolean)
+        if issuer is None or expiration is None or certificate is None or private is None:
+            return None
+        return Token(issuer, expiration, base / certificate, base / private)
+
+    def _users(self, node: yaml.Node, key: str) -> dict[str, User]:
+        users: dict[str, User] = {}
+        for name, child, path in self._items(node, key):
+            part = self._mapping(child, path, required=(), known=("password", "labels"))
+            if part is None:
+                continue
+            password = self._part(part, "password", self._bcrypt)
+            if name != "" and "password" not in part.values:
+                self.problem(
+                    child,
+                    path,
+                    "has no password: docker_auth would let anyone in under this name; "
+                    'write password: and a bcrypt hash (only the anonymous user "" has none)',
+                )
+            labels = self._part(part, "labels", self._user_labels) or {}
+            users[name] = User(password, labels)
+        return users
+
+    def _user_labels(self, node: yaml.Node, key: str) -> dict[str, tuple[str, ...]]:
+        labels = {}
+        for name, child, path in self._items(node, key):
+            values = self._sequence(child, path)
+            if values is not None:
+                texts = [self._text(value, f"{path}[{i}]") for i, value in enumerate(values)]
+                labels[name] = tuple(text for text in texts if text is not None)
+        return labels
+
+    def _acl(self, node: yaml.Node, key: str) -> list[acl.Entry]:
+        entries = []
+        for position, child in enumerate(self._sequence(node, key) or ()):
+            entry = self._entry(child, f"{key}[{position}]")
+            if entry is not None:
+                entries.append(entry)
+        return entries
+
+    def _entry(self, node: yaml.Node, key: str) -> acl.Entry | None:
+        part = self._mapping(node, key, required=("match", "actions"), known=("comment",))
+        if part is None:
+            return None
+        actions = self._part(part, "actions", self._actions)
+        comment = self._part(part, "comment", self._text)
+        match = self._part(part, "match", self._match)
+        if actions is None or match is None:
+            return None
+        return acl.Entry(*match, actions, comment or "")
+
+    def _actions(self, node: yaml.Node, key: str) -> tuple[str, ...] | None:
+        values = self._sequence(node, key)
+        if values is None:
+            return None
+        actions = [self._filled_text(value, f"{key}[{i}]") for i, value in enumerate(values)]
+        for value, action in zip(values, actions, strict=True):
+            if action is not None and re.search(r"[\s,:]", action):
+                self.problem(
+                    value, key, f"'{action}' is no action: write a list such as [pull, push]"
+                )
+        return tuple(action for action in actions if action is not None)
+
+    def _match(
+        self, node: yaml.Node, key: str
+    ) -> tuple[dict[str, str], dict[str, str], acl.Network | None] | None:
+        part = self._mapping(node, key, required=(), known=(*acl.FIELDS, "ip", "labels"))
+        if part is None:
+            return None
+        if not part.values:
+            self.problem(
+                node, key, "is empty, which is everyone and everything: name what it is about"
+            )
+            return None
+        patterns = {}
+        groups = {}
+        for condition in acl.FIELDS:
+            pattern = self._part(part, condition, self._text)
+            if pattern is not None:
+                patterns[condition] = pattern
+                groups[condition] = self._pattern(
+                    part.values[condition], part.path(condition), pattern
+                )
+        labels = self._part(part, "labels", self._label_patterns) or {}
+        network = self._network(part.values["ip"], part.path("ip")) if "ip" in part.values else None
+        nodes = [(part.values[name], part.path(name), text) for name, text in patterns.items()]
+        nodes += [(part.values["labels"], part.path("labels"), text) for text in labels.values()]
+        for child, path, pattern in nodes:
+            self._placeholders(child, path, pattern, groups)
+        return patterns, labels, network
+
+    def _label_patterns(self, node: yaml.Node, key: str) -> dict[str, str]:
+        labels = {}
+        for name, child, path in self._items(node, key):
+            pattern = self._text(child, path)
+            if pattern is not None:
+                self._pattern(child, path, pattern)
+                labels[name] = pattern
+        if isinstance(node, yaml.MappingNode) and not node.value:
+            self.problem(node, key, "is empty, which is everyone: name a label")
+        return labels
+
+    def _pattern(self, node: yaml.Node, key: str, pattern: str) -> int:
+        try:
+            return acl.check_pattern(pattern)
+        except acl.PatternError as error:
+            self.problem(node, key, f"'{pattern}' {error}")
+            return 0
+
+    def _placeholders(
+        self, node: yaml.Node, key: str, pattern: str, groups: Mapping[str, int]
+    ) -> None:
+        for found in acl.PLACEHOLDER.findall(pattern):
+            source, colon, rest = found.partition(":")
+            if found in acl.FIELDS or (source == "labels" and rest):
+                continue
+            if colon and source in acl.FIELDS and re.fullmatch(r"[1-9][0-9]{0,3}", rest):
+                if int(rest) > groups.get(source, 0):
+                    self.problem(
+                        node,
+                        key,
+                        f"${{{found}}} stands for nothing: this entry's {source} has "
+                        f"{groups.get(source, 0)} groups in parentheses",
+                    )
+                continue
+            self.problem(
+                node,
+                key,
+                f"${{{found}}} is no placeholder: write ${{account}}, ${{type}}, ${{name}}, "
+                "${service}, ${name:1} or ${labels:NAME}",
+            )
+
+    # Values
+
+    def _network(self, node: yaml.Node, key: str) -> acl.Network | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        try:
+            if "/" not in text:
+                return ipaddress.ip_network(_plain_address(text))
+            if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text):
+                raise ValueError(text)
+            return ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            self.problem(
+                node, key, f"'{text}' is no address: write one such as 10.0.0.7 or 10.0.0.0/8"
+            )
+            return None
+
+    def _listen_address(self, node: yaml.Node, key: str) -> tuple[str, int] | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})", text)
+        if found is None or not 1 <= int(found[3]) <= 65535:
+            self.problem(
+                node, key, f"'{text}' is no address to listen on: write :5001 or 127.0.0.1:5001"
+            )
+            return None
+        return found[1] or found[2] or "", int(found[3])
+
+    def _path_prefix(self, node: yaml.Node, key: str) -> str | None:
+        text = self._text(node, key)
+        if text and (not text.startswith("/") or text.endswith("/")):
+            self.problem(node, key, f"'{text}' must begin with a slash and not end with one")
+        return text
+
+    def _header_name(self, node: yaml.Node, key: str) -> str | None:
+        text = self._text(node, key)
+        if text and not re.fullmatch(r"[A-Za-z0-9-]+", text):
+            self.problem(node, key, f"'{text}' is no header's name: write X-Real-IP")
+        return text
+
+    def _seconds(self, node: yaml.Node, key: str) -> int | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+            self.problem(
+                node, key, f"'{text}' is no whole number of seconds above 0: write 300 or the like"
+            )
+            return None
+        return int(text)
+
+    def _integer(self, node: yaml.Node, key: str) -> int | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,3})", text):
+            self.problem(node, key, f"'{text}' is no whole number: write -1 or the like")
+            return None
+        return int(text)
+
+    def _boolean(self, node: yaml.Node, key: str) -> bool | None:
+        if node.tag != "tag:yaml.org,2002:bool":
+            self.problem(node, key, "is neither true nor false")
+            return None
+        return str(node.value).lower() in ("true", "yes", "on")
+
+    def _bcrypt(self, node: yaml.Node, key: str) -> bytes | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        if not BCRYPT.fullmatch(text):
+            self.problem(
+                node, key, "is no bcrypt hash: write one that begins with $2b$ (60 characters)"
+            )
+            return None
+        return text.encode()
+
+    def _filled_text(self, node: yaml.Node, key: str) -> str | None:
+        text = self._text(node, key)
+        if text == "":
+            self.problem(node, key, "is empty")
+            return None
+        return text
+
+    def _text(self, node: yaml.Node, key: str) -> str | None:
+        """A scalar as it is written: docker_auth, too, takes `yes` and `5` for text here."""
+        if not isinstance(node, yaml.ScalarNode):
+            self.problem(node, key, "must be a text")
+            return None
+        if node.tag == "tag:yaml.org,2002:null":
+            self.problem(node, key, 'has no value: write one ("" where the empty text is meant)')
+            return None
+        if node.tag == "tag:yaml.org,2002:binary" or not node.tag.startswith("tag:yaml.org,2002:"):
+            self.problem(node, key, "must be a text, without a tag")
+            return None
+        return str(node.value)
+
+    # Collections
+
+    def _sequence(self, node: yaml.Node, key: str) -> list[yaml.Node] | None:
+        if not isinstance(node, yaml.SequenceNode):
+            self.problem(node, key, "must be a list, [] where it is empty")
+            return None
+        return list(node.value)
+
+    def _items(self, node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node, str]]:
+        """Key, value and path of each item of a mapping whose keys are free."""
+        if not isinstance(node, yaml.MappingNode):
+            self.problem(node, key, "must be a mapping, {} where it is empty")
+            return
+        seen: set[str] = set()
+        for name_node, child in node.value:
+            name = self._text(name_node, key)
+            if name is None:
+                continue
+            path = f"{key}.{name}" if name else f'{key}.""'
+            if name in seen:
+                self.problem(name_node, path, "is there twice: keep one")
+                continue
+            seen.add(name)
+            yield name, child, path
+
+    def _mapping(
+        self,
+        node: yaml.Node,
+        key: str,
+        *,
+        required: Sequence[str],
+        known: Sequence[str],
+        only_docker_auth: str | None = None,
+    ) -> _Mapping | None:
+        """A mapping with these keys and no others."""
+        if not isinstance(node, yaml.MappingNode):
+            self.problem(node, key, f"must have keys of its own ({', '.join((*required, *known))})")
+            return None
+        values: dict[str, yaml.Node] = {}
+        for name_node, child in node.value:
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
+            path = f"{key}.{name}" if key else str(name)
+            if name is None:
+                self.problem(name_node, key, "has a key that is no text")
+            elif name in values:
+                self.problem(name_node, path, "is there twice: keep one")
+            elif name in required or name in known:
+                values[name] = child
+                self.lines[path] = name_node.start_mark.line + 1
+            else:
+                self._unknown(name_node, path, name, (*required, *known), only_docker_auth)
+        for name in required:
+            if name not in values:
+                self.problem(node, f"{key}.{name}" if key else name, "is missing")
+        return _Mapping(node, key, values)
+
+    def _unknown(
+        self,
+        node: yaml.Node,
+        path: str,
+        name: str,
+        known: Sequence[str],
+        only_docker_auth: str | None,
+    ) -> None:
+        if only_docker_auth is not None and name in ONLY_DOCKER_AUTH[only_docker_auth]:
+            self.problem(
+                node, path, "is docker_auth's alone: this server does not have it; take it away"
+            )
+            return
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        self.problem(node, path, f"is no key: {hint}")
+
+
+def listen_address(content: bytes) -> tuple[str, int] | None:
+    """Only `server.addr` of a file known to be valid, without reading what comes after it.
+
+    A health check every few seconds must not pay for ten thousand users.
+    """
+    reader = _Reader("")
+    path: list[str | None] = []
+    for event in yaml.parse(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            path.append(None)
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            path.pop()
+            if path:
+                path[-1] = None
+        elif isinstance(event, yaml.ScalarEvent) and path:
+            if path == ["server", "addr"]:
+                node = yaml.ScalarNode("tag:yaml.org,2002:str", event.value)
+                return reader._listen_address(node, "")
+            path[-1] = event.value if path[-1] is None else None
+    return None
+
+
+def _plain_address(text: str) -> acl.Address:
+    """An address, an IPv4 one also where it is written as an IPv6 one.
+
+    Raises ValueError; a zone ('%eth0') is none of docker_auth's addresses.
+    """
+    if "%" in text:
+        raise ValueError(text)
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def normal_address(text: str) -> acl.Address | None:
+    """The address that the text is; None where it is none."""
+    try:
+        return _plain_address(text)
+    except ValueError:
+        return None

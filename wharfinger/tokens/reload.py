@@ -1,0 +1,79 @@
+"""The files in force: noticed when they change, read again, kept where the new ones are invalid."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .configuration import Configuration, ConfigurationError, Problem, load
+
+Signature = tuple[tuple[str, int, int, int, int] | tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that was not put in force: its SHA-256 and every mistake in it, one a line."""
+
+    configuration: str
+    message: str
+
+
+class Files:
+    """The configuration file, with the certificate and the key that it names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._named: tuple[Path, ...] = ()
+        self._seen: Signature | None = None
+        self._read: Signature | None = None
+
+    def load(self) -> Configuration:
+        """Read everything now.
+
+        Raises:
+            ConfigurationError: it cannot be used.
+        """
+        while True:
+            named = self._named
+            self._read = self._seen = self._signature()
+            try:
+                content = self.path.read_bytes()
+            except OSError as error:
+                problem = Problem(str(self.path), 1, "", f"cannot be read: {error.strerror}")
+                raise ConfigurationError([problem], named) from None
+            try:
+                configuration = load(content, name=str(self.path), check_keys=True)
+            except ConfigurationError as error:
+                self._named = error.files or named
+                raise
+            self._named = (configuration.token.certificate, configuration.token.key)
+            if self._named == named:
+                return configuration
+            # The files it names were not looked at before they were read: once more.
+
+    def changed(self) -> bool:
+        """Whether there is something new to read that has stood still since the last call.
+
+        A certificate and its key are two files: one that is there before the other is no news yet.
+        """
+        seen, self._seen = self._seen, self._signature()
+        return self._seen == seen and self._seen != self._read
+
+    def digest(self) -> str:
+        """The SHA-256 of the configuration file as it is now, in hexadecimal."""
+        try:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
+    def _signature(self) -> Signature:
+        return tuple(_signature(path) for path in (self.path, *self._named))
+
+
+def _signature(path: Path) -> tuple[str, int, int, int, int] | tuple[str, str]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        return (str(path), str(error.strerror))
+    return (str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -1,0 +1,199 @@
+"""The token service itself: from a request to an answer, under the configuration in force.
+
+Knows nothing of HTTP servers; `server` gives it requests and writes down what it says.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+
+from . import challenge, passwords
+from .acl import Address
+from .challenge import BadCredentials, BadRequest, Challenge, Scope
+from .configuration import Configuration, User
+from .decision import decide, rule
+
+# A token is valid from so many seconds before it is made: clocks differ.
+CLOCK_SKEW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: HTTP status, JSON body, headers, and the line for the log (without secrets)."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+    log: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A configuration with what is derived from it once."""
+
+    configuration: Configuration
+    costs: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        costs = [
+            int(user.password[4:6])
+            for user in self.configuration.users.values()
+            if user.password is not None
+        ]
+        object.__setattr__(self, "costs", tuple(costs))
+
+
+class Service:
+    """Answers requests for tokens. `use` swaps the configuration between two requests."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._passwords = passwords.Passwords()
+        self._decoys = passwords.Decoys()
+        self.use(configuration)
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._in_force.configuration
+
+    def use(self, configuration: Configuration) -> None:
+        """Put a configuration, loaded with `check_keys`, in force."""
+        if configuration.signing_key is None:
+            raise ValueError("the configuration was loaded without its signing key")
+        self._in_force = InForce(configuration)
+
+    def close(self) -> None:
+        self._passwords.close()
+
+    async def answer(
+        self,
+        query: bytes,
+        form: bytes | None,
+        authorization: str | None,
+        real_ip: str | None,
+        connection: str | None,
+    ) -> Reply:
+        """What the request gets. `form` is a POST's body, `real_ip` the proxy's header."""
+        log: dict[str, Any] = {"event": "token"}
+        try:
+            server = self.configuration.server
+            address = challenge.client_address(server, real_ip, connection)
+            log["client"] = str(address)
+            request = challenge.read(query, form, authorization)
+            log |= {
+                "account": request.account[:200],
+                "service": request.service[:200],
+                "asked": [_resource(scope, scope.actions) for scope in request.scopes],
+            }
+            user = await self._authenticate(request, address)
+        except BadRequest as error:
+            return refusal(400, "UNSUPPORTED", str(error), error.error, log)
+        except BadCredentials as error:
+            return self._unauthorized(str(error), log)
+        except passwords.Busy as error:
+            headers = {"Retry-After": str(error.retry_after)}
+            return refusal(
+                429, "TOOMANYREQUESTS", str(error), "temporarily_unavailable", log, headers
+            )
+        if user is None:
+            return self._unauthorized("wrong user or password", log)
+        return self._grant(request, user, address, log)
+
+    async def _authenticate(self, request: Challenge, address: Address) -> User | None:
+        while True:
+            in_force = self._in_force
+            user = in_force.configuration.users.get(request.account)
+            if user is not None and user.password is None:
+                return user
+            if not request.offered and user is None:
+                return None
+            stored = user.password if user is not None else None
+            right = await self._passwords.verify(
+                request.account,
+                request.password,
+                stored or self._decoys.hash_for(request.account, in_force.costs),
+                known=stored is not None,
+                address=address,
+            )
+            # A user who was removed or changed meanwhile is judged by what is in force now.
+            if not right or in_force is self._in_force:
+                return user if right else None
+
+    def _unauthorized(self, message: str, log: dict[str, Any]) -> Reply:
+        issuer = self.configuration.token.issuer
+        realm = "".join(c for c in issuer if c.isascii() and c.isprintable() and c not in '"\\')
+        headers = {"WWW-Authenticate": f'Basic realm="{realm}"'}
+        return refusal(401, "UNAUTHORIZED", message, "invalid_grant", log, headers)
+
+    def _grant(
+        self, request: Challenge, user: User, address: Address, log: dict[str, Any]
+    ) -> Reply:
+        configuration = self.configuration
+        answers = decide(configuration, request, user, address)
+        access = [
+            _resource(scope, answer.actions)
+            for scope, answer in zip(request.scopes, answers, strict=True)
+        ]
+        log |= {
+            "status": 200,
+            "granted": access,
+            "rules": [rule(configuration, answer) for answer in answers],
+        }
+        now = int(time.time())
+        token = sign(configuration, request.account, request.service, access, now)
+        body = {
+            "token": token,
+            "access_token": token,
+            "expires_in": configuration.token.expiration,
+            "issued_at": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        return Reply(200, body, {}, log)
+
+
+def sign(
+    configuration: Configuration,
+    account: str,
+    service: str,
+    access: list[dict[str, Any]],
+    now: int,
+) -> str:
+    """The signed JWT. `now` in seconds since the epoch."""
+    key = configuration.signing_key
+    assert key is not None
+    claims = {
+        "iss": configuration.token.issuer,
+        "sub": account,
+        "aud": service,
+        "exp": now + configuration.token.expiration,
+        "nbf": now - CLOCK_SKEW,
+        "iat": now,
+        "jti": secrets.token_urlsafe(16),
+        "access": access,
+    }
+    return jwt.encode(claims, key.private, key.algorithm, {"kid": key.identifier})
+
+
+def refusal(
+    status: int,
+    code: str,
+    message: str,
+    error: str,
+    log: dict[str, Any],
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    """An error in the registry's shape, which docker shows, and in RFC 6749's."""
+    body = {
+        "errors": [{"code": code, "message": message, "detail": None}],
+        "error": error,
+        "error_description": message,
+    }
+    return Reply(status, body, headers or {}, log | {"status": status, "reason": message})
+
+
+def _resource(scope: Scope, actions: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": scope.type, "name": scope.name, "actions": list(actions)}
