@@ -11,10 +11,11 @@ from typing import Any
 
 from .commands import COMMANDS, run
 from .errors import HostError
+from .status import text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0, 1 (the message is on stderr), 2 (usage)."""
+    """Exit codes: 0, 1 (the message is on stderr; of `status`: there are problems), 2 (usage)."""
     parser = argparse.ArgumentParser(
         prog="wharfinger-host", description="Looks after this host's registry."
     )
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HostError as problem:
         print(f"wharfinger-host {options.command}: {problem}", file=sys.stderr)
         return 1
+    if options.command == "status" and not options.json:
+        print(text(answer))
+        return 1 if answer["problems"] else 0
     print(json.dumps(answer, indent=1, sort_keys=True))
     return 0
 

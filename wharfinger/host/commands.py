@@ -16,8 +16,10 @@ from .observe import observe
 from .prepare import prepare
 from .proxy import proxy, reload_proxy
 from .publication import publish
+from .remove import remove
 from .service import start_service
 from .site import site
+from .status import status
 
 _Command = Callable[[Host, Mapping[str, Any], bool], dict[str, Any]]
 
@@ -35,8 +37,14 @@ def _service(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     return {"actions": start_service(name, host.paths, host.runner, running, check=check)}
 
 
+def _verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    from .verify import verify  # only here: TLS takes long to import
+
+    return verify(host, request, check)
+
+
 # Commands that change nothing take no lock, so that they answer while something is under way.
-_UNLOCKED: dict[str, _Command] = {"observe": _observe}
+_UNLOCKED: dict[str, _Command] = {"observe": _observe, "status": status, "verify": _verify}
 _LOCKED: dict[str, _Command] = {
     "prepare": prepare,
     "service": _service,
@@ -48,6 +56,7 @@ _LOCKED: dict[str, _Command] = {
     "proxy": proxy,
     "site": site,
     "reload_proxy": reload_proxy,
+    "remove": remove,
 }
 COMMANDS = (*_UNLOCKED, *_LOCKED)
 

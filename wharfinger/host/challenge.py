@@ -1,0 +1,70 @@
+"""Reading what a registry and its token server say (pure): challenges, tokens, error documents."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# RFC 9110, 11.2: auth-param is token "=" ( token / quoted-string )
+_PARAMETER = re.compile(r'([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """A WWW-Authenticate header: the scheme in lower case and its parameters."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+def challenge(header: str | None) -> Challenge | None:
+    """The challenge in a WWW-Authenticate header, None where there is none to be read."""
+    if not header:
+        return None
+    scheme, _, rest = header.strip().partition(" ")
+    parameters = {
+        key.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted else plain
+        for key, quoted, plain in _PARAMETER.findall(rest)
+    }
+    return Challenge(scheme.lower(), parameters)
+
+
+def claims(token: str) -> dict[str, Any] | None:
+    """The payload of a JSON web token, unverified: to look at, never to decide on access by.
+
+    None where it is none.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        padded = parts[1] + "=" * (-len(parts[1]) % 4)
+        payload = json.loads(base64.urlsafe_b64decode(padded))
+    except (ValueError, UnicodeDecodeError):
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def granted(payload: Mapping[str, Any], repository: str) -> set[str]:
+    """The actions that a token's `access` claim gives on a repository."""
+    actions: set[str] = set()
+    for entry in payload.get("access") or ():
+        if entry.get("type") == "repository" and entry.get("name") == repository:
+            actions.update(entry.get("actions") or ())
+    return actions
+
+
+def error_words(body: bytes) -> str | None:
+    """What a registry's error document says (code and message); None where the body is none, as of
+    an error page of the proxy."""
+    try:
+        first = json.loads(body)["errors"][0]
+        detail = first.get("detail")
+        words = f"{first['code']}: {first.get('message', '')}".strip(": ")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return None
+    return f"{words} ({json.dumps(detail)})" if detail else words

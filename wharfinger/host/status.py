@@ -1,0 +1,92 @@
+"""`status`: how this host's registry is, for people and as JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import certificates, engine_facts, storage_facts
+from .context import Host
+from .observe import summary
+from .proxy import is_current
+
+
+def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
+    (not_after in seconds since 1970), storage, and `problems`: one sentence each, empty if well."""
+    state = host.store.load()
+    docker = engine_facts.look(host, {"name": (state.network or {}).get("name")})
+    folder = host.paths.certificates
+    answer: dict[str, Any] = {
+        "state": summary(state, docker["containers"], docker["images"], is_current(host, state)),
+        "engine": docker["engine"],
+        "containers": docker["containers"],
+        "proxy": {"running": host.nginx.running(), "ours": is_current(host, state)},
+        "certificates": {
+            name: certificates.facts(host.runner, folder / f"{name}.crt", folder / f"{name}.key")
+            for name in ("ca", "tls", "signing")
+        },
+        "storage": storage_facts.look(
+            Path(state.storage_path or host.paths.var / "registry"), host
+        ),
+    }
+    answer["problems"] = problems(answer, host.clock.now())
+    return answer
+
+
+def problems(answer: Mapping[str, Any], now: float) -> list[str]:
+    """What someone should look at (pure)."""
+    found = []
+    if not answer["engine"]["running"]:
+        found.append(f"docker does not run: {answer['engine']['detail'] or 'start it'}")
+    for kind, one in answer["state"]["generations"].items():
+        serving = one["serving"]
+        if serving and not serving["running"]:
+            found.append(f"{kind} generation {serving['number']} does not run")
+        elif serving and serving["health"] == "unhealthy":
+            found.append(f"{kind} generation {serving['number']} is unhealthy")
+    if not answer["proxy"]["running"]:
+        found.append("nginx does not run")
+    for name, one in answer["certificates"].items():
+        if one is not None and one["not_after"] < now:
+            found.append(f"the certificate {name} expired {_day(one['not_after'])}")
+    found += [f"unfinished: {one}; run site.yml again" for one in answer["state"]["pending"]]
+    return found
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def text(answer: Mapping[str, Any]) -> str:
+    """The same for people."""
+    lines = []
+    for kind, one in answer["state"]["generations"].items():
+        serving = one["serving"]
+        if serving is None:
+            lines.append(f"{kind:13} none")
+            continue
+        name = next(
+            (
+                found["name"]
+                for found in answer["containers"]
+                if (found["kind"], found["generation"]) == (kind, serving["number"])
+            ),
+            "no container",
+        )
+        state = serving["health"] if serving["running"] else "not running"
+        lines.append(
+            f"{kind:13} generation {serving['number']} at {serving['address']}:{serving['port']}, "
+            f"{state}, container {name}"
+        )
+    lines.append(f"{'nginx':13} " + ("running" if answer["proxy"]["running"] else "not running"))
+    for name, one in answer["certificates"].items():
+        if one is not None:
+            lines.append(f"certificate   {name}, until {_day(one['not_after'])}")
+    storage = answer["storage"]
+    free = storage["free_bytes"] / 1e9
+    lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")
+    lines += [f"PROBLEM       {one}" for one in answer["problems"]]
+    return "\n".join(lines)
