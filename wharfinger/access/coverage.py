@@ -89,7 +89,8 @@ def examine(
     """Looks at each rule in turn, knowing the patterns of the earlier ones.
 
     A group counts as its present members; `everyone` also counts those who will join, so only
-    rules for everyone cover it. A rule for an empty group is not useless: nobody answers it.
+    rules for everyone cover it. A group without members waits for them, and is covered likewise only
+    by rules for it or for everyone.
     """
     return _Examination(list(users), groups).run(rules)
 
@@ -137,8 +138,11 @@ class _Examination:
         whole = self._covered(rule, (who, EVERYONE), USER)
         if whole is not None:
             return whole
+        members = self._groups[who.removeprefix(GROUP)]
+        if not members:
+            return None
         answering: set[int] = set()
-        for member in self._groups[who.removeprefix(GROUP)]:
+        for member in members:
             found = self._covered(rule, self._words(member), member)
             if found is None:
                 return None

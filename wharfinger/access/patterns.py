@@ -11,6 +11,7 @@ from .problems import nearest, quoted
 COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 LONGEST_NAME = 255
 
+_EXAMPLE = '"team/*"'
 _COMPONENT_WORDS = (
     "lower-case letters and digits, with single dots, one or two underscores, or hyphens between"
 )
@@ -31,11 +32,11 @@ def mistake(pattern: str) -> str | None:
             'write segments, as in "team/*" (one more segment) or "team/**" (one or more)'
         )
     if "://" in pattern:
-        return f"{shown} is an address: write the repository's name alone, as in {_repository()}"
+        return f"{shown} is an address: write the repository's name alone, as in {_EXAMPLE}"
     if pattern.startswith("/") or pattern.endswith("/") or "//" in pattern:
         plain = re.sub("/+", "/", pattern).strip("/")
         instead = f"write {quoted(plain)}" if plain else 'write "**" for every repository'
-        if plain and pattern.endswith("/"):
+        if pattern.endswith("/") and COMPONENT.fullmatch(plain.rpartition("/")[2]):
             instead = f"write {quoted(plain + '/**')} for everything below {plain}"
         return f"{shown} has an empty segment: {instead}"
     return _whole(pattern) or next(filter(None, map(_segment, pattern.split("/"))), None)
@@ -43,17 +44,22 @@ def mistake(pattern: str) -> str | None:
 
 def _whole(pattern: str) -> str | None:
     shown = quoted(pattern)
+    if re.search(r"[\s,]", pattern):
+        return f'{shown} holds several patterns: write a list, as in ["team/*", "shared/**"]'
     if "@" in pattern:
         return f"{shown} has a digest: rules are about repositories, write it without @…"
     if ":" in pattern and "/" in pattern[pattern.index(":") :]:
-        return f"{shown} has a host: write the repository's name alone, as in {_repository()}"
+        return f"{shown} has a host: write the repository's name alone, as in {_EXAMPLE}"
     if ":" in pattern:
         return (
             f"{shown} has a tag: rules are about repositories, "
             f"write {quoted(pattern.partition(':')[0])}"
         )
     if len(pattern) > LONGEST_NAME:
-        return f"{shown} is longer than the {LONGEST_NAME} characters of a repository's name"
+        return (
+            f"{shown} is longer than the {LONGEST_NAME} characters of a repository's name: "
+            "write a shorter one"
+        )
     return None
 
 
@@ -74,14 +80,12 @@ def _segment(segment: str) -> str | None:
     if "*" in segment:
         return (
             f"in {shown}, * is only a part of a segment: * is one whole segment and ** one or "
-            f"more, so write {_without_star(segment)}, or each name"
+            f"more, so write {_without_star(segment)} or each name"
         )
     if "?" in segment or "[" in segment:
         return f'{shown} has a wildcard that patterns do not know: write "*" for a whole segment'
     if segment != segment.lower() and COMPONENT.fullmatch(segment.lower()):
         return f"{shown} has capitals, which no repository has: write {quoted(segment.lower())}"
-    if " " in segment or "," in segment:
-        return f'{shown} holds several names: write a list, as in ["team/*", "shared/**"]'
     return (
         f"{shown} can be no part of a repository's name: a segment is {_COMPONENT_WORDS}, "
         f"as in {quoted(_cleaned(segment))}"
@@ -89,9 +93,9 @@ def _segment(segment: str) -> str | None:
 
 
 def _without_star(segment: str) -> str:
-    """A namespace in place of a prefix: `team-*` → "team/*"."""
-    literal = _cleaned(segment.replace("*", ""))
-    return quoted(f"{literal}/*")
+    """A namespace in the place of a prefix: for `team-*` it is "team/*"."""
+    literal = _cleaned(segment.rstrip("*"))
+    return '"*"' if "*" in segment.rstrip("*") else quoted(f"{literal}/*")
 
 
 def _cleaned(segment: str) -> str:
@@ -100,10 +104,6 @@ def _cleaned(segment: str) -> str:
     near = re.sub(r"\.[._-]*|_{3,}", lambda found: found[0][0], near)
     near = near.strip("._-")
     return near if COMPONENT.fullmatch(near) else "team"
-
-
-def _repository() -> str:
-    return '"team/*"'
 
 
 def verb_meant(verb: str, verbs: tuple[str, ...]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -32,25 +32,25 @@ class Review:
 def quoted(value: object) -> str:
     """A text of the inventory as it is shown in a message: on one line, of bounded length."""
     if not isinstance(value, str):
-        return f"a {kind(value)}"
+        return kind(value)
     return json.dumps(value if len(value) <= 80 else value[:79] + "…", ensure_ascii=False)
 
 
 def kind(value: object) -> str:
-    """What YAML made of a value, in the operator's words."""
+    """What YAML made of a value, in the operator's words, with the article."""
     if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
+        return "nothing (null)"
     if isinstance(value, str):
         return "text"
-    if isinstance(value, dict):
-        return "mapping"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, Mapping):
+        return "a mapping"
     if isinstance(value, list | tuple):
-        return "list"
-    return type(value).__name__
+        return "a list"
+    return f"a {type(value).__name__}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

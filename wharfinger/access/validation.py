@@ -105,15 +105,15 @@ class _Inventory:
             self.error(
                 USERS,
                 "",
-                f"is a {kind(users)}: write a mapping of names, as in `someuser: {{}}` "
+                f"is {kind(users)}: write a mapping of names, as in `someuser: {{}}` "
                 "(its password is then generated)",
             )
             return
         for position, (name, entry) in enumerate(users.items(), 1):
             if isinstance(name, str):
                 self.written_users.add(name)
-            where = _shown_key(name) or f"entry {position}"
-            wrong = self._user_name(name)
+            where = _shown_name(name, entry) or f"entry {position}"
+            wrong = self._user_name(name, entry)
             if wrong:
                 self.error(USERS, where, wrong)
             elif isinstance(name, str):
@@ -121,9 +121,9 @@ class _Inventory:
             for message in _credentials(entry, name if isinstance(name, str) else "NAME"):
                 self.error(USERS, where, message)
 
-    def _user_name(self, name: object) -> str | None:
+    def _user_name(self, name: object, entry: object) -> str | None:
         if not isinstance(name, str):
-            return f"the name is a {kind(name)} to YAML: write it in quotation marks"
+            return f"the name is {kind(name)} to YAML: write it in quotation marks"
         if name in self.reserved:
             return (
                 "this name is reserved for the deployment's own verification: choose another name"
@@ -133,7 +133,7 @@ class _Inventory:
         if not NAME.fullmatch(name):
             return (
                 "a user's name is lower-case letters, digits, dots, hyphens and underscores, "
-                f"beginning with a letter or digit{_nearest_name(name)}"
+                f"beginning with a letter or digit{_near_name(name, entry)}"
             )
         return None
 
@@ -145,31 +145,31 @@ class _Inventory:
             self.error(
                 GROUPS,
                 "",
-                f"is a {kind(groups)}: write a mapping of names to lists of users, "
+                f"is {kind(groups)}: write a mapping of names to lists of users, "
                 "as in `developers: [someuser]`, or {} for none",
             )
             return
+        self.written_groups = {name for name in groups if isinstance(name, str)}
         for name, members in groups.items():
             if not isinstance(name, str):
                 self.error(
                     GROUPS,
-                    str(name),
-                    f"the name is a {kind(name)} to YAML: write it in quotation marks",
+                    _shown_name(name, {}) or "",
+                    f"the name is {kind(name)} to YAML: write it in quotation marks",
                 )
                 continue
-            self.written_groups.add(name)
             if not NAME.fullmatch(name):
                 self.error(
                     GROUPS,
                     quoted(name),
                     "a group's name is lower-case letters, digits, dots, hyphens and underscores, "
-                    f"beginning with a letter or digit{_nearest_name(name)}",
+                    f"beginning with a letter or digit{_near_name(name, {})}",
                 )
             elif not isinstance(members, list | tuple):
                 self.error(
                     GROUPS,
                     name,
-                    f"is a {kind(members)}: write a list of users, as in `{name}: [someuser]`, "
+                    f"is {kind(members)}: write a list of users, as in `{name}: [someuser]`, "
                     "or [] for none",
                 )
             else:
@@ -180,7 +180,7 @@ class _Inventory:
         for member in members:
             if not isinstance(member, str):
                 self.error(
-                    GROUPS, group, f"a member is a {kind(member)}: write a user's name as text"
+                    GROUPS, group, f"a member is {kind(member)}: write a user's name as text"
                 )
             elif member in good:
                 self.error(GROUPS, group, f"{member} is there twice: remove one")
@@ -209,7 +209,7 @@ class _Inventory:
             self.error(
                 ACCESS,
                 "",
-                f"is a {kind(access)}: write a list of rules, as in "
+                f"is {kind(access)}: write a list of rules, as in "
                 '`- {who: someuser, may: [pull, push], on: "{user}/**"}`, or [] for none',
             )
             return
@@ -239,7 +239,7 @@ class _Inventory:
             self.error(
                 ACCESS,
                 where,
-                f"is a {kind(entry)}: write a mapping of who, may and on, as in "
+                f"is {kind(entry)}: write a mapping of who, may and on, as in "
                 '`{who: someuser, may: [pull], on: "team/**"}`',
             )
             return None
@@ -298,8 +298,8 @@ class _Inventory:
                 'as in "{user}/**"'
             )
         if key == "may" and value is None:
-            return "may is null: write the verbs, or [] to give nothing"
-        return f"{key} has a {kind(value)}: write text, for example {key}: {example}"
+            return "may is nothing (null): write the verbs, or [] to give nothing"
+        return f"{key} has {kind(value)}: write text, for example {key}: {example}"
 
     def _who(self, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
         for word in words:
@@ -516,7 +516,7 @@ def _spelt_out(verbs: Sequence[str]) -> list[str]:
 
 def _unknown_rule_key(key: object) -> str:
     if not isinstance(key, str):
-        return f"has a {kind(key)} as a key: the keys are {', '.join(_RULE_KEYS)}"
+        return f"has {kind(key)} as a key: the keys are {', '.join(_RULE_KEYS)}"
     usual = {
         "user": "who",
         "users": "who",
@@ -536,30 +536,32 @@ def _unknown_rule_key(key: object) -> str:
     return f"{quoted(key)} is an unknown key: remove it, the keys are {', '.join(_RULE_KEYS)}"
 
 
-def _nearest_name(name: str) -> str:
-    """`: write NAME` with an allowed name near to this one, if there is any."""
+def _near_name(name: str, entry: object) -> str:
+    """`: write NAME` with an allowed name near to this one, if there is any to show."""
     near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")
-    # A name that is long or has a colon may be an entry, secret included, that YAML misread.
-    return f": write {near}" if near and _shown_key(name) else ""
+    return f": write {near}" if near and _shown_name(name, entry) else ""
 
 
-def _shown_key(key: object) -> str | None:
-    """A key as it may be shown: None where it could be more than a name.
+def _shown_name(name: object, entry: object) -> str | None:
+    """A key as it may be shown: None where it could be more than a user's name.
 
-    YAML takes `{password:secret}` and `{secret}` for keys without values.
+    YAML takes `{admin:secret}` for a key without value.
     """
-    if isinstance(key, bool | int | float) or key is None:
-        return f"{str(key).lower() if isinstance(key, bool) else key}"
-    if isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9 ._@+-]{1,64}", key):
-        return str(key)
-    return None
+    if isinstance(name, bool):
+        return str(name).lower()
+    if not isinstance(name, str):
+        return str(name) if isinstance(name, int | float) else None
+    innocent = NAME.fullmatch(name) or (
+        isinstance(entry, Mapping) and re.fullmatch(r"[A-Za-z0-9 ._@+-]{1,64}", name)
+    )
+    return str(name) if innocent else None
 
 
 def _credentials(entry: object, name: str) -> list[str]:
     """What is wrong with the value of one user in registry_users."""
     if not isinstance(entry, Mapping):
         return [
-            f"is a {kind(entry)}: write {{password: …}}, {{password_hash: …}}, or {{}} for a "
+            f"is {kind(entry)}: write {{password: …}}, {{password_hash: …}}, or {{}} for a "
             "password that is generated"
         ]
     problems = [
@@ -579,7 +581,7 @@ def _credentials(entry: object, name: str) -> list[str]:
 def _unknown_user_key(position: int, key: object, value: object) -> str:
     if isinstance(key, str) and re.match(r"password(_hash)?\s*[:=]", key):
         return "has password and its value as one key: write a space after the colon"
-    meant = nearest(key.lower().replace("-", "_"), _USER_KEYS) if isinstance(key, str) else None
+    meant = _user_key_meant(key) if isinstance(key, str) else None
     harmless = isinstance(key, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,39}", key)
     # Without a value and unlike any key it may be a secret in the place of a key.
     if harmless and (meant or value is not None):
@@ -588,11 +590,17 @@ def _unknown_user_key(position: int, key: object, value: object) -> str:
     return f"key {position} is unknown (not shown, it may be secret): write {{password: …}}"
 
 
+def _user_key_meant(key: str) -> str | None:
+    plain = key.lower().replace("-", "_")
+    usual = {"pw": "password", "pass": "password", "hash": "password_hash"}
+    return usual.get(plain) or nearest(plain, _USER_KEYS)
+
+
 def _password(password: object) -> list[str]:
-    if not isinstance(password, str):
-        return [f"password is a {kind(password)} to YAML: write it in quotation marks"]
-    if not password:
+    if password is None or password == "":
         return ["password is empty: write one, or {} for a password that is generated"]
+    if not isinstance(password, str):
+        return [f"password is {kind(password)} to YAML: write it in quotation marks"]
     if BCRYPT.fullmatch(password):
         return ["password is a bcrypt hash: write it as password_hash"]
     problems = []
@@ -611,7 +619,7 @@ def _password(password: object) -> list[str]:
 
 def _password_hash(found: object) -> list[str]:
     if not isinstance(found, str):
-        return [f"password_hash is a {kind(found)}: write a bcrypt hash; {_MAKE_HASH}"]
+        return [f"password_hash is {kind(found)}: write a bcrypt hash; {_MAKE_HASH}"]
     match = BCRYPT.fullmatch(found)
     if match is None:
         inner = BCRYPT.search(found)

@@ -1,0 +1,25 @@
+"""The tests' own reading of docker_auth is right: it decides as docker_auth itself did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.access import docker_auth
+
+
+def test_the_tests_evaluator_decides_as_docker_auth_did(project: Path) -> None:
+    golden = json.loads((project / "tests/golden/decisions.json").read_text(encoding="utf-8"))
+    compared = 0
+    for case in golden["cases"]:
+        for question in case["questions"]:
+            if question["status"] != 200:
+                continue
+            scopes = " ".join(question["scopes"]).split()
+            found = [
+                docker_auth.access(case, question["user"] or "", scope, question["service"])
+                for scope in scopes
+            ]
+            assert found == question["access"], (case["acl"], question)
+            compared += len(scopes)
+    assert compared > 1000
