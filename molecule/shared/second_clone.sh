@@ -4,12 +4,10 @@
 # The output stays in DIRECTORY/second_clone.log for the tests.
 set -euo pipefail
 directory=$1
-project=$(cd "$(dirname "$0")/../.." && pwd)
 clone=$directory/second_clone
 rm -rf "$clone"
 mkdir -p "$clone"
-(cd "$project" && git ls-files -z --cached --others --exclude-standard | xargs -0 ls -d 2>/dev/null |
-  tar -c --files-from=- | tar -x -C "$clone")
+"$(dirname "$0")/files.sh" | tar --extract --directory "$clone"
 cp -rL "$directory/inventory" "$clone/inventory/test"
 rm -rf "$clone/inventory/test/credentials"
 cd "$clone"

@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""Prints as JSON the environment in which a test host reaches the world as this machine does.
+
+Where this machine has to use a proxy, a mirror or a certificate authority of its own, so has a
+host on it; elsewhere that is nothing. `environment.py FILE`: where the host has this machine's
+authorities.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+
+AUTHORITIES = re.compile(r"(SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_CERT)")
+OTHERS = re.compile(
+    r"(https?_proxy|no_proxy|PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT)"
+    r"|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|HTTP_TIMEOUT)|GO(PROXY|NOSUMDB|SUMDB|PRIVATE|NOPROXY))",
+    re.IGNORECASE,
+)
+
+
+def main(authorities: str) -> None:
+    """Prints the variables."""
+    found = {name: value for name, value in os.environ.items() if OTHERS.fullmatch(name)}
+    found |= {name: authorities for name in os.environ if AUTHORITIES.fullmatch(name)}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
