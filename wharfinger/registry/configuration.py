@@ -203,15 +203,14 @@ def warnings(settings: object, environment: object) -> list[Problem]:
     variables: Mapping[Any, Any] = environment if isinstance(environment, Mapping) else {}
     paths = {name: _variable_path(str(name))[1] for name in variables}
     for name, path in paths.items():
-        where = f"write it in {_SETTINGS}, {path}" if path else "leave it out where you can"
+        better = f"write it in {_SETTINGS}, {path}, instead" if path else "leave it out if you can"
         words = {word.lower() for word in str(name).split("_")}
         if words & _SECRET_KEYS:
             found.append(
                 Problem(
                     _ENVIRONMENT,
                     str(name),
-                    "everyone who may run `docker inspect` on the host can read it: "
-                    f"{where} instead",
+                    f"everyone who may run `docker inspect` on the host can read it: {better}",
                 )
             )
     by_variable = any(path.startswith("notifications.endpoints") for path in paths.values())

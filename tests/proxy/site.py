@@ -1,0 +1,65 @@
+"""The proxy's site as the role renders it, and nginx's own judgement of it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+PROJECT = Path(__file__).resolve().parents[2]
+_TEMPLATE = PROJECT / "templates" / "nginx" / "wharfinger.conf.j2"
+
+VARIABLES: dict[str, Any] = {
+    "reverse_proxy_names": ["registry.example.com"],
+    "registry_port": 443,
+    "registry_auth": "token",
+    "registry_settings": {},
+    "storage_path": "/var/lib/wharfinger/registry",
+}
+
+
+@functools.cache
+def _load_plugins() -> None:
+    init_plugin_loader([])
+
+
+def render(**variables: Any) -> str:
+    """The site's text, rendered by Ansible's own template lookup over VARIABLES."""
+    _load_plugins()
+    templar = Templar(loader=DataLoader(), variables=VARIABLES | variables)
+    lookup = f"{{{{ lookup('ansible.builtin.template', '{_TEMPLATE}') }}}}"
+    return str(templar.template(trust_as_template(lookup)))
+
+
+def relocated(site: str, folder: Path) -> str:
+    """The same site for an nginx of one's own: its files below `folder`, its listeners local."""
+    for path, name in (
+        ("/etc/wharfinger/certificates", "certificates"),
+        ("/etc/nginx/wharfinger/upstreams.conf", "upstreams.conf"),
+        ("/var/log/nginx/wharfinger.log", "access.log"),
+        ("/var/lib/wharfinger/acme", "acme"),
+    ):
+        site = site.replace(path, str(folder / name))
+    return site.replace("    listen ", "    listen 127.0.0.1:")
+
+
+def main_configuration(folder: Path, user: str | None = "www-data") -> str:
+    """An nginx.conf that includes `folder`/site.conf and keeps everything of its own in `folder`.
+
+    Without `user` its workers are the caller's own.
+    """
+    owner = f"user {user};\n" if user else ""
+    temporary = "".join(
+        f"    {kind}_temp_path {folder}/temporary/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return (
+        f"{owner}worker_processes 2;\npid {folder}/nginx.pid;\n"
+        f"error_log {folder}/error.log info;\n"
+        "events { worker_connections 256; }\n"
+        f"http {{\n{temporary}    include {folder}/site.conf;\n}}\n"
+    )

@@ -1,0 +1,382 @@
+"""A real nginx in front of a real registry, and the same registry without it, on local ports."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import hashlib
+import http.client
+import http.server
+import json
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from tests.proxy.site import main_configuration, relocated, render
+from wharfinger.registry import configuration
+
+NAME = "registry.example.com"
+OTHER_NAME = "mirror.example.com"
+# Another version can be named, to see what it makes of the site.
+NGINX = os.environ.get("WHARFINGER_TEST_NGINX") or shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+
+def free_port() -> int:
+    """A port between 18000 and 18999 on which nobody listens."""
+    for port in secrets.SystemRandom().sample(range(18000, 19000), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("every port from 18000 to 18999 is taken")
+
+
+@dataclass
+class Answer:
+    """What a client sees: status, headers (names in lower case, in order) and body."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def __getitem__(self, name: str) -> str | None:
+        values = [value for header, value in self.headers if header == name.lower()]
+        assert len(values) < 2, f"{name} is sent {len(values)} times: {values}"
+        return values[0] if values else None
+
+    @property
+    def code(self) -> str:
+        """The code of the first error in the registry's form."""
+        return str(json.loads(self.body)["errors"][0]["code"])
+
+
+def certificate(
+    subject: str,
+    key: Any,
+    issuer: Any = None,
+    issuer_key: Any = None,
+    names: list[str] | None = None,
+) -> x509.Certificate:
+    """Valid for a day: an authority's own, or one for `names` signed by `issuer`."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+    )
+    if names:
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternatives, critical=False)
+    else:
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+    return builder.sign(issuer_key or key, hashes.SHA256())
+
+
+def pem(key: Any) -> bytes:
+    """A private key as nginx reads it."""
+    return bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Signer:
+    """Signs tokens as the token server does."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.certificate = certificate("tokens", self.key)
+        numbers = self.key.public_key().public_numbers()
+        self.jwk = {
+            "e": _base64(numbers.e.to_bytes(3, "big")),
+            "kty": "RSA",
+            "n": _base64(numbers.n.to_bytes(256, "big")),
+        }
+
+    def token(self, *access: tuple[str, str, list[str]]) -> str:
+        """A token for (type, name, actions), valid for ten minutes."""
+        thumbprint = hashlib.sha256(json.dumps(self.jwk, separators=(",", ":")).encode()).digest()
+        now = int(time.time())
+        claims = {
+            **{"iss": NAME, "sub": "someuser", "aud": NAME},
+            **{"iat": now, "nbf": now - 10, "exp": now + 600, "jti": secrets.token_hex(8)},
+            "access": [{"type": t, "name": n, "actions": a} for t, n, a in access],
+        }
+        headers = {"kid": _base64(thumbprint)}
+        return jwt.encode(claims, self.key, algorithm="RS256", headers=headers)
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """In the token server's place: answers with what reached it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        seen = {
+            "path": self.path,
+            "headers": {name.lower(): value for name, value in self.headers.items()},
+            "body": body.decode(),
+        }
+        data = json.dumps(seen).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        # What nginx would obey from a server that it trusts more than this one.
+        self.send_header("X-Accel-Redirect", "/docker/registry/v2/repositories/")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = _answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: pytest shows what matters."""
+
+
+@dataclass
+class Stack:
+    """nginx with TLS on `port`, the registry behind it, and beside it on `direct_port` the same
+    registry on the same data with the redirect off: what the answers should be."""
+
+    auth: str
+    folder: Path
+    registry: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    # Where the registry sends readers of blobs, for a registry that is set up wrongly.
+    elsewhere: str = ""
+    ports: dict[str, int] = field(default_factory=dict)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    signer: Signer = field(default_factory=Signer)
+
+    @property
+    def port(self) -> int:
+        return self.ports["nginx"]
+
+    @property
+    def storage(self) -> Path:
+        return self.folder / "storage"
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+
+    def start(self) -> None:
+        names = ("nginx", "plain", "registry", "direct", "debug", "debug2", "tokens")
+        while len(set(self.ports.values())) < len(names):
+            self.ports = {name: free_port() for name in names}
+        self._files()
+        self._start_registry("registry", "debug", {})
+        self._start_registry("direct", "debug2", {"redirect": {"disable": True}})
+        self.tokens = http.server.ThreadingHTTPServer(("127.0.0.1", self.ports["tokens"]), Echo)
+        threading.Thread(target=self.tokens.serve_forever, daemon=True).start()
+        assert NGINX, "nginx is not installed"
+        command = [
+            NGINX,
+            "-c",
+            str(self.folder / "nginx.conf"),
+            "-e",
+            str(self.folder / "start.log"),
+        ]
+        tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+        assert tested.returncode == 0, tested.stderr
+        assert "[warn]" not in tested.stderr
+        self.processes.append(subprocess.Popen([*command, "-g", "daemon off;"]))
+        for name in ("registry", "direct", "nginx"):
+            self._wait(self.ports[name])
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(timeout=20)
+        self.tokens.shutdown()
+        self.tokens.server_close()
+        shutil.rmtree(self.folder)
+
+    def _files(self) -> None:
+        # As on a host: nginx reads through the group of storage_path, nobody else does.
+        self.folder.chmod(0o755)
+        (self.storage / "docker").mkdir(parents=True)
+        shutil.chown(self.storage, group="www-data")
+        self.storage.chmod(0o750)
+        for name in ("certificates", "live", "temporary", "acme"):
+            (self.folder / name).mkdir()
+        challenge = self.folder / "acme" / ".well-known" / "acme-challenge"
+        challenge.mkdir(parents=True)
+        (challenge / "a-token").write_text("a-token.thumbprint")
+        authority_key = ec.generate_private_key(ec.SECP256R1())
+        authority = certificate("authority", authority_key)
+        key = ec.generate_private_key(ec.SECP256R1())
+        served = certificate(NAME, key, authority, authority_key, [NAME, OTHER_NAME])
+        encoding = serialization.Encoding.PEM
+        (self.folder / "ca.crt").write_bytes(authority.public_bytes(encoding))
+        (self.folder / "certificates/tls.key").write_bytes(pem(key))
+        (self.folder / "certificates/tls.crt").write_bytes(served.public_bytes(encoding))
+        (self.folder / "live/token_signing.pem").write_bytes(
+            self.signer.certificate.public_bytes(encoding)
+        )
+        # someuser, "correct horse", cost 4
+        (self.folder / "live/htpasswd").write_text(
+            "someuser:$2b$04$820uvYZvhayoJtDK7y3Kw.JRT6D.FNhU0mqMlho0s8ZLqvJiOQdY.\n"
+        )
+        upstreams = {"wharfinger_registry": "registry", "wharfinger_token_server": "tokens"}
+        (self.folder / "upstreams.conf").write_text(
+            "".join(
+                f"upstream {upstream} {{ server 127.0.0.1:{self.ports[port]}; keepalive 8; }}\n"
+                for upstream, port in upstreams.items()
+            )
+        )
+        site = render(
+            reverse_proxy_names=[NAME, OTHER_NAME],
+            reverse_proxy_http_port=self.ports["plain"],
+            reverse_proxy_owned_ports=[self.ports["plain"], self.port],
+            registry_port=self.port,
+            registry_auth=self.auth,
+            registry_settings=self.settings,
+            storage_path=str(self.storage),
+        )
+        (self.folder / "site.conf").write_text(relocated(site, self.folder))
+        (self.folder / "nginx.conf").write_text(main_configuration(self.folder))
+
+    def _start_registry(self, name: str, debug: str, storage: dict[str, Any]) -> None:
+        rendered = configuration.render(
+            auth=self.auth,
+            service=NAME,
+            issuer=NAME,
+            realm=f"https://{NAME}:{self.port}/auth",
+            settings=self.settings,
+            drain_timeout=5,
+        )
+        rendered["storage"] |= storage
+        rendered["storage"]["filesystem"]["rootdirectory"] = str(self.storage)
+        if self.elsewhere:
+            rendered["middleware"]["storage"][0]["options"]["baseurl"] = self.elsewhere
+        rendered["http"]["addr"] = f"127.0.0.1:{self.ports[name]}"
+        rendered["http"]["debug"]["addr"] = f"127.0.0.1:{self.ports[debug]}"
+        text = yaml.safe_dump(rendered)
+        text = text.replace(configuration.LIVE_DIRECTORY, str(self.folder / "live"))
+        path = self.folder / f"{name}.yml"
+        path.write_text(text.replace(configuration.SECRET_PLACEHOLDER, "a secret of both"))
+        log = (self.folder / f"{name}.log").open("wb")
+        environment = os.environ | configuration.environment({})
+        command = [str(self.registry), "serve", str(path)]
+        self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+
+    def _wait(self, port: int) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            time.sleep(0.05)
+        logs = "".join(log.read_text() for log in self.folder.glob("*.log"))
+        raise AssertionError(f"nothing listens on {port}: {logs}")
+
+    def proxied(self, method: str, path: str, **options: Any) -> Answer:
+        """A request through nginx: `headers`, `body`, `token`, `name` (the Host to call)."""
+        name = options.pop("name", NAME)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30)
+        connection.sock = self.trust.wrap_socket(
+            socket.create_connection(("127.0.0.1", self.port), 30), server_hostname=NAME
+        )
+        return _request(connection, method, path, host=f"{name}:{self.port}", **options)
+
+    def direct(self, method: str, path: str, **options: Any) -> Answer:
+        """The same request without nginx, with the header that nginx would add.
+
+        `port` is direct or registry, the one that redirects.
+        """
+        port = self.ports[options.pop("port", "direct")]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        headers = {"X-Forwarded-Proto": "https"} | options.pop("headers", {})
+        host = f"{NAME}:{self.port}"
+        return _request(connection, method, path, host=host, headers=headers, **options)
+
+    def raw(self, data: bytes) -> bytes:
+        """Sends bytes over TLS and reads until nginx closes or is silent for two seconds."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 5) as plain,
+            self.trust.wrap_socket(plain, server_hostname=NAME) as tls,
+        ):
+            tls.settimeout(2)
+            tls.sendall(data)
+            received = b""
+            with contextlib.suppress(TimeoutError, ssl.SSLError):
+                while chunk := tls.recv(65536):
+                    received += chunk
+            return received
+
+    def push_blob(self, repository: str, content: bytes) -> str:
+        """Uploads a blob in one piece, straight to the registry, and returns its digest."""
+        token = self.signer.token(("repository", repository, ["pull", "push"]))
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        started = self.direct("POST", f"/v2/{repository}/blobs/uploads/", token=token)
+        assert started.status == 202, started.body
+        location = str(started["Location"]).split(f":{self.port}", 1)[1]
+        stored = self.direct("PUT", f"{location}&digest={digest}", token=token, body=content)
+        assert stored.status == 201, stored.body
+        return digest
+
+
+def _request(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    *,
+    host: str,
+    headers: dict[str, str] | None = None,
+    token: str | None = None,
+    body: Any = None,
+) -> Answer:
+    sent = {"Host": host} | (headers or {})
+    if token:
+        sent["Authorization"] = f"Bearer {token}"
+    with contextlib.closing(connection):
+        connection.request(method, path, body=body, headers=sent)
+        response = connection.getresponse()
+        found = [(name.lower(), value) for name, value in response.getheaders()]
+        return Answer(response.status, found, response.read())
+
+
+@contextlib.contextmanager
+def running(
+    auth: str, registry: Path, settings: dict[str, Any] | None = None, elsewhere: str = ""
+) -> Iterator[Stack]:
+    """A started Stack, stopped and removed in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="wharfinger-proxy-"))
+    stack = Stack(auth, folder, registry, settings or {}, elsewhere)
+    stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()
