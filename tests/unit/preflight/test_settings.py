@@ -1,0 +1,346 @@
+"""What values of the inventory say: each mistake's message, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Strings = Callable[..., list[str]]
+
+NO_NAME = (
+    "is no host name: write labels of letters, digits and inner hyphens "
+    "(at most 63 characters each) with dots between, like registry.example.com"
+)
+
+
+def test_the_good_case_has_neither_errors_nor_warnings(warnings: Strings) -> None:
+    assert warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("registry_example.com", f"'registry_example.com' {NO_NAME}"),
+        ("-a.example.com", f"'-a.example.com' {NO_NAME}"),
+        ("a..example.com", f"'a..example.com' {NO_NAME}"),
+        ("a b.example.com", f"'a b.example.com' {NO_NAME}"),
+        ("*.example.com", f"'*.example.com' {NO_NAME}"),
+        ("a" * 64 + ".io", f"'{'a' * 63}…' {NO_NAME}"),
+        (
+            "https://registry.example.com/v2",
+            "'https://registry.example.com/v2' is a URL: "
+            "write the host's name alone, 'registry.example.com'",
+        ),
+        (
+            "registry.example.com:5000",
+            "'registry.example.com:5000' has a port in it: "
+            "write 'registry.example.com' here and registry_port: 5000",
+        ),
+        (
+            "Registry.Example.com",
+            "'Registry.Example.com' has capital letters: write 'registry.example.com'",
+        ),
+        (
+            "registry.example.com.",
+            "'registry.example.com.' ends with a dot: write 'registry.example.com'",
+        ),
+        (
+            "bücher.example.com",
+            "'bücher.example.com' is not ASCII: write its encoded form, 'xn--bcher-kva.example.com'",
+        ),
+        (
+            "registry.1",
+            "'registry.1' ends with a number and is no address: "
+            "write a name like registry.example.com",
+        ),
+        (
+            "10.0.0.5",
+            "'10.0.0.5' is an address, and clients do not tell the proxy which address they mean: "
+            "write a name here and the address into registry_extra_hostnames",
+        ),
+        (
+            "registry",
+            "'registry' has no dot, so docker would take it for a repository on Docker Hub: "
+            "write a name with a dot, like registry.internal, or a registry_port other than 443",
+        ),
+        (
+            "localhost",
+            "'localhost' always means the machine itself, and docker talks plain HTTP to it: "
+            "write the name that other machines use, like registry.example.com",
+        ),
+        (
+            "vm.localdomain",
+            "'vm.localdomain' always means the machine itself, and docker talks plain HTTP to it: "
+            "write the name that other machines use, like registry.example.com",
+        ),
+    ],
+)
+def test_a_hostname_that_is_none(errors: Strings, name: str, message: str) -> None:
+    assert errors(registry_hostname=name) == [f"registry_hostname: {message}"]
+
+
+def test_a_hostname_without_dot_is_right_with_another_port(errors: Strings) -> None:
+    assert errors(registry_hostname="registry", registry_port=5000) == []
+
+
+def test_without_a_hostname_the_hosts_full_name_is_judged(errors: Strings) -> None:
+    assert errors(without=("registry_hostname",)) == []
+    assert errors(registry_hostname="", host={"fqdn": "vm"}) == [
+        "registry_hostname: is empty, and so the host's own name: 'vm' has no dot, so docker would "
+        "take it for a repository on Docker Hub: write a name with a dot, like vm.internal, "
+        "or a registry_port other than 443"
+    ]
+
+
+def test_without_a_hostname_a_hosts_entry_makes_one_with_a_dot(errors: Strings) -> None:
+    assert errors(registry_hostname="", registry_hosts_entry=True, host={"fqdn": "vm"}) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["10.0.0.5", "Registry.lan"],
+            "entry 2: 'Registry.lan' has capital letters: write 'registry.lan'",
+        ),
+        (["0.0.0.0"], "entry 1: '0.0.0.0' is no host's address: write the address itself"),
+        (["a.lan", "fd00::5", "a.lan"], "entry 3: 'a.lan' is there already: remove one of them"),
+        (
+            ["registry.example.com"],
+            "entry 1: 'registry.example.com' is there already: remove one of them",
+        ),
+        (
+            [""],
+            "entry 1: is empty: write the name that clients use, like registry.example.com",
+        ),
+    ],
+)
+def test_an_extra_hostname_that_is_none(errors: Strings, names: list[str], message: str) -> None:
+    assert errors(registry_extra_hostnames=names) == [f"registry_extra_hostnames, {message}"]
+
+
+def test_extra_hostnames_may_be_addresses_and_names_without_dot(errors: Strings) -> None:
+    assert errors(registry_extra_hostnames=["10.0.0.5", "fd00::5", "registry"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("registry_port", 80, "80 is taken by the redirect to https: write 443 or another port"),
+        ("registry_port", 0, "0 is out of range: write a number from 1 to 65535"),
+        ("registry_port", 70000, "70000 is out of range: write a number from 1 to 65535"),
+        ("registry_pids", 1, "1 is out of range: write a number from 32 to 1000000"),
+        ("certificates_tls_days", 826, "826 is out of range: write a number from 1 to 825"),
+        ("preflight_clock_tolerance", 0, "0 is out of range: write a number from 1 to 3600"),
+        (
+            "certificates_tls_days",
+            400,
+            "400 days outlive the CA's 365: write at most 365, or a larger certificates_ca_days",
+        ),
+        (
+            "registry_drain_timeout",
+            "10 minutes",
+            "'10 minutes' is no duration: write seconds, or 90s, 10m, 1h",
+        ),
+        (
+            "registry_drain_timeout",
+            "1s",
+            "1 s is out of range: write a duration from 5s to 3600s",
+        ),
+        (
+            "docker_auth_token_lifetime",
+            "2h",
+            "7200 s is out of range: write a duration from 60s to 3600s",
+        ),
+        ("registry_memory", "lots", "'lots' is no size: write bytes, or 512m, 2g, 2GiB"),
+        ("docker_auth_memory", "16m", "16 MiB is too little: write at least 64 MiB"),
+        ("storage_free_minimum", "2 gigs", "'2 gigs' is no size: write bytes, or 512m, 2g, 2GiB"),
+    ],
+)
+def test_a_number_that_cannot_be(errors: Strings, name: str, value: Any, message: str) -> None:
+    changes: dict[str, Any] = {name: value}
+    if value == 400:
+        changes["certificates_ca_days"] = 365
+    assert errors(**changes) == [f"{name}: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("registry", "'registry' is no absolute path: write one like /srv/registry"),
+        ("", "'' is no absolute path: write one like /srv/registry"),
+        (
+            "/",
+            "'/' is a directory of the system: write one of its own, like /srv/registry",
+        ),
+        (
+            "/var",
+            "'/var' is a directory of the system: write one of its own, like /var/registry",
+        ),
+        (
+            "/etc",
+            "'/etc' is a directory of the system: write one of its own, like /srv/registry",
+        ),
+        (
+            "/var/lib/wharfinger/",
+            "'/var/lib/wharfinger/' is a directory of the system: "
+            "write one of its own, like /var/lib/wharfinger/registry",
+        ),
+        (
+            "/tmp/registry",
+            "'/tmp/registry' lies in /tmp, which is not for data: write /srv/registry",
+        ),
+        (
+            "/var/lib/docker/registry",
+            "'/var/lib/docker/registry' lies in /var/lib/docker, which is not for data: "
+            "write /srv/registry",
+        ),
+        ("/srv/../etc", "'/srv/../etc' has a .. in it: write the path that is meant"),
+        (
+            "/srv/registry/",
+            "'/srv/registry/' has slashes or dots too many: write '/srv/registry'",
+        ),
+        (
+            "//srv/./registry",
+            "'//srv/./registry' has slashes or dots too many: write '/srv/registry'",
+        ),
+        (
+            "/srv/my registry",
+            "'/srv/my registry' has characters that nginx or docker would misread: "
+            "write a path of letters, digits and . _ @ + - /",
+        ),
+        (
+            "/srv/registry,ro",
+            "'/srv/registry,ro' has characters that nginx or docker would misread: "
+            "write a path of letters, digits and . _ @ + - /",
+        ),
+    ],
+)
+def test_a_storage_path_that_cannot_be(errors: Strings, path: str, message: str) -> None:
+    assert errors(storage_path=path) == [f"storage_path: {message}"]
+
+
+EXAMPLE = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
+
+
+@pytest.mark.parametrize(
+    ("mount", "messages"),
+    [
+        (
+            {"src": "/dev/sdb1"},
+            [f"storage_mount, fstype: is missing: write what /etc/fstab has, {EXAMPLE}"],
+        ),
+        (
+            {"source": "/dev/sdb1", "fstype": "ext4"},
+            [
+                "storage_mount, source: is no key of storage_mount: its keys are src, fstype, opts",
+                f"storage_mount, src: is missing: write what /etc/fstab has, {EXAMPLE}",
+            ],
+        ),
+        (
+            {"src": "/dev/sdb1", "fs_type": "ext4"},
+            [
+                "storage_mount, fs_type: is no key of storage_mount: write fstype",
+                f"storage_mount, fstype: is missing: write what /etc/fstab has, {EXAMPLE}",
+            ],
+        ),
+        (
+            {"src": "/dev/sdb1", "fstype": "ext4", "dump": 0},
+            [
+                "storage_mount, dump: is no key of storage_mount: its keys are src, fstype, opts",
+            ],
+        ),
+        (
+            {"src": "/dev/sdb1", "fstype": "ext4", "opts": ["noatime"]},
+            [f"storage_mount, opts: is not text: write what /etc/fstab has, {EXAMPLE}"],
+        ),
+        (
+            {"src": "/dev/sdb1", "fstype": "ext4", "opts": "noatime, nodev"},
+            [f"storage_mount, opts: has a blank in it: write one word, {EXAMPLE}"],
+        ),
+    ],
+)
+def test_a_storage_mount_that_cannot_be(
+    errors: Strings, mount: dict[str, Any], messages: list[str]
+) -> None:
+    assert errors(storage_mount=mount) == messages
+
+
+@pytest.mark.parametrize(
+    ("subnet", "message"),
+    [
+        ("wharfinger", "'wharfinger' is no IPv4 subnet: write one like 172.31.255.240/28"),
+        ("fd00::/64", "'fd00::/64' is no IPv4 subnet: write one like 172.31.255.240/28"),
+        (
+            "10.1.2.3/28",
+            "'10.1.2.3/28' is an address within a subnet: write '10.1.2.0/28'",
+        ),
+        (
+            "198.51.100.0/28",
+            "'198.51.100.0/28' is not private: write a subnet of 10.0.0.0/8, 172.16.0.0/12 "
+            "or 192.168.0.0/16, like 172.31.255.240/28",
+        ),
+        (
+            "192.168.7.0/29",
+            "'192.168.7.0/29' has too few addresses: write a /28 or larger, like 172.31.255.240/28",
+        ),
+    ],
+)
+def test_a_subnet_that_cannot_be(errors: Strings, subnet: str, message: str) -> None:
+    assert errors(container_engine_network=subnet) == [f"container_engine_network: {message}"]
+
+
+def test_acme_is_refused_as_long_as_it_is_not_there(errors: Strings) -> None:
+    assert errors(certificates_tls_source="acme") == [
+        "certificates_tls_source: acme is not there yet: "
+        "write own_ca, or provided with a certificate of yours"
+    ]
+
+
+def test_a_certificate_that_is_not_used_is_a_warning(warnings: Strings) -> None:
+    assert warnings(certificates_tls_key="tls.key") == [
+        "certificates_tls_key: is not used, since certificates_tls_source is own_ca: "
+        "write certificates_tls_source: provided, or remove it"
+    ]
+
+
+def test_an_archive_is_needed_for_archive(errors: Strings) -> None:
+    assert errors(images_source="archive") == [
+        "images_archive: is empty, but images_source is archive: "
+        "write the bundle's path on the controller"
+    ]
+
+
+def test_an_archive_that_is_not_there(errors: Strings, tmp_path: Path) -> None:
+    # The builder's own message about it, if any, would only say the same again.
+    said = {"archive_error": "images_archive: no such file"}
+    assert errors(
+        images_source="archive", images_archive="no.tar", controller={**said, "base": "/files"}
+    ) == ["images_archive: '/files/no.tar' is no file on the controller: write the bundle's path"]
+
+
+def test_what_opening_the_archive_said_arrives(errors: Strings, tmp_path: Path) -> None:
+    (tmp_path / "bundle.tar").write_bytes(b"")
+    said = (
+        "images_archive: bundle.tar: registry.tar: its SHA-256 is 00, bundle.json says 11: "
+        "copy the bundle again"
+    )
+    changes: dict[str, Any] = {"images_source": "archive", "images_archive": "bundle.tar"}
+    assert errors(**changes) == []
+    assert errors(**changes, controller={"archive_error": said}) == [said]
+
+
+def test_an_archive_that_is_not_used_is_a_warning(warnings: Strings) -> None:
+    assert warnings(images_archive="bundle.tar") == [
+        "images_archive: is not used, since images_source is pull: "
+        "write images_source: archive, or remove it"
+    ]
+
+
+def test_credentials_in_a_pasted_url_are_not_shown(errors: Strings) -> None:
+    (message,) = errors(registry_hostname="https://me:hunter2@registry.example.com")
+    assert "hunter2" not in message
+    assert "registry.example.com" in message

@@ -1,0 +1,452 @@
+"""Can this host carry the stack? Every question is put to `observe`'s answer, never to the host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Any
+
+from .names import is_address, is_loopback
+from .report import Report, shown
+from .settings import PRIVATE
+from .values import readable_size
+
+#: Distributions that the tests cover: (id, version) of os-release.
+DISTRIBUTIONS = frozenset({("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")})
+ARCHITECTURES = ("amd64", "arm64")
+PYTHON = (3, 11)
+ENGINE = (20, 10)
+#: Who owns the registry's data, and who reads the token server's files.
+REGISTRY_UID = 64500
+NETWORK = "wharfinger"
+SITE_FILE = "/etc/nginx/conf.d/wharfinger.conf"
+
+_ENGINE_PROBLEMS = {
+    "rootless": (
+        "Docker runs rootless, and nginx cannot reach its containers' addresses: "
+        "use an engine that runs as root (remove the rootless one, or use another host)"
+    ),
+    "userns-remap": (
+        "Docker maps user ids (userns-remap), so the registry could not own its data: "
+        "remove userns-remap from /etc/docker/daemon.json, or use another host"
+    ),
+    "snap": (
+        "Docker comes from a snap, which cannot read /etc and /var/lib: "
+        "remove it (snap remove docker); Wharfinger then installs the distribution's"
+    ),
+    "podman": (
+        "the docker command is podman's, which is not Docker Engine: "
+        "remove podman-docker; Wharfinger then installs the distribution's Docker"
+    ),
+}
+
+
+def own_name(host: Mapping[str, Any], hosts_entry: bool) -> str:
+    """The registry's name where the inventory gives none: the host's full name.
+
+    Where that has no dot (docker would take it for a user of Docker Hub) and `hosts_entry`
+    (registry_hosts_entry) lets the toolkit write it into the host's /etc/hosts: HOST.internal.
+    """
+    name = str(host["fqdn"]).lower()
+    if hosts_entry and ("." not in name or name.endswith((".localdomain", ".localhost"))):
+        return f"{name.partition('.')[0]}.internal"
+    return name
+
+
+def check_host(
+    good: Mapping[str, Any],
+    host: Mapping[str, Any],
+    controller: Mapping[str, Any],
+    report: Report,
+) -> None:
+    """Report what stands against this host.
+
+    good: checked variables (durations and sizes as numbers); what is missing in them was reported
+    already, and is not looked at. host: `observe`'s response; parts that are missing (a host too
+    old to be observed) are not looked at. controller: `clock`, epoch seconds before and after.
+    """
+    _check_system(host, report)
+    _check_clock(good, host, controller, report)
+    _check_ports(good, host, report)
+    _check_nginx(good, host, report)
+    _check_engine(host, report)
+    _check_network(good, host, report)
+    _check_users(host, report)
+    _check_storage(good, host, report)
+    _check_space(good, host, report)
+    _check_name(good, host, report)
+
+
+def _check_system(host: Mapping[str, Any], report: Report) -> None:
+    system = host.get("distribution")
+    if system and (system.get("id"), system.get("version")) not in DISTRIBUTIONS:
+        report.error(
+            "host, distribution",
+            f"{system.get('name') or system.get('id')} is not supported: "
+            "use Debian 12 or 13, or Ubuntu 24.04",
+        )
+    architecture = host.get("architecture")
+    if architecture and architecture not in ARCHITECTURES:
+        report.error(
+            "host, architecture",
+            f"{architecture} is not supported: use {' or '.join(ARCHITECTURES)}",
+        )
+    python = host.get("python")
+    if python and _version(python) < PYTHON:
+        report.error(
+            "host, Python",
+            f"{python} is too old: use Python 3.11 or newer, as Debian 12 and Ubuntu 24.04 have it",
+        )
+    if host.get("uid", 0) != 0:
+        report.error(
+            "host, user",
+            f"the tasks run as user id {host['uid']} and need root: "
+            "write ansible_become: true and connect as a user who may sudo",
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"[0-9]+", text)[:2])
+
+
+def _check_clock(
+    good: Mapping[str, Any],
+    host: Mapping[str, Any],
+    controller: Mapping[str, Any],
+    report: Report,
+) -> None:
+    clock = host.get("clock")
+    if clock is None:
+        return
+    before, after = controller["clock"]
+    ahead, behind = clock - after, before - clock
+    off = max(ahead, behind)
+    if off > good.get("preflight_clock_tolerance", 60):
+        report.error(
+            "host, clock",
+            f"it is {_span(off)} {'ahead of' if ahead > behind else 'behind'} the controller's, "
+            "and tokens and certificates would not be valid: set whichever is wrong "
+            "(systemd-timesyncd or chrony keeps it right)",
+        )
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _check_ports(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    ours = bool((host.get("nginx") or {}).get("running"))
+    for port, subject, instead in (
+        (80, "host, port 80", "stop it, or move it to another port (80 redirects to https)"),
+        (
+            good.get("registry_port"),
+            "registry_port",
+            "stop it, or write a registry_port that is free",
+        ),
+    ):
+        taken: dict[tuple[Any, Any], str] = {}
+        for one in host.get("listeners", ()):
+            if one["port"] == port and not (ours and one["program"] == "nginx"):
+                taken.setdefault((one["program"], one["pid"]), one["address"])
+        for (program, pid), address in taken.items():
+            who = f"{program} (process {pid})" if program else "another program"
+            if program == "docker-proxy":
+                who = f"a container's published port ({program}, process {pid})"
+            elif program == "nginx":
+                who = f"an nginx that is not the host's service (process {pid})"
+            report.error(subject, f"{port} is in use by {who} on {address}: {instead}")
+
+
+def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    nginx = host.get("nginx") or {}
+    if not nginx.get("present"):
+        return
+    if nginx.get("error"):
+        report.error(
+            "host, nginx",
+            f"its present configuration is broken ({nginx['error'].strip()}): "
+            "mend it until `nginx -t` is content",
+        )
+    names = {good.get("registry_hostname"), *good.get("registry_extra_hostnames", ())} - {None}
+    ports = {80, good.get("registry_port")} - {None}
+    # One server's `ssl` is enough for all that share its address and port.
+    secure = {
+        port
+        for server in nginx.get("servers", ())
+        for address, port, tls in map(_listen, server["listen"])
+        if tls and address is None
+    }
+    clients = {
+        address
+        for address in (host.get("resolved") or {}).get(good.get("registry_hostname"), ())
+        if not is_loopback(address)
+    } or {host.get("primary_address")}
+    for server in nginx.get("servers", ()):
+        if server["file"] == SITE_FILE:
+            continue
+        file = shown(server["file"])
+        same = sorted(names & {name.lower().removeprefix(".") for name in server["names"]})
+        for address, port, tls in map(_listen, server["listen"]):
+            if port not in ports:
+                continue
+            subject, instead = (
+                ("host, nginx", "move that server to another port")
+                if port == 80
+                else ("registry_port", "move that server, or write another registry_port")
+            )
+            if same:
+                report.error(
+                    subject,
+                    f"{file} already serves {' and '.join(same)} on port {port}, and nginx would "
+                    f"take no second server of that name: {instead}",
+                )
+            elif address in clients:
+                report.error(
+                    subject,
+                    f"{file} listens on {address}:{port}, so nginx would answer all requests to "
+                    f"that address there: write `listen {port}` without the address in it",
+                )
+            elif address is None and (tls if port == 80 else port not in secure):
+                report.error(
+                    subject,
+                    f"{file} speaks {'TLS' if tls else 'plain HTTP'} on port {port}, where "
+                    f"Wharfinger speaks {'plain HTTP' if tls else 'TLS'}: {instead}",
+                )
+
+
+def _listen(text: str) -> tuple[str | None, int | None, bool]:
+    """(address or None for all, port or None for a socket, TLS?) of a `listen` directive."""
+    where, *options = text.split()
+    tls = "ssl" in options or "quic" in options
+    if where.startswith("unix:"):
+        return None, None, tls
+    if where.isdigit():
+        return None, int(where), tls
+    address, colon, port = where.rpartition(":")
+    if where.endswith("]") or not colon:
+        address, port = where, "80"
+    address = address.strip("[]")
+    number = int(port) if port.isdigit() else None
+    return (None if address in ("*", "0.0.0.0", "::") else address), number, tls
+
+
+def _check_engine(host: Mapping[str, Any], report: Report) -> None:
+    engine = host.get("engine") or {}
+    problem = engine.get("problem")
+    if problem:
+        report.error(
+            "host, engine",
+            _ENGINE_PROBLEMS.get(
+                problem,
+                f"it cannot be used ({problem}): mend it, or use another host",
+            ),
+        )
+    elif engine.get("present") and engine.get("version") and _version(engine["version"]) < ENGINE:
+        report.error(
+            "host, engine",
+            f"Docker {engine['version']} is too old: install 20.10 or newer",
+        )
+    for name in host.get("foreign_containers", ()):
+        report.error(
+            "host, engine",
+            f"the container {name} is not Wharfinger's, but has a name of its containers: "
+            f"rename it (docker rename {name} …) or remove it",
+        )
+
+
+def _check_network(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    # Where docker is stopped, its networks cannot be seen but their routes may still be there.
+    present = host.get("network") or (host.get("state") or {}).get("network")
+    if present and present.get("ours") is False:
+        report.error(
+            "host, engine",
+            f"the docker network {NETWORK} is not Wharfinger's: "
+            f"remove it (docker network rm {NETWORK}), or rename it",
+        )
+        present = None
+    text = good.get("container_engine_network")
+    if text is None:
+        return
+    if present and present["subnet"] == text:
+        return
+    if present and (_serves(host) or host.get("containers")):
+        report.error(
+            "container_engine_network",
+            f"{text} is not the subnet that the host's containers are in, {present['subnet']}: "
+            f"write {present['subnet']}, or run playbooks/remove.yml first (data and keys stay)",
+        )
+        return
+    # An own network without containers is made anew: what it takes is free.
+    own = IPv4Network(present["subnet"]) if present and present["subnet"] else None
+    subnet = IPv4Network(text)
+    used = [
+        (what, where) for what, where in _in_use(host) if own is None or not where.subnet_of(own)
+    ]
+    found = [(what, where) for what, where in used if where.overlaps(subnet)]
+    if found:
+        free = _free_subnet([where for _, where in used])
+        what, where = found[0]
+        report.error(
+            "container_engine_network",
+            f"{text} overlaps {what} ({where}): write a subnet that is free"
+            + (f", like {free}" if free else ""),
+        )
+
+
+def _in_use(host: Mapping[str, Any]) -> Iterator[tuple[str, IPv4Network]]:
+    """Docker's networks first, since they explain best; then routes and addresses."""
+    for network in host.get("networks", ()):
+        for text in network["subnets"]:
+            yield from _ipv4(f"the docker network {network['name']}", text)
+    for route in host.get("routes", ()):
+        yield from _ipv4(f"a route of the host through {route['device']}", route["destination"])
+    for address in host.get("addresses", ()):
+        yield from _ipv4("an address of the host", address)
+
+
+def _ipv4(what: str, text: str) -> Iterator[tuple[str, IPv4Network]]:
+    if text == "default":
+        return
+    network = ip_network(text, strict=False)
+    # Shorter ones are default routes in disguise, as VPNs set them (0.0.0.0/1).
+    if isinstance(network, IPv4Network) and network.prefixlen >= 8:
+        yield what, network
+
+
+def _free_subnet(used: Sequence[IPv4Network]) -> IPv4Network | None:
+    """The last /28 of the first private /16 in which nothing is, or None."""
+    for private in PRIVATE[1], PRIVATE[0], PRIVATE[2]:
+        for block in reversed(list(private.subnets(new_prefix=16))):
+            if not any(block.overlaps(one) for one in used):
+                return IPv4Network((int(block.broadcast_address) - 15, 28))
+    return None
+
+
+def _check_users(host: Mapping[str, Any], report: Report) -> None:
+    roles = {"64500": "the registry", "64501": "the token server"}
+    for uid, name in (host.get("uids") or {}).items():
+        if name:
+            report.error(
+                "host, users",
+                f"user id {uid} belongs to {name}, and {roles[uid]} runs as it: "
+                f"give {name} another id (usermod --uid)",
+            )
+
+
+def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    storage, path = host.get("storage"), good.get("storage_path")
+    if not storage or not path:
+        return
+    mount = good.get("storage_mount")
+    if mount and storage["is_mount"]:
+        if _other_source(mount, storage["source"]):
+            report.error(
+                "storage_mount, src",
+                f"{path} is mounted from {storage['source']}, which is another source: "
+                "write that, or unmount it first",
+            )
+    elif mount and storage["data"]:
+        report.error(
+            "storage_mount",
+            f"{path} holds registry data on the disk below the mount point, which the mount would "
+            f"hide: mount the new disk elsewhere, copy {path}/docker to it, "
+            f"and rename {path}/docker away",
+        )
+    if storage["uid"] not in (None, 0, REGISTRY_UID):
+        report.error(
+            "storage_path",
+            f"{path} belongs to user id {storage['uid']}, from whom the registry would take it: "
+            f"write a directory of its own, like {path}/registry",
+        )
+    if storage["foreign_owner"]:
+        report.error(
+            "storage_path",
+            f"{storage['foreign_owner']} does not belong to the registry (user id {REGISTRY_UID}): "
+            f"run `chown -R {REGISTRY_UID}:{REGISTRY_UID} {path}/docker` once, "
+            "while nothing else uses it",
+        )
+
+
+def _other_source(mount: Mapping[str, Any], present: str | None) -> bool:
+    """Whether the mounted source is surely another one. Names that only the host can resolve
+    (UUID=, LABEL=, links in /dev, bind mounts) are taken to be right."""
+    wanted = str(mount["src"])
+    indirect = wanted.startswith(("/dev/disk/", "/dev/mapper/")) or re.match("[A-Z]+=", wanted)
+    if not present or indirect or "bind" in str(mount.get("opts") or "").split(","):
+        return False
+    return wanted.rstrip("/") != present.rstrip("/")
+
+
+def _check_space(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    # On a full disk that a registry already serves from, users and rules must still be
+    # changeable: a warning then.
+    tell = report.warning if _serves(host) else report.error
+    storage, engine = host.get("storage") or {}, host.get("engine") or {}
+    mounted_later = good.get("storage_mount") and not storage.get("is_mount")
+    for variable, place, free in (
+        (
+            "storage_free_minimum",
+            f"storage_path {good.get('storage_path')}",
+            None if mounted_later else storage.get("free_bytes"),
+        ),
+        (
+            "container_engine_free_minimum",
+            f"Docker's directory {engine.get('root') or '/var/lib/docker'}",
+            engine.get("free_bytes"),
+        ),
+    ):
+        least = good.get(variable)
+        if least is not None and free is not None and free < least:
+            tell(
+                variable,
+                f"{readable_size(free)} are free in {place}, less than {readable_size(least)}: "
+                f"make room, or write a smaller {variable}",
+            )
+
+
+def _serves(host: Mapping[str, Any]) -> bool:
+    generations = (host.get("state") or {}).get("generations") or {}
+    return any(kind.get("serving") for kind in generations.values())
+
+
+def _check_name(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    name = good.get("registry_hostname")
+    resolved = host.get("resolved") or {}
+    if name not in resolved or good.get("registry_hosts_entry"):
+        return
+    addresses = list(resolved[name])
+    own = host.get("primary_address")
+    instead = (
+        f"let DNS lead it to {own or 'this host'}, or write registry_hosts_entry: true for an "
+        "entry in the host's own /etc/hosts"
+    )
+    if not addresses:
+        report.warning("registry_hostname", f"{name} does not resolve on the host: {instead}")
+    elif any(is_loopback(address) for address in addresses):
+        report.warning(
+            "registry_hostname",
+            f"{name} resolves to {_first(addresses, is_loopback)} on the host, and docker there "
+            f"may fall back to plain HTTP: {instead}",
+        )
+    elif not {_plain(address) for address in addresses} & {
+        _plain(address) for address in host.get("addresses", ())
+    }:
+        report.warning(
+            "registry_hostname",
+            f"{name} resolves to {', '.join(addresses)}, which is no address of the host: "
+            "right behind NAT or a load balancer, otherwise let DNS lead it to "
+            f"{own or 'this host'}",
+        )
+
+
+def _first(addresses: Iterable[str], condition: Any) -> str:
+    return next(address for address in addresses if condition(address))
+
+
+def _plain(address: str) -> str:
+    text = address.partition("/")[0]
+    return str(ip_address(text)) if is_address(text) else text

@@ -1,0 +1,342 @@
+"""What the inventory's values say, host aside: names, ports, paths, sizes, the subnet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, ip_address
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from . import values
+from .names import hostname_problem, is_address, nearest
+from .report import Report, shown
+
+#: Variables that hold a duration: least and most, in seconds.
+DURATIONS = {
+    "registry_drain_timeout": (5, 3600),
+    "docker_auth_token_lifetime": (60, 3600),
+}
+#: Variables that hold a size: the least, in bytes.
+SIZES = {
+    "registry_memory": 64 * 2**20,
+    "docker_auth_memory": 64 * 2**20,
+    "storage_free_minimum": 0,
+    "container_engine_free_minimum": 0,
+}
+#: Variables that hold a whole number: least and most.
+NUMBERS = {
+    "registry_port": (1, 65535),
+    "registry_pids": (32, 1_000_000),
+    "docker_auth_pids": (32, 1_000_000),
+    "preflight_clock_tolerance": (1, 3600),
+    # Apple's clients refuse server certificates that are valid for more than 825 days.
+    "certificates_tls_days": (1, 825),
+    "certificates_signing_days": (1, 36_500),
+    "certificates_ca_days": (1, 36_500),
+    "certificates_renew_days": (1, 825),
+}
+
+PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+
+# Directories that belong to the system: data must not lie directly in them, since their owner and
+# mode would change with storage_path's.
+_SYSTEM = frozenset(
+    {
+        "/",
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/media",
+        "/mnt",
+        "/opt",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/srv",
+        "/sys",
+        "/tmp",
+        "/usr",
+        "/usr/lib",
+        "/usr/local",
+        "/usr/share",
+        "/var",
+        "/var/backups",
+        "/var/cache",
+        "/var/lib",
+        "/var/lib/docker",
+        "/var/lib/wharfinger",
+        "/var/local",
+        "/var/log",
+        "/var/opt",
+        "/var/spool",
+        "/var/tmp",
+        "/var/www",
+    }
+)
+# Nothing under these lasts, or is reachable by nginx, or belongs to anybody but its program.
+_CLOSED = (
+    "/boot",
+    "/dev",
+    "/etc",
+    "/proc",
+    "/root",
+    "/run",
+    "/sys",
+    "/tmp",
+    "/var/lib/docker",
+    "/var/run",
+    "/var/tmp",
+    "/var/lib/wharfinger/generations",
+)
+_MOUNT_KEYS = ("src", "fstype", "opts")
+_PATH = re.compile(r"/[A-Za-z0-9._/@+-]*")
+
+
+def check_settings(
+    good: Mapping[str, Any],
+    controller: Mapping[str, Any],
+    report: Report,
+    *,
+    hostname_is_guessed: bool = False,
+) -> dict[str, Any]:
+    """Report values that cannot be; returns those that can, durations and sizes as numbers.
+
+    good: variables of the right type (see `check_variables`); where the inventory has no
+    registry_hostname, the host's own name is in its place (`hostname_is_guessed`).
+    controller: `archive_error`, what opening images_archive said.
+    """
+    checked = dict(good)
+
+    def refuse(name: str, message: str) -> None:
+        report.error(name, message)
+        checked.pop(name.split(",")[0], None)
+
+    for name, (least, most) in NUMBERS.items():
+        if name in checked and not least <= checked[name] <= most:
+            refuse(name, f"{checked[name]} is out of range: write a number from {least} to {most}")
+    for name, (least, most) in DURATIONS.items():
+        if name in checked:
+            try:
+                checked[name] = values.duration(checked[name])
+            except ValueError:
+                refuse(
+                    name,
+                    f"{shown(str(checked[name]))} is no duration: write seconds, or 90s, 10m, 1h",
+                )
+            else:
+                if not least <= checked[name] <= most:
+                    refuse(
+                        name,
+                        f"{checked[name]} s is out of range: "
+                        f"write a duration from {least}s to {most}s",
+                    )
+    for name, least in SIZES.items():
+        if name in checked:
+            try:
+                checked[name] = values.size(checked[name])
+            except ValueError:
+                refuse(
+                    name,
+                    f"{shown(str(checked[name]))} is no size: write bytes, or 512m, 2g, 2GiB",
+                )
+            else:
+                if checked[name] < least:
+                    refuse(
+                        name,
+                        f"{values.readable_size(checked[name])} is too little: "
+                        f"write at least {values.readable_size(least)}",
+                    )
+    if "registry_port" in checked and checked["registry_port"] == 80:
+        refuse(
+            "registry_port",
+            "80 is taken by the redirect to https: write 443 or another port",
+        )
+    if "registry_hostname" in checked:
+        problem = _registry_hostname_problem(checked["registry_hostname"], good)
+        if problem:
+            guessed = "is empty, and so the host's own name: " if hostname_is_guessed else ""
+            refuse("registry_hostname", guessed + problem)
+    if "registry_extra_hostnames" in checked:
+        _check_extra_hostnames(checked, report)
+    if "storage_path" in checked:
+        problem = _storage_path_problem(checked["storage_path"])
+        if problem:
+            refuse("storage_path", problem)
+    if checked.get("storage_mount"):
+        _check_storage_mount(checked, refuse=refuse)
+    if "container_engine_network" in checked:
+        problem = subnet_problem(checked["container_engine_network"])
+        if problem:
+            refuse("container_engine_network", problem)
+    _check_certificates(checked, refuse=refuse, report=report)
+    _check_images(checked, controller, report)
+    return checked
+
+
+def _registry_hostname_problem(name: str, good: Mapping[str, Any]) -> str | None:
+    if is_address(name):
+        return (
+            f"{shown(name)} is an address, and clients do not tell the proxy which address they "
+            "mean: write a name here and the address into registry_extra_hostnames"
+        )
+    problem = hostname_problem(name)
+    if problem:
+        return problem
+    if name == "localhost" or name.endswith((".localhost", ".localdomain")):
+        return (
+            f"{shown(name)} always means the machine itself, and docker talks plain HTTP to it: "
+            "write the name that other machines use, like registry.example.com"
+        )
+    if "." not in name and good.get("registry_port", 443) == 443:
+        return (
+            f"{shown(name)} has no dot, so docker would take it for a repository on Docker Hub: "
+            f"write a name with a dot, like {name}.internal, or a registry_port other than 443"
+        )
+    return None
+
+
+def _check_extra_hostnames(checked: Mapping[str, Any], report: Report) -> None:
+    seen = [checked.get("registry_hostname")]
+    for number, name in enumerate(checked["registry_extra_hostnames"], 1):
+        where = f"registry_extra_hostnames, entry {number}"
+        if is_address(name):
+            address = ip_address(name)
+            if address.is_unspecified or address.is_multicast:
+                report.error(where, f"{shown(name)} is no host's address: write the address itself")
+                continue
+        else:
+            problem = hostname_problem(name)
+            if problem:
+                report.error(where, problem)
+                continue
+        if name in seen:
+            report.error(where, f"{shown(name)} is there already: remove one of them")
+        seen.append(name)
+
+
+def _storage_path_problem(text: str) -> str | None:
+    if not text.startswith("/"):
+        return f"{shown(text)} is no absolute path: write one like /srv/registry"
+    if not _PATH.fullmatch(text):
+        return (
+            f"{shown(text)} has characters that nginx or docker would misread: "
+            "write a path of letters, digits and . _ @ + - /"
+        )
+    path = PurePosixPath(text)
+    if ".." in path.parts:
+        return f"{shown(text)} has a .. in it: write the path that is meant"
+    plain = "/" + str(path).lstrip("/")
+    if plain in _SYSTEM:
+        below = "/srv/registry" if plain == "/" else f"{plain}/registry"
+        if any(below.startswith(f"{closed}/") for closed in _CLOSED):
+            below = "/srv/registry"
+        return f"{shown(text)} is a directory of the system: write one of its own, like {below}"
+    for closed in _CLOSED:
+        if plain.startswith(f"{closed}/"):
+            return f"{shown(text)} lies in {closed}, which is not for data: write /srv/registry"
+    if plain != text:
+        return f"{shown(text)} has slashes or dots too many: write {shown(plain)}"
+    return None
+
+
+def _check_storage_mount(checked: dict[str, Any], *, refuse: Any) -> None:
+    """Shape and words of storage_mount; its values never appear (options may hold a password)."""
+    mount = checked["storage_mount"]
+    example = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
+    for key, value in mount.items():
+        where = f"storage_mount, {key}"
+        if key not in _MOUNT_KEYS:
+            near = nearest(str(key), _MOUNT_KEYS)
+            instead = f"write {near}" if near else f"its keys are {', '.join(_MOUNT_KEYS)}"
+            refuse(where, f"is no key of storage_mount: {instead}")
+        elif not isinstance(value, str):
+            refuse(where, f"is not text: write what /etc/fstab has, {example}")
+        # /etc/fstab separates its fields by blanks.
+        elif re.search(r"\s", value):
+            refuse(where, f"has a blank in it: write one word, {example}")
+    for key in ("src", "fstype"):
+        if mount.get(key, "") == "":
+            refuse(f"storage_mount, {key}", f"is missing: write what /etc/fstab has, {example}")
+
+
+def subnet_problem(text: str) -> str | None:
+    """What is wrong with `text` as the subnet of the stack's own network, or None."""
+    example = "like 172.31.255.240/28"
+    try:
+        subnet = IPv4Network(text)
+    except ValueError:
+        try:
+            loose = IPv4Network(text, strict=False)
+        except ValueError:
+            return f"{shown(text)} is no IPv4 subnet: write one {example}"
+        return f"{shown(text)} is an address within a subnet: write {shown(str(loose))}"
+    if not any(subnet.subnet_of(private) for private in PRIVATE):
+        return (
+            f"{shown(text)} is not private: write a subnet of 10.0.0.0/8, 172.16.0.0/12 "
+            f"or 192.168.0.0/16, {example}"
+        )
+    if subnet.prefixlen > 28:
+        return f"{shown(text)} has too few addresses: write a /28 or larger, {example}"
+    return None
+
+
+def _check_certificates(checked: Mapping[str, Any], *, refuse: Any, report: Report) -> None:
+    source = checked.get("certificates_tls_source")
+    if source == "acme":
+        refuse(
+            "certificates_tls_source",
+            "acme is not there yet: write own_ca, or provided with a certificate of yours",
+        )
+    if source == "own_ca":
+        for part in ("certificate", "key", "ca"):
+            name = f"certificates_tls_{part}"
+            if checked.get(name):
+                report.warning(
+                    name,
+                    "is not used, since certificates_tls_source is own_ca: "
+                    "write certificates_tls_source: provided, or remove it",
+                )
+    days, longest = checked.get("certificates_tls_days"), checked.get("certificates_ca_days")
+    if source == "own_ca" and days and longest and days > longest:
+        refuse(
+            "certificates_tls_days",
+            f"{days} days outlive the CA's {longest}: "
+            f"write at most {longest}, or a larger certificates_ca_days",
+        )
+
+
+def on_controller(text: str, controller: Mapping[str, Any]) -> Path:
+    """The file on the controller that an inventory's path means: relative to `base`."""
+    return Path(controller.get("base", ".")) / Path(text).expanduser()
+
+
+def _check_images(
+    checked: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+) -> None:
+    source, archive = checked.get("images_source"), checked.get("images_archive")
+    if source == "archive" and not archive:
+        report.error(
+            "images_archive",
+            "is empty, but images_source is archive: write the bundle's path on the controller",
+        )
+    elif source == "archive" and not (path := on_controller(str(archive), controller)).is_file():
+        report.error(
+            "images_archive",
+            f"{shown(str(path))} is no file on the controller: write the bundle's path",
+        )
+    elif source == "archive" and controller.get("archive_error"):
+        # images/build.py words it, the variable's name in front.
+        report.errors.append(str(controller["archive_error"]))
+    elif archive and source not in (None, "archive"):
+        report.warning(
+            "images_archive",
+            f"is not used, since images_source is {source}: "
+            "write images_source: archive, or remove it",
+        )

@@ -1,0 +1,49 @@
+"""Durations, sizes and truth values as an inventory writes them."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_DURATION = re.compile(r"([0-9]+) ?([smh]?)")
+_SIZE = re.compile(r"([0-9]+) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+# What Ansible's `bool` filter and argument specs take for true and false.
+_TRUE = frozenset({"1", "y", "yes", "t", "true", "on"})
+_FALSE = frozenset({"0", "n", "no", "f", "false", "off"})
+
+
+def _number(value: object, pattern: re.Pattern[str], units: dict[str, int]) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("neither a whole number nor text")
+    match = pattern.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("not a whole number with a known unit")
+    return int(match[1]) * units[match[2].lower()]
+
+
+def duration(value: object) -> int:
+    """Seconds of `600`, `"600"`, `"90s"`, `"10m"` or `"1h"`; ValueError for anything else."""
+    return _number(value, _DURATION, _SECONDS)
+
+
+def size(value: object) -> int:
+    """Bytes of `1024`, `"512m"`, `"2g"` or `"2GiB"` (powers of 1024); ValueError otherwise."""
+    return _number(value, _SIZE, _BYTES)
+
+
+def boolean(value: object) -> bool:
+    """True or False of what Ansible takes for one; ValueError for anything else."""
+    word = str(value).strip().lower()
+    if isinstance(value, bool | int | str) and word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError("neither true nor false")
+
+
+def readable_size(number: int) -> str:
+    """`1610612736` as `1.5 GiB`."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if number >= factor:
+            return f"{number / factor:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{number} bytes"

@@ -1,0 +1,198 @@
+"""The inventory's variables against the roles' argument specs: names, types, choices.
+
+The specs have the shape of Ansible's `meta/argument_specs.yml` (`type`, `required`, `choices`,
+`elements`, `options`, `default`). They are read here rather than by Ansible's own
+ArgumentSpecValidator for three reasons: that one prints values, which may be secrets; it does not
+say what to write instead; and it accepts what it could convert although roles then use the value
+as it was written (`a,b` for a list). Roles' own validation never fires where this one is content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .names import nearest, slips
+from .report import Report, shown
+from .values import boolean
+
+Spec = Mapping[str, Any]
+
+#: Variables that were renamed: old name → new name.
+RENAMED: Mapping[str, str] = {}
+
+# These have validators of their own, which know more and never print values.
+_DELEGATED = frozenset(
+    {
+        "registry_users",
+        "registry_groups",
+        "registry_access",
+        "registry_settings",
+        "registry_environment",
+    }
+)
+
+_TYPES = {
+    "str": "text",
+    "path": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+def check_variables(
+    variables: Mapping[str, Any],
+    specs: Mapping[str, Mapping[str, Spec]],
+    renamed: Mapping[str, str],
+    report: Report,
+) -> dict[str, Any]:
+    """Report unknown names, missing values, wrong types and choices.
+
+    variables: the host's variables, templated; names of others' are ignored.
+    specs: role name → its options (variable name → spec).
+    Returns the variables that are as their spec wants them, defaults filled in, `int` and `bool`
+    converted; what was reported is left out, so that nothing is complained about twice.
+    """
+    known: dict[str, Spec] = {name: spec for role in specs.values() for name, spec in role.items()}
+    _check_names(variables, specs.keys(), known, renamed, report)
+    good: dict[str, Any] = {}
+    for name, spec in known.items():
+        if name not in variables:
+            if spec.get("required"):
+                report.error(name, f"is missing: write {_wanted(spec)}")
+            elif spec.get("default") is not None:
+                good[name] = spec["default"]
+        elif name in _DELEGATED:
+            good[name] = variables[name]
+        else:
+            before = len(report.errors)
+            value = _checked(name, variables[name], spec, report)
+            if len(report.errors) == before and value is not None:
+                good[name] = value
+    return good
+
+
+def _check_names(
+    variables: Mapping[str, Any],
+    roles: Iterable[str],
+    known: Mapping[str, Spec],
+    renamed: Mapping[str, str],
+    report: Report,
+) -> None:
+    prefixes = {f"{role}_": role for role in roles}
+    for name in sorted(set(variables) - set(known)):
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        if name in renamed:
+            report.error(name, f"is now called {renamed[name]}: write that")
+        elif prefix is not None:
+            near = nearest(name, known)
+            report.error(
+                name,
+                "is no variable of Wharfinger: "
+                + (
+                    f"write {near}"
+                    if near
+                    else f"remove it; roles/{prefixes[prefix]}/meta/argument_specs.yml has those "
+                    f"that begin with {prefix}"
+                ),
+            )
+        elif not name.startswith("ansible_"):
+            # Not ours by its prefix, but nobody means `regsitry_port`.
+            near = next((k for k in known if _almost(name, k)), None)
+            if near:
+                report.error(name, f"is no variable of Wharfinger: write {near}")
+
+
+def _almost(name: str, known: str) -> bool:
+    short = len(known) < 10
+    return abs(len(name) - len(known)) <= 2 and slips(name.lower(), known) <= (1 if short else 2)
+
+
+def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
+    """The value as its spec wants it, or None after reporting what is wrong."""
+    kind = str(spec.get("type", "str"))
+    if value is None:
+        if spec.get("required") or spec.get("default") is not None:
+            report.error(
+                subject, f"is empty: write {_wanted(spec)}, or remove the line for the default"
+            )
+        return None
+    try:
+        value = _converted(value, kind)
+    except ValueError:
+        report.error(subject, f"is {_described(value)}: write {_wanted(spec)}")
+        return None
+    choices = spec.get("choices")
+    if choices and kind not in ("list", "dict") and value not in choices:
+        report.error(subject, f"{shown(str(value))} is none of its choices: write {_wanted(spec)}")
+        return None
+    if kind == "list":
+        if "elements" not in spec:
+            return value
+        element = {**spec, "type": spec["elements"], "required": True}
+        return [
+            _checked(f"{subject}, entry {number}", entry, element, report)
+            for number, entry in enumerate(value, 1)
+        ]
+    if kind == "dict" and "options" in spec:
+        return _checked_keys(subject, value, spec["options"], report)
+    return value
+
+
+def _checked_keys(
+    subject: str, value: Mapping[Any, Any], options: Mapping[str, Spec], report: Report
+) -> dict[str, Any]:
+    good: dict[str, Any] = {}
+    for key in value:
+        if key not in options:
+            near = nearest(str(key), options)
+            instead = f"write {near}" if near else f"its keys are {', '.join(options)}"
+            report.error(f"{subject}, {key}", f"is no key of {subject}: {instead}")
+    for key, spec in options.items():
+        if key in value:
+            good[key] = _checked(f"{subject}, {key}", value[key], spec, report)
+        # An empty mapping means "not used" (`storage_mount: {}`): nothing is required of it.
+        elif spec.get("required") and value:
+            report.error(f"{subject}, {key}", f"is missing: write {_wanted(spec)}")
+    return good
+
+
+def _converted(value: Any, kind: str) -> Any:
+    if kind == "bool":
+        return boolean(value)
+    if kind == "int":
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError
+        return int(value)
+    if kind == "float":
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        return float(value)
+    if kind in ("str", "path"):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        return str(value)
+    if kind == "list" and not isinstance(value, list | tuple):
+        raise ValueError
+    if kind == "dict" and not isinstance(value, Mapping):
+        raise ValueError
+    return value
+
+
+def _wanted(spec: Spec) -> str:
+    if spec.get("choices") and spec.get("type") not in ("list", "dict"):
+        return "one of " + ", ".join(str(choice) for choice in spec["choices"])
+    return _TYPES.get(str(spec.get("type", "str")), "a value")
+
+
+def _described(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a mapping" if isinstance(value, Mapping) else "a list"
