@@ -161,8 +161,8 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     """What the roles need to know and nobody should work out twice.
 
     hostname, names (all names of the certificate), address (HOST[:PORT], as docker wants it),
-    addresses_for_clients (the same for each name), url, resolves_here, credentials (directory of
-    generated passwords) and ca (the authority's file for clients, "" where they need none).
+    addresses_for_clients (the same for each name), url, resolves_here, nginx_is_ours (the toolkit
+    installed it), owned_ports, credentials (directory of generated passwords) and ca (the authority's file for clients, "" where they need none).
     """
     hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
@@ -173,6 +173,9 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         settings["certificates_tls_source"] == "provided" and not settings["certificates_tls_ca"]
     )
     resolved = host["resolved"].get(hostname, [])
+    installed = (host["state"].get("installed") or {}).get("packages", [])
+    # Recorded before the package is installed, so that a run killed in between still knows.
+    nginx_is_ours = "nginx" in installed or not host["nginx"]["present"]
     return {
         "hostname": hostname,
         "names": names,
@@ -181,6 +184,9 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "url": f"https://{hostname}{suffix}",
         "resolves_here": bool(resolved)
         and not any(ipaddress.ip_address(address).is_loopback for address in resolved),
+        "nginx_is_ours": nginx_is_ours,
+        # Ports on which no other site listens: there the toolkit's answers unknown names too.
+        "owned_ports": [80, port] if nginx_is_ours else [],
         "credentials": credentials,
         "ca": "" if public else f"{credentials}/{hostname}-ca.crt",
     }

@@ -171,8 +171,9 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    if isinstance(value, str):
-        return str(value)
+    for kind in (str, bool, int, float):
+        if isinstance(value, kind):
+            return value if kind is bool else kind(value)
     return value
 
 

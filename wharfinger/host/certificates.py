@@ -35,6 +35,21 @@ def facts(runner: Runner, certificate: Path, key: Path | None = None) -> dict[st
     return parse(said.output) | {"key_matches": matches}
 
 
+def issued_by(runner: Runner, certificate: Path, authority: Path) -> bool:
+    """Whether `authority` (PEM, trusted) leads to the first certificate in `certificate`, whose own
+    further certificates may be in between. Dates are not judged."""
+    if not exists(certificate) or not exists(authority):
+        return False
+    said = runner.run(
+        [
+            *("openssl", "verify", "-no_check_time", "-CAfile", str(authority)),
+            *("-untrusted", str(certificate), str(certificate)),
+        ],
+        timeout=10,
+    )
+    return said.ok
+
+
 def parse(text: str) -> dict[str, object]:
     """The facts in what `openssl x509` printed."""
     names = [

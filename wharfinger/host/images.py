@@ -72,7 +72,7 @@ def _load(
         actions.append(f"{one['kind']}: the image is named {reference}")
     if reference not in (found.get("RepoTags") or ()) and not check:
         host.engine.tag(found["Id"], reference)
-    if path.is_relative_to(host.paths.var / "images") and not check:
+    if path.is_relative_to(host.paths.images) and not check:
         path.unlink(missing_ok=True)
     record = {
         "source": one["source"],

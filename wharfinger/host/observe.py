@@ -41,7 +41,8 @@ _RESOLUTION = 5.0
 
 
 def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Request, all optional: storage_path, network {name}, names [hostnames to resolve], packages
+    """Request, all optional: storage_path, network {name}, names [hostnames to resolve; none: the
+    host's own], packages
     [more of them], config_files [paths], installed and storage (as `prepare` would get them).
 
     Whatever cannot be seen (not installed, not root) is null or empty; no part makes it fail.
@@ -59,7 +60,10 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             )
             for name in ("ca", "tls", "signing")
         }
-        names = _Names([str(name) for name in request.get("names") or ()])
+        trusted = pool.submit(
+            certificates.issued_by, host.runner, folder / "tls.crt", folder / "ca.crt"
+        )
+        names = _Names([str(name) for name in request.get("names") or _own_names()])
         answer: dict[str, Any] = {
             "python": platform.python_version(),
             "distribution": distribution(read_text(paths.os_release) or ""),
@@ -82,6 +86,8 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         answer["nginx"] = nginx.result()
         answer |= docker.result()
         answer["certificates"] = {name: future.result() for name, future in found.items()}
+        if answer["certificates"]["tls"] is not None:
+            answer["certificates"]["tls"]["trusted"] = trusted.result()
         answer |= _remembered(host, request, answer["containers"], answer["images"])
         answer["fqdn"], answer["resolved"] = names.answers()
     answer["clock"] = time.time()
@@ -126,6 +132,12 @@ def _user_name(uid: int) -> str | None:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
+
+
+def _own_names() -> list[str]:
+    """The names under which a host that was given none may serve."""
+    name = socket.gethostname()
+    return [socket.getfqdn(), f"{name.partition('.')[0].lower()}.internal"]
 
 
 class _Names:

@@ -65,6 +65,11 @@ class Paths:
         return self.var / "generations"
 
     @property
+    def images(self) -> Path:
+        """Where images that travel to this host lie until they are loaded."""
+        return self.var / "images"
+
+    @property
     def site(self) -> Path:
         return self.nginx / "conf.d" / "wharfinger.conf"
 

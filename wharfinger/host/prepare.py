@@ -44,6 +44,7 @@ def directories(host: Host, check: bool) -> list[str]:
         (paths.secrets, 0o700, root),
         (paths.var, 0o711, root),
         (paths.generations, 0o700, root),
+        (paths.images, 0o700, root),
         *((paths.generations / kind, 0o700, root) for kind in KINDS),
     ]
     actions = []

@@ -121,7 +121,7 @@ class Client:
         except (OSError, http.client.HTTPException) as problem:
             raise failure(
                 "proxy",
-                f"{method} {path.split('?')[0]} gets no answer ({problem or type(problem)})",
+                f"{method} {path.split('?')[0]} gets no answer ({problem})",
             ) from problem
         finally:
             connection.close()
