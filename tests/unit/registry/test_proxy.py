@@ -1,0 +1,37 @@
+"""Which ports are the registry's alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from wharfinger.registry.proxy import SITE, owned_ports
+
+
+def site(file: str, *listen: str) -> dict[str, object]:
+    return {"file": file, "listen": list(listen), "names": []}
+
+
+@pytest.mark.parametrize(
+    ("listen", "left"),
+    [
+        ("443 ssl", [80]),
+        ("[::]:443 ssl http2", [80]),
+        ("10.0.0.1:443", [80]),
+        ("*:80", [443]),
+        ("80 default_server", [443]),
+        ("[::]:80 default_server ipv6only=on", [443]),
+        ("localhost", [443]),
+        ("10.0.0.1 ssl", [443]),
+        ("[2001:db8::1]", [443]),
+        ("[2001:db8::443]", [443]),
+        ("8443 ssl", [80, 443]),
+        ("unix:/run/x:443.sock", [80, 443]),
+    ],
+)
+def test_port_of_another_site_is_not_ours_alone(listen: str, left: list[int]) -> None:
+    assert owned_ports([site("/etc/nginx/sites-enabled/shop", listen)], [80, 443]) == left
+
+
+def test_own_site_does_not_count_as_another() -> None:
+    assert owned_ports([site(SITE, "443 ssl default_server", "80")], [80, 443]) == [80, 443]
+    assert owned_ports([], [80, 8443]) == [80, 8443]
