@@ -1,0 +1,13 @@
+"""What every test of the host program uses."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of state files are written here; none of them has to survive a power loss."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)

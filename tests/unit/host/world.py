@@ -1,0 +1,337 @@
+"""A host made of memory: an engine, an nginx and a clock that can be killed at any step.
+
+Every call that changes something is a step. `kill_at=N` ends the program (Killed, which nothing
+catches) around step N: before it takes effect, or after, by turns, as a power loss would.
+After each step the promise is checked: once something serves, nginx leads to a healthy container.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wharfinger.host.context import Clock, Host, Traffic
+from wharfinger.host.engine import Container
+from wharfinger.host.errors import HostError
+from wharfinger.host.paths import Paths
+from wharfinger.host.runner import Result
+from wharfinger.host.state import State, Store
+
+SUBNET = "10.98.0.0/28"
+
+
+class Killed(BaseException):
+    """SIGKILL: no handler of the program sees it."""
+
+
+@dataclass
+class Machine:
+    """What survives a kill: containers, nginx as it runs, and which images behave how."""
+
+    kill_at: int = 0
+    after: bool = False
+    steps: int = 0
+    seconds: float = 1_000_000.0
+    containers: dict[str, Container] = field(default_factory=dict)
+    definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    behaviour: dict[str, str] = field(default_factory=dict)
+    loaded: str = ""
+    nginx_refuses: str | None = None
+    nginx_running: bool = False
+    generation_of_workers: int = 1
+    old_workers: list[list[int]] = field(default_factory=list)
+    connections: dict[str, int] = field(default_factory=dict)
+    served_once: bool = False
+    interruptions: list[str] = field(default_factory=list)
+
+    def step(self, what: str) -> _Step:
+        self.steps += 1
+        return _Step(self, what, self.steps == self.kill_at)
+
+    def serving_addresses(self) -> list[str]:
+        return re.findall(r"server ([0-9.]+):", self.loaded)
+
+    def check_promise(self, what: str) -> None:
+        healthy = {
+            one.address
+            for one in self.containers.values()
+            if one.running and self.behaviour.get(one.image, "good") == "good"
+        }
+        addresses = self.serving_addresses()
+        if addresses and all(one in healthy for one in addresses):
+            self.served_once = True
+        elif self.served_once:
+            self.interruptions.append(f"after {what}: nginx leads to {addresses}, healthy {healthy}")
+
+
+@dataclass
+class _Step:
+    machine: Machine
+    what: str
+    fatal: bool
+
+    def __enter__(self) -> None:
+        if self.fatal and not self.machine.after:
+            raise Killed(f"before {self.what}")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.machine.check_promise(self.what)
+            if self.fatal:
+                raise Killed(f"after {self.what}")
+
+
+class FakeClock(Clock):
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def now(self) -> float:
+        return self.machine.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.machine.seconds += seconds
+
+
+class FakeStore(Store):
+    def __init__(self, path: Path, machine: Machine) -> None:
+        super().__init__(path)
+        self.machine = machine
+
+    def save(self, state: State) -> None:
+        with self.machine.step("saving the state"):
+            super().save(state)
+
+
+class FakeEngine:
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def containers(self, labels: Mapping[str, str]) -> list[Container]:
+        return [
+            one
+            for one in self.machine.containers.values()
+            if labels.items() <= one.labels.items()
+        ]
+
+    def inspect(self, name: str) -> Container | None:
+        return self.machine.containers.get(name)
+
+    def create(self, name: str, definition: Mapping[str, Any]) -> None:
+        with self.machine.step(f"creating {name}"):
+            if name in self.machine.containers:
+                raise HostError(f"docker refused creating {name}: the name is in use (409)")
+            network = definition["HostConfig"]["NetworkMode"]
+            endpoint = definition["NetworkingConfig"]["EndpointsConfig"][network]
+            address = endpoint["IPAMConfig"]["IPv4Address"]
+            if any(one.address == address for one in self.machine.containers.values()):
+                raise HostError(f"docker refused creating {name}: {address} is in use (403)")
+            self.machine.definitions[name] = definition
+            self.machine.containers[name] = Container(
+                id=name,
+                name=name,
+                image=definition["Image"],
+                labels=definition["Labels"],
+                status="created",
+                health="none",
+                address=address,
+                exit_code=0,
+                out_of_memory=False,
+                restarts=0,
+                error="",
+            )
+
+    def change(self, name: str, **values: Any) -> None:
+        self.machine.containers[name] = Container(
+            **{**vars(self.machine.containers[name]), **values}
+        )
+
+    def start(self, name: str) -> None:
+        with self.machine.step(f"starting {name}"):
+            manner = self.machine.behaviour.get(self.machine.containers[name].image, "good")
+            if manner == "crashes":
+                self.change(name, status="restarting", exit_code=3, restarts=1)
+            elif manner == "needs memory":
+                self.change(name, status="exited", exit_code=137, out_of_memory=True)
+            else:
+                self.change(name, status="running", health="starting")
+
+    def stop(self, name: str, timeout: int) -> None:
+        with self.machine.step(f"stopping {name}"):
+            if name in self.machine.containers:
+                self.change(name, status="exited", health="none")
+
+    def remove(self, name: str) -> None:
+        with self.machine.step(f"removing {name}"):
+            self.machine.containers.pop(name, None)
+
+    def execute(self, name: str, command: Sequence[str], timeout: float) -> tuple[int, str]:
+        manner = self.machine.behaviour.get(self.machine.containers[name].image, "good")
+        return (1, "storage driver: unhealthy") if manner == "sick" else (0, "")
+
+    def logs(self, name: str, lines: int) -> str:
+        return "configuration: line 3: no such key\n"
+
+    def network(self, name: str) -> dict[str, Any] | None:
+        return self.machine.networks.get(name)
+
+    def create_network(self, definition: Mapping[str, Any]) -> None:
+        with self.machine.step("creating the network"):
+            self.machine.networks[definition["Name"]] = {**definition, "Containers": {}}
+
+    def remove_network(self, name: str) -> None:
+        with self.machine.step("removing the network"):
+            self.machine.networks.pop(name, None)
+
+    def image(self, reference: str) -> dict[str, Any] | None:
+        for one in self.machine.images.values():
+            if reference == one["Id"] or reference in one["RepoTags"] + one.get("RepoDigests", []):
+                return one
+        return None
+
+    def load(self, archive: Path) -> str:
+        identity = archive.read_text()
+        self.machine.images[identity] = {"Id": identity, "RepoTags": []}
+        return f"Loaded image ID: {identity}"
+
+    def tag(self, image: str, reference: str) -> None:
+        self.machine.images[image]["RepoTags"].append(reference)
+
+    def remove_image(self, reference: str) -> bool:
+        found = self.image(reference)
+        return found is not None and self.machine.images.pop(found["Id"], None) is not None
+
+
+class FakeNginx:
+    def __init__(self, machine: Machine, paths: Paths) -> None:
+        self.machine = machine
+        self.paths = paths
+
+    def installed(self) -> bool:
+        return True
+
+    def test(self) -> str | None:
+        site = self.paths.site.read_text() if self.paths.site.exists() else ""
+        if "broken" in site:
+            return 'unknown directive "broken"'
+        return self.machine.nginx_refuses
+
+    def running(self) -> bool:
+        return self.machine.nginx_running
+
+    def workers(self) -> list[list[int]]:
+        if not self.machine.nginx_running:
+            return []
+        return [*self.machine.old_workers, [self.machine.generation_of_workers, 0]]
+
+    def _read(self) -> None:
+        self.machine.loaded = self.paths.upstreams.read_text()
+
+    def reload(self) -> None:
+        with self.machine.step("reloading nginx"):
+            self.machine.generation_of_workers += 1
+            self._read()
+
+    def start(self) -> list[str]:
+        with self.machine.step("starting nginx"):
+            self.machine.nginx_running = True
+            self._read()
+        return ["nginx: started"]
+
+
+class FakeTraffic(Traffic):
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def connections(self, address: str, port: int) -> int:
+        left = self.machine.connections.get(address, 0)
+        # one request ends at each look
+        self.machine.connections[address] = max(0, left - 1)
+        return left
+
+    def alive(self, workers: list[list[int]]) -> list[list[int]]:
+        return [one for one in workers if one in self.machine.old_workers]
+
+
+class FakeRunner:
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.answers: dict[str, Result] = {}
+
+    def run(self, arguments: Sequence[str], *, timeout: float = 30) -> Result:
+        self.calls.append(list(arguments))
+        command = " ".join(arguments)
+        for start, answer in self.answers.items():
+            if command.startswith(start):
+                return answer
+        return Result(127, "", f"{arguments[0]} is not installed")
+
+    def which(self, program: str) -> str | None:
+        return None
+
+
+def host_of(folder: Path, machine: Machine) -> Host:
+    """A Host on this machine, its files below `folder`, owned by whoever runs the test."""
+    paths = Paths(
+        etc=folder / "etc",
+        var=folder / "var",
+        program=folder / "lib" / "wharfinger-host.pyz",
+        command=folder / "sbin" / "wharfinger-host",
+        nginx=folder / "nginx",
+        docker_socket=folder / "docker.sock",
+        docker_log=folder / "docker.log",
+        systemd=folder / "systemd",
+        os_release=folder / "os-release",
+    )
+    (paths.nginx / "conf.d").mkdir(parents=True, exist_ok=True)
+
+    def probe(address: str, port: int, path: str, timeout: float) -> tuple[int, bytes]:
+        for one in machine.containers.values():
+            if one.address == address and one.running:
+                if machine.behaviour.get(one.image) == "silent":
+                    raise ConnectionRefusedError(111, "Connection refused")
+                return 401, b""
+        raise OSError(113, "No route to host")
+
+    return Host(
+        paths=paths,
+        runner=FakeRunner(),
+        engine=FakeEngine(machine),
+        nginx=FakeNginx(machine, paths),
+        traffic=FakeTraffic(machine),
+        store=FakeStore(paths.state, machine),
+        clock=FakeClock(machine),
+        probe=probe,
+        registry_id=os.getgid(),
+        token_server_id=os.getgid(),
+        root_id=os.getuid(),
+    )
+
+
+def spec(folder: Path, kind: str = "registry", image: str = "sha256:good", **more: Any) -> Any:
+    """A specification whose mount is there."""
+    (folder / "data").mkdir(exist_ok=True)
+    return {
+        "kind": kind,
+        "image": image,
+        "user": "1:1",
+        "command": ["serve"],
+        "environment": {},
+        "files": {"config.yml": "secret: @@http_secret@@\n"},
+        "files_target": "/etc/distribution",
+        "files_group": os.getgid(),
+        "mounts": [{"source": str(folder / "data"), "target": "/data", "read_only": False}],
+        "tmpfs": {"/tmp": "size=16m"},
+        "memory": "64m",
+        "pids": 64,
+        "health": {"command": ["/registry", "healthcheck"], "interval": 30},
+        "port": 5000,
+        "probe": {"path": "/v2/", "status": [200, 401]},
+        "stop_timeout": 5,
+        **more,
+    }
