@@ -97,8 +97,6 @@ def build(kind: str, architecture: str, cache: Path, *, refresh: bool = False) -
             for left_over in cache.glob(f".{prefix}*"):  # of a build that was killed
                 shutil.rmtree(left_over, ignore_errors=True)
             work = Path(tempfile.mkdtemp(dir=cache, prefix=f".{prefix}"))
-            # mmdebstrap's unprivileged mode must be able to pass through.
-            work.chmod(0o755)
             try:
                 found = _make(kind, architecture, goal, work, folder)
             finally:
@@ -112,9 +110,10 @@ def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) 
     recipe = RECIPES[kind]
     result, scratch = work / "result", work / "scratch"
     result.mkdir()
-    scratch.mkdir(mode=0o755)
+    scratch.mkdir()
+    tar = result / "image.tar"
     ids = image_tar.write(
-        result / "image.tar",
+        tar,
         reference=goal.reference,
         architecture=architecture,
         layers=recipe.layers(scratch, architecture),
@@ -125,7 +124,10 @@ def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) 
             "io.wharfinger.inputs": goal.inputs,
         },
     )
-    tar = result / "image.tar"
+    if wanted(kind, architecture) != goal:
+        raise BuildError(
+            f"{goal.reference}: its sources were edited while it was being made: run it again"
+        )
     built = Built(
         **asdict(goal),
         path=str(folder / "image.tar"),

@@ -160,9 +160,6 @@ def _debian(output: Path, architecture: str, doing: str) -> Path:
         for line in PACKAGES.read_text(encoding="utf-8").splitlines()
         if line.strip() and not line.startswith("#")
     ]
-    scratch = output.with_suffix(".tmp")
-    scratch.mkdir()
-    scratch.chmod(0o755)
     run(
         [
             "mmdebstrap",
@@ -177,7 +174,6 @@ def _debian(output: Path, architecture: str, doing: str) -> Path:
             str(output),
         ],
         doing=doing,
-        environment={**os.environ, "TMPDIR": str(scratch)},
     )
     return output
 
