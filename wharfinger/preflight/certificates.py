@@ -7,6 +7,7 @@ with key identifiers, CAs with critical basic constraints and a key usage.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .names import is_address
@@ -292,12 +294,11 @@ def _check_one(
             f"{who} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: "
             "write the path of one that is valid now",
         )
-    algorithm = certificate.signature_hash_algorithm
-    if certificate not in roots and algorithm is not None and algorithm.name in _WEAK:
+    weak = _weak(certificate)
+    if weak and certificate not in roots:
         report.error(
             variable,
-            f"{who} is signed with {algorithm.name.upper()}, which clients refuse: "
-            "get one signed with SHA-256",
+            f"{who} is signed with {weak}, which clients refuse: get one signed with SHA-256",
         )
     lacks = _lacks(certificate, server, certificate in roots)
     if lacks:
@@ -326,7 +327,15 @@ def _lacks(certificate: x509.Certificate, server: bool, root: bool) -> list[str]
     return lacks
 
 
+def _weak(certificate: x509.Certificate) -> str | None:
+    algorithm = certificate.signature_hash_algorithm
+    return algorithm.name.upper() if algorithm and algorithm.name in _WEAK else None
+
+
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    if _weak(certificate):
+        # The library verifies no such signature; that it is weak is reported anyway.
+        return certificate.issuer == issuer.subject
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -340,12 +349,15 @@ def _system_roots(controller: Mapping[str, Any]) -> list[x509.Certificate]:
         return []
     data = on_controller(str(file), controller).read_bytes()
     roots = []
-    # One by one: a root that this library cannot read is no reason to refuse the others.
-    for part in data.split(b"-----END CERTIFICATE-----")[:-1]:
-        try:
-            roots.append(x509.load_pem_x509_certificate(part + b"-----END CERTIFICATE-----\n"))
-        except ValueError:
-            continue
+    with warnings.catch_warnings():
+        # About oddities of roots that the system trusts, which are not the operator's business.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        # One by one: a root that this library cannot read is no reason to refuse the others.
+        for part in data.split(b"-----END CERTIFICATE-----")[:-1]:
+            try:
+                roots.append(x509.load_pem_x509_certificate(part + b"-----END CERTIFICATE-----\n"))
+            except ValueError:
+                continue
     return roots
 
 

@@ -49,7 +49,8 @@ def test_the_good_case_has_neither_errors_nor_warnings(warnings: Strings) -> Non
         ),
         (
             "bücher.example.com",
-            "'bücher.example.com' is not ASCII: write its encoded form, 'xn--bcher-kva.example.com'",
+            "'bücher.example.com' is not ASCII: "
+            "write its encoded form, 'xn--bcher-kva.example.com'",
         ),
         (
             "registry.1",

@@ -1,0 +1,147 @@
+"""All at once: many mistakes give as many messages, and no secret is in any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wharfinger.access import validate
+from wharfinger.preflight import RENAMED, Report
+from wharfinger.registry.configuration import review, warnings
+
+SECRET = "correct-horse-battery-staple"
+
+
+def test_many_mistakes_are_reported_together(judge: Callable[..., Report]) -> None:
+    report = judge(
+        registry_hostname="Registry.example.com",
+        registry_prot=443,
+        registry_port="https",
+        registry_auth="ldap",
+        registry_users={"admin": {"pasword": SECRET}},
+        registry_access=[{"who": "admni", "may": "all", "on": "all"}],
+        registry_settings={"htpp": {}},
+        storage_path="/etc",
+        images_source="archive",
+        container_engine_network="8.8.8.0/28",
+        host={
+            "python": "3.10.1",
+            "uid": 1000,
+            "engine": {"problem": "snap"},
+            "storage": {"free_bytes": 0},
+        },
+    )
+    subjects = [error.partition(":")[0] for error in report.errors]
+    for subject in (
+        "registry_prot",
+        "registry_hostname",
+        "registry_port",
+        "registry_auth",
+        "storage_path",
+        "images_archive",
+        "container_engine_network",
+        "host, Python",
+        "host, user",
+        "host, engine",
+        "storage_free_minimum",
+    ):
+        assert subjects.count(subject) == 1, subject
+    for variable in ("registry_users", "registry_access", "registry_settings"):
+        assert any(subject.startswith(f"{variable}, ") for subject in subjects), variable
+    assert not any("\n" in error for error in report.errors)
+
+
+def test_what_access_says_arrives_word_for_word(judge: Callable[..., Report]) -> None:
+    users: dict[str, Any] = {"admin": {}, "eve": {}}
+    access = [{"who": "admin", "may": "all", "on": "all"}]
+    said = validate(users, {}, access)
+    assert said.warnings
+    assert judge(registry_users=users, registry_access=access).warnings == [
+        str(one) for one in said.warnings
+    ]
+    wrong = [{"who": "nobody-here", "may": "all", "on": "all"}]
+    said = validate(users, {}, wrong)
+    assert said.errors
+    assert judge(registry_users=users, registry_access=wrong).errors == [
+        str(one) for one in said.errors
+    ]
+
+
+def test_access_is_judged_by_the_way_of_signing_in(judge: Callable[..., Report]) -> None:
+    everyone = [{"who": "everyone", "may": "all", "on": "all"}]
+    assert judge(registry_auth="htpasswd", registry_access=everyone).errors == []
+    assert judge(registry_auth="htpasswd").errors != []
+
+
+def test_what_the_registrys_review_says_arrives_word_for_word(judge: Callable[..., Report]) -> None:
+    settings, environment = {"lgo": {}}, {"REGISTRY_HTTP_ADDR": ":1"}
+    said = [str(one) for one in review(settings, environment)]
+    assert len(said) == 2
+    assert judge(registry_settings=settings, registry_environment=environment).errors == said
+
+
+def test_what_the_registrys_review_warns_of_arrives_word_for_word(
+    judge: Callable[..., Report],
+) -> None:
+    settings = {"notifications": {"endpoints": [{"name": "ci", "url": "https://ci.example.com"}]}}
+    said = [str(one) for one in warnings(settings, {})]
+    assert said
+    report = judge(registry_settings=settings)
+    assert (report.errors, report.warnings) == ([], said)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"registry_users": {"admin": {"pasword": SECRET}}},
+        {"registry_users": {"admin": SECRET}},
+        {"registry_users": [SECRET]},
+        {"registry_users": SECRET},
+        {"registry_users": {"admin": {"password": [SECRET]}}},
+        {"registry_users": {"admin": {"password_hash": SECRET}}},
+        {"registry_pasword": SECRET},
+        {"docker_auth_secret": {"key": SECRET}},
+        {"registry_environment": {"REGISTRY_HTTP_SECRET": SECRET}},
+        {"registry_environment": {"REGISTRY_STORAGE_S3_SECRETKEY": SECRET, "NONSENSE": SECRET}},
+        {"registry_environment": SECRET},
+        {"registry_settings": {"http": {"secret": SECRET}, "htpp": SECRET}},
+        {"registry_settings": SECRET},
+        {"storage_mount": SECRET},
+        {
+            "storage_mount": {
+                "src": "//nas/r",
+                "fstype": "cifs",
+                "opts": f"user=a password={SECRET}",
+            }
+        },
+        {"storage_mount": {"src": "//nas/r", "fstype": "cifs", "options": f"password={SECRET}"}},
+        {"storage_mount": {"src": "//nas/r", "opts": [f"password={SECRET}"]}},
+        {"registry_hostname": f"https://me:{SECRET}@registry.example.com"},
+        {"registry_extra_hostnames": [f"me:{SECRET}@registry.example.com"]},
+        {"registry_port": SECRET},
+        {"registry_pids": [SECRET]},
+    ],
+    ids=str,
+)
+def test_no_message_has_a_secret_in_it(
+    judge: Callable[..., Report], variables: dict[str, Any]
+) -> None:
+    report = judge(**variables)
+    assert report.errors
+    assert SECRET not in "\n".join(report.errors + report.warnings)
+
+
+def test_no_name_is_renamed_yet() -> None:
+    assert not RENAMED
+
+
+@pytest.mark.parametrize("value", [None, 0, 1.5, "", "x", [], ["x"], [[]], {}, {1: 2}, True])
+def test_anything_that_yaml_can_say_is_judged_without_a_crash(
+    judge: Callable[..., Report], specs: dict[str, dict[str, Any]], value: object
+) -> None:
+    for options in specs.values():
+        for name in options:
+            judge(**{name: value})
+    judge(**{name: value for options in specs.values() for name in options})

@@ -1,0 +1,527 @@
+"""What stands against a host: each obstacle's message, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wharfinger.preflight import Report, own_name
+
+from .conftest import NOW
+
+Strings = Callable[..., list[str]]
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        (
+            {"distribution": {"id": "fedora", "version": "41", "name": "Fedora Linux 41"}},
+            "host, distribution: Fedora Linux 41 is not supported: "
+            "use Debian 12 or 13, or Ubuntu 24.04",
+        ),
+        (
+            {"distribution": {"id": "debian", "version": "", "name": "Debian GNU/Linux forky/sid"}},
+            "host, distribution: Debian GNU/Linux forky/sid is not supported: "
+            "use Debian 12 or 13, or Ubuntu 24.04",
+        ),
+        (
+            {"architecture": "riscv64"},
+            "host, architecture: riscv64 is not supported: use amd64 or arm64",
+        ),
+        (
+            {"python": "3.10.12"},
+            "host, Python: 3.10.12 is too old: "
+            "use Python 3.11 or newer, as Debian 12 and Ubuntu 24.04 have it",
+        ),
+        (
+            {"uid": 1000},
+            "host, user: the tasks run as user id 1000 and need root: "
+            "write ansible_become: true and connect as a user who may sudo",
+        ),
+    ],
+)
+def test_a_system_that_is_not_supported(
+    errors: Strings, host: dict[str, Any], message: str
+) -> None:
+    assert errors(host=host) == [message]
+
+
+@pytest.mark.parametrize(
+    ("system", "version"), [("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")]
+)
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_systems_that_are_supported(
+    errors: Strings, system: str, version: str, architecture: str
+) -> None:
+    distribution = {"id": system, "version": version}
+    assert errors(host={"distribution": distribution, "architecture": architecture}) == []
+
+
+@pytest.mark.parametrize(
+    ("offset", "how_far"),
+    [
+        (-90, "89 seconds behind"),
+        (100, "99 seconds ahead of"),
+        (-7201, "2 hours behind"),
+        (3600, "59 minutes ahead of"),
+        (-40 * 86400 - 1, "40 days behind"),
+    ],
+)
+def test_a_clock_that_is_far_off(errors: Strings, offset: float, how_far: str) -> None:
+    assert errors(host={"clock": NOW + offset}) == [
+        f"host, clock: it is {how_far} the controller's, and tokens and certificates would not be "
+        "valid: set whichever is wrong (systemd-timesyncd or chrony keeps it right)"
+    ]
+
+
+def test_a_slow_look_at_the_host_is_no_wrong_clock(errors: Strings) -> None:
+    assert errors(host={"clock": NOW}, controller={"clock": [NOW - 300, NOW + 300]}) == []
+    assert errors(host={"clock": NOW - 60}) == []
+    assert len(errors(host={"clock": NOW - 60}, preflight_clock_tolerance=30)) == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "program", "pid", "message"),
+    [
+        (
+            80,
+            "apache2",
+            812,
+            "host, port 80: 80 is in use by apache2 (process 812) on 0.0.0.0: stop it, "
+            "or move it to another port (80 redirects to https)",
+        ),
+        (
+            443,
+            "docker-proxy",
+            93,
+            "registry_port: 443 is in use by a container's published port (docker-proxy, "
+            "process 93) on 0.0.0.0: stop it, or write a registry_port that is free",
+        ),
+        (
+            443,
+            "nginx",
+            7,
+            "registry_port: 443 is in use by an nginx that is not the host's service (process 7) "
+            "on 0.0.0.0: stop it, or write a registry_port that is free",
+        ),
+        (
+            443,
+            None,
+            None,
+            "registry_port: 443 is in use by another program on 0.0.0.0: "
+            "stop it, or write a registry_port that is free",
+        ),
+    ],
+)
+def test_a_port_in_use(
+    errors: Strings, port: int, program: str | None, pid: int | None, message: str
+) -> None:
+    listener = {"address": "0.0.0.0", "port": port, "program": program, "pid": pid}
+    assert errors(host={"listeners": [listener]}) == [message]
+
+
+def test_a_program_on_both_protocols_is_named_once(errors: Strings) -> None:
+    both = [
+        {"address": address, "port": 5000, "program": "python3", "pid": 5}
+        for address in ("0.0.0.0", "::")
+    ]
+    assert errors(registry_port=5000, host={"listeners": both}) == [
+        "registry_port: 5000 is in use by python3 (process 5) on 0.0.0.0: "
+        "stop it, or write a registry_port that is free"
+    ]
+
+
+def test_the_hosts_own_nginx_may_have_the_ports(errors: Strings) -> None:
+    listeners = [
+        {"address": "0.0.0.0", "port": port, "program": "nginx", "pid": 7} for port in (80, 443)
+    ]
+    nginx = {"present": True, "running": True}
+    assert errors(host={"listeners": listeners, "nginx": nginx}) == []
+
+
+def nginx(*servers: tuple[list[str], list[str]], file: str = "/etc/nginx/site") -> dict[str, Any]:
+    found = [{"file": file, "listen": listen, "names": names} for listen, names in servers]
+    return {"nginx": {"present": True, "running": True, "servers": found}}
+
+
+@pytest.mark.parametrize(
+    ("listen", "names", "message"),
+    [
+        (
+            ["443 ssl"],
+            ["registry.example.com"],
+            "registry_port: '/etc/nginx/site' already serves registry.example.com on port 443, "
+            "and nginx would take no second server of that name: "
+            "move that server, or write another registry_port",
+        ),
+        (
+            ["[::]:443 ssl"],
+            [".Registry.example.com"],
+            "registry_port: '/etc/nginx/site' already serves registry.example.com on port 443, "
+            "and nginx would take no second server of that name: "
+            "move that server, or write another registry_port",
+        ),
+        (
+            ["80"],
+            ["www.example.com", "r2.example.com"],
+            "host, nginx: '/etc/nginx/site' already serves r2.example.com on port 80, "
+            "and nginx would take no second server of that name: "
+            "move that server to another port",
+        ),
+        (
+            ["10.0.0.5:443 ssl"],
+            ["www.example.com"],
+            "registry_port: '/etc/nginx/site' listens on 10.0.0.5:443, so nginx would answer all "
+            "requests to that address there: write `listen 443` without the address in it",
+        ),
+        (
+            ["10.0.0.5"],
+            ["www.example.com"],
+            "host, nginx: '/etc/nginx/site' listens on 10.0.0.5:80, so nginx would answer all "
+            "requests to that address there: write `listen 80` without the address in it",
+        ),
+        (
+            ["443 default_server"],
+            ["_"],
+            "registry_port: '/etc/nginx/site' speaks plain HTTP on port 443, where Wharfinger "
+            "speaks TLS: move that server, or write another registry_port",
+        ),
+        (
+            ["*:80 ssl"],
+            ["_"],
+            "host, nginx: '/etc/nginx/site' speaks TLS on port 80, where Wharfinger speaks "
+            "plain HTTP: move that server to another port",
+        ),
+    ],
+)
+def test_a_server_of_somebody_else_that_conflicts(
+    errors: Strings, listen: list[str], names: list[str], message: str
+) -> None:
+    found = errors(host=nginx((listen, names)), registry_extra_hostnames=["r2.example.com"])
+    assert found == [message]
+
+
+@pytest.mark.parametrize(
+    ("listen", "names"),
+    [
+        (["80 default_server", "[::]:80 default_server"], ["_"]),
+        (["443 ssl default_server"], ["www.example.com"]),
+        (["443 ssl"], ["*.example.com"]),
+        (["8443 ssl"], ["registry.example.com"]),
+        (["127.0.0.1:443"], ["status"]),
+        (["10.0.0.77:443 ssl"], ["www.example.com"]),
+        (["unix:/run/app.sock"], ["registry.example.com"]),
+        (["localhost:8080"], ["registry.example.com"]),
+    ],
+)
+def test_a_server_of_somebody_else_that_is_no_conflict(
+    errors: Strings, listen: list[str], names: list[str]
+) -> None:
+    assert errors(host=nginx((listen, names))) == []
+
+
+def test_one_ssl_is_enough_for_all_servers_of_a_port(errors: Strings) -> None:
+    assert errors(host=nginx((["443"], ["a.lan"]), (["443 ssl"], ["b.lan"]))) == []
+
+
+def test_the_toolkits_own_site_is_no_conflict(errors: Strings) -> None:
+    ours = nginx((["443 ssl"], ["registry.example.com"]), file="/etc/nginx/conf.d/wharfinger.conf")
+    assert errors(host=ours) == []
+
+
+def test_an_nginx_whose_configuration_is_broken(errors: Strings) -> None:
+    said = 'nginx: [emerg] unknown directive "servr" in /etc/nginx/sites-enabled/a:1\n'
+    assert errors(host={"nginx": {"present": True, "error": said}}) == [
+        "host, nginx: its present configuration is broken "
+        '(nginx: [emerg] unknown directive "servr" in /etc/nginx/sites-enabled/a:1): '
+        "mend it until `nginx -t` is content"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (
+            {"problem": "rootless"},
+            "Docker runs rootless, and nginx cannot reach its containers' addresses: "
+            "use an engine that runs as root (remove the rootless one, or use another host)",
+        ),
+        (
+            {"problem": "userns-remap"},
+            "Docker maps user ids (userns-remap), so the registry could not own its data: "
+            "remove userns-remap from /etc/docker/daemon.json, or use another host",
+        ),
+        (
+            {"problem": "snap"},
+            "Docker comes from a snap, which cannot read /etc and /var/lib: "
+            "remove it (snap remove docker); Wharfinger then installs the distribution's",
+        ),
+        (
+            {"problem": "podman"},
+            "the docker command is podman's, which is not Docker Engine: "
+            "remove podman-docker; Wharfinger then installs the distribution's Docker",
+        ),
+        (
+            {"problem": "swarm-only"},
+            "it cannot be used (swarm-only): mend it, or use another host",
+        ),
+        ({"version": "19.03.15"}, "Docker 19.03.15 is too old: install 20.10 or newer"),
+    ],
+)
+def test_an_engine_that_cannot_work(errors: Strings, engine: dict[str, Any], message: str) -> None:
+    assert errors(host={"engine": engine}) == [f"host, engine: {message}"]
+
+
+def test_a_host_without_engine_is_fine(errors: Strings) -> None:
+    none = {"present": False, "running": False, "version": None, "root": None, "free_bytes": None}
+    assert errors(host={"engine": none, "networks": []}) == []
+
+
+def test_containers_and_networks_of_somebody_else_with_our_names(errors: Strings) -> None:
+    foreign = {"name": "wharfinger", "subnet": "10.7.0.0/24", "internal": False, "ours": False}
+    assert errors(host={"network": foreign, "foreign_containers": ["wharfinger-registry-1"]}) == [
+        "host, engine: the container wharfinger-registry-1 is not Wharfinger's, but has a name of "
+        "its containers: rename it (docker rename wharfinger-registry-1 …) or remove it",
+        "host, engine: the docker network wharfinger is not Wharfinger's: "
+        "remove it (docker network rm wharfinger), or rename it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        (
+            {"networks": [{"name": "apps", "subnets": ["172.31.0.0/16"]}]},
+            "overlaps the docker network apps (172.31.0.0/16): "
+            "write a subnet that is free, like 172.30.255.240/28",
+        ),
+        (
+            {"routes": [{"destination": "172.16.0.0/12", "device": "tun0"}]},
+            "overlaps a route of the host through tun0 (172.16.0.0/12): "
+            "write a subnet that is free, like 10.255.255.240/28",
+        ),
+        (
+            {"addresses": ["172.31.255.241"], "resolved": {}},
+            "overlaps an address of the host (172.31.255.241/32): "
+            "write a subnet that is free, like 172.30.255.240/28",
+        ),
+        (
+            {
+                "routes": [
+                    {"destination": network, "device": "tun0"}
+                    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+                ]
+            },
+            "overlaps a route of the host through tun0 (172.16.0.0/12): "
+            "write a subnet that is free",
+        ),
+    ],
+)
+def test_a_subnet_that_is_taken(errors: Strings, host: dict[str, Any], message: str) -> None:
+    assert errors(host=host) == [f"container_engine_network: 172.31.255.240/28 {message}"]
+
+
+def test_the_default_route_in_any_form_takes_no_subnet(errors: Strings) -> None:
+    forms = ("default", "0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "fd00::/8")
+    assert errors(host={"routes": [{"destination": f, "device": "tun0"} for f in forms]}) == []
+
+
+OURS = {"name": "wharfinger", "subnet": "172.31.255.240/28", "internal": True, "ours": True}
+OUR_TRACES: dict[str, Any] = {
+    "networks": [{"name": "wharfinger", "subnets": ["172.31.255.240/28"]}],
+    "routes": [{"destination": "172.31.255.240/28", "device": "wharfinger0"}],
+    "addresses": ["10.0.0.5", "172.31.255.241"],
+}
+
+
+def test_the_own_network_takes_no_subnet(errors: Strings) -> None:
+    assert errors(host={"network": OURS, **OUR_TRACES}) == []
+
+
+def test_the_own_network_is_known_where_docker_is_stopped(errors: Strings) -> None:
+    recorded = {name: OURS[name] for name in ("name", "subnet", "internal")}
+    assert errors(host={**OUR_TRACES, "networks": [], "state": {"network": recorded}}) == []
+
+
+def test_another_subnet_for_containers_that_are_there(errors: Strings) -> None:
+    host = {"network": OURS, **OUR_TRACES, "containers": [{"name": "wharfinger-registry-1"}]}
+    assert errors(host=host, container_engine_network="10.9.0.0/24") == [
+        "container_engine_network: 10.9.0.0/24 is not the subnet that the host's containers are "
+        "in, 172.31.255.240/28: write 172.31.255.240/28, "
+        "or run playbooks/remove.yml first (data and keys stay)"
+    ]
+
+
+def test_another_subnet_is_fine_before_there_are_containers(errors: Strings) -> None:
+    host = {"network": OURS, **OUR_TRACES}
+    assert errors(host=host, container_engine_network="172.31.255.0/24") == []
+
+
+def test_a_user_id_of_somebody_else(errors: Strings) -> None:
+    assert errors(host={"uids": {"64500": "backup2", "64501": "ldap"}}) == [
+        "host, users: user id 64500 belongs to backup2, and the registry runs as it: "
+        "give backup2 another id (usermod --uid)",
+        "host, users: user id 64501 belongs to ldap, and the token server runs as it: "
+        "give ldap another id (usermod --uid)",
+    ]
+
+
+MOUNT = {"src": "/dev/sdb1", "fstype": "ext4"}
+HERE = "/var/lib/wharfinger/registry"
+
+
+def test_data_below_a_mount_point_that_is_not_mounted(errors: Strings) -> None:
+    storage = {"exists": True, "is_mount": False, "data": True, "data_uid": 64500, "uid": 64500}
+    assert errors(storage_mount=MOUNT, host={"storage": storage}) == [
+        f"storage_mount: {HERE} holds registry data on the disk below the mount point, which the "
+        f"mount would hide: mount the new disk elsewhere, copy {HERE}/docker to it, "
+        f"and rename {HERE}/docker away"
+    ]
+
+
+def test_another_source_is_mounted(errors: Strings) -> None:
+    storage = {"exists": True, "is_mount": True, "source": "/dev/sdc1", "uid": 64500}
+    assert errors(storage_mount=MOUNT, host={"storage": storage}) == [
+        f"storage_mount, src: {HERE} is mounted from /dev/sdc1, which is another source: "
+        "write that, or unmount it first"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("src", "source"),
+    [
+        ("/dev/sdb1", "/dev/sdb1"),
+        ("UUID=1234-5678", "/dev/sdc1"),
+        ("LABEL=registry", "/dev/sdc1"),
+        ("/dev/disk/by-label/registry", "/dev/sdc1"),
+        ("/dev/mapper/vg-registry", "/dev/dm-1"),
+        ("nas:/export/", "nas:/export"),
+    ],
+)
+def test_the_same_source_by_whatever_name_is_mounted(
+    errors: Strings, src: str, source: str
+) -> None:
+    storage = {"exists": True, "is_mount": True, "source": source, "uid": 0}
+    assert errors(storage_mount={**MOUNT, "src": src}, host={"storage": storage}) == []
+
+
+def test_a_bind_mount_shows_another_source(errors: Strings) -> None:
+    mount = {"src": "/data/registry", "fstype": "none", "opts": "bind,noatime"}
+    storage = {"exists": True, "is_mount": True, "source": "/dev/vda1", "uid": 0}
+    assert errors(storage_mount=mount, host={"storage": storage}) == []
+
+
+def test_data_of_another_owner_shows_the_command(errors: Strings) -> None:
+    storage = {"exists": True, "data": True, "uid": 0, "foreign_owner": "/srv/old/docker/registry"}
+    assert errors(storage_path="/srv/old", host={"storage": storage}) == [
+        "storage_path: /srv/old/docker/registry does not belong to the registry (user id 64500): "
+        "run `chown -R 64500:64500 /srv/old/docker` once, while nothing else uses it"
+    ]
+
+
+def test_a_directory_of_another_owner_is_not_taken_away(errors: Strings) -> None:
+    assert errors(storage_path="/home/eve", host={"storage": {"exists": True, "uid": 1000}}) == [
+        "storage_path: /home/eve belongs to user id 1000, from whom the registry would take it: "
+        "write a directory of its own, like /home/eve/registry"
+    ]
+
+
+LITTLE: dict[str, Any] = {
+    "storage": {"free_bytes": 3 * 2**29},
+    "engine": {"free_bytes": 100 * 2**20},
+}
+TOO_LITTLE = [
+    f"storage_free_minimum: 1.5 GiB are free in storage_path {HERE}, less than 2 GiB: "
+    "make room, or write a smaller storage_free_minimum",
+    "container_engine_free_minimum: 100 MiB are free in Docker's directory /var/lib/docker, "
+    "less than 1 GiB: make room, or write a smaller container_engine_free_minimum",
+]
+
+
+def test_too_little_disk(errors: Strings) -> None:
+    assert errors(host=LITTLE) == TOO_LITTLE
+    assert (
+        errors(host=LITTLE, storage_free_minimum="1GiB", container_engine_free_minimum="100m") == []
+    )
+
+
+def test_too_little_disk_under_a_registry_that_serves_is_a_warning(
+    judge: Callable[..., Report],
+) -> None:
+    serving = {"generations": {"registry": {"serving": {"number": 1}}}}
+    report = judge(host={**LITTLE, "state": serving})
+    assert (report.errors, report.warnings) == ([], TOO_LITTLE)
+
+
+def test_the_space_of_a_disk_that_is_not_mounted_yet_is_unknown(errors: Strings) -> None:
+    assert errors(storage_mount=MOUNT, host={"storage": LITTLE["storage"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "message"),
+    [
+        (
+            [],
+            "registry.example.com does not resolve on the host: let DNS lead it to 10.0.0.5, or "
+            "write registry_hosts_entry: true for an entry in the host's own /etc/hosts",
+        ),
+        (
+            ["127.0.1.1"],
+            "registry.example.com resolves to 127.0.1.1 on the host, and docker there may fall "
+            "back to plain HTTP: let DNS lead it to 10.0.0.5, or write registry_hosts_entry: true "
+            "for an entry in the host's own /etc/hosts",
+        ),
+        (
+            ["203.0.113.9"],
+            "registry.example.com resolves to 203.0.113.9, which is no address of the host: "
+            "right behind NAT or a load balancer, otherwise let DNS lead it to 10.0.0.5",
+        ),
+    ],
+)
+def test_a_name_that_does_not_lead_to_the_host_is_a_warning(
+    warnings: Strings, addresses: list[str], message: str
+) -> None:
+    host = {"resolved": {"registry.example.com": addresses}}
+    assert warnings(host=host) == [f"registry_hostname: {message}"]
+    assert warnings(host=host, registry_hosts_entry=True) == []
+
+
+def test_addresses_are_compared_in_whatever_form(warnings: Strings) -> None:
+    host = {"addresses": ["fd00::5"], "resolved": {"registry.example.com": ["fd00:0:0::5"]}}
+    assert warnings(host=host) == []
+
+
+@pytest.mark.parametrize(
+    ("fqdn", "hosts_entry", "name"),
+    [
+        ("VM.example.com", True, "vm.example.com"),
+        ("vm.example.com", False, "vm.example.com"),
+        ("vm", True, "vm.internal"),
+        ("vm.localdomain", True, "vm.internal"),
+        ("vm", False, "vm"),
+    ],
+)
+def test_the_own_name_has_a_dot_where_it_may_be_written_into_hosts(
+    fqdn: str, hosts_entry: bool, name: str
+) -> None:
+    assert own_name({"fqdn": fqdn}, hosts_entry) == name
+
+
+def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(
+    specs: dict[str, Any],
+) -> None:
+    from wharfinger.preflight import check
+
+    report = check(
+        {"registry_hostname": "registry.example.com"},
+        specs,
+        {"python": "3.9.2"},
+        {"clock": [NOW, NOW]},
+    )
+    assert [message for message in report.errors if message.startswith("host")] == [
+        "host, Python: 3.9.2 is too old: "
+        "use Python 3.11 or newer, as Debian 12 and Ubuntu 24.04 have it"
+    ]
