@@ -196,7 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(str(error))
         return 1
     except OSError as error:
-        say(f"images: {error.filename or cache}: {error.strerror}: make room or set --cache")
+        say(
+            f"images: {error.filename or cache}: {error.strerror}: make room or choose another "
+            "folder with --cache"
+        )
         return 1
     print(json.dumps({kind: asdict(image) for kind, image in answer.items()}, indent=2))
     return 0

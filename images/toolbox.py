@@ -64,11 +64,13 @@ def install_wheels(
 
     uv, because it can choose wheels for another Python and another architecture than its own.
     """
-    uv = shutil.which("uv")
+    # First the one of this program's own environment, which need not be activated.
+    beside = str(Path(sys.executable).parent)
+    uv = shutil.which("uv", path=os.pathsep.join([beside, *os.get_exec_path()]))
     if uv is None:
         raise BuildError(
-            f"{doing} needs uv, which is not on the controller's PATH: run ./deploy, which "
-            "brings it, or install it (pipx install uv)"
+            f"{doing} needs uv, which is neither beside {sys.executable} nor on PATH: run "
+            "./deploy, which brings it, or install it (pipx install uv)"
         )
     run(
         [

@@ -147,9 +147,9 @@ def _require_tools(doing: str) -> None:
         missing.append("uidmap")
     if missing:
         raise BuildError(
-            f"{doing} needs {' and '.join(missing)} on the controller: "
+            f"{doing} needs {', '.join(missing)} on the controller: "
             f"sudo apt-get install {' '.join(missing)}; "
-            "or choose another images_source (pull, archive), which needs nothing there"
+            "or use a bundle (images_source: archive), which needs nothing there"
         )
 
 

