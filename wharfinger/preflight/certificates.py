@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from ssl import get_default_verify_paths
 from typing import Any, TypeVar
 
@@ -33,6 +34,14 @@ from .settings import on_controller
 CERTIFICATE = "certificates_tls_certificate"
 KEY = "certificates_tls_key"
 CA = "certificates_tls_ca"
+
+#: Where systems keep their roots, for a Python that was not built for this system and does not know
+#: (Debian, Fedora, Alpine and macOS).
+BUNDLES = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/cert.pem"),
+)
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
@@ -344,10 +353,12 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _system_roots(controller: Mapping[str, Any]) -> list[x509.Certificate]:
-    file = controller.get("roots") or get_default_verify_paths().cafile
-    if not file:
+    named = controller.get("roots") or get_default_verify_paths().cafile
+    files = [on_controller(str(named), controller)] if named else list(BUNDLES)
+    file = next((one for one in files if one.is_file()), None)
+    if file is None:
         return []
-    data = on_controller(str(file), controller).read_bytes()
+    data = file.read_bytes()
     roots = []
     with warnings.catch_warnings():
         # About oddities of roots that the system trusts, which are not the operator's business.

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wharfinger.preflight import Report
+from wharfinger.preflight import Report, certificates
 
 # The present day, since the oracle below (a real handshake) judges by it.
 NOW = time.time()
@@ -349,7 +349,23 @@ def test_without_a_ca_the_systems_roots_count(provided: Provided, tmp_path: Path
     ]
 
 
-def test_the_controllers_own_roots_are_found(provided: Provided) -> None:
+@pytest.mark.parametrize("python_knows", [True, False])
+def test_the_controllers_own_roots_are_found(
+    provided: Provided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python_knows: bool
+) -> None:
+    # Two oddities that real bundles have: text between certificates, and one that is unreadable.
+    damaged = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    bundle = tmp_path / "system.pem"
+    bundle.write_bytes(b"# Some Root\n" + damaged + b"# Test Root\n" + ROOT.pem())
+
+    class Paths:
+        cafile = str(bundle) if python_knows else None
+
+    elsewhere = () if python_knows else (tmp_path / "none.pem", bundle)
+    monkeypatch.setattr(certificates, "get_default_verify_paths", Paths)
+    monkeypatch.setattr(certificates, "BUNDLES", elsewhere)
+    assert provided.errors(certificates_tls_ca="") == []
+    bundle.unlink()
     (message,) = provided.errors(certificates_tls_ca="")
     assert "nor in the controller's system roots" in message
 

@@ -53,6 +53,10 @@ def test_the_good_case_has_neither_errors_nor_warnings(warnings: Strings) -> Non
             "write its encoded form, 'xn--bcher-kva.example.com'",
         ),
         (
+            "ü" * 64 + ".io",
+            f"'{'ü' * 63}…' is no host name: write one like registry.example.com",
+        ),
+        (
             "registry.1",
             "'registry.1' ends with a number and is no address: "
             "write a name like registry.example.com",

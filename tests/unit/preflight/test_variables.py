@@ -17,6 +17,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "storage_path": {"type": "path", "required": True},
         "storage_ratio": {"type": "float", "default": 1.5},
         "storage_note": {"type": "str"},
+        "storage_anything": {"type": "list"},
         "storage_kinds": {"type": "list", "elements": "str", "choices": ["a", "b"]},
         "storage_disks": {
             "type": "list",
@@ -170,6 +171,8 @@ def test_an_optional_variable_may_be_empty() -> None:
             {"storage_kinds": ["a", "c"]},
             ["storage_kinds, entry 2: 'c' is none of its choices: write one of a, b"],
         ),
+        ({"storage_ratio": True}, ["storage_ratio: is true or false: write a number"]),
+        ({"storage_anything": [1, {}]}, []),
         ({"storage_ratio": "wide"}, ["storage_ratio: is text: write a number"]),
         (
             {"storage_disks": [{"source": "x"}, {"sourec": "x"}]},
