@@ -21,6 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
+from wharfinger.host import package  # noqa: E402
 
 
 def specifications() -> dict[str, dict[str, Any]]:
@@ -66,7 +67,9 @@ class ActionModule(ActionBase):
                         "name": "wharfinger",
                         "subnet": settings["container_engine_network"],
                     },
-                    "names": [settings["registry_hostname"]] if settings["registry_hostname"] else [],
+                    "names": [settings["registry_hostname"]]
+                    if settings["registry_hostname"]
+                    else [],
                     "port": settings["registry_port"],
                 },
             },
@@ -79,7 +82,9 @@ class ActionModule(ActionBase):
         for name in ("verification_hash", "invocation", "actions", "changed"):
             host.pop(name, None)
         if not settings["registry_hostname"]:
-            settings["registry_hostname"] = variables["registry_hostname"] = own_name(settings, host)
+            settings["registry_hostname"] = variables["registry_hostname"] = own_name(
+                settings, host
+            )
         archive, archive_error = self._archive(settings)
         base = task_vars.get("inventory_dir") or "."
         report = preflight.check(
@@ -161,7 +166,7 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     """What the roles need to know and nobody should work out twice.
 
     hostname, names (all names of the certificate), address (HOST[:PORT], as docker wants it),
-    addresses_for_clients (the same for each name), url, resolves_here, nginx_is_ours (the toolkit
+    addresses_for_clients (the same for each name), url, resolves_here, host_program_is_current, nginx_is_ours (the toolkit
     installed it), owned_ports, credentials (directory of generated passwords) and ca (the authority's file for clients, "" where they need none).
     """
     hostname = settings["registry_hostname"]
@@ -184,6 +189,7 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "url": f"https://{hostname}{suffix}",
         "resolves_here": bool(resolved)
         and not any(ipaddress.ip_address(address).is_loopback for address in resolved),
+        "host_program_is_current": host["host_program"] == package.digest(),
         "nginx_is_ours": nginx_is_ours,
         # Ports on which no other site listens: there the toolkit's answers unknown names too.
         "owned_ports": [80, port] if nginx_is_ours else [],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ import bcrypt
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-RECORD = "/var/lib/wharfinger/users.json"
 COST = 10
 
 
@@ -55,7 +53,7 @@ class ActionModule(ActionBase):
             return prepared
         # As host_vars of the task, a lazy container: plain Python from here on.
         plain = {str(name): dict(user or {}) for name, user in users.items()}
-        known = self._known(task_vars)
+        known = prepared.get("users", {})
         with ThreadPoolExecutor() as pool:  # bcrypt lets go of the interpreter's lock
             entries = dict(
                 zip(
@@ -85,16 +83,6 @@ class ActionModule(ActionBase):
     @staticmethod
     def _generated(users: dict[str, Any]) -> list[str]:
         return sorted(name for name, user in users.items() if not user)
-
-    def _known(self, task_vars: dict[str, Any] | None) -> dict[str, dict[str, str]]:
-        """The host's record: name → {hash, and for a generated password its digest}."""
-        answer = self._execute_module(
-            module_name="ansible.builtin.slurp", module_args={"src": RECORD}, task_vars=task_vars
-        )
-        if answer.get("failed"):  # not there yet
-            return {}
-        known: dict[str, dict[str, str]] = json.loads(base64.b64decode(answer["content"]))
-        return known
 
 
 class Credentials:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import secrets as random
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,28 +11,32 @@ from typing import Any
 
 from .context import Host
 from .errors import HostError
-from .files import directory, exists, read_text, write_atomically
+from .files import directory, exists, read_bytes, read_text, write_atomically
 from .passwords import bcrypt, belongs
 from .state import KINDS, State
 
 
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"installed": {...}, "storage": {"path", "group", "mount"}}, both optional.
+    """Request: {"installed": {...}, "storage": {"path", "group", "mount"}, "program": base64}, all
+    optional. Returns verification_hash and users (users.json's content, {} where there is none).
 
     `installed` (what the toolkit brought: packages, files, …) is added to what is recorded. With
     `storage`, the data directories too: `path` 0750 registry:`group`, and `docker` below it, which
     is made only on the right file system (`mount`: true demands that `path` is a mount point).
+    `program` is the host program as a zipapp (package.py), installed for people and timers.
     """
     actions = directories(host, check)
     storage = request.get("storage")
     if storage is not None:
         actions += storage_directories(host, storage, check)
     actions += _secrets(host, check)
+    actions += _program(host, request.get("program"), check)
     state = host.store.load()
     actions += _remember(host, state, request)
     if actions and not check:
         host.store.save(state)
-    return {"actions": actions, "verification_hash": state.verification_hash}
+    users = json.loads(read_text(host.paths.users) or "{}")
+    return {"actions": actions, "verification_hash": state.verification_hash, "users": users}
 
 
 def directories(host: Host, check: bool) -> list[str]:
@@ -83,6 +89,24 @@ def _secrets(host: Host, check: bool) -> list[str]:
             if not check:
                 write_atomically(path, random.token_urlsafe(32).encode() + b"\n", 0o600)
     return actions
+
+
+def _program(host: Host, encoded: str | None, check: bool) -> list[str]:
+    """The zipapp and its link in a directory of the PATH."""
+    if encoded is None:
+        return []
+    data, program, command = base64.b64decode(encoded), host.paths.program, host.paths.command
+    linked = command.is_symlink() and command.readlink() == program
+    if read_bytes(program) == data and linked:
+        return []
+    if not check:
+        program.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(program, data, 0o755)
+        if not linked:
+            command.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            command.unlink(missing_ok=True)
+            command.symlink_to(program)
+    return [f"{command}: installed"]
 
 
 def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]:
