@@ -82,8 +82,8 @@ class ActionModule(ActionBase):
         for name in ("verification_hash", "invocation", "actions", "changed"):
             host.pop(name, None)
         if not settings["registry_hostname"]:
-            settings["registry_hostname"] = variables["registry_hostname"] = own_name(
-                settings, host
+            settings["registry_hostname"] = preflight.own_name(
+                host, settings["registry_hosts_entry"]
             )
         archive, archive_error = self._archive(settings)
         base = task_vars.get("inventory_dir") or "."
@@ -140,17 +140,6 @@ class ActionModule(ActionBase):
         if opened.returncode:
             return {}, opened.stderr.strip()
         return json.loads(opened.stdout), None
-
-
-def own_name(settings: dict[str, Any], host: dict[str, Any]) -> str:
-    """The name of a host that was given none: its full name, or HOST.internal without a dot.
-
-    docker takes a name without a dot for a user of Docker Hub.
-    """
-    name: str = host["fqdn"].lower()
-    if "." not in name and settings["registry_hosts_entry"]:
-        return f"{host['hostname'].lower()}.internal"
-    return name
 
 
 def plain(value: Any) -> Any:
