@@ -11,7 +11,7 @@ import functools
 import ipaddress
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Labels = Mapping[str, Sequence[str]]
 
+ANY_ADDRESS = ipaddress.IPv4Address(0)
 FIELDS = ("account", "type", "name", "service")
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 CAPTURE = re.compile(rf"\$\{{({'|'.join(FIELDS)}):([0-9]{{1,4}})\}}")
@@ -42,9 +43,6 @@ class Question:
     actions: tuple[str, ...]
     labels: Labels = field(default_factory=dict)
 
-    def value(self, condition: str) -> str:
-        return str(getattr(self, condition))
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -54,55 +52,151 @@ class Answer:
     entry: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the list. `patterns` has the conditions among `FIELDS` that are given."""
+class Condition:
+    """One condition of an entry: that a pattern matches one field, or one label, of a question.
 
-    patterns: Mapping[str, str]
-    labels: Mapping[str, str]
-    network: Network | None
-    actions: tuple[str, ...]
-    comment: str = ""
+    Raises:
+        PatternError: the pattern is malformed.
+    """
+
+    __slots__ = (
+        "_exact",
+        "_prefix",
+        "_search",
+        "about_asker",
+        "field",
+        "filled",
+        "label",
+        "pattern",
+    )
+
+    def __init__(self, field: str, pattern: str, label: str = "") -> None:
+        self.field = field
+        self.label = label
+        self.pattern = pattern
+        # Settled by who asks, whatever is asked for.
+        self.about_asker = field in ("account", "labels") and not any(
+            f"${{{name}" in pattern for name in ("type", "name", "service")
+        )
+        # Whether it has placeholders, so that each question gives another pattern.
+        self.filled = "${" in pattern
+        self._exact: str | None = None
+        if not self.filled:
+            expression = _expression(pattern)
+            self._prefix = literal_prefix(pattern)
+            if expression is None and self._prefix == pattern:
+                self._exact = pattern
+            self._search = compiled(glob(pattern) if expression is None else expression).search
+
+    def holds(self, question: Question) -> bool:
+        """Whether the pattern, which has no placeholders, matches."""
+        if self.field == "labels":
+            return any(map(self._matches, question.labels.get(self.label, ())))
+        return self._matches(getattr(question, self.field))
+
+    def _matches(self, value: str) -> bool:
+        if self._exact is not None:
+            return value == self._exact
+        return value.startswith(self._prefix) and self._search(value) is not None
+
+    def holds_filled(self, question: Question, variables: Mapping[str, str]) -> bool:
+        """Whether the pattern matches with its placeholders replaced."""
+        if self.field == "labels":
+            filled = _fill(self.pattern, variables)
+            return any(matches(filled, value) for value in question.labels.get(self.label, ()))
+        value = getattr(question, self.field)
+        fillings = _fillings(self.pattern, variables, question.labels)
+        return any(matches(filled, value) for filled in fillings)
+
+
+class Entry:
+    """One entry of the list: conditions, a network, and what is granted where all of them hold.
+
+    Args:
+        patterns: by field, those of `FIELDS` that are given.
+        labels: a pattern by label.
+        network: where the client must be, or None.
+        actions: what is granted; `("*",)` is all that is asked.
+        comment: free text.
+
+    Raises:
+        PatternError: a pattern is malformed.
+    """
+
+    def __init__(
+        self,
+        patterns: Mapping[str, str],
+        labels: Mapping[str, str],
+        network: Network | None,
+        actions: Sequence[str],
+        comment: str = "",
+    ) -> None:
+        self.patterns = dict(patterns)
+        self.network = network
+        self.actions = tuple(actions)
+        self.comment = comment
+        conditions = [Condition(name, pattern) for name, pattern in patterns.items()]
+        conditions += [Condition("labels", pattern, label) for label, pattern in labels.items()]
+        # What costs least comes first.
+        conditions.sort(key=lambda found: found.filled)
+        self._about_asker = tuple(found for found in conditions if found.about_asker)
+        self._others = tuple(found for found in conditions if not found.about_asker)
+
+    def concerns(self, question: Question) -> bool:
+        """Whether the conditions on who asks hold."""
+        if self.network is not None and not _contains(self.network, question.ip):
+            return False
+        return self._hold(self._about_asker, question)
+
+    def covers(self, question: Question) -> bool:
+        """Whether the other conditions hold, those on what is asked for."""
+        return self._hold(self._others, question)
+
+    def _hold(self, conditions: tuple[Condition, ...], question: Question) -> bool:
+        variables: dict[str, str] | None = None
+        for condition in conditions:
+            if not condition.filled:
+                if not condition.holds(question):
+                    return False
+                continue
+            if variables is None:
+                variables = _variables(self, question)
+            if not condition.holds_filled(question, variables):
+                return False
+        return True
 
 
 class AccessControlList:
     """The list in force. Safe to share between threads: it never changes.
 
-    `remember` bounds how many different askers' applicable entries are kept at hand.
+    `remember` bounds for how many askers the entries that concern them are kept at hand.
     """
 
     def __init__(self, entries: Iterable[Entry], remember: int = 4096) -> None:
         self.entries = tuple(entries)
-        self._applicable = functools.lru_cache(maxsize=remember)(self._find_applicable)
+        self._by_address = any(entry.network is not None for entry in self.entries)
+        self._concerning = functools.lru_cache(maxsize=remember)(self._find_concerning)
 
     def decide(self, question: Question) -> Answer:
         """What is granted of what was asked, and which entry decided (None: no entry matched)."""
-        labels = tuple(sorted((key, tuple(values)) for key, values in question.labels.items()))
-        for position in self._applicable(
-            question.account, question.type, question.service, question.ip, labels
-        ):
+        labels = tuple((label, tuple(values)) for label, values in question.labels.items())
+        address = question.ip if self._by_address else None
+        for position in self._concerning(question.account, labels, address):
             entry = self.entries[position]
-            if _holds(entry, question, late=True):
+            if entry.covers(question):
                 return Answer(_granted(question.actions, entry.actions), position)
         return Answer((), None)
 
-    def _find_applicable(
-        self,
-        account: str,
-        type: str,
-        service: str,
-        ip: Address,
-        labels: tuple[tuple[str, tuple[str, ...]], ...],
+    def _find_concerning(
+        self, account: str, labels: tuple[tuple[str, tuple[str, ...]], ...], ip: Address | None
     ) -> tuple[int, ...]:
-        """Positions of the entries whose conditions that do not look at the name hold.
+        """Positions of the entries whose conditions on who asks hold.
 
-        With a thousand entries only a few concern one user; the rest is not looked at again.
+        Of a thousand entries only a few concern one user: the rest is not looked at again.
         """
-        question = Question(account, type, "", service, ip, (), dict(labels))
+        question = Question(account, "", "", "", ip or ANY_ADDRESS, (), dict(labels))
         return tuple(
-            position
-            for position, entry in enumerate(self.entries)
-            if _holds(entry, question, late=False)
+            position for position, entry in enumerate(self.entries) if entry.concerns(question)
         )
 
 
@@ -112,60 +206,30 @@ def _granted(asked: tuple[str, ...], actions: tuple[str, ...]) -> tuple[str, ...
     return tuple(sorted(set(asked) & set(actions)))
 
 
-def _looks_at_name(condition: str, pattern: str) -> bool:
-    return condition == "name" or "${name" in pattern
-
-
-def _holds(entry: Entry, question: Question, *, late: bool) -> bool:
-    """Whether the entry's conditions hold: `late` those that look at the name, else the others."""
-    if not late and entry.network is not None and not _contains(entry.network, question.ip):
-        return False
-    # Most patterns have no placeholder: then nothing is quoted and searched for nothing.
-    variables = functools.cache(lambda: _variables(entry, question))
-    for condition, pattern in entry.patterns.items():
-        if _looks_at_name(condition, pattern) is late:
-            value = question.value(condition)
-            fillings = _fillings(pattern, variables, question.labels)
-            if not any(matches(filled, value) for filled in fillings):
-                return False
-    for label, pattern in entry.labels.items():
-        if _looks_at_name("labels", pattern) is late:
-            filled = next(_fillings(pattern, variables, {}))
-            if not any(matches(filled, value) for value in question.labels.get(label, ())):
-                return False
-    return True
-
-
 def _variables(entry: Entry, question: Question) -> dict[str, str]:
     """What the placeholders of this entry stand for.
 
     The request's own values are quoted, so that they only ever stand for themselves; captured
     groups are not, as in docker_auth.
     """
-    variables = {name: quote(question.value(name)) for name in FIELDS}
+    variables = {name: quote(str(getattr(question, name))) for name in FIELDS}
     for pattern in entry.patterns.values():
         for source, index in CAPTURE.findall(pattern):
             expression = _expression(entry.patterns.get(source, ""))
             if expression is None:
                 continue
-            match = compiled(expression).search(question.value(source))
+            match = compiled(expression).search(getattr(question, source))
             if match is not None and 1 <= int(index) <= len(match.groups()):
                 variables[f"{source}:{index}"] = match.group(int(index)) or ""
     return variables
 
 
-def _fillings(
-    pattern: str, variables: Callable[[], Mapping[str, str]], labels: Labels
-) -> Iterator[str]:
+def _fillings(pattern: str, variables: Mapping[str, str], labels: Labels) -> Iterator[str]:
     """The pattern with `${…}` replaced in one pass; a placeholder without a value stays.
 
     Then once for each combination of the labels' values, as docker_auth tries them.
     """
-    if "${" not in pattern:
-        yield pattern
-        return
-    known = variables()
-    yield _fill(pattern, known)
+    yield _fill(pattern, variables)
     used = [
         (f"labels:{label}", values)
         for label, values in labels.items()
@@ -174,7 +238,7 @@ def _fillings(
     if used:
         names = [name for name, _ in used]
         for values in itertools.product(*(values for _, values in used)):
-            yield _fill(pattern, {**known, **dict(zip(names, values, strict=True))})
+            yield _fill(pattern, {**variables, **dict(zip(names, values, strict=True))})
 
 
 def _fill(pattern: str, variables: Mapping[str, str]) -> str:
@@ -201,6 +265,22 @@ def matches(pattern: str, value: str) -> bool:
         return compiled(expression).search(value) is not None
     except (PatternError, re2.error):
         return False
+
+
+def literal_prefix(pattern: str) -> str:
+    """What every text that the pattern matches begins with; may be shorter than it could be.
+
+    Telling that a pattern does not match is by far the commonest work, and this is quick.
+    """
+    expression = _expression(pattern)
+    if expression is None:
+        return re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
+    if not expression.startswith("^") or "|" in expression:
+        return ""
+    found = re.match(r"[A-Za-z0-9/_-]*", expression[1:])
+    prefix = found[0] if found else ""
+    # The last character may be repeated, or not be there at all.
+    return prefix[:-1] if expression[1 + len(prefix) :][:1] in ("*", "?", "{") else prefix
 
 
 def check_pattern(pattern: str) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +46,8 @@ class Files:
                 problem = Problem(str(self.path), 1, "", f"cannot be read: {error.strerror}")
                 raise ConfigurationError([problem], named) from None
             try:
-                configuration = load(content, name=str(self.path), check_keys=True)
+                with _uncollected():
+                    configuration = load(content, name=str(self.path), check_keys=True)
             except ConfigurationError as error:
                 self._named = error.files or named
                 raise
@@ -69,6 +73,19 @@ class Files:
 
     def _signature(self) -> Signature:
         return tuple(_signature(path) for path in (self.path, *self._named))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk a large file's nodes again and again.
+
+    Measured with 10,000 users: 0.9 s with it, 0.35 s without.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _signature(path: Path) -> tuple[str, int, int, int, int] | tuple[str, str]:

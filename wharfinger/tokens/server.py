@@ -137,29 +137,28 @@ def _method_not_allowed(allow: str) -> Response:
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's parser with a limit on what comes before the body, which it has not."""
 
-    _head = 0
-    _in_head = True
+    _heads = 0
+    _unfinished = 0
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head += len(data)
-            if self._head > LARGEST_HEAD:
-                self.transport.write(
-                    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-                    b"content-length: 0\r\nconnection: close\r\n\r\n"
-                )
-                self.transport.close()
-                return
+        heads = self._heads
         super().data_received(data)
+        # Only what neither finishes a head nor belongs to a body makes a head longer.
+        self._unfinished = self._unfinished + len(data) if self._heads == heads else 0
+        if self._unfinished > LARGEST_HEAD:
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                b"content-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._heads += 1
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        self._in_head = True
-        self._head = 0
-        super().on_message_complete()
+    def on_body(self, body: bytes) -> None:
+        self._unfinished -= len(body)
+        super().on_body(body)
 
 
 class _Server(uvicorn.Server):

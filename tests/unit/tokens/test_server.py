@@ -1,0 +1,550 @@
+"""The token server over real HTTP, as registry clients speak to it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+from cryptography import x509
+
+from .conftest import Running, Start, basic, hashed, make_key, settings
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def form(**fields: str) -> bytes:
+    return urlencode(fields).encode()
+
+
+# Logins
+
+
+def test_a_login_gives_a_token_that_the_registry_can_verify(server: Running, keys: Path) -> None:
+    begun = time.time()
+    answer = server.login("someuser", "someuser-pw", "repository:someuser/app:push,pull")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    body = answer.json
+    assert body["token"] == body["access_token"]
+    assert body["expires_in"] == 300
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", body["issued_at"])
+    certificate = x509.load_pem_x509_certificate((keys / "signing.crt").read_bytes())
+    claims = jwt.decode(
+        body["token"],
+        certificate.public_key(),  # type: ignore[arg-type]
+        algorithms=["RS256"],
+        audience="reg",
+        issuer="the issuer",
+    )
+    assert claims["sub"] == "someuser"
+    assert abs(claims["iat"] - begun) < 5
+    assert claims["exp"] == claims["iat"] + 300
+    assert claims["nbf"] == claims["iat"] - 10
+    assert len(claims["jti"]) >= 16
+    assert claims["access"] == [
+        {"type": "repository", "name": "someuser/app", "actions": ["pull", "push"]}
+    ]
+
+
+def test_the_key_identifier_is_the_rfc_7638_thumbprint(server: Running, keys: Path) -> None:
+    from joserfc.jwk import RSAKey
+
+    token = server.login("someuser", "someuser-pw").json["token"]
+    expected = RSAKey.import_key((keys / "signing.key").read_bytes()).thumbprint()
+    assert jwt.get_unverified_header(token) == {"alg": "RS256", "typ": "JWT", "kid": expected}
+
+
+def test_each_token_has_an_identifier_of_its_own(server: Running) -> None:
+    found = {server.login("someuser", "someuser-pw").claims["jti"] for _ in range(5)}
+    assert len(found) == 5
+
+
+def test_a_wrong_password_is_401_in_the_registrys_shape(server: Running) -> None:
+    answer = server.login("someuser", "wrong")
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == 'Basic realm="the issuer"'
+    assert answer.json == {
+        "errors": [{"code": "UNAUTHORIZED", "message": "wrong user or password", "detail": None}],
+        "error": "invalid_grant",
+        "error_description": "wrong user or password",
+    }
+
+
+def test_an_unknown_user_gets_the_very_same_answer_as_a_wrong_password(server: Running) -> None:
+    wrong, unknown = server.login("someuser", "wrong"), server.login("nobody", "wrong")
+    assert (unknown.status, unknown.body) == (wrong.status, wrong.body)
+
+
+@pytest.mark.parametrize("path", ["/auth", "/auth/token"])
+def test_who_is_not_signed_in_gets_what_the_anonymous_user_may(server: Running, path: str) -> None:
+    answer = server.ask(
+        f"{path}?service=reg&scope=repository:public/a:pull,push&scope=repository:team/a:pull"
+    )
+    assert answer.status == 200
+    assert answer.claims["sub"] == ""
+    assert answer.granted == [("public/a", ["pull"]), ("team/a", [])]
+
+
+def test_without_an_anonymous_user_no_credentials_are_401(start: Start, keys: Path) -> None:
+    users = {"someuser": {"password": hashed("pw")}}
+    assert start(settings(keys, users=users)).ask("/auth?service=reg").status == 401
+
+
+def test_several_scopes_are_answered_in_their_order(server: Running) -> None:
+    answer = server.login(
+        "someuser",
+        "someuser-pw",
+        "repository:someuser/b:pull%20repository:other/a:pull"
+        "&scope=repository(plugin):someuser/a:push,delete&scope=registry:catalog:*",
+    )
+    assert answer.claims["access"] == [
+        {"type": "repository", "name": "someuser/b", "actions": ["pull"]},
+        {"type": "repository", "name": "other/a", "actions": []},
+        {"type": "repository", "name": "someuser/a", "actions": ["delete", "push"]},
+        {"type": "registry", "name": "catalog", "actions": []},
+    ]
+
+
+def test_nothing_asked_gives_a_token_without_access(server: Running) -> None:
+    assert server.login("someuser", "someuser-pw").claims["access"] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("/auth?scope=repository:a", "invalid scope 'repository:a': it is type:name:actions"),
+        ("/auth?scope=::", "invalid scope '::': it is type:name:actions"),
+        ("/auth?scope=a:b:c:d:e", "invalid scope 'a:b:c:d:e': it is type:name:actions"),
+        ("/auth?account=other", "the user and the account parameter are not the same"),
+        ("/auth?service=%ff", "the parameters are no form data in UTF-8"),
+        ("/auth?service=a%00b", "a parameter has a NUL byte in it"),
+        (
+            "/auth?scope=" + "%20".join(["repository:a:pull"] * 101),
+            "more than 100 scopes in one request",
+        ),
+    ],
+)
+def test_what_is_no_request_for_a_token_is_400(server: Running, target: str, message: str) -> None:
+    answer = server.ask(target, basic("someuser", "someuser-pw"))
+    assert answer.status == 400
+    assert answer.json["errors"][0]["message"] == message
+    assert answer.json["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("header", [None, "", "nonsense", "999.1.1.1", "10.0.0.1,"])
+def test_a_request_without_the_proxys_address_is_400(server: Running, header: str | None) -> None:
+    connection = server.connect()
+    connection.request("GET", "/auth", headers={} if header is None else {"X-Real-IP": header})
+    assert connection.getresponse().status == 400
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"nocolon").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe:pw").decode(),
+        "Bearer abc",
+        "Digest username=someuser",
+    ],
+)
+def test_credentials_that_cannot_be_read_are_401_and_not_anonymous(
+    server: Running, header: str
+) -> None:
+    assert server.ask("/auth?service=reg", {"Authorization": header}).status == 401
+
+
+@pytest.mark.parametrize(
+    "password",
+    [b"x" * 73, b"x" * 60000, b"a\0b", b"\0", b"\xff\xfe", b"", b"someuser-pw\0", "ü".encode()],
+    ids=["73 bytes", "60000 bytes", "NUL", "only NUL", "no UTF-8", "empty", "NUL behind", "ü"],
+)
+def test_odd_passwords_are_401(server: Running, password: bytes) -> None:
+    assert server.ask("/auth", basic("someuser", password)).status in (401, 431)
+    if len(password) < 40000:
+        assert server.ask("/auth", basic("someuser", password)).status == 401
+
+
+def test_a_password_that_is_right_in_its_first_72_bytes_is_wrong(start: Start, keys: Path) -> None:
+    long = "p" * 72
+    running = start(settings(keys, users={"u": {"password": hashed(long)}}))
+    assert running.login("u", long).status == 200
+    assert running.login("u", long + "p").status == 401
+
+
+@pytest.mark.parametrize("user", ["", "a\0b", "ü", "x" * 5000, "some user"])
+def test_odd_user_names_are_no_trouble(server: Running, user: str) -> None:
+    # An empty name is who is not signed in, whatever the password says, as with docker_auth.
+    assert server.login(user, "pw").status == (200 if user == "" else 401)
+
+
+def test_an_account_without_credentials_is_not_anonymous(server: Running) -> None:
+    assert server.ask("/auth?account=someuser").status == 401
+
+
+def test_the_colon_that_counts_is_the_first(start: Start, keys: Path) -> None:
+    running = start(settings(keys, users={"u": {"password": hashed("a:b:c")}}))
+    assert running.login("u", "a:b:c").status == 200
+
+
+# The OAuth2 form
+
+
+def test_the_oauth2_form_gives_a_token(server: Running) -> None:
+    body = form(
+        grant_type="password",
+        username="someuser",
+        password="someuser-pw",
+        service="reg",
+        client_id="containerd",
+        scope="repository:someuser/a:pull repository:someuser/b:pull",
+    )
+    answer = server.ask("/auth/token", FORM, method="POST", body=body)
+    assert answer.status == 200
+    assert answer.granted == [("someuser/a", ["pull"]), ("someuser/b", ["pull"])]
+    assert answer.claims["aud"] == "reg"
+    assert "refresh_token" not in answer.json
+
+
+def test_a_wrong_password_in_the_form_is_401(server: Running) -> None:
+    body = form(grant_type="password", username="someuser", password="wrong", service="reg")
+    answer = server.ask("/auth", FORM, method="POST", body=body)
+    assert answer.status == 401
+    assert answer.json["error"] == "invalid_grant"
+
+
+def test_another_grant_type_is_400(server: Running) -> None:
+    body = form(grant_type="refresh_token", refresh_token="secret-token", service="reg")
+    answer = server.ask("/auth", FORM, method="POST", body=body)
+    assert answer.status == 400
+    assert answer.json["error"] == "unsupported_grant_type"
+    assert answer.json["error_description"] == (
+        "grant_type 'refresh_token' is not offered, only 'password'"
+    )
+
+
+def test_a_form_without_credentials_is_anonymous(server: Running) -> None:
+    body = form(grant_type="password", service="reg", scope="repository:public/a:pull")
+    assert server.ask("/auth", FORM, method="POST", body=body).granted == [("public/a", ["pull"])]
+
+
+def test_a_form_that_is_too_long_is_413(server: Running) -> None:
+    body = form(grant_type="password", scope="x" * 70000)
+    assert server.ask("/auth", FORM, method="POST", body=body).status == 413
+
+
+# HTTP
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_405(server: Running, method: str) -> None:
+    answer = server.ask("/auth", method=method)
+    assert answer.status == 405
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert answer.json["errors"][0]["message"] == "this address takes GET, HEAD, POST"
+
+
+@pytest.mark.parametrize("target", ["/healthz", "/auth?service=reg"])
+def test_head_answers_without_a_body(server: Running, target: str) -> None:
+    answer = server.ask(target, method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize("target", ["/", "/auth/", "/AUTH", "//auth", "/metrics", "/auth%00"])
+def test_other_addresses_are_404(server: Running, target: str) -> None:
+    answer = server.ask(target)
+    assert answer.status == 404
+    assert answer.json["errors"][0]["message"] == "there is nothing at this address"
+
+
+def test_the_path_prefix_is_respected(start: Start, keys: Path) -> None:
+    content = settings(keys)
+    content["server"]["path_prefix"] = "/tokens"
+    running = start(content)
+    assert running.ask("/tokens/auth").status == 200
+    assert running.ask("/auth").status == 404
+    assert running.ask("/healthz").status == 200
+
+
+def raw(server: Running, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        try:
+            while part := connection.recv(65536):
+                received += part
+        except ConnectionResetError:
+            pass
+        return received
+
+
+def test_headers_without_end_are_cut_off(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        sent = 0
+        with pytest.raises(OSError):
+            connection.sendall(b"GET /auth HTTP/1.1\r\nX-Long: ")
+            while sent < 10_000_000:
+                connection.sendall(b"x" * 65536)
+                sent += 65536
+                time.sleep(0.005)
+    assert sent < 10_000_000
+    assert server.ask("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /auth HTTP/9.9\r\n\r\n",
+        b"GET /auth HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /auth HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked"
+        b"\r\n\r\n0\r\n\r\n",
+        b"GET /auth HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+    ],
+)
+def test_what_is_no_http_is_refused_and_the_server_lives_on(
+    server: Running, request_bytes: bytes
+) -> None:
+    assert raw(server, request_bytes)[9:12] in (b"400", b"")
+    assert server.ask("/healthz").status == 200
+
+
+# The log
+
+
+def test_a_decision_is_logged_with_who_where_what_and_why(server: Running) -> None:
+    server.ask(
+        "/auth?service=reg&scope=repository:someuser/logged:pull,push,list",
+        basic("someuser", "someuser-pw") | {"X-Real-IP": "10.1.1.1, 2001:db8::7"},
+    )
+    while not (found := server.wait_for("token")).get("asked") or (
+        found["asked"][0]["name"] != "someuser/logged"
+    ):
+        pass
+    assert found["ms"] >= 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found["time"])
+    del found["ms"], found["time"]
+    resource = {"type": "repository", "name": "someuser/logged"}
+    assert found == {
+        "event": "token",
+        "client": "2001:db8::7",
+        "account": "someuser",
+        "service": "reg",
+        "asked": [resource | {"actions": ["list", "pull", "push"]}],
+        "status": 200,
+        "granted": [resource | {"actions": ["pull", "push"]}],
+        "rules": ["acl[2] rule 3"],
+    }
+
+
+def test_no_secret_reaches_the_log(start: Start, keys: Path) -> None:
+    running = start(settings(keys))
+    planted = "planted-secret"
+    token = running.login("someuser", "someuser-pw").json["token"]
+    running.login("someuser", planted)
+    running.login("nobody", planted)
+    running.login("someuser", planted + "x" * 80)
+    running.ask("/auth?scope=nonsense", basic("someuser", planted))
+    running.ask("/auth", {"Authorization": f"Bearer {planted}"})
+    fields = {"username": "someuser", "password": planted}
+    running.ask("/auth", FORM, method="POST", body=form(grant_type="password", **fields))
+    running.ask("/auth", FORM, method="POST", body=form(grant_type="x", **fields))
+    running.ask(f"/auth?password={planted}&account=someuser")
+    raw(running, f"GET /auth HTTP/1.1\r\nAuthorization: {planted}\r\nBad Header\r\n\r\n".encode())
+    content = settings(keys)
+    content["users"]["someuser"] = {"pasword": planted, "password": planted}
+    running.write(content)
+    running.wait_for("rejected")
+    log = "".join(running.text)
+    assert len(running.log) >= 10
+    assert planted not in log
+    assert "someuser-pw" not in log
+    assert token not in log
+    assert token.split(".")[2] not in log
+    assert "$2b$04$" not in log
+    assert planted not in json.dumps(running.health())
+
+
+# Reload
+
+
+def wait_until_in_force(running: Running, seconds: float = 5) -> None:
+    import hashlib
+
+    wanted = hashlib.sha256(running.file.read_bytes()).hexdigest()
+    end = time.monotonic() + seconds
+    while running.health()["configuration"] != wanted:
+        assert time.monotonic() < end, "the new configuration was not put in force"
+        time.sleep(0.02)
+
+
+def test_health_names_the_configuration_in_force(start: Start, keys: Path) -> None:
+    running = start(settings(keys))
+    wait_until_in_force(running, 0.5)
+    assert running.health() == {
+        "status": "ok",
+        "configuration": running.health()["configuration"],
+        "rejected": None,
+    }
+
+
+def test_a_reload_applies_new_users_and_keeps_an_open_connection(start: Start, keys: Path) -> None:
+    content = settings(keys)
+    running = start(content)
+    connection = running.connect()
+    assert running.login("newcomer", "pw", connection=connection).status == 401
+    opened = connection.sock
+    content["users"]["newcomer"] = {"password": hashed("pw")}
+    running.write(content)
+    wait_until_in_force(running)
+    answer = running.login("newcomer", "pw", "repository:newcomer/a:pull", connection=connection)
+    assert answer.status == 200
+    assert answer.granted == [("newcomer/a", ["pull"])]
+    assert connection.sock is opened
+    connection.close()
+
+
+def test_no_request_fails_during_reloads(start: Start, keys: Path) -> None:
+    content = settings(keys)
+    running = start(content)
+
+    def ask(_: int) -> int:
+        connection = running.connect()
+        found = {
+            running.login("someuser", "someuser-pw", connection=connection).status
+            for _ in range(100)
+        }
+        connection.close()
+        return found.pop() if len(found) == 1 else 0
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(ask, range(4))
+        for number in range(4):
+            content["users"][f"another{number}"] = {"password": hashed("pw")}
+            running.write(content)
+            wait_until_in_force(running)
+        assert list(answers) == [200] * 4
+
+
+def test_a_removed_user_is_refused_at_once_although_remembered(start: Start, keys: Path) -> None:
+    content = settings(keys)
+    running = start(content)
+    assert running.login("someuser", "someuser-pw").status == 200
+    assert running.login("readonly", "readonly-pw").status == 200
+    del content["users"]["someuser"]
+    running.write(content)
+    wait_until_in_force(running)
+    assert running.login("someuser", "someuser-pw").status == 401
+    assert running.login("readonly", "readonly-pw").status == 200
+
+
+def test_a_changed_password_counts_at_once(start: Start, keys: Path) -> None:
+    content = settings(keys)
+    running = start(content)
+    assert running.login("someuser", "someuser-pw").status == 200
+    content["users"]["someuser"] = {"password": hashed("changed")}
+    running.write(content)
+    wait_until_in_force(running)
+    assert running.login("someuser", "someuser-pw").status == 401
+    assert running.login("someuser", "changed").status == 200
+
+
+def test_an_invalid_file_is_rejected_and_the_old_one_stays_in_force(
+    start: Start, keys: Path
+) -> None:
+    import hashlib
+
+    content = settings(keys)
+    running = start(content)
+    before = running.health()["configuration"]
+    running.write("users: {}\nserver: {addr: ':1', adr: 2}\n")
+    event = running.wait_for("rejected")
+    health = running.health()
+    assert health["configuration"] == before == event["in_force"]
+    rejected = hashlib.sha256(running.file.read_bytes()).hexdigest()
+    assert health["rejected"]["configuration"] == rejected == event["configuration"]
+    assert health["rejected"]["message"].splitlines() == [
+        f"{running.file}:1: token: is missing",
+        f"{running.file}:1: acl: is missing",
+        f"{running.file}:2: server.adr: is no key: did you mean addr?",
+    ]
+    assert running.login("someuser", "someuser-pw").status == 200
+    running.write(content | {"users": {"someuser": {"password": hashed("other")}}})
+    wait_until_in_force(running)
+    assert running.health()["rejected"] is None
+
+
+def test_a_new_signing_key_is_put_in_force(start: Start, tmp_path: Path) -> None:
+    make_key(tmp_path / "keys")
+    running = start(settings(tmp_path / "keys"))
+
+    def identifier() -> Any:
+        token = running.login("someuser", "someuser-pw").json["token"]
+        return jwt.get_unverified_header(token)["kid"]
+
+    before = identifier()
+    make_key(tmp_path / "keys")
+    running.wait_for("reload")
+    assert identifier() != before
+
+
+def test_a_certificate_of_another_key_is_rejected(start: Start, tmp_path: Path, keys: Path) -> None:
+    make_key(tmp_path / "keys")
+    running = start(settings(tmp_path / "keys"))
+    crt = tmp_path / "keys" / "signing.crt"
+    crt.write_bytes((keys / "signing.crt").read_bytes())
+    assert running.wait_for("rejected")["problems"] == [
+        f"{running.file}:{line_of(running.file, 'certificate')}: token.certificate: "
+        f"{crt} does not belong to the key {tmp_path / 'keys' / 'signing.key'}"
+    ]
+    assert running.login("someuser", "someuser-pw").status == 200
+
+
+def line_of(file: Path, word: str) -> int:
+    lines = file.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if word in line)
+
+
+def test_an_expired_certificate_is_a_loud_warning_and_no_outage(
+    start: Start, tmp_path: Path
+) -> None:
+    make_key(tmp_path / "keys", days=-1)
+    running = start(settings(tmp_path / "keys"))
+    message = running.wait_for("warning")["message"]
+    assert re.fullmatch(r".*/signing.crt expired on \d{4}-\d\d-\d\d: renew it", message)
+    assert running.login("someuser", "someuser-pw").status == 200
+
+
+# The end
+
+
+def test_sigterm_answers_what_is_under_way_and_ends_with_0(start: Start, keys: Path) -> None:
+    users = {"slow": {"password": hashed("pw", 12)}}
+    running = start(settings(keys, users=users))
+    idle = running.connect()
+    assert running.ask("/healthz", connection=idle).status == 200
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(running.login, "slow", "pw")
+        time.sleep(0.08)
+        running.process.send_signal(signal.SIGTERM)
+        assert answer.result(20).status == 200
+    assert running.process.wait(10) == 0
+    assert running.log[-1]["event"] != "error"
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        running.ask("/healthz", connection=idle)
