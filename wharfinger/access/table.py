@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .policy import ALL, ANONYMOUS, EVERYONE, GROUP, USER, Policy
-from .problems import listed
 
+MEMBERS_SHOWN = 3
 HEADER = {"rule": "rule", "who": "who", "may": "may", "on": "on"}
 
 
@@ -44,7 +44,11 @@ def _who(policy: Policy, who: str) -> str:
         return "anyone, without login"
     if who.startswith(GROUP):
         name = who.removeprefix(GROUP)
-        return f"group {name} ({listed(policy.groups[name], 5) or 'no members'})"
+        members = policy.groups[name]
+        if not members:
+            return f"group {name} (no members)"
+        few = len(members) <= MEMBERS_SHOWN
+        return f"group {name} ({', '.join(members) if few else f'{len(members)} members'})"
     return who
 
 

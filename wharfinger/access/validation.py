@@ -215,8 +215,14 @@ class _Inventory:
             return
         for number, entry in enumerate(access, 1):
             rule = self._rule(number, entry)
-            if rule is not None:
+            # A user or group whose own entry is wrong has been told of already.
+            if rule is not None and all(map(self._understood, rule.who)):
                 self.rules.append(rule)
+
+    def _understood(self, word: str) -> bool:
+        if word.startswith(GROUP):
+            return word.removeprefix(GROUP) in self.groups
+        return word in (EVERYONE, ANONYMOUS) or word in self.users
 
     def read_htpasswd(self, access: object) -> None:
         """With registry_auth htpasswd only one list of rules is true."""

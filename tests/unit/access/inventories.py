@@ -55,9 +55,7 @@ def policies(draw: Any) -> Policy:
     return Policy(USERS, draw(groups), tuple(draw(rules())))
 
 
-repositories = st.lists(st.sampled_from(REPOSITORY_SEGMENTS), min_size=1, max_size=5).map(
-    "/".join
-)
+repositories = st.lists(st.sampled_from(REPOSITORY_SEGMENTS), min_size=1, max_size=5).map("/".join)
 
 
 def every_repository(segments: tuple[str, ...], longest: int) -> list[str]:

@@ -73,10 +73,10 @@ def policy(*rules: Rule, **groups: tuple[str, ...]) -> Policy:
     return Policy(inventories.USERS, {"g": (), "h.h": (), **groups}, rules)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     found=inventories.policies(),
-    questions=st.lists(inventories.repositories, min_size=1, max_size=12),
+    questions=st.lists(inventories.repositories, min_size=1, max_size=8),
 )
 @example(policy(Rule(1, ("ci.robot",), ("pull",), ("{user}/**",))), ["cixrobot/x", "ci.robot/x"])
 @example(policy(Rule(1, ("everyone",), ("all",), ("**",))), ["catalog", "x/y"])

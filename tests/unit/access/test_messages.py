@@ -246,6 +246,14 @@ def test_a_member_whose_own_entry_is_wrong_is_not_called_unknown() -> None:
     assert found == [f"registry_users, Bob: a user's {NAME}: write bob"]
 
 
+def test_a_rule_for_a_group_whose_own_entry_is_wrong_is_not_told_once_more() -> None:
+    found = errors(groups={"team": None}, access=[rule(who="group:team")] * 2)
+    assert found == [
+        "registry_groups, team: is nothing (null): write a list of users, as in "
+        "`team: [someuser]`, or [] for none"
+    ]
+
+
 @pytest.mark.parametrize(
     ("entry", "messages"),
     [
@@ -344,9 +352,7 @@ def test_a_member_whose_own_entry_is_wrong_is_not_called_unknown() -> None:
         ),
         (
             rule(who="anonymous", may=["pull", "push"]),
-            [
-                "anonymous may not push: write may: [pull], or who: everyone for anyone signed in"
-            ],
+            ["anonymous may not push: write may: [pull], or who: everyone for anyone signed in"],
         ),
         (
             rule(who=["everyone", "anonymous"], may="all"),
@@ -424,8 +430,7 @@ COMPONENT = (
         ),
         (
             "https://reg/team",
-            '"https://reg/team" is an address: write the repository\'s name alone, '
-            'as in "team/*"',
+            '"https://reg/team" is an address: write the repository\'s name alone, as in "team/*"',
         ),
         (
             "reg:5000/team/*",
@@ -613,9 +618,7 @@ def test_a_user_named_like_a_later_segment_is_told_where_user_stands_at_it() -> 
 
 @pytest.mark.parametrize("name", ["ci.", "a..b", "a___b", "a-_b"])
 @pytest.mark.parametrize("who", ["NAME", "group:team", "everyone"])
-def test_a_name_that_no_repository_can_have_is_told_where_user_applies(
-    name: str, who: str
-) -> None:
+def test_a_name_that_no_repository_can_have_is_told_where_user_applies(name: str, who: str) -> None:
     users, groups = {**USERS, name: {}}, {"team": [name]}
     mine = rule(who=name if who == "NAME" else who, on="{user}/**")
     assert errors(users, groups, [rule(who="admin"), mine]) == [

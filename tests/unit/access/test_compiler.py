@@ -1,0 +1,138 @@
+"""What is written for docker_auth, key by key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wharfinger.access import Policy, Rule, auth_config, compile_acl, compile_users
+
+RESERVED = "wharfinger-verification"
+OWN = {"type": "repository", "name": "/^wharfinger-verification(/[^/]+)+$/"}
+HASHES = {name: f"hash of {name}" for name in ("admin", "ci.robot", RESERVED, "removed")}
+POLICY = Policy(
+    ("admin", "ci.robot"),
+    {"team": ("ci.robot",), "ops": ("admin", "ci.robot"), "empty": ()},
+    (
+        Rule(1, ("admin",), ("all",), ("all",)),
+        Rule(2, ("ci.robot",), ("delete", "pull"), ("{user}/**", "a.b/*")),
+        Rule(3, ("group:team", "everyone"), ("all",), ("**",)),
+        Rule(4, ("group:ops",), ("list", "pull"), ("all",)),
+        Rule(5, ("anonymous",), (), ("**/cache", "*/{user}/*", "x")),
+    ),
+)
+
+
+def entry(match: dict[str, Any], actions: list[str], comment: str) -> dict[str, Any]:
+    return {"match": match, "actions": actions, "comment": comment}
+
+
+def on(name: str) -> dict[str, str]:
+    return {"type": "repository", "name": name}
+
+
+def test_the_acl_has_the_reserved_account_first_and_then_the_rules_in_their_order() -> None:
+    anonymous = {"account": ""}
+    assert compile_acl(POLICY) == [
+        entry({"account": RESERVED, **OWN}, ["pull", "push"], "verification: its own repositories"),
+        entry({"account": RESERVED}, [], "verification: nothing else"),
+        entry({**anonymous, **OWN}, [], "verification: never without login"),
+        entry({"account": "admin"}, ["*"], "registry_access, rule 1: admin"),
+        entry(
+            {"account": "ci.robot", **on("/^${account}(/[^/]+)+$/")},
+            ["pull", "delete"],
+            "registry_access, rule 2: ci.robot on {user}/**",
+        ),
+        entry(
+            {"account": "ci.robot", **on(r"/^a\.b/[^/]+$/")},
+            ["pull", "delete"],
+            "registry_access, rule 2: ci.robot on a.b/*",
+        ),
+        entry(
+            {"labels": {"group": "team"}, **on("/^[^/]+(/[^/]+)*$/")},
+            ["*"],
+            "registry_access, rule 3: group:team on **",
+        ),
+        entry(
+            {"account": "/.+/", **on("/^[^/]+(/[^/]+)*$/")},
+            ["*"],
+            "registry_access, rule 3: everyone on **",
+        ),
+        entry(
+            {"labels": {"group": "ops"}, "type": "registry", "name": "catalog"},
+            ["*"],
+            "registry_access, rule 4: group:ops (the catalog)",
+        ),
+        entry({"labels": {"group": "ops"}}, ["pull"], "registry_access, rule 4: group:ops"),
+        entry(
+            {**anonymous, **on("/^[^/]+(/[^/]+)*/cache$/")},
+            [],
+            "registry_access, rule 5: anonymous on **/cache",
+        ),
+        entry(
+            {**anonymous, **on("/^[^/]+/${account}/[^/]+$/")},
+            [],
+            "registry_access, rule 5: anonymous on */{user}/*",
+        ),
+        entry({**anonymous, **on("/^x$/")}, [], "registry_access, rule 5: anonymous on x"),
+    ]
+
+
+def test_groups_become_labels_and_anonymous_a_user_without_name() -> None:
+    assert compile_users(POLICY, HASHES) == {
+        RESERVED: {"password": f"hash of {RESERVED}"},
+        "admin": {"password": "hash of admin", "labels": {"group": ["ops"]}},
+        "ci.robot": {"password": "hash of ci.robot", "labels": {"group": ["team", "ops"]}},
+        "": {},
+    }
+
+
+def test_without_a_rule_for_anonymous_nobody_gets_in_without_login() -> None:
+    policy = Policy(("admin",), {}, POLICY.rules[:1])
+    assert compile_users(policy, HASHES).keys() == {RESERVED, "admin"}
+    assert [found["match"].get("account") for found in compile_acl(policy)] == [
+        RESERVED,
+        RESERVED,
+        "admin",
+    ]
+
+
+def test_a_user_without_hash_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^no password hash is known for: admin, ci\.robot$"):
+        compile_users(POLICY, {})
+
+
+def config(**settings: Any) -> dict[str, Any]:
+    return auth_config(
+        POLICY,
+        HASHES,
+        issuer="registry.example.com",
+        certificate_path="/config/signing.crt",
+        key_path="/config/signing.key",
+        expiration=300,
+        addr=":5002",
+        real_ip_header="X-Real-IP",
+        **settings,
+    )
+
+
+def test_the_file_has_the_settings_that_are_safe_behind_one_proxy() -> None:
+    assert config() == {
+        "server": {"addr": ":5002", "real_ip_header": "X-Real-IP", "real_ip_pos": -1},
+        "token": {
+            "issuer": "registry.example.com",
+            "expiration": 300,
+            "certificate": "/config/signing.crt",
+            "key": "/config/signing.key",
+            "disable_legacy_key_id": True,
+        },
+        "users": compile_users(POLICY, HASHES),
+        "acl": compile_acl(POLICY),
+    }
+
+
+def test_both_servers_read_the_very_same_file() -> None:
+    assert config(server="cesanta") == config(server="embedded")
+    with pytest.raises(ValueError, match=r"^docker_auth_server: write one of embedded, cesanta$"):
+        config(server="other")
