@@ -80,3 +80,10 @@ def registry_elsewhere(registry: Path, _possible: None) -> Iterator[Stack]:
     """A registry that redirects readers of blobs to a place that nginx does not know."""
     with running("token", registry, elsewhere="http://elsewhere.invalid/secret") as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def shared_nginx(registry: Path, _possible: None) -> Iterator[Stack]:
+    """An nginx that serves somebody's shop as well."""
+    with running("token", registry, neighbour=True) as started:
+        yield started

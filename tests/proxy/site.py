@@ -47,10 +47,11 @@ def relocated(site: str, folder: Path) -> str:
     return site.replace("    listen ", "    listen 127.0.0.1:")
 
 
-def main_configuration(folder: Path, user: str | None = "www-data") -> str:
+def main_configuration(folder: Path, user: str | None = "www-data", others: str = "") -> str:
     """An nginx.conf that includes `folder`/site.conf and keeps everything of its own in `folder`.
 
-    Without `user` its workers are the caller's own.
+    Without `user` its workers are the caller's own. `others` is what other people have at http
+    level.
     """
     owner = f"user {user};\n" if user else ""
     temporary = "".join(
@@ -61,5 +62,7 @@ def main_configuration(folder: Path, user: str | None = "www-data") -> str:
         f"{owner}worker_processes 2;\npid {folder}/nginx.pid;\n"
         f"error_log {folder}/error.log info;\n"
         "events { worker_connections 256; }\n"
-        f"http {{\n{temporary}    include {folder}/site.conf;\n}}\n"
+        # As in Debian's own nginx.conf.
+        "http {\n    sendfile on;\n    tcp_nopush on;\n"
+        f"{temporary}{others}    include {folder}/site.conf;\n}}\n"
     )

@@ -175,6 +175,8 @@ class Stack:
     settings: dict[str, Any] = field(default_factory=dict)
     # Where the registry sends readers of blobs, for a registry that is set up wrongly.
     elsewhere: str = ""
+    # Whether the same nginx serves another site on the same ports, with settings for all sites.
+    neighbour: bool = False
     ports: dict[str, int] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     signer: Signer = field(default_factory=Signer)
@@ -260,14 +262,32 @@ class Stack:
         site = render(
             reverse_proxy_names=[NAME, OTHER_NAME],
             reverse_proxy_http_port=self.ports["plain"],
-            reverse_proxy_owned_ports=[self.ports["plain"], self.port],
+            reverse_proxy_owned_ports=[] if self.neighbour else [self.ports["plain"], self.port],
             registry_port=self.port,
             registry_auth=self.auth,
             registry_settings=self.settings,
             storage_path=str(self.storage),
         )
         (self.folder / "site.conf").write_text(relocated(site, self.folder))
-        (self.folder / "nginx.conf").write_text(main_configuration(self.folder))
+        (self.folder / "nginx.conf").write_text(
+            main_configuration(self.folder, others=self._others() if self.neighbour else "")
+        )
+
+    def _others(self) -> str:
+        """Somebody's shop, and what they want for all their sites."""
+        keys = self.folder / "certificates"
+        return (
+            f"    proxy_cache_path {self.folder}/cache keys_zone=shop:1m;\n"
+            "    proxy_cache shop; proxy_cache_valid any 1h; proxy_cache_methods GET HEAD POST;\n"
+            "    proxy_ignore_headers Cache-Control; proxy_buffering off;\n"
+            "    auth_basic shop; auth_basic_user_file /dev/null;\n"
+            "    gzip on; gzip_types *; gzip_min_length 1; client_max_body_size 1k;\n"
+            "    add_header X-Shop open always; error_page 404 /shop-404.html; etag off;\n"
+            f"    server {{ listen 127.0.0.1:{self.port} ssl default_server;"
+            f" server_name shop.example; ssl_certificate {keys}/tls.crt;"
+            f" ssl_certificate_key {keys}/tls.key;"
+            " auth_basic off; return 200 shop; }\n"
+        )
 
     def _start_registry(self, name: str, debug: str, storage: dict[str, Any]) -> None:
         rendered = configuration.render(
@@ -370,11 +390,15 @@ def _request(
 
 @contextlib.contextmanager
 def running(
-    auth: str, registry: Path, settings: dict[str, Any] | None = None, elsewhere: str = ""
+    auth: str,
+    registry: Path,
+    settings: dict[str, Any] | None = None,
+    elsewhere: str = "",
+    neighbour: bool = False,
 ) -> Iterator[Stack]:
     """A started Stack, stopped and removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="wharfinger-proxy-"))
-    stack = Stack(auth, folder, registry, settings or {}, elsewhere)
+    stack = Stack(auth, folder, registry, settings or {}, elsewhere, neighbour)
     stack.start()
     try:
         yield stack

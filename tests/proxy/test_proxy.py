@@ -279,3 +279,34 @@ def test_htpasswd_needs_no_token_server(htpasswd_stack: Stack) -> None:
     wrong = {"Authorization": "Basic c29tZXVzZXI6d3Jvbmc="}
     assert stack.proxied("GET", "/v2/", headers=right).status == 200
     assert stack.proxied("GET", "/v2/", headers=wrong).status == 401
+
+
+def test_other_site_stays_the_default_of_the_shared_port(shared_nginx: Stack) -> None:
+    for name in ("shop.example", "unknown.example"):
+        assert shared_nginx.proxied("GET", "/", name=name).body == b"shop"
+    assert shared_nginx.proxied("GET", "/v2/").status == 401
+
+
+def test_settings_of_others_for_all_sites_do_not_reach_the_registry(shared_nginx: Stack) -> None:
+    stack = shared_nginx
+    token = stack.signer.token(PUSH)
+    content = b"compressible " * 5000
+    digest = stack.push_blob(REPOSITORY, content)
+    blob = stack.proxied(
+        "GET",
+        f"/v2/{REPOSITORY}/blobs/{digest}",
+        token=token,
+        headers={"Accept-Encoding": "gzip"},
+    )
+    assert blob.body == content
+    assert (blob["Content-Encoding"], blob["X-Shop"]) == (None, None)
+    # Kept answers would let the second one in without a token.
+    tags = f"/v2/{REPOSITORY}/tags/list"
+    assert stack.proxied("GET", tags, token=token).status == 404
+    assert stack.proxied("GET", tags).status == 401
+    assert json.loads(stack.proxied("GET", "/auth?x=1").body)["path"] == "/auth?x=1"
+    assert json.loads(stack.proxied("GET", "/auth?x=1").body)["path"] == "/auth?x=1"
+    started = stack.proxied("POST", f"/v2/{REPOSITORY}/blobs/uploads/", token=token)
+    path = upload_path(stack, started["Location"])
+    assert stack.proxied("PATCH", path, token=token, body=b"x" * 5000).status == 202
+    assert stack.proxied("GET", "/nothing").code == "NOT_FOUND"
