@@ -76,7 +76,7 @@ def registry_config(
 def images_plan(
     source: str,
     reachable: bool,
-    servers: dict[str, str],
+    settings: dict[str, Any],
     references: dict[str, str],
     wanted: dict[str, Any],
     recorded: dict[str, Any],
@@ -86,7 +86,7 @@ def images_plan(
         images.plan(
             source=source,
             reachable=reachable,
-            **servers,
+            **settings,
             references=references,
             wanted=wanted,
             recorded=recorded,

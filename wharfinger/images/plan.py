@@ -28,6 +28,7 @@ def plan(
     references: Mapping[str, str],
     wanted: Mapping[str, Mapping[str, Any]],
     recorded: Mapping[str, Mapping[str, Any]],
+    refresh: bool = False,
 ) -> Plan:
     """What has to be done so that the host has the images that the inventory asks for.
 
@@ -35,8 +36,10 @@ def plan(
     pulls where an image registry can be reached (`reachable`), and builds otherwise.
     auth, server: registry_auth and docker_auth_server.
     references: for `registry`, `token_server` and `docker_auth` the image to pull, or "".
-    wanted: kind → {"inputs": …}, of the builder (`build`) or of the bundle (`archive`).
-    recorded: kind → the host's record {"source", "reference", "inputs", "digest", "present"}.
+    wanted: kind → {"inputs": …} of the builder (`build`), and {"ids": […]} too of a bundle: its
+    images may have been made anew from the same inputs and another day's Debian packages.
+    recorded: kind → the host's record {"source", "reference", "id", "inputs", "digest", "present"}.
+    refresh: images_refresh, makes images anew although their inputs are the same.
     """
     chosen = source if source != "auto" else _automatic(reachable, recorded)
     made: list[str] = []
@@ -45,7 +48,7 @@ def plan(
         reference = _pulled_from(kind, chosen, server, references)
         record = recorded.get(kind, {})
         if reference is None:
-            if not _is(record, "inputs", wanted.get(kind, {}).get("inputs")):
+            if refresh or not _made_of(record, wanted.get(kind, {})):
                 made.append(kind)
         elif not _is(record, "reference", reference):
             pulled.append({"kind": kind, "reference": reference, "digest": None})
@@ -70,6 +73,13 @@ def _pulled_from(kind: str, chosen: str, server: str, references: Mapping[str, s
     if chosen != "pull":
         return None
     return references[kind] or None
+
+
+def _made_of(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether the host has just this image, or any of the same inputs where no ids are asked for."""
+    if not _is(record, "inputs", wanted.get("inputs")):
+        return False
+    return "ids" not in wanted or record.get("id") in wanted["ids"]
 
 
 def _is(record: Mapping[str, Any], key: str, value: object) -> bool:

@@ -91,3 +91,19 @@ def test_a_pulled_image_is_not_pulled_again() -> None:
 def test_another_reference_is_pulled() -> None:
     recorded = {"registry": record("pull", reference="hub/registry:2")}
     assert asked("pull", recorded=recorded)[2] == ["hub/registry:3"]
+
+
+def test_a_bundle_with_a_newer_image_of_the_same_inputs_is_loaded() -> None:
+    recorded = {kind: record("archive", inputs=f"{kind[0]}1", id="old") for kind in WANTED}
+    bundle = {kind: {"inputs": f"{kind[0]}1", "ids": ["old"]} for kind in WANTED}
+    assert asked("archive", recorded=recorded, wanted=bundle)[1] == []
+    bundle["token_server"]["ids"] = ["new"]
+    assert asked("archive", recorded=recorded, wanted=bundle)[1] == ["token_server"]
+
+
+def test_a_refresh_makes_images_anew_and_leaves_pulled_ones() -> None:
+    recorded = {
+        "registry": record("pull", reference="hub/registry:3"),
+        "token_server": record("build", inputs="t1"),
+    }
+    assert asked("pull", recorded=recorded, refresh=True) == ("pull", ["token_server"], [])
