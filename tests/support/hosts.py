@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,21 @@ def host(name: str) -> Host:
     """The host by SSH, as root by sudo."""
     return testinfra.get_host(
         f"ansible://{name}", ansible_inventory=str(inventory_file().parent), sudo=True
+    )
+
+
+def run_with_input(name: str, command: list[str], text: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command on a host as root, with standard input, which testinfra cannot give."""
+    found = variables(name)
+    ssh = [
+        "ssh",
+        *found["ansible_ssh_common_args"].split(),
+        "-i",
+        found["ansible_private_key_file"],
+    ]
+    target = f"{found['ansible_user']}@{found['ansible_host']}"
+    return subprocess.run(
+        [*ssh, target, shlex.join(["sudo", *command])], input=text, capture_output=True, text=True
     )
 
 

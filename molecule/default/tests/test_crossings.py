@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from support.images import Pushed
-from support.registry import Account, Registry, digest
+from support.registry import MANIFEST, Account, Registry, digest
 
 
 @pytest.fixture
@@ -139,7 +139,8 @@ def test_a_token_to_pull_is_of_no_use_to_push_or_delete(
 ) -> None:
     headers = registry.authorization(admin, "repository:other/app:pull")
     path = f"/v2/other/app/manifests/{foreign.digest}"
-    assert registry.request("GET", path, headers=headers).status == 200
+    accepted = {**headers, "Accept": MANIFEST}
+    assert registry.request("GET", path, headers=accepted).status == 200
     assert registry.request("DELETE", path, headers=headers).status == 401
     uploads = registry.request("POST", "/v2/other/app/blobs/uploads/", headers=headers)
     assert uploads.status == 401

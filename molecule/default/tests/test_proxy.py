@@ -80,6 +80,7 @@ def test_the_certificate_covers_the_address_too(registry: Registry) -> None:
     assert registry.request("GET", "/v2/", name=registry.address).status in (401, 421)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_versions_of_tls_are_refused(registry: Registry) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

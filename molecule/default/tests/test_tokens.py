@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import load_pem_x509_certificate
 from testinfra.host import Host
 
+from support import hosts
 from support.images import Pushed
-from support.registry import Account, Registry
+from support.registry import MANIFEST, Account, Registry
 
 SCOPE = "repository:other/app:pull"
 
@@ -51,7 +52,7 @@ def ask(registry: Registry, images: dict[str, Pushed]) -> Ask:
     path = f"/v2/other/app/manifests/{images['other/app'].digest}"
 
     def status(token: str) -> int:
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
         return registry.request("GET", path, headers=headers).status
 
     return status
@@ -157,8 +158,6 @@ def test_a_changed_token_is_refused(ask: Ask, registry: Registry, someuser: Acco
 
 
 def test_a_token_of_another_registry_is_refused(name: str, ask: Ask) -> None:
-    from support import hosts
-
     others = [other for other in hosts.group("registry") if other != name]
     assert others
     for other in others:

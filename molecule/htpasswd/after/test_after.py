@@ -1,0 +1,15 @@
+"""What holds once the users have been changed."""
+
+from __future__ import annotations
+
+from support import hosts
+from support.registry import Account
+
+
+def test_the_changed_users_are_in_force() -> None:
+    registry = hosts.registry("htpasswd", auth="htpasswd")
+    former = hosts.users()["former"]
+    assert registry.login(hosts.account("newcomer")) == 200
+    assert registry.login(hosts.account("readonly")) == 200
+    assert registry.login(Account("readonly", former["readonly"])) == 401
+    assert registry.login(Account("leaver", former["leaver"])) == 401
