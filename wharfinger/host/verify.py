@@ -118,6 +118,16 @@ class Client:
             raise failure(
                 "proxy", f"nothing listens at {self.hostname}, port {self.port}"
             ) from problem
+        except TimeoutError as problem:
+            if connection.sock is None:
+                raise failure(
+                    "proxy", f"{self.hostname}, port {self.port}, cannot be reached (time out)"
+                ) from problem
+            # nginx took the request; who should have answered did not.
+            behind = "registry" if path.startswith("/v2/") else "token server"
+            raise failure(
+                behind, f"{method} {path.split('?')[0]} is not answered within {_PATIENCE} s"
+            ) from problem
         except (OSError, http.client.HTTPException) as problem:
             raise failure(
                 "proxy",

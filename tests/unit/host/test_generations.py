@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
 
+from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
@@ -207,7 +207,8 @@ def test_a_configuration_that_nginx_refuses_at_the_switch_changes_nothing(
         ensure(environment={"A": "b"})
     assert str(caught.value) == (
         "registry: the new generation 2 was taken away again and generation 1 keeps serving: nginx "
-        "refuses its configuration, so it goes on with the present one: bind() to 0.0.0.0:443 failed"
+        "refuses its configuration, so it goes on with the present one: bind() to 0.0.0.0:443 "
+        "failed"
     )
     assert names(machine) == ["wharfinger-registry-1"]
     assert "10.98.0.2" in host.paths.upstreams.read_text()
@@ -226,9 +227,7 @@ def test_a_mount_that_is_missing_stops_before_anything_is_started(
     assert names(machine) == []
 
 
-def test_a_stopped_container_is_started_again(
-    ensure: Ensure, host: Host, machine: Machine
-) -> None:
+def test_a_stopped_container_is_started_again(ensure: Ensure, host: Host, machine: Machine) -> None:
     ensure()
     host.engine.stop("wharfinger-registry-1", 0)
     answer = ensure()

@@ -67,7 +67,9 @@ class Machine:
         if addresses and all(one in healthy for one in addresses):
             self.served_once = True
         elif self.served_once:
-            self.interruptions.append(f"after {what}: nginx leads to {addresses}, healthy {healthy}")
+            self.interruptions.append(
+                f"after {what}: nginx leads to {addresses}, healthy {healthy}"
+            )
 
 
 @dataclass
@@ -114,9 +116,7 @@ class FakeEngine:
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
         return [
-            one
-            for one in self.machine.containers.values()
-            if labels.items() <= one.labels.items()
+            one for one in self.machine.containers.values() if labels.items() <= one.labels.items()
         ]
 
     def inspect(self, name: str) -> Container | None:

@@ -1,0 +1,80 @@
+"""A stack of its own on this machine's Docker Engine: containers, network, nginx and files, none of
+them those of a deployment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wharfinger.host.commands import run
+from wharfinger.host.engine import DockerEngine
+from wharfinger.host.engine_facts import answers
+from wharfinger.host.files import remove_tree
+
+from .stack import NETWORK, STACK, Stack, host_at
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.engine)
+
+
+@pytest.fixture(scope="session")
+def images(project: Path) -> dict[str, dict[str, object]]:
+    """Both images as images/build.py makes them (from its cache where they are there), or as the
+    file says that WHARFINGER_TEST_IMAGES names (what build.py answered)."""
+    named = os.environ.get("WHARFINGER_TEST_IMAGES")
+    if named:
+        answer: dict[str, dict[str, object]] = json.loads(Path(named).read_text())
+        return answer
+    built = subprocess.run(
+        [sys.executable, "images/build.py", "build"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, dict[str, object]] = json.loads(built.stdout)
+    return found
+
+
+@pytest.fixture
+def stack(tmp_path: Path, images: dict[str, dict[str, object]]) -> Iterator[Stack]:
+    """A prepared host: directories, network, images; no container yet. Gone afterwards."""
+    host = host_at(tmp_path)
+    if os.geteuid() != 0 or not answers(host) or shutil.which("nginx") is None:
+        pytest.skip("needs root, a running Docker Engine and nginx")
+    _clean(host.engine)  # type: ignore[arg-type]
+    stack = Stack(tmp_path, host)
+    try:
+        stack.prepare(images)
+        yield stack
+    finally:
+        stack.stop_nginx()
+        _clean(host.engine)  # type: ignore[arg-type]
+        remove_tree(tmp_path)
+
+
+def _clean(engine: DockerEngine) -> None:
+    for container in engine.containers({"wharfinger.stack": STACK}):
+        engine.remove(container.name)
+    engine.remove_network(NETWORK)
+
+
+@pytest.fixture
+def deployed(stack: Stack) -> Stack:
+    """The same with a registry, a token server and nginx before them."""
+    stack.certificates()
+    stack.publish()
+    stack.ensure("token_server", configuration=stack.users())
+    stack.ensure("registry")
+    run("site", {"content": stack.site()}, host=stack.host)
+    return stack

@@ -1,0 +1,230 @@
+"""The stack of these tests: real images, nginx and certificates; paths and names of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wharfinger.host.commands import run
+from wharfinger.host.context import Host
+from wharfinger.host.files import write_atomically
+from wharfinger.host.paths import Paths
+
+STACK = "h4"
+NETWORK = "h4-net"
+SUBNET = "10.98.0.0/28"
+PORT = 18443
+HOSTNAME = "localhost"
+ISSUER = "h4 issuer"
+SERVICE = "h4 service"
+
+
+def host_at(folder: Path) -> Host:
+    """This machine, with the toolkit's files below `folder`."""
+    paths = Paths(
+        etc=folder / "etc",
+        var=folder / "var",
+        program=folder / "lib" / "wharfinger-host.pyz",
+        command=folder / "sbin" / "wharfinger-host",
+        nginx=folder / "nginx",
+        nginx_pid=folder / "nginx.pid",
+    )
+    configuration = str(folder / "nginx" / "nginx.conf")
+    return Host.real(paths, stack=STACK, nginx=("nginx", "-c", configuration))
+
+
+class Stack:
+    """One host at `folder`, and the words to deploy it with."""
+
+    def __init__(self, folder: Path, host: Host) -> None:
+        self.folder = folder
+        self.host = host
+        self.images: dict[str, Any] = {}
+
+    def prepare(self, images: Mapping[str, Mapping[str, Any]]) -> None:
+        # pytest's own folders are closed to everyone else; workers run as www-data
+        for parent in (self.folder, *self.folder.parents[:2]):
+            parent.chmod(0o755)
+        nginx = self.folder / "nginx"
+        (nginx / "conf.d").mkdir(parents=True)
+        (nginx / "nginx.conf").write_text(
+            f"pid {self.folder}/nginx.pid; error_log {self.folder}/error.log; user www-data;\n"
+            "worker_processes 2; worker_shutdown_timeout 20s; events { worker_connections 512; }\n"
+            f"http {{ access_log off; include {nginx}/conf.d/*.conf; }}\n"
+        )
+        storage = {"path": str(self.folder / "storage"), "group": 33}
+        run("prepare", {"storage": storage}, host=self.host)
+        run("network", {"name": NETWORK, "subnet": SUBNET}, host=self.host)
+        load = [
+            {
+                "kind": kind,
+                "source": "build",
+                **{k: one[k] for k in ("path", "reference", "ids", "inputs")},
+            }
+            for kind, one in images.items()
+        ]
+        self.images = run("images", {"load": load}, host=self.host)["images"]
+
+    # -- what the play renders ---------------------------------------------------------------------
+
+    def certificates(self) -> None:
+        folder = self.host.paths.certificates
+        extensions = folder / "tls.cnf"
+        extensions.write_text(
+            f"subjectAltName=DNS:{HOSTNAME}\nbasicConstraints=critical,CA:FALSE\n"
+            "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
+            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        )
+        curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+        for command in (
+            f"req -x509 {curve} -keyout ca.key -out ca.crt -subj /CN=CA -days 10"
+            " -addext keyUsage=critical,keyCertSign,cRLSign",
+            f"req {curve} -keyout tls.key -out tls.csr -subj /CN={HOSTNAME}",
+            "x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9"
+            " -extfile tls.cnf -out tls.crt",
+            "req -x509 -newkey rsa:2048 -nodes -keyout signing.key -out signing.crt -days 10"
+            " -subj /CN=signing",
+        ):
+            done = subprocess.run(
+                ["openssl", *command.split()],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+
+    def publish(self) -> dict[str, Any]:
+        return run("publish", {"auth": "token"}, host=self.host)
+
+    def users(self, more: str = "") -> str:
+        """Writes auth_config.yml with the verification account and `more` users; its SHA-256."""
+        known = run("prepare", {}, host=self.host)["verification_hash"]
+        text = (
+            "server:\n  addr: ':5002'\n  real_ip_header: X-Real-IP\n  real_ip_pos: -1\n"
+            f"token:\n  issuer: {ISSUER}\n  expiration: 60\n  certificate: /config/signing.crt\n"
+            "  key: /config/signing.key\n  disable_legacy_key_id: true\n"
+            f"users:\n  wharfinger-verification:\n    password: {known}\n{more}"
+            "acl:\n- match:\n    account: wharfinger-verification\n    type: repository\n"
+            "    name: /^wharfinger-verification(/[^/]+)+$/\n  actions: ['*']\n"
+        )
+        target = self.host.paths.token_server / "auth_config.yml"
+        write_atomically(target, text.encode(), 0o640, 0, self.host.token_server_id)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def registry_spec(self, **more: Any) -> dict[str, Any]:
+        configuration = more.pop("configuration", "") + (
+            "version: 0.1\n"
+            "storage:\n  filesystem: {rootdirectory: /var/lib/registry}\n"
+            "  delete: {enabled: true}\n"
+            "http:\n  addr: ':5000'\n  secret: '@@http_secret@@'\n  draintimeout: 10s\n"
+            "  debug: {addr: '127.0.0.1:5001'}\n"
+            "auth:\n  token:\n"
+            f"    realm: https://{HOSTNAME}:{PORT}/auth\n    service: {SERVICE}\n"
+            f"    issuer: {ISSUER}\n"
+            "    rootcertbundle: /etc/wharfinger/registry/token_signing.pem\n"
+            "    signingalgorithms: [RS256]\n"
+        )
+        paths, storage = self.host.paths, self.folder / "storage" / "docker"
+        return {
+            "kind": "registry",
+            "image": self.images["registry"]["id"],
+            "user": "64500:64500",
+            "command": ["serve", "/etc/distribution/config.yml"],
+            "environment": {"OTEL_TRACES_EXPORTER": "none"},
+            "files": {"config.yml": configuration},
+            "files_target": "/etc/distribution",
+            "files_group": 64500,
+            "mounts": [
+                {"source": str(paths.registry), "target": "/etc/wharfinger/registry"},
+                {
+                    "source": str(storage),
+                    "target": "/var/lib/registry/docker",
+                    "read_only": False,
+                },
+            ],
+            "tmpfs": {"/tmp": "size=16m,mode=1777"},
+            "memory": "256m",
+            "pids": 128,
+            "health": {"command": ["/registry", "healthcheck"], "interval": 30, "timeout": 5},
+            "port": 5000,
+            "probe": {"path": "/v2/", "status": [401]},
+            "stop_timeout": 10,
+            **more,
+        }
+
+    def token_server_spec(self, **more: Any) -> dict[str, Any]:
+        return {
+            "kind": "token_server",
+            "image": self.images["token_server"]["id"],
+            "user": "64501:64501",
+            "command": ["serve", "/config/auth_config.yml"],
+            "mounts": [{"source": str(self.host.paths.token_server), "target": "/config"}],
+            "tmpfs": {"/tmp": "size=16m,mode=1777"},
+            "memory": "256m",
+            "pids": 128,
+            "port": 5002,
+            "probe": {"path": "/healthz", "status": [200]},
+            "stop_timeout": 10,
+            **more,
+        }
+
+    def ensure(
+        self, kind: str, *, request: Mapping[str, Any] | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """Ensures the kind's specification with `more` changed. For the token server,
+        `configuration` is the digest to wait for; for the registry, text put before its own."""
+        asked = {"wait": 20, "drain_timeout": 30, **(request or {})}
+        if kind == "token_server":
+            asked["configuration"] = more.pop("configuration", None)
+            spec = self.token_server_spec(**more)
+        else:
+            spec = self.registry_spec(**more)
+        return run("ensure", {"spec": spec, **asked}, host=self.host)
+
+    def site(self) -> str:
+        certificates = self.host.paths.certificates
+        return (
+            f"include {self.host.paths.upstreams};\n"
+            "server {\n"
+            f"  listen 127.0.0.1:{PORT} ssl; server_name {HOSTNAME};\n"
+            f"  ssl_certificate {certificates}/tls.crt;\n"
+            f"  ssl_certificate_key {certificates}/tls.key;\n"
+            "  client_max_body_size 0; proxy_request_buffering off; proxy_http_version 1.1;\n"
+            "  proxy_connect_timeout 2s;\n"
+            "  proxy_set_header Connection ''; proxy_set_header Host $http_host;\n"
+            "  proxy_set_header X-Forwarded-Proto https;\n"
+            "  proxy_set_header X-Real-IP $remote_addr;\n"
+            "  location /v2/ { proxy_pass http://wharfinger_registry; }\n"
+            "  location /auth { proxy_pass http://wharfinger_token_server; }\n"
+            "}\n"
+        )
+
+    def verify(self) -> dict[str, Any]:
+        return run(
+            "verify",
+            {
+                "hostname": HOSTNAME,
+                "port": PORT,
+                "ca_file": str(self.host.paths.certificates / "ca.crt"),
+                "auth": "token",
+                "service": SERVICE,
+                "issuer": ISSUER,
+            },
+            host=self.host,
+        )
+
+    def containers(self) -> list[str]:
+        found = self.host.engine.containers({"wharfinger.stack": STACK})
+        return sorted(one.name for one in found)
+
+    def stop_nginx(self) -> None:
+        if self.host.nginx.running():
+            command = ["nginx", "-c", f"{self.folder}/nginx/nginx.conf", "-s", "stop"]
+            subprocess.run(command, check=False, capture_output=True)
+            while self.host.nginx.running() or (self.folder / "nginx.pid").exists():
+                time.sleep(0.02)
