@@ -78,12 +78,12 @@ def _port(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from .server import serve
+    from .server import CannotListen, serve
 
     try:
         serve(options.file, host=options.host, port=options.port)
-    except OSError as error:
-        print(f"{options.file}: server.addr: {error.strerror}", file=sys.stderr)
+    except CannotListen as error:
+        print(f"{options.file}: server.addr: {error}", file=sys.stderr)
         return 1
     return 0
 

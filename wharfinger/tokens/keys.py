@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 
-class KeyProblem(ValueError):
+class KeyProblem(Exception):
     """`key` is `certificate` or `key`; the text says what is wrong, never what is in the file."""
 
     def __init__(self, key: str, message: str) -> None:

@@ -8,6 +8,7 @@ the rest. A wrong one always costs a bcrypt, and so does an unknown user.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import ipaddress
 import os
@@ -99,8 +100,9 @@ class _Lane:
 
     @staticmethod
     def _stand_back(niceness: int) -> None:
-        # On Linux a thread has a niceness of its own.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        # On Linux a thread has a niceness of its own. Where that is forbidden, it goes without.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
     async def run(self, password: bytes, stored: bytes) -> bool:
         if self._inside >= self._most:

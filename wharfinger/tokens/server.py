@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -36,6 +37,10 @@ KEEP_ALIVE = 75
 DRAIN = 20
 
 
+class CannotListen(Exception):
+    """The address cannot be listened on; the text is the address and why."""
+
+
 class Application:
     """The ASGI application."""
 
@@ -52,15 +57,7 @@ class Application:
         except ClientDisconnect:
             return
         except Exception as error:
-            # The text of an exception may have a password in it; where it was raised has not.
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            log.write(
-                {
-                    "event": "error",
-                    "error": type(error).__name__,
-                    "where": f"{Path(where.filename).name}:{where.lineno}",
-                }
-            )
+            _tell_failure(error)
             response = _response(
                 refusal(500, "UNKNOWN", "the token server has failed", "server_error", {})
             )
@@ -196,7 +193,7 @@ def serve(path: Path, *, host: str | None = None, port: int | None = None) -> No
 
     Raises:
         ConfigurationError: the file cannot be used.
-        OSError: the address cannot be listened on.
+        CannotListen: the address is in use or is not this machine's.
     """
     files = Files(path)
     configuration = files.load()
@@ -253,7 +250,11 @@ async def watch(files: Files, application: Application) -> None:
         begun = time.perf_counter()
         try:
             configuration = await asyncio.to_thread(files.load)
-        except ConfigurationError as error:
+        except Exception as error:
+            if not isinstance(error, ConfigurationError):
+                # A mistake of this program must not end the watching.
+                _tell_failure(error)
+                continue
             application.rejected = Rejected(files.digest(), str(error))
             log.write(
                 {
@@ -269,6 +270,18 @@ async def watch(files: Files, application: Application) -> None:
         _tell(configuration, "reload", ms=round((time.perf_counter() - begun) * 1000, 1))
         if (old.host, old.port) != (configuration.server.host, configuration.server.port):
             log.write({"event": "warning", "message": "server.addr counts from the next start on"})
+
+
+def _tell_failure(error: Exception) -> None:
+    """Log where it happened. An exception's text may have a password in it; the place has not."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    log.write(
+        {
+            "event": "error",
+            "error": type(error).__name__,
+            "where": f"{Path(where.filename).name}:{where.lineno}",
+        }
+    )
 
 
 def _tell(configuration: Configuration, event: str, **more: object) -> None:
@@ -293,4 +306,8 @@ def _listen(host: str, port: int) -> socket.socket:
                 ("", port), family=socket.AF_INET6, backlog=2048, dualstack_ipv6=True
             )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CannotListen(f"{host}:{port}: {reason}") from None

@@ -190,6 +190,28 @@ class Running:
         replace(self.file, content if isinstance(content, str) else yaml.safe_dump(content))
 
 
+async def call(application: Any, query: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+    """Status and JSON of GET /auth, asked of the ASGI application as an HTTP server would."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/auth",
+        "query_string": query,
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 50000),
+    }
+    await application(scope, receive, send)
+    return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
+
+
 Start = Callable[[dict[str, Any]], Running]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from functools import cache
@@ -10,11 +11,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import bcrypt
+import jwt
 import pytest
 import yaml
 
 from wharfinger.tokens import challenge, configuration
 from wharfinger.tokens.decision import decide
+from wharfinger.tokens.server import Application
+from wharfinger.tokens.service import Service
+
+from .conftest import call
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "decisions.json"
 CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["cases"]
@@ -89,3 +95,39 @@ def test_the_matcher_decides_as_docker_auth_did(number: int) -> None:
         if (mine := answer(found, question)) != (question["status"], question["access"])
     ]
     assert different == []
+
+
+async def ask(application: Application, question: dict[str, Any]) -> tuple[int, Any]:
+    """Status and access by the whole application, as the HTTP server calls it."""
+    header = authorization(question)
+    headers = {"authorization": header} if header else {}
+    status, body = await call(application, query(question), headers)
+    if status != 200:
+        return status, None
+    claims = jwt.decode(body["token"], options={"verify_signature": False})
+    assert claims["sub"] == (question["user"] or "")
+    assert claims["aud"] == question["service"]
+    return 200, claims["access"]
+
+
+@pytest.mark.slow
+def test_the_whole_server_answers_as_docker_auth_did(
+    keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = {"certificate": str(keys / "signing.crt"), "key": str(keys / "signing.key")}
+
+    async def different() -> list[Any]:
+        found = []
+        for case in CASES:
+            service = Service(configuration.load(rendered(case, **token), check_keys=True))
+            application = Application(service)
+            for question in case["questions"]:
+                mine = await ask(application, question)
+                if mine != (question["status"], question["access"]):
+                    found.append((question, mine))
+            service.close()
+        return found
+
+    assert asyncio.run(different()) == []
+    # One line for each decision.
+    assert len(capsys.readouterr().out.splitlines()) == 4000

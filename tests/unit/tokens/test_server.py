@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
 import http.client
 import json
 import re
@@ -16,9 +18,10 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
+import yaml
 from cryptography import x509
 
-from .conftest import Running, Start, basic, hashed, make_key, settings
+from .conftest import Running, Start, basic, call, hashed, make_key, settings
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -385,8 +388,6 @@ def test_no_secret_reaches_the_log(start: Start, keys: Path) -> None:
 
 
 def wait_until_in_force(running: Running, seconds: float = 5) -> None:
-    import hashlib
-
     wanted = hashlib.sha256(running.file.read_bytes()).hexdigest()
     end = time.monotonic() + seconds
     while running.health()["configuration"] != wanted:
@@ -468,8 +469,6 @@ def test_a_changed_password_counts_at_once(start: Start, keys: Path) -> None:
 def test_an_invalid_file_is_rejected_and_the_old_one_stays_in_force(
     start: Start, keys: Path
 ) -> None:
-    import hashlib
-
     content = settings(keys)
     running = start(content)
     before = running.health()["configuration"]
@@ -529,6 +528,29 @@ def test_an_expired_certificate_is_a_loud_warning_and_no_outage(
     message = running.wait_for("warning")["message"]
     assert re.fullmatch(r".*/signing.crt expired on \d{4}-\d\d-\d\d: renew it", message)
     assert running.login("someuser", "someuser-pw").status == 200
+
+
+def test_a_failure_of_the_program_is_500_and_tells_only_where(
+    keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wharfinger.tokens import challenge, configuration
+    from wharfinger.tokens.server import Application
+    from wharfinger.tokens.service import Service
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("planted-secret")
+
+    monkeypatch.setattr(challenge, "read", fail)
+    content = settings(keys)
+    del content["server"]["real_ip_header"]
+    service = Service(configuration.load(yaml.safe_dump(content), check_keys=True))
+    status, body = asyncio.run(call(Application(service), b"", {}))
+    service.close()
+    assert status == 500
+    assert body["errors"][0]["message"] == "the token server has failed"
+    logged = json.loads(capsys.readouterr().out)
+    assert (logged["event"], logged["error"]) == ("error", "RuntimeError")
+    assert "planted" not in json.dumps([logged, body])
 
 
 # The end

@@ -1,0 +1,397 @@
+"""The strict reader: what is accepted, and every message."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wharfinger.tokens.configuration import ConfigurationError, listen_address, load
+
+from .conftest import make_key, settings
+
+HASH = "$2b$10$" + "a" * 53
+VALID = f"""\
+server:
+  addr: ":5001"
+token:
+  issuer: i
+  expiration: 300
+  certificate: signing.crt
+  key: signing.key
+users:
+  "": {{}}
+  u:
+    password: {HASH}
+    labels: {{group: [a, b]}}
+acl:
+  - match: {{account: u, labels: {{group: a}}, ip: 10.0.0.0/8}}
+    actions: [pull]
+    comment: rule 1
+"""
+
+
+def messages(text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(text)
+    assert str(caught.value) == "\n".join(map(str, caught.value.problems))
+    return [str(problem).removeprefix("auth_config.yml:") for problem in caught.value.problems]
+
+
+def changed(old: str, new: str) -> str:
+    assert VALID.count(old) == 1, f"{old!r} is not there once"
+    return VALID.replace(old, new)
+
+
+def test_a_valid_file_is_read() -> None:
+    found = load(VALID, base=Path("/config"))
+    assert (found.server.host, found.server.port) == ("", 5001)
+    assert found.server.real_ip_header == ""
+    assert found.token.expiration == 300
+    assert found.token.certificate == Path("/config/signing.crt")
+    assert found.users[""].password is None
+    assert found.users["u"].password == HASH.encode()
+    assert found.users["u"].labels == {"group": ("a", "b")}
+    assert found.acl.entries[0].comment == "rule 1"
+    assert found.signing_key is None
+
+
+def test_the_digest_is_that_of_the_files_bytes() -> None:
+    import hashlib
+
+    assert load(VALID).digest == hashlib.sha256(VALID.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("server:\n", "servers:\n", "1: servers: is no key: did you mean server?"),
+        ("  issuer: i\n", "", "3: token.issuer: is missing"),
+        ("issuer: i", 'issuer: ""', "4: token.issuer: is empty"),
+        ("issuer: i", "issuer:", 'has no value: write one ("" where the empty text is meant)'),
+        ("issuer: i", "issuer: [i]", "4: token.issuer: must be a text"),
+        ("issuer: i", "issuer: !!binary aQ==", "4: token.issuer: must be a text, without a tag"),
+        (
+            "expiration: 300",
+            "expiration: 5m",
+            "5: token.expiration: '5m' is no whole number of seconds above 0: "
+            "write 300 or the like",
+        ),
+        ("expiration: 300", "expiration: 0", "'0' is no whole number of seconds above 0"),
+        ("expiration: 300", "expiration: -1", "'-1' is no whole number of seconds above 0"),
+        ("expiration: 300", "expiration: 300.0", "is no whole number of seconds above 0"),
+        (
+            "  key: signing.key",
+            "  key: signing.key\n  disable_legacy_key_id: maybe",
+            "8: token.disable_legacy_key_id: is neither true nor false",
+        ),
+        (
+            'addr: ":5001"',
+            "addr: 5001",
+            "2: server.addr: '5001' is no address to listen on: write :5001 or 127.0.0.1:5001",
+        ),
+        ('addr: ":5001"', 'addr: ":70000"', "':70000' is no address to listen on"),
+        (
+            'addr: ":5001"',
+            'addr: ":5001"\n  path_prefix: auth/',
+            "3: server.path_prefix: 'auth/' must begin with a slash and not end with one",
+        ),
+        (
+            'addr: ":5001"',
+            'addr: ":5001"\n  real_ip_header: "X Real"',
+            "3: server.real_ip_header: 'X Real' is no header's name: write X-Real-IP",
+        ),
+        (
+            'addr: ":5001"',
+            'addr: ":5001"\n  real_ip_pos: last',
+            "3: server.real_ip_pos: 'last' is no whole number: write -1 or the like",
+        ),
+        (
+            'addr: ":5001"',
+            'addr: ":5001"\n  certificate: a.crt',
+            "3: server.certificate: is docker_auth's alone: this server does not have it; "
+            "take it away",
+        ),
+        (
+            "users:\n",
+            "github_auth: {}\nusers:\n",
+            "8: github_auth: is docker_auth's alone: this server does not have it; take it away",
+        ),
+        (
+            f"    password: {HASH}\n",
+            "",
+            "11: users.u: has no password: docker_auth would let anyone in under this name; "
+            'write password: and a bcrypt hash (only the anonymous user "" has none)',
+        ),
+        (
+            HASH,
+            "planted-secret",
+            "11: users.u.password: is no bcrypt hash: write one that begins with $2b$ "
+            "(60 characters)",
+        ),
+        (HASH, HASH[:-1], "is no bcrypt hash"),
+        (HASH, HASH.replace("$10$", "$03$"), "is no bcrypt hash"),
+        ("    password:", "    pasword:", "users.u.pasword: is no key: did you mean password?"),
+        (
+            '"": {}',
+            '"":',
+            '9: users."": must have keys of its own (password, labels)',
+        ),
+        ("{group: [a, b]}", "{group: a}", "12: users.u.labels.group: must be a list, [] where"),
+        ("{group: [a, b]}", "[a]", "12: users.u.labels: must be a mapping, {} where it is empty"),
+        ("{group: [a, b]}", "{group: [~]}", "12: users.u.labels.group[0]: has no value"),
+        (
+            "{account: u, labels: {group: a}, ip: 10.0.0.0/8}",
+            "{}",
+            "14: acl[0].match: is empty, which is everyone and everything: name what it is about",
+        ),
+        (
+            "match: {account: u, labels: {group: a}, ip: 10.0.0.0/8}",
+            "comment: x",
+            "14: acl[0].match: is missing",
+        ),
+        ("account: u,", "acount: u,", "14: acl[0].match.acount: is no key: did you mean account?"),
+        ("account: u,", "account: ,", "14: acl[0].match.account: has no value"),
+        ("account: u,", "account: ~,", "14: acl[0].match.account: has no value"),
+        ("account: u,", "account: {a: b},", "14: acl[0].match.account: must be a text"),
+        ("{group: a}", "{}", "14: acl[0].match.labels: is empty, which is everyone: name a label"),
+        ("{group: a}", "{group: }", "14: acl[0].match.labels.group: has no value"),
+        (
+            "ip: 10.0.0.0/8",
+            "ip: 10.0.0.0/33",
+            "14: acl[0].match.ip: '10.0.0.0/33' is no address: "
+            "write one such as 10.0.0.7 or 10.0.0.0/8",
+        ),
+        ("ip: 10.0.0.0/8", "ip: 10.0.0.0/255.0.0.0", "is no address"),
+        ("ip: 10.0.0.0/8", "ip: home", "'home' is no address"),
+        ("account: u,", "account: /(/,", "acl[0].match.account: '/(/' is no RE2 expression: mis"),
+        ("account: u,", 'account: "[",', "acl[0].match.account: '[' has a '[' that is not closed"),
+        ("{group: a}", "{group: /(/}", "14: acl[0].match.labels.group: '/(/' is no RE2 expression"),
+        (
+            "account: u,",
+            'account: "${acount}",',
+            "14: acl[0].match.account: ${acount} is no placeholder: write ${account}, ${type}, "
+            "${name}, ${service}, ${name:1} or ${labels:NAME}",
+        ),
+        ("account: u,", 'account: "${name:x}",', "${name:x} is no placeholder"),
+        ("account: u,", 'account: "${labels:}",', "${labels:} is no placeholder"),
+        (
+            "account: u,",
+            'account: "${name:1}",',
+            "14: acl[0].match.account: ${name:1} stands for nothing: "
+            "this entry's name has 0 groups in parentheses",
+        ),
+        ("actions: [pull]", "actions: pull", "15: acl[0].actions: must be a list, [] where it is"),
+        ("actions: [pull]", "actions:", "15: acl[0].actions: must be a list, [] where it is empty"),
+        (
+            "actions: [pull]",
+            'actions: ["pull,push"]',
+            "15: acl[0].actions: 'pull,push' is no action: write a list such as [pull, push]",
+        ),
+        ("    actions: [pull]\n", "", "14: acl[0].actions: is missing"),
+        ("comment: rule 1", "coment: rule 1", "acl[0].coment: is no key: did you mean comment?"),
+        ("    comment: rule 1", "    1: x", "16: acl[0].1: is no key: known here: match, actions"),
+        ("    comment: rule 1", "    [a]: x", "16: acl[0]: has a key that is no text"),
+        (
+            "    comment: rule 1",
+            "    actions: [push]",
+            "16: acl[0].actions: is there twice: keep one",
+        ),
+        ('  "": {}\n', f"  u: {{password: {HASH}}}\n", "users.u: is there twice: keep one"),
+        ("server:\n", "server:\n\t", "2: is no YAML: found character that cannot start"),
+        ("server:\n", "server: *x\n", "is no YAML: "),
+        ("server:\n", "---\n---\nserver:\n", "is no YAML: "),
+        ("acl:\n", "acl: [\n", "is no YAML: "),
+    ],
+)
+def test_a_mistake_is_answered_with_where_it_is_and_what_to_write(
+    old: str, new: str, expected: str
+) -> None:
+    found = messages(changed(old, new))
+    assert any(expected in message for message in found), found
+    assert "planted-secret" not in "".join(found)
+
+
+def test_every_mistake_is_reported_at_once_in_the_files_order() -> None:
+    text = VALID.replace("issuer: i", "issuer:").replace("account: u", "acount: u")
+    found = messages(text.replace(HASH, "x"))
+    assert [message.partition(": ")[0] for message in found] == ["4", "11", "14"]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_an_empty_file_says_what_belongs_in_it(text: str) -> None:
+    assert messages(text) == ["1: is empty: server, token, users and acl are required"]
+
+
+@pytest.mark.parametrize("text", ["[]", "text", "- a"])
+def test_a_file_that_is_no_mapping_says_so(text: str) -> None:
+    assert messages(text) == ["1: must have keys of its own (server, token, users, acl)"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"server: \x01", b"a: \xc3\x28"])
+def test_what_is_no_text_says_so(content: bytes) -> None:
+    with pytest.raises(ConfigurationError, match=r"auth_config\.yml:1: is no YAML"):
+        load(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("yes", "yes"), ("5", "5"), ("1.50", "1.50"), ('"~"', "~")]
+)
+def test_plain_scalars_are_text_as_for_docker_auth(text: str, expected: str) -> None:
+    found = load(changed("account: u,", f"account: {text},"))
+    assert found.acl.entries[0].patterns["account"] == expected
+
+
+def test_no_users_and_no_rules_are_valid() -> None:
+    content = yaml.safe_load(VALID) | {"users": {}, "acl": []}
+    found = load(yaml.safe_dump(content))
+    assert (found.users, found.acl.entries) == ({}, ())
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(
+                st.sampled_from(
+                    [
+                        "server",
+                        "addr",
+                        "token",
+                        "users",
+                        "acl",
+                        "match",
+                        "actions",
+                        "labels",
+                        "ip",
+                        "name",
+                        "password",
+                        "",
+                    ]
+                ),
+                inner,
+                max_size=4,
+            ),
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_yaml_is_read_or_refused_and_never_a_crash(content: object) -> None:
+    base = yaml.safe_load(VALID)
+    text = yaml.safe_dump(base | content if isinstance(content, dict) else content)
+    try:
+        load(text)
+    except ConfigurationError as error:
+        assert error.problems
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_and_never_a_crash(content: bytes) -> None:
+    with pytest.raises(ConfigurationError):
+        load(content)
+
+
+def test_deep_nesting_is_refused() -> None:
+    assert messages("a: " + "[" * 100_000) == ["1: is nested too deeply"]
+
+
+# Certificate and key
+
+
+def test_certificate_and_key_are_read_when_asked(keys: Path) -> None:
+    found = load(yaml.safe_dump(settings(keys)), check_keys=True)
+    assert found.signing_key is not None
+    assert len(found.signing_key.identifier) == 43
+    assert found.warnings == ()
+
+
+def problem_with(folder: Path, *, refuse_expired: bool = False) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(yaml.safe_dump(settings(folder)), check_keys=True, refuse_expired=refuse_expired)
+    (problem,) = caught.value.problems
+    assert problem.line > 1
+    return f"{problem.key}: {problem.message}"
+
+
+def test_a_certificate_of_another_key_is_refused(tmp_path: Path, keys: Path) -> None:
+    make_key(tmp_path)
+    (tmp_path / "signing.crt").write_bytes((keys / "signing.crt").read_bytes())
+    assert problem_with(tmp_path) == (
+        f"token.certificate: {tmp_path}/signing.crt does not belong to the key "
+        f"{tmp_path}/signing.key"
+    )
+
+
+def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
+    assert problem_with(tmp_path) == (
+        f"token.certificate: {tmp_path}/signing.crt cannot be read: No such file or directory"
+    )
+
+
+def test_files_that_are_none_are_named(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    (tmp_path / "signing.key").write_text("planted-secret")
+    assert problem_with(tmp_path) == (
+        f"token.key: {tmp_path}/signing.key is no PEM private key without a passphrase"
+    )
+    (tmp_path / "signing.crt").write_text("planted-secret")
+    assert problem_with(tmp_path) == (
+        f"token.certificate: {tmp_path}/signing.crt is no PEM certificate"
+    )
+
+
+def test_a_key_that_the_registry_would_not_trust_is_refused(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    make_key(tmp_path)
+    (tmp_path / "signing.key").write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    assert problem_with(tmp_path) == (
+        f"token.key: {tmp_path}/signing.key is no RSA key of 2048 bits or more"
+    )
+
+
+def test_an_expired_certificate_is_a_warning_or_an_error(tmp_path: Path) -> None:
+    make_key(tmp_path, days=-1)
+    found = load(yaml.safe_dump(settings(tmp_path)), check_keys=True)
+    assert found.warnings[0].startswith(f"{tmp_path}/signing.crt expired on 20")
+    message = problem_with(tmp_path, refuse_expired=True)
+    assert message == f"token.certificate: {found.warnings[0]}"
+    assert message.endswith(": renew it")
+
+
+# On a controller
+
+
+def test_reading_needs_no_library_of_the_server() -> None:
+    program = (
+        "import sys; from wharfinger.tokens.configuration import load; load(sys.stdin.read());"
+        "print([name for name in sys.modules if name.partition('.')[0] in "
+        "('starlette', 'uvicorn', 'jwt', 'bcrypt', 'cryptography', 'uvloop', 'httptools')])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], input=VALID, text=True, capture_output=True, check=True
+    )
+    assert answer.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("sort", [True, False])
+def test_the_listening_address_is_found_wherever_it_stands(keys: Path, sort: bool) -> None:
+    content = {"acl": [{"server": {"addr": ":1"}}], "token": {"addr": ":2"}} | {
+        key: value for key, value in settings(keys).items() if key == "server"
+    }
+    text = yaml.safe_dump(content, sort_keys=sort)
+    assert listen_address(text.encode()) == ("127.0.0.1", 5001)
+    assert listen_address(b"server: {path_prefix: addr, x: [addr, ':1']}") is None
