@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, certificates, images, registry  # noqa: E402  (the project need not be installed)
+from wharfinger import access, certificates, containers, images, registry  # noqa: E402  (the project need not be installed)
 from wharfinger.preflight import values  # noqa: E402
 from wharfinger.tokens import configuration  # noqa: E402
 
@@ -50,13 +50,31 @@ def docker_auth_config(
         access.Policy.from_inventory(policy["users"], policy["groups"], policy["access"]),
         dict(hashes),
         issuer=facts["hostname"],
-        certificate_path=f"{settings['directory']}/signing.crt",
-        key_path=f"{settings['directory']}/signing.key",
+        certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.crt",
+        key_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.key",
         expiration=settings["lifetime"],
-        addr=f":{settings['port']}",
+        addr=f":{containers.TOKEN_SERVER_PORT}",
         real_ip_header="X-Real-IP",
         server=settings["server"],
     )
+
+
+def registry_container(image: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The registry's specification for the host program; image: the host's record of it."""
+    return containers.registry(
+        image=image["id"], pulled=image["source"] == "pull", **plain_settings(settings)
+    )
+
+
+def token_server_container(image: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The token server's specification for the host program; image: the host's record of it."""
+    return containers.token_server(image=image["id"], **plain_settings(settings))
+
+
+def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of a role, as plain Python."""
+    values: dict[str, Any] = _plain(settings)
+    return values
 
 
 def registry_config(
@@ -133,6 +151,7 @@ def checked_auth_config(text: str, server: str) -> str:
 def closing_message(
     facts: dict[str, Any],
     passwords: dict[str, Any],
+    sources: dict[str, str],
     users: dict[str, Any],
     groups: dict[str, Any],
     rules: list[Any],
@@ -159,6 +178,9 @@ def closing_message(
     if facts["ca"]:
         lines.append(f"Clients need:    {facts['ca']} as")
         lines.append(f"                 /etc/docker/certs.d/{facts['address']}/ca.crt")
+    if sources:
+        kinds = ", ".join(f"{kind} ({source})" for kind, source in sorted(sources.items()))
+        lines.append(f"Images:          {kinds}")
     if auth == "htpasswd":
         return [*lines, "Who may do what: every user: everything"]
     policy = access.Policy.from_inventory(users, groups, rules)
@@ -191,7 +213,9 @@ class FilterModule:
             "image_to_load": image_to_load,
             "images_plan": images_plan,
             "registry_config": registry_config,
+            "registry_container": registry_container,
             "seconds": values.duration,
             "subject_alt_name": subject_alt_name,
+            "token_server_container": token_server_container,
             "yaml_text": yaml_text,
         }

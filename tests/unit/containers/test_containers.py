@@ -1,0 +1,98 @@
+"""What the two containers are, the one of docker_auth included, which no test here can run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wharfinger import containers
+from wharfinger.host import specification
+
+
+def token_server(server: str, configuration: str = "c1") -> dict[str, Any]:
+    return containers.token_server(
+        server=server, image="sha256:i", configuration=configuration, memory="256m", pids=128
+    )
+
+
+def registry(**more: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "image": "sha256:i",
+        "pulled": False,
+        "configuration": "version: 0.1\n",
+        "environment": {},
+        "storage_path": "/srv/data",
+        "signing": "s1",
+        "memory": "512m",
+        "pids": 256,
+        "drain_timeout": 600,
+        **more,
+    }
+    return containers.registry(**settings)
+
+
+def defined(raw: dict[str, Any]) -> dict[str, Any]:
+    return specification.definition(
+        specification.read(raw),
+        labels={},
+        network="wharfinger",
+        address="172.31.255.242",
+        files="/generation/files",
+    )
+
+
+ALL = [registry(), registry(pulled=True), token_server("embedded"), token_server("cesanta")]
+
+
+@pytest.mark.parametrize("raw", ALL)
+def test_every_container_is_hardened_and_publishes_nothing(raw: dict[str, Any]) -> None:
+    body = defined(raw)
+    host = body["HostConfig"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Memory"] == host["MemorySwap"] > 0
+    assert host["PidsLimit"] > 0
+    assert host["RestartPolicy"] == {"Name": "unless-stopped"}
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+    assert not body["User"].startswith("0")
+    assert "PortBindings" not in host
+    assert "ExposedPorts" not in body
+
+
+@pytest.mark.parametrize("raw", ALL)
+def test_configuration_is_mounted_as_directories_read_only(raw: dict[str, Any]) -> None:
+    written = [one["Target"] for one in defined(raw)["HostConfig"]["Mounts"] if not one["ReadOnly"]]
+    assert written in ([], ["/var/lib/registry/docker"])
+
+
+def test_docker_auth_gets_the_flags_without_which_it_does_not_start() -> None:
+    body = defined(token_server("cesanta"))
+    assert body["Cmd"] == ["--logtostderr", "--v=1", "/config/auth_config.yml"]
+    assert body["Entrypoint"] is None
+    assert body["Healthcheck"] is None
+    assert body["HostConfig"]["Tmpfs"] == {"/tmp": "size=16m,mode=1777"}
+
+
+def test_a_change_of_users_is_a_generation_of_docker_auth_but_not_of_the_embedded_server() -> None:
+    def hashes(server: str) -> set[str]:
+        return {specification.read(token_server(server, one)).hash for one in ("c1", "c2")}
+
+    assert len(hashes("cesanta")) == 2
+    assert len(hashes("embedded")) == 1
+
+
+def test_another_signing_certificate_is_another_generation_of_the_registry() -> None:
+    assert specification.read(registry()).hash != specification.read(registry(signing="s2")).hash
+
+
+def test_the_registrys_data_are_a_directory_that_only_the_right_disk_has() -> None:
+    sources = {one["Source"] for one in defined(registry())["HostConfig"]["Mounts"]}
+    assert "/srv/data/docker" in sources
+    assert "/srv/data" not in sources
+
+
+def test_the_official_image_is_asked_for_its_health_with_what_it_has() -> None:
+    assert defined(registry(pulled=True))["Healthcheck"]["Test"][:2] == ["CMD", "wget"]
+    assert defined(registry())["Healthcheck"]["Test"] == ["CMD", "/registry", "healthcheck"]

@@ -1,0 +1,112 @@
+"""What each container is: specifications for the host program. Pure: no Ansible, no I/O.
+
+The keys are those of wharfinger/host/specification.py, which turns them into docker's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+REGISTRY_ID = 64500
+TOKEN_SERVER_ID = 64501
+REGISTRY_PORT = 5000
+TOKEN_SERVER_PORT = 5002
+
+# Where the live directories of a host are, and where the containers see them.
+REGISTRY_LIVE = "/etc/wharfinger/registry"
+TOKEN_SERVER_LIVE = "/etc/wharfinger/token_server"
+TOKEN_SERVER_CONFIG = "/config"
+
+_TMPFS = {"/tmp": "size=16m,mode=1777"}
+_PATIENCE = {"interval": 2, "timeout": 5, "retries": 3, "start_period": 20}
+
+
+def registry(
+    *,
+    image: str,
+    pulled: bool,
+    configuration: str,
+    environment: Mapping[str, str],
+    storage_path: str,
+    signing: str,
+    memory: str,
+    pids: int,
+    drain_timeout: int,
+) -> dict[str, Any]:
+    """The registry's specification.
+
+    image: an image id; pulled: whether it is the official image, which has wget where the one
+    that the toolkit builds has a health check of its own. configuration: config.yml's text.
+    signing: SHA-256 of the signing certificates that it trusts ("" with htpasswd): it reads them
+    once, so others mean another generation. memory as docker writes it; drain_timeout in seconds.
+    """
+    return {
+        "kind": "registry",
+        "image": image,
+        "user": f"{REGISTRY_ID}:{REGISTRY_ID}",
+        "command": ["serve", "/etc/distribution/config.yml"],
+        # Without it distribution complains at every start that nobody collects its traces.
+        "environment": {"OTEL_TRACES_EXPORTER": "none", **environment},
+        "files": {"config.yml": configuration},
+        "files_target": "/etc/distribution",
+        "files_group": REGISTRY_ID,
+        "mounts": [
+            {"source": REGISTRY_LIVE, "target": REGISTRY_LIVE, "read_only": True},
+            {
+                "source": f"{storage_path}/docker",
+                "target": "/var/lib/registry/docker",
+                "read_only": False,
+            },
+        ],
+        "tmpfs": _TMPFS,
+        "memory": memory,
+        "pids": pids,
+        "health": {
+            "command": ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5001/debug/health"]
+            if pulled
+            else ["/registry", "healthcheck"],
+            **_PATIENCE,
+        },
+        "port": REGISTRY_PORT,
+        # A healthy registry asks who is there.
+        "probe": {"path": "/v2/", "status": [200, 401]},
+        "live": {"signing": signing},
+        "stop_timeout": drain_timeout,
+    }
+
+
+def token_server(
+    *, server: str, image: str, configuration: str, memory: str, pids: int
+) -> dict[str, Any]:
+    """The token server's specification: `server` is embedded or cesanta (docker_auth 1.14).
+
+    configuration: SHA-256 of auth_config.yml. The embedded server takes a new one over by itself;
+    docker_auth's own reload drops connections, so each change is a generation of its own.
+    """
+    specification = {
+        "kind": "token_server",
+        "image": image,
+        "user": f"{TOKEN_SERVER_ID}:{TOKEN_SERVER_ID}",
+        "mounts": [{"source": TOKEN_SERVER_LIVE, "target": TOKEN_SERVER_CONFIG, "read_only": True}],
+        "tmpfs": _TMPFS,
+        "memory": memory,
+        "pids": pids,
+        "port": TOKEN_SERVER_PORT,
+        "stop_timeout": 30,
+    }
+    file = f"{TOKEN_SERVER_CONFIG}/auth_config.yml"
+    if server == "embedded":
+        python = ["/usr/bin/python3.13", "-m", "wharfinger.tokens"]
+        return specification | {
+            "command": ["serve", file],
+            "health": {"command": [*python, "healthcheck", file], **_PATIENCE},
+        }
+    return specification | {
+        # Without --logtostderr it logs to files below /tmp and, on a read-only root, does not
+        # start. Never --v=3 or more: that logs Authorization headers and tokens.
+        "command": ["--logtostderr", "--v=1", file],
+        # Its image has no program that could ask; that it answers at all is what can be seen.
+        "health": None,
+        "live": {"configuration": configuration},
+    }
