@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jwt
 import yaml
@@ -141,8 +141,10 @@ class Echo(http.server.BaseHTTPRequestHandler):
     """In the token server's place: answers with what reached it."""
 
     protocol_version = "HTTP/1.1"
+    begun: ClassVar[list[str]] = []
 
     def _answer(self) -> None:
+        self.begun.append(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         seen = {
             "path": self.path,
@@ -279,7 +281,7 @@ class Stack:
         return (
             f"    proxy_cache_path {self.folder}/cache keys_zone=shop:1m;\n"
             "    proxy_cache shop; proxy_cache_valid any 1h; proxy_cache_methods GET HEAD POST;\n"
-            "    proxy_ignore_headers Cache-Control; proxy_buffering off;\n"
+            "    proxy_ignore_headers Cache-Control; proxy_redirect https:// ftp://;\n"
             "    auth_basic shop; auth_basic_user_file /dev/null;\n"
             "    gzip on; gzip_types *; gzip_min_length 1; client_max_body_size 1k;\n"
             "    add_header X-Shop open always; error_page 404 /shop-404.html; etag off;\n"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.proxy.stack import NAME, OTHER_NAME, Stack
+from tests.proxy.stack import NAME, OTHER_NAME, Echo, Stack
 
 REPOSITORY = "someuser/app"
 PUSH = ("repository", REPOSITORY, ["pull", "push"])
@@ -111,6 +111,14 @@ def test_oauth2_form_reaches_the_token_server_and_a_huge_one_does_not(stack: Sta
     assert json.loads(answer.body)["body"] == "grant_type=password&x=1"
     refused = stack.proxied("POST", "/auth", headers=form, body="x" * 70_000)
     assert (refused.status, refused.code) == (413, "SIZE_INVALID")
+
+
+def test_slow_form_keeps_no_token_server_busy(stack: Stack) -> None:
+    head = f"POST /auth?slow HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 20\r\n\r\ngrant_"
+    stack.raw(head.encode())  # waits two seconds for an answer that does not come
+    assert "/auth?slow" not in Echo.begun
+    stack.proxied("POST", "/auth?whole", body="grant_type=password")
+    assert "/auth?whole" in Echo.begun
 
 
 def test_challenge_names_the_token_server_by_the_name_that_was_called(stack: Stack) -> None:
