@@ -158,10 +158,10 @@ class _Examination:
         if who == ANONYMOUS:
             return self._covered(rule, (ANONYMOUS,), None)
         if who == EVERYONE:
-            return self._covered(rule, (EVERYONE,), USER)
+            return self._covered(rule, (EVERYONE,), None)
         if not who.startswith(GROUP):
             return self._covered(rule, self._words(who), who)
-        whole = self._covered(rule, (who, EVERYONE), USER)
+        whole = self._covered(rule, (who, EVERYONE), None)
         if whole is not None:
             return whole
         if not self._members[who]:
@@ -177,7 +177,7 @@ class _Examination:
     def _covered(self, rule: Rule, words: Iterable[str], user: str | None) -> set[int] | None:
         """The earlier rules for any of these words that together cover the rule, or None.
 
-        `user` is the name for `{user}`; `{user}` itself stands for a name that nobody knows.
+        `user` is the name for `{user}`; with None, `{user}` is a name that no pattern says.
         """
         earlier = [self._earlier[word] for word in words if word in self._earlier]
         if not earlier:

@@ -12,7 +12,7 @@ from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule
 USERS = ("alice", "bob", "ci.robot", "a-b", "cixrobot")
 SEGMENTS = ("*", "**", "{user}", "alice", "ci.robot", "team", "x", VERIFICATION_ACCOUNT)
 # Names that appear in no pattern, among them such as RE2 or a glob would read as more than letters.
-REPOSITORY_SEGMENTS = (*USERS, "team", "x", "y", "te.m", VERIFICATION_ACCOUNT)
+REPOSITORY_SEGMENTS = (*USERS, "team", "x", "y", "te.m", "", VERIFICATION_ACCOUNT)
 
 names = st.sampled_from(USERS)
 groups = st.fixed_dictionaries(

@@ -1,0 +1,42 @@
+"""The examples of docs/access.md and of the shipped inventory work as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wharfinger.access import validate
+
+USERS: dict[str, Any] = {name: {} for name in ("admin", "readonly", "someuser", "ci", "bob")}
+GROUPS = {"developers": ["someuser"], "interns": ["bob"]}
+
+
+def test_every_rule_in_the_documentation_is_free_of_errors(project: Path) -> None:
+    text = (project / "docs/access.md").read_text(encoding="utf-8")
+    lists = [
+        yaml.safe_load(part)
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        for part in block.split("\n\n")
+    ]
+    rules = [
+        part["registry_access"] if isinstance(part, dict) else part
+        for part in lists
+        if isinstance(part, list) or "registry_access" in part
+    ]
+    assert len(rules) == 5
+    for example in rules:
+        assert validate(USERS, GROUPS, example).errors == []
+
+
+def test_the_local_inventory_is_free_of_errors_and_warnings(project: Path) -> None:
+    values: dict[str, Any] = {}
+    for name in ("users", "access"):
+        path = project / "inventory/local/group_vars/registry" / f"{name}.yml"
+        values |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    review = validate(
+        values["registry_users"], values["registry_groups"], values["registry_access"]
+    )
+    assert (review.errors, review.warnings) == ([], [])
