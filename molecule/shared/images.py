@@ -75,7 +75,9 @@ class Recipe:
 RECIPES = {
     "debian13": Recipe("trixie"),
     "debian12": Recipe("bookworm"),
-    "ubuntu2404": Recipe("noble", components="main,universe", mirror=UBUNTU),
+    "ubuntu2404": Recipe(
+        "noble", f"{PACKAGES} apt ubuntu-keyring", components="main,universe", mirror=UBUNTU
+    ),
     # A machine that uses the registry: Docker is there already.
     "client": Recipe("trixie", packages=f"{PACKAGES} docker.io docker-cli"),
 }
