@@ -63,7 +63,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         trusted = pool.submit(
             certificates.issued_by, host.runner, folder / "tls.crt", folder / "ca.crt"
         )
-        names = _Names([str(name) for name in request.get("names") or _own_names()])
+        names = _Names([str(name) for name in request.get("names") or ()])
         answer: dict[str, Any] = {
             "python": platform.python_version(),
             "distribution": distribution(read_text(paths.os_release) or ""),
@@ -71,6 +71,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "init": _init(host),
             "uid": os.getuid(),
             "hostname": socket.gethostname(),
+            "ipv6": exists(paths.proc / "net" / "if_inet6"),
             "addresses": processes.addresses(paths.proc),
             "primary_address": _primary_address(),
             "routes": processes.routes(paths.proc),
@@ -134,21 +135,19 @@ def _user_name(uid: int) -> str | None:
         return None
 
 
-def _own_names() -> list[str]:
-    """The names under which a host that was given none may serve."""
-    name = socket.gethostname()
-    return [socket.getfqdn(), f"{name.partition('.')[0].lower()}.internal"]
-
-
 class _Names:
-    """Name look-ups in threads of their own: a resolver that hangs delays nothing for long."""
+    """Name look-ups in threads of their own: a resolver that hangs delays nothing for long.
+
+    Asked for none, it looks up those under which a host that was given none may serve.
+    """
 
     def __init__(self, names: list[str]) -> None:
         self._found: dict[str, list[str]] = {}
         self._fqdn = socket.gethostname()
+        self._own = not names
+        self._names = names or [f"{self._fqdn.partition('.')[0].lower()}.internal"]
         self._threads = [self._begin(self._canonical)]
-        self._threads += [self._begin(self._resolve, name) for name in dict.fromkeys(names)]
-        self._names = names
+        self._threads += [self._begin(self._resolve, name) for name in dict.fromkeys(self._names)]
 
     def _begin(self, work: Callable[..., None], *arguments: str) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
@@ -163,6 +162,8 @@ class _Names:
         except (OSError, UnicodeError):
             return
         self._fqdn = entries[0][3] or name
+        if self._own:
+            self._resolve(self._fqdn)
 
     def _resolve(self, name: str) -> None:
         try:
@@ -175,7 +176,8 @@ class _Names:
         deadline = time.monotonic() + _RESOLUTION
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return self._fqdn, {name: self._found.get(name, []) for name in self._names}
+        names = [self._fqdn, *self._names] if self._own else self._names
+        return self._fqdn, {name: self._found.get(name, []) for name in names}
 
 
 def _packages(host: Host, more: list[str]) -> dict[str, Any]:
@@ -210,7 +212,10 @@ def _nginx(host: Host) -> dict[str, Any]:
         dump = host.runner.run(["nginx", "-T"], timeout=10)
         if not dump.ok:
             answer["error"] = dump.words
-        answer["servers"] = [vars(one) for one in nginx_configuration.servers(dump.output)]
+        answer["servers"] = [
+            vars(one) | {"ours": one.file == str(host.paths.site)}
+            for one in nginx_configuration.servers(dump.output)
+        ]
         configured = nginx_configuration.user(dump.output)
         if configured is not None:
             answer["user"], group = configured

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+SITE = "zz-wharfinger.conf"
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -71,7 +73,11 @@ class Paths:
 
     @property
     def site(self) -> Path:
-        return self.nginx / "conf.d" / "wharfinger.conf"
+        """Our one nginx file. Read last of all sites, so that on a port that others serve too ours
+        never becomes the one that answers unknown names."""
+        debian = self.nginx / "sites-enabled"
+        folder = debian if debian.is_dir() else self.nginx / "conf.d"
+        return folder / SITE
 
     @property
     def upstreams(self) -> Path:

@@ -230,7 +230,8 @@ class FakeNginx:
         return [*self.machine.old_workers, [self.machine.generation_of_workers, 0]]
 
     def _read(self) -> None:
-        self.machine.loaded = self.paths.upstreams.read_text()
+        path = self.paths.upstreams
+        self.machine.loaded = path.read_text() if path.exists() else ""
 
     def reload(self) -> None:
         with self.machine.step("reloading nginx"):

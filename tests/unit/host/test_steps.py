@@ -1,0 +1,605 @@
+"""The smaller commands: what they ensure, and what they say where they cannot."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
+from wharfinger.host import package
+from wharfinger.host.__main__ import main
+from wharfinger.host.commands import run
+from wharfinger.host.context import Host
+from wharfinger.host.errors import HostError
+from wharfinger.host.images import pulled_digest, repository
+from wharfinger.host.names import slots
+from wharfinger.host.passwords import bcrypt, belongs
+from wharfinger.host.prepare import merged
+from wharfinger.host.publication import publish
+from wharfinger.host.runner import Result
+from wharfinger.host.service import start_service
+from wharfinger.host.specification import size
+from wharfinger.host.status import problems
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def host(tmp_path: Path, machine: Machine) -> Host:
+    host = host_of(tmp_path, machine)
+    run("prepare", {}, host=host)
+    return host
+
+
+def runner(host: Host) -> FakeRunner:
+    assert isinstance(host.runner, FakeRunner)
+    return host.runner
+
+
+def message(command: str, request: dict[str, Any], host: Host) -> str:
+    with pytest.raises(HostError) as caught:
+        run(command, request, host=host)
+    return str(caught.value)
+
+
+# -- prepare ---------------------------------------------------------------------------------------
+
+
+def test_prepare_makes_directories_closed_to_others_and_secrets_once(
+    tmp_path: Path, machine: Machine
+) -> None:
+    host = host_of(tmp_path / "new", machine)
+    would = run("prepare", {}, host=host, check=True)
+    assert would["changed"]
+    assert not host.paths.etc.exists()
+    first = run("prepare", {}, host=host)
+    modes = {
+        host.paths.etc: 0o700,
+        host.paths.certificates: 0o700,
+        host.paths.token_server: 0o750,
+        host.paths.registry: 0o750,
+        host.paths.secrets: 0o700,
+        host.paths.var: 0o711,
+        host.paths.generations: 0o700,
+        host.paths.http_secret: 0o600,
+        host.paths.verification_password: 0o600,
+        host.paths.state: 0o600,
+    }
+    assert {path: path.stat().st_mode & 0o7777 for path in modes} == modes
+    password = host.paths.verification_password.read_text().strip()
+    assert len(password) >= 40
+    assert belongs(password, first["verification_hash"])
+    again = run("prepare", {}, host=host)
+    assert (again["changed"], again["verification_hash"]) == (False, first["verification_hash"])
+    assert password not in json.dumps(first)
+
+
+def test_a_wrong_mode_is_mended_and_named(host: Host) -> None:
+    host.paths.secrets.chmod(0o755)
+    (action,) = run("prepare", {}, host=host)["actions"]
+    assert action.startswith(f"{host.paths.secrets}: now 0700 ")
+    assert "was 0755" in action
+
+
+def test_a_file_where_a_directory_belongs_is_an_error(tmp_path: Path, machine: Machine) -> None:
+    host = host_of(tmp_path / "x", machine)
+    host.paths.var.mkdir(parents=True)
+    host.paths.etc.write_text("")
+    assert message("prepare", {}, host) == (
+        f"{host.paths.etc} is there but is no directory: move it away"
+    )
+
+
+def test_storage_that_should_be_a_mount_and_is_not_stops_everything(
+    host: Host, tmp_path: Path
+) -> None:
+    path = tmp_path / "disk"
+    path.mkdir()
+    request = {"storage": {"path": str(path), "group": os.getgid(), "mount": True}}
+    assert message("prepare", request, host) == (
+        f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
+        "mounted there: mount it (`mount -a`) before anything is written to the wrong disk"
+    )
+    assert list(path.iterdir()) == []
+
+
+def test_data_of_another_owner_shows_the_command_to_run(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    (path / "docker").mkdir(parents=True)
+    mine = os.getuid()
+    host.registry_id = mine + 1
+    with pytest.raises(HostError) as caught:
+        from wharfinger.host.prepare import storage_directories
+
+        storage_directories(host, {"path": str(path), "group": os.getgid()}, check=True)
+    assert str(caught.value) == (
+        f"storage_path: {path}/docker belongs to user id {mine}, the registry runs as {mine + 1}: "
+        f"run `chown -R {mine + 1}:{mine + 1} {path}/docker` once, while nothing else uses it"
+    )
+
+
+def test_what_was_installed_is_added_up_over_runs() -> None:
+    assert merged({"packages": ["a"]}, {"packages": ["a", "b"], "x": 1}) == {
+        "packages": ["a", "b"],
+        "x": 1,
+    }
+
+
+def test_bcrypt_hashes_are_salted_and_belong_to_their_password_only() -> None:
+    first, second = bcrypt("correct horse"), bcrypt("correct horse")
+    assert first != second
+    assert first.startswith("$2b$04$")
+    assert len(first) == 60
+    assert belongs("correct horse", first)
+    assert not belongs("wrong horse", first)
+
+
+# -- service ---------------------------------------------------------------------------------------
+
+
+def test_a_running_service_is_left_alone(host: Host) -> None:
+    assert start_service("docker", host.paths, host.runner, lambda: True) == []
+    assert runner(host).calls == []
+
+
+def test_the_service_manager_is_asked_first(host: Host) -> None:
+    host.paths.systemd.mkdir()
+    runner(host).answers["systemctl"] = Result(0, "", "")
+    answers = iter([False, True])
+    assert start_service("docker", host.paths, host.runner, lambda: next(answers)) == [
+        "docker: started (systemctl start docker)"
+    ]
+
+
+def test_dockerd_is_started_by_itself_where_its_init_script_ends_at_the_limit(host: Host) -> None:
+    why = "/etc/init.d/docker: 62: ulimit: error setting limit (Operation not permitted)"
+    runner(host).answers |= {
+        "service docker": Result(2, "", why),
+        "start-stop-daemon": Result(0, "", ""),
+    }
+    assert start_service(
+        "docker",
+        host.paths,
+        host.runner,
+        lambda: any(call[0] == "start-stop-daemon" for call in runner(host).calls),
+        patience=0,
+    ) == [
+        "docker: started by start-stop-daemon, because its init script cannot here "
+        "(/etc/init.d/docker: 62: ulimit: error setting limit (Operation not permitted))"
+    ]
+
+
+def test_a_service_that_does_not_start_is_an_error_with_its_words(host: Host) -> None:
+    runner(host).answers["service nginx"] = Result(1, "", "bind() to 0.0.0.0:80 failed")
+    with pytest.raises(HostError) as caught:
+        start_service("nginx", host.paths, host.runner, lambda: False, patience=0)
+    assert str(caught.value) == (
+        "nginx does not start (`service nginx start` said: bind() to 0.0.0.0:80 failed): run "
+        "`service nginx start` on the host and look at its log"
+    )
+
+
+def test_only_known_services_are_started(host: Host) -> None:
+    assert message("service", {"name": "sshd"}, host) == (
+        "service: unknown name 'sshd': write docker or nginx"
+    )
+
+
+# -- network ---------------------------------------------------------------------------------------
+
+
+def test_the_network_is_made_once_and_every_slot_has_an_address_of_its_own(
+    host: Host, machine: Machine
+) -> None:
+    request = {"name": "wharfinger", "subnet": "172.31.255.240/28"}
+    assert run("network", request, host=host, check=True)["changed"]
+    assert machine.networks == {}
+    assert run("network", request, host=host)["changed"]
+    assert run("network", request, host=host)["changed"] is False
+    made = machine.networks["wharfinger"]
+    assert made["Internal"] is True
+    assert made["IPAM"] == {
+        "Config": [{"Subnet": "172.31.255.240/28", "Gateway": "172.31.255.241"}]
+    }
+    assert made["Options"] == {"com.docker.network.bridge.name": "wharfinger0"}
+    assert slots("registry", "172.31.255.240/28") == {"a": "172.31.255.242", "b": "172.31.255.243"}
+    assert slots("token_server", "172.31.255.240/28") == {
+        "a": "172.31.255.244",
+        "b": "172.31.255.245",
+    }
+
+
+def test_someone_elses_network_of_this_name_is_left_alone(host: Host, machine: Machine) -> None:
+    machine.networks["wharfinger"] = {"Name": "wharfinger", "IPAM": {"Config": []}}
+    assert message("network", {"name": "wharfinger", "subnet": SUBNET}, host) == (
+        "the docker network wharfinger is there already and was not made by this toolkit: rename "
+        "it, or remove it with `docker network rm wharfinger`"
+    )
+
+
+def test_a_network_in_use_keeps_its_subnet(host: Host, machine: Machine) -> None:
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    machine.networks["wharfinger"]["Containers"] = {"x": {}}
+    assert message("network", {"name": "wharfinger", "subnet": "10.1.0.0/28"}, host) == (
+        "container_engine_network: the docker network wharfinger has the subnet 10.98.0.0/28 and "
+        "containers on it, so it cannot become 10.1.0.0/28: write 10.98.0.0/28 again, or run "
+        "playbooks/remove.yml (data and keys stay) and deploy anew"
+    )
+
+
+@pytest.mark.parametrize(
+    ("subnet", "text"),
+    [
+        (
+            "10.98.0.1/28",
+            "container_engine_network: '10.98.0.1/28' is no IPv4 subnet (10.98.0.1/28 has host "
+            "bits set): write one like 172.31.255.240/28",
+        ),
+        (
+            "10.98.0.0/30",
+            "container_engine_network: 10.98.0.0/30 is too small for two slots of two containers: "
+            "write at least a /29",
+        ),
+    ],
+)
+def test_a_bad_subnet_is_named(host: Host, subnet: str, text: str) -> None:
+    assert message("network", {"name": "wharfinger", "subnet": subnet}, host) == text
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+def archive(host: Host, content: str) -> dict[str, Any]:
+    path = host.paths.var / "images" / "registry.tar"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    return {
+        "kind": "registry",
+        "path": str(path),
+        "reference": "wharfinger/registry:3.1.1-abc",
+        "ids": ["sha256:one", "sha256:two"],
+        "source": "build",
+        "inputs": "abc",
+    }
+
+
+def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
+    host: Host, machine: Machine
+) -> None:
+    one = archive(host, "sha256:two")
+    answer = run("images", {"load": [one]}, host=host)
+    assert answer["images"] == {
+        "registry": {
+            "source": "build",
+            "reference": "wharfinger/registry:3.1.1-abc",
+            "id": "sha256:two",
+            "inputs": "abc",
+            "digest": None,
+        }
+    }
+    assert not Path(one["path"]).exists()
+    assert machine.images["sha256:two"]["RepoTags"] == ["wharfinger/registry:3.1.1-abc"]
+    assert run("images", {"load": [one]}, host=host)["changed"] is False
+
+
+def test_an_archive_with_another_image_is_refused(host: Host) -> None:
+    one = archive(host, "sha256:forged")
+    assert message("images", {"load": [one]}, host) == (
+        f"the image archive {one['path']} does not hold wharfinger/registry:3.1.1-abc (docker "
+        "said: Loaded image ID: sha256:forged; none of the ids sha256:one, sha256:two is there): "
+        "make the image again"
+    )
+
+
+def test_the_first_pull_records_the_digest_and_the_next_demands_it(
+    host: Host, machine: Machine
+) -> None:
+    digest = "sha256:" + "a" * 64
+    reference = "registry.example:5000/library/registry:3.1.1"
+    image = {"Id": "sha256:id", "RepoTags": [reference], "RepoDigests": []}
+    machine.images["sha256:id"] = image
+    runner(host).answers["docker pull"] = Result(0, f"Digest: {digest}\n", "")
+    request = {"pull": [{"kind": "registry", "reference": reference, "digest": None}]}
+    assert run("images", request, host=host)["images"]["registry"]["digest"] == digest
+    assert run("images", request, host=host)["changed"] is False
+    machine.images.clear()
+    runner(host).answers["docker pull"] = Result(1, "", "manifest unknown")
+    assert message("images", request, host) == (
+        f"the image registry.example:5000/library/registry@{digest} cannot be pulled (docker said: "
+        f"manifest unknown); {digest} is the digest recorded for it: the first pull's, or the one "
+        "asked for: look at the reference and the host's network, or write images_source: build"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("registry:3", "registry"),
+        ("docker.io/library/registry:3.1.1", "docker.io/library/registry"),
+        ("host:5000/a/b", "host:5000/a/b"),
+        ("host:5000/a/b:1@sha256:00", "host:5000/a/b"),
+    ],
+)
+def test_a_references_repository_is_without_tag_and_digest(reference: str, name: str) -> None:
+    assert repository(reference) == name
+
+
+def test_the_digest_of_a_pull_is_read() -> None:
+    assert pulled_digest("3: Pulling\nDigest: sha256:" + "0" * 64 + "\nStatus: x\n") == (
+        "sha256:" + "0" * 64
+    )
+    assert pulled_digest("Status: Image is up to date\n") is None
+
+
+# -- the proxy -------------------------------------------------------------------------------------
+
+
+def test_a_site_is_written_tested_and_served_and_the_same_again_changes_nothing(
+    host: Host, machine: Machine
+) -> None:
+    first = run("site", {"content": "server {}\n"}, host=host)
+    assert first["actions"][-1] == "nginx: started"
+    assert first["diff"]["after"] == "server {}\n"
+    assert run("site", {"content": "server {}\n"}, host=host)["changed"] is False
+    second = run("site", {"content": "server { }\n"}, host=host)
+    assert second["actions"] == [f"{host.paths.site}: written", "nginx: reloaded"]
+
+
+def test_a_site_that_nginx_refuses_never_stays(host: Host, machine: Machine) -> None:
+    run("site", {"content": "server {}\n"}, host=host)
+    steps = machine.steps
+    assert message("site", {"content": "broken\n"}, host) == (
+        "nginx refuses its configuration, so it goes on with the present one: unknown directive "
+        '"broken"'
+    )
+    assert host.paths.site.read_text() == "server {}\n"
+    assert machine.steps == steps
+
+
+def test_the_first_site_that_nginx_refuses_leaves_no_file(host: Host) -> None:
+    message("site", {"content": "broken\n"}, host)
+    assert not host.paths.site.exists()
+
+
+def test_a_broken_site_left_by_a_kill_is_undone_to_what_nginx_last_took(host: Host) -> None:
+    run("site", {"content": "server {}\n"}, host=host)
+    host.paths.site.write_text("broken\n")
+    message("site", {"content": "broken too\n"}, host)
+    assert host.paths.site.read_text() == "server {}\n"
+
+
+def test_a_renewed_certificate_is_read_by_nginx_though_the_site_is_the_same(
+    host: Host, machine: Machine
+) -> None:
+    (host.paths.certificates / "tls.crt").write_text("one")
+    run("site", {"content": "server {}\n"}, host=host)
+    (host.paths.certificates / "tls.crt").write_text("two")
+    assert run("site", {"content": "server {}\n"}, host=host)["actions"] == ["nginx: reloaded"]
+
+
+def test_the_welcome_page_goes_and_comes_back_where_nginx_refuses(host: Host) -> None:
+    enabled = host.paths.nginx / "sites-enabled"
+    enabled.mkdir()
+    (enabled / "default").symlink_to("/etc/nginx/sites-available/default")
+    request = {"content": "broken\n", "remove_default_site": True}
+    message("site", request, host)
+    assert (enabled / "default").is_symlink()
+    run("site", {**request, "content": "server {}\n"}, host=host)
+    assert not (enabled / "default").is_symlink()
+
+
+def test_reload_proxy_has_nginxs_words(host: Host, machine: Machine) -> None:
+    machine.nginx_refuses = "host not found in upstream"
+    assert message("reload_proxy", {}, host) == (
+        "nginx refuses its configuration, so it goes on with the present one: host not found in "
+        "upstream"
+    )
+
+
+# -- publication -----------------------------------------------------------------------------------
+
+
+def test_keys_reach_their_readers_and_only_them(host: Host, tmp_path: Path) -> None:
+    for name in ("signing.key", "signing.crt", "ca.crt"):
+        (host.paths.certificates / name).write_text(f"{name}\n")
+    trust = tmp_path / "certs.d"
+    request = {"auth": "token", "trusted_by_docker": ["r.example:5000"]}
+    answer = publish(host, request, False, trust=trust)
+    assert (host.paths.token_server / "signing.key").read_text() == "signing.key\n"
+    assert (host.paths.token_server / "signing.key").stat().st_mode & 0o777 == 0o640
+    assert (host.paths.registry / "token_signing.pem").read_text() == "signing.crt\n"
+    assert not (host.paths.registry / "signing.key").exists()
+    assert (trust / "r.example:5000" / "ca.crt").read_text() == "ca.crt\n"
+    assert answer["ca"] == "ca.crt\n"
+    assert "signing.key" not in answer["ca"] + answer["signing"]
+    assert publish(host, request, False, trust=trust)["actions"] == []
+    assert host.store.load().installed["files"] == [str(trust / "r.example:5000" / "ca.crt")]
+    (host.paths.certificates / "signing.crt").write_text("another\n")
+    assert publish(host, request, False, trust=trust)["signing"] != answer["signing"]
+
+
+def test_without_a_signing_key_the_message_says_what_to_run(host: Host) -> None:
+    path = host.paths.certificates / "signing.crt"
+    assert message("publish", {"auth": "token"}, host) == (
+        f"{path} is not there: run the whole site.yml, which makes it"
+    )
+
+
+# -- specification ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"kind": "cache"}, "spec: kind 'cache': write one of registry, token_server"),
+        (
+            {"memory": "lots"},
+            "spec of registry: memory: 'lots' is no size: write a number and k, m or g, such as "
+            "512m",
+        ),
+        ({"files": {"../x": ""}}, "spec of registry: files: '../x' is no plain file name"),
+    ],
+)
+def test_a_bad_specification_is_named(
+    host: Host, tmp_path: Path, change: dict[str, Any], text: str
+) -> None:
+    assert message("ensure", {"spec": spec(tmp_path, **change)}, host) == text
+
+
+def test_an_unknown_key_of_a_specification_is_an_error(host: Host, tmp_path: Path) -> None:
+    text = message("ensure", {"spec": {**spec(tmp_path), "privileged": True}}, host)
+    assert text.startswith("spec: unknown key 'privileged': one of command, entrypoint, ")
+
+
+def test_sizes_are_dockers() -> None:
+    assert [size(text) for text in ("512m", "1g", "64k", "100", "100B")] == [
+        512 * 1024**2,
+        1024**3,
+        64 * 1024,
+        100,
+        100,
+    ]
+
+
+# -- state, lock, command line ---------------------------------------------------------------------
+
+
+def test_a_damaged_state_is_an_error_that_says_what_to_do(host: Host) -> None:
+    host.paths.state.write_text("{")
+    assert message("prepare", {}, host) == (
+        f"{host.paths.state} cannot be read (JSONDecodeError): restore it from a backup, or remove "
+        "it and deploy again (keys, users and data stay)"
+    )
+
+
+def test_a_state_of_a_later_version_is_left_alone(host: Host) -> None:
+    host.paths.state.write_text('{"format": 99, "kinds": {}}')
+    assert message("prepare", {}, host) == (
+        f"{host.paths.state} was written by a newer wharfinger-host (format 99, this one knows 1): "
+        "deploy from an up-to-date checkout"
+    )
+
+
+def test_only_one_command_works_at_a_time_and_the_holder_is_named(host: Host) -> None:
+    with host.paths.lock.open("r+") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        holder.truncate(0)
+        holder.write("ensure, process 77, since 12:00:00")
+        holder.flush()
+        assert message("prepare", {"lock_timeout": 0}, host) == (
+            "another wharfinger-host is at work (ensure, process 77, since 12:00:00) and holds "
+            f"{host.paths.lock} for longer than 0 s: let it end and run again"
+        )
+        assert run("prepare", {"lock_timeout": 0}, host=host, check=True)["changed"] is False
+    assert run("prepare", {"lock_timeout": 0}, host=host)["changed"] is False
+
+
+def test_an_unknown_command_and_a_missing_key_are_named(host: Host) -> None:
+    assert message("frob", {}, host).startswith("unknown command 'frob': one of ensure, images")
+    assert message("network", {}, host) == "network: the request lacks the key 'name'"
+
+
+def test_the_command_line_shows_errors_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    request = tmp_path / "request.json"
+    request.write_text("[]")
+    assert main(["observe", "--request", str(request)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"wharfinger-host observe: --request {request}: the JSON must be an object\n"
+    )
+
+
+def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> None:
+    data = package.build()
+    assert data == package.build()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert "wharfinger_host/generations.py" in archive.namelist()
+        assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
+    program = tmp_path / "wharfinger-host.pyz"
+    program.write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-I", str(program), "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: wharfinger-host ")
+
+
+def test_the_host_program_needs_the_standard_library_only() -> None:
+    source = Path(package.__file__).parent
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import host.commands, host.verify"
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", "-c", code, str(source.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# -- status and remove -----------------------------------------------------------------------------
+
+
+def test_status_names_what_needs_someone() -> None:
+    serving = {"number": 3, "running": True, "health": "unhealthy"}
+    answer = {
+        "engine": {"running": False, "detail": None},
+        "state": {
+            "generations": {"registry": {"serving": serving}, "token_server": {"serving": None}},
+            "pending": ["registry generation 2 is draining"],
+        },
+        "proxy": {"running": False},
+        "certificates": {"tls": {"not_after": 86400}, "ca": None},
+    }
+    assert problems(answer, 100_000) == [
+        "docker does not run: start it",
+        "registry generation 3 is unhealthy",
+        "nginx does not run",
+        "the certificate tls expired 1970-01-02",
+        "unfinished: registry generation 2 is draining; run site.yml again",
+    ]
+
+
+def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    request = {
+        "installed": {"packages": ["nginx", "docker.io"]},
+        "storage": {"path": str(storage), "group": os.getgid()},
+    }
+    run("prepare", request, host=host)
+    run("site", {"content": "server {}\n"}, host=host)
+    stranger = host.paths.nginx / "conf.d" / "other.conf"
+    stranger.write_text("server {}\n")
+    would = run("remove", {}, host=host, check=True)
+    assert host.paths.site.exists()
+    answer = run("remove", {}, host=host)
+    assert set(would["actions"]) == set(answer["actions"]) - {"nginx: reloaded"}
+    assert answer["packages"] == ["nginx", "docker.io"]
+    assert set(answer["kept"]) == {
+        str(storage),
+        str(host.paths.certificates),
+        str(host.paths.secrets),
+    }
+    assert not host.paths.site.exists()
+    assert stranger.exists()
+    assert run("remove", {}, host=host)["changed"] is False
+    run("remove", {"remove_data": True}, host=host)
+    assert not host.paths.etc.exists()
+    assert not host.paths.var.exists()
+    assert not storage.exists()
