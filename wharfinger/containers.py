@@ -46,8 +46,7 @@ def registry(
         "image": image,
         "user": f"{REGISTRY_ID}:{REGISTRY_ID}",
         "command": ["serve", "/etc/distribution/config.yml"],
-        # Without it distribution complains at every start that nobody collects its traces.
-        "environment": {"OTEL_TRACES_EXPORTER": "none", **environment},
+        "environment": dict(environment),
         "files": {"config.yml": configuration},
         "files_target": "/etc/distribution",
         "files_group": REGISTRY_ID,

@@ -22,6 +22,7 @@ sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.host import package  # noqa: E402
+from wharfinger.registry import proxy  # noqa: E402
 
 
 def specifications() -> dict[str, dict[str, Any]]:
@@ -170,6 +171,10 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     installed = (host["state"].get("installed") or {}).get("packages", [])
     # Recorded before the package is installed, so that a run killed in between still knows.
     nginx_is_ours = "nginx" in installed or not host["nginx"]["present"]
+    sites = host["nginx"]["servers"]
+    if nginx_is_ours:
+        # The welcome page is about to go.
+        sites = [one for one in sites if not one["file"].endswith("/sites-enabled/default")]
     return {
         "hostname": hostname,
         "names": names,
@@ -180,8 +185,8 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         and not any(ipaddress.ip_address(address).is_loopback for address in resolved),
         "host_program_is_current": host["host_program"] == package.digest(),
         "nginx_is_ours": nginx_is_ours,
-        # Ports on which no other site listens: there the toolkit's answers unknown names too.
-        "owned_ports": [80, port] if nginx_is_ours else [],
+        # Ports on which no other site listens: there ours answers unknown names too.
+        "owned_ports": proxy.owned_ports(sites, [80, port]),
         "credentials": credentials,
         "ca": "" if public else f"{credentials}/{hostname}-ca.crt",
     }

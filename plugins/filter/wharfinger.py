@@ -14,8 +14,9 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, certificates, containers, images, registry  # noqa: E402  (the project need not be installed)
+from wharfinger import access, certificates, containers, images  # noqa: E402
 from wharfinger.preflight import values  # noqa: E402
+from wharfinger.registry import configuration as registry_configuration  # noqa: E402
 from wharfinger.tokens import configuration  # noqa: E402
 
 
@@ -61,9 +62,9 @@ def docker_auth_config(
 
 def registry_container(image: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """The registry's specification for the host program; image: the host's record of it."""
-    return containers.registry(
-        image=image["id"], pulled=image["source"] == "pull", **plain_settings(settings)
-    )
+    values = plain_settings(settings)
+    values["environment"] = registry_configuration.environment(values["environment"])
+    return containers.registry(image=image["id"], pulled=image["source"] == "pull", **values)
 
 
 def token_server_container(image: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def registry_config(
     facts: dict[str, Any], auth: str, settings: dict[str, Any], drain_timeout: int
 ) -> dict[str, Any]:
     """The registry's whole configuration, registry_settings merged over it."""
-    return registry.configuration.render(
+    return registry_configuration.render(
         auth=auth,
         realm=f"{facts['url']}/auth",
         service=facts["hostname"],

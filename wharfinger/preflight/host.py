@@ -20,7 +20,6 @@ ENGINE = (20, 10)
 #: Who owns the registry's data, and who reads the token server's files.
 REGISTRY_UID = 64500
 NETWORK = "wharfinger"
-SITE_FILE = "/etc/nginx/conf.d/wharfinger.conf"
 
 _ENGINE_PROBLEMS = {
     "rootless": (
@@ -186,7 +185,7 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
         if not is_loopback(address)
     } or {host.get("primary_address")}
     for server in nginx.get("servers", ()):
-        if server["file"] == SITE_FILE:
+        if server.get("ours"):
             continue
         file = shown(server["file"])
         same = sorted(names & {name.lower().removeprefix(".") for name in server["names"]})

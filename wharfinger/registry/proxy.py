@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SITE = "/etc/nginx/conf.d/wharfinger.conf"
-
 # The port is what ends the address; `listen ADDRESS` without one means 80 (ngx_http_core_module).
 _PORT = re.compile(r"(?:^|:)(\d+)$")
 
@@ -15,13 +13,13 @@ _PORT = re.compile(r"(?:^|:)(\d+)$")
 def owned_ports(servers: Iterable[Mapping[str, Any]], ports: Iterable[int]) -> list[int]:
     """Those of `ports` on which no other site listens, so that ours may answer unknown names there.
 
-    `servers` as the host program observes them: `file` and `listen`, the directive's arguments.
+    `servers` as the host program observes them: `ours` and `listen`, the directive's arguments.
     On a shared port the other sites keep what they had: unknown names are theirs.
     """
     taken = {
         _port(str(listen))
         for server in servers
-        if server["file"] != SITE
+        if not server.get("ours")
         for listen in server["listen"]
     }
     return [port for port in ports if port not in taken]

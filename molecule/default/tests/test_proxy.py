@@ -49,7 +49,7 @@ def test_the_place_of_the_blobs_cannot_be_asked_for(
     image = images["other/app"]
     name = image.layer_digest.removeprefix("sha256:")
     inside = f"/docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
-    site = machine.file("/etc/nginx/conf.d/wharfinger.conf").content_string
+    site = machine.file("/etc/nginx/sites-enabled/zz-wharfinger.conf").content_string
     locations = re.findall(r"location (?:= |\^~ )?(/\S*) \{\s*internal;", site)
     assert locations
     tried = [location.rstrip("/") + inside for location in locations] + [inside, *locations]

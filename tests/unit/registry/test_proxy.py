@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.registry.proxy import SITE, owned_ports
+from wharfinger.registry.proxy import owned_ports
 
 
-def site(file: str, *listen: str) -> dict[str, object]:
-    return {"file": file, "listen": list(listen), "names": []}
+def site(*listen: str, ours: bool = False) -> dict[str, object]:
+    return {"file": "/etc/nginx/site", "ours": ours, "listen": list(listen), "names": []}
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def site(file: str, *listen: str) -> dict[str, object]:
     ],
 )
 def test_port_of_another_site_is_not_ours_alone(listen: str, left: list[int]) -> None:
-    assert owned_ports([site("/etc/nginx/sites-enabled/shop", listen)], [80, 443]) == left
+    assert owned_ports([site(listen)], [80, 443]) == left
 
 
 def test_own_site_does_not_count_as_another() -> None:
-    assert owned_ports([site(SITE, "443 ssl default_server", "80")], [80, 443]) == [80, 443]
+    assert owned_ports([site("443 ssl default_server", "80", ours=True)], [80, 443]) == [80, 443]
     assert owned_ports([], [80, 8443]) == [80, 8443]
