@@ -19,7 +19,8 @@ TOKEN_SERVER_LIVE = "/etc/wharfinger/token_server"
 TOKEN_SERVER_CONFIG = "/config"
 
 _TMPFS = {"/tmp": "size=16m,mode=1777"}
-_PATIENCE = {"interval": 2, "timeout": 5, "retries": 3, "start_period": 20}
+# Seconds. The host program asks by itself when it starts a generation; docker only goes on asking.
+_PATIENCE = {"interval": 30, "timeout": 5, "retries": 3, "start_period": 30}
 
 
 def registry(

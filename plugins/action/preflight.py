@@ -17,6 +17,8 @@ from ansible.plugins.action import ActionBase
 NOT_SETTINGS = frozenset(
     {"certificates_published", "docker_auth_users", "images_present", "preflight_facts"}
 )
+# As many are shown; a thousand users without a rule make a thousand of them.
+WARNINGS = 20
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
@@ -71,7 +73,7 @@ class ActionModule(ActionBase):
                     "names": [settings["registry_hostname"]]
                     if settings["registry_hostname"]
                     else [],
-                    "port": settings["registry_port"],
+                    "packages": settings["container_engine_packages"],
                 },
             },
             task_vars=task_vars,
@@ -99,8 +101,10 @@ class ActionModule(ActionBase):
                 "roots": None,
             },
         )
-        for warning in report.warnings:
+        for warning in report.warnings[:WARNINGS]:
             self._display.warning(warning)
+        if len(report.warnings) > WARNINGS:
+            self._display.warning(f"{len(report.warnings) - WARNINGS} more warnings like these")
         if report.errors:
             count = len(report.errors)
             result["failed"] = True

@@ -32,6 +32,7 @@ _PACKAGES = (
     "python3-cryptography",
     "python3-requests",
     "openssl",
+    "ca-certificates",
     "cron",
     "certbot",
 )
