@@ -23,16 +23,14 @@ class ActionModule(ActionBase):
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Returns the module's answer: changed, paths, diff, previous."""
+        """Returns the module's answer: changed, paths, diff."""
         super().run(tmp, task_vars)
         files = [self._rendered(file) for file in self._task.args["files"]]
-        answer = self._execute_module(
+        answer: dict[str, Any] = self._execute_module(
             module_name="rendered_files",
             module_args={"files": files, "absent": self._task.args.get("absent", [])},
             task_vars=task_vars,
         )
-        # The arguments hold the contents of secret files; -vvv would print them.
-        answer.pop("invocation", None)
         return answer
 
     def _rendered(self, file: dict[str, Any]) -> dict[str, Any]:

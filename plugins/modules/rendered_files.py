@@ -44,10 +44,6 @@ paths:
   type: list
   elements: str
   returned: always
-previous:
-  description: For each changed file that is no secret, its content before (null where it was absent).
-  type: dict
-  returned: always
 """
 
 import os
@@ -121,8 +117,11 @@ def main() -> None:
         supports_check_mode=True,
         no_log=True,
     )
-    paths, differences, previous = [], [], {}
-    for wanted in module.params["files"]:
+    files, absent = module.params["files"], module.params["absent"]
+    # Ansible adds the parameters to every answer, a failure's too, and -vvv prints them.
+    module.params = {"files": [file["path"] for file in files], "absent": absent}
+    paths, differences = [], []
+    for wanted in files:
         path, before = wanted["path"], read(wanted["path"])
         if not write(module, wanted):
             continue
@@ -132,7 +131,6 @@ def main() -> None:
                 {"prepared": f"{path}: changed; its content is secret and not shown\n"}
             )
             continue
-        previous[path] = before
         if before != wanted["content"]:
             differences.append(
                 {
@@ -142,13 +140,12 @@ def main() -> None:
                     "after": wanted["content"],
                 }
             )
-    for path in module.params["absent"]:
+    for path in absent:
         if os.path.lexists(path):
             paths.append(path)
-            previous[path] = read(path)
             if not module.check_mode:
                 os.unlink(path)
-    module.exit_json(changed=bool(paths), paths=paths, diff=differences, previous=previous)
+    module.exit_json(changed=bool(paths), paths=paths, diff=differences)
 
 
 if __name__ == "__main__":

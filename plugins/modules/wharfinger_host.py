@@ -58,8 +58,11 @@ def main() -> None:
         # Keeps the whole request (a registry's settings) out of the host's syslog.
         no_log=True,
     )
+    command, request = module.params["command"], module.params["request"]
+    # Ansible adds the parameters to every answer and -vvv prints them: not a registry's settings.
+    module.params = {"command": command}
     try:
-        answer = run(module.params["command"], module.params["request"], check=module.check_mode)
+        answer = run(command, request, check=module.check_mode)
     except HostError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**answer)
