@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
 
 # Registered by the roles, not set by anyone.
@@ -19,11 +22,14 @@ NOT_SETTINGS = frozenset(
 )
 # As many are shown; a thousand users without a rule make a thousand of them.
 WARNINGS = 20
+POLICY = frozenset({"registry_users", "registry_groups", "registry_access"})
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.host import package  # noqa: E402
+from wharfinger.preflight.names import hostname_problem  # noqa: E402
+from wharfinger.preflight.settings import on_controller  # noqa: E402
 from wharfinger.registry import proxy  # noqa: E402
 
 
@@ -50,31 +56,19 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         specs = specifications()
-        variables = self._variables(specs, task_vars)
-        settings = {
-            **{
-                name: option.get("default")
-                for options in specs.values()
-                for name, option in options.items()
-            },
-            **variables,
+        variables, unresolved = self._variables(specs, task_vars)
+        defaults = {
+            name: option.get("default")
+            for options in specs.values()
+            for name, option in options.items()
         }
+        settings = {**defaults, **variables}
         before = time.time()
         observed = self._execute_module(
             module_name="wharfinger_host",
             module_args={
                 "command": "observe",
-                "request": {
-                    "storage_path": settings["storage_path"],
-                    "network": {
-                        "name": "wharfinger",
-                        "subnet": settings["container_engine_network"],
-                    },
-                    "names": [settings["registry_hostname"]]
-                    if settings["registry_hostname"]
-                    else [],
-                    "packages": settings["container_engine_packages"],
-                },
+                "request": request(settings, defaults),
             },
             task_vars=task_vars,
         )
@@ -88,8 +82,8 @@ class ActionModule(ActionBase):
             settings["registry_hostname"] = preflight.own_name(
                 host, settings["registry_hosts_entry"]
             )
-        archive, archive_error = self._archive(settings)
         base = task_vars.get("inventory_dir") or "."
+        archive, archive_error = self._archive(settings, base)
         report = preflight.check(
             variables,
             specs,
@@ -97,6 +91,7 @@ class ActionModule(ActionBase):
             {
                 "clock": [before, time.time()],
                 "base": base,
+                "read": lambda path: self._read(on_controller(path, {"base": base})),
                 "archive_error": archive_error,
                 "roots": None,
             },
@@ -105,13 +100,14 @@ class ActionModule(ActionBase):
             self._display.warning(warning)
         if len(report.warnings) > WARNINGS:
             self._display.warning(f"{len(report.warnings) - WARNINGS} more warnings like these")
-        if report.errors:
-            count = len(report.errors)
+        errors = unresolved + report.errors
+        if errors:
+            count = len(errors)
             result["failed"] = True
             result["msg"] = "\n".join(
                 [
                     f"{count} mistake{'s' if count > 1 else ''} found; nothing was changed.",
-                    *(f"  - {error}" for error in report.errors),
+                    *(f"  - {error}" for error in errors),
                 ]
             )
             return result
@@ -120,24 +116,49 @@ class ActionModule(ActionBase):
 
     def _variables(
         self, specs: dict[str, dict[str, Any]], task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
-        """All variables' names, and the resolved values of those that carry one of our prefixes."""
+    ) -> tuple[dict[str, Any], list[str]]:
+        """All variables' names, the resolved values of those that carry one of our prefixes, and a
+        sentence about each of these that cannot be resolved."""
         prefixes = tuple(f"{role}_" for role in specs)
         values: dict[str, Any] = {}
+        errors: list[str] = []
+        missing: set[str] = set()
         for name in task_vars:
             if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
                 continue
             # Of all others only the name is of interest: it may be one of ours, misspelt.
             ours = name.startswith(prefixes)
-            values[name] = plain(self._templar.template(task_vars[name])) if ours else None
-        return values
+            try:
+                values[name] = plain(self._templar.template(task_vars[name])) if ours else None
+            except AnsibleError as error:
+                # Left to Ansible, it would be the only mistake shown, with the lines of the
+                # inventory around it: other users' passwords.
+                errors.append(f"{name}: {why_unresolved(error)}")
+                missing.add(name)
+        if missing & POLICY:
+            # They are judged against each other, which tells nothing where one is unknown.
+            values = {name: value for name, value in values.items() if name not in POLICY}
+        return values, errors
 
-    def _archive(self, settings: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    def _read(self, path: Path) -> bytes:
+        """A file of the controller, decrypted where ansible-vault encrypts it and we have its
+        password. Raises OSError."""
+        content = path.read_bytes()
+        if not content.startswith(b"$ANSIBLE_VAULT"):
+            return content
+        try:
+            return str(self._loader.get_text_file_contents(str(path))).encode()
+        except AnsibleError:
+            return content
+
+    def _archive(self, settings: dict[str, Any], base: str) -> tuple[dict[str, Any], str | None]:
         """The bundle of images_archive, its digests checked: what is in it, or what is wrong."""
-        if settings["images_source"] != "archive" or not settings["images_archive"]:
+        named = settings["images_archive"]
+        if settings["images_source"] != "archive" or not named or not isinstance(named, str):
             return {}, None
+        path = on_controller(named, {"base": base})
         opened = subprocess.run(
-            [sys.executable, PROJECT / "images/build.py", "open", settings["images_archive"]],
+            [sys.executable, PROJECT / "images/build.py", "open", path],
             capture_output=True,
             text=True,
             check=False,
@@ -145,6 +166,38 @@ class ActionModule(ActionBase):
         if opened.returncode:
             return {}, opened.stderr.strip()
         return json.loads(opened.stdout), None
+
+
+def request(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """What `observe` is asked: nothing of a wrong type, and no name that is none (a URL that was
+    pasted with its credentials would come back in the answer, which -vvv prints)."""
+
+    def of_type(name: str, kind: type) -> Any:
+        return settings[name] if isinstance(settings[name], kind) else defaults[name]
+
+    hostname = of_type("registry_hostname", str)
+    return {
+        "storage_path": of_type("storage_path", str),
+        "network": {"name": "wharfinger", "subnet": of_type("container_engine_network", str)},
+        "config_files": ["/etc/docker/daemon.json"],
+        "names": [hostname] if hostname and hostname_problem(hostname) is None else [],
+        "packages": [
+            name for name in of_type("container_engine_packages", list) if isinstance(name, str)
+        ],
+    }
+
+
+def why_unresolved(error: AnsibleError) -> str:
+    """Why a variable's value cannot be worked out. Ansible's own words may quote values."""
+    if isinstance(error, AnsibleVaultError):
+        return (
+            "is encrypted by ansible-vault and cannot be decrypted: give the vault's password "
+            "(--ask-vault-pass, or --vault-password-file FILE)"
+        )
+    missing = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", str(error))
+    if isinstance(error, AnsibleUndefinedVariable) and missing:
+        return f"needs {missing[1]}, which is undefined: define it, or correct its name"
+    return "holds an expression that fails: correct what stands between its braces"
 
 
 def plain(value: Any) -> Any:
