@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,18 @@ from .context import Host
 from .engine import DockerEngine
 from .errors import HostError
 from .files import exists
+from .state import KINDS
+from .storage_facts import nearest
 
+# Where docker keeps everything, unless told otherwise.
+_USUAL_ROOT = Path("/var/lib/docker")
 # Seconds that docker may take for one answer before it counts as not running.
 _PATIENCE = 5.0
 
 
 def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """engine, network (`wanted["name"]`), networks, containers (ours) and images (id → names)."""
+    """engine, network (`wanted["name"]`), networks, containers (ours), foreign_containers (with
+    names like ours, but somebody else's) and images (id → names)."""
     client = host.runner.which("docker")
     daemon = host.runner.which("dockerd")
     answer: dict[str, Any] = {
@@ -29,10 +37,12 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
             "detail": None,
             "root": None,
             "images_store": None,
+            "free_bytes": free_bytes(_USUAL_ROOT),
         },
         "network": None,
         "networks": [],
         "containers": [],
+        "foreign_containers": [],
         "images": {},
     }
     docker = DockerEngine(host.paths.docker_socket)
@@ -40,7 +50,7 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
         info = docker.get("/info", timeout=_PATIENCE)
         answer["engine"] |= facts(info) if answer["engine"]["problem"] is None else {}
         networks = docker.get("/networks", timeout=_PATIENCE)
-        containers = docker.listed_containers(host.labels, timeout=_PATIENCE)
+        containers = docker.listed_containers({}, timeout=_PATIENCE)
         images = docker.get("/images/json", timeout=_PATIENCE)
     except HostError as problem:
         if answer["engine"]["present"]:
@@ -49,7 +59,14 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
     answer["engine"]["present"] = True
     answer["networks"] = [{"name": one["Name"], "subnets": subnets(one)} for one in networks]
     answer["network"] = ours(networks, str(wanted.get("name") or host.stack), host.labels)
-    answer["containers"] = [listed(one) for one in containers]
+    carried = [host.labels.items() <= (one.get("Labels") or {}).items() for one in containers]
+    answer["containers"] = [listed(one) for one in compress(containers, carried)]
+    answer["foreign_containers"] = [
+        name
+        for one in compress(containers, map(not_, carried))
+        for name in (text.lstrip("/") for text in one["Names"])
+        if name.startswith(tuple(f"{host.stack}-{kind}-" for kind in KINDS))
+    ]
     answer["images"] = {one["Id"]: one.get("RepoTags") or [] for one in images}
     return answer
 
@@ -97,8 +114,15 @@ def facts(info: Mapping[str, Any]) -> dict[str, Any]:
         "problem": problem,
         "detail": detail,
         "root": root,
+        "free_bytes": free_bytes(Path(root)) if root else None,
         "images_store": "containerd" if "io.containerd.snapshotter" in status else "classic",
     }
+
+
+def free_bytes(root: Path) -> int:
+    """What docker's directory has left, or would have where it is not there yet."""
+    sizes = os.statvfs(nearest(root))
+    return sizes.f_bavail * sizes.f_frsize
 
 
 def subnets(network: Mapping[str, Any]) -> list[str]:

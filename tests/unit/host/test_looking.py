@@ -206,6 +206,7 @@ def test_observe_works_where_nothing_is_installed_and_changes_nothing(tmp_path: 
     assert found["changed"] is False
     assert found["prepared"] is False
     assert found["verification_hash"] is None
+    assert found["engine"].pop("free_bytes") > 0
     assert found["engine"] | {"detail": None} == {
         "present": False,
         "running": False,
