@@ -167,7 +167,7 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
     if nginx.get("error"):
         report.error(
             "host, nginx",
-            f"its present configuration is broken ({nginx['error'].strip()}): "
+            f"its present configuration is broken ({_nginx_words(nginx['error'])}): "
             "mend it until `nginx -t` is content",
         )
     names = {good.get("registry_hostname"), *good.get("registry_extra_hostnames", ())} - {None}
@@ -215,6 +215,12 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
                     f"{file} speaks {'TLS' if tls else 'plain HTTP'} on port {port}, where "
                     f"Wharfinger speaks {'plain HTTP' if tls else 'TLS'}: {instead}",
                 )
+
+
+def _nginx_words(error: str) -> str:
+    """What nginx objects to, without its time stamps and the sentence that the test has failed."""
+    found = re.search(r"\[emerg\](?: \d+#\d+:)? (.+)", error)
+    return found[1] if found else " ".join(error.split())
 
 
 def _listen(text: str) -> tuple[str | None, int | None, bool]:
@@ -342,7 +348,10 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
         return
     mount = good.get("storage_mount")
     if mount and storage["is_mount"]:
-        if _other_source(mount, storage["source"]):
+        is_source = storage.get("is_source")
+        if is_source is None:
+            is_source = not _other_source(mount, storage["source"])
+        if not is_source:
             report.error(
                 "storage_mount, src",
                 f"{path} is mounted from {storage['source']}, which is another source: "

@@ -258,6 +258,12 @@ def _check_storage_mount(checked: dict[str, Any], *, refuse: Any) -> None:
             refuse(where, f"is no key of storage_mount: {instead}")
         elif not isinstance(value, str):
             refuse(where, f"is not text: write what /etc/fstab has, {example}")
+        elif key == "opts" and re.search(r"(?i)\bpass(word|wd)?=", value):
+            refuse(
+                where,
+                "holds a password, which /etc/fstab shows to everyone on the host: "
+                "write credentials=FILE, a file there that only root reads",
+            )
         # /etc/fstab separates its fields by blanks.
         elif re.search(r"\s", value):
             refuse(where, f"has a blank in it: write one word, {example}")

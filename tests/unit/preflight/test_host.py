@@ -235,11 +235,24 @@ def test_the_toolkits_own_site_is_no_conflict(errors: Strings) -> None:
     assert errors(host=own) == []
 
 
-def test_an_nginx_whose_configuration_is_broken(errors: Strings) -> None:
-    said = 'nginx: [emerg] unknown directive "servr" in /etc/nginx/sites-enabled/a:1\n'
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            '2026/11/24 03:35:57 [emerg] 1724#1724: unknown directive "servr" in /etc/nginx/a:1\n'
+            "nginx: configuration file /etc/nginx/nginx.conf test failed\n",
+            'unknown directive "servr" in /etc/nginx/a:1',
+        ),
+        (
+            'nginx: [emerg] unknown directive "servr" in /etc/nginx/a:1\n',
+            'unknown directive "servr" in /etc/nginx/a:1',
+        ),
+        ("nginx took longer\nthan 10 s\n", "nginx took longer than 10 s"),
+    ],
+)
+def test_an_nginx_whose_configuration_is_broken(errors: Strings, said: str, shown: str) -> None:
     assert errors(host={"nginx": {"present": True, "error": said}}) == [
-        "host, nginx: its present configuration is broken "
-        '(nginx: [emerg] unknown directive "servr" in /etc/nginx/sites-enabled/a:1): '
+        f"host, nginx: its present configuration is broken ({shown}): "
         "mend it until `nginx -t` is content"
     ]
 
@@ -409,6 +422,16 @@ def test_the_same_source_by_whatever_name_is_mounted(
 ) -> None:
     storage = {"exists": True, "is_mount": True, "source": source, "uid": 0}
     assert errors(storage_mount={**MOUNT, "src": src}, host={"storage": storage}) == []
+
+
+def test_what_the_host_itself_has_compared_decides(errors: Strings) -> None:
+    storage = {"exists": True, "is_mount": True, "source": "tmpfs", "is_source": False, "uid": 0}
+    mount = {"src": "/data/registry", "fstype": "none", "opts": "bind"}
+    assert errors(storage_mount=mount, host={"storage": storage}) == [
+        f"storage_mount, src: {HERE} is mounted from tmpfs, which is another source: "
+        "write that, or unmount it first"
+    ]
+    assert errors(storage_mount=mount, host={"storage": storage | {"is_source": True}}) == []
 
 
 def test_a_bind_mount_shows_another_source(errors: Strings) -> None:

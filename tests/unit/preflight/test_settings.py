@@ -263,6 +263,13 @@ EXAMPLE = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
             [f"storage_mount, opts: is not text: write what /etc/fstab has, {EXAMPLE}"],
         ),
         (
+            {"src": "//nas/data", "fstype": "cifs", "opts": "username=me,password=planted"},
+            [
+                "storage_mount, opts: holds a password, which /etc/fstab shows to everyone on the "
+                "host: write credentials=FILE, a file there that only root reads",
+            ],
+        ),
+        (
             {"src": "/dev/sdb1", "fstype": "ext4", "opts": "noatime, nodev"},
             [f"storage_mount, opts: has a blank in it: write one word, {EXAMPLE}"],
         ),
