@@ -26,7 +26,7 @@ _PATIENCE = {"interval": 30, "timeout": 5, "retries": 3, "start_period": 30}
 def registry(
     *,
     image: str,
-    pulled: bool,
+    made_by_toolkit: bool,
     configuration: str,
     environment: Mapping[str, str],
     storage_path: str,
@@ -37,8 +37,9 @@ def registry(
 ) -> dict[str, Any]:
     """The registry's specification.
 
-    image: an image id; pulled: whether it is the official image, which has wget where the one
-    that the toolkit builds has a health check of its own. configuration: config.yml's text.
+    image: an image id; made_by_toolkit: whether it is one that the toolkit builds, wherever it was
+    pulled from; such a one has a health check of its own, where the official one has wget.
+    configuration: config.yml's text.
     signing: SHA-256 of the signing certificates that it trusts ("" with htpasswd): it reads them
     once, so others mean another generation. memory as docker writes it; drain_timeout in seconds.
     """
@@ -63,9 +64,9 @@ def registry(
         "memory": memory,
         "pids": pids,
         "health": {
-            "command": ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5001/debug/health"]
-            if pulled
-            else ["/registry", "healthcheck"],
+            "command": ["/registry", "healthcheck"]
+            if made_by_toolkit
+            else ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5001/debug/health"],
             **_PATIENCE,
         },
         "port": REGISTRY_PORT,

@@ -64,7 +64,9 @@ def registry_container(image: dict[str, Any], settings: dict[str, Any]) -> dict[
     """The registry's specification for the host program; image: the host's record of it."""
     values = plain_settings(settings)
     values["environment"] = registry_configuration.environment(values["environment"])
-    return containers.registry(image=image["id"], pulled=image["source"] == "pull", **values)
+    return containers.registry(
+        image=image["id"], made_by_toolkit=image.get("made_by_toolkit", True), **values
+    )
 
 
 def token_server_container(image: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +127,8 @@ def image_to_load(kind: str, files: dict[str, Any], source: str) -> dict[str, An
     return {
         "kind": kind,
         "path": f"/var/lib/wharfinger/images/{kind}.tar",
-        "source": source,
+        # `pull` builds what no image registry has.
+        "source": "archive" if source == "archive" else "build",
         **{key: made[key] for key in ("reference", "ids", "inputs")},
     }
 

@@ -10,8 +10,11 @@ from typing import Any
 from .context import Host
 from .errors import HostError
 from .files import exists
+from .prepare import merged
 from .state import State
 
+# What images/build.py puts on its images: they have a health check of their own.
+LABEL = "io.wharfinger.inputs"
 # Seconds for pulling one image over a slow line.
 _PATIENCE = 1800
 
@@ -22,7 +25,7 @@ def images(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
     The digest of the first pull is recorded; from then on that reference must have it. An archive
     below /var/lib/wharfinger/images is removed once it is loaded. Returns the record: kind →
-    {source, reference, id, inputs, digest}.
+    {source, reference, id, inputs, digest, made_by_toolkit}.
     """
     state = host.store.load()
     actions: list[str] = []
@@ -45,6 +48,10 @@ def _record(
         return actions
     if not check:
         state.images[kind] = image
+        # Also those that came before, for `remove`. Where docker had it already, it is not ours.
+        if actions:
+            came = {"images": [image["reference"]]}
+            state.installed = merged(state.installed, came)
         host.store.save(state)
     return [*actions, f"{kind}: the image {image['reference']} is recorded"]
 
@@ -80,6 +87,7 @@ def _load(
         "id": found["Id"],
         "inputs": one.get("inputs"),
         "digest": None,
+        "made_by_toolkit": True,
     }
     return record, actions
 
@@ -128,6 +136,7 @@ def _pull(
         "id": found["Id"],
         "inputs": None,
         "digest": got,
+        "made_by_toolkit": LABEL in ((found.get("Config") or {}).get("Labels") or {}),
     }
     return record, [f"{one['kind']}: the image {reference} was pulled ({got})"]
 

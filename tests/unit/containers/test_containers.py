@@ -19,7 +19,7 @@ def token_server(server: str, configuration: str = "c1") -> dict[str, Any]:
 def registry(**more: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "image": "sha256:i",
-        "pulled": False,
+        "made_by_toolkit": True,
         "configuration": "version: 0.1\n",
         "environment": {},
         "storage_path": "/srv/data",
@@ -42,7 +42,7 @@ def defined(raw: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-ALL = [registry(), registry(pulled=True), token_server("embedded"), token_server("cesanta")]
+ALL = [registry(), registry(made_by_toolkit=False), token_server("embedded"), token_server("cesanta")]
 
 
 @pytest.mark.parametrize("raw", ALL)
@@ -94,5 +94,5 @@ def test_the_registrys_data_are_a_directory_that_only_the_right_disk_has() -> No
 
 
 def test_the_official_image_is_asked_for_its_health_with_what_it_has() -> None:
-    assert defined(registry(pulled=True))["Healthcheck"]["Test"][:2] == ["CMD", "wget"]
+    assert defined(registry(made_by_toolkit=False))["Healthcheck"]["Test"][:2] == ["CMD", "wget"]
     assert defined(registry())["Healthcheck"]["Test"] == ["CMD", "/registry", "healthcheck"]
