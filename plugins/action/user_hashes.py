@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"regenerate={regenerate}: only a generated password can be made anew, and "
                 f"registry_users has no user {regenerate} without password and password_hash. "
-                f"Write -e regenerate=NAME with one of: {', '.join(self._generated(users)) or 'none'}."
+                f"Write -e regenerate=NAME with one of: {self._generated(users)}."
             )
         credentials = Credentials(Path(self._task.args["credentials"]), self._task.check_mode)
         if self._task.args.get("state") == "renewed":
@@ -81,8 +81,8 @@ class ActionModule(ActionBase):
         return result
 
     @staticmethod
-    def _generated(users: dict[str, Any]) -> list[str]:
-        return sorted(name for name, user in users.items() if not user)
+    def _generated(users: dict[str, Any]) -> str:
+        return ", ".join(sorted(name for name, user in users.items() if not user)) or "none"
 
 
 class Credentials:

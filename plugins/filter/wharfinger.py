@@ -14,10 +14,10 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, certificates, containers, images  # noqa: E402
-from wharfinger.preflight import values  # noqa: E402
-from wharfinger.registry import configuration as registry_configuration  # noqa: E402
-from wharfinger.tokens import configuration  # noqa: E402
+from wharfinger import access, certificates, containers, images
+from wharfinger.preflight import values
+from wharfinger.registry import configuration as registry_configuration
+from wharfinger.tokens import configuration
 
 
 def subject_alt_name(name: str) -> str:
@@ -142,7 +142,7 @@ def yaml_text(value: Any) -> str:
 
 
 def checked_auth_config(text: str, server: str) -> str:
-    """The same text, once the embedded token server's own reader has found nothing wrong with it."""
+    """The same text, once the embedded token server's own reader has found nothing wrong."""
     if server != "embedded":
         return text
     try:

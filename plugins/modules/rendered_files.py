@@ -48,6 +48,7 @@ paths:
 
 import os
 import tempfile
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -64,8 +65,7 @@ FILE_OPTIONS = {
 def read(path: str) -> str | None:
     """The file's text, or None where there is no file."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
 
@@ -75,14 +75,14 @@ def write(module: AnsibleModule, wanted: dict) -> bool:
     path = wanted["path"]
     changed = read(path) != wanted["content"]
     if changed and not module.check_mode:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(wanted["content"])
         # The final owner and mode before the rename: no moment at which others could read a secret.
         attributes(module, temporary, wanted)
         module.atomic_move(temporary, path, keep_dest_attrs=False)
-    if os.path.exists(path):
+    if Path(path).exists():
         changed = attributes(module, path, wanted) or changed
     return changed
 
@@ -144,7 +144,7 @@ def main() -> None:
         if os.path.lexists(path):
             paths.append(path)
             if not module.check_mode:
-                os.unlink(path)
+                Path(path).unlink()
     module.exit_json(changed=bool(paths), paths=paths, diff=differences)
 
 

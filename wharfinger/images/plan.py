@@ -76,7 +76,7 @@ def _pulled_from(kind: str, chosen: str, server: str, references: Mapping[str, s
 
 
 def _made_of(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether the host has just this image, or any of the same inputs where no ids are asked for."""
+    """Whether the host has this image: one of the ids, or of the inputs where no ids are given."""
     if not _is(record, "inputs", wanted.get("inputs")):
         return False
     return "ids" not in wanted or record.get("id") in wanted["ids"]

@@ -42,7 +42,12 @@ def defined(raw: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-ALL = [registry(), registry(made_by_toolkit=False), token_server("embedded"), token_server("cesanta")]
+ALL = [
+    registry(),
+    registry(made_by_toolkit=False),
+    token_server("embedded"),
+    token_server("cesanta"),
+]
 
 
 @pytest.mark.parametrize("raw", ALL)
