@@ -26,9 +26,12 @@ chown -R 64500 data config
 registry=$(docker load -q -i "$files/registry.tar" | sed -n 's/^Loaded image.*: //p' | tail -n 1)
 server=$(docker load -q -i "$files/token_server.tar" | sed -n 's/^Loaded image.*: //p' | tail -n 1)
 docker network create --internal --subnet 172.31.255.240/28 stack >/dev/null
-hardened="--restart unless-stopped --read-only --cap-drop ALL --security-opt no-new-privileges --network stack --tmpfs /tmp"
-docker run -d --name token $hardened --ip 172.31.255.243 --user 64501 -v /srv/r/auth:/config:ro "$server" serve /config/auth_config.yml >/dev/null
-docker run -d --name registry $hardened --ip 172.31.255.242 --user 64500 -e OTEL_TRACES_EXPORTER=none -v /srv/r/config:/etc/distribution:ro -v /srv/r/auth/signing.crt:/trust/signing.crt:ro -v /srv/r/data/docker:/var/lib/registry/docker "$registry" serve /etc/distribution/config.yml >/dev/null
+hardened() {
+    docker run -d --restart unless-stopped --read-only --cap-drop ALL \
+        --security-opt no-new-privileges --network stack --tmpfs /tmp "$@" >/dev/null
+}
+hardened --name token --ip 172.31.255.243 --user 64501 -v /srv/r/auth:/config:ro "$server" serve /config/auth_config.yml
+hardened --name registry --ip 172.31.255.242 --user 64500 -e OTEL_TRACES_EXPORTER=none -v /srv/r/config:/etc/distribution:ro -v /srv/r/auth/signing.crt:/trust/signing.crt:ro -v /srv/r/data/docker:/var/lib/registry/docker "$registry" serve /etc/distribution/config.yml
 cat > /etc/nginx/conf.d/registry.conf <<SITE
 server {
     listen 443 ssl;

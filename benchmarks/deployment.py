@@ -60,6 +60,8 @@ class Bench:
             "localhost,",
             "-c",
             "local",
+            "-e",
+            f"ansible_python_interpreter={sys.executable}",
             str(PROJECT / "molecule/shared" / playbook),
             "-e",
             json.dumps(self.settings),
@@ -86,6 +88,7 @@ class Bench:
         host = {
             "ansible_host": HOSTS["site"],
             "ansible_user": "operator",
+            "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_private_key_file": str(self.directory / "test_run"),
             "ansible_ssh_common_args": " ".join(self._options()[2:]),
         }
