@@ -95,5 +95,7 @@ build_tools() {
   local missing=()
   command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
   [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+  # Without root, mmdebstrap works in a user namespace.
+  [ "$(id -u)" = 0 ] || command -v newuidmap >/dev/null || missing+=(uidmap)
   if [ ${#missing[@]} != 0 ]; then apt_install "${missing[@]}"; fi
 }
