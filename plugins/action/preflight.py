@@ -176,8 +176,16 @@ def request(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
         return settings[name] if isinstance(settings[name], kind) else defaults[name]
 
     hostname = of_type("registry_hostname", str)
+    mount = of_type("storage_mount", dict)
     return {
         "storage_path": of_type("storage_path", str),
+        # Without its options, which may hold a password.
+        "storage_mount": {
+            "src": str(mount.get("src") or ""),
+            "bind": bool({"bind", "rbind"} & set(str(mount.get("opts") or "").split(","))),
+        }
+        if mount
+        else None,
         "network": {"name": "wharfinger", "subnet": of_type("container_engine_network", str)},
         "config_files": ["/etc/docker/daemon.json"],
         "names": [hostname] if hostname and hostname_problem(hostname) is None else [],

@@ -65,6 +65,9 @@ class Engine(Protocol):
 
     def remove_network(self, name: str) -> None: ...
 
+    def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
+        """What docker holds beside the containers with `labels` and `images` (names or ids)."""
+
     def image(self, reference: str) -> dict[str, Any] | None: ...
 
     def load(self, archive: Path) -> str: ...
@@ -240,6 +243,21 @@ class DockerEngine:
 
     def images(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get("/images/json")
+        return found
+
+    def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
+        """As 'the container web': containers, volumes and images that are not ours."""
+        ours = {one["Id"] for one in self.listed_containers(labels)}
+        found = [
+            f"the container {one['Names'][0].lstrip('/')}"
+            for one in self.listed_containers({})
+            if one["Id"] not in ours
+        ]
+        volumes = self.get("/volumes").get("Volumes") or ()
+        found += [f"the volume {one['Name']}" for one in volumes]
+        for one in self.images():
+            names = one.get("RepoTags") or [one["Id"]]
+            found += [f"the image {name}" for name in names if name not in images]
         return found
 
     def image(self, reference: str) -> dict[str, Any] | None:

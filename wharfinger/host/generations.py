@@ -31,7 +31,9 @@ from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, 
 
 # Seconds between two looks at something that is awaited.
 _TICK = 0.1
+# Lines of a log: what is shown, and what is read to find the reason above a stack.
 _LOG_LINES = 12
+_LOG_READ = 400
 
 
 class Generations:
@@ -329,7 +331,7 @@ class Generations:
         return f"{reason}.{self._last_words(container.name)}"
 
     def _last_words(self, name: str) -> str:
-        lines = self.host.engine.logs(name, _LOG_LINES).strip()
+        lines = last_words(self.host.engine.logs(name, _LOG_READ).splitlines())
         return f" The end of its log:\n{lines[-3000:]}" if lines else " Its log is empty."
 
     # -- switch and drain --------------------------------------------------------------------------
@@ -484,3 +486,11 @@ def _would(state: State, spec: Specification) -> list[str]:
         return []
     instead = f" instead of {serving.number}" if serving is not None else ""
     return [f"{spec.kind}: generation {record.next} serves{instead}"]
+
+
+def last_words(lines: list[str]) -> str:
+    """The last lines of a log; of a Go program that gave up, the reason and no stack below it."""
+    reasons = [at for at, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: "))]
+    if reasons:
+        lines = lines[: reasons[-1] + 1]
+    return "\n".join(lines[-_LOG_LINES:]).strip()

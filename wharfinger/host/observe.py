@@ -29,6 +29,7 @@ _PACKAGES = (
     "podman-docker",
     "containerd",
     "nginx",
+    "python3-apt",
     "python3-cryptography",
     "python3-requests",
     "openssl",
@@ -42,9 +43,9 @@ _RESOLUTION = 5.0
 
 
 def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Request, all optional: storage_path, network {name}, names [hostnames to resolve; none: the
-    host's own], packages
-    [more of them], config_files [paths], installed and storage (as `prepare` would get them).
+    """Request, all optional: storage_path, storage_mount {src, bind}, network {name}, names
+    [hostnames to resolve; none: the host's own], packages [more of them], config_files [paths],
+    installed and storage (as `prepare` would get them).
 
     Whatever cannot be seen (not installed, not root) is null or empty; no part makes it fail.
     """
@@ -78,7 +79,9 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "routes": processes.routes(paths.proc),
             "listeners": processes.listeners(paths.proc),
             "storage": storage_facts.look(
-                Path(request.get("storage_path") or paths.var / "registry"), host
+                Path(request.get("storage_path") or paths.var / "registry"),
+                host,
+                request.get("storage_mount"),
             ),
             "uids": {str(uid): _user_name(uid) for uid in (host.registry_id, host.token_server_id)},
             "files": {str(path): sha256(Path(path)) for path in request.get("config_files") or ()},

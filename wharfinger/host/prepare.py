@@ -14,6 +14,7 @@ from .errors import HostError
 from .files import directory, exists, read_bytes, read_text, write_atomically
 from .passwords import bcrypt, belongs
 from .state import KINDS, State
+from .storage_facts import is_mount_point
 
 
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def directories(host: Host, check: bool) -> list[str]:
 def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> list[str]:
     """The registry's data directories. What is inside is never touched."""
     path, group = Path(storage["path"]), int(storage["group"])
-    if storage.get("mount") and not (check and not exists(path)) and not path.is_mount():
+    if storage.get("mount") and not (check and not exists(path)) and not is_mount_point(path, host):
         raise HostError(
             f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
             "mounted there: mount it (`mount -a`) before anything is written to the wrong disk"

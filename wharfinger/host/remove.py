@@ -10,34 +10,45 @@ from .context import Host
 from .engine_facts import answers
 from .errors import HostError
 from .files import exists, remove_tree
+from .packages import installed, removable, strange_files
+from .publication import DOCKER_TRUST
 from .state import State
+from .storage_facts import is_mount_point
 
-# Taking these away takes every container of the host with it.
+# Taking these away takes everything that docker holds with it.
 _ENGINE_PACKAGES = ("docker.io", "docker-cli", "docker-ce", "containerd", "containerd.io")
+_PROXY_PACKAGES = ("nginx",)
 
 
 def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"remove_data": false, "storage_path": path | null}.
 
     Without remove_data the registry's data, keys, certificates, secrets and users stay, so that a
-    later deployment goes on with them. Returns kept, and packages: those that the toolkit
-    brought, for the caller's package manager (without the engine's where others have containers).
+    later deployment goes on with them. Returns kept, and packages: those to purge, which the
+    toolkit brought and nobody else uses. The caller takes these away, and its mounts; called again
+    after that, this forgets them; until then they stay on record.
     """
     state = host.store.load()
     data = bool(request.get("remove_data"))
     storage = Path(request.get("storage_path") or state.storage_path or host.paths.var / "registry")
-    packages = list(state.installed.get("packages") or ())
+    brought = installed(host, list(state.installed.get("packages") or ()))
     steps = _Steps(host, state, check)
-    others = steps.engine()
+    steps.engine()
     steps.proxy()
-    steps.files(data)
+    reasons = steps.reasons(brought)
+    packages, needed = removable(host, [one for one in brought if one not in reasons])
+    reasons |= needed
+    engine_stays = any(one in reasons for one in _ENGINE_PACKAGES)
+    mounts = [one for one in state.installed.get("mounts") or () if is_mount_point(Path(one), host)]
+    steps.files(
+        # Docker's settings go when docker goes.
+        staying=host.paths.docker_settings if engine_stays else None,
+        record={"packages": brought, "mounts": mounts},
+    )
     if data:
-        steps.data(storage)
+        steps.data(storage, state_stays=bool(packages or mounts))
     kept = [] if data else _kept(host, storage)
-    if others:
-        stay = [one for one in packages if one in _ENGINE_PACKAGES]
-        kept += [f"{one}: {others} container(s) of others need it" for one in stay]
-        packages = [one for one in packages if one not in stay]
+    kept += [f"{name}: {reason}" for name, reason in reasons.items()]
     return {"actions": steps.actions, "packages": packages, "kept": kept}
 
 
@@ -53,11 +64,11 @@ class _Steps:
         self.check = check
         self.actions: list[str] = []
 
-    def engine(self) -> int:
-        """Our containers, network and images go; returns how many containers others have."""
+    def engine(self) -> None:
+        """Our containers, network and images go."""
         host = self.host
         if not answers(host):
-            return 0
+            return
         ours = host.engine.containers(host.labels)
         for container in ours:
             self.actions.append(f"container {container.name}: removed")
@@ -70,13 +81,33 @@ class _Steps:
             self.actions.append(f"docker network {network}: removed")
             if not self.check:
                 host.engine.remove_network(network)
-        for image in self.state.images.values():
-            if host.engine.image(image["reference"]) is not None:
-                self.actions.append(f"image {image['reference']}: removed")
-                if not self.check:
-                    host.engine.remove_image(image["reference"])
-        names = {one.name for one in ours}
-        return sum(one.name not in names for one in host.engine.containers({}))
+        for name in self._images():
+            self.actions.append(f"image {name}: removed")
+            if not self.check:
+                host.engine.remove_image(name)
+
+    def _images(self) -> list[str]:
+        """What was loaded or pulled here, by this deployment or an earlier one."""
+        recorded = [
+            one["reference"] for one in self.state.images.values() if one["source"] != "pull"
+        ]
+        names = dict.fromkeys([*recorded, *(self.state.installed.get("images") or ())])
+        return [name for name in names if self.host.engine.image(name) is not None]
+
+    def reasons(self, packages: list[str]) -> dict[str, str]:
+        """Package → why it stays: others have something in it that would go with it."""
+        host = self.host
+        found: dict[str, str] = {}
+        engine = [one for one in packages if one in _ENGINE_PACKAGES]
+        if engine and answers(host):
+            others = host.engine.others(host.labels, set(self._images()))
+            found |= dict.fromkeys(engine, f"others have {_listed(others)} in it") if others else {}
+        proxy = [one for one in packages if one in _PROXY_PACKAGES]
+        if proxy:
+            ours = (host.paths.site, host.paths.upstreams.parent)
+            others = strange_files(host, host.paths.nginx, ["nginx", "nginx-common"], ours)
+            found |= dict.fromkeys(proxy, f"others have {_listed(others)}") if others else {}
+        return found
 
     def proxy(self) -> None:
         """Our site goes; nginx goes on with everyone else's, if it runs."""
@@ -92,12 +123,14 @@ class _Steps:
             self.host.nginx.reload()
             self.actions.append("nginx: reloaded")
 
-    def files(self, data: bool) -> None:
+    def files(self, *, staying: Path | None, record: dict[str, list[str]]) -> None:
         paths = self.host.paths
-        for name in self.state.installed.get("files") or ():
-            path = Path(name)
-            if self._tree(path) and not self.check:
+        files = [Path(name) for name in self.state.installed.get("files") or ()]
+        for path in files:
+            if path != staying and self._tree(path) and not self.check:
                 _rmdir(path.parent)
+                if path.parent.parent == DOCKER_TRUST:
+                    _rmdir(DOCKER_TRUST)
         for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
             self._tree(path)
         self._tree(paths.var / "proxy")
@@ -106,21 +139,25 @@ class _Steps:
         if not self.check:
             _rmdir(paths.program.parent)
             # What stays on record is what a second call, or a later deployment, has to know.
-            if exists(paths.state) and not data:
+            if exists(paths.state):
                 self.host.store.save(
                     State(
                         verification_hash=self.state.verification_hash,
-                        installed={"packages": self.state.installed.get("packages") or []},
+                        installed={
+                            **record,
+                            "files": [str(path) for path in files if path == staying],
+                        },
                         storage_path=self.state.storage_path,
                     )
                 )
 
-    def data(self, storage: Path) -> None:
+    def data(self, storage: Path, *, state_stays: bool) -> None:
         paths = self.host.paths
         self._tree(storage / "docker")
-        if not self.check and not storage.is_mount():
+        if not self.check and not is_mount_point(storage, self.host):
             _rmdir(storage)
-        for path in (paths.etc, paths.users, paths.state):
+        logs = sorted(paths.nginx_log.glob("wharfinger.log*"))
+        for path in (paths.etc, paths.users, *logs, *([] if state_stays else [paths.state])):
             self._tree(path)
         if not self.check:
             # The lock is held through its open file, its name may go.
@@ -134,6 +171,11 @@ class _Steps:
         if not self.check:
             remove_tree(path)
         return True
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 def _rmdir(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from .files import read_text
 
 # Entries looked at for a foreign owner: enough to notice another registry's data, never slow.
 _SAMPLE = 400
+# How /etc/fstab may name a device, and the folder of /dev/disk that holds such names.
+_TAGS = {"UUID": "uuid", "LABEL": "label", "PARTUUID": "partuuid", "PARTLABEL": "partlabel"}
 
 
-def look(path: Path, host: Host) -> dict[str, Any]:
+def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Sizes are bytes; `mode` is a string like "0750"; of a path that is not there yet, file system
-    and sizes are those of the directory in which it would be made."""
+    and sizes are those of the directory in which it would be made. `wanted`: storage_mount, with
+    which `is_source` compares what is mounted."""
     present = nearest(path)
     mounts = parse_mounts(read_text(host.paths.proc / "mounts") or "")
     mount = holding(mounts, present)
@@ -27,6 +30,7 @@ def look(path: Path, host: Host) -> dict[str, Any]:
         "exists": present == path,
         "is_mount": any(one["target"] == str(path) for one in mounts),
         "source": mount["source"],
+        "is_source": is_source(wanted, path, mount["source"]) if wanted else None,
         "fstype": mount["fstype"],
         "parent_mount": mount["target"],
         "free_bytes": sizes.f_bavail * sizes.f_frsize,
@@ -63,6 +67,30 @@ def nearest(path: Path) -> Path:
             continue
         return one
     return Path("/")
+
+
+def is_mount_point(path: Path, host: Host) -> bool:
+    """Whether something is mounted at `path`: a bind mount of the same file system too, which
+    os.path.ismount cannot tell from a directory."""
+    mounts = parse_mounts(read_text(host.paths.proc / "mounts") or "")
+    return any(one["target"] == str(path) for one in mounts)
+
+
+def is_source(wanted: Mapping[str, Any], path: Path, present: str) -> bool | None:
+    """Whether `present`, mounted at `path`, is what storage_mount names; None where it cannot be
+    told, as for a device whose link is not there."""
+    source = str(wanted.get("src") or "")
+    try:
+        if wanted.get("bind"):
+            return Path(source).samefile(path)
+        tag, found, value = source.partition("=")
+        if found and tag in _TAGS:
+            source = f"/dev/disk/by-{_TAGS[tag]}/{value.strip(chr(34))}"
+        if source.startswith("/dev/"):
+            return Path(source).resolve(strict=True) == Path(present).resolve(strict=True)
+    except OSError:
+        return None
+    return source.rstrip("/") == present.rstrip("/")
 
 
 def parse_mounts(text: str) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
+from wharfinger.host.generations import last_words
 from wharfinger.host.state import RETIRED, SERVING
 
 Ensure = Callable[..., dict[str, Any]]
@@ -504,3 +505,10 @@ def _nothing_left_over(host: Host, machine: Machine, kind: str, when: str) -> No
     assert {one.phase for one in record.generations} <= {SERVING, RETIRED}, when
     folders = sorted(path.name for path in (host.paths.generations / kind).iterdir())
     assert folders == sorted(str(one.number) for one in record.generations), when
+
+
+def test_of_a_program_that_gave_up_the_reason_is_shown_and_not_its_stack() -> None:
+    stack = [f"goroutine {number}" for number in range(40)]
+    lines = ["starting", "panic: no such driver: s4", "", *stack]
+    assert last_words(lines) == "starting\npanic: no such driver: s4"
+    assert last_words([str(number) for number in range(20)]) == "\n".join(map(str, range(8, 20)))

@@ -21,7 +21,7 @@ from wharfinger.host import (
 from wharfinger.host.commands import run
 from wharfinger.host.observe import distribution
 from wharfinger.host.runner import Result, SystemRunner
-from wharfinger.host.storage_facts import foreign_owner, holding, parse_mounts
+from wharfinger.host.storage_facts import foreign_owner, holding, is_source, parse_mounts
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -179,6 +179,22 @@ def test_a_path_is_on_the_mount_that_is_nearest_and_came_last() -> None:
     assert holding(mounts, Path("/srv/x"))["source"] == "/dev/c"
     assert holding(mounts, Path("/srv/a b/c"))["source"] == "/dev/d"
     assert holding(mounts, Path("/usr"))["source"] == "/dev/a"
+
+
+def test_what_is_mounted_is_compared_with_what_the_inventory_names(tmp_path: Path) -> None:
+    disk, place = tmp_path / "disk", tmp_path / "place"
+    disk.mkdir()
+    place.symlink_to(disk)  # to os.stat what a bind mount is
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert is_source({"src": str(disk), "bind": True}, place, "/dev/vda1") is True
+    assert is_source({"src": "nas:/export/"}, place, "nas:/export") is True
+    assert is_source({"src": "nas:/export"}, place, "other:/export") is False
+    assert is_source({"src": "/dev/null"}, place, "/dev/null") is True
+    assert is_source({"src": "/dev/zero"}, place, "/dev/null") is False
+    # A link that is not there tells nothing.
+    assert is_source({"src": "UUID=no-such"}, place, "/dev/null") is None
+    assert is_source({"src": str(elsewhere), "bind": True}, place, "tmpfs") is False
 
 
 def test_data_of_another_owner_is_found_below(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.images import pulled_digest, repository
 from wharfinger.host.names import slots
+from wharfinger.host.packages import removable
 from wharfinger.host.passwords import bcrypt, belongs
 from wharfinger.host.prepare import merged
 from wharfinger.host.publication import publish
@@ -287,6 +288,7 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
             "id": "sha256:two",
             "inputs": "abc",
             "digest": None,
+            "made_by_toolkit": True,
         }
     }
     assert not Path(one["path"]).exists()
@@ -312,7 +314,10 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     machine.images["sha256:id"] = image
     runner(host).answers["docker pull"] = Result(0, f"Digest: {digest}\n", "")
     request = {"pull": [{"kind": "registry", "reference": reference, "digest": None}]}
-    assert run("images", request, host=host)["images"]["registry"]["digest"] == digest
+    pulled = run("images", request, host=host)["images"]["registry"]
+    assert pulled["digest"] == digest
+    # It lacks the label of the toolkit's own images, so it has no health check of theirs.
+    assert pulled["made_by_toolkit"] is False
     assert run("images", request, host=host)["changed"] is False
     machine.images.clear()
     runner(host).answers["docker pull"] = Result(1, "", "manifest unknown")
@@ -584,11 +589,13 @@ def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
     }
     run("prepare", request, host=host)
     run("site", {"content": "server {}\n"}, host=host)
-    stranger = host.paths.nginx / "conf.d" / "other.conf"
-    stranger.write_text("server {}\n")
     would = run("remove", {}, host=host, check=True)
     assert host.paths.site.exists()
+    log = host.paths.nginx_log / "wharfinger.log.1"
+    log.parent.mkdir()
+    log.write_text("{}\n")
     answer = run("remove", {}, host=host)
+    assert log.exists()
     assert set(would["actions"]) == set(answer["actions"]) - {"nginx: reloaded"}
     assert answer["packages"] == ["nginx", "docker.io"]
     assert set(answer["kept"]) == {
@@ -597,9 +604,84 @@ def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
         str(host.paths.secrets),
     }
     assert not host.paths.site.exists()
-    assert stranger.exists()
     assert run("remove", {}, host=host)["changed"] is False
     run("remove", {"remove_data": True}, host=host)
     assert not host.paths.etc.exists()
-    assert not host.paths.var.exists()
     assert not storage.exists()
+    assert not log.exists()
+    # Until the package manager has done its part, it is on record what is left to do.
+    assert run("remove", {"remove_data": True}, host=host)["packages"] == ["nginx", "docker.io"]
+    runner(host).answers["dpkg-query -W"] = Result(1, "", "no packages found")
+    assert run("remove", {"remove_data": True}, host=host)["packages"] == []
+    assert not host.paths.var.exists()
+
+
+def test_an_nginx_that_the_toolkit_brought_stays_where_others_have_files_in_it(
+    host: Host, machine: Machine
+) -> None:
+    run("prepare", {"installed": {"packages": ["nginx", "openssl"]}}, host=host)
+    run("site", {"content": "server {}\n"}, host=host)
+    stranger = host.paths.nginx / "conf.d" / "other.conf"
+    stranger.write_text("server {}\n")
+    module = host.paths.nginx / "modules-enabled" / "stream.conf"
+    module.parent.mkdir()
+    module.symlink_to("/usr/share/nginx/modules-available/stream.conf")
+    packaged = host.paths.nginx / "nginx.conf"
+    packaged.write_text("http {}\n")
+    runner(host).answers["dpkg-query --search"] = Result(0, f"nginx-common: {packaged}\n", "")
+    answer = run("remove", {}, host=host)
+    assert answer["packages"] == ["openssl"]
+    assert f"nginx: others have {stranger}" in answer["kept"]
+    assert stranger.exists()
+    assert not host.paths.site.exists()
+    stranger.unlink()
+    assert run("remove", {}, host=host)["packages"] == ["nginx", "openssl"]
+    runner(host).answers["dpkg --verify"] = Result(1, f"??5?????? c {packaged}\n", "")
+    assert f"nginx: others have {packaged}" in run("remove", {}, host=host)["kept"]
+
+
+def test_a_docker_that_the_toolkit_brought_stays_with_its_settings_where_others_use_it(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wharfinger.host.remove.answers", lambda _: True)
+    settings = host.paths.docker_settings
+    settings.parent.mkdir()
+    settings.write_text("{}")
+    installed = {"packages": ["docker.io", "openssl"], "files": [str(settings)]}
+    run("prepare", {"installed": installed}, host=host)
+    machine.others = ["the container web", "the volume data", "the image a:1", "the image b:1"]
+    answer = run("remove", {}, host=host)
+    assert answer["packages"] == ["openssl"]
+    assert (
+        "docker.io: others have the container web, the volume data, the image a:1 and 1 more in it"
+        in answer["kept"]
+    )
+    assert settings.exists()
+    machine.others = []
+    assert run("remove", {}, host=host)["packages"] == ["docker.io", "openssl"]
+    assert not settings.exists()
+
+
+def test_only_packages_that_nobody_else_needs_are_removed_with_what_came_for_them(
+    host: Host,
+) -> None:
+    answers = runner(host).answers
+    answers["apt-mark showmanual"] = Result(0, "nginx\npython3-cryptography\ncertbot\nvim\n", "")
+    answers["apt-get --simulate autoremove"] = Result(0, "Remv old-kernel [1]\n", "")
+    answers["apt-get --simulate --auto-remove purge nginx python3-cryptography"] = Result(
+        0,
+        "Purg nginx [1]\nRemv nginx-common [1]\nPurg certbot [1]\n"
+        "Purg python3-cryptography [1]\nPurg old-kernel [1]\n",
+        "",
+    )
+    answers["apt-get --simulate purge python3-cryptography"] = Result(
+        0, "Purg certbot [1]\nPurg python3-cryptography [1]\n", ""
+    )
+    answers["apt-get --simulate purge nginx"] = Result(0, "Purg nginx [1]\n", "")
+    answers["apt-get --simulate --auto-remove purge nginx"] = Result(
+        0, "Purg nginx [1]\nPurg nginx-common [1]\nPurg old-kernel [1]\n", ""
+    )
+    assert removable(host, ["nginx", "python3-cryptography"]) == (
+        ["nginx", "nginx-common"],
+        {"python3-cryptography": "certbot needs it"},
+    )

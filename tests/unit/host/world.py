@@ -40,6 +40,7 @@ class Machine:
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
     behaviour: dict[str, str] = field(default_factory=dict)
     loaded: str = ""
     nginx_refuses: str | None = None
@@ -188,6 +189,9 @@ class FakeEngine:
         with self.machine.step("removing the network"):
             self.machine.networks.pop(name, None)
 
+    def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
+        return list(self.machine.others)
+
     def image(self, reference: str) -> dict[str, Any] | None:
         for one in self.machine.images.values():
             if reference == one["Id"] or reference in one["RepoTags"] + one.get("RepoDigests", []):
@@ -284,8 +288,10 @@ def host_of(folder: Path, machine: Machine) -> Host:
         program=folder / "lib" / "wharfinger-host.pyz",
         command=folder / "sbin" / "wharfinger-host",
         nginx=folder / "nginx",
+        nginx_log=folder / "log",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
+        docker_settings=folder / "docker" / "daemon.json",
         systemd=folder / "systemd",
         os_release=folder / "os-release",
     )

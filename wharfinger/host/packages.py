@@ -1,0 +1,83 @@
+"""Which of the packages that the toolkit brought may go again, and nobody else's with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .context import Host
+
+_NOT_INSTALLED = 127
+
+
+def installed(host: Host, names: Sequence[str]) -> list[str]:
+    """Those of `names` that are on the host; all of them where dpkg cannot be asked."""
+    if not names:
+        return []
+    said = host.runner.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *names], timeout=10
+    )
+    if said.code == _NOT_INSTALLED:
+        return list(names)
+    found = {line.split()[0] for line in said.output.splitlines() if line.endswith(" installed")}
+    return [name for name in names if name in found]
+
+
+def removable(host: Host, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """(packages to purge, package → why it stays). The first are `names` and what apt installed
+    for them only; a package stays on which one depends that someone else asked for.
+
+    Where apt cannot answer, `names` as they are: it says why when it is told to remove them.
+    """
+    said = host.runner.run(["apt-mark", "showmanual"], timeout=30)
+    others = set(said.output.split()) - set(names)
+    # What nobody needs before anything goes was not brought by the toolkit.
+    left_over = _removed(host, ["autoremove"]) or set()
+    stay: dict[str, str] = {}
+    while go := [name for name in names if name not in stay]:
+        removed = _removed(host, ["--auto-remove", "purge", *go])
+        if removed is None:
+            return go, stay
+        if not removed & others:
+            return sorted(removed - left_over), stay
+        known = len(stay)
+        for name in go:
+            needed_by = (_removed(host, ["purge", name]) or set()) & others
+            if needed_by:
+                stay[name] = f"{', '.join(sorted(needed_by))} needs it"
+        if len(stay) == known:
+            return go, stay
+    return [], stay
+
+
+def _removed(host: Host, command: Sequence[str]) -> set[str] | None:
+    """What apt-get would remove; None where it refuses."""
+    said = host.runner.run(["apt-get", "--simulate", *command], timeout=60)
+    if not said.ok:
+        return None
+    return set(re.findall(r"^(?:Remv|Purg) (\S+)", said.output, re.MULTILINE))
+
+
+def strange_files(
+    host: Host, folder: Path, packages: Sequence[str], ours: Iterable[Path]
+) -> list[str]:
+    """Files in `folder` that are neither `ours` nor as a package has them: somebody's work.
+
+    `packages`: whose configuration files are compared with what was delivered. Links in
+    modules-enabled are made by packages.
+    """
+    own = [str(path) for path in ours]
+    said = host.runner.run(["dpkg-query", "--search", f"{folder}/*"], timeout=30)
+    known = {line.partition(": ")[2] for line in said.output.splitlines()}
+    found = [
+        str(path)
+        for path in sorted(folder.rglob("*"))
+        if (path.is_symlink() or not path.is_dir())
+        and not any(str(path) == one or str(path).startswith(f"{one}/") for one in own)
+        and str(path) not in known
+        and not (path.is_symlink() and path.parent.name == "modules-enabled")
+    ]
+    compared = host.runner.run(["dpkg", "--verify", *packages], timeout=30)
+    changed = re.findall(r"^..5\S* c (\S+)$", compared.output, re.MULTILINE)
+    return found + [path for path in changed if path.startswith(f"{folder}/")]
