@@ -25,7 +25,7 @@ from . import names, proxy
 from .context import Host
 from .engine import Container
 from .errors import HostError
-from .files import read_text, remove_tree, write_atomically
+from .files import exists, read_text, remove_tree, write_atomically
 from .specification import HTTP_SECRET, Specification, definition, read
 from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
@@ -340,8 +340,9 @@ class Generations:
         """nginx leads to `generation`; the one before is drained and removed."""
         host, old = self.host, self.record.serving
         self._enter(generation, SWITCHING)
-        if old is not None:
-            # Whatever works for nginx now may still send to the old one after the reload.
+        if old is not None and exists(host.paths.site):
+            # Whatever works for nginx now may still send to the old one after the reload; without
+            # our site there is no reload to wait for.
             old.workers = [*old.workers, *(w for w in host.nginx.workers() if w not in old.workers)]
         self._save()
         serving = {**proxy.serving_now(self.state), self.kind: generation}
