@@ -50,7 +50,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.unlogged_module import UnloggedModule
 
 FILE_OPTIONS = {
     "path": {"type": "str", "required": True},
@@ -70,7 +70,7 @@ def read(path: str) -> str | None:
         return None
 
 
-def write(module: AnsibleModule, wanted: dict) -> bool:
+def write(module: UnloggedModule, wanted: dict) -> bool:
     """Brings one file to the wanted content and attributes; True where something changed."""
     path = wanted["path"]
     changed = read(path) != wanted["content"]
@@ -87,7 +87,7 @@ def write(module: AnsibleModule, wanted: dict) -> bool:
     return changed
 
 
-def attributes(module: AnsibleModule, path: str, wanted: dict) -> bool:
+def attributes(module: UnloggedModule, path: str, wanted: dict) -> bool:
     """Owner, group and mode as wanted; True where one of them had to be changed."""
     return module.set_fs_attributes_if_different(
         {
@@ -104,7 +104,7 @@ def attributes(module: AnsibleModule, path: str, wanted: dict) -> bool:
 
 def main() -> None:
     """Compares each file, writes what differs, and reports paths and differences."""
-    module = AnsibleModule(
+    module = UnloggedModule(
         argument_spec={
             "files": {
                 "type": "list",
@@ -115,7 +115,6 @@ def main() -> None:
             "absent": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
-        no_log=True,
     )
     files, absent = module.params["files"], module.params["absent"]
     # Ansible adds the parameters to every answer, a failure's too, and -vvv prints them.

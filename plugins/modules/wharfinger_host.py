@@ -43,20 +43,18 @@ actions:
   returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.unlogged_module import UnloggedModule
 from ansible.module_utils.wharfinger_host import HostError, run
 
 
 def main() -> None:
     """Runs the command and reports its answer; a HostError becomes the task's message."""
-    module = AnsibleModule(
+    module = UnloggedModule(
         argument_spec={
             "command": {"type": "str", "required": True},
             "request": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
-        # Keeps the whole request (a registry's settings) out of the host's syslog.
-        no_log=True,
     )
     command, request = module.params["command"], module.params["request"]
     # Ansible adds the parameters to every answer and -vvv prints them: not a registry's settings.
