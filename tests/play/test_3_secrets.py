@@ -1,0 +1,140 @@
+"""Secrets, planted and made, are seen by nobody who need not know them: after real deployments."""
+
+from __future__ import annotations
+
+import copy
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .controller import Controller, readable_by_all
+from .machine import Machine
+
+# The time from which on files are looked at.
+MARK = "/etc/ssh/before_the_deployment"
+CONTAINERS = r"""
+docker ps --all --quiet | xargs docker inspect
+docker network ls --quiet | xargs docker network inspect
+docker image ls --quiet | xargs docker image inspect
+"""
+LOGS = r"""
+journalctl --no-pager --quiet
+find /var/log -type f -not -path '*/journal/*' -exec cat {} +
+for name in $(docker ps --all --format '{{.Names}}'); do docker logs "$name" 2>&1; done
+"""
+# As nobody: whatever it finds, anybody can read. /proc, /sys and /dev are no files.
+READABLE = rf"""
+find / \( -path /proc -o -path /sys -o -path /dev \) -prune \
+    -o -type f -cnewer {MARK} -readable -print 2>/dev/null || true
+"""
+HOLDING = r"""
+umask 077
+cat >/root/patterns
+tr '\n' '\0' </root/readable | xargs -0 grep --files-with-matches --fixed-strings \
+    --file=/root/patterns || true
+rm /root/patterns /root/readable
+"""
+
+
+@pytest.fixture(scope="module")
+def deployed(machine: Machine, controller: Controller, settings: dict[str, Any]) -> Path:
+    """A deployment, a change that fails, and a password made anew; their inventory."""
+    machine.run(f"touch {MARK}")
+    inventory = controller.inventory("deployed", settings, {"instance": {}})
+    broken = copy.deepcopy(settings)
+    # distribution does not start with it, and only the attempt shows that.
+    broken["registry_settings"]["validation"] = {"manifests": {"urls": {"allow": ["("]}}}
+    failing = controller.inventory("failing", broken, {"instance": {}})
+    for name, place, code, playbook, options in (
+        ("deployment", inventory, 0, "site.yml", ()),
+        ("failing change", failing, 2, "site.yml", ()),
+        ("new password", inventory, 0, "playbooks/users.yml", ("-e", "regenerate=someuser")),
+    ):
+        run = controller.play(name, place, *options, playbook=playbook)
+        assert run.code == code, f"{name}: {run.output[-4000:]}"
+        remember(machine, controller, inventory, name)
+    assert "urls.allow" in controller.runs["failing change"].said["instance"]
+    return inventory
+
+
+def remember(machine: Machine, controller: Controller, inventory: Path, when: str) -> None:
+    """Adds the secrets that only the host and the inventory's credentials know."""
+    values = controller.secrets.values
+    generated = (inventory / "credentials" / "someuser").read_text().strip()
+    values[f"someuser's password, {when}"] = generated
+    for name in ("http_secret", "verification_password"):
+        values[name] = machine.run(f"cat /etc/wharfinger/secrets/{name}").strip()
+    for name in ("ca", "tls", "signing"):
+        # A line of the PEM file is enough to know it by.
+        line = machine.run(f"sed -n 2p /etc/wharfinger/certificates/{name}.key")
+        values[f"{name}.key"] = line.strip()
+    for name, user in json.loads(machine.run("cat /var/lib/wharfinger/users.json")).items():
+        # readonly's stands in the inventory, and is looked for like the others.
+        values[f"{name}'s hash, {when}"] = user["hash"]
+    assert min(map(len, values.values())) > 20, "too short to be known by"
+
+
+def test_no_output_of_any_run_shows_a_secret(deployed: Path, controller: Controller) -> None:
+    runs = controller.runs
+    assert {"deployment", "failing change", "new password"} <= runs.keys()
+    shown = {name: controller.secrets.in_text(run.output) for name, run in runs.items()}
+    assert shown == {name: [] for name in runs}
+
+
+def test_no_process_was_given_a_secret_as_an_argument(
+    deployed: Path, controller: Controller
+) -> None:
+    text = b"\n".join(controller.command_lines).replace(b"\0", b" ").decode(errors="replace")
+    # The host's processes are this machine's: the watch has seen both sides.
+    assert "ansible-playbook -i " in text
+    assert "-m wharfinger.tokens serve" in text
+    assert controller.secrets.in_text(text) == []
+
+
+def test_the_logs_of_host_and_containers_hold_no_secret(
+    deployed: Path, machine: Machine, controller: Controller
+) -> None:
+    text = machine.run(LOGS)
+    assert "ansible-wharfinger_host" in text
+    assert "/v2/wharfinger-verification/" in text
+    assert controller.secrets.in_text(text) == []
+
+
+def test_docker_inspect_shows_no_secret_but_the_environments(
+    deployed: Path, machine: Machine, controller: Controller
+) -> None:
+    text = machine.run(CONTAINERS)
+    assert "wharfinger-registry-" in text
+    # An environment variable can be nowhere else; preflight warns of those that look like secrets.
+    assert controller.secrets.in_text(text) == ["in registry_environment"]
+
+
+def test_no_file_that_everybody_on_the_host_can_read_holds_a_secret(
+    deployed: Path, machine: Machine, controller: Controller
+) -> None:
+    def holding() -> list[str]:
+        readable = machine.run(READABLE, user="nobody")
+        assert "/etc/nginx/wharfinger/upstreams.conf\n" in readable
+        machine.run("umask 077; cat >/root/readable", given=readable)
+        return machine.run(HOLDING, given="\n".join(controller.secrets.values.values())).split()
+
+    assert holding() == []
+    secret = controller.secrets.values["http_secret"]
+    machine.run("cat >/var/tmp/open", given=f"as an example: {secret}\n")
+    assert holding() == ["/var/tmp/open"]
+
+
+def test_no_file_that_everybody_on_the_controller_can_read_holds_a_secret(
+    deployed: Path, controller: Controller, began: float
+) -> None:
+    (controller.directory / "open").write_text("no secret")
+    home = Path.home()
+    places = (controller.directory, Path("/tmp"), home / ".ansible", home / ".cache/wharfinger")
+    files = {path: text for path, text in readable_by_all(*places, since=began)}
+    assert controller.directory / "open" in files
+    assert [path for path, text in files.items() if controller.secrets.in_text(text)] == []
+    assert stat.S_IMODE((deployed / "credentials").stat().st_mode) == 0o700
+    assert stat.S_IMODE((deployed / "credentials" / "someuser").stat().st_mode) == 0o600
