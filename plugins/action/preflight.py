@@ -197,7 +197,8 @@ def request(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
 
 def why_unresolved(error: AnsibleError) -> str:
     """Why a variable's value cannot be worked out. Ansible's own words may quote values."""
-    if isinstance(error, AnsibleVaultError):
+    # A single value that cannot be decrypted is a mere template error, told apart by its words.
+    if isinstance(error, AnsibleVaultError) or "undecryptable" in str(error):
         return (
             "is encrypted by ansible-vault and cannot be decrypted: give the vault's password "
             "(--ask-vault-pass, or --vault-password-file FILE)"
@@ -220,9 +221,10 @@ def plain(value: Any) -> Any:
 def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str, Any]:
     """What the roles need to know and nobody should work out twice.
 
-    hostname, names (all names of the certificate), address (HOST[:PORT], as docker wants it),
-    addresses_for_clients (the same for each name), url, resolves_here, host_program_is_current, nginx_is_ours (the toolkit
-    installed it), owned_ports, credentials (directory of generated passwords) and ca (the authority's file for clients, "" where they need none).
+    hostname; names (all of the certificate's); address (HOST[:PORT], as docker wants it);
+    addresses_for_clients (the same for each name); url; resolves_here; host_program_is_current;
+    nginx_is_ours (the toolkit installed it); owned_ports; credentials (the directory of generated
+    passwords); ca (the authority's file for clients, "" where they need none).
     """
     hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
