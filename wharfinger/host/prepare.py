@@ -66,7 +66,8 @@ def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> 
     if storage.get("mount") and not (check and not exists(path)) and not is_mount_point(path, host):
         raise HostError(
             f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
-            "mounted there: mount it (`mount -a`) before anything is written to the wrong disk"
+            "mounted there: see that its disk is there and mount it before anything is written to "
+            "the wrong one"
         )
     actions = directory(path, 0o750, host.registry_id, group, check=check)
     data = path / "docker"
@@ -79,6 +80,12 @@ def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> 
                 "once, while nothing else uses it"
             )
         return actions
+    if host.store.load().storage_path == str(path):
+        raise HostError(
+            f"storage_path: {data} is not there any more, and the registry would begin with "
+            "nothing: bring the disk with the data back; to begin anew, run "
+            f"`install -d -o {host.registry_id} -g {host.registry_id} {data}`"
+        )
     return actions + directory(data, 0o755, host.registry_id, host.registry_id, check=check)
 
 

@@ -111,7 +111,8 @@ def test_storage_that_should_be_a_mount_and_is_not_stops_everything(
     request = {"storage": {"path": str(path), "group": os.getgid(), "mount": True}}
     assert message("prepare", request, host) == (
         f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
-        "mounted there: mount it (`mount -a`) before anything is written to the wrong disk"
+        "mounted there: see that its disk is there and mount it before anything is written to "
+        "the wrong one"
     )
     assert list(path.iterdir()) == []
 
@@ -577,6 +578,25 @@ def test_status_names_what_needs_someone() -> None:
         "the certificate tls expired 1970-01-02",
         "unfinished: registry generation 2 is draining; run site.yml again",
     ]
+
+
+def test_a_disk_that_has_lost_the_data_is_not_taken_for_a_new_one(
+    host: Host, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    request = {"storage": {"path": str(storage), "group": os.getgid()}}
+    run("prepare", request, host=host)
+    (storage / "docker").rename(tmp_path / "away")
+    registry = host.registry_id
+    with pytest.raises(HostError) as problem:
+        run("prepare", request, host=host)
+    assert str(problem.value) == (
+        f"storage_path: {storage}/docker is not there any more, and the registry would begin with "
+        "nothing: bring the disk with the data back; to begin anew, run "
+        f"`install -d -o {registry} -g {registry} {storage}/docker`"
+    )
+    (tmp_path / "away").rename(storage / "docker")
+    assert run("prepare", request, host=host)["changed"] is False
 
 
 def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
