@@ -1,4 +1,4 @@
-"""After a boot without the disk, and after the data has moved: it is all there, and usable."""
+"""After boots without and with the disk, and on new containers: the data is there, and usable."""
 
 from __future__ import annotations
 
