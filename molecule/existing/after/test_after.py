@@ -1,29 +1,43 @@
-"""Nothing of the toolkit is left, once its data has been named."""
+"""Nothing of the toolkit is left once its data has been named."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from support import hosts
 
+HERE = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 
+
+@pytest.mark.parametrize("name", ["shared", "brought"])
 @pytest.mark.parametrize(
     "path",
     [
         "/etc/wharfinger",
         "/var/lib/wharfinger",
-        "/etc/nginx/conf.d/wharfinger.conf",
+        "/etc/nginx/sites-enabled/zz-wharfinger.conf",
         "/etc/nginx/wharfinger",
+        "/var/log/nginx/wharfinger.log",
         "/usr/local/lib/wharfinger",
         "/usr/local/sbin/wharfinger-host",
     ],
 )
-def test_the_toolkits_files_are_gone(path: str) -> None:
-    assert not hosts.host("existing").file(path).exists
+def test_the_toolkits_files_are_gone(name: str, path: str) -> None:
+    assert not hosts.host(name).file(path).exists
 
 
-def test_the_toolkits_containers_images_and_network_are_gone() -> None:
-    machine = hosts.host("existing")
-    assert machine.check_output("docker ps --all --format '{{.Names}}'").split() == ["own-web"]
-    assert "wharfinger" not in machine.check_output("docker images --format '{{.Repository}}'")
-    assert "wharfinger" not in machine.check_output("docker network ls --format '{{.Name}}'")
+def test_other_peoples_sites_and_container_answer() -> None:
+    address = hosts.variables("shared")["ansible_host"]
+    root = hosts.ephemeral() / "certificates/intranet_root.crt"
+    asked = subprocess.run([HERE / "foreign.py", address, root], capture_output=True, text=True)
+    assert (asked.returncode, asked.stdout) == (0, "")
+
+
+def test_docker_and_nginx_stay_where_they_were_and_go_where_they_came() -> None:
+    for package in ("docker.io", "nginx"):
+        assert hosts.host("shared").package(package).is_installed
+        assert not hosts.host("brought").package(package).is_installed

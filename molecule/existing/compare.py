@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Compares two pictures of a host (picture.py): `compare.py BEFORE NOW [--more] [PREFIX…]`.
+
+Exit code 1 and a line for each item that is gone, another or new. Items that begin with a PREFIX do
+not count; with --more, new ones do not either.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(before: str, now: str, *options: str) -> int:
+    """Prints the differences."""
+    old, new = (json.loads(Path(path).read_text()) for path in (before, now))
+    more = "--more" in options
+    prefixes = tuple(option for option in options if option != "--more")
+    differences = [
+        f"{item}: {new.get(item, 'gone')} instead of {value}"
+        for item, value in sorted(old.items())
+        if new.get(item) != value and not item.startswith(prefixes)
+    ]
+    if not more:
+        differences += [
+            f"{item}: {value}, which is new"
+            for item, value in sorted(new.items())
+            if item not in old and not item.startswith(prefixes)
+        ]
+    print("\n".join(differences))
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
