@@ -187,7 +187,12 @@ def request(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
         if mount
         else None,
         "network": {"name": "wharfinger", "subnet": of_type("container_engine_network", str)},
-        "config_files": ["/etc/docker/daemon.json", "/etc/wharfinger/registry/htpasswd"],
+        "config_files": [
+            "/etc/docker/daemon.json",
+            "/etc/wharfinger/registry/htpasswd",
+            "/etc/wharfinger/registry/token_signing.pem",
+            "/etc/wharfinger/token_server/auth_config.yml",
+        ],
         "names": [hostname] if hostname and hostname_problem(hostname) is None else [],
         "packages": [
             name for name in of_type("container_engine_packages", list) if isinstance(name, str)

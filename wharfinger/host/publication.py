@@ -24,7 +24,8 @@ def publish(
     """Request: {"auth": "token" | "htpasswd", "trusted_by_docker": [HOST[:PORT], …]}.
 
     The token server gets the signing key and certificate, the registry the certificates it trusts,
-    docker on this host the authority's certificate. Returns `ca` (the authority's certificate, PEM,
+    docker on this host the authority's certificate. Nothing is taken away here: whatever serves at
+    this moment may read it again at its next start. Returns `ca` (the authority's certificate, PEM,
     "" where there is none) and `signing` (SHA-256 of what the registry trusts).
     """
     source = host.paths.certificates
@@ -38,10 +39,6 @@ def publish(
             data = _required(source / name, check)
             actions += _place(host, host.paths.token_server / name, data, 0o640, group, check)
         actions += _place(host, bundle, trusted, 0o640, host.registry_id, check)
-    elif exists(bundle):
-        actions.append(f"{bundle}: removed")
-        if not check:
-            bundle.unlink()
     authority = read_bytes(source / "ca.crt") or b""
     places = [trust / str(address) / "ca.crt" for address in request.get("trusted_by_docker") or ()]
     if authority:

@@ -436,6 +436,15 @@ def test_keys_reach_their_readers_and_only_them(host: Host, tmp_path: Path) -> N
     assert publish(host, request, False, trust=trust)["signing"] != answer["signing"]
 
 
+def test_what_the_serving_registry_reads_at_a_restart_stays_until_it_is_replaced(
+    host: Host,
+) -> None:
+    bundle = host.paths.registry / "token_signing.pem"
+    bundle.write_text("signing.crt\n")
+    assert publish(host, {"auth": "htpasswd"}, False)["actions"] == []
+    assert bundle.exists()
+
+
 def test_without_a_signing_key_the_message_says_what_to_run(host: Host) -> None:
     path = host.paths.certificates / "signing.crt"
     assert message("publish", {"auth": "token"}, host) == (
