@@ -80,11 +80,18 @@ def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> 
                 "once, while nothing else uses it"
             )
         return actions
-    if host.store.load().storage_path == str(path):
+    recorded = host.store.load().storage_path
+    anew = f"to begin anew, run `install -d -o {host.registry_id} -g {host.registry_id} {data}`"
+    if recorded == str(path):
         raise HostError(
             f"storage_path: {data} is not there any more, and the registry would begin with "
-            "nothing: bring the disk with the data back; to begin anew, run "
-            f"`install -d -o {host.registry_id} -g {host.registry_id} {data}`"
+            f"nothing: bring the disk with the data back; {anew}"
+        )
+    if recorded is not None and exists(Path(recorded) / "docker"):
+        raise HostError(
+            f"storage_path: this host's registry has its data in {recorded}, and {path} holds "
+            "none, so the registry would begin with nothing: stop its container and copy "
+            f"{recorded}/docker there with `cp -a`, or write {recorded} again; {anew}"
         )
     return actions + directory(data, 0o755, host.registry_id, host.registry_id, check=check)
 

@@ -44,6 +44,8 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         # Docker's settings go when docker goes.
         staying=host.paths.docker_settings if engine_stays else None,
         record={"packages": brought, "mounts": mounts},
+        # Of data that go, nobody is to miss them afterwards.
+        storage_path=None if data else state.storage_path,
     )
     if data:
         steps.data(storage, state_stays=bool(packages or mounts))
@@ -123,7 +125,9 @@ class _Steps:
             self.host.nginx.reload()
             self.actions.append("nginx: reloaded")
 
-    def files(self, *, staying: Path | None, record: dict[str, list[str]]) -> None:
+    def files(
+        self, *, staying: Path | None, record: dict[str, list[str]], storage_path: str | None
+    ) -> None:
         paths = self.host.paths
         files = [Path(name) for name in self.state.installed.get("files") or ()]
         for path in files:
@@ -147,7 +151,7 @@ class _Steps:
                             **record,
                             "files": [str(path) for path in files if path == staying],
                         },
-                        storage_path=self.state.storage_path,
+                        storage_path=storage_path,
                     )
                 )
 

@@ -608,6 +608,29 @@ def test_a_disk_that_has_lost_the_data_is_not_taken_for_a_new_one(
     assert run("prepare", request, host=host)["changed"] is False
 
 
+def test_another_storage_path_does_not_begin_anew_beside_the_data(
+    host: Host, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    group = os.getgid()
+    run("prepare", {"storage": {"path": str(old), "group": group}}, host=host)
+    request = {"storage": {"path": str(new), "group": group}}
+    registry = host.registry_id
+    text = (
+        f"storage_path: this host's registry has its data in {old}, and {new} holds none, so the "
+        f"registry would begin with nothing: stop its container and copy {old}/docker there with "
+        f"`cp -a`, or write {old} again; to begin anew, run "
+        f"`install -d -o {registry} -g {registry} {new}/docker`"
+    )
+    for check in (True, False):
+        with pytest.raises(HostError) as problem:
+            run("prepare", request, check=check, host=host)
+        assert str(problem.value) == text
+    (old / "docker").rename(new / "docker")
+    assert run("prepare", request, host=host)["changed"] is True
+    assert host.store.load().storage_path == str(new)
+
+
 def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
