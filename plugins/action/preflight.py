@@ -223,13 +223,22 @@ def plain(value: Any) -> Any:
     return value
 
 
+def served_auth(generations: dict[str, Any]) -> str:
+    """token or htpasswd, as the containers that serve tell; "" where no registry does."""
+    serving = {kind for kind, one in generations.items() if one["serving"]}
+    if "registry" not in serving:
+        return ""
+    return "token" if "token_server" in serving else "htpasswd"
+
+
 def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str, Any]:
     """What the roles need to know and nobody should work out twice.
 
     hostname; names (all of the certificate's); address (HOST[:PORT], as docker wants it);
     addresses_for_clients (the same for each name); url; resolves_here; host_program_is_current;
     nginx_is_ours (the toolkit installed it); owned_ports; credentials (the directory of generated
-    passwords); ca (the authority's file for clients, "" where they need none).
+    passwords); ca (the authority's file for clients, "" where they need none); deployed (hostname
+    and auth with which the host serves now, "" where it does not).
     """
     hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
@@ -261,4 +270,8 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "owned_ports": proxy.owned_ports(sites, [80, port]),
         "credentials": credentials,
         "ca": "" if public else f"{credentials}/{hostname}-ca.crt",
+        "deployed": {
+            "hostname": proxy.served_name(host["nginx"]["servers"]),
+            "auth": served_auth(host["state"].get("generations") or {}),
+        },
     }

@@ -25,6 +25,18 @@ def owned_ports(servers: Iterable[Mapping[str, Any]], ports: Iterable[int]) -> l
     return [port for port in ports if port not in taken]
 
 
+def served_name(servers: Iterable[Mapping[str, Any]]) -> str:
+    """The registry's name in our own site, as the last deployment wrote it; "" without a site.
+
+    A name too long for nginx's hash stands there as a pattern.
+    """
+    for server in servers:
+        if server.get("ours") and server["names"]:
+            name = str(server["names"][0])
+            return re.sub(r"\\(.)", r"\1", name[2:-1]) if name.startswith("~^") else name
+    return ""
+
+
 def _port(listen: str) -> int | None:
     address = listen.split()[0]
     if address.startswith("unix:"):

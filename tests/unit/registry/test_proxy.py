@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.registry.proxy import owned_ports
+from wharfinger.registry.proxy import owned_ports, served_name
 
 
 def site(*listen: str, ours: bool = False) -> dict[str, object]:
@@ -35,3 +35,14 @@ def test_port_of_another_site_is_not_ours_alone(listen: str, left: list[int]) ->
 def test_own_site_does_not_count_as_another() -> None:
     assert owned_ports([site("443 ssl default_server", "80", ours=True)], [80, 443]) == [80, 443]
     assert owned_ports([], [80, 8443]) == [80, 8443]
+
+
+def test_the_name_of_the_last_deployment_is_read_from_our_own_site() -> None:
+    theirs = {"ours": False, "names": ["theirs.example.com"]}
+    ours = {"ours": True, "names": ["registry.example.com", "10.0.0.5"]}
+    assert served_name([theirs, {"ours": True, "names": []}, ours]) == "registry.example.com"
+    long = r"~^registry\-of\-a\-team\-with\-a\-long\-name\.example\.com$"
+    assert served_name([{"ours": True, "names": [long]}]) == (
+        "registry-of-a-team-with-a-long-name.example.com"
+    )
+    assert served_name([theirs]) == ""
