@@ -223,6 +223,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def resolves_here(resolved: list[str], own: list[str]) -> bool:
+    """Whether a name's addresses lead to the host, and not by loopback, where docker speaks plain
+    HTTP. An entry of our own in /etc/hosts no longer does once the host has another address."""
+    found = [ipaddress.ip_address(address.partition("%")[0]) for address in resolved]
+    return any(str(address) in own for address in found) and not any(
+        address.is_loopback for address in found
+    )
+
+
 def served_auth(generations: dict[str, Any]) -> str:
     """token or htpasswd, as the containers that serve tell; "" where no registry does."""
     serving = {kind for kind, one in generations.items() if one["serving"]}
@@ -262,8 +271,7 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "address": hostname + suffix,
         "addresses_for_clients": [name + suffix for name in names],
         "url": f"https://{hostname}{suffix}",
-        "resolves_here": bool(resolved)
-        and not any(ipaddress.ip_address(address).is_loopback for address in resolved),
+        "resolves_here": resolves_here(resolved, host["addresses"]),
         "host_program_is_current": host["host_program"] == package.digest(),
         "nginx_is_ours": nginx_is_ours,
         # Ports on which no other site listens: there ours answers unknown names too.
