@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,21 @@ def apply(
         _write(path, data)
     if not served:
         return actions
+    told = False
     try:
-        actions += _take_over(host)
+        _tested(host)
+        told = host.nginx.running()
+        actions += _told(host)
     except HostError:
         for path, old in before.items():
             _restore(path, read_bytes(_good(host, path)) or old)
+        if told:
+            # A master that is slow may still take over what is undone by now: it is told of the
+            # present files too, by the next run if not by this one.
+            state.proxy_loaded = None
+            host.store.save(state)
+            with suppress(HostError):
+                _told(host)
         raise
     for path in (host.paths.site, host.paths.upstreams):
         taken = read_bytes(path)
@@ -104,12 +115,15 @@ def apply(
     return actions
 
 
-def _take_over(host: Host) -> list[str]:
+def _tested(host: Host) -> None:
     problem = host.nginx.test()
     if problem is not None:
         raise HostError(
             f"nginx refuses its configuration, so it goes on with the present one: {problem}"
         )
+
+
+def _told(host: Host) -> list[str]:
     if not host.nginx.running():
         return host.nginx.start()
     host.nginx.reload()
@@ -148,7 +162,8 @@ def reload_proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[st
     if check:
         return {"actions": ["nginx: reloaded"]}
     state = host.store.load()
-    actions = _take_over(host)
+    _tested(host)
+    actions = _told(host)
     state.proxy_loaded = fingerprint(host)
     host.store.save(state)
     return {"actions": actions}

@@ -215,6 +215,28 @@ def test_a_configuration_that_nginx_refuses_at_the_switch_changes_nothing(
     assert "10.98.0.2" in host.paths.upstreams.read_text()
 
 
+def test_an_nginx_that_reloads_too_late_is_told_of_the_way_back(
+    ensure: Ensure, host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure()
+    with_site(host)
+    reload, calls = host.nginx.reload, []
+
+    def late() -> None:
+        reload()
+        calls.append(machine.loaded)
+        if len(calls) == 1:
+            raise HostError("nginx goes on with the old one")
+
+    monkeypatch.setattr(host.nginx, "reload", late)
+    with pytest.raises(HostError, match="generation 1 keeps serving: nginx goes on with the old"):
+        ensure(environment={"A": "b"})
+    assert ["10.98.0.3" in calls[0], "10.98.0.2" in calls[1]] == [True, True]
+    assert "10.98.0.2" in machine.loaded
+    # Whatever came of that, the next run makes sure.
+    assert "nginx: reloaded" in ensure()["actions"]
+
+
 def test_a_mount_that_is_missing_stops_before_anything_is_started(
     ensure: Ensure, machine: Machine, tmp_path: Path
 ) -> None:
