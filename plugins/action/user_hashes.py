@@ -77,6 +77,7 @@ class ActionModule(ActionBase):
             generated=sorted(credentials.written),
             kept=sorted(credentials.kept),
             stale=sorted(credentials.stale),
+            removed=removed(known, plain, credentials),
         )
         return result
 
@@ -163,6 +164,23 @@ def entry(
         "hash": bcrypt.hashpw(present.encode(), bcrypt.gensalt(COST)).decode(),
         "generated": digest(present),
     }
+
+
+def removed(
+    known: dict[str, dict[str, str]], users: dict[str, dict[str, str]], credentials: Credentials
+) -> list[str]:
+    """Users that the host knew and the inventory does not, whose password still lies here.
+
+    It is not deleted: another group of the same inventory may have a user of this name. Added
+    again, the user would get it back.
+    """
+    return sorted(
+        name
+        for name, entry in known.items()
+        if name not in users
+        and (present := credentials.read(name)) is not None
+        and entry.get("generated") == digest(present)
+    )
 
 
 def digest(password: str) -> str:

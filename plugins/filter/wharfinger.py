@@ -179,6 +179,11 @@ def closing_message(
             f"                 {name}: {facts['credentials']}/{name} is not the password on the "
             f"host, which stays (a new one: -e regenerate={name})"
         )
+    for name in passwords.get("removed", []):
+        lines.append(
+            f"                 {name}: was removed, and {facts['credentials']}/{name} is still "
+            "there: delete it, or the user, added again, has the old password"
+        )
     if facts["ca"]:
         lines.append(f"Clients need:    {facts['ca']} as")
         lines.append(f"                 /etc/docker/certs.d/{facts['address']}/ca.crt")

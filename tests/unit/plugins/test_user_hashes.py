@@ -107,3 +107,13 @@ def test_check_mode_writes_no_password(plugin: Any, tmp_path: Path) -> None:
     plugin.entry("u", {}, None, dry, False)
     assert dry.written == ["u"]
     assert not dry.directory.exists()
+
+
+def test_a_removed_users_password_that_still_lies_here_is_named(
+    plugin: Any, credentials: Any
+) -> None:
+    known = {name: plugin.entry(name, {}, None, credentials, False) for name in ("gone", "here")}
+    known["chosen"] = {"hash": "$2b$04$x"}
+    assert plugin.removed(known, {"here": {}}, credentials) == ["gone"]
+    (credentials.directory / "gone").unlink()
+    assert plugin.removed(known, {"here": {}}, credentials) == []
