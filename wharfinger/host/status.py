@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from . import certificates, engine_facts, storage_facts
 from .context import Host
+from .errors import HostError
+from .files import exists
 from .observe import summary
 from .proxy import is_current
 
@@ -16,6 +19,8 @@ from .proxy import is_current
 def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
     (not_after in seconds since 1970), storage, and `problems`: one sentence each, empty if well."""
+    if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
+        raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
     state = host.store.load()
     docker = engine_facts.look(host, {"name": (state.network or {}).get("name")})
     folder = host.paths.certificates

@@ -39,7 +39,7 @@ def plan(
     wanted: kind → {"inputs": …} of the builder (`build`), and {"ids": […]} too of a bundle: its
     images may have been made anew from the same inputs and another day's Debian packages.
     recorded: kind → the host's record {"source", "reference", "id", "inputs", "digest", "present"}.
-    refresh: images_refresh, makes images anew although their inputs are the same.
+    refresh: images_refresh, makes the token server's image anew although its inputs are the same.
     """
     chosen = source if source != "auto" else _automatic(reachable, recorded)
     made: list[str] = []
@@ -48,7 +48,9 @@ def plan(
         reference = _pulled_from(kind, chosen, server, references)
         record = recorded.get(kind, {})
         if reference is None:
-            if refresh or not _made_of(record, wanted.get(kind, {})):
+            # Only the token server's image holds packages of Debian.
+            stale = refresh and kind == TOKEN_SERVER
+            if stale or not _made_of(record, wanted.get(kind, {})):
                 made.append(kind)
         elif not _is(record, "reference", reference):
             pulled.append({"kind": kind, "reference": reference, "digest": None})

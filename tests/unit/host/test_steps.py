@@ -569,6 +569,16 @@ def test_the_host_program_needs_the_standard_library_only() -> None:
 # -- status and remove -----------------------------------------------------------------------------
 
 
+def test_status_without_the_right_to_see_says_only_that(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("prepare", {}, host=host)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert message("status", {}, host) == (
+        f"{host.paths.state} is readable by root only: run it with sudo"
+    )
+
+
 def test_status_names_what_needs_someone() -> None:
     serving = {"number": 3, "running": True, "health": "unhealthy"}
     answer = {

@@ -107,3 +107,8 @@ def test_a_refresh_makes_images_anew_and_leaves_pulled_ones() -> None:
         "token_server": record("build", inputs="t1"),
     }
     assert asked("pull", recorded=recorded, refresh=True) == ("pull", ["token_server"], [])
+
+
+def test_a_refresh_leaves_the_registry_whose_image_holds_nothing_of_debian() -> None:
+    recorded = {kind: record("build", inputs=f"{kind[0]}1") for kind in WANTED}
+    assert asked("build", recorded=recorded, refresh=True)[1] == ["token_server"]
