@@ -47,7 +47,7 @@ _PROBLEMS = {
 # What certbot's last line looks like → what it means (\1 is a group of it), what to do.
 _LINES = (
     (
-        r"CERTIFICATE_VERIFY_FAILED.*(?:mismatch|not valid for)",
+        r"CERTIFICATE_VERIFY_FAILED.*(?:mismatch|not valid for)|CertificateError.*doesn't match",
         "its own certificate is for another name",
         "write the server's right name in certificates_acme_directory",
     ),

@@ -471,6 +471,13 @@ def test_a_name_that_cannot_be_checked_is_named(kind: str, detail: str, said: st
             "certificates_acme_directory",
         ),
         (
+            f"requests.exceptions.SSLError: {POOL}/dir (Caused by SSLError(CertificateError("
+            "\"hostname '10.99.60.3' doesn't match 'acme.example.test'\")))",
+            "",
+            "its own certificate is for another name: write the server's right name in "
+            "certificates_acme_directory",
+        ),
+        (
             f"requests.exceptions.SSLError: {POOL}/dir (Caused by SSLError(SSLError(136, '[X509: "
             "NO_CERTIFICATE_OR_CRL_FOUND] no certificate or crl found (_ssl.c:4346)')))",
             "",
