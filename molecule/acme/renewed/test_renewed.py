@@ -1,0 +1,47 @@
+"""Seventy days later the timer's service alone has got and installed a new certificate."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from support import hosts
+
+
+@pytest.fixture(params=hosts.group("registry"))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def met(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        (hosts.ephemeral() / f"{name}-renewal.json").read_text()
+    )
+    return found
+
+
+def test_clients_are_given_the_new_certificate_after_the_old_one(met: list[dict[str, Any]]) -> None:
+    certificates = [one["certificate"] for one in met]
+    assert len(certificates) == len(set(certificates)) == 2
+    assert all(one["issuer"].startswith("Pebble Intermediate") for one in met)
+
+
+def test_no_request_failed_meanwhile(met: list[dict[str, Any]]) -> None:
+    assert {one.get("status") for one in met} == {401}
+    assert sum(one["count"] for one in met) >= 20
+
+
+def test_the_old_certificate_was_kept_until_it_was_due(
+    name: str, met: list[dict[str, Any]]
+) -> None:
+    first = json.loads((hosts.ephemeral() / f"{name}-first.json").read_text())
+    assert met[0]["certificate"] == first[-1]["certificate"]
+
+
+def test_the_service_succeeded_and_nobody_was_alarmed(name: str) -> None:
+    machine = hosts.host(name)
+    assert machine.run("systemctl is-failed wharfinger-renew.service").stdout.strip() != "failed"
+    assert not machine.file("/var/tmp/alerts").exists

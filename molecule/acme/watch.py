@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Asks a registry again and again, each time by a new connection, as new clients would:
+`watch.py ADDRESS NAME FILE`. Until FILE.stop is there; then FILE tells what was met.
+
+FILE is JSON, a list of {"issuer", "certificate" (SHA-256), "status", "count"}, one for each change;
+`error` instead where there was no answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+LONGEST = 1800
+
+
+class Connection(http.client.HTTPSConnection):
+    """To an address, by a name that nobody has to resolve. Every certificate is looked at."""
+
+    def __init__(self, address: str, name: str) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        super().__init__(address, timeout=20, context=context)
+        self.name = name
+        self.tls = context
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self.tls.wrap_socket(self.sock, server_hostname=self.name)
+
+
+def ask(address: str, name: str) -> dict[str, Any]:
+    """One request."""
+    connection = Connection(address, name)
+    try:
+        connection.request("GET", "/v2/", headers={"Host": name})
+        found = connection.sock.getpeercert(binary_form=True)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as problem:
+        return {"error": str(problem) or type(problem).__name__}
+    finally:
+        connection.close()
+    issuer = x509.load_der_x509_certificate(found).issuer
+    [common] = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return {
+        "issuer": common.value,
+        "certificate": hashlib.sha256(found).hexdigest(),
+        "status": status,
+    }
+
+
+def main(address: str, name: str, file: str) -> None:
+    """Until told to stop, or half an hour."""
+    stop, deadline = Path(f"{file}.stop"), time.monotonic() + LONGEST
+    stop.unlink(missing_ok=True)
+    met: list[dict[str, Any]] = []
+    while not stop.exists() and time.monotonic() < deadline:
+        one = ask(address, name)
+        if met and one.items() <= met[-1].items():
+            met[-1]["count"] += 1
+        else:
+            met.append({**one, "count": 1})
+        time.sleep(0.05)
+    partial = Path(f"{file}.new")
+    partial.write_text(json.dumps(met, indent=1))
+    partial.rename(file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
