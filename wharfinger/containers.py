@@ -34,6 +34,7 @@ def registry(
     memory: str,
     pids: int,
     drain_timeout: int,
+    proof: Mapping[str, str],
 ) -> dict[str, Any]:
     """The registry's specification.
 
@@ -42,6 +43,7 @@ def registry(
     configuration: config.yml's text.
     signing: SHA-256 of the signing certificates that it trusts ("" with htpasswd): it reads them
     once, so others mean another generation. memory as docker writes it; drain_timeout in seconds.
+    proof: auth, issuer and service of the login that is tried before it serves.
     """
     return {
         "kind": "registry",
@@ -73,17 +75,27 @@ def registry(
         # A healthy registry asks who is there.
         "probe": {"path": "/v2/", "status": [200, 401]},
         "live": {"signing": signing},
+        "proof": dict(proof),
         "stop_timeout": drain_timeout,
     }
 
 
 def token_server(
-    *, server: str, image: str, configuration: str, memory: str, pids: int
+    *,
+    server: str,
+    image: str,
+    configuration: str,
+    signing: str,
+    memory: str,
+    pids: int,
+    proof: Mapping[str, str],
 ) -> dict[str, Any]:
     """The token server's specification: `server` is embedded or cesanta (docker_auth 1.14).
 
     configuration: SHA-256 of auth_config.yml. The embedded server takes a new one over by itself;
     docker_auth's own reload drops connections, so each change is a generation of its own.
+    signing: SHA-256 of the certificate of the key that it signs with: a rotation goes on when every
+    process that knew the key before is gone. proof as the registry's.
     """
     specification = {
         "kind": "token_server",
@@ -95,6 +107,8 @@ def token_server(
         "pids": pids,
         "port": TOKEN_SERVER_PORT,
         "stop_timeout": 30,
+        "live": {"signing": signing},
+        "proof": dict(proof),
     }
     file = f"{TOKEN_SERVER_CONFIG}/auth_config.yml"
     if server == "embedded":
@@ -109,5 +123,5 @@ def token_server(
         "command": ["--logtostderr", "--v=1", file],
         # Its image has no program that could ask; that it answers at all is what can be seen.
         "health": None,
-        "live": {"configuration": configuration},
+        "live": {"signing": signing, "configuration": configuration},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,30 +13,10 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, certificates, containers, images
+from wharfinger import access, containers, images
 from wharfinger.preflight import values
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.tokens import configuration
-
-
-def subject_alt_name(name: str) -> str:
-    """`DNS:NAME` or `IP:ADDRESS`, as community.crypto wants a subject alternative name."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return f"DNS:{name}"
-    return f"IP:{name}"
-
-
-def certificates_due(facts: dict[str, Any], days: dict[str, Any]) -> dict[str, bool]:
-    """Which certificates must be made: wharfinger.certificates.due for an observed host."""
-    host = facts["host"]
-    return certificates.due(
-        host["certificates"],
-        now=host["clock"],
-        names=facts["names"],
-        **{name: int(value) for name, value in days.items()},
-    )
 
 
 def docker_auth_config(
@@ -51,8 +30,8 @@ def docker_auth_config(
         access.Policy.from_inventory(policy["users"], policy["groups"], policy["access"]),
         dict(hashes),
         issuer=facts["hostname"],
-        certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.crt",
-        key_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.key",
+        certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
+        key_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
         expiration=settings["lifetime"],
         addr=f":{containers.TOKEN_SERVER_PORT}",
         real_ip_header="X-Real-IP",
@@ -214,7 +193,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → filter."""
         return {
-            "certificates_due": certificates_due,
             "checked_auth_config": checked_auth_config,
             "closing_message": closing_message,
             "docker_auth_config": docker_auth_config,
@@ -224,7 +202,6 @@ class FilterModule:
             "registry_config": registry_config,
             "registry_container": registry_container,
             "seconds": values.duration,
-            "subject_alt_name": subject_alt_name,
             "token_server_container": token_server_container,
             "yaml_text": yaml_text,
         }

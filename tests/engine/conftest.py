@@ -73,7 +73,6 @@ def _clean(engine: DockerEngine) -> None:
 def deployed(stack: Stack) -> Stack:
     """The same with a registry, a token server and nginx before them."""
     stack.certificates()
-    stack.publish()
     stack.ensure("token_server", configuration=stack.users())
     stack.ensure("registry")
     run("site", {"content": stack.site()}, host=stack.host)

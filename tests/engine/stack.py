@@ -13,6 +13,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically
 from wharfinger.host.paths import Paths
+from wharfinger.host.publication import fingerprints
 
 STACK = "h4"
 NETWORK = "h4-net"
@@ -21,6 +22,7 @@ PORT = 18443
 HOSTNAME = "localhost"
 ISSUER = "h4 issuer"
 SERVICE = "h4 service"
+PROOF = {"auth": "token", "issuer": ISSUER, "service": SERVICE}
 
 
 def host_at(folder: Path) -> Host:
@@ -71,43 +73,27 @@ class Stack:
 
     # -- what the play renders ---------------------------------------------------------------------
 
-    def certificates(self) -> None:
-        folder = self.host.paths.certificates
-        extensions = folder / "tls.cnf"
-        extensions.write_text(
-            f"subjectAltName=DNS:{HOSTNAME}\nbasicConstraints=critical,CA:FALSE\n"
-            "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
-            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-        )
-        curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-        for command in (
-            f"req -x509 {curve} -keyout ca.key -out ca.crt -subj /CN=CA -days 10"
-            " -addext keyUsage=critical,keyCertSign,cRLSign",
-            f"req {curve} -keyout tls.key -out tls.csr -subj /CN={HOSTNAME}",
-            "x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9"
-            " -extfile tls.cnf -out tls.crt",
-            "req -x509 -newkey rsa:2048 -nodes -keyout signing.key -out signing.crt -days 10"
-            " -subj /CN=signing",
-        ):
-            done = subprocess.run(
-                ["openssl", *command.split()],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
+    def settings(self, **more: Any) -> dict[str, Any]:
+        return {
+            "hostname": HOSTNAME,
+            "names": [HOSTNAME],
+            "port": PORT,
+            "token_lifetime": 1,
+            "drain_timeout": 30,
+            **more,
+        }
 
-    def publish(self) -> dict[str, Any]:
-        return run("publish", {"auth": "token"}, host=self.host)
+    def certificates(self, **more: Any) -> dict[str, Any]:
+        """Makes and publishes keys and certificates, as a deployment does."""
+        return run("certificates", {"settings": self.settings(**more)}, host=self.host)
 
     def users(self, more: str = "") -> str:
         """Writes auth_config.yml with the verification account and `more` users; its SHA-256."""
         known = run("prepare", {}, host=self.host)["verification_hash"]
         text = (
             "server:\n  addr: ':5002'\n  real_ip_header: X-Real-IP\n  real_ip_pos: -1\n"
-            f"token:\n  issuer: {ISSUER}\n  expiration: 60\n  certificate: /config/signing.crt\n"
-            "  key: /config/signing.key\n  disable_legacy_key_id: true\n"
+            f"token:\n  issuer: {ISSUER}\n  expiration: 60\n  certificate: /config/signing.pem\n"
+            "  key: /config/signing.pem\n  disable_legacy_key_id: true\n"
             f"users:\n  wharfinger-verification:\n    password: {known}\n{more}"
             "acl:\n- match:\n    account: wharfinger-verification\n    type: repository\n"
             "    name: /^wharfinger-verification(/[^/]+)+$/\n  actions: ['*']\n"
@@ -153,6 +139,8 @@ class Stack:
             "health": {"command": ["/registry", "healthcheck"], "interval": 30, "timeout": 5},
             "port": 5000,
             "probe": {"path": "/v2/", "status": [401]},
+            "live": {"signing": fingerprints(self.host)["trusted"]},
+            "proof": PROOF,
             "stop_timeout": 10,
             **more,
         }
@@ -169,6 +157,8 @@ class Stack:
             "pids": 128,
             "port": 5002,
             "probe": {"path": "/healthz", "status": [200]},
+            "live": {"signing": fingerprints(self.host)["signing"]},
+            "proof": PROOF,
             "stop_timeout": 10,
             **more,
         }
@@ -187,13 +177,12 @@ class Stack:
         return run("ensure", {"spec": spec, **asked}, host=self.host)
 
     def site(self) -> str:
-        certificates = self.host.paths.certificates
         return (
             f"include {self.host.paths.upstreams};\n"
             "server {\n"
             f"  listen 127.0.0.1:{PORT} ssl; server_name {HOSTNAME};\n"
-            f"  ssl_certificate {certificates}/tls.crt;\n"
-            f"  ssl_certificate_key {certificates}/tls.key;\n"
+            f"  ssl_certificate {self.host.paths.served};\n"
+            f"  ssl_certificate_key {self.host.paths.served};\n"
             "  client_max_body_size 0; proxy_request_buffering off; proxy_http_version 1.1;\n"
             "  proxy_connect_timeout 2s;\n"
             "  proxy_set_header Connection ''; proxy_set_header Host $http_host;\n"
@@ -210,7 +199,6 @@ class Stack:
             {
                 "hostname": HOSTNAME,
                 "port": PORT,
-                "ca_file": str(self.host.paths.certificates / "ca.crt"),
                 "auth": "token",
                 "service": SERVICE,
                 "issuer": ISSUER,

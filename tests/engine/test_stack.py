@@ -35,7 +35,7 @@ def test_a_deployment_is_proven_and_a_second_run_changes_nothing(deployed: Stack
     assert deployed.ensure("registry")["changed"] is False
     assert deployed.ensure("token_server", configuration=deployed.users())["changed"] is False
     assert run("site", {"content": deployed.site()}, host=deployed.host)["changed"] is False
-    assert deployed.publish()["changed"] is False
+    assert deployed.certificates()["changed"] is False
 
 
 def _size(folder: Path) -> tuple[int, int]:

@@ -245,8 +245,9 @@ class Stack:
         served = certificate(NAME, key, authority, authority_key, [NAME, OTHER_NAME])
         encoding = serialization.Encoding.PEM
         (self.folder / "ca.crt").write_bytes(authority.public_bytes(encoding))
-        (self.folder / "certificates/tls.key").write_bytes(pem(key))
-        (self.folder / "certificates/tls.crt").write_bytes(served.public_bytes(encoding))
+        (self.folder / "certificates/tls.pem").write_bytes(
+            served.public_bytes(encoding) + pem(key)
+        )
         (self.folder / "live/token_signing.pem").write_bytes(
             self.signer.certificate.public_bytes(encoding)
         )
@@ -286,8 +287,8 @@ class Stack:
             "    gzip on; gzip_types *; gzip_min_length 1; client_max_body_size 1k;\n"
             "    add_header X-Shop open always; error_page 404 /shop-404.html; etag off;\n"
             f"    server {{ listen 127.0.0.1:{self.port} ssl default_server;"
-            f" server_name shop.example; ssl_certificate {keys}/tls.crt;"
-            f" ssl_certificate_key {keys}/tls.key;"
+            f" server_name shop.example; ssl_certificate {keys}/tls.pem;"
+            f" ssl_certificate_key {keys}/tls.pem;"
             " auth_basic off; return 200 shop; }\n"
         )
 

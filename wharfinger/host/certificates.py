@@ -11,15 +11,16 @@ from .runner import Runner
 
 _WANTED = (
     *("-subject", "-issuer", "-nameopt", "RFC2253", "-dates", "-fingerprint", "-sha256"),
-    *("-ext", "subjectAltName", "-pubkey"),
+    *("-ext", "subjectAltName,basicConstraints,nameConstraints", "-pubkey"),
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def facts(runner: Runner, certificate: Path, key: Path | None = None) -> dict[str, object] | None:
     """Subject, issuer, not_before and not_after (seconds since 1970), names, fingerprint (SHA-256,
-    hex), and whether the key belongs to it; None where there is no readable certificate (or no
-    openssl). Of a chain, the first certificate."""
+    hex), and whether the key belongs to it; of an authority also path_length (None: any) and
+    permitted, the names it may vouch for (None: all). None where there is no readable certificate
+    (or no openssl). Of a chain, the first certificate."""
     if not exists(certificate):
         return None
     said = runner.run(
@@ -52,20 +53,46 @@ def issued_by(runner: Runner, certificate: Path, authority: Path) -> bool:
 
 def parse(text: str) -> dict[str, object]:
     """The facts in what `openssl x509` printed."""
-    names = [
-        item.split(":", 1)[1].strip()
-        for line in text.splitlines()
-        for item in line.split(",")
-        if item.strip().startswith(("DNS:", "IP Address:"))
-    ]
+    sections = _sections(text)
+    constraints = sections.get("Name Constraints", "")
+    permitted, _, _ = constraints.partition("Excluded:")
+    length = re.search(r"pathlen:([0-9]+)", sections.get("Basic Constraints", ""))
     return {
         "subject": _line(text, r"^subject= ?(.*)$"),
         "issuer": _line(text, r"^issuer= ?(.*)$"),
         "not_before": _time(_line(text, r"^notBefore=(.*)$")),
         "not_after": _time(_line(text, r"^notAfter=(.*)$")),
         "fingerprint": _line(text, r"(?i)^sha256 fingerprint=(.*)$").replace(":", "").lower(),
-        "names": names,
+        "names": _names(sections.get("Subject Alternative Name", "")),
+        "path_length": int(length.group(1)) if length else None,
+        # The mask of a permitted address is always that of the single address.
+        "permitted": [name.partition("/")[0] for name in _names(permitted)] if permitted else None,
     }
+
+
+def _sections(text: str) -> dict[str, str]:
+    """Extension's name → the lines below it."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        start = re.match(r"X509v3 ([A-Za-z ]+?) ?:", line.strip())
+        if start:
+            name = start.group(1)
+            found[name] = ""
+        elif line.startswith("    ") and name:
+            found[name] += f"{line}\n"
+        else:
+            name = ""
+    return found
+
+
+def _names(text: str) -> list[str]:
+    items = (item.strip() for line in text.splitlines() for item in line.split(","))
+    return [
+        item.split(":", 1)[1].strip()
+        for item in items
+        if item.startswith(("DNS:", "IP Address:", "IP:"))
+    ]
 
 
 def _line(text: str, pattern: str) -> str:

@@ -38,11 +38,21 @@ def claims(token: str) -> dict[str, Any] | None:
 
     None where it is none.
     """
+    return _part(token, 1)
+
+
+def key_id(token: str) -> str | None:
+    """The `kid` of a JSON web token's header: which key signed it (RFC 7515, 4.1.4)."""
+    kid = (_part(token, 0) or {}).get("kid")
+    return None if kid is None else str(kid)
+
+
+def _part(token: str, number: int) -> dict[str, Any] | None:
     parts = token.split(".")
     if len(parts) != 3:
         return None
     try:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
+        padded = parts[number] + "=" * (-len(parts[number]) % 4)
         payload = json.loads(base64.urlsafe_b64decode(padded))
     except (ValueError, UnicodeDecodeError):
         return None

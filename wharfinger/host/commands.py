@@ -8,15 +8,15 @@ from typing import Any
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
-from .generations import ensure, withdraw
+from .generations import ensure, follow, rollback, withdraw
 from .images import images
-from .lock import locked
+from .lock import is_held, locked
 from .network import network
 from .observe import observe
 from .prepare import prepare
 from .proxy import proxy, reload_proxy
-from .publication import publish
 from .remove import remove
+from .renewal import keep, renew, rotate
 from .service import start_service
 from .site import site
 from .status import status
@@ -50,8 +50,12 @@ _LOCKED: dict[str, _Command] = {
     "service": _service,
     "network": network,
     "images": images,
-    "publish": publish,
+    "certificates": keep,
+    "rotate": rotate,
+    "renew": renew,
     "ensure": ensure,
+    "follow": follow,
+    "rollback": rollback,
     "withdraw": withdraw,
     "proxy": proxy,
     "site": site,
@@ -88,5 +92,9 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
     if check:
         return _LOCKED[command](host, request, True)
-    with locked(host.paths.lock, command, float(request.get("lock_timeout", 120))):
+    patience = float(request.get("lock_timeout", 120))
+    if command == "renew" and is_held(host.paths.lock):
+        # A deployment or another renewal is at work; the timer comes again.
+        return {"actions": []}
+    with locked(host.paths.lock, command, patience):
         return _LOCKED[command](host, request, False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from .engine import DockerEngine, Engine
 from .nginx import Nginx, SystemNginx
 from .paths import Paths
-from .probe import get
+from .probe import get, served
 from .processes import alive, connections
 from .runner import Runner, SystemRunner
 from .state import Store
@@ -53,7 +53,8 @@ class Host:
     traffic: Traffic
     store: Store
     clock: Clock
-    probe: Callable[[str, int, str, float], tuple[int, bytes]] = get
+    probe: Callable[..., tuple[int, bytes]] = get
+    served: Callable[[str, int, str, float], str | None] = served
     stack: str = "wharfinger"
     registry_id: int = 64500
     token_server_id: int = 64501

@@ -7,7 +7,7 @@ after a kill knows what to do:
   switching  it was healthy                       → if it still is, led to the end; else taken away
   serving    the one that nginx leads to
   draining   nginx has left it                    → drained on, stopped, removed
-  retired    no container; the last one's directory stays, to go back to
+  retired    no container; the directory of the last one with other settings stays, to go back to
 
 What is neither recorded nor serving (containers with our labels, directories) is taken away.
 """
@@ -21,12 +21,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import names, proxy
+from . import names, proof, proxy
 from .context import Host
 from .engine import Container
 from .errors import HostError
-from .files import exists, read_text, remove_tree, write_atomically
-from .specification import HTTP_SECRET, Specification, definition, read
+from .files import exists, read_text, remove_tree, sha256, write_atomically
+from .specification import HTTP_SECRET, Specification, definition, read, with_live
 from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
 # Seconds between two looks at something that is awaited.
@@ -48,6 +48,7 @@ class Generations:
         wait: float = 60,
         drain_timeout: float = 600,
         revoke: bool = False,
+        deployment: str = "",
     ) -> None:
         self.host = host
         self.state = state
@@ -56,6 +57,7 @@ class Generations:
         self.wait = wait
         self.drain_timeout = drain_timeout
         self.revoke = revoke
+        self.deployment = deployment
         self.actions: list[str] = []
 
     # -- what is where -----------------------------------------------------------------------------
@@ -124,7 +126,8 @@ class Generations:
             if keep is None or container.name != self.name(keep.number):
                 self.host.engine.remove(container.name)
                 self._did(f"the container {container.name}, left over, was removed")
-        retired = self.record.in_phase(RETIRED)[:-1]
+        back = self.record.previous
+        retired = [one for one in self.record.in_phase(RETIRED) if one is not back]
         if retired:
             for generation in retired:
                 self.record.generations.remove(generation)
@@ -209,6 +212,11 @@ class Generations:
             phase=STARTING,
             since=self.host.clock.now(),
             stop_timeout=spec.stop_timeout,
+            settings=spec.settings,
+            # Where only what is live differs, it is still the same deployment.
+            deployment=serving.deployment
+            if serving is not None and serving.settings == spec.settings
+            else self.deployment,
         )
         self.record.next += 1
         self.record.generations.append(generation)
@@ -314,12 +322,14 @@ class Generations:
         if spec.probe is not None and status not in spec.probe["status"]:
             return f"GET {path} is answered with {status}"
         if spec.health is None:
-            return None
+            return proof.lack(self.host, self.state, spec, generation)
         # Asked here and now: docker's own first check comes only after a whole interval.
         code, output = self.host.engine.execute(
             name, [str(word) for word in spec.health["command"]], 30
         )
-        return None if code == 0 else f"its health check says {code}: {output.strip()[-300:]}"
+        if code != 0:
+            return f"its health check says {code}: {output.strip()[-300:]}"
+        return proof.lack(self.host, self.state, spec, generation)
 
     def _why_it_ended(self, container: Container) -> str:
         if container.out_of_memory:
@@ -392,6 +402,47 @@ class Generations:
         self._drain(serving)
         self._did(f"generation {serving.number} was withdrawn")
 
+    # -- what is live, and the way back ------------------------------------------------------------
+
+    def follow(self, live: Mapping[str, str]) -> Generation | None:
+        """The same image and settings as what serves, started with this `live`; None where nothing
+        serves. Call `repair` first. Once it returns, no process with another `live` is left."""
+        serving = self.record.serving
+        if serving is None:
+            return None
+        spec = self._specification(serving.number)
+        if spec is None:
+            raise HostError(
+                f"{self.kind}: {self.directory(serving.number)} has lost its spec.json: run the "
+                "whole site.yml, which makes it anew"
+            )
+        return self.ensure(read(with_live(spec.raw, live)))
+
+    def go_back(self, live: Mapping[str, str]) -> Generation:
+        """The image and settings of the generation before serve again, with the present `live`."""
+        previous = self.record.previous
+        spec = None if previous is None else self._specification(previous.number)
+        if previous is None or spec is None:
+            raise HostError(
+                f"{self.kind}: there is no generation with another image or other settings to go "
+                "back to: change the inventory and run site.yml instead"
+            )
+        serving = self.record.serving
+        present = None if serving is None else self._specification(serving.number)
+        if present is not None and (present.proof or {}).get("auth") != (spec.proof or {}).get(
+            "auth"
+        ):
+            raise HostError(
+                f"{self.kind}: generation {previous.number} was of another registry_auth than the "
+                "present one: write that into the inventory and run site.yml instead"
+            )
+        if self.host.engine.image(spec.image) is None:
+            raise HostError(
+                f"{self.kind}: the image of generation {previous.number} ({spec.image}) is not on "
+                "this host any more: write the earlier version into the inventory and run site.yml"
+            )
+        return self._replace(read(with_live(spec.raw, live)))
+
     # -- live configuration ------------------------------------------------------------------------
 
     def configured(self, generation: Generation, digest: str) -> None:
@@ -427,14 +478,15 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """`ensure`: the generation for a specification serves.
 
     Request: {"spec": see specification.py, "wait": 60, "configuration": sha256 | null,
-    "drain_timeout": 600, "revoke": false}. Returns generation, slot, address, previous (a number or
-    null). A new generation that does not become healthy is taken away, and HostError says why.
+    "drain_timeout": 600, "revoke": false, "deployment": ""}. Returns generation, slot, address,
+    previous (a number or null). A new generation that does not become healthy is taken away, and
+    HostError says why.
     """
     spec = read(request["spec"])
     state = host.store.load()
     if check:
         return {"actions": _would(state, spec)}
-    all_of = _generations(host, state, spec.kind, request)
+    all_of = generations_of(host, state, spec.kind, request)
     all_of.repair()
     generation = all_of.ensure(spec)
     all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
@@ -460,7 +512,7 @@ def withdraw(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     if check:
         serving = state.kind(kind).serving
         return {"actions": [f"{kind}: withdrawn"] if serving else []}
-    all_of = _generations(host, state, kind, request)
+    all_of = generations_of(host, state, kind, request)
     if not state.kind(kind).generations:
         return {"actions": []}
     all_of.repair()
@@ -468,7 +520,104 @@ def withdraw(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     return {"actions": all_of.actions}
 
 
-def _generations(host: Host, state: State, kind: str, request: Mapping[str, Any]) -> Generations:
+def follow(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`follow`: what serves takes over the present users, and stays what it is otherwise.
+
+    Request: {"kind", "configuration": sha256 | null, "wait": 60, "drain_timeout": 600}. docker_auth
+    takes over a configuration by generation, the embedded token server by its own reload, for which
+    `configuration` is awaited.
+    """
+    state = host.store.load()
+    kind = str(request["kind"])
+    if check:
+        return {"actions": []}
+    all_of = generations_of(host, state, kind, request)
+    all_of.repair()
+    generation = all_of.follow(live_now(host, all_of))
+    if generation is None:
+        raise HostError(f"{kind}: nothing serves yet: run the whole site.yml first")
+    all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
+    if request.get("configuration"):
+        all_of.configured(generation, str(request["configuration"]))
+    return {"actions": all_of.actions, "generation": generation.number}
+
+
+def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`rollback`: the image and settings before the last deployment serve again, with the present
+    users, rules and trusted keys.
+
+    Request: {"kind": "registry" | "token_server" | null, "drain_timeout": 600}. null: each kind
+    that the last deployment changed. Returns `back`: kind → number of the generation gone back to.
+    """
+    state = host.store.load()
+    asked = request.get("kind")
+    kinds = [str(asked)] if asked else _changed_last(state)
+    if not kinds:
+        raise HostError(
+            "nothing serves that could go back: there is no generation before the present ones"
+        )
+    # The token server first: what it signs with is always what the registry trusts.
+    kinds = [kind for kind in (names.TOKEN_SERVER, names.REGISTRY) if kind in kinds]
+    actions: list[str] = []
+    back: dict[str, int] = {}
+    for kind in kinds:
+        all_of = generations_of(host, state, kind, {**request, "deployment": "rollback"})
+        before = all_of.record.previous
+        if check:
+            number = before.number if before is not None else "none"
+            actions.append(f"{kind}: the image and settings of generation {number} serve again")
+            continue
+        all_of.repair()
+        before = all_of.record.previous
+        all_of.go_back(live_now(host, all_of))
+        actions += [
+            *all_of.actions,
+            *(
+                [f"{kind}: it has the image and settings of generation {before.number}"]
+                if before is not None
+                else []
+            ),
+        ]
+        if before is not None:
+            back[kind] = before.number
+    return {"actions": actions, "back": back}
+
+
+def _changed_last(state: State) -> list[str]:
+    """The kinds whose image or settings came with the newest deployment and that can go back."""
+    able = {
+        kind: one.serving
+        for kind, one in state.kinds.items()
+        if one.serving is not None and one.previous is not None
+    }
+    if not able:
+        return []
+    newest = max(able.values(), key=lambda generation: generation.since)
+    return [
+        kind
+        for kind, generation in able.items()
+        if generation is newest
+        or (generation.deployment and generation.deployment == newest.deployment)
+    ]
+
+
+def live_now(host: Host, all_of: Generations) -> dict[str, str]:
+    """What is live at present for a kind: fingerprints of the files that its container reads once.
+
+    Of these the specification's `live` is made; the roles compute the same (roles/registry/vars).
+    """
+    if all_of.kind == names.REGISTRY:
+        bundle = sha256(host.paths.registry / "token_signing.pem")
+        return {} if bundle is None else {"signing": bundle}
+    found = {
+        "signing": sha256(host.paths.certificates / "signing.crt"),
+        "configuration": sha256(host.paths.token_server / "auth_config.yml"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def generations_of(host: Host, state: State, kind: str, request: Mapping[str, Any]) -> Generations:
+    """The generations of `kind`; request: {"wait", "drain_timeout", "revoke", "deployment"}."""
     return Generations(
         host,
         state,
@@ -476,6 +625,7 @@ def _generations(host: Host, state: State, kind: str, request: Mapping[str, Any]
         wait=float(request.get("wait") or 60),
         drain_timeout=float(request.get("drain_timeout") or 600),
         revoke=bool(request.get("revoke")),
+        deployment=str(request.get("deployment") or ""),
     )
 
 

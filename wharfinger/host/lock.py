@@ -31,6 +31,21 @@ def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process holds the lock at this moment."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _wait(descriptor: int, path: Path, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:

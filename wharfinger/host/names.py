@@ -6,6 +6,9 @@ import ipaddress
 
 from .errors import HostError
 
+REGISTRY = "registry"
+TOKEN_SERVER = "token_server"
+
 # Offsets from the subnet's first address; the gateway has offset 1.
 _OFFSETS = {"registry": {"a": 2, "b": 3}, "token_server": {"a": 4, "b": 5}}
 

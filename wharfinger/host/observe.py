@@ -71,6 +71,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "distribution": distribution(read_text(paths.os_release) or ""),
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "init": _init(host),
+            "watched": watched(host),
             "uid": os.getuid(),
             "hostname": socket.gethostname(),
             "ipv6": exists(paths.proc / "net" / "if_inet6"),
@@ -118,6 +119,14 @@ def _init(host: Host) -> str:
     if exists(host.paths.systemd):
         return "systemd"
     return "sysvinit" if processes.program(host.paths.proc, 1) == "init" else "none"
+
+
+def watched(host: Host) -> bool:
+    """Whether something runs the renewals: the timer, or a cron daemon where there is no systemd
+    (their files are the roles' business)."""
+    if exists(host.paths.systemd):
+        return host.paths.timer.is_symlink()
+    return processes.is_running(host.paths.proc, "cron")
 
 
 def _primary_address() -> str | None:

@@ -25,10 +25,27 @@ class Paths:
     proc: Path = Path("/proc")
     os_release: Path = Path("/etc/os-release")
     systemd: Path = Path("/run/systemd/system")
+    timer: Path = Path("/etc/systemd/system/timers.target.wants/wharfinger-renew.timer")
 
     @property
     def certificates(self) -> Path:
         return self.etc / "certificates"
+
+    @property
+    def certificate_settings(self) -> Path:
+        """What the host must know to keep its certificates by itself (keeping.py)."""
+        return self.certificates / "settings.json"
+
+    @property
+    def served(self) -> Path:
+        """What nginx serves: certificate, intermediate ones and key in one file, so that a power
+        loss cannot leave a certificate with another's key."""
+        return self.certificates / "tls.pem"
+
+    @property
+    def for_clients(self) -> Path:
+        """The authority that clients must trust; not there where every system knows it."""
+        return self.certificates / "trusted.crt"
 
     @property
     def token_server(self) -> Path:

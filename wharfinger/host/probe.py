@@ -1,19 +1,47 @@
-"""One plain HTTP question to a container, by its address."""
+"""Small questions over the network: to a container by its address, to nginx for what it serves."""
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import socket
+from collections.abc import Mapping
 
 
-def get(address: str, port: int, path: str, timeout: float) -> tuple[int, bytes]:
+def get(
+    address: str,
+    port: int,
+    path: str,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
     """Status and body (at most 1 MB) of GET http://address:port/path.
 
     Raises OSError or http.client.HTTPException where there is no answer within `timeout` seconds.
     """
     connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
         response = connection.getresponse()
         return response.status, response.read(1_000_000)
     finally:
         connection.close()
+
+
+def served(address: str, port: int, name: str, timeout: float) -> str | None:
+    """SHA-256 (hex) of the certificate that a client of `name` is given at address:port; None where
+    there is no TLS. Nothing is judged here: what counts is which one it is."""
+    import ssl  # only here: it takes long to import
+
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, port), timeout) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secure,
+        ):
+            data = secure.getpeercert(binary_form=True)
+    except OSError:
+        return None
+    return hashlib.sha256(data).hexdigest() if data else None

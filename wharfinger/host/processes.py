@@ -113,6 +113,11 @@ def program(proc: Path, pid: int) -> str | None:
     return None if text is None else text.strip()
 
 
+def is_running(proc: Path, name: str) -> bool:
+    """Whether a process of this short name lives."""
+    return any(program(proc, pid) == name for pid in process_ids(proc))
+
+
 def parent_and_start(proc: Path, pid: int) -> tuple[int, int] | None:
     """A process's parent and start time (kernel ticks since boot); None where it is gone."""
     text = read_text(proc / str(pid) / "stat")

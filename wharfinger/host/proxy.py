@@ -45,8 +45,7 @@ def fingerprint(host: Host) -> str:
     for path in (
         host.paths.site,
         host.paths.upstreams,
-        host.paths.certificates / "tls.crt",
-        host.paths.certificates / "tls.key",
+        host.paths.served,
     ):
         data = read_bytes(path)
         digest.update(b"-" if data is None else b"+" + len(data).to_bytes(8, "big") + data)
@@ -66,16 +65,20 @@ def apply(
     serving: Mapping[str, Generation | None],
     *,
     site: str | None = None,
+    tls: bytes | None = None,
     check: bool = False,
 ) -> list[str]:
-    """Leads nginx to `serving` (and to the text `site`); returns what was done.
+    """Leads nginx to `serving` (and to the text `site`, the certificate with its key `tls`);
+    returns what was done.
 
     On a configuration that nginx refuses, the files are as they were when nginx last took them, and
     HostError carries nginx's words. Without our site file upstreams.conf is written for later.
     """
-    if not exists(host.paths.nginx):
-        return []
-    wanted = {host.paths.upstreams: upstreams(serving).encode()}
+    wanted: dict[Path, bytes] = {}
+    if tls is not None:
+        wanted[host.paths.served] = tls
+    if exists(host.paths.nginx):
+        wanted[host.paths.upstreams] = upstreams(serving).encode()
     if site is not None:
         wanted[host.paths.site] = site.encode()
     changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}
@@ -87,7 +90,7 @@ def apply(
         return [*actions, "nginx: reloaded"] if served else actions
     before = {path: read_bytes(path) for path in wanted}
     for path, data in changed.items():
-        _write(path, data)
+        _write(host, path, data)
     if not served:
         return actions
     told = False
@@ -97,7 +100,7 @@ def apply(
         actions += _told(host)
     except HostError:
         for path, old in before.items():
-            _restore(path, read_bytes(_good(host, path)) or old)
+            _restore(host, path, read_bytes(_good(host, path)) or old)
         if told:
             # A master that is slow may still take over what is undone by now: it is told of the
             # present files too, by the next run if not by this one.
@@ -106,10 +109,10 @@ def apply(
             with suppress(HostError):
                 _told(host)
         raise
-    for path in (host.paths.site, host.paths.upstreams):
+    for path in (host.paths.site, host.paths.upstreams, host.paths.served):
         taken = read_bytes(path)
-        if taken is not None:
-            _write(_good(host, path), taken)
+        if taken is not None and read_bytes(_good(host, path)) != taken:
+            _write(host, _good(host, path), taken)
     state.proxy_loaded = fingerprint(host)
     host.store.save(state)
     return actions
@@ -133,19 +136,23 @@ def _told(host: Host) -> list[str]:
 def _good(host: Host, path: Path) -> Path:
     """Where the last version that nginx took is kept: after a kill, the file in place may be one
     that nginx was never asked about."""
+    if path == host.paths.served:
+        return path.with_name("tls_before.pem")
     return host.paths.var / "proxy" / path.name
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(host: Host, path: Path, data: bytes) -> None:
+    """What lies with the keys is root's alone."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_atomically(path, data, 0o644)
+    secret = path.parent == host.paths.certificates
+    write_atomically(path, data, 0o600 if secret else 0o644)
 
 
-def _restore(path: Path, data: bytes | None) -> None:
+def _restore(host: Host, path: Path, data: bytes | None) -> None:
     if data is None:
         path.unlink(missing_ok=True)
     else:
-        _write(path, data)
+        _write(host, path, data)
 
 
 def proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:

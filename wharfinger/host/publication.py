@@ -1,15 +1,15 @@
-"""`publish`: every copy of a key or certificate lies where its reader looks for it.
+"""Every copy of a key or certificate lies where its reader looks for it.
 
-The originals are in certificates/ and nowhere else made or changed.
+The originals are in certificates/ and nowhere else made or changed. Nothing is taken away here:
+whatever serves at this moment may read it again at its next start.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from . import certificates
 from .context import Host
 from .errors import HostError
 from .files import exists, read_bytes, write_atomically
@@ -18,38 +18,68 @@ from .prepare import merged
 DOCKER_TRUST = Path("/etc/docker/certs.d")
 
 
-def publish(
-    host: Host, request: Mapping[str, Any], check: bool, *, trust: Path = DOCKER_TRUST
-) -> dict[str, Any]:
-    """Request: {"auth": "token" | "htpasswd", "trusted_by_docker": [HOST[:PORT], …]}.
+def signing(host: Host, check: bool = False) -> list[str]:
+    """The token server has the key that it signs with, the registry all that it trusts."""
+    source, live = host.paths.certificates, host.paths.token_server / "signing.pem"
+    actions = []
+    if exists(source / "signing.key") or not exists(live):
+        # One file: a power loss then never leaves a key with another's certificate. Of a lost key
+        # the token server's copy serves until another follows.
+        pair = _required(source / "signing.crt", check) + _required(source / "signing.key", check)
+        actions += _place(host, live, pair, 0o640, host.token_server_id, check)
+    return [
+        *actions,
+        *_place(
+            host,
+            host.paths.registry / "token_signing.pem",
+            trusted(host),
+            0o640,
+            host.registry_id,
+            check,
+        ),
+    ]
 
-    The token server gets the signing key and certificate, the registry the certificates it trusts,
-    docker on this host the authority's certificate. Nothing is taken away here: whatever serves at
-    this moment may read it again at its next start. Returns `ca` (the authority's certificate, PEM,
-    "" where there is none) and `signing` (SHA-256 of what the registry trusts).
-    """
-    source = host.paths.certificates
-    actions: list[str] = []
-    trusted = b""
-    bundle = host.paths.registry / "token_signing.pem"
-    if request.get("auth", "token") == "token":
-        trusted = _required(source / "signing.crt", check)
-        group = host.token_server_id
-        for name in ("signing.key", "signing.crt"):
-            data = _required(source / name, check)
-            actions += _place(host, host.paths.token_server / name, data, 0o640, group, check)
-        actions += _place(host, bundle, trusted, 0o640, host.registry_id, check)
-    authority = read_bytes(source / "ca.crt") or b""
-    places = [trust / str(address) / "ca.crt" for address in request.get("trusted_by_docker") or ()]
-    if authority:
-        _remember(host, places, check)
-        for place in places:
-            actions += _place(host, place, authority, 0o644, host.root_id, check)
+
+def trusted(host: Host) -> bytes:
+    """The certificates of all keys whose tokens count, in an order that does not depend on which
+    of them is which: the same set is the same file."""
+    names = ("signing_previous.crt", "signing.crt", "signing_next.crt")
+    found = {read_bytes(host.paths.certificates / name) for name in names}
+    return b"".join(sorted(one for one in found if one))
+
+
+def fingerprints(host: Host) -> dict[str, str]:
+    """`trusted` (SHA-256 of what the registry trusts) and `signing` (SHA-256 of the certificate of
+    the key that signs), "" where there is none: what generations differ by."""
+    bundle = trusted(host)
+    present = read_bytes(host.paths.certificates / "signing.crt")
     return {
-        "actions": actions,
-        "ca": authority.decode("ascii", "replace"),
-        "signing": hashlib.sha256(trusted).hexdigest() if trusted else "",
+        "trusted": hashlib.sha256(bundle).hexdigest() if bundle else "",
+        "signing": hashlib.sha256(present).hexdigest() if present else "",
     }
+
+
+def for_clients(
+    host: Host, addresses: list[str], check: bool = False, *, trust: Path = DOCKER_TRUST
+) -> list[str]:
+    """The authority that clients must trust is known: the host's own where that has issued the
+    server's certificate, else the one that the operator handed over, else none. docker on this host
+    has it for `addresses` (HOST[:PORT])."""
+    folder = host.paths.certificates
+    own = certificates.issued_by(host.runner, folder / "tls.crt", folder / "ca.crt")
+    authority = read_bytes(folder / ("ca.crt" if own else "tls_ca.crt"))
+    if authority is None:
+        if not exists(host.paths.for_clients):
+            return []
+        if not check:
+            host.paths.for_clients.unlink()
+        return [f"{host.paths.for_clients}: removed"]
+    actions = _place(host, host.paths.for_clients, authority, 0o644, host.root_id, check)
+    places = [trust / address / "ca.crt" for address in addresses]
+    _remember(host, places, check)
+    for place in places:
+        actions += _place(host, place, authority, 0o644, host.root_id, check)
+    return actions
 
 
 def _remember(host: Host, places: list[Path], check: bool) -> None:
@@ -60,6 +90,15 @@ def _remember(host: Host, places: list[Path], check: bool) -> None:
     state.installed = merged(state.installed, {"files": ours} if ours else {})
     if not check:
         host.store.save(state)
+
+
+def served(host: Host) -> bytes | None:
+    """The server's certificate with its key, as nginx reads them; None where they do not fit."""
+    folder = host.paths.certificates
+    found = certificates.facts(host.runner, folder / "tls.crt", folder / "tls.key")
+    if found is None or not found["key_matches"]:
+        return None
+    return (read_bytes(folder / "tls.crt") or b"") + (read_bytes(folder / "tls.key") or b"")
 
 
 def _required(path: Path, check: bool) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,13 @@ class Result:
 class Runner(Protocol):
     """Starts programs; tests hand in another."""
 
-    def run(self, arguments: Sequence[str], *, timeout: float = 30) -> Result: ...
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        timeout: float = 30,
+        environment: Mapping[str, str] | None = None,
+    ) -> Result: ...
 
     def which(self, program: str) -> str | None: ...
 
@@ -40,16 +46,22 @@ class Runner(Protocol):
 class SystemRunner:
     """Starts real programs, by argument list, in the C locale, without a shell."""
 
-    def run(self, arguments: Sequence[str], *, timeout: float = 30) -> Result:
-        """Runs to the end. Never raises for what the program does: see `Result.code`."""
-        environment = dict(os.environ, LC_ALL="C", PATH=_SEARCH)
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        timeout: float = 30,
+        environment: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Runs to the end; `environment` is added to this process's own. Never raises for what the
+        program does: see `Result.code`."""
         try:
             done = subprocess.run(
                 list(arguments),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=timeout,
-                env=environment,
+                env={**os.environ, "LC_ALL": "C", "PATH": _SEARCH, **(environment or {})},
                 check=False,
             )
         except FileNotFoundError:

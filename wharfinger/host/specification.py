@@ -11,6 +11,7 @@ A specification is a dictionary with these keys:
 - health: {command, interval, timeout, retries, start_period}, in seconds; null: none
 - port; probe: {path, status: [...]}; null: any answer will do
 - live: takes part in the hash only; stop_timeout: seconds
+- proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ HTTP_SECRET = "@@http_secret@@"
 
 @dataclass(frozen=True)
 class Specification:
-    """A checked specification. `hash` is over everything in it, `live` included."""
+    """A checked specification. `hash` is over everything in it, `settings` over all but `live`."""
 
     kind: str
     image: str
     user: str
     port: int
     hash: str
+    settings: str
     raw: Mapping[str, Any]
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
@@ -52,12 +54,13 @@ class Specification:
     pids: int = 0
     health: Mapping[str, Any] | None = None
     probe: Mapping[str, Any] | None = None
+    proof: Mapping[str, Any] | None = None
     stop_timeout: int = 60
 
 
 def read(raw: Mapping[str, Any]) -> Specification:
     """Checks a specification. Raises HostError naming the key that is wrong."""
-    known = set(Specification.__dataclass_fields__) - {"hash", "raw"} | {"live"}
+    known = set(Specification.__dataclass_fields__) - {"hash", "settings", "raw"} | {"live"}
     unknown = sorted(set(raw) - known)
     if unknown:
         raise HostError(f"spec: unknown key {unknown[0]!r}: one of {', '.join(sorted(known))}")
@@ -70,6 +73,7 @@ def read(raw: Mapping[str, Any]) -> Specification:
             user=str(raw["user"]),
             port=int(raw["port"]),
             hash=_hash(raw),
+            settings=_hash({key: value for key, value in raw.items() if key != "live"}),
             raw=raw,
             entrypoint=[str(word) for word in raw.get("entrypoint") or ()],
             command=[str(word) for word in raw.get("command") or ()],
@@ -83,6 +87,7 @@ def read(raw: Mapping[str, Any]) -> Specification:
             pids=int(raw.get("pids") or 0),
             health=raw.get("health"),
             probe=raw.get("probe"),
+            proof=raw.get("proof"),
             stop_timeout=int(raw.get("stop_timeout") or 60),
         )
     except KeyError as problem:
@@ -94,6 +99,12 @@ def read(raw: Mapping[str, Any]) -> Specification:
 def _hash(raw: Mapping[str, Any]) -> str:
     text = json.dumps(raw, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_live(raw: Mapping[str, Any], live: Mapping[str, str]) -> dict[str, Any]:
+    """The same image and settings with other `live` values; those it does not have stay out."""
+    known = dict(raw.get("live") or {})
+    return {**raw, "live": known | {key: live[key] for key in known if key in live}}
 
 
 def _file_name(name: str) -> str:

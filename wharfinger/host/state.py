@@ -13,9 +13,10 @@ from typing import Any
 
 from .errors import HostError
 from .files import read_bytes, write_atomically
+from .names import REGISTRY, TOKEN_SERVER
 
-FORMAT = 1
-KINDS = ("registry", "token_server")
+FORMAT = 2
+KINDS = (REGISTRY, TOKEN_SERVER)
 
 # A generation's phases, in order.
 STARTING = "starting"  # a number and a slot are taken; nothing of it is trusted yet
@@ -38,6 +39,10 @@ class Generation:
     phase: str
     since: float
     stop_timeout: int = 60
+    # image and settings: the specification without what is live
+    settings: str = ""
+    # which run of a playbook brought this image and these settings
+    deployment: str = ""
     # nginx's workers (process id, start time) that may still send requests to it
     workers: list[list[int]] = field(default_factory=list)
 
@@ -59,14 +64,34 @@ class Kind:
 
     @property
     def previous(self) -> Generation | None:
-        """The generation before, whose directory is kept to go back to."""
-        found = self.in_phase(RETIRED)
+        """The newest generation before with another image or other settings, to go back to.
+
+        One that differs only in what is live (users, trusted keys) is nothing to go back to."""
+        serving = self.serving
+        found = [
+            one
+            for one in self.in_phase(RETIRED)
+            if serving is None or not one.settings or one.settings != serving.settings
+        ]
         return found[-1] if found else None
 
 
 @dataclass
+class Rotation:
+    """A rotation of the signing key that is under way (rotation.py). `step` is the one that comes
+    next; `since` when the rotation began and `until` when tokens of the old key have expired, in
+    seconds since 1970."""
+
+    step: str
+    since: float
+    until: float | None = None
+
+
+@dataclass
 class State:
-    """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read."""
+    """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read;
+    `tokens_until`: when the tokens of an earlier, longer lifetime have expired (seconds since
+    1970); `alerted`: the problems that an operator was told of, and when."""
 
     verification_hash: str | None = None
     installed: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +100,9 @@ class State:
     kinds: dict[str, Kind] = field(default_factory=lambda: {kind: Kind() for kind in KINDS})
     proxy_loaded: str | None = None
     storage_path: str | None = None
+    rotation: Rotation | None = None
+    tokens_until: float = 0
+    alerted: dict[str, float] = field(default_factory=dict)
 
     def kind(self, name: str) -> Kind:
         return self.kinds.setdefault(name, Kind())
@@ -100,7 +128,8 @@ def decode(data: bytes, path: Path) -> State:
             name: Kind(one["next"], [Generation(**item) for item in one["generations"]])
             for name, one in raw.pop("kinds").items()
         }
-        return State(kinds=kinds, **raw)
+        rotation = raw.pop("rotation", None)
+        return State(kinds=kinds, rotation=rotation and Rotation(**rotation), **raw)
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise HostError(
             f"{path} cannot be read ({type(problem).__name__}): restore it from a backup, or "

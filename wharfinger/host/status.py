@@ -8,37 +8,63 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import certificates, engine_facts, storage_facts
+from . import certificates, engine_facts, keeping, renewal, storage_facts
 from .context import Host
 from .errors import HostError
 from .files import exists
-from .observe import summary
+from .observe import summary, watched
 from .proxy import is_current
+
+# The certificates by name, and where each is in use.
+_USES = {
+    "ca": "issues the server's certificate; clients trust it",
+    "ca_previous": "the authority before; clients may still know it alone",
+    "ca_cross": "leads from the authority before to the present one; sent by nginx",
+    "tls": "the server's, served by nginx",
+    "signing": "the token server signs with its key; trusted by the registry",
+    "signing_next": "going to sign tokens; trusted by the registry",
+    "signing_previous": "signs no more; still trusted by the registry",
+}
 
 
 def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
-    (not_after in seconds since 1970), storage, and `problems`: one sentence each, empty if well."""
+    (not_after in seconds since 1970; where each is in use), rotation (the step of the signing key's
+    that comes next, and `until`), next (what is under way), watched (whether the renewals run by
+    themselves), storage, and `problems`: one sentence each, empty if well."""
     if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
         raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
     state = host.store.load()
     docker = engine_facts.look(host, {"name": (state.network or {}).get("name")})
     folder = host.paths.certificates
+
+    def look(name: str) -> dict[str, Any] | None:
+        return certificates.facts(host.runner, folder / f"{name}.crt", folder / f"{name}.key")
+
     answer: dict[str, Any] = {
         "state": summary(state, docker["containers"], docker["images"], is_current(host, state)),
         "engine": docker["engine"],
         "containers": docker["containers"],
         "proxy": {"running": host.nginx.running(), "ours": is_current(host, state)},
         "certificates": {
-            name: certificates.facts(host.runner, folder / f"{name}.crt", folder / f"{name}.key")
-            for name in ("ca", "tls", "signing")
+            name: facts | {"use": use} for name, use in _USES.items() if (facts := look(name))
         },
+        "rotation": state.rotation and vars(state.rotation),
+        "next": renewal.next_steps(host, state),
+        "watched": watched(host),
         "storage": storage_facts.look(
             Path(state.storage_path or host.paths.var / "registry"), host
         ),
     }
-    answer["problems"] = problems(answer, host.clock.now())
+    answer["problems"] = problems(answer, host.clock.now()) + _expiring(host)
     return answer
+
+
+def _expiring(host: Host) -> list[str]:
+    try:
+        return renewal.expiring(host, keeping.load(host))
+    except HostError:
+        return []  # never deployed, or by an earlier version: nothing to judge by
 
 
 def problems(answer: Mapping[str, Any], now: float) -> list[str]:
@@ -55,8 +81,13 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
     if not answer["proxy"]["running"]:
         found.append("nginx does not run")
     for name, one in answer["certificates"].items():
-        if one is not None and one["not_after"] < now:
+        if one["not_after"] < now:
             found.append(f"the certificate {name} expired {_day(one['not_after'])}")
+    if (
+        any(one["serving"] for one in answer["state"]["generations"].values())
+        and not (answer["watched"])
+    ):
+        found.append("nothing renews the certificates by itself: run site.yml again")
     found += [f"unfinished: {one}; run site.yml again" for one in answer["state"]["pending"]]
     return found
 
@@ -88,8 +119,8 @@ def text(answer: Mapping[str, Any]) -> str:
         )
     lines.append(f"{'nginx':13} " + ("running" if answer["proxy"]["running"] else "not running"))
     for name, one in answer["certificates"].items():
-        if one is not None:
-            lines.append(f"certificate   {name}, until {_day(one['not_after'])}")
+        lines.append(f"{'certificate':13} {name}, until {_day(one['not_after'])}: {one['use']}")
+    lines += [f"{'next':13} {one}" for one in answer["next"]]
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")

@@ -6,7 +6,6 @@ followed. Always the same bytes under the same names, so that the storage does n
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import http.client
 import json
@@ -21,16 +20,13 @@ from urllib.parse import urlencode, urlsplit
 from .challenge import Challenge, challenge, claims, error_words, granted
 from .context import Host
 from .errors import HostError
-from .files import read_text
+from .files import exists, read_text
+from .proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 
-ACCOUNT = "wharfinger-verification"
-REPOSITORY = f"{ACCOUNT}/probe"
 # The account has no rights here.
 FORBIDDEN = f"{ACCOUNT}-denied/probe"
-TAG = "latest"
 _LAYER = b"This blob proves that this registry can be pushed to and pulled from.\n"
 _CONFIG = b"{}"
-_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 # Seconds for any single answer.
 _PATIENCE = 30
 
@@ -158,11 +154,6 @@ def expect(answer: Answer, wanted: tuple[int, ...], what: str, behind: str) -> A
     raise failure(blame(answer, behind), f"{what} is answered with {said} instead of {expected}")
 
 
-def basic(user: str, password: str) -> dict[str, str]:
-    """The header of a login by name and password (RFC 7617)."""
-    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
-
-
 def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
@@ -171,7 +162,7 @@ def manifest() -> bytes:
     """The manifest of the verification's artifact (OCI image specification 1.1)."""
     document = {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST_TYPE,
+        "mediaType": MANIFEST_TYPE,
         "artifactType": "application/vnd.wharfinger.verification",
         "config": {
             "mediaType": "application/vnd.oci.empty.v1+json",
@@ -298,7 +289,7 @@ class Verification:
             "PUT",
             f"/v2/{REPOSITORY}/manifests/{TAG}",
             body=document,
-            headers={**login, "Content-Type": _MANIFEST_TYPE},
+            headers={**login, "Content-Type": MANIFEST_TYPE},
         )
         expect(answer, (201,), "the push of a manifest", "registry")
         self._same(answer.headers.get("docker-content-digest"), digest(document), "push")
@@ -325,7 +316,7 @@ class Verification:
         expect(answer, (201,), "the upload of a blob", "registry")
 
     def _pull(self, login: Mapping[str, str], pushed: str) -> None:
-        accepted = {**login, "Accept": _MANIFEST_TYPE}
+        accepted = {**login, "Accept": MANIFEST_TYPE}
         for reference in (TAG, pushed):
             answer = self.client.ask(
                 "GET", f"/v2/{REPOSITORY}/manifests/{reference}", headers=accepted
@@ -376,9 +367,12 @@ class Verification:
 
 
 def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"hostname", "port", "ca_file" | null, "auth": "token" | "htpasswd", "service",
-    "issuer"}. Returns digest, done (what was proven) and seconds. Raises HostError naming the hop
-    that failed (name resolution, TLS, proxy, token server, registry, storage) and what to look at.
+    """Request: {"hostname", "port", "auth": "token" | "htpasswd", "service", "issuer", "ca_file"}.
+
+    ca_file, optional: the authority to trust instead of what clients must trust (trusted.crt, else
+    the system's roots). Returns digest, done (what was proven) and seconds. Raises HostError naming
+    the hop that failed (name resolution, TLS, proxy, token server, registry, storage) and what to
+    look at.
     """
     if check:
         return {"actions": []}
@@ -386,8 +380,9 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     if not password:
         raise HostError(f"{host.paths.verification_password} is missing: run the whole site.yml")
     began = time.monotonic()
-    hostname, ca_file = str(request["hostname"]), request.get("ca_file")
-    client = Client(hostname, int(request.get("port") or 443), ca_file or None)
+    hostname, authority = str(request["hostname"]), host.paths.for_clients
+    ca_file = request.get("ca_file") or (str(authority) if exists(authority) else None)
+    client = Client(hostname, int(request.get("port") or 443), ca_file)
     steps = Verification(
         client,
         str(request.get("auth") or "token"),

@@ -10,9 +10,18 @@ from wharfinger import containers
 from wharfinger.host import specification
 
 
+PROOF = {"auth": "token", "issuer": "r.example", "service": "r.example"}
+
+
 def token_server(server: str, configuration: str = "c1") -> dict[str, Any]:
     return containers.token_server(
-        server=server, image="sha256:i", configuration=configuration, memory="256m", pids=128
+        server=server,
+        image="sha256:i",
+        configuration=configuration,
+        signing="k1",
+        memory="256m",
+        pids=128,
+        proof=PROOF,
     )
 
 
@@ -27,6 +36,7 @@ def registry(**more: Any) -> dict[str, Any]:
         "memory": "512m",
         "pids": 256,
         "drain_timeout": 600,
+        "proof": PROOF,
         **more,
     }
     return containers.registry(**settings)

@@ -25,7 +25,6 @@ from wharfinger.host.names import slots
 from wharfinger.host.packages import removable
 from wharfinger.host.passwords import bcrypt, belongs
 from wharfinger.host.prepare import merged
-from wharfinger.host.publication import publish
 from wharfinger.host.runner import Result
 from wharfinger.host.service import start_service
 from wharfinger.host.specification import size
@@ -389,9 +388,9 @@ def test_a_broken_site_left_by_a_kill_is_undone_to_what_nginx_last_took(host: Ho
 def test_a_renewed_certificate_is_read_by_nginx_though_the_site_is_the_same(
     host: Host, machine: Machine
 ) -> None:
-    (host.paths.certificates / "tls.crt").write_text("one")
+    host.paths.served.write_text("one")
     run("site", {"content": "server {}\n"}, host=host)
-    (host.paths.certificates / "tls.crt").write_text("two")
+    host.paths.served.write_text("two")
     assert run("site", {"content": "server {}\n"}, host=host)["actions"] == ["nginx: reloaded"]
 
 
@@ -411,44 +410,6 @@ def test_reload_proxy_has_nginxs_words(host: Host, machine: Machine) -> None:
     assert message("reload_proxy", {}, host) == (
         "nginx refuses its configuration, so it goes on with the present one: host not found in "
         "upstream"
-    )
-
-
-# -- publication -----------------------------------------------------------------------------------
-
-
-def test_keys_reach_their_readers_and_only_them(host: Host, tmp_path: Path) -> None:
-    for name in ("signing.key", "signing.crt", "ca.crt"):
-        (host.paths.certificates / name).write_text(f"{name}\n")
-    trust = tmp_path / "certs.d"
-    request = {"auth": "token", "trusted_by_docker": ["r.example:5000"]}
-    answer = publish(host, request, False, trust=trust)
-    assert (host.paths.token_server / "signing.key").read_text() == "signing.key\n"
-    assert (host.paths.token_server / "signing.key").stat().st_mode & 0o777 == 0o640
-    assert (host.paths.registry / "token_signing.pem").read_text() == "signing.crt\n"
-    assert not (host.paths.registry / "signing.key").exists()
-    assert (trust / "r.example:5000" / "ca.crt").read_text() == "ca.crt\n"
-    assert answer["ca"] == "ca.crt\n"
-    assert "signing.key" not in answer["ca"] + answer["signing"]
-    assert publish(host, request, False, trust=trust)["actions"] == []
-    assert host.store.load().installed["files"] == [str(trust / "r.example:5000" / "ca.crt")]
-    (host.paths.certificates / "signing.crt").write_text("another\n")
-    assert publish(host, request, False, trust=trust)["signing"] != answer["signing"]
-
-
-def test_what_the_serving_registry_reads_at_a_restart_stays_until_it_is_replaced(
-    host: Host,
-) -> None:
-    bundle = host.paths.registry / "token_signing.pem"
-    bundle.write_text("signing.crt\n")
-    assert publish(host, {"auth": "htpasswd"}, False)["actions"] == []
-    assert bundle.exists()
-
-
-def test_without_a_signing_key_the_message_says_what_to_run(host: Host) -> None:
-    path = host.paths.certificates / "signing.crt"
-    assert message("publish", {"auth": "token"}, host) == (
-        f"{path} is not there: run the whole site.yml, which makes it"
     )
 
 
@@ -502,7 +463,7 @@ def test_a_damaged_state_is_an_error_that_says_what_to_do(host: Host) -> None:
 def test_a_state_of_a_later_version_is_left_alone(host: Host) -> None:
     host.paths.state.write_text('{"format": 99, "kinds": {}}')
     assert message("prepare", {}, host) == (
-        f"{host.paths.state} was written by a newer wharfinger-host (format 99, this one knows 1): "
+        f"{host.paths.state} was written by a newer wharfinger-host (format 99, this one knows 2): "
         "deploy from an up-to-date checkout"
     )
 
@@ -522,7 +483,9 @@ def test_only_one_command_works_at_a_time_and_the_holder_is_named(host: Host) ->
 
 
 def test_an_unknown_command_and_a_missing_key_are_named(host: Host) -> None:
-    assert message("frob", {}, host).startswith("unknown command 'frob': one of ensure, images")
+    assert message("frob", {}, host).startswith(
+        "unknown command 'frob': one of certificates, ensure, follow"
+    )
     assert message("network", {}, host) == "network: the request lacks the key 'name'"
 
 
@@ -588,13 +551,15 @@ def test_status_names_what_needs_someone() -> None:
             "pending": ["registry generation 2 is draining"],
         },
         "proxy": {"running": False},
-        "certificates": {"tls": {"not_after": 86400}, "ca": None},
+        "certificates": {"tls": {"not_after": 86400}},
+        "watched": False,
     }
     assert problems(answer, 100_000) == [
         "docker does not run: start it",
         "registry generation 3 is unhealthy",
         "nginx does not run",
         "the certificate tls expired 1970-01-02",
+        "nothing renews the certificates by itself: run site.yml again",
         "unfinished: registry generation 2 is draining; run site.yml again",
     ]
 

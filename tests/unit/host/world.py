@@ -266,10 +266,18 @@ class FakeTraffic(Traffic):
 class FakeRunner:
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
+        self.environments: list[dict[str, str]] = []
         self.answers: dict[str, Result] = {}
 
-    def run(self, arguments: Sequence[str], *, timeout: float = 30) -> Result:
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        timeout: float = 30,
+        environment: Mapping[str, str] | None = None,
+    ) -> Result:
         self.calls.append(list(arguments))
+        self.environments.append(dict(environment or {}))
         command = " ".join(arguments)
         for start, answer in self.answers.items():
             if command.startswith(start):
@@ -297,7 +305,13 @@ def host_of(folder: Path, machine: Machine) -> Host:
     )
     (paths.nginx / "conf.d").mkdir(parents=True, exist_ok=True)
 
-    def probe(address: str, port: int, path: str, timeout: float) -> tuple[int, bytes]:
+    def probe(
+        address: str,
+        port: int,
+        path: str,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
         for one in machine.containers.values():
             if one.address == address and one.running:
                 if machine.behaviour.get(one.image) == "silent":

@@ -41,9 +41,8 @@ def test_nginx_accepts_the_site(tmp_path: Path, variant: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "certificates").mkdir()
     (tmp_path / "temporary").mkdir()
-    (tmp_path / "certificates/tls.key").write_bytes(pem(key))
-    (tmp_path / "certificates/tls.crt").write_bytes(
-        certificate("r.example.com", key).public_bytes(Encoding.PEM)
+    (tmp_path / "certificates/tls.pem").write_bytes(
+        certificate("r.example.com", key).public_bytes(Encoding.PEM) + pem(key)
     )
     (tmp_path / "upstreams.conf").write_text(
         "upstream wharfinger_registry { server 172.31.255.242:5000; keepalive 8; }\n"

@@ -1,0 +1,525 @@
+"""Rotations: what is promised of each, killed around any of its steps.
+
+The host is made of memory (world.py) but for openssl, which is real. The token server signs with
+what lies in its live directory; a registry trusts what lay in its own when it started. At each step
+a token is given out, and every token that has not expired must count.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
+from wharfinger.host import authority, pki, publication, rotation
+from wharfinger.host.commands import run
+from wharfinger.host.context import Host
+from wharfinger.host.errors import HostError
+from wharfinger.host.files import write_atomically
+from wharfinger.host.publication import fingerprints
+from wharfinger.host.runner import SystemRunner
+
+LIFETIME = 300.0
+HOSTNAME = "r.example.com"
+SETTINGS: Mapping[str, Any] = {
+    "hostname": HOSTNAME,
+    "names": [HOSTNAME, "10.0.0.1"],
+    "token_lifetime": LIFETIME,
+}
+
+
+@dataclass
+class Promises(Machine):
+    """The machine, with an eye on tokens and on what clients of either authority are given."""
+
+    folder: Path = Path()
+    trusted: dict[str, bytes] = field(default_factory=dict)
+    tokens: list[tuple[float, bytes]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    revoking: bool = False
+
+    def check_promise(self, what: str) -> None:
+        super().check_promise(what)
+        live = self.folder / "etc/token_server/signing.pem"
+        if not self.served_once or not live.exists():
+            return
+        signer = live.read_bytes().split(b"-----BEGIN PRIVATE KEY")[0]
+        self.tokens.append((self.seconds + LIFETIME, signer))
+        addresses = self.serving_addresses()
+        (registry,) = [
+            one
+            for one in self.containers.values()
+            if one.labels["wharfinger.kind"] == "registry" and one.address in addresses
+        ]
+        for until, certificate in self.tokens:
+            # The registry's own leeway is left as a reserve.
+            if until > self.seconds and certificate not in self.trusted[registry.name]:
+                self.broken.append(f"{what}: a token is refused {until - self.seconds:g} s early")
+                break
+        served = self.folder / "etc/certificates/tls.pem"
+        if served.exists() and not fits(served.read_bytes()):
+            self.broken.append(f"{what}: nginx's certificate and key do not fit")
+
+
+@functools.cache
+def fits(pem: bytes) -> bool:
+    key = load_pem_private_key(pem, None)
+    return x509.load_pem_x509_certificate(pem).public_key() == key.public_key()
+
+
+class Engine(FakeEngine):
+    """A registry reads what it trusts once, when it starts."""
+
+    def start(self, name: str) -> None:
+        assert isinstance(self.machine, Promises)
+        bundle = self.machine.folder / "etc/registry/token_signing.pem"
+        if bundle.exists():
+            self.machine.trusted[name] = bundle.read_bytes()
+        super().start(name)
+
+
+def openssl(*arguments: object) -> tuple[int, str, str]:
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elliptic keys for tokens too: they are made in no time."""
+    monkeypatch.setitem(pki.KEYS, "rsa", pki.KEYS["ec"])
+
+
+World = Callable[..., tuple[Host, Promises]]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A deployed host in a folder of its own; every file of keys written is a step."""
+    machines: list[Promises] = []
+
+    def written(path: Path, data: bytes, *more: Any, **others: Any) -> None:
+        with machines[-1].step(f"writing {path.name}"):
+            write_atomically(path, data, *more, **others)
+
+    for module in (authority, publication, rotation):
+        monkeypatch.setattr(module, "write_atomically", written)
+
+    def make(
+        name: str = "host", machine: Promises | None = None, copied: Host | None = None
+    ) -> tuple[Host, Promises]:
+        """`machine` of an earlier call goes on; a host that is `copied` need not be deployed."""
+        folder = tmp_path / name
+        fresh = machine is None and copied is None
+        if copied is not None:
+            assert isinstance(copied.engine, Engine)
+            shutil.copytree(copied.paths.etc.parent, folder)
+            machine = copy.deepcopy(copied.engine.machine)  # type: ignore[assignment]
+        folder.mkdir(exist_ok=True)
+        machine = machine or Promises()
+        machine.folder = folder
+        machine.images["sha256:good"] = {"Id": "sha256:good", "RepoTags": []}
+        machines.append(machine)
+        host = host_of(folder, machine)
+        host.engine = Engine(machine)
+        host.runner = SystemRunner()
+        host.served = lambda *_: fingerprint(host.paths.served)
+        if fresh:
+            run("prepare", {}, host=host)
+            run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+            deploy(host)
+        return host, machine
+
+    yield make
+
+
+def fingerprint(path: Path) -> str | None:
+    said = openssl("x509", "-in", path, "-noout", "-fingerprint", "-sha256")[1]
+    return said.partition("=")[2].strip().replace(":", "").lower() or None
+
+
+def deploy(host: Host, **more: Any) -> dict[str, Any]:
+    answer = run("certificates", {"settings": {**SETTINGS, **more}}, host=host)
+    folder = host.paths.etc.parent
+    live = fingerprints(host)
+    for kind, name in (("token_server", "signing"), ("registry", "trusted")):
+        one = spec(folder, kind=kind, live={"signing": live[name]})
+        run("ensure", {"spec": one}, host=host)
+    run("site", {"content": "server {}\n"}, host=host)
+    return answer
+
+
+def to_the_end(host: Host, machine: Promises, **request: Any) -> list[str]:
+    """The rotation, its wait included; returns what was done."""
+    answer = run("rotate", request, host=host)
+    actions = list(answer["actions"])
+    while answer["wait"] is not None:
+        machine.seconds += answer["wait"]
+        answer = run("rotate", {"what": "due"}, host=host)
+        actions += answer["actions"]
+    return actions
+
+
+def certificate(host: Host, name: str) -> bytes:
+    path = host.paths.certificates / name
+    return path.read_bytes() if path.exists() else b""
+
+
+def leads(host: Host, authority_file: str) -> bool:
+    """Whether a client that trusts this file alone accepts what nginx serves."""
+    served = host.paths.served
+    trusted = host.paths.certificates / authority_file
+    code, _, _ = openssl(
+        *("verify", "-x509_strict", "-verify_hostname", HOSTNAME),
+        *("-CAfile", trusted, "-untrusted", served, served),
+    )
+    return code == 0
+
+
+# -- the signing key -------------------------------------------------------------------------------
+
+
+def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
+    host, machine = world()
+    old = certificate(host, "signing.crt")
+    machine.tokens.clear()
+    first = run("rotate", {"what": "signing"}, host=host)
+    said = [one for one in first["actions"] if "signing key" in one or "signs" in one]
+    assert said == [
+        "another signing key follows the present one",
+        "the registry trusts the next signing key too",
+        "the token server signs with the new key",
+    ]
+    assert first["wait"] == LIFETIME + rotation.LEEWAY + 1 or first["wait"] == 360
+    assert certificate(host, "signing_previous.crt") == old
+    assert len(first["next"]) == 1
+    assert first["next"][0].startswith(
+        "the tokens of the signing key before are running out (until"
+    )
+    assert run("rotate", {"what": "due"}, host=host)["actions"] == []
+    machine.seconds += first["wait"]
+    last = run("rotate", {"what": "due"}, host=host)
+    assert "the registry trusts the new signing key only" in last["actions"]
+    assert (last["wait"], last["next"]) == (None, [])
+    assert certificate(host, "signing_previous.crt") == b""
+    assert certificate(host, "signing.crt") not in (b"", old)
+    serving = [one for one in machine.containers if "registry" in one]
+    assert [machine.trusted[name] for name in serving] == [certificate(host, "signing.crt")]
+    assert machine.broken == machine.interruptions == []
+    assert deploy(host)["actions"] == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "request_",
+    [{"what": "signing"}, {"what": "tls"}, {"what": "ca"}, {"what": "ca", "finish": True}],
+    ids=["signing", "tls", "ca", "finish"],
+)
+def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
+    world: World, request_: dict[str, Any], after: bool
+) -> None:
+    number, kills = 0, 0
+    original, _ = world("original")
+    if "finish" in request_:
+        run("rotate", {"what": "ca"}, host=original)
+    while True:
+        number += 1
+        host, machine = world(f"{number}", copied=original)
+        machine.after = after
+        machine.steps, machine.kill_at = 0, number
+        try:
+            to_the_end(host, machine, **request_)
+        except Killed:
+            kills += 1
+        else:
+            break
+        machine.kill_at = 0
+        again, _ = world(f"{number}", machine)
+        before = certificate(again, "ca_previous.crt")
+        # Whoever comes next: the timer, or the operator once more.
+        answer = run("renew", {}, host=again)
+        while answer["wait"] is not None:
+            machine.seconds += answer["wait"]
+            answer = run("renew", {}, host=again)
+        assert machine.broken == [], f"killed at step {number}"
+        assert machine.interruptions == [], f"killed at step {number}"
+        left = {path.name for path in again.paths.certificates.iterdir()}
+        assert not {one for one in left if "next" in one or one.startswith(".")}, (number, left)
+        assert "signing_previous.crt" not in left, f"killed at step {number}"
+        for name in ("ca.crt", *(["ca_previous.crt"] if before else [])):
+            assert leads(again, name), f"killed at step {number}: a client of {name}"
+        assert len(machine.containers) == 2, f"killed at step {number}"
+        if number % 8 == 0:
+            deploy(again)
+            assert deploy(again)["actions"] == [], f"killed at step {number}"
+    assert kills >= 3
+
+
+def test_a_rotation_that_was_asked_for_twice_is_one(world: World) -> None:
+    host, machine = world()
+    run("rotate", {"what": "signing"}, host=host)
+    present = certificate(host, "signing.crt")
+    to_the_end(host, machine, what="signing")
+    assert certificate(host, "signing.crt") == present
+
+
+def test_revoking_refuses_the_old_keys_tokens_at_once_and_says_so(world: World) -> None:
+    host, machine = world()
+    old = certificate(host, "signing.crt")
+    answer = run("rotate", {"what": "signing", "revoke": True}, host=host)
+    assert answer["wait"] is None
+    assert (
+        "the old signing key is revoked: its tokens are refused, and requests that were under way "
+        "with them were cut off"
+    ) in answer["actions"]
+    for name in machine.containers:
+        assert old not in machine.trusted[name]
+    assert old not in (host.paths.registry / "token_signing.pem").read_bytes()
+
+
+def test_revoking_in_the_middle_of_a_rotation_drops_the_key_before_too(world: World) -> None:
+    host, _ = world()
+    run("rotate", {"what": "signing"}, host=host)
+    before = certificate(host, "signing_previous.crt")
+    run("rotate", {"what": "signing", "revoke": True}, host=host)
+    assert host.store.load().rotation is None
+    assert before not in (host.paths.registry / "token_signing.pem").read_bytes()
+    assert certificate(host, "signing_previous.crt") == b""
+
+
+def test_a_revoked_key_stays_revoked_though_no_new_registry_becomes_healthy(world: World) -> None:
+    host, machine = world()
+    old = certificate(host, "signing.crt")
+    machine.behaviour["sha256:good"] = "sick"
+    with pytest.raises(HostError) as caught:
+        run("rotate", {"what": "signing", "revoke": True}, host=host)
+    assert "the old signing key is revoked, for which wharfinger-registry-1 was started again" in (
+        str(caught.value)
+    )
+    assert old not in machine.trusted["wharfinger-registry-1"]
+
+
+def test_a_longer_lifetime_of_tokens_before_is_waited_for(world: World) -> None:
+    host, _ = world()
+    deploy(host, token_lifetime=3600.0)
+    deploy(host, token_lifetime=60.0)
+    answer = run("rotate", {"what": "signing"}, host=host)
+    assert answer["wait"] > 3600
+
+
+def test_a_lost_signing_key_is_followed_by_another_and_its_tokens_still_count(world: World) -> None:
+    host, machine = world()
+    (host.paths.certificates / "signing.key").unlink()
+    answer = deploy(host)
+    assert "the signing key is lost, and another follows" in answer["actions"]
+    assert answer["wait"] is not None
+    machine.seconds += answer["wait"]
+    run("renew", {}, host=host)
+    assert host.store.load().rotation is None
+    assert machine.broken == []
+
+
+def test_what_went_back_after_a_rotation_trusts_what_is_trusted_now(world: World) -> None:
+    host, machine = world()
+    old = certificate(host, "signing.crt")
+    folder = host.paths.etc.parent
+    changed = spec(folder, environment={"A": "1"}, live={"signing": fingerprints(host)["trusted"]})
+    run("ensure", {"spec": changed}, host=host)
+    to_the_end(host, machine, what="signing")
+    back = run("rollback", {"kind": "registry"}, host=host)
+    assert back["back"] == {"registry": 1}
+    (name,) = [one for one in machine.containers if "registry" in one]
+    assert machine.definitions[name]["Env"] == []
+    assert machine.trusted[name] == certificate(host, "signing.crt") != old
+    assert machine.broken == []
+
+
+# -- the server's certificate and the authority ----------------------------------------------------
+
+
+def test_the_authority_may_vouch_for_the_registrys_names_only(world: World) -> None:
+    host, _ = world()
+    text = openssl("x509", "-in", host.paths.certificates / "ca.crt", "-noout", "-text")[1]
+    assert "X509v3 Name Constraints: critical" in text
+    assert f"DNS:{HOSTNAME}" in text
+    assert "IP:10.0.0.1/255.255.255.255" in text
+    assert (host.paths.certificates / "ca.key").stat().st_mode & 0o777 == 0o600
+    assert host.paths.served.stat().st_mode & 0o777 == 0o600
+
+
+def test_after_a_rotation_of_the_authority_clients_of_either_go_on_until_it_is_finished(
+    world: World, tmp_path: Path
+) -> None:
+    host, _ = world()
+    old = tmp_path / "old.crt"
+    old.write_bytes(certificate(host, "ca.crt"))
+    key = certificate(host, "ca.key")
+    answer = run("rotate", {"what": "ca"}, host=host)
+    assert "an authority follows the present one, because it was asked for" in answer["actions"]
+    assert answer["ca"].encode() == certificate(host, "ca.crt") != old.read_bytes()
+    assert certificate(host, "ca.key") not in (b"", key)
+    assert leads(host, "ca.crt")
+    assert leads(host, "ca_previous.crt")
+    assert len(answer["next"]) == 1
+    assert "run playbooks/rotate_certificates.yml -e rotate=ca -e finish=true" in answer["next"][0]
+    with pytest.raises(HostError, match=r"the authority was already followed by another on "):
+        run("rotate", {"what": "ca"}, host=host)
+    assert run("renew", {}, host=host)["actions"] == []
+    done = run("rotate", {"what": "ca", "finish": True}, host=host)
+    assert "the authority before is removed, and no client needs to know it" in done["actions"]
+    assert done["next"] == []
+    assert leads(host, "ca.crt")
+    assert certificate(host, "ca_previous.crt") == certificate(host, "ca_cross.crt") == b""
+    assert host.paths.served.read_bytes().count(b"-----BEGIN CERTIFICATE") == 1
+
+
+def test_another_name_joins_the_certificate_when_no_client_is_left_that_would_refuse_it(
+    world: World,
+) -> None:
+    host, _ = world()
+    names = [HOSTNAME, "10.0.0.1", "mirror.example.com"]
+    answer = deploy(host, names=names)
+    assert answer["notes"] == [
+        "mirror.example.com: not in the server's certificate yet, because clients that know only "
+        "the authority before would refuse it: let all clients trust the new one, then run "
+        "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
+    ]
+    assert leads(host, "ca.crt")
+    assert leads(host, "ca_previous.crt")
+    assert deploy(host, names=names)["actions"] == []
+    run("rotate", {"what": "ca", "finish": True}, host=host)
+    text = openssl("x509", "-in", host.paths.served, "-noout", "-text")[1]
+    assert "DNS:mirror.example.com" in text
+    assert leads(host, "ca.crt")
+
+
+def test_another_hostname_means_an_authority_that_clients_must_trust_anew(world: World) -> None:
+    host, _ = world()
+    answer = deploy(host, hostname="other.example.com", names=["other.example.com"])
+    (action,) = [one for one in answer["actions"] if one.startswith("an authority was made")]
+    assert action == (
+        "an authority was made, because the authority may not vouch for other.example.com; clients "
+        "must trust it anew"
+    )
+    assert certificate(host, "ca_previous.crt") == b""
+
+
+def test_what_nginx_does_not_serve_is_an_error(world: World) -> None:
+    host, _ = world()
+    host.served = lambda *_: "another"
+    with pytest.raises(HostError) as caught:
+        run("rotate", {"what": "tls"}, host=host)
+    assert str(caught.value) == (
+        f"nginx was given a new certificate for {HOSTNAME}, but another is served at port 443: "
+        "look at `nginx -T` and /var/log/nginx/error.log"
+    )
+
+
+def test_a_certificate_that_nginx_refuses_never_reaches_a_restart(world: World) -> None:
+    host, machine = world()
+    before = host.paths.served.read_bytes()
+    machine.nginx_refuses = "cannot load certificate"
+    with pytest.raises(HostError):
+        run("rotate", {"what": "tls"}, host=host)
+    assert host.paths.served.read_bytes() == before
+    machine.nginx_refuses = None
+    run("renew", {}, host=host)
+    assert host.paths.served.read_bytes() != before
+
+
+# -- the timer -------------------------------------------------------------------------------------
+
+
+def alerts(host: Host, folder: Path) -> str:
+    path = folder / "alerts"
+    return path.read_text() if path.exists() else ""
+
+
+def test_the_timer_renews_the_server_in_its_last_month_and_the_signing_key_too(
+    world: World,
+) -> None:
+    host, machine = world()
+    machine.seconds = time.time() + 59 * 86400
+    deploy(host)
+    before, key = host.paths.served.read_bytes(), certificate(host, "signing.crt")
+    assert run("renew", {}, host=host)["actions"] == []
+    machine.seconds += 2 * 86400
+    answer = run("renew", {}, host=host)
+    assert host.paths.served.read_bytes() != before
+    assert certificate(host, "signing.crt") == key
+    machine.seconds += 275 * 86400
+    with pytest.raises(HostError):  # openssl goes by the real clock: its certificates are old now
+        run("renew", {}, host=host)
+    assert answer["wait"] is None
+    assert host.store.load().rotation is not None
+
+
+def test_what_fails_is_told_once_a_day_and_the_exit_is_an_error(
+    world: World, tmp_path: Path
+) -> None:
+    host, machine = world()
+    command = f'cat >>{tmp_path}/alerts; echo "for $WHARFINGER_HOSTNAME" >>{tmp_path}/alerts'
+    deploy(host, alert_command=command)
+    machine.seconds = time.time() + 80 * 86400
+    machine.nginx_refuses = "broken by someone"
+    with pytest.raises(HostError, match="broken by someone"):
+        run("renew", {}, host=host)
+    told = alerts(host, tmp_path)
+    assert told.startswith(f"{HOSTNAME}: nginx refuses its configuration")
+    assert told.endswith(f"for {HOSTNAME}\n")
+    with pytest.raises(HostError):
+        run("renew", {}, host=host)
+    assert alerts(host, tmp_path) == told
+    machine.seconds += 86401
+    with pytest.raises(HostError):
+        run("renew", {}, host=host)
+    assert alerts(host, tmp_path) == told * 2
+    machine.nginx_refuses = None
+    run("renew", {}, host=host)
+    assert host.store.load().alerted == {}
+
+
+def test_a_command_that_cannot_tell_is_named_without_its_words(world: World) -> None:
+    host, machine = world()
+    deploy(host, alert_command="curl https://planted-secret.example; exit 7")
+    machine.nginx_refuses = "broken by someone"
+    machine.seconds = time.time() + 80 * 86400
+    with pytest.raises(HostError) as caught:
+        run("renew", {}, host=host)
+    assert "certificates_alert_command ended with exit code 7" in str(caught.value)
+    assert "planted-secret" not in str(caught.value)
+
+
+def test_a_host_that_was_never_deployed_is_told_what_to_run(tmp_path: Path) -> None:
+    host = host_of(tmp_path, Machine())
+    run("prepare", {}, host=host)
+    with pytest.raises(HostError) as caught:
+        run("renew", {}, host=host)
+    assert str(caught.value) == (
+        f"{host.paths.certificate_settings} is not there: run the whole site.yml once, which "
+        "writes it"
+    )
+
+
+def test_the_settings_are_roots_alone_and_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    host = host_of(tmp_path, Machine())
+    host.runner = SystemRunner()
+    request = {"settings": {**SETTINGS}}
+    assert run("certificates", request, host=host, check=True)["changed"]
+    assert not host.paths.certificates.exists()
+    run("prepare", {}, host=host)
+    run("certificates", request, host=host)
+    assert host.paths.certificate_settings.stat().st_mode & 0o777 == 0o600
+    assert run("certificates", request, host=host, check=True)["changed"] is False

@@ -1,0 +1,70 @@
+"""Which keys and certificates are to be made anew (pure)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DAY = 86400.0
+# An authority is followed by another while there is a year left, so that clients have time to trust
+# the new one.
+AUTHORITY_DAYS = 365
+
+
+def usable(certificate: Mapping[str, Any] | None, until: float) -> bool:
+    """Whether there is one, with its key, that is valid until then (seconds since 1970)."""
+    return bool(
+        certificate and certificate["key_matches"] and float(certificate["not_after"]) > until
+    )
+
+
+def renew_from(certificate: Mapping[str, Any], renew_days: float) -> float:
+    """When it is to be renewed: `renew_days` before its end, or a third of its life where that is
+    shorter (seconds since 1970)."""
+    life = float(certificate["not_after"]) - float(certificate["not_before"])
+    return float(certificate["not_after"]) - min(renew_days * DAY, life / 3)
+
+
+def aged(certificate: Mapping[str, Any] | None, now: float, renew_days: float) -> bool:
+    """Whether it is to be renewed because of its age, or is missing."""
+    return certificate is None or now >= renew_from(certificate, renew_days)
+
+
+def server_due(
+    found: Mapping[str, Any] | None, *, now: float, names: Iterable[str], renew_days: float
+) -> bool:
+    """Whether the server's certificate must be made anew. found: `not_before`, `not_after`,
+    `names`, `key_matches`, and `trusted`, whether the authority in use has issued it."""
+    return (
+        found is None
+        or not usable(found, now)
+        or aged(found, now, renew_days)
+        or not found.get("trusted")
+        or normal(found["names"]) != normal(names)
+    )
+
+
+def covered(names: Iterable[str], permitted: Iterable[str] | None) -> list[str]:
+    """Those of `names` for which an authority with these permitted names may vouch (None: all)."""
+    names = list(names)
+    if permitted is None:
+        return names
+    allowed = normal(permitted)
+    return [
+        name
+        for name in names
+        if any(one == own or own.endswith(f".{one}") for own in normal([name]) for one in allowed)
+    ]
+
+
+def normal(names: Iterable[str]) -> set[str]:
+    """Names as they compare: openssl prints IPv6 addresses in a form of its own."""
+    return {_address(name) or name.lower() for name in names}
+
+
+def _address(name: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(name.removeprefix("IP Address:")))
+    except ValueError:
+        return None

@@ -1,0 +1,352 @@
+"""Certificates and keys, kept: by a deployment, by an operator's playbook, by the host's timer.
+
+certificates  a deployment: what is missing is made, the server's certificate is renewed in time
+rotate        an operator: another signing key, server's certificate or authority, or what is due
+renew         the timer: what is due, what is half done, and an alarm where that fails
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import alert, certificates, keeping, proxy, publication
+from .authority import Authority, Wanted
+from .context import Host
+from .due import DAY, renew_from
+from .errors import HostError
+from .files import exists, read_bytes, write_atomically
+from .generations import generations_of
+from .keeping import Settings
+from .rotation import NEXT, Signing
+from .state import KINDS, State
+
+WHAT = ("signing", "tls", "ca", "all", "due")
+# Seconds until a new certificate must be what clients are given.
+_PATIENCE = 10.0
+
+
+@dataclass
+class _Done:
+    """What came of it. until: when a rotation goes on; wanted: what an offline key must sign."""
+
+    actions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    until: float | None = None
+    wanted: Wanted | None = None
+
+
+@dataclass
+class Keeper:
+    """The certificates of one host under these settings."""
+
+    host: Host
+    state: State
+    settings: Settings
+    check: bool = False
+    done: _Done = field(default_factory=_Done)
+
+    # -- the signing key ---------------------------------------------------------------------------
+
+    def signing(self, act: Callable[[Signing], None]) -> None:
+        one = Signing(self.host, self.state, self.settings, check=self.check)
+        try:
+            act(one)
+            self.done.until = one.advance() or self.done.until
+        finally:
+            self.done.actions += one.actions
+
+    # -- the server's certificate ------------------------------------------------------------------
+
+    def authority(self, act: Callable[[Authority], None]) -> None:
+        one = Authority(self.host, self.settings, self.check)
+        try:
+            act(one)
+        finally:
+            self.done.actions += one.actions
+            self.done.notes += one.notes
+
+    def server(
+        self,
+        *,
+        anew: bool = False,
+        signed: Mapping[str, str] | None = None,
+        by_acme: bool = True,
+        insist: bool = False,
+    ) -> None:
+        """The server's certificate is there and not about to end, whoever issues it. `anew`: a new
+        one in any case; `insist`: also where an ACME server has just refused, since a person waits.
+        """
+        source, problem = self.settings.tls_source, None
+        if source == "acme" and by_acme and not self.check:
+            try:
+                self._by_acme(anew, insist)
+            except HostError as found:
+                problem = found  # meanwhile what there is must not end
+        if self.settings.has_own_ca and not self._foreign():
+            if self.settings.ca_offline:
+                self._by_offline_key(anew, signed)
+            elif anew and source == "own_ca":
+                self.authority(Authority.renew_server)
+            else:
+                self.authority(Authority.keep)
+        self.publish()
+        if problem is not None:
+            raise problem
+
+    def _foreign(self) -> bool:
+        """Whether a usable certificate of an ACME server is in place."""
+        if self.settings.tls_source != "acme":
+            return False
+        folder = self.host.paths.certificates
+        found = certificates.facts(self.host.runner, folder / "tls.crt", folder / "tls.key")
+        return (
+            found is not None
+            and bool(found["key_matches"])
+            and float(str(found["not_after"])) > self.host.clock.now()
+            and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
+        )
+
+    def _by_acme(self, anew: bool, insist: bool) -> None:
+        from . import acme  # only here: few hosts need it
+
+        try:
+            got = acme.obtain(self.host, self.settings.raw, force=anew, now=insist)
+        except acme.AcmeError as problem:
+            # Once per attempt: the fetch of the challenge path takes its time.
+            doubts = acme.reachability(self.host, self.settings.raw) if problem.tried else []
+            raise HostError("\n".join([str(problem), *doubts])) from problem
+        if got.new:
+            self.done.notes += acme.reachability(self.host, self.settings.raw)
+        folder = self.host.paths.certificates
+        if read_bytes(folder / "tls.crt") == got.chain and exists(folder / "tls.key"):
+            return
+        # Between the two they do not fit, and nginx keeps what it has.
+        write_atomically(folder / "tls.key", got.key, 0o600)
+        write_atomically(folder / "tls.crt", got.chain, 0o644)
+        self.done.actions.append(f"{folder}/tls.crt: the ACME server's certificate is in place")
+
+    def _by_offline_key(self, anew: bool, signed: Mapping[str, str] | None) -> None:
+        def act(one: Authority) -> None:
+            if signed:
+                one.accept(signed)
+            self.done.wanted = one.wanted(anew=anew and not signed)
+
+        self.authority(act)
+
+    def publish(self) -> None:
+        """Clients, docker on this host and nginx have what there is now; what nginx then really
+        serves is looked at."""
+        host, check = self.host, self.check
+        self.done.actions += publication.for_clients(host, self.settings.trusted_by_docker, check)
+        # Recorded on the disk meanwhile.
+        self.state.installed = host.store.load().installed
+        served = publication.served(host)
+        if served is None:
+            return
+        actions = proxy.apply(
+            host, self.state, proxy.serving_now(self.state), tls=served, check=check
+        )
+        self.done.actions += actions
+        if actions and not check and exists(host.paths.site):
+            self._look_at_what_is_served()
+
+    def _look_at_what_is_served(self) -> None:
+        found = certificates.facts(self.host.runner, self.host.paths.certificates / "tls.crt")
+        assert found is not None
+        deadline = self.host.clock.now() + _PATIENCE
+        while True:
+            seen = self.host.served("127.0.0.1", self.settings.port, self.settings.hostname, 5)
+            if seen == found["fingerprint"]:
+                return
+            if self.host.clock.now() >= deadline:
+                raise HostError(
+                    f"nginx was given a new certificate for {self.settings.hostname}, but "
+                    f"{'another' if seen else 'none'} is served at port {self.settings.port}: "
+                    "look at `nginx -T` and /var/log/nginx/error.log"
+                )
+            self.host.clock.sleep(0.2)
+
+
+def next_steps(host: Host, state: State) -> list[str]:
+    """What is under way, one sentence each, for people."""
+    found = []
+    if state.rotation is not None:
+        text = NEXT[state.rotation.step]
+        if state.rotation.until is not None:
+            text += f" (until {_moment(state.rotation.until)})"
+        found.append(f"{text}; the timer goes on with it, or playbooks/rotate_certificates.yml")
+    folder = host.paths.certificates
+    before = certificates.facts(host.runner, folder / "ca_previous.crt")
+    if before is not None:
+        found.append(
+            f"clients may still know only the authority before, which ends {_day(before)}: once "
+            "all trust the present one, run playbooks/rotate_certificates.yml -e rotate=ca -e "
+            "finish=true"
+        )
+    return found
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _day(found: Mapping[str, Any]) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(float(found["not_after"])))
+
+
+# -- the commands ----------------------------------------------------------------------------------
+
+
+def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`certificates`: what is missing is made and published; the server's certificate is renewed in
+    time. The signing key's rotation is the timer's.
+
+    Request: {"settings": see keeping.py, "signed": what an offline key has signed, or null}.
+    Returns `ca` (the authority's certificate for clients, PEM, "" where none is needed), `trusted`
+    and `signing` (publication.fingerprints), `wanted` (what the offline key has to sign, or null),
+    `notes`, `next` and `until`.
+    """
+    settings = keeping.read(request["settings"])
+    state = host.store.load()
+    keeper = Keeper(host, state, settings, check)
+    _remember_lifetime(host, state, settings, check)
+    keeper.done.actions += keeping.store(host, settings, check)
+    keeper.signing(Signing.keep)
+    # An ACME server asks at this very host, which has to serve first: see `rotate`.
+    keeper.server(signed=request.get("signed"), by_acme=False)
+    return _answer(keeper)
+
+
+def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool) -> None:
+    """Tokens of an earlier, longer lifetime are still about: a rotation waits for those too."""
+    try:
+        before = keeping.load(host).token_lifetime
+    except HostError:
+        return
+    until = host.clock.now() + before
+    if before > settings.token_lifetime and until > state.tokens_until and not check:
+        state.tokens_until = until
+        host.store.save(state)
+
+
+def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`rotate`: goes as far as it goes without waiting; called again, it goes on.
+
+    Request: {"what": one of WHAT, "revoke": false, "finish": false, "signed": what an offline key
+    has signed, or null}. The settings are those of the last deployment: an edit of the inventory
+    comes into force by site.yml. Returns what `certificates` returns, and `wait`: seconds until it
+    goes on, or null.
+    """
+    what = str(request.get("what") or "due")
+    if what not in WHAT:
+        raise HostError(f"rotate: {what!r} is none of {', '.join(WHAT)}")
+    state = host.store.load()
+    settings = keeping.load(host)
+    keeper = Keeper(host, state, settings, check)
+    revoke, finish = bool(request.get("revoke")), bool(request.get("finish"))
+    signed = request.get("signed")
+    if what in ("signing", "all"):
+        keeper.signing(lambda one: one.begin(revoke=revoke))
+    elif what == "due":
+        keeper.signing(_begin_if_due)
+    if what in ("ca", "all") and settings.tls_source == "own_ca" and not settings.ca_offline:
+        keeper.authority(Authority.finish if finish else Authority.rotate)
+        keeper.publish()
+    elif what != "signing":
+        keeper.server(anew=what in ("tls", "all"), signed=signed, insist=True)
+    return _answer(keeper)
+
+
+def _begin_if_due(one: Signing) -> None:
+    if one.state.rotation is None and one.due():
+        one.begin(revoke=False)
+
+
+def _answer(keeper: Keeper) -> dict[str, Any]:
+    done, host = keeper.done, keeper.host
+    text = host.paths.for_clients
+    answer: dict[str, Any] = {
+        "actions": done.actions,
+        "notes": done.notes,
+        "ca": text.read_text() if exists(text) else "",
+        **publication.fingerprints(host),
+        "wanted": done.wanted and done.wanted.answer(),
+        "next": next_steps(host, keeper.state),
+        "until": done.until,
+        "wait": None,
+    }
+    if done.until is not None:
+        answer["wait"] = max(0, round(done.until - host.clock.now() + 0.5))
+        answer["until_text"] = _moment(done.until)
+    return answer
+
+
+def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`renew`: what the timer runs. Takes up what an interrupted run left, renews what is due, goes
+    on with a rotation. Whatever fails is told to certificates_alert_command and raised as one
+    HostError, so that the timer's unit fails. No request keys.
+    """
+    state = host.store.load()
+    settings = keeping.load(host)
+    keeper = Keeper(host, state, settings, check)
+    problems: list[str] = []
+
+    def attempt(part: Callable[[], None]) -> None:
+        try:
+            part()
+        except HostError as problem:
+            problems.append(str(problem))
+
+    if not check:
+        for kind in KINDS:
+            attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]
+    attempt(lambda: keeper.signing(_begin_if_due))
+    attempt(keeper.server)
+    if keeper.done.wanted is not None:
+        problems.append(
+            "certificates: the server's certificate is due, and the authority's key is not on this "
+            "host (certificates_ca_offline): run playbooks/rotate_certificates.yml from the "
+            "controller that has it"
+        )
+    problems += expiring(host, settings)
+    if not check:
+        failure = alert.tell(host, state, settings.hostname, settings.alert_command, problems)
+        problems += [failure] if failure else []
+    if problems:
+        raise HostError("\n".join(problems))
+    return _answer(keeper)
+
+
+def _repair(keeper: Keeper, kind: str) -> None:
+    request = {"drain_timeout": keeper.settings.drain_timeout}
+    all_of = generations_of(keeper.host, keeper.state, kind, request)
+    all_of.repair()
+    keeper.done.actions += all_of.actions
+
+
+def expiring(host: Host, settings: Settings) -> list[str]:
+    """What nears its end and no timer can renew, or what one should have renewed long ago."""
+    folder, now, found = host.paths.certificates, host.clock.now(), []
+    tls = certificates.facts(host.runner, folder / "tls.crt")
+    if tls is not None and now > renew_from(tls, settings.renew_days):
+        if settings.tls_source == "provided":
+            found.append(
+                f"certificates: the provided certificate ends {_day(tls)}: bring its successor "
+                "and run site.yml"
+            )
+        elif now > float(str(tls["not_after"])) - DAY:
+            found.append(f"certificates: the server's certificate ends {_day(tls)}")
+    authority = certificates.facts(host.runner, folder / "ca.crt")
+    if (
+        authority is not None
+        and settings.tls_source == "own_ca"
+        and now > float(str(authority["not_after"])) - settings.renew_days * DAY
+    ):
+        found.append(
+            f"certificates: the authority ends {_day(authority)}: run "
+            "playbooks/rotate_certificates.yml -e rotate=ca"
+        )
+    return found

@@ -1,0 +1,256 @@
+"""The token signing key: made, and changed so that no token is refused before it expires.
+
+The steps, each recorded (state.json) before the next begins, so that a killed one is done again:
+
+  trust    the next key is made; the registry trusts it too, and no process is left that does not
+  sign     the token server signs with it, and no process is left that signs with the one before
+  wait     until every token of the one before has expired, and the registry's leeway with it
+  forget   the registry trusts the new key only
+  revoke   instead of all these: the new key at once, the old one's tokens are worth nothing
+
+What is trusted lies in the registry's live directory, which every generation of it reads at its
+start: also one that docker starts again, and one that is gone back to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import certificates, publication
+from .context import Host
+from .due import aged
+from .errors import HostError
+from .files import exists, read_bytes, write_atomically
+from .generations import Generations, generations_of, live_now
+from .keeping import Settings
+from .names import REGISTRY, TOKEN_SERVER
+from .pki import Pki
+from .state import Rotation, State
+
+TRUST, SIGN, WAIT, FORGET, REVOKE = "trust", "sign", "wait", "forget", "revoke"
+# Seconds by which the registry accepts a token after its end (distribution's leeway).
+LEEWAY = 60
+
+NEXT = {
+    TRUST: "the registry is going to trust the next signing key",
+    SIGN: "the token server is going to sign with the next key",
+    WAIT: "the tokens of the signing key before are running out",
+    FORGET: "the registry is going to trust the present signing key only",
+    REVOKE: "the signing key before is being revoked",
+}
+
+
+class Signing:
+    """The signing key of one host. `actions` says what was done (with `check`: would be)."""
+
+    def __init__(
+        self, host: Host, state: State, settings: Settings, *, check: bool = False
+    ) -> None:
+        self.host = host
+        self.state = state
+        self.settings = settings
+        self.check = check
+        self.folder = host.paths.certificates
+        self.pki = Pki(host.runner, self.folder)
+        self.actions: list[str] = []
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_atomically(self._path(name), data, 0o600 if name.endswith(".key") else 0o644)
+
+    def _step(self, step: str) -> None:
+        assert self.state.rotation is not None
+        self.state.rotation.step = step
+        self.host.store.save(self.state)
+
+    # -- what is to be done ------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """A key and its certificate are there, published. A lost key is followed by another as in
+        any rotation: its tokens still count until they expire."""
+        if self.settings.auth != "token":
+            self._no_tokens()
+            return
+        key, certificate = self._path("signing.key"), self._path("signing.crt")
+        found = certificates.facts(self.host.runner, certificate, key)
+        if self.state.rotation is None and not (found and found["key_matches"]):
+            if exists(certificate) and self.state.kind(TOKEN_SERVER).serving is not None:
+                self.actions.append("the signing key is lost, and another follows")
+                self.begin(revoke=False)
+                return
+            self.actions.append("the signing key and its certificate were made")
+            if not self.check:
+                self._write("signing.key", self.pki.key("rsa"))
+                self._certify("signing")
+        self._publish()
+
+    def _no_tokens(self) -> None:
+        """Whoever checks passwords trusts no key: a rotation under way has no further steps."""
+        if self.state.rotation is not None and not self.check:
+            self.state.rotation = None
+            self.host.store.save(self.state)
+
+    def due(self) -> bool:
+        """Whether the key's certificate is near its end."""
+        found = certificates.facts(
+            self.host.runner, self._path("signing.crt"), self._path("signing.key")
+        )
+        return self.settings.auth == "token" and aged(
+            found, self.host.clock.now(), self.settings.renew_days
+        )
+
+    def begin(self, *, revoke: bool) -> None:
+        """A rotation begins; `advance` carries it on. `revoke` turns one under way into that."""
+        if self.check:
+            if self.state.rotation is None or revoke:
+                self.actions.append("another signing key follows the present one")
+            return
+        if self.state.rotation is None:
+            self.state.rotation = Rotation(step=TRUST, since=self.host.clock.now())
+            self.host.store.save(self.state)
+            self.actions.append("another signing key follows the present one")
+        if revoke and self.state.rotation.step != REVOKE:
+            if not exists(self._path("signing_next.crt")):
+                # Under way, the next may sign already: then it is the one to be revoked.
+                self._make_next()
+            self._step(REVOKE)
+
+    def advance(self) -> float | None:
+        """Goes on as far as it goes now. Returns when it goes on after that (seconds since 1970);
+        None where there is nothing left to do."""
+        if self.check or self.state.rotation is None:
+            return None
+        steps = {
+            TRUST: self._trust,
+            SIGN: self._sign,
+            WAIT: self._wait,
+            FORGET: self._forget,
+            REVOKE: self._revoke,
+        }
+        while self.state.rotation is not None:
+            until = steps[self.state.rotation.step]()
+            if until is not None:
+                return until
+        return None
+
+    # -- the steps ---------------------------------------------------------------------------------
+
+    def _trust(self) -> None:
+        if not exists(self._path("signing_next.crt")):
+            self._make_next()
+        self._publish()
+        self._follow(REGISTRY)
+        self.actions.append("the registry trusts the next signing key too")
+        self._step(SIGN)
+
+    def _sign(self) -> None:
+        self._promote(keep_previous=True)
+        self._publish()
+        follows = self._follow(TOKEN_SERVER)
+        self.actions.append("the token server signs with the new key")
+        assert self.state.rotation is not None
+        if follows:
+            self.state.rotation.until = (
+                max(self.host.clock.now() + self.settings.token_lifetime, self.state.tokens_until)
+                + LEEWAY
+            )
+        self._step(WAIT)
+
+    def _wait(self) -> float | None:
+        assert self.state.rotation is not None
+        until = self.state.rotation.until
+        if until is not None and self.host.clock.now() < until:
+            return until
+        self._step(FORGET)
+        return None
+
+    def _forget(self) -> None:
+        self._path("signing_previous.crt").unlink(missing_ok=True)
+        self._publish()
+        self._follow(REGISTRY)
+        self.actions.append("the registry trusts the new signing key only")
+        self._end()
+
+    def _revoke(self) -> None:
+        self._promote(keep_previous=False)
+        self._path("signing_previous.crt").unlink(missing_ok=True)
+        self._publish()
+        restarted = [
+            failure
+            for kind in (REGISTRY, TOKEN_SERVER)
+            if (failure := self._follow_or_restart(kind)) is not None
+        ]
+        self._end()
+        if restarted:
+            raise HostError("\n".join(restarted))
+        self.actions.append(
+            "the old signing key is revoked: its tokens are refused, and requests that were under "
+            "way with them were cut off"
+        )
+
+    def _follow_or_restart(self, kind: str) -> str | None:
+        """Nothing of this kind knows the old key any more; what could not be done otherwise."""
+        try:
+            self._follow(kind, revoke=True)
+            return None
+        except HostError as problem:
+            # It serves on with what it has read long ago: started again, it reads what counts now.
+            all_of = self._generations(kind)
+            serving = all_of.record.serving
+            assert serving is not None
+            name = all_of.name(serving.number)
+            self.host.engine.stop(name, 0)
+            self.host.engine.start(name)
+            return (
+                f"the old signing key is revoked, for which {name} was started again, because no "
+                f"new generation could take its place: {problem}"
+            )
+
+    def _end(self) -> None:
+        self.state.rotation = None
+        self.host.store.save(self.state)
+
+    # -- their parts -------------------------------------------------------------------------------
+
+    def _make_next(self) -> None:
+        """The certificate last: without it the next key is not there yet."""
+        self._write("signing_next.key", self.pki.key("rsa"))
+        self._certify("signing_next")
+
+    def _certify(self, name: str) -> None:
+        key = read_bytes(self._path(f"{name}.key")) or b""
+        self._write(
+            f"{name}.crt",
+            self.pki.signing(key, self.settings.hostname, self.settings.signing_days),
+        )
+
+    def _promote(self, *, keep_previous: bool) -> None:
+        """The next key is the present one; begun again after a kill, it goes on."""
+        following = read_bytes(self._path("signing_next.crt"))
+        if following is None:
+            return
+        present = read_bytes(self._path("signing.crt"))
+        if keep_previous and present is not None and present != following:
+            self._write("signing_previous.crt", present)
+        self._write("signing.key", read_bytes(self._path("signing_next.key")) or b"")
+        self._write("signing.crt", following)
+        self._path("signing_next.crt").unlink()
+        self._path("signing_next.key").unlink(missing_ok=True)
+
+    def _publish(self) -> None:
+        self.actions += publication.signing(self.host, self.check)
+
+    def _generations(self, kind: str, *, revoke: bool = False) -> Generations:
+        request = {"drain_timeout": self.settings.drain_timeout, "revoke": revoke}
+        return generations_of(self.host, self.state, kind, request)
+
+    def _follow(self, kind: str, *, revoke: bool = False) -> bool:
+        """Whether something of this kind serves; it then has what is live now, and no other process
+        of it is left."""
+        all_of = self._generations(kind, revoke=revoke)
+        all_of.repair()
+        serving = all_of.follow(live_now(self.host, all_of))
+        self.actions += all_of.actions
+        return serving is not None
