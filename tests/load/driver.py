@@ -1,0 +1,130 @@
+"""The load: clients are started and stopped, phases are named, what happened is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import report as reports
+from .clients import STABLE, Client, Holder, Pusher, Reader, Remote, usual
+from .image import made
+from .record import Operation, Record
+from .session import Account, Session, Target
+from .transfer import Transfer, monolithic
+
+# Seconds that a client may take to finish what it is doing.
+_PATIENCE = 90
+
+
+class Load:
+    """Clients of the registry `target`, signed in as `account`, who trust only `ca_file`."""
+
+    def __init__(self, target: Target, account: Account, ca_file: Path | str) -> None:
+        self.target = target
+        self.account = account
+        self.ca_file = str(ca_file)
+        self.record = Record()
+        self._clients: list[Client | Remote] = []
+
+    def __enter__(self) -> Load:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def session(self, ca_file: Path | str | None = None) -> Session:
+        """Connections of another client; `ca_file`: the only authority that it knows."""
+        return Session(self.target, self.account, str(ca_file or self.ca_file))
+
+    def start(self) -> None:
+        """Pushes what is read, and starts the usual clients. Raises where even that fails."""
+        image = made((64 * 1024, 512 * 1024))
+        session = self.session()
+        self.record.begin("start")
+        with self.record.operation("seed", "push") as attempt:
+            seed = Transfer(session, STABLE, threading.Event())
+            seed.push(attempt, image, "present", monolithic())
+        session.close()
+        if failed := self.failures():
+            raise RuntimeError(f"the registry cannot be used: {failed[0].error}")
+        for client in usual(self.record, self.session, image):
+            self._add(client)
+
+    def _add(self, client: Client | Remote) -> None:
+        self._clients.append(client)
+        client.start()
+
+    def add_trusting(self, name: str, ca_file: Path | str) -> None:
+        """Two more clients, a reader and a pusher, who know only this authority."""
+        self._add(Reader(f"{name} reader", self.record, self.session(ca_file)))
+        self._add(
+            Pusher(
+                f"{name}-pusher".replace(" ", "-").lower(),
+                self.record,
+                self.session(ca_file),
+                upload=monolithic(),
+                sizes=(32 * 1024, 64 * 1024),
+            )
+        )
+
+    def add_real(self, tool: str, command: Sequence[str]) -> None:
+        """A real `docker` or `containerd` on another machine, which trusts the registry already."""
+        self._add(
+            Remote(
+                tool,
+                self.record,
+                tool=tool,
+                command=command,
+                target=self.target,
+                account=self.account,
+            )
+        )
+
+    def hold_token(self, name: str) -> Holder:
+        """Takes a token now, and uses it until it expires; `join` of the answer waits for that."""
+        holder = Holder(f"token before {name}", self.record, self.session())
+        self._add(holder)
+        return holder
+
+    def phase(self, name: str) -> None:
+        """From now on, what ends belongs to this phase."""
+        self.record.begin(name)
+
+    def stop(self, *names: str) -> None:
+        """Ends the clients whose names begin with one of these (all, without any)."""
+        chosen = [one for one in self._clients if not names or one.name.lower().startswith(names)]
+        for client in chosen:
+            client.stop()
+        deadline = time.monotonic() + _PATIENCE
+        for client in chosen:
+            client.join(max(0.1, deadline - time.monotonic()))
+            self._clients.remove(client)
+        if not self._clients:
+            self.record.end()
+
+    def operations(self, phase: str | None = None) -> list[Operation]:
+        """What has ended so far, in one phase or in all."""
+        return [one for one in self.record.so_far() if phase in (None, one.phase)]
+
+    def failures(self, phase: str | None = None) -> list[Operation]:
+        """The operations that failed."""
+        return [one for one in self.operations(phase) if not one.ok]
+
+    def report(self, steady: str | None = None) -> dict[str, Any]:
+        """See report.py; `steady` is the phase that latencies are compared with."""
+        return reports.report(self.record, steady)
+
+    def write(self, path: Path, steady: str | None = None) -> None:
+        """The report as JSON."""
+        path.write_text(json.dumps(self.report(steady), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,58 @@
+"""Images that no registry has: random layers, so that nothing is skipped as being there already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+def digest(content: bytes) -> str:
+    """The content's digest as registries write it."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as its client has made it."""
+
+    config: bytes = field(repr=False)
+    layers: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def manifest(self) -> bytes:
+        """What is pushed last."""
+        return json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": {
+                    "mediaType": CONFIG,
+                    "digest": digest(self.config),
+                    "size": len(self.config),
+                },
+                "layers": [
+                    {"mediaType": LAYER, "digest": digest(layer), "size": len(layer)}
+                    for layer in self.layers
+                ],
+            }
+        ).encode()
+
+
+def made(sizes: Sequence[int]) -> Image:
+    """An image with layers of these sizes, in bytes."""
+    layers = tuple(os.urandom(size) for size in sizes)
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
+        }
+    ).encode()
+    return Image(config, layers)

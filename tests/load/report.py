@@ -1,0 +1,123 @@
+"""The account of a load as plain data, and as a table (pure)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .record import Operation, Record
+
+# So many failures are told in full.
+_TOLD = 50
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that `share` (0 to 1) of all do not exceed; None of no values."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def totals(operations: Iterable[Operation]) -> dict[str, int]:
+    """How many requests and operations, how many of them failed and were retried."""
+    found = {"requests": 0, "operations": 0, "failed": 0, "retried": 0}
+    for one in operations:
+        found["requests"] += one.requests
+        found["operations"] += 1
+        found["failed"] += not one.ok
+        found["retried"] += one.retries
+    return found
+
+
+def by_kind(operations: Sequence[Operation]) -> dict[str, dict[str, int]]:
+    """The same for each kind of operation."""
+    kinds = sorted({one.kind for one in operations})
+    return {kind: totals(one for one in operations if one.kind == kind) for kind in kinds}
+
+
+def report(record: Record, steady: str | None = None, now: float | None = None) -> dict[str, Any]:
+    """Totals, by kind, and by phase with the latencies of small requests in milliseconds.
+
+    `steady` is the phase that the others' p99 is compared with (`p99_ratio`); the first, if None.
+    A phase begun several times is one.
+    """
+    operations = record.so_far()
+    phases = list(record.phases)
+    ends = [start for _, start in phases[1:]] + [record.ended or now or time.time()]
+    seconds: dict[str, float] = {}
+    for (name, start), end in zip(phases, ends, strict=True):
+        seconds[name] = seconds.get(name, 0) + end - start
+    base = steady or (phases[0][0] if phases else "")
+    of_base = percentile(_latencies(operations, base), 0.99)
+    found = []
+    for name, lasted in seconds.items():
+        own = [one for one in operations if one.phase == name]
+        small = _latencies(operations, name)
+        p50, p99 = percentile(small, 0.5), percentile(small, 0.99)
+        found.append(
+            {
+                "name": name,
+                "seconds": round(lasted, 1),
+                **totals(own),
+                "kinds": by_kind(own),
+                "small_requests": len(small),
+                "p50_ms": _milliseconds(p50),
+                "p99_ms": _milliseconds(p99),
+                "p99_ratio": round(p99 / of_base, 2) if p99 and of_base else None,
+            }
+        )
+    failures = [one for one in operations if not one.ok]
+    return {
+        **totals(operations),
+        "kinds": by_kind(operations),
+        "phases": found,
+        "failures": [
+            {
+                "client": one.client,
+                "kind": one.kind,
+                "phase": one.phase,
+                "start": round(one.start, 3),
+                "seconds": round(one.seconds, 3),
+                "error": one.error,
+            }
+            for one in failures[:_TOLD]
+        ],
+    }
+
+
+def _latencies(operations: Iterable[Operation], phase: str) -> list[float]:
+    return [value for one in operations if one.phase == phase for value in one.latencies]
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The report for people: a line for each phase, then each kind, then what failed."""
+    lines = [
+        f"{'phase':34} {'s':>6} {'requests':>8} {'operations':>10} {'failed':>6} {'retried':>7}"
+        f" {'p50 ms':>7} {'p99 ms':>7} {'ratio':>6}"
+    ]
+    for one in found["phases"]:
+        lines.append(
+            f"{one['name'][:34]:34} {one['seconds']:6} {one['requests']:8} {one['operations']:10}"
+            f" {one['failed']:6} {one['retried']:7} {_or_dash(one['p50_ms']):>7}"
+            f" {_or_dash(one['p99_ms']):>7} {_or_dash(one['p99_ratio']):>6}"
+        )
+    for kind, one in {**found["kinds"], "all": found}.items():
+        lines.append(
+            f"{kind[:34]:34} {'':6} {one['requests']:8} {one['operations']:10} {one['failed']:6}"
+            f" {one['retried']:7}"
+        )
+    lines += [
+        f"FAILED {one['kind']} by {one['client']} in {one['phase']}: {one['error']}"
+        for one in found["failures"]
+    ]
+    return "\n".join(lines)
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,221 @@
+"""HTTP as a client with a connection pool speaks it: connections are used again.
+
+nginx closes idle connections at a reload, so a request may be sent on one that is being closed at
+that moment. Nothing is lost by that: before the first byte of an answer nobody has begun to serve
+it, and Go's http.Transport (docker, containerd, podman, crane) sends such a request once more on
+another connection. So does this client, once, and counts it. Everything else is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from .record import Attempt
+
+# A body that can be made again, for a request that is sent again.
+Body = Callable[[], Iterable[bytes]]
+
+# Seconds before its end from which a token is not used any more.
+_MARGIN = 10
+
+
+class Unexpected(Exception):
+    """An answer that is not the one the specification promises."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The registry `name` at an address: no name resolution takes part."""
+
+    name: str
+    address: str
+    port: int = 443
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who asks."""
+
+    name: str
+    password: str = field(repr=False)
+
+    @property
+    def basic(self) -> dict[str, str]:
+        """The Authorization header of a login."""
+        pair = base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {pair}"}
+
+
+@dataclass
+class Course:
+    """How far a request has come, as httpcore's trace tells."""
+
+    reused: bool = True
+    answered: bool = False
+
+    def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.started":
+            self.reused = False
+        elif event == "http11.receive_response_headers.complete":
+            self.answered = True
+
+
+def is_stale(error: Exception, course: Course) -> bool:
+    """Whether a request failed only because the server was closing a connection used before.
+
+    Closed in order (RemoteDisconnected), reset (ECONNRESET) or gone while sending (EPIPE), and no
+    answer had begun. A new connection that is closed is no such case, and a timeout never is.
+    """
+    if not course.reused or course.answered:
+        return False
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "disconnected without sending a response" in str(error)
+    return isinstance(error, (httpx.ReadError, httpx.WriteError))
+
+
+class Session:
+    """One client's connections. Trusts `ca_file` alone, as strictly as Python 3.13 does."""
+
+    def __init__(self, target: Target, account: Account, ca_file: str, timeout: float = 60) -> None:
+        self.target = target
+        self.account = account
+        self._ca_file = ca_file
+        self._tls = ssl.create_default_context(cafile=ca_file)
+        self._tls.verify_flags |= ssl.VERIFY_X509_STRICT
+        self._timeout = timeout
+        self._pool = self._client()
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._realm: tuple[str, str] | None = None
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            verify=self._tls,
+            timeout=self._timeout,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=8, max_keepalive_connections=8, keepalive_expiry=120
+            ),
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def another(self) -> Session:
+        """The same client without connections, tokens and what it has learnt."""
+        return Session(self.target, self.account, self._ca_file, self._timeout)
+
+    def request(
+        self,
+        attempt: Attempt,
+        method: str,
+        address: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        again: bool = True,
+        small: bool = False,
+    ) -> httpx.Response:
+        """Sends one request of the operation `attempt`; `address` is a path or a Location.
+
+        `small`: its duration tells the latency. `again=False`: a stale connection is an error, for
+        a body of which the registry may have kept a part. Raises httpx.HTTPError.
+        """
+        began = time.monotonic()
+        try:
+            try:
+                course = Course()
+                return self._send(self._pool, course, method, address, headers, body)
+            except httpx.TransportError as error:
+                if not (again and is_stale(error, course)):
+                    raise
+            attempt.retried()
+            # A pool of its own: a connection that is certainly new.
+            with self._client() as fresh:
+                return self._send(fresh, Course(), method, address, headers, body)
+        finally:
+            attempt.requested(time.monotonic() - began if small else None)
+
+    def _send(
+        self,
+        client: httpx.Client,
+        course: Course,
+        method: str,
+        address: str,
+        headers: Mapping[str, str] | None,
+        body: Body | None,
+    ) -> httpx.Response:
+        target = self.target
+        host = target.name if target.port == 443 else f"{target.name}:{target.port}"
+        return client.request(
+            method,
+            f"https://{target.address}:{target.port}{self._path(address)}",
+            headers={"Host": host, **(headers or {})},
+            content=None if body is None else body(),
+            extensions={"sni_hostname": target.name, "trace": course},
+        )
+
+    def _path(self, address: str) -> str:
+        parts = urllib.parse.urlsplit(address)
+        if parts.netloc and parts.hostname != self.target.name:
+            raise Unexpected(f"an address of another host: {address}")
+        return parts.path + (f"?{parts.query}" if parts.query else "")
+
+    # -- tokens ------------------------------------------------------------------------------------
+
+    def authorization(self, attempt: Attempt, scope: str) -> dict[str, str]:
+        """The header for requests within the scope, with a token that is not about to end."""
+        token, until = self._tokens.get(scope, ("", 0.0))
+        if until - time.time() < _MARGIN:
+            token = self.token(attempt, scope)
+            self._tokens[scope] = (token, expiry(token))
+        return {"Authorization": f"Bearer {token}"}
+
+    def token(self, attempt: Attempt, scope: str = "") -> str:
+        """A new token."""
+        if self._realm is None:
+            self._realm = self.challenge(attempt)
+        realm, service = self._realm
+        query = {"service": service, "account": self.account.name}
+        if scope:
+            query["scope"] = scope
+        answer = self.request(
+            attempt, "GET", f"{realm}?{urllib.parse.urlencode(query)}", headers=self.account.basic
+        )
+        expect(answer, 200, "the token server")
+        return str(answer.json()["token"])
+
+    def challenge(self, attempt: Attempt) -> tuple[str, str]:
+        """Realm and service, as the registry tells somebody without a login."""
+        answer = self.request(attempt, "GET", "/v2/")
+        expect(answer, 401, "the registry without a login")
+        fields = dict(
+            part.split("=", 1)
+            for part in answer.headers["www-authenticate"].removeprefix("Bearer ").split(",")
+        )
+        return fields["realm"].strip('"'), fields["service"].strip('"')
+
+
+def expiry(token: str) -> float:
+    """When a token ends by its own words (the claim exp), in seconds since 1970."""
+    claims = token.split(".")[1]
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    return float(found["exp"])
+
+
+def expect(answer: httpx.Response, status: int, what: str) -> None:
+    """Raises Unexpected with what was said instead."""
+    if answer.status_code != status:
+        path = answer.request.url.path
+        raise Unexpected(
+            f"{what} answered {answer.status_code} instead of {status}"
+            f" ({answer.request.method} {path}): {answer.text[:300]}"
+        )
