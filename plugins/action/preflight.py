@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 # Registered by the roles, not set by anyone.
 NOT_SETTINGS = frozenset(
@@ -28,8 +29,11 @@ sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.host import package  # noqa: E402
+from wharfinger.preflight.asked import NAMES  # noqa: E402
+from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
+from wharfinger.preflight.controller import on_controller  # noqa: E402
 from wharfinger.preflight.names import hostname_problem  # noqa: E402
-from wharfinger.preflight.settings import on_controller  # noqa: E402
+from wharfinger.preflight.variables import usable  # noqa: E402
 from wharfinger.registry import proxy  # noqa: E402
 
 
@@ -45,9 +49,12 @@ def specifications() -> dict[str, dict[str, Any]]:
 
 
 class ActionModule(ActionBase):
-    """One observation of the host, then wharfinger.preflight.check over inventory and host."""
+    """One observation of the host, then wharfinger.preflight.check over inventory and host.
 
-    _VALID_ARGS = frozenset()
+    `scope` says for which playbook (wharfinger/preflight/scopes.py): site by default.
+    """
+
+    _VALID_ARGS = frozenset({"scope"})
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -55,20 +62,23 @@ class ActionModule(ActionBase):
         """Returns `facts` (below) and warnings; fails with all errors at once."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        scope = self._task.args.get("scope", "site")
+        if scope not in preflight.SCOPES:
+            raise AnsibleActionFail(f"scope: {scope!r} is none of {', '.join(preflight.SCOPES)}")
         specs = specifications()
-        variables, unresolved = self._variables(specs, task_vars)
-        defaults = {
-            name: option.get("default")
+        variables, asked, unresolved = self._variables(specs, task_vars)
+        settings = {
+            # A value of a wrong type is reported, and not worked with.
+            name: usable(variables.get(name, option.get("default")), option)
             for options in specs.values()
             for name, option in options.items()
         }
-        settings = {**defaults, **variables}
         before = time.time()
         observed = self._execute_module(
             module_name="wharfinger_host",
             module_args={
                 "command": "observe",
-                "request": request(settings, defaults),
+                "request": request(settings),
             },
             task_vars=task_vars,
         )
@@ -83,7 +93,7 @@ class ActionModule(ActionBase):
                 host, settings["registry_hosts_entry"]
             )
         base = task_vars.get("inventory_dir") or "."
-        archive, archive_error = self._archive(settings, base)
+        archive, archive_error = self._archive(settings, base) if scope == "site" else ({}, None)
         report = preflight.check(
             variables,
             specs,
@@ -95,19 +105,22 @@ class ActionModule(ActionBase):
                 "archive_error": archive_error,
                 "roots": None,
             },
+            scope=scope,
+            asked=asked,
+            extra=load_extra_vars(self._loader),
+            unresolved=unresolved,
         )
         for warning in report.warnings[:WARNINGS]:
             self._display.warning(warning)
         if len(report.warnings) > WARNINGS:
             self._display.warning(f"{len(report.warnings) - WARNINGS} more warnings like these")
-        errors = unresolved + report.errors
-        if errors:
-            count = len(errors)
+        if report.errors:
+            count = len(report.errors)
             result["failed"] = True
             result["msg"] = "\n".join(
                 [
                     f"{count} mistake{'s' if count > 1 else ''} found; nothing was changed.",
-                    *(f"  - {error}" for error in errors),
+                    *(f"  - {error}" for error in report.errors),
                 ]
             )
             return result
@@ -116,9 +129,9 @@ class ActionModule(ActionBase):
 
     def _variables(
         self, specs: dict[str, dict[str, Any]], task_vars: dict[str, Any]
-    ) -> tuple[dict[str, Any], list[str]]:
-        """All variables' names, the resolved values of those that carry one of our prefixes, and a
-        sentence about each of these that cannot be resolved."""
+    ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+        """All variables' names with the resolved values of those that carry one of our prefixes,
+        what the playbook is asked, and a sentence about each of both that cannot be resolved."""
         prefixes = tuple(f"{role}_" for role in specs)
         values: dict[str, Any] = {}
         errors: list[str] = []
@@ -127,7 +140,7 @@ class ActionModule(ActionBase):
             if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
                 continue
             # Of all others only the name is of interest: it may be one of ours, misspelt.
-            ours = name.startswith(prefixes)
+            ours = name.startswith(prefixes) or name in NAMES
             try:
                 values[name] = plain(self._templar.template(task_vars[name])) if ours else None
             except AnsibleError as error:
@@ -138,7 +151,8 @@ class ActionModule(ActionBase):
         if missing & POLICY:
             # They are judged against each other, which tells nothing where one is unknown.
             values = {name: value for name, value in values.items() if name not in POLICY}
-        return values, errors
+        asked = {name: values.pop(name) for name in NAMES & values.keys()}
+        return values, asked, errors
 
     def _read(self, path: Path) -> bytes:
         """A file of the controller, decrypted where ansible-vault encrypts it and we have its
@@ -154,7 +168,7 @@ class ActionModule(ActionBase):
     def _archive(self, settings: dict[str, Any], base: str) -> tuple[dict[str, Any], str | None]:
         """The bundle of images_archive, its digests checked: what is in it, or what is wrong."""
         named = settings["images_archive"]
-        if settings["images_source"] != "archive" or not named or not isinstance(named, str):
+        if settings["images_source"] != "archive" or not named:
             return {}, None
         path = on_controller(named, {"base": base})
         opened = subprocess.run(
@@ -168,17 +182,15 @@ class ActionModule(ActionBase):
         return json.loads(opened.stdout), None
 
 
-def request(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """What `observe` is asked: nothing of a wrong type, and no name that is none (a URL that was
-    pasted with its credentials would come back in the answer, which -vvv prints)."""
-
-    def of_type(name: str, kind: type) -> Any:
-        return settings[name] if isinstance(settings[name], kind) else defaults[name]
-
-    hostname = of_type("registry_hostname", str)
-    mount = of_type("storage_mount", dict)
+def request(settings: dict[str, Any]) -> dict[str, Any]:
+    """What `observe` is asked: no name that is none (a URL that was pasted with its credentials
+    would come back in the answer, which -vvv prints)."""
+    mount = settings["storage_mount"]
+    names = [settings["registry_hostname"]]
+    if names[0] and settings["certificates_tls_source"] == "acme":
+        names += settings["registry_extra_hostnames"]
     return {
-        "storage_path": of_type("storage_path", str),
+        "storage_path": settings["storage_path"],
         # Without its options, which may hold a password.
         "storage_mount": {
             "src": str(mount.get("src") or ""),
@@ -186,17 +198,21 @@ def request(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
         }
         if mount
         else None,
-        "network": {"name": "wharfinger", "subnet": of_type("container_engine_network", str)},
+        "network": {"name": "wharfinger", "subnet": settings["container_engine_network"]},
         "config_files": [
+            "/etc/cron.d/wharfinger",
             "/etc/docker/daemon.json",
+            "/etc/systemd/system/wharfinger-renew.service",
+            "/etc/systemd/system/wharfinger-renew.timer",
+            PREVIOUS,
+            "/etc/wharfinger/certificates/signing.crt",
+            "/etc/wharfinger/certificates/tls_ca.crt",
             "/etc/wharfinger/registry/htpasswd",
             "/etc/wharfinger/registry/token_signing.pem",
             "/etc/wharfinger/token_server/auth_config.yml",
         ],
-        "names": [hostname] if hostname and hostname_problem(hostname) is None else [],
-        "packages": [
-            name for name in of_type("container_engine_packages", list) if isinstance(name, str)
-        ],
+        "names": [name for name in names if hostname_problem(name) is None],
+        "packages": settings["container_engine_packages"],
     }
 
 
@@ -246,8 +262,9 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     hostname; names (all of the certificate's); address (HOST[:PORT], as docker wants it);
     addresses_for_clients (the same for each name); url; resolves_here; host_program_is_current;
     nginx_is_ours (the toolkit installed it); owned_ports; credentials (the directory of generated
-    passwords); ca (the authority's file for clients, "" where they need none); deployed (hostname
-    and auth with which the host serves now, "" where it does not).
+    passwords); ca (the authority's file for clients, "" where they need none); ca_key (where
+    certificates_ca_offline keeps the authority's key); deployed (hostname and auth with which the
+    host serves now, "" where it does not).
     """
     hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
@@ -255,7 +272,8 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     suffix = "" if port == 443 else f":{port}"
     credentials = str(Path(base) / "credentials")
     public = (
-        settings["certificates_tls_source"] == "provided" and not settings["certificates_tls_ca"]
+        settings["certificates_tls_source"] in ("provided", "acme")
+        and not settings["certificates_tls_ca"]
     )
     resolved = host["resolved"].get(hostname, [])
     installed = (host["state"].get("installed") or {}).get("packages", [])
@@ -278,6 +296,7 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "owned_ports": proxy.owned_ports(sites, [80, port]),
         "credentials": credentials,
         "ca": "" if public else f"{credentials}/{hostname}-ca.crt",
+        "ca_key": f"{credentials}/{hostname}-ca.key",
         "deployed": {
             "hostname": proxy.served_name(host["nginx"]["servers"]),
             "auth": served_auth(host["state"].get("generations") or {}),

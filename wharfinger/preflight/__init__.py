@@ -1,24 +1,29 @@
 """Preflight: every mistake in the inventory and every obstacle on the host, all at once.
 
 `check` is called before anything changes. It only looks at what it is handed, and at the files on
-the controller that the inventory names (a provided certificate, an image bundle).
+the controller that the inventory names (a provided certificate, an image bundle). What of all that
+stops a playbook is its scope's business: scopes.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger import access
 from wharfinger.registry import configuration
 
+from .acme import check_acme_files
+from .asked import check_asked
+from .authority import check_authority
 from .certificates import check_provided
 from .host import check_host, own_name
 from .report import Report
+from .scopes import SCOPES, gathered
 from .settings import check_settings
 from .variables import RENAMED, Spec, check_variables
 
-__all__ = ["RENAMED", "Report", "check", "own_name"]
+__all__ = ["RENAMED", "SCOPES", "Report", "check", "own_name"]
 
 
 def check(
@@ -28,8 +33,12 @@ def check(
     controller: Mapping[str, Any],
     *,
     renamed: Mapping[str, str] = RENAMED,
+    scope: str = "site",
+    asked: Mapping[str, Any] | None = None,
+    extra: Iterable[str] = (),
+    unresolved: Iterable[str] = (),
 ) -> Report:
-    """Judge the inventory's variables and the host.
+    """Judge the inventory's variables and the host, as far as the scope's playbook depends on them.
 
     variables: all variables of the host, templated (of those without a role's prefix only the name
     counts). An empty registry_hostname means `own_name`. specs: role → the options of its argument
@@ -38,20 +47,38 @@ def check(
     `clock` (epoch seconds before and after observing), `base` (directory that relative paths in
     the inventory start from), and where there is such a thing `archive_error` (what opening
     images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
-    (the PEM file of the system's root certificates).
+    (the PEM file of the system's root certificates). scope: one of `SCOPES`. asked and extra: see
+    `asked.check_asked`. unresolved: a sentence on each variable whose value is not known.
     Raises nothing for any YAML-shaped variables; the report's sentences hold no secrets.
     """
-    report = Report()
-    good = check_variables(variables, specs, renamed, report)
+    reading, values, files, found = Report(), Report(), Report(), Report()
+    good = check_variables(variables, specs, renamed, reading)
     guessed = good.get("registry_hostname") == "" and bool(host.get("fqdn"))
     if guessed:
         good["registry_hostname"] = own_name(host, bool(good.get("registry_hosts_entry")))
-    good = check_settings(good, controller, report, hostname_is_guessed=guessed)
-    _check_access(good, report)
-    _check_registry(good, report)
+    given = {
+        name
+        for options in specs.values()
+        for name, option in options.items()
+        if variables.get(name, option.get("default")) != option.get("default")
+    }
+    good = check_settings(good, controller, values, given=given, hostname_is_guessed=guessed)
+    _check_access(good, values)
+    _check_registry(good, values)
+    if scope in ("site", "rotate"):
+        rotate = (asked or {}).get("rotate") if scope == "rotate" else None
+        check_authority(good, host, controller, rotate, values)
+    # The host has what it was given with the last deployment: a file that is gone or has expired
+    # stops only the next one.
     if good.get("certificates_tls_source") == "provided":
-        check_provided(good, controller, report)
-    check_host(good, host, controller, report)
+        check_provided(good, controller, files)
+    elif good.get("certificates_tls_source") == "acme":
+        check_acme_files(good, controller, files)
+    check_host(good, host, controller, found)
+    report = gathered(scope, [*unresolved, *reading.errors], values, files, found)
+    demands = Report()
+    check_asked(scope, asked or {}, extra, good, demands)
+    report.errors += demands.errors
     return report
 
 

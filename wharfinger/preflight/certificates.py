@@ -8,7 +8,7 @@ with key identifiers, CAs with critical basic constraints and a key usage.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .controller import on_controller, reader
 from .names import is_address
 from .report import Report, shown
-from .settings import on_controller
 
 CERTIFICATE = "certificates_tls_certificate"
 KEY = "certificates_tls_key"
@@ -57,18 +57,18 @@ def check_provided(good: Mapping[str, Any], controller: Mapping[str, Any], repor
     system's roots), `clock` (epoch seconds before and after the host was looked at).
     """
     texts = {
-        name: _read(name, good, controller, report)
+        name: read_file(name, good, controller, report)
         for name in (CERTIFICATE, KEY, *([CA] if good.get(CA) else []))
     }
-    chain = _certificates(CERTIFICATE, texts[CERTIFICATE], good, report)
+    chain = read_certificates(CERTIFICATE, texts[CERTIFICATE], good, report)
     key = _key(texts[KEY], good, report)
-    given = _certificates(CA, texts.get(CA), good, report) if good.get(CA) else None
+    given = read_certificates(CA, texts.get(CA), good, report) if good.get(CA) else None
     if not chain:
         return
     file = shown(good[CERTIFICATE])
     leaf = chain[0]
-    if key is not None and not _belongs(leaf, key):
-        later = next((c for c in chain[1:] if _belongs(c, key)), None)
+    if key is not None and not belongs(leaf, key):
+        later = next((c for c in chain[1:] if belongs(c, key)), None)
         if later is not None:
             report.error(
                 CERTIFICATE,
@@ -86,9 +86,10 @@ def check_provided(good: Mapping[str, Any], controller: Mapping[str, Any], repor
     _check_chain(chain, given, file, good, controller, now, report)
 
 
-def _read(
+def read_file(
     name: str, good: Mapping[str, Any], controller: Mapping[str, Any], report: Report
 ) -> bytes | None:
+    """The content of the file that the variable names, or None after reporting why not."""
     path = good.get(name)
     if not path:
         report.error(
@@ -97,11 +98,8 @@ def _read(
             "write the path of the PEM file on the controller",
         )
         return None
-    read: Callable[[str], bytes] = controller.get(
-        "read", lambda text: on_controller(text, controller).read_bytes()
-    )
     try:
-        data = read(path)
+        data = reader(controller)(path)
     except FileNotFoundError:
         report.error(
             name, f"{shown(path)} does not exist on the controller: write the PEM file's path"
@@ -124,9 +122,10 @@ def _read(
     return None
 
 
-def _certificates(
+def read_certificates(
     name: str, data: bytes | None, good: Mapping[str, Any], report: Report
 ) -> list[x509.Certificate] | None:
+    """The certificates in what `read_file` has read, or None after reporting what is wrong."""
     if data is None:
         return None
     if b"-----BEGIN CERTIFICATE-----" in data:
@@ -134,8 +133,10 @@ def _certificates(
             return x509.load_pem_x509_certificates(data)
         except ValueError:
             problem = "holds a damaged certificate: export it again as PEM"
-    elif b"PRIVATE KEY-----" in data:
+    elif b"PRIVATE KEY-----" in data and name == CERTIFICATE:
         problem = f"holds a private key: write the certificate's path here, the key's in {KEY}"
+    elif b"PRIVATE KEY-----" in data:
+        problem = "holds a private key: write the path of the certificate instead"
     else:
         problem = "holds no PEM certificate: export it as PEM (-----BEGIN CERTIFICATE-----)"
     report.error(name, f"{shown(good[name])} {problem}")
@@ -176,7 +177,8 @@ def _key(data: bytes | None, good: Mapping[str, Any], report: Report) -> Private
     return None
 
 
-def _belongs(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
+def belongs(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
+    """Whether the certificate was made for this key."""
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return certificate.public_key().public_bytes(*spki) == key.public_key().public_bytes(*spki)
 
@@ -244,7 +246,7 @@ def _check_chain(
     if good.get(CA):
         if given is None:
             return
-        roots = [c for c in given if c.subject == c.issuer]
+        roots = roots_among(given)
         where = f"{CA} ({shown(good[CA])})"
         if not roots:
             report.error(
@@ -279,6 +281,11 @@ def _check_chain(
         in_ca = certificate in roots and certificate not in chain
         variable, place = (CA, shown(good[CA])) if in_ca and good.get(CA) else (CERTIFICATE, file)
         _check_one(certificate, certificate is chain[0], variable, place, roots, now, report)
+
+
+def roots_among(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """Those that sign themselves."""
+    return [one for one in certificates if one.subject == one.issuer]
 
 
 def _check_one(

@@ -66,6 +66,7 @@ def check_host(
     old to be observed) are not looked at. controller: `clock`, epoch seconds before and after.
     """
     _check_system(host, report)
+    _check_state(host, report)
     _check_clock(good, host, controller, report)
     _check_ports(good, host, report)
     _check_nginx(good, host, report)
@@ -103,6 +104,12 @@ def _check_system(host: Mapping[str, Any], report: Report) -> None:
             f"the tasks run as user id {host['uid']} and need root: "
             "write ansible_become: true and connect as a user who may sudo",
         )
+
+
+def _check_state(host: Mapping[str, Any], report: Report) -> None:
+    # Its own words say what to do; what the host remembers is unknown to all else here.
+    if (host.get("state") or {}).get("error"):
+        report.error("host, state", str(host["state"]["error"]))
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -422,11 +429,37 @@ def _serves(host: Mapping[str, Any]) -> bool:
 
 
 def _check_name(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
-    name = good.get("registry_hostname")
+    acme = good.get("certificates_tls_source") == "acme"
     resolved = host.get("resolved") or {}
-    if name not in resolved or good.get("registry_hosts_entry"):
-        return
-    addresses = list(resolved[name])
+    names = {"registry_hostname": good.get("registry_hostname")}
+    if acme:
+        for number, name in enumerate(good.get("registry_extra_hostnames", ()), 1):
+            names[f"registry_extra_hostnames, entry {number}"] = name
+    for subject, name in names.items():
+        if name not in resolved:
+            continue
+        # An entry of the host's own tells nothing of what an ACME server finds.
+        if acme and not _leads_here(resolved[name], host):
+            where = f"resolves to {', '.join(resolved[name])} on the host"
+            report.warning(
+                subject,
+                f"{name} {where if resolved[name] else 'does not resolve on the host'}, and the "
+                "ACME server must reach this host's port 80 by that name: right behind NAT or with "
+                "split DNS (the fetch of the challenge path will tell), otherwise let public DNS "
+                "lead it to this host",
+            )
+        elif not good.get("registry_hosts_entry"):
+            _check_address(str(name), list(resolved[name]), host, report)
+
+
+def _leads_here(addresses: Iterable[str], host: Mapping[str, Any]) -> bool:
+    own = {_plain(address) for address in host.get("addresses", ())}
+    return any(_plain(address) in own and not is_loopback(address) for address in addresses)
+
+
+def _check_address(
+    name: str, addresses: list[str], host: Mapping[str, Any], report: Report
+) -> None:
     own = host.get("primary_address")
     instead = (
         f"let DNS lead it to {own or 'this host'}, or write registry_hosts_entry: true for an "
@@ -440,9 +473,7 @@ def _check_name(good: Mapping[str, Any], host: Mapping[str, Any], report: Report
             f"{name} resolves to {_first(addresses, is_loopback)} on the host, and docker there "
             f"may fall back to plain HTTP: {instead}",
         )
-    elif not {_plain(address) for address in addresses} & {
-        _plain(address) for address in host.get("addresses", ())
-    }:
+    elif not _leads_here(addresses, host):
         report.warning(
             "registry_hostname",
             f"{name} resolves to {', '.join(addresses)}, which is no address of the host: "

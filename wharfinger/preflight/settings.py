@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from ipaddress import IPv4Network, ip_address
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from . import values
+from .acme import check_acme
+from .controller import on_controller
 from .names import hostname_problem, is_address, nearest
 from .report import Report, shown
 
+#: Seconds below which not even small requests are sure to end while a generation is replaced.
+DRAIN_MINIMUM = 10
 #: Variables that hold a duration: least and most, in seconds.
 DURATIONS = {
-    "registry_drain_timeout": (5, 3600),
+    "registry_drain_timeout": (DRAIN_MINIMUM, 3600),
     "docker_auth_token_lifetime": (60, 3600),
 }
 #: Variables that hold a size: the least, in bytes.
@@ -104,13 +108,15 @@ def check_settings(
     controller: Mapping[str, Any],
     report: Report,
     *,
+    given: Container[str] = (),
     hostname_is_guessed: bool = False,
 ) -> dict[str, Any]:
     """Report values that cannot be; returns those that can, durations and sizes as numbers.
 
     good: variables of the right type (see `check_variables`); where the inventory has no
     registry_hostname, the host's own name is in its place (`hostname_is_guessed`).
-    controller: `archive_error`, what opening images_archive said.
+    controller: `archive_error`, what opening images_archive said. given: the names of those that
+    the inventory gives, defaults apart.
     """
     checked = dict(good)
 
@@ -131,7 +137,14 @@ def check_settings(
                     f"{shown(str(checked[name]))} is no duration: write seconds, or 90s, 10m, 1h",
                 )
             else:
-                if not least <= checked[name] <= most:
+                if name == "registry_drain_timeout" and checked[name] < least:
+                    refuse(
+                        name,
+                        f"{checked[name]} s is too short: at each change, requests that take "
+                        f"longer are cut off, like a layer being pushed: write at least {least}s; "
+                        "10m lets large layers through",
+                    )
+                elif not least <= checked[name] <= most:
                     refuse(
                         name,
                         f"{checked[name]} s is out of range: "
@@ -175,7 +188,7 @@ def check_settings(
         problem = subnet_problem(checked["container_engine_network"])
         if problem:
             refuse("container_engine_network", problem)
-    _check_certificates(checked, refuse=refuse, report=report)
+    _check_certificates(checked, given, refuse=refuse, report=report)
     _check_images(checked, controller, report)
     return checked
 
@@ -293,22 +306,37 @@ def subnet_problem(text: str) -> str | None:
     return None
 
 
-def _check_certificates(checked: Mapping[str, Any], *, refuse: Any, report: Report) -> None:
+# Variable → the sources of the server's certificate that read it; the first is what to write.
+_READ_WITH = {
+    "certificates_tls_certificate": ("provided",),
+    "certificates_tls_key": ("provided",),
+    "certificates_tls_ca": ("provided", "acme"),
+    "certificates_ca_offline": ("own_ca", "acme"),
+    "certificates_acme_directory": ("acme",),
+    "certificates_acme_ca": ("acme",),
+    "certificates_acme_email": ("acme",),
+    "certificates_acme_eab_kid": ("acme",),
+    "certificates_acme_eab_hmac_key": ("acme",),
+}
+
+
+def _check_certificates(
+    checked: Mapping[str, Any],
+    given: Container[str],
+    *,
+    refuse: Callable[[str, str], None],
+    report: Report,
+) -> None:
     source = checked.get("certificates_tls_source")
+    for name, sources in _READ_WITH.items():
+        if source and source not in sources and name in given and checked.get(name):
+            report.warning(
+                name,
+                f"is not used, since certificates_tls_source is {source}: "
+                f"write certificates_tls_source: {sources[0]}, or remove it",
+            )
     if source == "acme":
-        refuse(
-            "certificates_tls_source",
-            "acme is not there yet: write own_ca, or provided with a certificate of yours",
-        )
-    if source == "own_ca":
-        for part in ("certificate", "key", "ca"):
-            name = f"certificates_tls_{part}"
-            if checked.get(name):
-                report.warning(
-                    name,
-                    "is not used, since certificates_tls_source is own_ca: "
-                    "write certificates_tls_source: provided, or remove it",
-                )
+        check_acme(checked, refuse)
     days, longest = checked.get("certificates_tls_days"), checked.get("certificates_ca_days")
     if source == "own_ca" and days and longest and days > longest:
         refuse(
@@ -316,11 +344,12 @@ def _check_certificates(checked: Mapping[str, Any], *, refuse: Any, report: Repo
             f"{days} days outlive the CA's {longest}: "
             f"write at most {longest}, or a larger certificates_ca_days",
         )
-
-
-def on_controller(text: str, controller: Mapping[str, Any]) -> Path:
-    """The file on the controller that an inventory's path means: relative to `base`."""
-    return Path(controller.get("base", ".")) / Path(text).expanduser()
+    if re.search(r"[\0\r\n]", checked.get("certificates_alert_command", "")):
+        refuse(
+            "certificates_alert_command",
+            "has a line break or a NUL in it: write one line of shell, "
+            "like mail -s registry root, or the path of a script on the host",
+        )
 
 
 def _check_images(

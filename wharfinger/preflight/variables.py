@@ -142,6 +142,15 @@ def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
     return value
 
 
+def usable(value: Any, spec: Spec) -> Any:
+    """The value as its spec wants it, or the spec's default where it is of another type."""
+    found = _checked("", value, spec, Report())
+    kind = {"list": list, "dict": Mapping}.get(str(spec.get("type")))
+    if found is None or (kind is list and None in found):
+        return spec.get("default")
+    return found
+
+
 def _checked_keys(
     subject: str, value: Mapping[Any, Any], options: Mapping[str, Spec], report: Report
 ) -> dict[str, Any]:

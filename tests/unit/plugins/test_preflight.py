@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from wharfinger.preflight import SCOPES
 
 FILE = Path(__file__).resolve().parents[3] / "plugins/action/preflight.py"
 OWN = ["10.0.0.5", "2001:db8::5"]
@@ -48,3 +51,69 @@ def test_the_containers_that_serve_tell_how_users_sign_in(
     serving = {"registry": {"serving": registry}, "token_server": {"serving": token_server}}
     assert plugin.served_auth(serving) == auth
     assert plugin.served_auth({}) == ""
+
+
+@pytest.fixture
+def settings(plugin: Any) -> dict[str, Any]:
+    return {
+        name: option.get("default")
+        for options in plugin.specifications().values()
+        for name, option in options.items()
+    }
+
+
+def test_an_acme_servers_names_are_all_looked_up(plugin: Any, settings: dict[str, Any]) -> None:
+    settings |= {
+        "registry_hostname": "r.example.com",
+        "registry_extra_hostnames": ["r2.example.com", "10.0.0.5", "https://me:secret@r3"],
+    }
+    assert plugin.request(settings)["names"] == ["r.example.com"]
+    settings["certificates_tls_source"] = "acme"
+    assert plugin.request(settings)["names"] == ["r.example.com", "r2.example.com"]
+    # The host's own, which is not known here yet.
+    settings["registry_hostname"] = ""
+    assert plugin.request(settings)["names"] == []
+
+
+HOST: dict[str, Any] = {
+    "resolved": {},
+    "addresses": OWN,
+    "state": {},
+    "nginx": {"present": False, "servers": []},
+    "host_program": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "root", "ca"),
+    [
+        ("own_ca", "", "/i/credentials/r.example.com-ca.crt"),
+        ("provided", "", ""),
+        ("provided", "ca.crt", "/i/credentials/r.example.com-ca.crt"),
+        ("acme", "", ""),
+        ("acme", "ca.crt", "/i/credentials/r.example.com-ca.crt"),
+    ],
+)
+def test_clients_need_the_authority_that_not_every_system_knows(
+    plugin: Any, settings: dict[str, Any], source: str, root: str, ca: str
+) -> None:
+    settings |= {
+        "registry_hostname": "r.example.com",
+        "certificates_tls_source": source,
+        "certificates_tls_ca": root,
+    }
+    facts = plugin.facts(settings, HOST, "/i")
+    assert facts["ca"] == ca
+    assert facts["ca_key"] == "/i/credentials/r.example.com-ca.key"
+
+
+def test_every_playbook_for_a_registry_says_what_it_is_about() -> None:
+    scopes = {}
+    for path in [FILE.parents[2] / "site.yml", *FILE.parents[2].glob("playbooks/*.yml")]:
+        (play,) = yaml.safe_load(path.read_text(encoding="utf-8"))
+        first = play["tasks"][0]
+        if first["ansible.builtin.import_role"]["name"] == "preflight":
+            scopes[path.stem] = first.get("vars", {}).get("preflight__scope", "site")
+    assert scopes.pop("rotate_certificates") == "rotate"
+    assert set(scopes.values()) == SCOPES.keys() - {"rotate"}
+    assert all(name == scope for name, scope in scopes.items())

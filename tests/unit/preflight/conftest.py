@@ -108,7 +108,8 @@ def specs(project: Path) -> dict[str, dict[str, Any]]:
 def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
     """judge(registry_port=80, host={"uid": 1000}): the report on the good case with these changes.
 
-    `without` names variables that the inventory lacks.
+    `without` names variables that the inventory lacks; scope, asked, extra and unresolved are as
+    `check` has them.
     """
 
     def judged(
@@ -117,6 +118,10 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
         controller: Mapping[str, Any] | None = None,
         without: tuple[str, ...] = (),
         renamed: Mapping[str, str] | None = None,
+        scope: str = "site",
+        asked: Mapping[str, Any] | None = None,
+        extra: tuple[str, ...] = (),
+        unresolved: tuple[str, ...] = (),
         **variables: Any,
     ) -> Report:
         inventory = {k: v for k, v in {**VARIABLES, **variables}.items() if k not in without}
@@ -126,6 +131,10 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
             merged(HOST, host or {}),
             {"clock": [NOW - 1, NOW + 1], "base": str(tmp_path), **(controller or {})},
             renamed=renamed or {},
+            scope=scope,
+            asked=asked,
+            extra=extra,
+            unresolved=unresolved,
         )
 
     return judged

@@ -122,6 +122,14 @@ def test_what_the_registrys_review_warns_of_arrives_word_for_word(
         {"registry_extra_hostnames": [f"me:{SECRET}@registry.example.com"]},
         {"registry_port": SECRET},
         {"registry_pids": [SECRET]},
+        {"certificates_tls_source": "acme", "certificates_acme_eab_hmac_key": SECRET},
+        {"certificates_tls_source": "acme", "certificates_acme_eab_hmac_key": f"{SECRET} {SECRET}"},
+        {"certificates_acme_eab_hmac_key": [SECRET]},
+        {
+            "certificates_tls_source": "acme",
+            "certificates_acme_directory": f"https://me:{SECRET}@ca.example.com/",
+        },
+        {"certificates_alert_command": f"curl https://hook/{SECRET}\n"},
     ],
     ids=str,
 )

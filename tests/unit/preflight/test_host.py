@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from wharfinger.host import engine_facts
 from wharfinger.preflight import Report, own_name
 
 from .conftest import NOW
@@ -289,6 +290,38 @@ def test_an_nginx_whose_configuration_is_broken(errors: Strings, said: str, show
 )
 def test_an_engine_that_cannot_work(errors: Strings, engine: dict[str, Any], message: str) -> None:
     assert errors(host={"engine": engine}) == [f"host, engine: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"SecurityOptions": ["name=rootless"]}, "Docker runs rootless"),
+        ({"SecurityOptions": ["name=userns"]}, "Docker maps user ids (userns-remap)"),
+        ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, "Docker comes from a snap"),
+        ({"ProductLicense": "podman"}, "the docker command is podman's"),
+    ],
+)
+def test_an_engine_that_is_recognised_on_the_host_has_its_sentence(
+    errors: Strings, info: dict[str, Any], words: str
+) -> None:
+    engine = {"present": True, **engine_facts.facts(info), "free_bytes": 50 * 2**30}
+    (message,) = errors(host={"engine": engine})
+    assert message.startswith(f"host, engine: {words}")
+
+
+@pytest.mark.parametrize(
+    ("client", "head", "words"),
+    [
+        ("/snap/bin/docker", "\x7fELF", "Docker comes from a snap"),
+        ("/usr/bin/docker", "#!/bin/sh\nexec /usr/bin/podman", "the docker command is podman's"),
+    ],
+)
+def test_a_docker_command_that_is_recognised_on_the_host_has_its_sentence(
+    errors: Strings, client: str, head: str, words: str
+) -> None:
+    problem = engine_facts.client_problem(client, head)
+    (message,) = errors(host={"engine": {"problem": problem}})
+    assert message.startswith(f"host, engine: {words}")
 
 
 def test_a_host_without_engine_is_fine(errors: Strings) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from wharfinger.preflight import Report
+
 Strings = Callable[..., list[str]]
 
 NO_NAME = (
@@ -152,8 +154,14 @@ def test_extra_hostnames_may_be_addresses_and_names_without_dot(errors: Strings)
         ),
         (
             "registry_drain_timeout",
-            "1s",
-            "1 s is out of range: write a duration from 5s to 3600s",
+            "9s",
+            "9 s is too short: at each change, requests that take longer are cut off, like a layer "
+            "being pushed: write at least 10s; 10m lets large layers through",
+        ),
+        (
+            "registry_drain_timeout",
+            "2h",
+            "7200 s is out of range: write a duration from 10s to 3600s",
         ),
         (
             "docker_auth_token_lifetime",
@@ -305,18 +313,53 @@ def test_a_subnet_that_cannot_be(errors: Strings, subnet: str, message: str) -> 
     assert errors(container_engine_network=subnet) == [f"container_engine_network: {message}"]
 
 
-def test_acme_is_refused_as_long_as_it_is_not_there(errors: Strings) -> None:
-    assert errors(certificates_tls_source="acme") == [
-        "certificates_tls_source: acme is not there yet: "
-        "write own_ca, or provided with a certificate of yours"
+@pytest.mark.parametrize(
+    ("source", "name", "value", "wanted"),
+    [
+        ("own_ca", "certificates_tls_key", "tls.key", "provided"),
+        ("own_ca", "certificates_tls_ca", "ca.crt", "provided"),
+        ("own_ca", "certificates_acme_directory", "https://ca.lan/directory", "acme"),
+        ("own_ca", "certificates_acme_ca", "ca.crt", "acme"),
+        ("own_ca", "certificates_acme_email", "me", "acme"),
+        ("own_ca", "certificates_acme_eab_kid", "1", "acme"),
+        ("own_ca", "certificates_acme_eab_hmac_key", "?", "acme"),
+        ("acme", "certificates_tls_certificate", "tls.crt", "provided"),
+        ("acme", "certificates_tls_key", "tls.key", "provided"),
+    ],
+)
+def test_a_certificates_setting_that_is_not_used_is_a_warning(
+    warnings: Strings, source: str, name: str, value: str, wanted: str
+) -> None:
+    assert warnings(**{"certificates_tls_source": source, name: value}) == [
+        f"{name}: is not used, since certificates_tls_source is {source}: "
+        f"write certificates_tls_source: {wanted}, or remove it"
     ]
 
 
-def test_a_certificate_that_is_not_used_is_a_warning(warnings: Strings) -> None:
-    assert warnings(certificates_tls_key="tls.key") == [
-        "certificates_tls_key: is not used, since certificates_tls_source is own_ca: "
-        "write certificates_tls_source: provided, or remove it"
+def test_an_offline_key_of_no_authority_is_a_warning(judge: Callable[..., Report]) -> None:
+    report = judge(certificates_tls_source="provided", certificates_ca_offline=True)
+    assert report.warnings == [
+        "certificates_ca_offline: is not used, since certificates_tls_source is provided: "
+        "write certificates_tls_source: own_ca, or remove it"
     ]
+
+
+def test_a_default_that_is_not_used_is_no_warning(warnings: Strings) -> None:
+    # Ansible hands over the roles' defaults as if the inventory had them.
+    directory = "https://acme-v02.api.letsencrypt.org/directory"
+    assert warnings(certificates_acme_directory=directory, certificates_acme_email="") == []
+
+
+@pytest.mark.parametrize("command", ["logger\nrm -r /", "logger \0", "a\r"])
+def test_an_alert_command_is_one_line_and_is_not_shown(errors: Strings, command: str) -> None:
+    assert errors(certificates_alert_command=command) == [
+        "certificates_alert_command: has a line break or a NUL in it: write one line of shell, "
+        "like mail -s registry root, or the path of a script on the host"
+    ]
+
+
+def test_any_line_of_shell_may_alert(errors: Strings) -> None:
+    assert errors(certificates_alert_command="curl -d @- 'https://x/?a=1' || logger -t ca") == []
 
 
 def test_an_archive_is_needed_for_archive(errors: Strings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wharfinger.preflight.report import Report
-from wharfinger.preflight.variables import check_variables
+from wharfinger.preflight.variables import check_variables, usable
 
 Errors = Callable[..., list[str]]
 
@@ -203,3 +203,24 @@ def test_defaults_are_filled_in_and_numbers_converted() -> None:
     )
     assert good == {"storage_path": "/srv", "storage_ratio": 1.5, "storage_limits": {"upper": 7}}
     assert report.errors == []
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "used"),
+    [
+        ("443", {"type": "int", "default": 80}, 443),
+        ("https", {"type": "int", "default": 80}, 80),
+        ("yes", {"type": "bool", "default": False}, True),
+        (["a"], {"type": "str", "default": "b"}, "b"),
+        (None, {"type": "str", "default": "b"}, "b"),
+        ("c", {"type": "str", "choices": ["a", "b"], "default": "a"}, "a"),
+        ("a,b", {"type": "list", "elements": "str", "default": []}, []),
+        (["a", ["b"]], {"type": "list", "elements": "str", "default": []}, []),
+        (["a"], {"type": "list", "elements": "str", "default": []}, ["a"]),
+        ("x", {"type": "dict", "default": {}}, {}),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_not_worked_with(
+    value: object, spec: dict[str, Any], used: object
+) -> None:
+    assert usable(value, spec) == used

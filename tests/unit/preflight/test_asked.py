@@ -1,0 +1,196 @@
+"""What a playbook is asked with -e: each mistake's message, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wharfinger.preflight import SCOPES, Report
+from wharfinger.preflight.asked import READ
+
+Judge = Callable[..., Report]
+EVERYONE = [{"who": "everyone", "may": "all", "on": "all"}]
+HTPASSWD: dict[str, Any] = {"registry_auth": "htpasswd", "registry_access": EVERYONE}
+ACME = {"certificates_tls_source": "acme"}
+DUE = "or leave it out for what is due"
+
+
+def errors(judge: Judge, scope: str, asked: dict[str, Any], **changes: Any) -> list[str]:
+    return judge(scope=scope, asked=asked, extra=tuple(asked), **changes).errors
+
+
+@pytest.mark.parametrize(
+    ("scope", "asked"),
+    [
+        ("rotate", {}),
+        ("rotate", {"rotate": "signing"}),
+        ("rotate", {"rotate": "tls"}),
+        ("rotate", {"rotate": "ca", "finish": "true"}),
+        ("rotate", {"rotate": "all", "revoke": True, "rotate_wait": "no"}),
+        ("rotate", {"rotate": "signing", "revoke": "true", "rotate_wait": "false"}),
+        ("rotate", {"rotate": "tls", "revoke": "false", "finish": "false"}),
+        ("rollback", {}),
+        ("rollback", {"rollback": "registry"}),
+        ("rollback", {"rollback": "token_server"}),
+        ("users", {"regenerate": "admin"}),
+        ("site", {"regenerate": "admin"}),
+        ("remove", {"remove_data": "registry.example.com"}),
+    ],
+)
+def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> None:
+    assert errors(judge, scope, asked) == []
+
+
+@pytest.mark.parametrize("what", ["signng", "due", "", "TLS", None])
+def test_rotate_of_something_unknown(judge: Judge, what: str | None) -> None:
+    assert errors(judge, "rotate", {"rotate": what, "finish": "true"}) == [
+        f"rotate: '{what}' is none of its choices: write -e rotate=signing, tls, ca or all, {DUE}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "useful"), [("revoke", "true"), ("finish", "true"), ("rotate_wait", "false")]
+)
+def test_what_is_neither_true_nor_false(judge: Judge, name: str, useful: str) -> None:
+    assert errors(judge, "rotate", {name: "perhaps"}) == [
+        f"{name}: 'perhaps' is neither true nor false: write -e {name}={useful}, or leave it out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes", "message"),
+    [
+        (
+            {"rotate": "signing"},
+            HTPASSWD,
+            "rotate: with registry_auth htpasswd there are no tokens and no signing key: "
+            f"write -e rotate=tls, {DUE}",
+        ),
+        (
+            {"rotate": "all", "revoke": "true"},
+            HTPASSWD,
+            "revoke: with registry_auth htpasswd there are no tokens and no signing key: "
+            f"write -e rotate=tls, {DUE}",
+        ),
+        (
+            {"rotate": "tls", "revoke": "true"},
+            {},
+            "revoke: is for a signing key, whose tokens are then refused at once: "
+            "write -e rotate=signing -e revoke=true, or leave it out",
+        ),
+        (
+            {"revoke": "true"},
+            {},
+            "revoke: is for a signing key, whose tokens are then refused at once: "
+            "write -e rotate=signing -e revoke=true, or leave it out",
+        ),
+        (
+            {"rotate": "ca"},
+            ACME,
+            "rotate: certificates_tls_source is acme, so no authority of this host issues the "
+            f"server's certificate: write -e rotate=tls for a new one, {DUE}",
+        ),
+        (
+            {"rotate": "all", "finish": "yes"},
+            {},
+            "finish: is for an authority, whose predecessor no client then needs to know: "
+            "write -e rotate=ca -e finish=true, or leave it out",
+        ),
+    ],
+)
+def test_what_does_not_go_together(
+    judge: Judge, asked: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    assert errors(judge, "rotate", asked, **changes) == [message]
+
+
+@pytest.mark.parametrize("what", ["tls", "ca"])
+def test_a_provided_certificate_is_not_rotated(judge: Judge, what: str) -> None:
+    assert errors(judge, "rotate", {"rotate": what}, certificates_tls_source="provided") == [
+        "rotate: certificates_tls_source is provided, so the server's certificate is yours: "
+        "put the new one into certificates_tls_certificate and certificates_tls_key, "
+        "and run site.yml"
+    ]
+
+
+@pytest.mark.parametrize("changes", [HTPASSWD, ACME, {"certificates_tls_source": "provided"}])
+def test_all_is_all_that_there_is(judge: Judge, changes: dict[str, Any]) -> None:
+    assert errors(judge, "rotate", {"rotate": "all"}, **changes) == []
+
+
+@pytest.mark.parametrize("kind", ["nginx", "token-server", ""])
+def test_rollback_of_something_unknown(judge: Judge, kind: str) -> None:
+    assert errors(judge, "rollback", {"rollback": kind}) == [
+        f"rollback: '{kind}' is none of its choices: write -e rollback=registry or token_server, "
+        "or leave it out for what the last deployment changed"
+    ]
+
+
+@pytest.mark.parametrize("scope", ["site", "users"])
+@pytest.mark.parametrize("name", ["nobody", "hashed", ""])
+def test_only_a_generated_password_is_made_anew(judge: Judge, scope: str, name: str) -> None:
+    users = {"hashed": {"password": "long enough"}, "b": {}, "a": {}}
+    changes = {"registry_users": users, "registry_access": EVERYONE}
+    assert errors(judge, scope, {"regenerate": name}, **changes) == [
+        f"regenerate: registry_users has no user '{name}' without password and password_hash, "
+        "and only a generated password can be made anew: "
+        "write -e regenerate=NAME with one of a, b"
+    ]
+
+
+def test_where_no_password_is_generated_none_is_made_anew(judge: Judge) -> None:
+    changes = {"registry_users": {}, "registry_access": EVERYONE}
+    assert errors(judge, "users", {"regenerate": "me"}, **changes) == [
+        "regenerate: registry_users has no user 'me' without password and password_hash, "
+        "and only a generated password can be made anew: "
+        "write `NAME: {}` for a user whose password is to be generated, or leave it out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "playbook"),
+    [
+        ("site", "rotate", "rotate_certificates"),
+        ("users", "revoke", "rotate_certificates"),
+        ("rotate", "rollback", "rollback"),
+        ("rotate", "regenerate", "users"),
+        ("site", "remove_data", "remove"),
+    ],
+)
+def test_what_another_playbook_is_asked(judge: Judge, scope: str, name: str, playbook: str) -> None:
+    assert errors(judge, scope, {name: "true"}) == [
+        f"{name}: is nothing that this playbook reads: run playbooks/{playbook}.yml with it, "
+        "or leave it out"
+    ]
+    # In an inventory it may be anybody's.
+    assert judge(scope=scope, asked={name: "true"}).errors == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "near"),
+    [
+        ("rotate", "rotat", "rotate"),
+        ("rotate", "revok", "revoke"),
+        ("rotate", "finsh", "finish"),
+        ("rotate", "rotate_wiat", "rotate_wait"),
+        ("rollback", "rolback", "rollback"),
+        ("users", "regenrate", "regenerate"),
+        ("remove", "remove_date", "remove_data"),
+    ],
+)
+def test_a_slip_names_what_is_meant(judge: Judge, scope: str, name: str, near: str) -> None:
+    assert judge(scope=scope, extra=(name,)).errors == [
+        f"{name}: is no variable of Wharfinger: write -e {near}=…"
+    ]
+
+
+def test_other_extra_variables_are_left_alone(judge: Judge) -> None:
+    for scope in SCOPES:
+        given = ("registry_port", "ansible_user", "note", "images_refresh")
+        assert judge(scope=scope, extra=given).errors == []
+
+
+def test_every_scope_says_what_its_playbook_reads() -> None:
+    assert READ.keys() == SCOPES.keys()

@@ -1,0 +1,148 @@
+"""What stops which playbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wharfinger.preflight import SCOPES, Report
+from wharfinger.preflight.scopes import subject
+
+from .conftest import NOW
+
+Judge = Callable[..., Report]
+
+EVERYTHING: dict[str, Any] = {
+    "registry_access": [{"who": "nobody-here", "may": "all", "on": "all"}],
+    "registry_prot": 443,
+    "registry_pids": "many",
+    "registry_hostname": "Registry.example.com",
+    "registry_settings": {"lgo": {}},
+    "registry_drain_timeout": "1s",
+    "storage_path": "/etc",
+    "certificates_signing_days": 0,
+    "certificates_tls_source": "provided",
+    "certificates_tls_certificate": "gone.crt",
+    "certificates_tls_key": "gone.key",
+    "images_source": "archive",
+    "host": {
+        "distribution": {"id": "fedora", "version": "41"},
+        "python": "3.10.1",
+        "uid": 1000,
+        "clock": NOW - 4000,
+        "engine": {"problem": "snap", "free_bytes": 0},
+        "nginx": {"present": True, "error": "broken"},
+        "storage": {"free_bytes": 0},
+        "state": {"error": "state.json cannot be read"},
+    },
+}
+PROGRAM = {"host, Python", "host, user", "host, state"}
+READING = {"registry_prot", "registry_pids"}
+USERS = {"registry_access", "registry_hostname", "registry_drain_timeout"}
+ROTATE = {"registry_hostname", "registry_drain_timeout", "certificates_signing_days"}
+MENDED = {"host, engine", "host, nginx"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "stops"),
+    [
+        ("users", PROGRAM | READING | USERS),
+        ("rotate", PROGRAM | READING | ROTATE | MENDED | {"host, clock"}),
+        ("rollback", PROGRAM | READING | MENDED | {"registry_hostname", "registry_drain_timeout"}),
+        ("remove", PROGRAM | {"storage_path"}),
+    ],
+)
+def test_what_stops_a_playbook(judge: Judge, scope: str, stops: set[str]) -> None:
+    everything = judge(**EVERYTHING)
+    report = judge(scope=scope, **EVERYTHING)
+    assert {subject(one) for one in report.errors} == stops
+    assert set(report.errors) <= set(everything.errors)
+    aside = set(everything.errors) - set(report.errors)
+    if scope == "remove":
+        assert {subject(one) for one in report.warnings} == READING
+    else:
+        assert aside <= set(report.warnings)
+
+
+def test_everything_stops_a_deployment(judge: Judge) -> None:
+    heads = {subject(one) for one in judge(**EVERYTHING).errors}
+    assert heads == PROGRAM | READING | USERS | ROTATE | MENDED | {
+        *("registry_settings", "storage_path", "images_archive", "host, clock"),
+        *("host, distribution", "storage_free_minimum", "container_engine_free_minimum"),
+        *("certificates_tls_certificate", "certificates_tls_key"),
+    }
+
+
+def test_a_provided_certificate_that_is_gone_keeps_no_user(judge: Judge, tmp_path: Path) -> None:
+    given = {
+        "certificates_tls_source": "provided",
+        "certificates_tls_certificate": "gone.crt",
+        "certificates_tls_key": "gone.key",
+    }
+    said = [
+        f"certificates_tls_{part}: 'gone.{end}' does not exist on the controller: "
+        "write the PEM file's path"
+        for part, end in (("certificate", "crt"), ("key", "key"))
+    ]
+    assert judge(**given).errors == said
+    for scope in ("users", "rotate", "rollback"):
+        report = judge(scope=scope, **given)
+        assert (report.errors, report.warnings) == ([], said)
+    report = judge(scope="remove", **given)
+    assert (report.errors, report.warnings) == ([], [])
+
+
+def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
+    changes: dict[str, Any] = {
+        "registry_users": {"admin": {}, "eve": {}},
+        "images_archive": "bundle.tar",
+        "host": {"resolved": {"registry.example.com": []}},
+    }
+    heads = {
+        scope: [subject(one) for one in judge(scope=scope, **changes).warnings] for scope in SCOPES
+    }
+    assert heads == {
+        "site": ["images_archive", "registry_users", "registry_hostname"],
+        "users": ["registry_users", "registry_hostname"],
+        "rotate": ["registry_hostname"],
+        "rollback": ["registry_hostname"],
+        "remove": [],
+    }
+
+
+def test_what_cannot_be_resolved_stops_all_but_removal(judge: Judge) -> None:
+    said = ("registry_users: needs x", "storage_path: needs y")
+    for scope in SCOPES:
+        report = judge(scope=scope, unresolved=said)
+        stopping = list(said) if scope != "remove" else [said[1]]
+        assert report.errors == stopping
+
+
+def test_the_hosts_memory_that_cannot_be_read_stops_every_playbook(judge: Judge) -> None:
+    words = (
+        "/var/lib/wharfinger/state.json cannot be read (JSONDecodeError): restore it from a "
+        "backup, or remove it and deploy again (keys, users and data stay)"
+    )
+    for scope in SCOPES:
+        # As `observe` answers then: nothing but the words.
+        report = judge(
+            scope=scope,
+            host={"state": {"error": words, "network": None, "generations": None}},
+        )
+        assert report.errors == [f"host, state: {words}"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "about"),
+    [
+        ("registry_port: 80 is taken: write 443", "registry_port"),
+        ("registry_users, admin: pasword is an unknown key", "registry_users"),
+        ("registry_settings, http.secret: it is made: remove it", "registry_settings"),
+        ("host, port 80: 80 is in use", "host, port 80"),
+    ],
+)
+def test_a_sentence_begins_with_what_it_is_about(sentence: str, about: str) -> None:
+    assert subject(sentence) == about

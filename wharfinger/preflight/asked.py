@@ -1,0 +1,152 @@
+"""What a playbook is asked with `-e`: judged before anything is changed, as the inventory is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .names import slips
+from .report import Report, shown
+from .values import boolean
+
+#: Scope → the variables that its playbook reads beside the roles'.
+READ: Mapping[str, tuple[str, ...]] = {
+    "site": ("regenerate",),
+    "users": ("regenerate",),
+    "rotate": ("rotate", "revoke", "finish", "rotate_wait"),
+    "rollback": ("rollback",),
+    "remove": ("remove_data",),
+}
+#: All of them.
+NAMES = frozenset(name for names in READ.values() for name in names)
+
+_PLAYBOOKS = {
+    "regenerate": "playbooks/users.yml",
+    **dict.fromkeys(READ["rotate"], "playbooks/rotate_certificates.yml"),
+    "rollback": "playbooks/rollback.yml",
+    "remove_data": "playbooks/remove.yml",
+}
+ROTATE = ("signing", "tls", "ca", "all")
+ROLLBACK = ("registry", "token_server")
+_OR_DUE = "or leave it out for what is due"
+
+
+def check_asked(
+    scope: str,
+    asked: Mapping[str, Any],
+    extra: Iterable[str],
+    good: Mapping[str, Any],
+    report: Report,
+) -> None:
+    """Report what is wrong with what the playbook is asked.
+
+    asked: those of `NAMES` that are set, with their values. extra: the names of all variables that
+    were given with -e, which alone are told of where the playbook does not read them: in an
+    inventory they may be somebody else's. good: checked variables.
+    """
+    for name in sorted(set(extra)):
+        if name in NAMES and name not in READ[scope]:
+            report.error(
+                name,
+                f"is nothing that this playbook reads: run {_PLAYBOOKS[name]} with it, "
+                "or leave it out",
+            )
+        elif name not in NAMES:
+            near = next((known for known in READ[scope] if slips(name.lower(), known) <= 1), None)
+            if near:
+                report.error(name, f"is no variable of Wharfinger: write -e {near}=…")
+    if scope == "rotate":
+        _check_rotate(asked, good, report)
+    elif scope == "rollback" and "rollback" in asked:
+        _check_rollback(asked["rollback"], good, report)
+    elif "regenerate" in READ[scope] and "regenerate" in asked:
+        _check_regenerate(asked["regenerate"], good, report)
+
+
+def _check_rotate(asked: Mapping[str, Any], good: Mapping[str, Any], report: Report) -> None:
+    what = asked.get("rotate")
+    revoke = _truth("revoke", "true", asked, report)
+    finish = _truth("finish", "true", asked, report)
+    _truth("rotate_wait", "false", asked, report)
+    source = good.get("certificates_tls_source")
+    if "rotate" in asked and what not in ROTATE:
+        report.error(
+            "rotate",
+            f"{shown(str(what))} is none of its choices: "
+            f"write -e rotate=signing, tls, ca or all, {_OR_DUE}",
+        )
+        return
+    if good.get("registry_auth") == "htpasswd" and (what == "signing" or revoke):
+        report.error(
+            "revoke" if revoke else "rotate",
+            "with registry_auth htpasswd there are no tokens and no signing key: "
+            f"write -e rotate=tls, {_OR_DUE}",
+        )
+    elif revoke and what not in ("signing", "all"):
+        report.error(
+            "revoke",
+            "is for a signing key, whose tokens are then refused at once: "
+            "write -e rotate=signing -e revoke=true, or leave it out",
+        )
+    if what in ("tls", "ca") and source == "provided":
+        report.error(
+            "rotate",
+            "certificates_tls_source is provided, so the server's certificate is yours: "
+            "put the new one into certificates_tls_certificate and certificates_tls_key, "
+            "and run site.yml",
+        )
+    elif what == "ca" and source == "acme":
+        report.error(
+            "rotate",
+            "certificates_tls_source is acme, so no authority of this host issues the server's "
+            f"certificate: write -e rotate=tls for a new one, {_OR_DUE}",
+        )
+    elif finish and what != "ca":
+        report.error(
+            "finish",
+            "is for an authority, whose predecessor no client then needs to know: "
+            "write -e rotate=ca -e finish=true, or leave it out",
+        )
+
+
+def _truth(name: str, useful: str, asked: Mapping[str, Any], report: Report) -> bool:
+    if name not in asked:
+        return False
+    try:
+        return boolean(asked[name])
+    except ValueError:
+        report.error(
+            name,
+            f"{shown(str(asked[name]))} is neither true nor false: "
+            f"write -e {name}={useful}, or leave it out",
+        )
+        return False
+
+
+def _check_rollback(kind: object, good: Mapping[str, Any], report: Report) -> None:
+    choices = "write -e rollback=registry or token_server, "
+    if kind not in ROLLBACK:
+        report.error(
+            "rollback",
+            f"{shown(str(kind))} is none of its choices: {choices}"
+            "or leave it out for what the last deployment changed",
+        )
+
+
+def _check_regenerate(name: object, good: Mapping[str, Any], report: Report) -> None:
+    users = good.get("registry_users", {})
+    if not isinstance(users, Mapping):
+        return
+    generated = sorted(str(user) for user, what in users.items() if what in ({}, None))
+    if name not in generated:
+        report.error(
+            "regenerate",
+            f"registry_users has no user {shown(str(name))} without password and password_hash, "
+            "and only a generated password can be made anew: "
+            + (
+                f"write -e regenerate=NAME with one of {', '.join(generated)}"
+                if generated
+                else "write `NAME: {}` for a user whose password is to be generated, "
+                "or leave it out"
+            ),
+        )
