@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from wharfinger.host.due import AUTHORITY_DAYS, aged, server_due
 
 from .certificates import belongs
-from .controller import on_controller, reader
+from .controller import on_controller
 from .report import Report
 
 OFFLINE = "certificates_ca_offline"
@@ -41,25 +41,17 @@ def check_authority(
     authority = (host.get("certificates") or {}).get("ca")
     on_host = bool(authority and authority["key_matches"])
     there = on_controller(file, controller).is_file()
-    if not good[OFFLINE]:
-        if authority and not on_host and there and source == "own_ca":
-            report.error(
-                OFFLINE,
-                f"is false, but the authority's key is in {file} and not on the host, which would "
-                "make another authority that no client trusts: write true, or first copy the key "
-                f"to {ON_HOST}/ca.key on the host (mode 0600)",
-            )
-        return
-    if there:
-        _check_key(file, f"credentials/{hostname}-ca.crt", authority, controller, report)
-    elif authority and not on_host:
+    if there and (good[OFFLINE] or (authority and not on_host)):
+        # Without certificates_ca_offline it is on its way back to the host.
+        _check_key(f"credentials/{hostname}", authority, controller, report)
+    elif good[OFFLINE] and authority and not on_host:
         why = _why_needed(good, host, controller["clock"][1], source, rotate)
         if why:
             report.error(
                 OFFLINE,
                 f"{why}, and the authority's key that must sign it is missing: copy it to {file} "
                 "beside the inventory (mode 0600); where it is lost, take the authority away on "
-                f"the host (rm {ON_HOST}/ca.crt) and run site.yml, and let all clients trust the "
+                f"the host (rm {ON_HOST}/ca.*) and run site.yml, and let all clients trust the "
                 "new one",
             )
 
@@ -90,16 +82,15 @@ def _why_needed(
 
 
 def _check_key(
-    file: str,
-    certificate: str,
+    beside: str,
     authority: Mapping[str, Any] | None,
     controller: Mapping[str, Any],
     report: Report,
 ) -> None:
+    file, certificate = f"{beside}-ca.key", f"{beside}-ca.crt"
     path = on_controller(file, controller)
     try:
-        data, mode = reader(controller)(file), stat.S_IMODE(path.stat().st_mode)
-        encrypted = path.read_bytes().startswith(b"$ANSIBLE_VAULT")
+        data, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         report.error(
             OFFLINE,
@@ -107,7 +98,7 @@ def _check_key(
             "make it readable for you alone (chmod 0600)",
         )
         return
-    if mode & 0o077 and not encrypted:
+    if mode & 0o077:
         report.error(
             OFFLINE,
             f"{file} is open to others (mode {mode:04o}), and whoever has it can pose as the "
@@ -116,8 +107,8 @@ def _check_key(
     if data.startswith(b"$ANSIBLE_VAULT"):
         report.error(
             OFFLINE,
-            f"{file} is encrypted by ansible-vault and was not decrypted: "
-            "give the vault's password (--ask-vault-pass, or --vault-password-file FILE)",
+            f"{file} is encrypted by ansible-vault, which nothing here decrypts: decrypt it "
+            f"(ansible-vault decrypt {file}), and keep the file on a medium that is encrypted",
         )
         return
     try:
@@ -126,7 +117,7 @@ def _check_key(
         report.error(
             OFFLINE,
             f"{file} is encrypted with a passphrase, for which nobody is asked: decrypt it "
-            f"(openssl pkey -in FILE), or encrypt the decrypted one with ansible-vault",
+            "(openssl pkey -in FILE), and keep the file on a medium that is encrypted",
         )
         return
     except (ValueError, UnsupportedAlgorithm):
@@ -134,7 +125,10 @@ def _check_key(
             OFFLINE, f"{file} holds no private key in PEM: copy the authority's key there anew"
         )
         return
-    if authority and _belongs_to_another(key, authority, certificate, controller):
+    # The next authority waits under this name until the controller knows that the host has it.
+    following = _key(f"{beside}-ca_next.key", controller)
+    keys = [key, following] if following else [key]
+    if authority and _belongs_to_another(keys, authority, certificate, controller):
         report.error(
             OFFLINE,
             f"{file} is not the key of the host's authority: copy the one there that "
@@ -142,20 +136,26 @@ def _check_key(
         )
 
 
+def _key(file: str, controller: Mapping[str, Any]) -> PrivateKeyTypes | None:
+    try:
+        return load_pem_private_key(on_controller(file, controller).read_bytes(), password=None)
+    except (OSError, TypeError, ValueError, UnsupportedAlgorithm):
+        return None
+
+
 def _belongs_to_another(
-    key: PrivateKeyTypes,
+    keys: Iterable[PrivateKeyTypes],
     authority: Mapping[str, Any],
     file: str,
     controller: Mapping[str, Any],
 ) -> bool:
-    """Whether the key is surely not the authority's, whose certificate lies beside it for clients.
-    Without that, the host itself will see."""
+    """Whether the authority, whose certificate lies beside the keys for clients, surely has none of
+    them. Without that, whoever signs will see."""
     try:
-        data = reader(controller)(file)
-        found = x509.load_pem_x509_certificates(data)
+        found = x509.load_pem_x509_certificates(on_controller(file, controller).read_bytes())
     except (OSError, ValueError):
         return False
     same = [
         one for one in found if one.fingerprint(hashes.SHA256()).hex() == authority["fingerprint"]
     ]
-    return bool(same) and not belongs(same[0], key)
+    return bool(same) and not any(belongs(same[0], key) for key in keys)

@@ -22,7 +22,7 @@ KEY = "credentials/registry.example.com-ca.key"
 MISSING = (
     "and the authority's key that must sign it is missing: copy it to "
     f"{KEY} beside the inventory (mode 0600); where it is lost, take the authority away on the "
-    "host (rm /etc/wharfinger/certificates/ca.crt) and run site.yml, and let all clients trust "
+    "host (rm /etc/wharfinger/certificates/ca.*) and run site.yml, and let all clients trust "
     "the new one"
 )
 ROOT_PEM = ROOT.pem()
@@ -152,15 +152,15 @@ def test_the_right_key_is_accepted_without_a_word(offline: Judge, key: Path) -> 
         (
             ROOT.key_pem(b"a passphrase"),
             "is encrypted with a passphrase, for which nobody is asked: decrypt it "
-            "(openssl pkey -in FILE), or encrypt the decrypted one with ansible-vault",
+            "(openssl pkey -in FILE), and keep the file on a medium that is encrypted",
         ),
         (
             b"$ANSIBLE_VAULT;1.1;AES256\n00",
-            "is encrypted by ansible-vault and was not decrypted: "
-            "give the vault's password (--ask-vault-pass, or --vault-password-file FILE)",
+            "is encrypted by ansible-vault, which nothing here decrypts: decrypt it "
+            f"(ansible-vault decrypt {KEY}), and keep the file on a medium that is encrypted",
         ),
     ],
-    ids=["another", "a certificate", "a passphrase", "a closed vault"],
+    ids=["another", "a certificate", "a passphrase", "a vault"],
 )
 def test_a_key_that_is_none(offline: Judge, key: Path, content: bytes, message: str) -> None:
     key.write_bytes(content)
@@ -175,11 +175,14 @@ def test_a_key_that_others_can_read(offline: Judge, key: Path) -> None:
     ]
 
 
-def test_a_key_that_cannot_be_read(offline: Judge, key: Path) -> None:
-    def read(path: str) -> bytes:
+def test_a_key_that_cannot_be_read(
+    offline: Judge, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    assert offline(controller={"read": read}).errors == [
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert offline().errors == [
         f"certificates_ca_offline: {KEY} cannot be read on the controller (Permission denied): "
         "make it readable for you alone (chmod 0600)"
     ]
@@ -197,13 +200,19 @@ def test_a_key_is_not_judged_by_another_authoritys_certificate(
     assert offline().errors == []
 
 
-def test_a_key_that_has_left_the_host_is_not_followed_by_another_unasked(
-    offline: Judge, key: Path
-) -> None:
-    assert offline(certificates_ca_offline=False).errors == [
-        f"certificates_ca_offline: is false, but the authority's key is in {KEY} and not on the "
-        "host, which would make another authority that no client trusts: write true, or first "
-        "copy the key to /etc/wharfinger/certificates/ca.key on the host (mode 0600)"
-    ]
+def test_a_key_on_its_way_back_to_the_host_is_the_right_one(offline: Judge, key: Path) -> None:
+    assert offline(certificates_ca_offline=False).errors == []
+    key.write_bytes(SERVER.key_pem())
+    (message,) = offline(certificates_ca_offline=False).errors
+    assert message.startswith(f"certificates_ca_offline: {KEY} is not the key of the host's")
+    # The host has its own: what lies on the controller is not used.
     here = authority(key_matches=True)
     assert offline(certificates_ca_offline=False, ca=here).errors == []
+
+
+def test_a_run_that_ended_before_the_controller_knew_of_the_next_authority(
+    offline: Judge, key: Path
+) -> None:
+    key.write_bytes(SERVER.key_pem())
+    key.with_name("registry.example.com-ca_next.key").write_bytes(ROOT.key_pem())
+    assert offline().errors == []
