@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import subprocess
 import threading
 import time
@@ -111,7 +112,7 @@ class Pusher(Client):
         with self.record.operation(self.name, self.kind) as attempt:
             # A few tags only: each push moves one.
             self.transfer.push(attempt, image, f"t{number % 8}", self.upload)
-        if self.record.so_far()[-1].ok:
+        if attempt.ok:
             wanted = digest(image.manifest)
             with self.record.operation(self.name, "pull what was pushed") as attempt:
                 self.transfer.pull(attempt, wanted, wanted)
@@ -185,7 +186,10 @@ class Remote:
             "user": account.name,
             "password": account.password,
         }
-        self._command = [*command, "python3", "-c", REMOTE.read_text(encoding="utf-8")]
+        self._command = [
+            *command,
+            shlex.join(["python3", "-c", REMOTE.read_text(encoding="utf-8")]),
+        ]
         self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
 

@@ -34,12 +34,13 @@ class Operation:
 
 
 class Attempt:
-    """An operation under way. Its layers may be pushed by several threads."""
+    """An operation under way; `ok` once it has succeeded. Several threads may push its layers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.requests = 0
         self.retries = 0
+        self.ok = False
         self.latencies: list[float] = []
 
     def requested(self, seconds: float | None = None) -> None:
@@ -108,6 +109,7 @@ class Record:
         error = ""
         try:
             yield attempt
+            attempt.ok = True
         except Stopped:
             return
         except Exception as problem:

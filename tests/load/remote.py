@@ -50,7 +50,10 @@ def run(*command: str, text: str | None = None, password: str | None = None) -> 
         for end in terminal:
             os.close(end)
     if done.returncode != 0:
-        raise RuntimeError(f"{command[0]} {command[-1]}: {done.stdout.strip()[-1500:]}")
+        # Above the last line are pictures of progress.
+        raise RuntimeError(
+            f"{command[0]} {command[-1]}: {done.stdout.strip()[-800:].splitlines()[-1]}"
+        )
     return done.stdout
 
 
@@ -192,13 +195,8 @@ class Containerd:
     def __init__(self, settings: dict[str, str], folder: Path) -> None:
         self.settings = settings
         self.name = settings["registry"] + "/" + settings["repository"]
-        hosts = folder / settings["registry"]
-        hosts.mkdir()
-        (hosts / "hosts.toml").write_text(
-            f'server = "https://{settings["registry"]}"\n'
-            f'ca = "/etc/docker/certs.d/{settings["registry"]}/ca.crt"\n'
-        )
-        self.remote = ("--hosts-dir", str(folder), "--user", settings["user"])
+        authority = f"/etc/docker/certs.d/{settings['registry']}/ca.crt"
+        self.remote = ("--tlscacert", authority, "--user", settings["user"])
 
     def ctr(self, *command: str, password: str | None = None) -> str:
         return run("ctr", "--namespace", "load", *command, password=password)

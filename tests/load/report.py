@@ -113,7 +113,7 @@ def table(found: Mapping[str, Any]) -> str:
             f" {one['retried']:7}"
         )
     lines += [
-        f"FAILED {one['kind']} by {one['client']} in {one['phase']}: {one['error']}"
+        f"FAILED {one['kind']} by {one['client']} in {one['phase']}: {one['error'][:400]}"
         for one in found["failures"]
     ]
     return "\n".join(lines)
