@@ -33,6 +33,9 @@ class Wanted:
     names: list[str]
     days: int
     authority: str  # "" | "new" | "next"
+    all_names: list[str]  # for which a new authority may vouch
+    ca_days: int
+    present: str  # the authority's certificate, "" where there is none
 
     def answer(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -113,12 +116,16 @@ class Authority:
 
     def finish(self) -> None:
         """The authority before is gone: who knows only that one is a client no more."""
+        self.forget()
+        self._server()
+
+    def forget(self) -> None:
+        """The same without the server's new certificate, which an offline authority has to sign."""
         self._promote()
         if self.overlap:
             self.actions.append("the authority before is removed, and no client needs to know it")
             if not self.check:
                 self._remove("ca_previous.crt", "ca_cross.crt")
-        self._server()
 
     def _usable(self, found: Mapping[str, Any] | None, now: float) -> bool:
         if self.settings.ca_offline and found is not None:
@@ -240,20 +247,39 @@ class Authority:
         allowed = covered(names, before["permitted"])
         return allowed if self.settings.hostname in allowed else names
 
-    def wanted(self, *, anew: bool = False) -> Wanted | None:
-        """What an offline authority has to sign for this host; None where nothing."""
+    def wanted(self, *, anew: bool = False, follow: bool = False) -> Wanted | None:
+        """What an offline authority has to sign for this host; None where nothing. `anew`: a
+        certificate in any case; `follow`: another authority too. Raises HostError where none can
+        follow."""
         found = self.facts("ca")
         now = self.host.clock.now()
         if not self._usable(found, now):
             authority = "new"
-        elif self._uncovered(found) or self._aged(found, now):
-            authority = "next"
+        elif follow or self._uncovered(found) or self._aged(found, now):
+            assert found is not None
+            covers = covered([self.settings.hostname], found["permitted"])
+            authority = "next" if covers else "new"
+            if self.overlap and authority == "next":
+                raise HostError(self._unfinished())
         else:
             authority = ""
         if not (authority or anew or self._server_due()):
             return None
-        names = self.settings.names if authority == "new" else self.server_names()
-        return Wanted(self._request(names), names, self.settings.tls_days, authority)
+        if authority == "next":
+            assert found is not None
+            names = covered(self.settings.names, found["permitted"])
+        else:
+            names = self.settings.names if authority else self.server_names()
+        settings = self.settings
+        return Wanted(
+            self._request(names),
+            names,
+            settings.tls_days,
+            authority,
+            settings.names,
+            settings.ca_days,
+            self._read("ca.crt").decode("ascii", "replace"),
+        )
 
     def _request(self, names: list[str]) -> str:
         """The request for a certificate of a new key, which waits as tls_next.key."""

@@ -74,6 +74,15 @@ class Pki:
         ) as work:
             return self._signed(work, days)
 
+    def sign(
+        self, request: bytes, names: Sequence[str], by: tuple[bytes, bytes], days: int
+    ) -> bytes:
+        """A server's certificate for `names` and the key in somebody's request. Of the request only
+        the key counts."""
+        config = _config(names[0], _server(names))
+        with self._work(request=request, config=config, ca=by[0], ca_key=by[1]) as work:
+            return self._signed(work, days)
+
     # -- openssl -----------------------------------------------------------------------------------
 
     @contextmanager
@@ -97,7 +106,8 @@ class Pki:
 
     def _signed(self, work: Path, days: int) -> bytes:
         request = work / "request"
-        request.write_bytes(self._request(work))
+        if not request.exists():
+            request.write_bytes(self._request(work))
         return self._openssl(
             *("x509", "-req", "-in", request, "-CA", work / "ca", "-CAkey", work / "ca_key"),
             *("-extfile", work / "config", "-extensions", "signed"),

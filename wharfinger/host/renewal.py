@@ -128,13 +128,30 @@ class Keeper:
         write_atomically(folder / "tls.crt", got.chain, 0o644)
         self.done.actions.append(f"{folder}/tls.crt: the ACME server's certificate is in place")
 
-    def _by_offline_key(self, anew: bool, signed: Mapping[str, str] | None) -> None:
+    def _by_offline_key(
+        self, anew: bool, signed: Mapping[str, str] | None, follow: bool = False
+    ) -> None:
+        """What the key's keeper has signed is in place, or is asked for."""
+
         def act(one: Authority) -> None:
             if signed:
                 one.accept(signed)
-            self.done.wanted = one.wanted(anew=anew and not signed)
+            asks = not signed
+            self.done.wanted = one.wanted(anew=anew and asks, follow=follow and asks)
 
         self.authority(act)
+
+    def another_authority(
+        self, *, finish: bool = False, signed: Mapping[str, str] | None = None
+    ) -> None:
+        """Another authority follows the present one, or (`finish`) the one before goes."""
+        if finish and not signed:
+            self.authority(Authority.forget if self.settings.ca_offline else Authority.finish)
+        if self.settings.ca_offline:
+            self._by_offline_key(False, signed, follow=not finish)
+        elif not finish:
+            self.authority(Authority.rotate)
+        self.publish()
 
     def publish(self) -> None:
         """Clients, docker on this host and nginx have what there is now; what nginx then really
@@ -252,9 +269,8 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         keeper.signing(lambda one: one.begin(revoke=revoke))
     elif what == "due":
         keeper.signing(_begin_if_due)
-    if what in ("ca", "all") and settings.tls_source == "own_ca" and not settings.ca_offline:
-        keeper.authority(Authority.finish if finish else Authority.rotate)
-        keeper.publish()
+    if what in ("ca", "all") and settings.tls_source == "own_ca":
+        keeper.another_authority(finish=finish, signed=signed)
     elif what != "signing":
         keeper.server(anew=what in ("tls", "all"), signed=signed, insist=True)
     return _answer(keeper)
