@@ -90,6 +90,7 @@ class _Order:
         acme: Mapping[str, Any] = settings["acme"]
         self.host = host
         self.names = [str(name) for name in settings.get("names") or [settings["hostname"]]]
+        self.port = int(settings.get("http_port") or 80)
         self.renew_days = float(settings.get("renew_days", 30))
         self.directory = str(acme["directory"])
         self.email = str(acme.get("email") or "")
@@ -136,6 +137,7 @@ class _Order:
     def place(self) -> Obtained:
         self._check()
         self._make_directories()
+        self._check_the_proxy()
         request = self.work / "request"
         remove_tree(request)
         request.mkdir(mode=0o700)
@@ -169,6 +171,17 @@ class _Order:
                 raise HostError(
                     f"certificates_acme_{name}: it has a line break or another control character: "
                     "write it on one line"
+                )
+
+    def _check_the_proxy(self) -> None:
+        """An authority that is asked in vain may not be asked again for a while."""
+        for name in self.names:
+            met = _fetch(self.host, name, "127.0.0.1", self.port)
+            if met is not None:
+                raise HostError(
+                    f"certificates: nothing was asked of {self.directory}, because nginx on this "
+                    f"host does not hand out {CHALLENGES} of {name} at port {self.port} ({met}): "
+                    "run the whole site.yml, and look at `nginx -T` for another site of this name"
                 )
 
     def _make_directories(self) -> None:
@@ -382,7 +395,7 @@ def reachability(
             )
             continue
         for address in foreign:
-            met = _fetch(host, name, address)
+            met = _fetch(host, name, address, 80)
             found.append(
                 f"certificates: {name} resolves to {address}, which is no address of this host"
                 + (
@@ -395,7 +408,7 @@ def reachability(
     return found
 
 
-def _fetch(host: Host, name: str, address: str) -> str | None:
+def _fetch(host: Host, name: str, address: str, port: int) -> str | None:
     """None where a file of ours came back, else what came instead."""
     root = host.root_id
     folder = host.paths.var / "acme"
@@ -407,7 +420,7 @@ def _fetch(host: Host, name: str, address: str) -> str | None:
     write_atomically(path, content.encode(), 0o644)
     try:
         status, body = host.probe(
-            address, 80, f"{CHALLENGES}{token}", _FETCH_PATIENCE, {"Host": name}
+            address, port, f"{CHALLENGES}{token}", _FETCH_PATIENCE, {"Host": name}
         )
     except (OSError, http.client.HTTPException) as problem:
         return str(getattr(problem, "strerror", None) or problem or type(problem).__name__)

@@ -100,7 +100,25 @@ def host(tmp_path: Path, machine: Machine) -> Host:
     host.runner = Certbot(tmp_path)
     host.paths.etc.mkdir()
     host.paths.var.mkdir()
+    answering(host, lambda path, _headers: (200, webroot(host, path).read_bytes()))
     return host
+
+
+def webroot(host: Host, path: str) -> Path:
+    """The file that nginx hands out for a path."""
+    return host.paths.var / "acme" / path.strip("/")
+
+
+def answering(
+    host: Host, answer: Callable[[str, Mapping[str, str]], tuple[int, bytes]], port: int = 80
+) -> None:
+    def probe(
+        address: str, asked: int, path: str, timeout: float, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        assert (asked, timeout) == (port, 5)
+        return answer(path, headers)
+
+    host.probe = probe
 
 
 def certbot(host: Host) -> Certbot:
@@ -217,6 +235,36 @@ def test_an_address_is_refused_before_anybody_is_asked(host: Host) -> None:
         "registry_extra_hostnames, or write certificates_tls_source: own_ca"
     )
     assert certbot(host).calls == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "met"), [((404, b""), "status 404"), ((200, b"hello"), "another server")]
+)
+def test_nobody_is_asked_before_our_own_proxy_hands_out_the_proof(
+    host: Host, answer: tuple[int, bytes], met: str
+) -> None:
+    answering(host, lambda _path, _headers: answer)
+    with pytest.raises(HostError) as caught:
+        acme.obtain(host, settings())
+    assert str(caught.value) == (
+        f"certificates: nothing was asked of {DIRECTORY}, because nginx on this host does not hand "
+        f"out /.well-known/acme-challenge/ of registry.example.test at port 80 ({met}): run the "
+        "whole site.yml, and look at `nginx -T` for another site of this name"
+    )
+    assert certbot(host).calls == []
+    assert not (host.paths.var / "acme-work" / "failed.json").exists()
+
+
+def test_another_port_behind_a_port_forwarding_is_asked_there(host: Host) -> None:
+    asked: list[str] = []
+
+    def answer(path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        asked.append(headers["Host"])
+        return 200, webroot(host, path).read_bytes()
+
+    answering(host, answer, port=8080)
+    acme.obtain(host, settings() | {"http_port": 8080})
+    assert asked == ["registry.example.test", "other.example.test"]
 
 
 # -- when a new one is due -------------------------------------------------------------------------
@@ -738,16 +786,6 @@ def warnings(host: Host, addresses: list[str], own: set[str] | None = None) -> l
     )
 
 
-def answering(host: Host, answer: Callable[[str, Mapping[str, str]], tuple[int, bytes]]) -> None:
-    def probe(
-        address: str, port: int, path: str, timeout: float, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
-        assert (port, timeout) == (80, 5)
-        return answer(path, headers)
-
-    host.probe = probe
-
-
 def test_a_name_that_leads_to_this_host_is_no_matter(host: Host) -> None:
     assert warnings(host, ["10.0.0.1", "fd00::1"], own={"10.0.0.1", "fd00::1"}) == []
 
@@ -757,7 +795,7 @@ def test_another_address_that_leads_here_is_said(host: Host) -> None:
 
     def nat(path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         asked.append(headers)
-        file = host.paths.var / "acme" / path.strip("/")
+        file = webroot(host, path)
         assert file.stat().st_mode & 0o777 == 0o644
         return 200, file.read_bytes()
 
