@@ -88,7 +88,7 @@ class Session:
     def __init__(self, target: Target, account: Account, ca_file: str, timeout: float = 60) -> None:
         self.target = target
         self.account = account
-        self._ca_file = ca_file
+        self.trusts = ca_file
         self._tls = ssl.create_default_context(cafile=ca_file)
         self._tls.verify_flags |= ssl.VERIFY_X509_STRICT
         self._timeout = timeout
@@ -111,7 +111,7 @@ class Session:
 
     def another(self) -> Session:
         """The same client without connections, tokens and what it has learnt."""
-        return Session(self.target, self.account, self._ca_file, self._timeout)
+        return Session(self.target, self.account, self.trusts, self._timeout)
 
     def request(
         self,

@@ -1,0 +1,37 @@
+"""One registry under load. The tests run as they are written: each changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from load import Load
+from load.report import table
+from load.site import Site, new_load
+
+_loads: list[tuple[str, Load]] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what happened to the clients, also where all is well."""
+    for title, load in _loads:
+        terminalreporter.write_sep("-", title)
+        terminalreporter.write_line(table(load.report("steady")))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The host under test."""
+    return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def loaded(site: Site, request: pytest.FixtureRequest) -> Iterator[Load]:
+    """Clients use the registry from the first to the last test of the file."""
+    name = request.module.__name__.rpartition(".")[2]
+    with new_load(site.kept_authority(name)) as load:
+        site.load = load
+        _loads.append((str(request.module.__doc__).splitlines()[0], load))
+        yield load
+    site.load = None

@@ -1,0 +1,220 @@
+"""Every change that an operator makes, one after the other: no client notices.
+
+The tests run in the order in which they are written; the same clients work through all of them.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography import x509
+
+from load import Load
+from load.other_image import write as write_other_images
+from load.site import Site, authority, client_command, edit_users
+from support import hosts
+from support.registry import MANIFEST, Account
+
+ROTATE = "playbooks/rotate_certificates.yml"
+SCOPE = "repository:load/stable:pull"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def everybody(loaded: Load) -> None:
+    """Real clients work beside the pooled ones. First, nothing happens."""
+    for tool in ("docker", "containerd"):
+        loaded.add_real(tool, client_command())
+    loaded.phase("steady")
+    time.sleep(15)
+
+
+def ask(site: Site, token: str) -> int:
+    """The status that a token gets for an image that is there."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
+    return (
+        site.registry().request("GET", "/v2/load/stable/manifests/present", headers=headers).status
+    )
+
+
+def kept(site: Site) -> tuple[str, Callable[[], int]]:
+    """The present signing key's identity, and the status of a token that it has signed and that
+    would count for an hour: what a thief of the key could make is made here, to have a measure."""
+    key = site.machine.file("/etc/wharfinger/certificates/signing.key").content_string
+    genuine = site.registry().token(hosts.account("admin"), SCOPE)
+    identity = str(jwt.get_unverified_header(genuine)["kid"])
+    claims: dict[str, Any] = jwt.decode(genuine, options={"verify_signature": False})
+    token = jwt.encode(
+        claims | {"exp": int(time.time()) + 3600},
+        key,
+        algorithm="RS256",
+        headers={"kid": identity},
+    )
+    return identity, lambda: ask(site, token)
+
+
+def signs_with(site: Site) -> str:
+    """The identity of the key that signs new tokens."""
+    token = site.registry().token(hosts.account("admin"), SCOPE)
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+def served_certificate(site: Site) -> x509.Certificate:
+    """The certificate that the proxy shows."""
+    registry = site.registry()
+    text = ssl.get_server_certificate((registry.address, registry.port))
+    return x509.load_pem_x509_certificate(text.encode())
+
+
+def test_nothing_fails_while_nothing_happens(site: Site) -> None:
+    site.served("steady")
+    assert {"docker push", "docker pull by tag", "docker pull by digest", "docker login"} | {
+        "containerd push",
+        "containerd pull by tag",
+        "containerd pull by digest",
+    } <= {one.kind for one in site.load.operations("steady")}  # type: ignore[union-attr]
+
+
+def test_users_come_and_go(site: Site) -> None:
+    former = hosts.account("leaver")
+    assert site.registry().login(former) == 200
+    edit_users()
+    site.change("users", "playbooks/users.yml")
+    assert site.registry().login(hosts.account("newcomer")) == 200
+    assert site.registry().login(former) == 401
+
+
+def test_a_setting_of_the_registry(site: Site) -> None:
+    before = site.serving("registry")["Id"]
+    site.operator.settings["registry_settings"] = {"log": {"level": "debug"}}
+    site.change("registry setting", "site.yml")
+    assert site.serving("registry")["Id"] != before
+
+
+def test_another_signing_key(site: Site) -> None:
+    old, with_old_key = kept(site)
+    with site.during("rotate signing"):
+        run = site.operator.begin(ROTATE, rotate="signing")
+        if run.until("Tokens of the old signing key count until"):
+            # The overlap: the new key signs, and the old one's tokens are still accepted.
+            assert signs_with(site) != old
+            assert with_old_key() == 200
+        done = run.wait()
+        assert done.code == 0, done.output
+        assert "Tokens of the old signing key count until" in done.said
+        assert with_old_key() == 401
+    assert site.state()["rotation"] is None
+
+
+def test_another_certificate_of_the_server(site: Site) -> None:
+    before = served_certificate(site)
+    site.change("rotate tls", ROTATE, rotate="tls")
+    after = served_certificate(site)
+    assert after.serial_number != before.serial_number
+    assert after.issuer == before.issuer
+
+
+def test_another_authority(site: Site, loaded: Load) -> None:
+    before = authority().read_bytes()
+    site.change("rotate ca", ROTATE, rotate="ca")
+    assert authority().read_bytes() != before
+    # Until now everybody has known only the one before, and goes on so; these know only the new.
+    new = site.kept_authority("new")
+    loaded.add_trusting("new", new)
+    loaded.ca_file = str(new)
+
+
+def test_another_build_of_the_registry(site: Site, tmp_path: Path) -> None:
+    before = site.serving("registry")["Image"]
+    site.operator.settings |= {
+        "images_source": "archive",
+        "images_archive": str(write_other_images(tmp_path)),
+    }
+    site.change("upgrade", "site.yml")
+    now = site.serving("registry")
+    assert now["Image"] != before
+    assert now["Config"]["Labels"]["test.wharfinger.build"] == "another"
+
+
+def test_back_to_the_build_before(site: Site) -> None:
+    assert "test.wharfinger.build" in site.serving("registry")["Config"]["Labels"]
+    site.change("roll back", "playbooks/rollback.yml")
+    assert "test.wharfinger.build" not in site.serving("registry")["Config"]["Labels"]
+    # As rollback.yml tells its operator to do.
+    for name in ("images_source", "images_archive"):
+        del site.operator.settings[name]
+
+
+def test_another_generation_of_the_token_server(site: Site) -> None:
+    registry, token_server = site.serving("registry")["Id"], site.serving("token_server")["Id"]
+    site.operator.settings["docker_auth_memory"] = "300m"
+    site.change("token server", "site.yml")
+    assert site.serving("token_server")["HostConfig"]["Memory"] == 300 * 1024**2
+    assert site.serving("token_server")["Id"] != token_server
+    assert site.serving("registry")["Id"] == registry
+
+
+def test_the_end_of_the_authority_before(site: Site, loaded: Load) -> None:
+    # Who knows only that one is a client no more, as the operator is told.
+    loaded.stop("reader", "puller", "pusher", "chunker", "slow", "login", "docker", "containerd")
+    for holder in site.holders:
+        if holder.session.trusts != loaded.ca_file:
+            holder.join(90)
+    site.change("finish ca", ROTATE, rotate="ca", finish=True)
+    assert "ca_previous.crt" not in site.machine.check_output("ls /etc/wharfinger/certificates")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        former = site.registry()
+        former.context = ssl.create_default_context(cafile=site.holders[0].session.trusts)
+        former.login(hosts.account("admin"))
+
+
+def test_tokens_issued_just_before_a_change_have_worked_until_they_expired(
+    site: Site, loaded: Load
+) -> None:
+    assert len(site.holders) == 9
+    for holder in site.holders:
+        holder.join(90)
+        used = [one for one in loaded.operations() if one.client == holder.name]
+        assert len(used) > 10
+        assert [one.error for one in used if one.error] == []
+        # A token of 60 seconds was still being used in its last ones.
+        assert holder.until is not None and used[-1].start > holder.until - 3
+
+
+def test_it_was_a_load(site: Site, loaded: Load) -> None:
+    loaded.stop()
+    found = loaded.report("steady")
+    assert found["requests"] >= 5000
+    assert found["failed"] == 0, found["failures"]
+    site.tidy()
+
+
+def test_a_revoked_keys_tokens_are_refused_at_once(site: Site) -> None:
+    old, with_old_key = kept(site)
+    genuine = site.registry().token(hosts.account("admin"), SCOPE)
+    assert ask(site, genuine) == with_old_key() == 200
+    done = site.operator.play(ROTATE, rotate="signing", revoke=True)
+    assert "its tokens are refused" in done.said
+    assert signs_with(site) != old
+    assert ask(site, genuine) == with_old_key() == 401
+    site.tidy()
+
+
+def test_going_back_brings_back_neither_a_revoked_key_nor_a_removed_user(site: Site) -> None:
+    old, with_old_key = kept(site)
+    site.operator.play(ROTATE, rotate="signing", revoke=True)
+    leaver = Account("leaver", hosts.users()["former"]["leaver"])
+    before = {kind: site.serving(kind)["Id"] for kind in ("registry", "token_server")}
+    for kind in before:
+        site.operator.play("playbooks/rollback.yml", rollback=kind)
+    assert not set(before.values()) & {site.serving(kind)["Id"] for kind in before}
+    assert signs_with(site) != old
+    assert with_old_key() == 401
+    assert site.registry().login(leaver) == 401
+    assert site.registry().login(hosts.account("newcomer")) == 200
+    site.tidy()

@@ -1,0 +1,108 @@
+"""The operator's side: playbooks run as people run them, and killed as accidents do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a run ended: exit code, output, seconds."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        return sum(map(int, re.findall(r"\bchanged=(\d+)", self.output)))
+
+    @property
+    def said(self) -> str:
+        """The output without the line breaks and indentation that it was given."""
+        return re.sub(r"\s+", " ", self.output)
+
+
+class Running:
+    """A run under way, in a process group of its own."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        self._began = time.monotonic()
+        self._log: list[str] = []
+        self._process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def until(self, text: str) -> bool:
+        """Waits until the output has said this; False where it has ended without."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._log.append(line)
+            if text in line:
+                return True
+        return False
+
+    def wait(self) -> Played:
+        """Waits for the end."""
+        assert self._process.stdout is not None
+        self._log += self._process.stdout
+        code = self._process.wait()
+        return Played(code, "".join(self._log), time.monotonic() - self._began)
+
+    def kill(self) -> Played:
+        """SIGKILL for ansible-playbook and its workers: nobody tidies up."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        return self.wait()
+
+
+@dataclass
+class Operator:
+    """Runs playbooks for `host`. `settings`: what the operator has edited in the inventory by now,
+    which every later run has too."""
+
+    inventory: Path
+    host: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def begin(self, playbook: str, **more: Any) -> Running:
+        """Starts a run; `more` are variables of this run alone."""
+        command = [
+            str(BIN / "ansible-playbook"),
+            f"--inventory={self.inventory}",
+            f"--limit={self.host}",
+            f"--extra-vars={json.dumps(self.settings | more)}",
+            str(PROJECT / playbook),
+        ]
+        # The project's own ansible.cfg counts, as for people.
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+        }
+        environment |= {"ANSIBLE_HOST_KEY_CHECKING": "false", "PATH": f"{BIN}:{os.environ['PATH']}"}
+        return Running(command, environment)
+
+    def play(self, playbook: str, **more: Any) -> Played:
+        """A run that succeeds; with what it has said where it does not."""
+        done = self.begin(playbook, **more).wait()
+        assert done.code == 0, f"{playbook} {more}: {done.output[-6000:]}"
+        return done

@@ -1,0 +1,156 @@
+"""The host of a scenario whose clients must notice nothing, and what is done to it (zero_gap)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+from support import hosts
+from support.registry import Registry
+
+from . import Account, Load, Target
+from .clients import Holder
+from .plays import PROJECT, Operator, Played
+
+NAME = "debian13"
+HOSTNAME = f"{NAME}.wharfinger.test"
+# The only files that may lie there while nothing is under way.
+CERTIFICATES = {"ca.crt", "ca.key", "settings.json", "signing.crt", "signing.key", "tls.crt"}
+CERTIFICATES |= {"tls.key", "tls.pem", "tls_before.pem", "trusted.crt"}
+
+
+def authority() -> Path:
+    """The authority's certificate that a client is given today."""
+    return hosts.inventory_file().parent / "credentials" / f"{HOSTNAME}-ca.crt"
+
+
+def new_load(ca_file: Path) -> Load:
+    """Clients that know only this authority."""
+    admin = hosts.account("admin")
+    return Load(
+        Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
+        Account(admin.name, admin.password),
+        ca_file,
+    )
+
+
+class Site:
+    """The host under test, and what is done to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.machine: Host = hosts.host(NAME)
+        self.operator = Operator(hosts.inventory_file().parent, NAME)
+        self.operator.settings |= {"registry_settings": {"log": {"level": "info"}}}
+        self.load: Load | None = None
+        self.holders: list[Holder] = []
+
+    def kept_authority(self, name: str) -> Path:
+        """A copy of today's authority's certificate."""
+        return Path(shutil.copy(authority(), self.folder / f"{name}.crt"))
+
+    def registry(self) -> Registry:
+        """The registry by raw requests, for a client that knows today's authority."""
+        return hosts.registry(NAME)
+
+    @contextmanager
+    def during(self, change: str) -> Iterator[None]:
+        """The change is under way; a client has taken a token just before. No operation fails."""
+        assert self.load is not None
+        self.holders.append(self.load.hold_token(change))
+        self.load.phase(change)
+        yield
+        self.served(change)
+
+    def served(self, change: str) -> None:
+        """Something was going on during the change, and nothing of it failed."""
+        assert self.load is not None
+        assert len(self.load.operations(change)) > 20
+        assert [(one.kind, one.error) for one in self.load.failures(change)] == []
+
+    def change(self, change: str, playbook: str, **more: Any) -> Played:
+        """A run of a playbook under load, which succeeds without a failed operation."""
+        with self.during(change):
+            return self.operator.play(playbook, **more)
+
+    # -- what is on the host -----------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """state.json."""
+        found: dict[str, Any] = json.loads(
+            self.machine.check_output("cat /var/lib/wharfinger/state.json")
+        )
+        return found
+
+    def serving(self, kind: str) -> dict[str, Any]:
+        """The container that serves, as docker inspect shows it: there is one of each kind."""
+        (name,) = self.machine.check_output(
+            "docker ps --quiet --filter label=wharfinger.kind=%s", kind
+        ).split()
+        found: dict[str, Any] = json.loads(self.machine.check_output("docker inspect %s", name))[0]
+        return found
+
+    def status(self) -> dict[str, Any]:
+        """What `wharfinger-host status --json` says."""
+        found: dict[str, Any] = json.loads(self.machine.run("wharfinger-host status --json").stdout)
+        return found
+
+    def script(self, text: str, *arguments: str) -> str:
+        """Runs a Python program on the host as root; its output."""
+        done = hosts.run_with_input(NAME, ["python3", "-", *arguments], text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def tidy(self) -> None:
+        """Nothing is under way, and nothing that was has left anything behind."""
+        state = self.state()
+        assert state["rotation"] is None
+        known = {}
+        for kind, record in state["kinds"].items():
+            phases = [one["phase"] for one in record["generations"]]
+            assert phases.count("serving") == 1 and set(phases) <= {"serving", "retired"}, phases
+            known[kind] = {str(one["number"]) for one in record["generations"]}
+            folders = self.machine.check_output("ls /var/lib/wharfinger/generations/%s", kind)
+            assert set(folders.split()) == known[kind]
+        containers = self.machine.check_output("docker ps --all --format '{{.Names}}'").split()
+        serving = {
+            f"wharfinger-{kind}-{one['number']}"
+            for kind, record in state["kinds"].items()
+            for one in record["generations"]
+            if one["phase"] == "serving"
+        }
+        assert set(containers) == serving
+        network = json.loads(self.machine.check_output("docker network inspect wharfinger"))[0]
+        assert {one["Name"] for one in network["Containers"].values()} == serving
+        files = self.machine.check_output("ls /etc/wharfinger/certificates").split()
+        assert set(files) - CERTIFICATES == set()
+        assert self.status()["problems"] == []
+
+
+def client_command() -> list[str]:
+    """How a command is run on the client machine as root."""
+    found = hosts.variables("client")
+    return [
+        "ssh",
+        *found["ansible_ssh_common_args"].split(),
+        # Its own connection: it lasts as long as the load, and ends with it.
+        *("-o", "ControlPath=none", "-i", found["ansible_private_key_file"]),
+        f"{found['ansible_user']}@{found['ansible_host']}",
+        "sudo",
+    ]
+
+
+def edit_users() -> None:
+    """An operator adds a user, changes one and removes one, in the inventory."""
+    script = PROJECT / "molecule" / "shared" / "users.py"
+    command = [sys.executable, str(script), str(hosts.ephemeral() / "users.json"), "change"]
+    subprocess.run(command, check=True)
+    hosts.inventory.cache_clear()
