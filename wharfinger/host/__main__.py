@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--request", metavar="FILE", help="the command's request as JSON, - for standard input"
     )
     parser.add_argument("--check", action="store_true", help="only say what would be done")
-    parser.add_argument("--json", action="store_true", help="status as JSON")
+    parser.add_argument("--json", action="store_true", help="status or renew as JSON")
     options = parser.parse_args(arguments)
     try:
         answer = run(options.command, _request(options.request), check=options.check)
@@ -34,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "status" and not options.json:
         print(text(answer))
         return 1 if answer["problems"] else 0
+    if options.command == "renew" and not options.json:
+        # For the journal: what was done, and what comes next.
+        lines = [*answer["actions"], *answer.get("notes", ()), *answer.get("next", ())]
+        print("\n".join(lines) or "nothing is due")
+        return 0
     print(json.dumps(answer, indent=1, sort_keys=True))
     return 0
 
