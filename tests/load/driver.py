@@ -48,7 +48,8 @@ class Load:
         return Session(self.target, self.account, str(ca_file or self.ca_file))
 
     def start(self) -> None:
-        """Pushes what is read, and starts the usual clients. Raises where even that fails."""
+        """Pushes what is read, and starts the usual clients. Raises where even that fails. May be
+        done again after `stop`."""
         image = made((64 * 1024, 512 * 1024))
         session = self.session()
         self.record.begin("start")
@@ -56,8 +57,8 @@ class Load:
             seed = Transfer(session, STABLE, threading.Event())
             seed.push(attempt, image, "present", monolithic())
         session.close()
-        if failed := self.failures():
-            raise RuntimeError(f"the registry cannot be used: {failed[0].error}")
+        if not attempt.ok:
+            raise RuntimeError(f"the registry cannot be used: {self.failures()[-1].error}")
         for client in usual(self.record, self.session, image):
             self._add(client)
 

@@ -67,6 +67,7 @@ class Record:
     def begin(self, phase: str) -> None:
         with self._lock:
             self.phases.append((phase, time.time()))
+            self.ended = None
 
     def end(self) -> None:
         self.ended = time.time()
