@@ -11,7 +11,7 @@ from pathlib import Path
 from .controller import BIN, PROJECT
 
 NAME = "registry.play.test"
-ADDRESS = "10.99.60.10"
+ADDRESS = "10.99.90.10"
 INSTANCE = "host"
 SCENARIO = "play"
 # As molecule/shared/create.yml names containers and their network.

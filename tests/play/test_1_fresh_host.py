@@ -280,6 +280,29 @@ def cases(controller: Controller) -> Cases:
                 "the path of the PEM file on the controller",
             ],
         ),
+        "acme": (
+            {
+                "certificates_tls_source": "acme",
+                "registry_extra_hostnames": ["10.0.0.5"],
+                "certificates_acme_directory": f"https://me:{plant('in a directory')}@ca.play.test",
+                "certificates_acme_eab_kid": "",
+                "certificates_acme_ca": "../nowhere.crt",
+                "certificates_alert_command": f"true {plant('in two lines')}\nfalse",
+            },
+            [
+                "registry_extra_hostnames, entry 1: '10.0.0.5' is an address, and with "
+                "certificates_tls_source acme only names are proven: remove it, or write "
+                "certificates_tls_source: own_ca",
+                "certificates_acme_directory: '…@ca.play.test' has credentials in it: "
+                "write the URL without what precedes the @",
+                "certificates_acme_eab_kid: is empty, but certificates_acme_eab_hmac_key is given: "
+                "write both as the authority gave them, or remove both",
+                "certificates_alert_command: has a line break or a NUL in it: write one line of "
+                "shell, like mail -s registry root, or the path of a script on the host",
+                "certificates_acme_ca: '../nowhere.crt' does not exist on the controller: "
+                "write the PEM file's path",
+            ],
+        ),
         "archive-of-a-wrong-digest": (
             {"images_source": "archive", "images_archive": "../bundle.tar"},
             [
@@ -288,10 +311,10 @@ def cases(controller: Controller) -> Cases:
             ],
         ),
         "subnet": (
-            {"container_engine_network": "10.99.60.0/28"},
+            {"container_engine_network": "10.99.90.0/28"},
             [
-                "container_engine_network: 10.99.60.0/28 overlaps a route of the host through "
-                "eth0 (10.99.60.0/24): write a subnet that is free, like 172.31.255.240/28"
+                "container_engine_network: 10.99.90.0/28 overlaps a route of the host through "
+                "eth0 (10.99.90.0/24): write a subnet that is free, like 172.31.255.240/28"
             ],
         ),
         "not-root": (
@@ -382,3 +405,60 @@ def test_the_comparison_sees_one_changed_mode(machine: Machine) -> None:
     changed = differences(before, machine.snapshot())
     machine.run("chmod 0644 /etc/debian_version")
     assert any(line.startswith("+ etc/debian_version 600 ") for line in changed)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "options", "sentences"),
+    [
+        (
+            "playbooks/rotate_certificates.yml",
+            ("-e", "rotate=signng", "-e", "revok=true"),
+            [
+                "revok: is no variable of Wharfinger: write -e revoke=…",
+                "rotate: 'signng' is none of its choices: write -e rotate=signing, tls, ca or all, "
+                "or leave it out for what is due",
+            ],
+        ),
+        (
+            "playbooks/rollback.yml",
+            ("-e", "rollback=nginx"),
+            [
+                "rollback: 'nginx' is none of its choices: write -e rollback=registry or "
+                "token_server, or leave it out for what the last deployment changed"
+            ],
+        ),
+        (
+            "site.yml",
+            ("-e", "regenerate=admin", "-e", "rotate=all"),
+            [
+                "rotate: is nothing that this playbook reads: run "
+                "playbooks/rotate_certificates.yml with it, or leave it out",
+                "regenerate: registry_users has no user 'admin' without password and "
+                "password_hash, and only a generated password can be made anew: "
+                "write -e regenerate=NAME with one of someuser",
+            ],
+        ),
+        (
+            "playbooks/remove.yml",
+            ("-e", "remove_date=x", "-e", "storage_path=/etc"),
+            [
+                "storage_path: '/etc' is a directory of the system: write one of its own, "
+                "like /srv/registry",
+                "remove_date: is no variable of Wharfinger: write -e remove_data=…",
+            ],
+        ),
+    ],
+)
+def test_what_a_playbook_is_asked_is_judged_before_anything_is_changed(
+    machine: Machine,
+    controller: Controller,
+    settings: dict[str, Any],
+    playbook: str,
+    options: tuple[str, ...],
+    sentences: list[str],
+) -> None:
+    inventory = controller.inventory("asked", settings, {"instance": {}})
+    before = machine.snapshot()
+    run = controller.play(f"asked {playbook}", inventory, *options, playbook=playbook)
+    assert differences(before, machine.snapshot()) == []
+    assert run.mistakes["instance"] == sentences
