@@ -139,6 +139,9 @@ def _entries(rule: Rule) -> Iterator[dict[str, Any]]:
             yield {"match": _principal(who), "actions": _actions(rule), "comment": comment}
             continue
         for pattern in rule.on:
+            if who == ANONYMOUS and USER in pattern.split("/"):
+                # Without a name there is no such place; the expression would match an empty one.
+                continue
             yield {
                 "match": {
                     **_principal(who),

@@ -82,6 +82,7 @@ def policy(*rules: Rule, **groups: tuple[str, ...]) -> Policy:
 @example(policy(Rule(1, ("everyone",), ("all",), ("**",))), ["catalog", "x/y"])
 @example(policy(Rule(1, ("everyone", "anonymous"), ("all",), ("all",))), [VERIFICATION_ACCOUNT])
 @example(policy(Rule(1, ("anonymous",), ("pull",), ("**",))), [f"{VERIFICATION_ACCOUNT}/x"])
+@example(policy(Rule(1, ("anonymous",), ("all",), ("{user}/*",))), ["/alice"])
 @example(policy(Rule(1, ("group:g",), ("pull", "list"), ("all",)), g=("a-b",)), ["x"])
 def test_model_compiled_file_and_token_server_agree(found: Policy, questions: list[str]) -> None:
     config = configured(found)
