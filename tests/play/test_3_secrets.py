@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from .controller import Controller, readable_by_all
+from .files import expired
 from .machine import Machine
 
 # The time from which on files are looked at.
@@ -75,6 +76,28 @@ def remember(machine: Machine, controller: Controller, inventory: Path, when: st
         # readonly's stands in the inventory, and is looked for like the others.
         values[f"{name}'s hash, {when}"] = user["hash"]
     assert min(map(len, values.values())) > 20, "too short to be known by"
+
+
+def test_a_certificate_that_has_expired_does_not_keep_a_user_who_is_removed(
+    deployed: Path, machine: Machine, controller: Controller, settings: dict[str, Any]
+) -> None:
+    later = copy.deepcopy(settings)
+    del later["registry_users"]["readonly"]
+    later["registry_access"][1]["who"] = ["vaulted"]
+    later |= {
+        "certificates_tls_source": "provided",
+        "certificates_tls_certificate": "expired.crt",
+        "certificates_tls_key": "expired.key",
+    }
+    inventory = controller.inventory("later", later, {"instance": {}})
+    expired(inventory / "expired.crt")
+    refused = controller.play("expired, site.yml", inventory)
+    assert any(" expired on " in one for one in refused.mistakes["instance"])
+    run = controller.play("expired, users.yml", inventory, playbook="playbooks/users.yml")
+    assert run.code == 0, run.output[-4000:]
+    assert "certificates_tls_key: 'expired.key' does not exist on the controller" in run.output
+    record = json.loads(machine.run("cat /var/lib/wharfinger/users.json"))
+    assert "admin" in record and "readonly" not in record
 
 
 def test_no_output_of_any_run_shows_a_secret(deployed: Path, controller: Controller) -> None:
