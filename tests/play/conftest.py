@@ -66,7 +66,7 @@ def settings(secrets: Secrets) -> dict[str, Any]:
         "registry_hostname": NAME,
         "registry_hosts_entry": True,
         "images_source": "build",
-        # Nothing asks an ACME server here; the key is handed to the host all the same.
+        # Not used with an own authority, and so neither handed over nor shown.
         "certificates_acme_eab_kid": "kid",
         "certificates_acme_eab_hmac_key": secrets.plant("an external account's key"),
         "registry_users": {
