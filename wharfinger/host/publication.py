@@ -14,6 +14,7 @@ from .context import Host
 from .errors import HostError
 from .files import exists, read_bytes, write_atomically
 from .prepare import merged
+from .state import State
 
 DOCKER_TRUST = Path("/etc/docker/certs.d")
 
@@ -60,7 +61,12 @@ def fingerprints(host: Host) -> dict[str, str]:
 
 
 def for_clients(
-    host: Host, addresses: list[str], check: bool = False, *, trust: Path = DOCKER_TRUST
+    host: Host,
+    state: State,
+    addresses: list[str],
+    check: bool = False,
+    *,
+    trust: Path = DOCKER_TRUST,
 ) -> list[str]:
     """The authority that clients must trust is known: the host's own where that has issued the
     server's certificate, else the one that the operator handed over, else none. docker on this host
@@ -76,16 +82,15 @@ def for_clients(
         return [f"{host.paths.for_clients}: removed"]
     actions = _place(host, host.paths.for_clients, authority, 0o644, host.root_id, check)
     places = [trust / address / "ca.crt" for address in addresses]
-    _remember(host, places, check)
+    _remember(host, state, places, check)
     for place in places:
         actions += _place(host, place, authority, 0o644, host.root_id, check)
     return actions
 
 
-def _remember(host: Host, places: list[Path], check: bool) -> None:
+def _remember(host: Host, state: State, places: list[Path], check: bool) -> None:
     """Recorded before it is done, so that `remove` finds it in any case. A file that was there
     before and is no work of ours stays out of the record."""
-    state = host.store.load()
     ours = [str(place) for place in places if not exists(place)]
     state.installed = merged(state.installed, {"files": ours} if ours else {})
     if not check:

@@ -157,9 +157,8 @@ class Keeper:
         """Clients, docker on this host and nginx have what there is now; what nginx then really
         serves is looked at."""
         host, check = self.host, self.check
-        self.done.actions += publication.for_clients(host, self.settings.trusted_by_docker, check)
-        # Recorded on the disk meanwhile.
-        self.state.installed = host.store.load().installed
+        addresses = self.settings.trusted_by_docker
+        self.done.actions += publication.for_clients(host, self.state, addresses, check)
         served = publication.served(host)
         if served is None:
             return
@@ -277,6 +276,7 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _begin_if_due(one: Signing) -> None:
+    one.take_up_strays()
     if one.state.rotation is None and one.due():
         one.begin(revoke=False)
 

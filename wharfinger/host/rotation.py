@@ -73,6 +73,7 @@ class Signing:
         if self.settings.auth != "token":
             self._no_tokens()
             return
+        self.take_up_strays()
         key, certificate = self._path("signing.key"), self._path("signing.crt")
         found = certificates.facts(self.host.runner, certificate, key)
         if self.state.rotation is None and not (found and found["key_matches"]):
@@ -89,8 +90,24 @@ class Signing:
     def _no_tokens(self) -> None:
         """Whoever checks passwords trusts no key: a rotation under way has no further steps."""
         if self.state.rotation is not None and not self.check:
-            self.state.rotation = None
+            for name in ("signing_next.crt", "signing_next.key", "signing_previous.crt"):
+                self._path(name).unlink(missing_ok=True)
+            self._end()
+
+    def take_up_strays(self) -> None:
+        """Keys of a rotation that nothing is recorded of (a state.json that was lost or brought
+        back): one that signed is trusted for as long as its tokens may count, and no longer."""
+        if self.check or self.state.rotation is not None or self.settings.auth != "token":
+            return
+        if exists(self._path("signing_previous.crt")):
+            now = self.host.clock.now()
+            until = max(now + self.settings.token_lifetime, self.state.tokens_until) + LEEWAY
+            self.state.rotation = Rotation(step=WAIT, since=now, until=until)
             self.host.store.save(self.state)
+            self.actions.append("a signing key before the present one was found, and runs out")
+        elif exists(self._path("signing_next.crt")):
+            self._path("signing_next.crt").unlink()
+            self._path("signing_next.key").unlink(missing_ok=True)
 
     def due(self) -> bool:
         """Whether the key's certificate is near its end."""

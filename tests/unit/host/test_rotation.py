@@ -331,6 +331,44 @@ def test_a_lost_signing_key_is_followed_by_another_and_its_tokens_still_count(wo
     assert machine.broken == []
 
 
+def test_a_key_before_that_no_record_knows_is_forgotten_once_its_tokens_have_expired(
+    world: World,
+) -> None:
+    host, machine = world()
+    run("rotate", {"what": "signing"}, host=host)
+    state = host.store.load()
+    state.rotation = None
+    host.store.save(state)
+    answer = run("renew", {}, host=host)
+    assert answer["actions"] == ["a signing key before the present one was found, and runs out"]
+    machine.seconds += answer["wait"]
+    run("renew", {}, host=host)
+    assert certificate(host, "signing_previous.crt") == b""
+    assert machine.broken == []
+
+
+def test_who_checks_passwords_keeps_no_key_of_a_rotation(world: World) -> None:
+    host, _ = world()
+    run("rotate", {"what": "signing"}, host=host)
+    run("certificates", {"settings": {**SETTINGS, "auth": "htpasswd"}}, host=host)
+    assert host.store.load().rotation is None
+    assert certificate(host, "signing_previous.crt") == b""
+
+
+def test_keys_reach_their_readers_and_only_them(world: World, tmp_path: Path) -> None:
+    host, _ = world()
+    live = host.paths.token_server / "signing.pem"
+    assert live.read_bytes() == certificate(host, "signing.crt") + certificate(host, "signing.key")
+    assert live.stat().st_mode & 0o777 == 0o640
+    bundle = host.paths.registry / "token_signing.pem"
+    assert bundle.read_bytes() == certificate(host, "signing.crt")
+    trust, state = tmp_path / "certs.d", host.store.load()
+    publication.for_clients(host, state, ["r.example:5000"], trust=trust)
+    assert (trust / "r.example:5000" / "ca.crt").read_bytes() == certificate(host, "ca.crt")
+    assert publication.for_clients(host, state, ["r.example:5000"], trust=trust) == []
+    assert host.store.load().installed["files"] == [str(trust / "r.example:5000" / "ca.crt")]
+
+
 def test_what_went_back_after_a_rotation_trusts_what_is_trusted_now(world: World) -> None:
     host, machine = world()
     old = certificate(host, "signing.crt")
