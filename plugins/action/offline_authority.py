@@ -70,6 +70,8 @@ class Keeper:
 
     def sign(self, wanted: dict[str, Any]) -> dict[str, str]:
         """`ca` and `cross` where the host gets another authority, and `tls`. Raises HostError."""
+        # An earlier run may have been cut off after the host had taken what was prepared.
+        self.adopt(str(wanted["present"]).encode())
         names = [str(name) for name in wanted["names"]]
         request = str(wanted["request"]).encode()
         kind, cross = str(wanted["authority"]), b""

@@ -264,7 +264,7 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     keeper = Keeper(host, state, settings, check)
     revoke, finish = bool(request.get("revoke")), bool(request.get("finish"))
     signed = request.get("signed")
-    if what in ("signing", "all"):
+    if what in ("signing", "all") and settings.auth == "token":
         keeper.signing(lambda one: one.begin(revoke=revoke))
     elif what == "due":
         keeper.signing(_begin_if_due)
