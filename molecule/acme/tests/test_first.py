@@ -53,14 +53,14 @@ def test_the_root_lies_beside_the_inventory(name: str) -> None:
     assert beside.read_text() == (hosts.ephemeral() / "root.crt").read_text()
 
 
-def test_the_certificate_is_of_an_elliptic_curve_and_for_these_names(name: str) -> None:
+def test_the_certificate_is_of_an_elliptic_curve_and_for_the_name(name: str) -> None:
     address = hosts.variables(name)["ansible_host"]
     found = x509.load_pem_x509_certificate(ssl.get_server_certificate((address, 443)).encode())
     key = found.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     assert key.curve.name == "secp256r1"
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == [f"{name}.wharfinger.test"]
+    assert f"{name}.wharfinger.test" in names.get_values_for_type(x509.DNSName)
 
 
 def test_docker_signs_in_pushes_and_pulls(name: str) -> None:
