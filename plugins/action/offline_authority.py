@@ -107,7 +107,14 @@ class Keeper:
         ready = certificates.facts(
             self.runner, self._path("ca_next.crt"), self._path("ca_next.key")
         )
-        if usable(ready, time.time()) and exists(self._path("ca_next_cross.crt")):
+        if (
+            usable(ready, time.time())
+            and ready is not None
+            and covered(names, ready["permitted"]) == names
+            and certificates.issued_by(
+                self.runner, self._path("ca_next_cross.crt"), self._path("ca.crt")
+            )
+        ):
             return "ca_next"
         self._prepare(names, int(wanted["ca_days"]))
         old = (self._read("ca.crt"), self._read("ca.key"))

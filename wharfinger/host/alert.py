@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .context import Host
 from .state import State
@@ -15,32 +17,57 @@ _SHELL = 'printf "%s\\n" "$WHARFINGER_MESSAGE" | sh -c "$WHARFINGER_ALERT_COMMAN
 
 
 def tell(
-    host: Host, state: State, hostname: str, command: str, problems: Iterable[str]
+    host: Host,
+    state: State,
+    hostname: str,
+    command: str,
+    problems: Iterable[str],
+    news: Iterable[str] = (),
 ) -> str | None:
-    """Tells of those problems that were not told within a day; what is over is forgotten.
+    """Tells of those problems that were not told within a day, and of all news; a problem that is
+    over is forgotten.
 
     Returns what went wrong with the telling, without the command's words: they may hold secrets.
     """
-    problems = list(problems)
     now = host.clock.now()
-    fresh = [one for one in problems if now - state.alerted.get(one, 0) >= _AGAIN]
-    alerted = {one: state.alerted[one] for one in problems if one in state.alerted}
+    found = {_key(one): one for one in problems}
+    fresh = {
+        key: text
+        for key, text in found.items()
+        if now - float(state.alerted.get(key, _NEVER)["told"]) >= _AGAIN
+    }
+    alerted = {
+        key: {**state.alerted[key], "text": found[key]} for key in found.keys() - fresh.keys()
+    }
     failure = None
-    if fresh and command:
+    texts = [*fresh.values(), *news]
+    if texts and command:
         said = host.runner.run(
             ["sh", "-c", _SHELL],
             timeout=_PATIENCE,
             environment={
                 "WHARFINGER_ALERT_COMMAND": command,
                 "WHARFINGER_HOSTNAME": hostname,
-                "WHARFINGER_MESSAGE": "\n".join(f"{hostname}: {one}" for one in fresh),
+                "WHARFINGER_MESSAGE": "\n".join(f"{hostname}: {one}" for one in texts),
             },
         )
         if not said.ok:
             failure = f"certificates_alert_command ended with exit code {said.code}"
-    if failure is None:
-        alerted |= dict.fromkeys(fresh, now)
+    told = now if failure is None else 0
+    alerted |= {key: {"told": told, "text": text} for key, text in fresh.items()}
     if alerted != state.alerted:
         state.alerted = alerted
-        host.store.save(state)
+        try:
+            host.store.save(state)
+        except OSError as problem:
+            # On a full disk the alarm has gone out all the same; it goes out again next time.
+            return f"{host.paths.state}: {problem.strerror or problem}"
     return failure
+
+
+_NEVER: Mapping[str, Any] = {"told": 0}
+
+
+def _key(problem: str) -> str:
+    """A problem's first line without its numbers: generations, times and logs differ each time."""
+    return re.sub(r"[0-9]+", "#", problem.splitlines()[0])

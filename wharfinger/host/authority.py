@@ -46,11 +46,13 @@ class Authority:
     """The authority and what it issues, as they are and as they should be.
 
     `actions` says what was done (with `check`: would be), `notes` what an operator should know.
+    `alone`: no person is there, the timer acts.
     """
 
     host: Host
     settings: Settings
     check: bool = False
+    alone: bool = False
     actions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -91,7 +93,10 @@ class Authority:
         if not self._usable(found, now):
             self._begin(f"the authority {self._lack(found, now)}")
         elif missing := self._uncovered(found):
-            self._follow(found, f"the authority may not vouch for {', '.join(missing)}")
+            if self._can_follow(found) or self.settings.hostname in missing:
+                self._follow(found, f"the authority may not vouch for {', '.join(missing)}")
+            else:
+                self.notes.append(self._left_out(missing))
         elif self._aged(found, now):
             self._follow(found, "the authority is in its last year")
         self._server()
@@ -102,7 +107,11 @@ class Authority:
         self._promote()
         found = self.facts("ca")
         if self.overlap:
-            raise HostError(self._unfinished())
+            if not self._server_due():
+                raise HostError(self._unfinished())
+            # An earlier run was cut off when the server's certificate was still to be made.
+            self._server()
+            return
         if not self._usable(found, self.host.clock.now()):
             self._begin("the authority was to be replaced")
         else:
@@ -110,7 +119,8 @@ class Authority:
         self._server()
 
     def renew_server(self) -> None:
-        """A new server's certificate, whatever the age of the present one."""
+        """A new server's certificate, whatever the age of the present one. Raises HostError where
+        the authority cannot issue one."""
         self._promote()
         self._server(anew=True)
 
@@ -132,6 +142,12 @@ class Authority:
             return float(found["not_after"]) > now
         return usable(found, now)
 
+    def _is_current(self, found: Mapping[str, Any]) -> bool:
+        """Whether clients trust it and it may vouch for this host."""
+        return float(found["not_after"]) > self.host.clock.now() and bool(
+            covered([self.settings.hostname], found["permitted"])
+        )
+
     def _lack(self, found: Mapping[str, Any] | None, now: float) -> str:
         if found is None:
             return "is not there yet"
@@ -139,13 +155,12 @@ class Authority:
             return "has expired"
         return "has lost its key"
 
+    def _can_follow(self, found: Mapping[str, Any] | None) -> bool:
+        """Whether another authority can follow this one now, cross-signed by it."""
+        return not self.overlap and found is not None and found["path_length"] != 0
+
     def _aged(self, found: Mapping[str, Any] | None, now: float) -> bool:
-        return (
-            not self.overlap
-            and found is not None
-            and found["path_length"] != 0
-            and aged(found, now, AUTHORITY_DAYS)
-        )
+        return self._can_follow(found) and aged(found, now, AUTHORITY_DAYS)
 
     def _uncovered(self, found: Mapping[str, Any] | None) -> list[str]:
         allowed = covered(self.settings.names, (found or {}).get("permitted"))
@@ -164,7 +179,21 @@ class Authority:
         return float(found["not_before"]) if found else 0
 
     def _begin(self, why: str) -> None:
-        """An authority without one before it: clients must trust it anew."""
+        """An authority without one before it: clients must trust it anew. So the timer never makes
+        one, and nobody makes one in the place of one that has only lost its key."""
+        present = self.facts("ca")
+        lost = self.host.paths.certificates / "ca.key"
+        if present is not None and not present["key_matches"] and self._is_current(present):
+            raise HostError(
+                f"certificates: {lost}, the authority's key, is not there or not the right one: "
+                "bring it back from a backup; if it is lost, take the authority away (rm "
+                f"{self.folder}/ca.*), run site.yml, and let all clients trust the new one"
+            )
+        if self.alone:
+            raise HostError(
+                f"certificates: {why}, and another would have to be trusted by all clients anew: "
+                "run site.yml, which makes one"
+            )
         self.actions.append(f"an authority was made, because {why}")
         if self.check:
             return
@@ -183,8 +212,6 @@ class Authority:
             # A cross certificate would lead nobody to a name that the old one may not vouch for.
             self._begin(f"{why}; clients must trust it anew")
             return
-        if self.overlap:
-            raise HostError(f"{why}; {self._unfinished()}")
         if found["path_length"] == 0:
             raise HostError(
                 f"certificates: {why}, but it was made without the right to sign another, so "
@@ -240,12 +267,13 @@ class Authority:
     def server_names(self) -> list[str]:
         """The names in the server's certificate. While there is an authority before, only those for
         which it may vouch too: with another name, all its clients would refuse the certificate."""
-        before = self.facts("ca_previous")
         names = self.settings.names
-        if before is None:
-            return names
-        allowed = covered(names, before["permitted"])
-        return allowed if self.settings.hostname in allowed else names
+        for authority in ("ca", "ca_previous"):
+            found = self.facts(authority)
+            allowed = covered(names, found["permitted"]) if found is not None else names
+            if self.settings.hostname in allowed:
+                names = allowed
+        return names
 
     def wanted(self, *, anew: bool = False, follow: bool = False) -> Wanted | None:
         """What an offline authority has to sign for this host; None where nothing. `anew`: a
@@ -260,7 +288,9 @@ class Authority:
             covers = covered([self.settings.hostname], found["permitted"])
             authority = "next" if covers else "new"
             if self.overlap and authority == "next":
-                raise HostError(self._unfinished())
+                if follow and not self._server_due():
+                    raise HostError(self._unfinished())
+                authority = ""
         else:
             authority = ""
         if not (authority or anew or self._server_due()):
@@ -285,8 +315,10 @@ class Authority:
         """The request for a certificate of a new key, which waits as tls_next.key."""
         if self.check:
             return ""
-        key = self.pki.key("ec")
-        self._write("tls_next.key", key)
+        # One that waits already is asked for once more: what is signed meanwhile still fits.
+        key = self._read("tls_next.key") or self.pki.key("ec")
+        if key != self._read("tls_next.key"):
+            self._write("tls_next.key", key)
         return self.pki.request(key, names).decode()
 
     def accept(self, signed: Mapping[str, str]) -> None:
@@ -301,6 +333,14 @@ class Authority:
             self._write("ca_next.crt", signed["ca"].encode())
             self._promote()
         if signed.get("tls") and exists(self.folder / "tls_next.key"):
+            self._write("tls_next.crt", signed["tls"].encode())
+            fits = (self.facts("tls_next") or {}).get("key_matches")
+            self._remove("tls_next.crt")
+            if not fits:
+                raise HostError(
+                    "certificates: what was signed belongs to another request of this host: run "
+                    "the playbook once more"
+                )
             self._install(self._read("tls_next.key"), signed["tls"].encode())
             self._remove("tls_next.key")
 
@@ -330,7 +370,11 @@ class Authority:
             return
         self._require_key()
         authority = self.facts("ca")
-        assert authority is not None
+        if not usable(authority, self.host.clock.now()) or authority is None:
+            raise HostError(
+                f"certificates: the authority in {self.folder} is missing, has expired or has lost "
+                "its key: run site.yml, which makes it or says what is wrong"
+            )
         left = int((float(authority["not_after"]) - self.host.clock.now()) / DAY)
         key = self.pki.key("ec")
         made = self.pki.server(
@@ -346,9 +390,12 @@ class Authority:
         self._write("tls.key", key)
         self._write("tls.crt", leaf + self._read("ca_cross.crt"))
         left_out = [one for one in self.settings.names if one not in self.server_names()]
-        if left_out:
-            self.notes.append(
-                f"{', '.join(left_out)}: not in the server's certificate yet, because clients that "
-                "know only the authority before would refuse it: let all clients trust the new "
-                f"one, then run {_FINISH}"
-            )
+        if left_out and not self.notes:
+            self.notes.append(self._left_out(left_out))
+
+    def _left_out(self, names: list[str]) -> str:
+        return (
+            f"{', '.join(names)}: not in the server's certificate yet, because clients that know "
+            "only the authority before would refuse it: let all clients trust the new one, then "
+            f"run {_FINISH}"
+        )

@@ -92,7 +92,8 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
     if check:
         return _LOCKED[command](host, request, True)
-    patience = float(request.get("lock_timeout", 120))
+    # Whoever replaces a generation may wait for requests to end: that is waited for, too.
+    patience = float(request.get("lock_timeout", 120 + float(request.get("drain_timeout") or 0)))
     if command == "renew" and is_held(host.paths.lock):
         # A deployment or another renewal is at work; the timer comes again.
         return {"actions": []}

@@ -213,11 +213,12 @@ class Generations:
             since=self.host.clock.now(),
             stop_timeout=spec.stop_timeout,
             settings=spec.settings,
-            # Where only what is live differs, it is still the same deployment.
-            deployment=serving.deployment
-            if serving is not None and serving.settings == spec.settings
-            else self.deployment,
+            deployment=self.deployment,
+            changed=self.host.clock.now(),
         )
+        if serving is not None and serving.settings == spec.settings:
+            # Where only what is live differs, it is still the same deployment.
+            generation.deployment, generation.changed = serving.deployment, serving.changed
         self.record.next += 1
         self.record.generations.append(generation)
         self._save()
@@ -429,13 +430,16 @@ class Generations:
             )
         serving = self.record.serving
         present = None if serving is None else self._specification(serving.number)
-        if present is not None and (present.proof or {}).get("auth") != (spec.proof or {}).get(
-            "auth"
+        for name, same in (
+            ("registry_auth or registry_hostname", present is None or present.proof == spec.proof),
+            ("storage_path", present is None or present.mounts == spec.mounts),
         ):
-            raise HostError(
-                f"{self.kind}: generation {previous.number} was of another registry_auth than the "
-                "present one: write that into the inventory and run site.yml instead"
-            )
+            if not same:
+                raise HostError(
+                    f"{self.kind}: generation {previous.number} was of another {name} than the "
+                    "present one, which concerns more than this container: write the earlier one "
+                    "into the inventory and run site.yml instead"
+                )
         if self.host.engine.image(spec.image) is None:
             raise HostError(
                 f"{self.kind}: the image of generation {previous.number} ({spec.image}) is not on "
@@ -592,7 +596,7 @@ def _changed_last(state: State) -> list[str]:
     }
     if not able:
         return []
-    newest = max(able.values(), key=lambda generation: generation.since)
+    newest = max(able.values(), key=lambda generation: generation.changed)
     return [
         kind
         for kind, generation in able.items()

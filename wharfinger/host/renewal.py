@@ -20,12 +20,14 @@ from .errors import HostError
 from .files import exists, read_bytes, write_atomically
 from .generations import generations_of
 from .keeping import Settings
-from .rotation import NEXT, Signing
+from .rotation import NEXT, WAIT, Signing
 from .state import KINDS, State
 
 WHAT = ("signing", "tls", "ca", "all", "due")
 # Seconds until a new certificate must be what clients are given.
 _PATIENCE = 10.0
+# Seconds from the certificates to the token server in a deployment that builds images on its way.
+_DEPLOYMENT = 900.0
 
 
 @dataclass
@@ -40,12 +42,13 @@ class _Done:
 
 @dataclass
 class Keeper:
-    """The certificates of one host under these settings."""
+    """The certificates of one host under these settings. `alone`: the timer acts, no person."""
 
     host: Host
     state: State
     settings: Settings
     check: bool = False
+    alone: bool = False
     done: _Done = field(default_factory=_Done)
 
     # -- the signing key ---------------------------------------------------------------------------
@@ -61,7 +64,7 @@ class Keeper:
     # -- the server's certificate ------------------------------------------------------------------
 
     def authority(self, act: Callable[[Authority], None]) -> None:
-        one = Authority(self.host, self.settings, self.check)
+        one = Authority(self.host, self.settings, self.check, self.alone)
         try:
             act(one)
         finally:
@@ -74,15 +77,14 @@ class Keeper:
         anew: bool = False,
         signed: Mapping[str, str] | None = None,
         by_acme: bool = True,
-        insist: bool = False,
+        to_nginx: bool = True,
     ) -> None:
         """The server's certificate is there and not about to end, whoever issues it. `anew`: a new
-        one in any case; `insist`: also where an ACME server has just refused, since a person waits.
-        """
+        one in any case. Without `to_nginx` it is served only with the site (`site`)."""
         source, problem = self.settings.tls_source, None
         if source == "acme" and by_acme and not self.check:
             try:
-                self._by_acme(anew, insist)
+                self._by_acme(anew)
             except HostError as found:
                 problem = found  # meanwhile what there is must not end
         if self.settings.has_own_ca and not self._foreign():
@@ -92,7 +94,7 @@ class Keeper:
                 self.authority(Authority.renew_server)
             else:
                 self.authority(Authority.keep)
-        self.publish()
+        self.publish(to_nginx=to_nginx)
         if problem is not None:
             raise problem
 
@@ -109,11 +111,11 @@ class Keeper:
             and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
         )
 
-    def _by_acme(self, anew: bool, insist: bool) -> None:
+    def _by_acme(self, anew: bool) -> None:
         from . import acme  # only here: few hosts need it
 
         try:
-            got = acme.obtain(self.host, self.settings.raw, force=anew, now=insist)
+            got = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
         except acme.AcmeError as problem:
             # Once per attempt: the fetch of the challenge path takes its time.
             doubts = acme.reachability(self.host, self.settings.raw) if problem.tried else []
@@ -121,7 +123,8 @@ class Keeper:
         if got.new:
             self.done.notes += acme.reachability(self.host, self.settings.raw)
         folder = self.host.paths.certificates
-        if read_bytes(folder / "tls.crt") == got.chain and exists(folder / "tls.key"):
+        present = (read_bytes(folder / "tls.crt"), read_bytes(folder / "tls.key"))
+        if present == (got.chain, got.key):
             return
         # Between the two they do not fit, and nginx keeps what it has.
         write_atomically(folder / "tls.key", got.key, 0o600)
@@ -153,21 +156,24 @@ class Keeper:
             self.authority(Authority.rotate)
         self.publish()
 
-    def publish(self) -> None:
-        """Clients, docker on this host and nginx have what there is now; what nginx then really
+    def publish(self, *, to_nginx: bool = True) -> None:
+        """nginx, then clients and docker on this host, have what there is now; what nginx really
         serves is looked at."""
         host, check = self.host, self.check
+        served = publication.served(host) if to_nginx else None
+        if served is not None:
+            actions = proxy.apply(
+                host, self.state, proxy.serving_now(self.state), tls=served, check=check
+            )
+            self.done.actions += actions
+            if actions and not check and exists(host.paths.site):
+                self._look_at_what_is_served()
         addresses = self.settings.trusted_by_docker
         self.done.actions += publication.for_clients(host, self.state, addresses, check)
-        served = publication.served(host)
-        if served is None:
-            return
-        actions = proxy.apply(
-            host, self.state, proxy.serving_now(self.state), tls=served, check=check
-        )
-        self.done.actions += actions
-        if actions and not check and exists(host.paths.site):
-            self._look_at_what_is_served()
+
+    def news(self) -> list[str]:
+        """What was done that an operator has to take up."""
+        return [one for one in self.done.actions if one.startswith("an authority follows")]
 
     def _look_at_what_is_served(self) -> None:
         found = certificates.facts(self.host.runner, self.host.paths.certificates / "tls.crt")
@@ -191,11 +197,10 @@ def next_steps(host: Host, state: State) -> list[str]:
     found = []
     if state.rotation is not None:
         text = NEXT[state.rotation.step]
-        if state.rotation.until is not None:
+        if state.rotation.step == WAIT and state.rotation.until is not None:
             text += f" (until {_moment(state.rotation.until)})"
         found.append(f"{text}; the timer goes on with it, or playbooks/rotate_certificates.yml")
-    folder = host.paths.certificates
-    before = certificates.facts(host.runner, folder / "ca_previous.crt")
+    before = _authority_before(host)
     if before is not None:
         found.append(
             f"clients may still know only the authority before, which ends {_day(before)}: once "
@@ -203,6 +208,17 @@ def next_steps(host: Host, state: State) -> list[str]:
             "finish=true"
         )
     return found
+
+
+def _authority_before(host: Host) -> dict[str, Any] | None:
+    """The authority that clients may still know alone; None where the server's certificate is not
+    the host's own."""
+    try:
+        if keeping.load(host).tls_source != "own_ca":
+            return None
+    except HostError:
+        return None
+    return certificates.facts(host.runner, host.paths.certificates / "ca_previous.crt")
 
 
 def _moment(seconds: float) -> str:
@@ -229,20 +245,26 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     state = host.store.load()
     keeper = Keeper(host, state, settings, check)
     _remember_lifetime(host, state, settings, check)
+    try:
+        same_name = keeping.load(host).hostname == settings.hostname
+    except HostError:
+        same_name = True
     keeper.done.actions += keeping.store(host, settings, check)
     keeper.signing(Signing.keep)
     # An ACME server asks at this very host, which has to serve first: see `rotate`.
-    keeper.server(signed=request.get("signed"), by_acme=False)
+    # Under another name nginx serves it only together with the site that has the name.
+    keeper.server(signed=request.get("signed"), by_acme=False, to_nginx=same_name)
     return _answer(keeper)
 
 
 def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool) -> None:
-    """Tokens of an earlier, longer lifetime are still about: a rotation waits for those too."""
+    """Tokens of an earlier, longer lifetime are still about, and are given out until the token
+    server has the new one: a rotation waits for those too."""
     try:
         before = keeping.load(host).token_lifetime
     except HostError:
         return
-    until = host.clock.now() + before
+    until = host.clock.now() + before + _DEPLOYMENT
     if before > settings.token_lifetime and until > state.tokens_until and not check:
         state.tokens_until = until
         host.store.save(state)
@@ -264,14 +286,15 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     keeper = Keeper(host, state, settings, check)
     revoke, finish = bool(request.get("revoke")), bool(request.get("finish"))
     signed = request.get("signed")
+    # What refuses comes first: nothing is half done then.
+    if what in ("ca", "all") and settings.tls_source == "own_ca":
+        keeper.another_authority(finish=finish, signed=signed)
+    elif what != "signing":
+        keeper.server(anew=what in ("tls", "all"), signed=signed)
     if what in ("signing", "all") and settings.auth == "token":
         keeper.signing(lambda one: one.begin(revoke=revoke))
     elif what == "due":
         keeper.signing(_begin_if_due)
-    if what in ("ca", "all") and settings.tls_source == "own_ca":
-        keeper.another_authority(finish=finish, signed=signed)
-    elif what != "signing":
-        keeper.server(anew=what in ("tls", "all"), signed=signed, insist=True)
     return _answer(keeper)
 
 
@@ -307,7 +330,9 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
     """
     state = host.store.load()
     settings = keeping.load(host)
-    keeper = Keeper(host, state, settings, check)
+    if not exists(host.paths.site):
+        return {"actions": []}  # the first deployment is still under way
+    keeper = Keeper(host, state, settings, check, alone=True)
     problems: list[str] = []
 
     def attempt(part: Callable[[], None]) -> None:
@@ -315,6 +340,9 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             part()
         except HostError as problem:
             problems.append(str(problem))
+        except OSError as problem:
+            where = f"{problem.filename}: " if problem.filename else ""
+            problems.append(f"renew: {where}{problem.strerror or problem}")
 
     if not check:
         for kind in KINDS:
@@ -329,7 +357,9 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         )
     problems += expiring(host, settings)
     if not check:
-        failure = alert.tell(host, state, settings.hostname, settings.alert_command, problems)
+        failure = alert.tell(
+            host, state, settings.hostname, settings.alert_command, problems, keeper.news()
+        )
         problems += [failure] if failure else []
     if problems:
         raise HostError("\n".join(problems))
@@ -355,6 +385,13 @@ def expiring(host: Host, settings: Settings) -> list[str]:
             )
         elif now > float(str(tls["not_after"])) - DAY:
             found.append(f"certificates: the server's certificate ends {_day(tls)}")
+    before = _authority_before(host)
+    if before is not None and now > float(str(before["not_after"])) - settings.renew_days * DAY:
+        found.append(
+            f"certificates: the authority before ends {_day(before)}, and clients may know only "
+            "that one: let all trust the present one, then run "
+            "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
+        )
     authority = certificates.facts(host.runner, folder / "ca.crt")
     if (
         authority is not None

@@ -14,13 +14,14 @@ start: also one that docker starts again, and one that is gone back to.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from . import certificates, publication
 from .context import Host
 from .due import aged
 from .errors import HostError
-from .files import exists, read_bytes, write_atomically
+from .files import exists, read_bytes, read_text, write_atomically
 from .generations import Generations, generations_of, live_now
 from .keeping import Settings
 from .names import REGISTRY, TOKEN_SERVER
@@ -85,7 +86,8 @@ class Signing:
             if not self.check:
                 self._write("signing.key", self.pki.key("rsa"))
                 self._certify("signing")
-        self._publish()
+        if self.state.rotation is None or self.state.rotation.step == WAIT:
+            self._publish()  # in any other step, that step does it
 
     def _no_tokens(self) -> None:
         """Whoever checks passwords trusts no key: a rotation under way has no further steps."""
@@ -101,8 +103,7 @@ class Signing:
             return
         if exists(self._path("signing_previous.crt")):
             now = self.host.clock.now()
-            until = max(now + self.settings.token_lifetime, self.state.tokens_until) + LEEWAY
-            self.state.rotation = Rotation(step=WAIT, since=now, until=until)
+            self.state.rotation = Rotation(step=WAIT, since=now, until=self._tokens_end())
             self.host.store.save(self.state)
             self.actions.append("a signing key before the present one was found, and runs out")
         elif exists(self._path("signing_next.crt")):
@@ -125,13 +126,11 @@ class Signing:
                 self.actions.append("another signing key follows the present one")
             return
         if self.state.rotation is None:
-            self.state.rotation = Rotation(step=TRUST, since=self.host.clock.now())
+            step = REVOKE if revoke else TRUST
+            self.state.rotation = Rotation(step=step, since=self.host.clock.now())
             self.host.store.save(self.state)
             self.actions.append("another signing key follows the present one")
-        if revoke and self.state.rotation.step != REVOKE:
-            if not exists(self._path("signing_next.crt")):
-                # Under way, the next may sign already: then it is the one to be revoked.
-                self._make_next()
+        elif revoke:
             self._step(REVOKE)
 
     def advance(self) -> float | None:
@@ -169,10 +168,7 @@ class Signing:
         self.actions.append("the token server signs with the new key")
         assert self.state.rotation is not None
         if follows:
-            self.state.rotation.until = (
-                max(self.host.clock.now() + self.settings.token_lifetime, self.state.tokens_until)
-                + LEEWAY
-            )
+            self.state.rotation.until = self._tokens_end()
         self._step(WAIT)
 
     def _wait(self) -> float | None:
@@ -191,12 +187,16 @@ class Signing:
         self._end()
 
     def _revoke(self) -> None:
+        # In a rotation that was under way, the next may sign already: then it is revoked too.
+        if not exists(self._path("signing_next.crt")):
+            self._make_next()
         self._promote(keep_previous=False)
         self._path("signing_previous.crt").unlink(missing_ok=True)
         self._publish()
         restarted = [
             failure
-            for kind in (REGISTRY, TOKEN_SERVER)
+            # docker_auth reads its key once: a new process of it gives the registry's proof.
+            for kind in (TOKEN_SERVER, REGISTRY)
             if (failure := self._follow_or_restart(kind)) is not None
         ]
         self._end()
@@ -228,6 +228,14 @@ class Signing:
     def _end(self) -> None:
         self.state.rotation = None
         self.host.store.save(self.state)
+
+    def _tokens_end(self) -> float:
+        """When the last token that was given out until now no longer counts. The token server's
+        own file says how long they live, should a deployment have ended before it came to that."""
+        text = read_text(self.host.paths.token_server / "auth_config.yml") or ""
+        found = re.search(r"^ +expiration: ([0-9]+)$", text, re.MULTILINE)
+        lifetime = max(self.settings.token_lifetime, float(found.group(1)) if found else 0)
+        return max(self.host.clock.now() + lifetime, self.state.tokens_until) + LEEWAY
 
     # -- their parts -------------------------------------------------------------------------------
 

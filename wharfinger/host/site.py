@@ -10,10 +10,11 @@ from .context import Host
 from .errors import HostError
 from .files import read_text
 from .proxy import apply, serving_now
+from .publication import served
 
 
 def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`site`: our site file has this content and nginx serves it.
+    """`site`: our site file has this content and nginx serves it, with the present certificate.
 
     Request: {"content", "remove_default_site": false}. The latter takes away Debian's welcome page
     (put back where nginx then refuses the configuration).
@@ -31,7 +32,14 @@ def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
             # Forces a reload also where the site itself is unchanged.
             state.proxy_loaded = None
     try:
-        actions += apply(host, state, serving_now(state), site=str(request["content"]), check=check)
+        actions += apply(
+            host,
+            state,
+            serving_now(state),
+            site=str(request["content"]),
+            tls=served(host),
+            check=check,
+        )
     except HostError:
         if link is not None and not check:
             default.symlink_to(link)

@@ -41,8 +41,9 @@ class Generation:
     stop_timeout: int = 60
     # image and settings: the specification without what is live
     settings: str = ""
-    # which run of a playbook brought this image and these settings
+    # which run of a playbook brought this image and these settings, and when
     deployment: str = ""
+    changed: float = 0
     # nginx's workers (process id, start time) that may still send requests to it
     workers: list[list[int]] = field(default_factory=list)
 
@@ -91,7 +92,7 @@ class Rotation:
 class State:
     """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read;
     `tokens_until`: when the tokens of an earlier, longer lifetime have expired (seconds since
-    1970); `alerted`: the problems that an operator was told of, and when."""
+    1970); `alerted`: the problems that an operator was told of (alert.py)."""
 
     verification_hash: str | None = None
     installed: dict[str, Any] = field(default_factory=dict)
@@ -102,7 +103,7 @@ class State:
     storage_path: str | None = None
     rotation: Rotation | None = None
     tokens_until: float = 0
-    alerted: dict[str, float] = field(default_factory=dict)
+    alerted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def kind(self, name: str) -> Kind:
         return self.kinds.setdefault(name, Kind())

@@ -12,6 +12,7 @@ from . import certificates, engine_facts, keeping, renewal, storage_facts
 from .context import Host
 from .errors import HostError
 from .files import exists
+from .lock import is_held
 from .observe import summary, watched
 from .proxy import is_current
 
@@ -31,7 +32,8 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
     (not_after in seconds since 1970; where each is in use), rotation (the step of the signing key's
     that comes next, and `until`), next (what is under way), watched (whether the renewals run by
-    themselves), storage, and `problems`: one sentence each, empty if well."""
+    themselves), busy (whether a command is at work), alerted (what the last renewal could not do),
+    storage, and `problems`: one sentence each, empty if well."""
     if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
         raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
     state = host.store.load()
@@ -52,11 +54,14 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "rotation": state.rotation and vars(state.rotation),
         "next": renewal.next_steps(host, state),
         "watched": watched(host),
+        "busy": is_held(host.paths.lock),
+        "alerted": [str(one["text"]) for one in state.alerted.values()],
         "storage": storage_facts.look(
             Path(state.storage_path or host.paths.var / "registry"), host
         ),
     }
-    answer["problems"] = problems(answer, host.clock.now()) + _expiring(host)
+    found = problems(answer, host.clock.now()) + _expiring(host)
+    answer["problems"] = list(dict.fromkeys(found))
     return answer
 
 
@@ -88,7 +93,10 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
         and not (answer["watched"])
     ):
         found.append("nothing renews the certificates by itself: run site.yml again")
-    found += [f"unfinished: {one}; run site.yml again" for one in answer["state"]["pending"]]
+    if not answer["busy"]:
+        # While somebody is at work, that is how it looks.
+        found += [f"unfinished: {one}; run site.yml again" for one in answer["state"]["pending"]]
+    found += answer["alerted"]
     return found
 
 

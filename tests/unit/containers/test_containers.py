@@ -9,7 +9,6 @@ import pytest
 from wharfinger import containers
 from wharfinger.host import specification
 
-
 PROOF = {"auth": "token", "issuer": "r.example", "service": "r.example"}
 
 

@@ -311,6 +311,42 @@ def test_a_revoked_key_stays_revoked_though_no_new_registry_becomes_healthy(worl
     assert old not in machine.trusted["wharfinger-registry-1"]
 
 
+def test_killed_around_any_step_a_revocation_is_led_to_its_end(world: World) -> None:
+    original, _ = world("original")
+    old = certificate(original, "signing.crt")
+    number = 0
+    while True:
+        number += 1
+        host, machine = world(f"{number}", copied=original)
+        machine.steps, machine.kill_at = 0, number
+        try:
+            run("rotate", {"what": "signing", "revoke": True}, host=host)
+        except Killed:
+            pass
+        else:
+            break
+        machine.kill_at = 0
+        again, _ = world(f"{number}", machine)
+        if again.store.load().rotation is None:
+            continue  # killed before anything was recorded, or after all was done
+        answer = run("renew", {}, host=again)
+        assert answer["wait"] is None, f"killed at step {number}: nothing is waited for"
+        assert len(machine.containers) == 2, f"killed at step {number}"
+        for name in machine.containers:
+            assert old not in machine.trusted[name], f"killed at step {number}"
+        left = {path.name for path in again.paths.certificates.iterdir()}
+        assert not {one for one in left if "next" in one or "previous" in one}, (number, left)
+    assert number > 20
+
+
+def test_a_rotation_waits_for_the_lifetime_that_the_token_server_really_gives(
+    world: World,
+) -> None:
+    host, _ = world()
+    (host.paths.token_server / "auth_config.yml").write_text("token:\n  expiration: 1800\n")
+    assert run("rotate", {"what": "signing"}, host=host)["wait"] > 1800
+
+
 def test_a_longer_lifetime_of_tokens_before_is_waited_for(world: World) -> None:
     host, _ = world()
     deploy(host, token_lifetime=3600.0)
@@ -477,6 +513,124 @@ def test_a_certificate_that_nginx_refuses_never_reaches_a_restart(world: World) 
     assert host.paths.served.read_bytes() != before
 
 
+def test_another_name_while_clients_still_know_the_authority_before_waits_and_stops_nothing(
+    world: World,
+) -> None:
+    host, machine = world()
+    run("rotate", {"what": "ca"}, host=host)
+    names = [HOSTNAME, "10.0.0.1", "mirror.example.com"]
+    answer = deploy(host, names=names)
+    assert answer["notes"] == [
+        "mirror.example.com: not in the server's certificate yet, because clients that know only "
+        "the authority before would refuse it: let all clients trust the new one, then run "
+        "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
+    ]
+    before = host.paths.served.read_bytes()
+    machine.seconds = time.time() + 61 * 86400
+    run("renew", {}, host=host)
+    assert host.paths.served.read_bytes() != before
+    assert leads(host, "ca.crt")
+    assert leads(host, "ca_previous.crt")
+
+
+def test_an_authority_that_has_lost_its_key_is_replaced_by_nobody_unasked(world: World) -> None:
+    host, _ = world()
+    key = host.paths.certificates / "ca.key"
+    key.unlink()
+    with pytest.raises(HostError) as caught:
+        deploy(host)
+    assert str(caught.value) == (
+        f"certificates: {key}, the authority's key, is not there or not the right one: bring it "
+        f"back from a backup; if it is lost, take the authority away (rm {key.parent}/ca.*), run "
+        "site.yml, and let all clients trust the new one"
+    )
+    with pytest.raises(HostError) as caught:
+        run("rotate", {"what": "tls"}, host=host)
+    assert str(caught.value) == (
+        f"certificates: the authority in {key.parent} is missing, has expired or has lost its key: "
+        "run site.yml, which makes it or says what is wrong"
+    )
+    (host.paths.certificates / "ca.crt").unlink()
+    deploy(host)
+    assert leads(host, "ca.crt")
+
+
+def test_the_timer_makes_no_authority_that_clients_would_have_to_trust_anew(world: World) -> None:
+    host, _ = world()
+    before = host.paths.served.read_bytes()
+    (host.paths.certificates / "ca.crt").unlink()
+    with pytest.raises(HostError) as caught:
+        run("renew", {}, host=host)
+    assert str(caught.value) == (
+        "certificates: the authority is not there yet, and another would have to be trusted by all "
+        "clients anew: run site.yml, which makes one"
+    )
+    assert host.paths.served.read_bytes() == before
+
+
+def test_under_another_hostname_nginx_serves_the_certificate_together_with_the_site(
+    world: World,
+) -> None:
+    host, _ = world()
+    before = host.paths.served.read_bytes()
+    settings = {**SETTINGS, "hostname": "other.example.com", "names": ["other.example.com"]}
+    run("certificates", {"settings": settings}, host=host)
+    assert host.paths.served.read_bytes() == before
+    run("site", {"content": "server { other }\n"}, host=host)
+    assert (
+        "DNS:other.example.com"
+        in (openssl("x509", "-in", host.paths.served, "-noout", "-ext", "subjectAltName")[1])
+    )
+
+
+# -- going back ------------------------------------------------------------------------------------
+
+
+def refused(host: Host) -> str:
+    with pytest.raises(HostError) as caught:
+        run("rollback", {"kind": "registry"}, host=host)
+    return str(caught.value)
+
+
+def test_what_cannot_be_gone_back_to_is_refused_with_what_to_do(world: World) -> None:
+    host, machine = world()
+    folder = host.paths.etc.parent
+    assert refused(host) == (
+        "registry: there is no generation with another image or other settings to go back to: "
+        "change the inventory and run site.yml instead"
+    )
+    (folder / "other").mkdir()
+    mounts = [{"source": str(folder / "other"), "target": "/data", "read_only": False}]
+    run("ensure", {"spec": spec(folder, mounts=mounts)}, host=host)
+    assert refused(host) == (
+        "registry: generation 1 was of another storage_path than the present one, which concerns "
+        "more than this container: write the earlier one into the inventory and run site.yml "
+        "instead"
+    )
+    run("ensure", {"spec": spec(folder, mounts=mounts, image="sha256:new")}, host=host)
+    machine.images.clear()
+    assert refused(host) == (
+        "registry: the image of generation 2 (sha256:good) is not on this host any more: write the "
+        "earlier version into the inventory and run site.yml"
+    )
+
+
+def test_without_a_kind_that_goes_back_which_the_last_deployment_changed(world: World) -> None:
+    host, machine = world()
+    folder = host.paths.etc.parent
+    live = {"signing": fingerprints(host)["trusted"]}
+    first = {"deployment": "monday"}
+    run("ensure", {"spec": spec(folder, environment={"A": "1"}, live=live), **first}, host=host)
+    machine.seconds += 10
+    live = {"signing": fingerprints(host)["signing"]}
+    other = spec(folder, kind="token_server", environment={"A": "1"}, live=live)
+    run("ensure", {"spec": other, "deployment": "tuesday"}, host=host)
+    machine.seconds += 10
+    # A rotation replaces both containers, and is no deployment.
+    to_the_end(host, machine, what="signing")
+    assert run("rollback", {}, host=host)["back"] == {"token_server": 1}
+
+
 # -- the timer -------------------------------------------------------------------------------------
 
 
@@ -527,6 +681,39 @@ def test_what_fails_is_told_once_a_day_and_the_exit_is_an_error(
     machine.nginx_refuses = None
     run("renew", {}, host=host)
     assert host.store.load().alerted == {}
+
+
+def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path: Path) -> None:
+    host, machine = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    for number in range(3):
+        machine.nginx_refuses = f"broken at line {number}"
+        machine.seconds = time.time() + 80 * 86400 + number
+        with pytest.raises(HostError):
+            run("renew", {}, host=host)
+    assert alerts(host, tmp_path).count("nginx refuses") == 1
+
+
+def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any) -> None:
+    host, machine = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    machine.seconds = time.time() + 80 * 86400
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "/etc/wharfinger")
+
+    monkeypatch.setattr(authority, "write_atomically", full)
+    with pytest.raises(HostError, match="renew: /etc/wharfinger: No space left on device"):
+        run("renew", {}, host=host)
+    assert "No space left on device" in alerts(host, tmp_path)
+
+
+def test_before_the_first_deployment_has_ended_the_timer_does_nothing(tmp_path: Path) -> None:
+    host = host_of(tmp_path, Machine())
+    host.runner = SystemRunner()
+    run("prepare", {}, host=host)
+    run("certificates", {"settings": {**SETTINGS}}, host=host)
+    assert run("renew", {}, host=host)["actions"] == []
 
 
 def test_a_command_that_cannot_tell_is_named_without_its_words(world: World) -> None:

@@ -553,6 +553,8 @@ def test_status_names_what_needs_someone() -> None:
         "proxy": {"running": False},
         "certificates": {"tls": {"not_after": 86400}},
         "watched": False,
+        "busy": False,
+        "alerted": ["nginx refuses something"],
     }
     assert problems(answer, 100_000) == [
         "docker does not run: start it",
@@ -561,7 +563,10 @@ def test_status_names_what_needs_someone() -> None:
         "the certificate tls expired 1970-01-02",
         "nothing renews the certificates by itself: run site.yml again",
         "unfinished: registry generation 2 is draining; run site.yml again",
+        "nginx refuses something",
     ]
+    working = problems({**answer, "busy": True}, 100_000)
+    assert not [one for one in working if one.startswith("unfinished")]
 
 
 def test_a_disk_that_has_lost_the_data_is_not_taken_for_a_new_one(

@@ -139,6 +139,7 @@ def test_a_run_that_is_cut_off_before_the_controller_knows_goes_on_too(site: Sit
 def test_the_timer_only_warns(site: Site) -> None:
     host = site.host("one")
     site.deploy(host, tls_days=1)
+    run("site", {"content": "server {}\n"}, host=host)
     host.clock.sleep(2e9 - host.clock.now())
     with pytest.raises(HostError) as caught:
         run("renew", {}, host=host)
@@ -147,6 +148,20 @@ def test_the_timer_only_warns(site: Site) -> None:
         "host (certificates_ca_offline): run playbooks/rotate_certificates.yml from the controller "
         "that has it"
     ) in str(caught.value)
+
+
+def test_what_was_signed_for_another_request_is_refused(site: Site) -> None:
+    host = site.host("one")
+    site.deploy(host)
+    signed = site.keeper.sign(run("rotate", {"what": "tls"}, host=host)["wanted"])
+    (host.paths.certificates / "tls_next.key").write_bytes(site.keeper.pki.key("ec"))
+    with pytest.raises(HostError) as caught:
+        run("rotate", {"what": "tls", "signed": signed}, host=host)
+    assert str(caught.value) == (
+        "certificates: what was signed belongs to another request of this host: run the playbook "
+        "once more"
+    )
+    assert leads(host, host.paths.certificates / "ca.crt")
 
 
 def test_a_missing_key_is_named_with_how_to_provide_it(site: Site) -> None:
