@@ -255,7 +255,7 @@ def usual(record: Record, sessions: Any, image: Image) -> list[Client]:
             "slow-pusher",
             record,
             sessions(),
-            upload=monolithic(10),
+            upload=monolithic(8),
             sizes=(8 * _KIB * _KIB, 64 * _KIB),
             kind="push of a large slow layer",
         ),

@@ -70,10 +70,9 @@ class Running:
         code = self._process.wait()
         return Played(code, "".join(self._log), time.monotonic() - self._began)
 
-    def kill(self) -> Played:
+    def kill(self) -> None:
         """SIGKILL for ansible-playbook and its workers: nobody tidies up."""
         os.killpg(self._process.pid, signal.SIGKILL)
-        return self.wait()
 
 
 @dataclass
