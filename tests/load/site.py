@@ -100,7 +100,10 @@ class Site:
 
     def status(self) -> dict[str, Any]:
         """What `wharfinger-host status --json` says."""
-        found: dict[str, Any] = json.loads(self.machine.run("wharfinger-host status --json").stdout)
+        # Its exit code only says whether there are problems.
+        said = self.machine.run("wharfinger-host status --json")
+        assert said.stdout, said.stderr
+        found: dict[str, Any] = json.loads(said.stdout)
         return found
 
     def script(self, text: str, *arguments: str) -> str:

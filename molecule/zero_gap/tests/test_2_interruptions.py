@@ -35,7 +35,7 @@ KILL_CONTAINER = r"""
 import json, subprocess, sys, time
 
 kind, phase = sys.argv[1:]
-deadline = time.time() + 90
+deadline = time.time() + 240
 while time.time() < deadline:
     with open("/var/lib/wharfinger/state.json") as file:
         generations = json.load(file)["kinds"][kind]["generations"]
@@ -75,7 +75,7 @@ def kill(run: Running, moment: str) -> None:
     inspect = ["docker", "inspect", "--format", "{{.State.Pid}}", HOST]
     machine = int(subprocess.run(inspect, check=True, capture_output=True, text=True).stdout)
     path = Path(f"/proc/{machine}/root/var/lib/wharfinger/state.json")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not reached(json.loads(path.read_text()), moment):
         assert time.monotonic() < deadline, f"no {moment} was seen"
         time.sleep(0.002)
@@ -217,7 +217,8 @@ def test_one_that_is_killed_while_nginx_is_led_to_it_serves_no_longer_than_notic
     site.script(KILL_CONTAINER, "registry", "switching")
     done = run.wait()
     assert done.code != 0
-    assert "keeps serving" in done.said, done.output
+    # Before or after nginx was led to it: either way the one before serves.
+    assert re.search(r"keeps serving|and \d+ serves again", done.said), done.output
     assert site.serving("registry")["Id"] == before
     assert answers(site)
     site.tidy(rotating=True)
