@@ -57,7 +57,9 @@ class Keeper:
         self.folder = folder
         self.hostname = hostname
         self.runner = SystemRunner()
-        self.pki = Pki(self.runner, folder)
+        # One for each host: they are asked at the same time.
+        self.pki = Pki(self.runner, folder, f".{hostname}-work")
+        self.pki.clean()
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{self.hostname}-{name}"

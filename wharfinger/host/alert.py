@@ -13,7 +13,8 @@ _AGAIN = 86400.0
 _PATIENCE = 60
 # The message arrives on the command's standard input and as a variable; the command itself is a
 # shell's, as an operator would type it.
-_SHELL = 'printf "%s\\n" "$WHARFINGER_MESSAGE" | sh -c "$WHARFINGER_ALERT_COMMAND"'
+# `eval`, so that the command, which may hold a secret, is among no process's arguments.
+_SHELL = 'printf "%s\\n" "$WHARFINGER_MESSAGE" | eval "$WHARFINGER_ALERT_COMMAND"'
 
 
 def tell(

@@ -63,9 +63,17 @@ class Authority:
     # -- what is there -----------------------------------------------------------------------------
 
     def facts(self, name: str) -> dict[str, Any] | None:
-        return certificates.facts(
-            self.host.runner, self.folder / f"{name}.crt", self.folder / f"{name}.key"
-        )
+        """None where there is none. Raises HostError where there is one that cannot be read: that
+        is no reason to make another."""
+        path = self.folder / f"{name}.crt"
+        found = certificates.facts(self.host.runner, path, self.folder / f"{name}.key")
+        if found is None and exists(path) and not self.check:
+            raise HostError(
+                f"certificates: openssl does not read {path} (it did not answer in time, or the "
+                f"file is damaged): run again; if it stays so, bring {self.folder} back from a "
+                "backup"
+            )
+        return found
 
     def _read(self, name: str) -> bytes:
         return read_bytes(self.folder / name) or b""
@@ -188,6 +196,10 @@ class Authority:
                 f"certificates: {lost}, the authority's key, is not there or not the right one: "
                 "bring it back from a backup; if it is lost, take the authority away (rm "
                 f"{self.folder}/ca.*), run site.yml, and let all clients trust the new one"
+            )
+        if present is not None and present["key_matches"] and self._is_current(present):
+            raise HostError(
+                f"certificates: openssl gave two answers about {self.folder}/ca.crt: run again"
             )
         if self.alone:
             raise HostError(

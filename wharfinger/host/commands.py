@@ -21,6 +21,9 @@ from .service import start_service
 from .site import site
 from .status import status
 
+# Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
+_PATIENCE = 900.0
+
 _Command = Callable[[Host, Mapping[str, Any], bool], dict[str, Any]]
 
 
@@ -92,8 +95,7 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
     if check:
         return _LOCKED[command](host, request, True)
-    # Whoever replaces a generation may wait for requests to end: that is waited for, too.
-    patience = float(request.get("lock_timeout", 120 + float(request.get("drain_timeout") or 0)))
+    patience = float(request.get("lock_timeout", _PATIENCE))
     if command == "renew" and is_held(host.paths.lock):
         # A deployment or another renewal is at work; the timer comes again.
         return {"actions": []}

@@ -17,10 +17,13 @@ from .state import Store
 
 
 class Clock:
-    """Wall-clock time (seconds since 1970) and sleeping."""
+    """Wall-clock time (seconds since 1970), time that no one sets, and sleeping."""
 
     def now(self) -> float:
         return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

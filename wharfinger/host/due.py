@@ -13,9 +13,13 @@ AUTHORITY_DAYS = 365
 
 
 def usable(certificate: Mapping[str, Any] | None, until: float) -> bool:
-    """Whether there is one, with its key, that is valid until then (seconds since 1970)."""
+    """Whether there is one, with its key, that is valid until then (seconds since 1970), and not
+    made by a clock that was ahead of it."""
     return bool(
-        certificate and certificate["key_matches"] and float(certificate["not_after"]) > until
+        certificate
+        and certificate["key_matches"]
+        and float(certificate["not_before"]) <= until + DAY
+        and float(certificate["not_after"]) > until
     )
 
 

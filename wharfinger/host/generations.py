@@ -31,6 +31,8 @@ from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, 
 
 # Seconds between two looks at something that is awaited.
 _TICK = 0.1
+# Seconds between two looks at the new generation while the old one is drained.
+_LOOK = 1.0
 # Lines of a log: what is shown, and what is read to find the reason above a stack.
 _LOG_LINES = 12
 _LOG_READ = 400
@@ -101,7 +103,9 @@ class Generations:
                 self._switch(generation)
                 return
             except HostError:
-                pass  # it was healthy before the interruption and is not now: go back
+                if generation.phase != SWITCHING:
+                    raise  # it serves: what failed is the old one's removal
+                # It was healthy before the interruption and is not now: go back.
         if generation in self.record.generations:
             self._go_back(generation)
 
@@ -120,10 +124,16 @@ class Generations:
         return None if text is None else read(json.loads(text))
 
     def _prune(self) -> None:
-        """Away with what no record knows: containers with our labels, directories, old records."""
+        """Away with what no record knows: containers with our labels, directories, old records.
+
+        Where nothing is recorded to serve (a state.json that was lost or brought back), what runs
+        may be what nginx leads to: it stays until something else does."""
         keep = self.record.serving
         for container in self.host.engine.containers(self.labels):
+            if keep is None and container.running:
+                return
             if keep is None or container.name != self.name(keep.number):
+                self._let_go(container, keep)
                 self.host.engine.remove(container.name)
                 self._did(f"the container {container.name}, left over, was removed")
         back = self.record.previous
@@ -138,6 +148,18 @@ class Generations:
             for path in sorted(parent.iterdir()):
                 if path.name not in known:
                     remove_tree(path)
+
+    def _let_go(self, container: Container, keep: Generation | None) -> None:
+        """Waits for the last requests to a container that no record knows."""
+        deadline = self.host.clock.monotonic() + self.drain_timeout
+        while (
+            keep is not None
+            and container.running
+            and container.address is not None
+            and self.host.traffic.connections(container.address, keep.port) > 0
+            and self.host.clock.monotonic() < deadline
+        ):
+            self.host.clock.sleep(_TICK)
 
     def _discard(self, generation: Generation) -> None:
         self.host.engine.remove(self.name(generation.number))
@@ -199,11 +221,20 @@ class Generations:
                     f"{self.kind}: {mount['source']} is not there, so nothing was started: if it "
                     "is on a file system of its own, mount it (`mount -a`)"
                 )
-        # The old slot's address stays taken until the old container is gone.
-        taken = serving.slot if serving is not None else None
-        slot = next(one for one in slots if one != taken)
+        # An address stays taken until its container is gone, whether it is on record or not.
+        present = self.host.engine.containers(self.labels)
+        taken = {one.address for one in present if one.running}
+        taken |= {serving.address} if serving is not None else set()
+        free = [slot for slot, address in slots.items() if address not in taken]
+        if not free:
+            raise HostError(
+                f"{self.kind}: both its addresses are taken: remove the container that does not "
+                f"serve (docker ps --filter label=wharfinger.kind={self.kind}) and run again"
+            )
+        slot = free[0]
+        numbers = [int(one.labels.get("wharfinger.generation", 0)) for one in present]
         generation = Generation(
-            number=self.record.next,
+            number=max([self.record.next, *(number + 1 for number in numbers)]),
             slot=slot,
             address=slots[slot],
             port=spec.port,
@@ -219,7 +250,7 @@ class Generations:
         if serving is not None and serving.settings == spec.settings:
             # Where only what is live differs, it is still the same deployment.
             generation.deployment, generation.changed = serving.deployment, serving.changed
-        self.record.next += 1
+        self.record.next = generation.number + 1
         self.record.generations.append(generation)
         self._save()
         try:
@@ -229,6 +260,8 @@ class Generations:
         except (HostError, OSError) as problem:
             if generation.phase not in (STARTING, SWITCHING):
                 raise  # it serves: what failed is the old one's removal, which repair takes up
+            if generation not in self.record.generations:
+                raise  # it has served, has ended, and was taken away
             self._discard(generation)
             stays = (
                 "nothing serves yet"
@@ -297,7 +330,7 @@ class Generations:
         """Waits until the container answers the host at its address and passes its own health
         check. Raises HostError with the reason, the container's last words included."""
         name = self.name(generation.number)
-        deadline = self.host.clock.now() + self.wait
+        deadline = self.host.clock.monotonic() + self.wait
         while True:
             container = self.host.engine.inspect(name)
             if container is None:
@@ -307,7 +340,7 @@ class Generations:
             lack = self._lack(spec, generation, name)
             if lack is None:
                 return
-            if self.host.clock.now() >= deadline:
+            if self.host.clock.monotonic() >= deadline:
                 raise HostError(
                     f"it was not healthy within {self.wait:g} s ({lack}).{self._last_words(name)}"
                 )
@@ -365,13 +398,17 @@ class Generations:
         self._save()
         if old is not None:
             self._drain(old)
-            self._prune()
+        self._prune()
 
     def _drain(self, old: Generation) -> None:
         """Waits for the old one's last requests (not at all with `revoke`), then removes it."""
         host, name = self.host, self.name(old.number)
         deadline = old.since + self.drain_timeout
+        looked = host.clock.monotonic()
         while not self.revoke and self._busy(old):
+            if host.clock.monotonic() - looked >= _LOOK:
+                looked = host.clock.monotonic()
+                self._take_back(old)
             if host.clock.now() >= deadline:
                 self._did(
                     f"generation {old.number} still had requests after {self.drain_timeout:g} s "
@@ -384,6 +421,31 @@ class Generations:
         self._enter(old, RETIRED)
         old.workers = []
         self._save()
+
+    def _take_back(self, old: Generation) -> None:
+        """Where the new one has ended while the old one is still there, that serves again, and
+        HostError says why."""
+        serving = self.record.serving
+        if serving is None or self._lives(serving) or not self._lives(old):
+            return
+        container = self.host.engine.inspect(self.name(serving.number))
+        why = (
+            "its container has disappeared"
+            if container is None
+            else (self._why_it_ended(container))
+        )
+        self.actions += proxy.apply(
+            self.host, self.state, {**proxy.serving_now(self.state), self.kind: old}
+        )
+        self._enter(old, SERVING)
+        serving.phase = STARTING  # a kill from here on: it is taken away
+        old.workers = []
+        self._save()
+        self._discard(serving)
+        raise HostError(
+            f"{self.kind}: the new generation {serving.number} ended while {old.number} answered "
+            f"its last requests, and {old.number} serves again: {why}"
+        )
 
     def _busy(self, old: Generation) -> bool:
         traffic = self.host.traffic
@@ -419,8 +481,24 @@ class Generations:
             )
         return self.ensure(read(with_live(spec.raw, live)))
 
+    def reads_at_start(self, generation: Generation, what: str) -> bool:
+        """Whether `what` is among the live things that this generation reads only at its start."""
+        spec = self._specification(generation.number)
+        return spec is not None and what in (spec.raw.get("live") or {})
+
+    def would_go_back(self) -> str:
+        """What `go_back` would do. Raises HostError where it would refuse."""
+        previous, _ = self._before()
+        return f"{self.kind}: the image and settings of generation {previous.number} serve again"
+
     def go_back(self, live: Mapping[str, str]) -> Generation:
-        """The image and settings of the generation before serve again, with the present `live`."""
+        """The image and settings of the generation before serve again, with the present `live`.
+        Raises HostError where that cannot be."""
+        _, spec = self._before()
+        return self._replace(read(with_live(spec.raw, live)))
+
+    def _before(self) -> tuple[Generation, Specification]:
+        """The generation to go back to; raises HostError where there is none that fits."""
         previous = self.record.previous
         spec = None if previous is None else self._specification(previous.number)
         if previous is None or spec is None:
@@ -430,9 +508,11 @@ class Generations:
             )
         serving = self.record.serving
         present = None if serving is None else self._specification(serving.number)
+        if present is None:
+            raise HostError(f"{self.kind}: nothing serves that could go back: run site.yml")
         for name, same in (
-            ("registry_auth or registry_hostname", present is None or present.proof == spec.proof),
-            ("storage_path", present is None or present.mounts == spec.mounts),
+            ("registry_auth or registry_hostname", present.proof == spec.proof),
+            ("storage_path", present.mounts == spec.mounts),
         ):
             if not same:
                 raise HostError(
@@ -445,14 +525,14 @@ class Generations:
                 f"{self.kind}: the image of generation {previous.number} ({spec.image}) is not on "
                 "this host any more: write the earlier version into the inventory and run site.yml"
             )
-        return self._replace(read(with_live(spec.raw, live)))
+        return previous, spec
 
     # -- live configuration ------------------------------------------------------------------------
 
     def configured(self, generation: Generation, digest: str) -> None:
         """Waits until every worker of the token server has taken over the configuration with this
         SHA-256. Raises HostError with the server's own message where it refuses it."""
-        deadline = self.host.clock.now() + self.wait
+        deadline = self.host.clock.monotonic() + self.wait
         seen = "nothing"
         while True:
             try:
@@ -469,7 +549,7 @@ class Generations:
                 seen = f"configuration {health.get('configuration')}"
             except (OSError, http.client.HTTPException, ValueError) as problem:
                 seen = str(problem)
-            if self.host.clock.now() >= deadline:
+            if self.host.clock.monotonic() >= deadline:
                 words = self._last_words(self.name(generation.number))
                 raise HostError(
                     f"{self.kind}: the configuration {digest[:12]} is not in force after "
@@ -488,9 +568,13 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """
     spec = read(request["spec"])
     state = host.store.load()
+    all_of = generations_of(host, state, spec.kind, request)
+    # As it is now: a rotation may have gone on since the caller looked.
+    spec = read(with_live(spec.raw, live_now(host, all_of)))
     if check:
         return {"actions": _would(state, spec)}
-    all_of = generations_of(host, state, spec.kind, request)
+    # What is deployed replaces what a rollback that was cut off was about.
+    state.rollback.pop(spec.kind, None)
     all_of.repair()
     generation = all_of.ensure(spec)
     all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
@@ -541,7 +625,8 @@ def follow(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     if generation is None:
         raise HostError(f"{kind}: nothing serves yet: run the whole site.yml first")
     all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
-    if request.get("configuration"):
+    # docker_auth cannot say what it has read: there, a new generation is the proof.
+    if request.get("configuration") and not all_of.reads_at_start(generation, "configuration"):
         all_of.configured(generation, str(request["configuration"]))
     return {"actions": all_of.actions, "generation": generation.number}
 
@@ -555,36 +640,40 @@ def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     """
     state = host.store.load()
     asked = request.get("kind")
-    kinds = [str(asked)] if asked else _changed_last(state)
+    kinds = list(state.rollback) or ([str(asked)] if asked else _changed_last(state))
     if not kinds:
         raise HostError(
             "nothing serves that could go back: there is no generation before the present ones"
         )
     # The token server first: what it signs with is always what the registry trusts.
     kinds = [kind for kind in (names.TOKEN_SERVER, names.REGISTRY) if kind in kinds]
-    actions: list[str] = []
+    deployment = f"rollback {host.clock.now():.0f}"
+    each = [
+        generations_of(host, state, kind, {**request, "deployment": deployment}) for kind in kinds
+    ]
+    if check:
+        return {"actions": [one.would_go_back() for one in each]}
+    for one in each:
+        one.repair()
+    if not state.rollback:
+        for one in each:
+            one.would_go_back()  # what is refused comes before what is done
+        # All of them, before the first: cut off in between, the next run does the rest.
+        state.rollback = {kind: state.kind(kind).settings_before for kind in kinds}
+        host.store.save(state)
     back: dict[str, int] = {}
-    for kind in kinds:
-        all_of = generations_of(host, state, kind, {**request, "deployment": "rollback"})
-        before = all_of.record.previous
-        if check:
-            number = before.number if before is not None else "none"
-            actions.append(f"{kind}: the image and settings of generation {number} serve again")
-            continue
-        all_of.repair()
-        before = all_of.record.previous
-        all_of.go_back(live_now(host, all_of))
-        actions += [
-            *all_of.actions,
-            *(
-                [f"{kind}: it has the image and settings of generation {before.number}"]
-                if before is not None
-                else []
-            ),
-        ]
-        if before is not None:
-            back[kind] = before.number
-    return {"actions": actions, "back": back}
+    for one in each:
+        before, serving = one.record.previous, one.record.serving
+        if serving is None or serving.settings != state.rollback[one.kind]:
+            one.go_back(live_now(host, one))
+            assert before is not None
+            back[one.kind] = before.number
+            one.actions.append(
+                f"{one.kind}: it has the image and settings of generation {before.number}"
+            )
+        del state.rollback[one.kind]
+        host.store.save(state)
+    return {"actions": [action for one in each for action in one.actions], "back": back}
 
 
 def _changed_last(state: State) -> list[str]:

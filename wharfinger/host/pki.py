@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import HostError
+from .files import remove_tree
 from .runner import Runner
 
 # X.520 allows a common name this many characters; clients look at the alternative names only.
@@ -29,14 +29,16 @@ KEYS = {
 
 
 class Pki:
-    """Makes keys and certificates in `folder` (root-only), where its work files come and go.
+    """Makes keys and certificates in `folder` (root-only), where its work files come and go, in
+    `work`: one at a time.
 
     Each call raises HostError with openssl's words where that fails.
     """
 
-    def __init__(self, runner: Runner, folder: Path) -> None:
+    def __init__(self, runner: Runner, folder: Path, work: str = ".work") -> None:
         self._runner = runner
-        self._folder = folder
+        # Always the same, so that what a kill leaves there, keys included, goes with the next use.
+        self._folder = folder / work
 
     def key(self, kind: str) -> bytes:
         """A new private key (PKCS #8, PEM): `rsa` or `ec`."""
@@ -87,11 +89,18 @@ class Pki:
 
     @contextmanager
     def _work(self, **files: bytes) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix=".work-", dir=self._folder) as name:
-            work = Path(name)
+        self.clean()
+        self._folder.mkdir(mode=0o700)
+        try:
             for file, data in files.items():
-                (work / file).write_bytes(data)
-            yield work
+                (self._folder / file).write_bytes(data)
+            yield self._folder
+        finally:
+            self.clean()
+
+    def clean(self) -> None:
+        """Takes away what a killed run has left."""
+        remove_tree(self._folder)
 
     def _self_signed(self, work: Path, days: int) -> bytes:
         return self._openssl(

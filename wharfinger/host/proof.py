@@ -84,7 +84,10 @@ def _token_server(
         or registry.live.get("signing") not in (None, bundle)
     ):
         return
-    status, body = _manifest(host, registry.generation, _bearer(token))
+    try:
+        status, body = _manifest(host, registry.generation, _bearer(token))
+    except (OSError, http.client.HTTPException):
+        return  # it is gone or broken, which is not this one's fault
     if status not in (200, 404):
         raise _Missing(f"the registry that serves answers its token with {_said(status, body)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 from .context import Host
 from .errors import HostError
-from .files import exists, read_bytes, write_atomically
+from .files import exists, read_bytes, read_text, write_atomically
 from .state import KINDS, Generation, State
 
 
-def upstreams(serving: Mapping[str, Generation | None]) -> str:
-    """upstreams.conf: one upstream per container that serves.
+def upstreams(serving: Mapping[str, Generation | None], present: str = "") -> str:
+    """upstreams.conf: one upstream per container that serves. Of a kind that `serving` does not
+    name, what the `present` file says stays.
 
     `max_fails=0`: with one server, nginx must not declare it dead. Only the registry keeps
     connections open: it never closes an idle one, so nginx cannot send a request into a closing
@@ -23,7 +25,11 @@ def upstreams(serving: Mapping[str, Generation | None]) -> str:
     """
     lines = ["# Written by wharfinger-host at each switch of generations; changes are lost."]
     for kind in KINDS:
-        generation = serving.get(kind)
+        if kind not in serving:
+            block = re.search(rf"^upstream wharfinger_{kind} {{.*?^}}$", present, re.M | re.S)
+            lines += [block.group()] if block else []
+            continue
+        generation = serving[kind]
         if generation is None:
             continue
         lines += [
@@ -36,7 +42,9 @@ def upstreams(serving: Mapping[str, Generation | None]) -> str:
 
 
 def serving_now(state: State) -> dict[str, Generation | None]:
-    return {kind: state.kind(kind).serving for kind in KINDS}
+    """What serves, by kind. A kind of which nothing is recorded, since the state was lost, is not
+    in it: what nginx leads to may serve all the same."""
+    return {kind: state.kind(kind).serving for kind in KINDS if state.kind(kind).generations}
 
 
 def fingerprint(host: Host) -> str:
@@ -78,7 +86,8 @@ def apply(
     if tls is not None:
         wanted[host.paths.served] = tls
     if exists(host.paths.nginx):
-        wanted[host.paths.upstreams] = upstreams(serving).encode()
+        present = read_text(host.paths.upstreams) or ""
+        wanted[host.paths.upstreams] = upstreams(serving, present).encode()
     if site is not None:
         wanted[host.paths.site] = site.encode()
     changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}

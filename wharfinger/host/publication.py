@@ -63,16 +63,20 @@ def fingerprints(host: Host) -> dict[str, str]:
 def for_clients(
     host: Host,
     state: State,
+    source: str,
     addresses: list[str],
     check: bool = False,
     *,
     trust: Path = DOCKER_TRUST,
 ) -> list[str]:
-    """The authority that clients must trust is known: the host's own where that has issued the
-    server's certificate, else the one that the operator handed over, else none. docker on this host
-    has it for `addresses` (HOST[:PORT])."""
+    """The authority that clients must trust is known: the host's own, or the one that the operator
+    handed over, or none. docker on this host has it for `addresses` (HOST[:PORT]). source:
+    certificates_tls_source; with acme it is the host's own until the ACME server has answered."""
     folder = host.paths.certificates
-    own = certificates.issued_by(host.runner, folder / "tls.crt", folder / "ca.crt")
+    own = source == "own_ca" or (
+        source == "acme"
+        and certificates.issued_by(host.runner, folder / "tls.crt", folder / "ca.crt")
+    )
     authority = read_bytes(folder / ("ca.crt" if own else "tls_ca.crt"))
     if authority is None:
         if not exists(host.paths.for_clients):

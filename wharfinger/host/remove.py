@@ -153,7 +153,7 @@ class _Steps:
                     _rmdir(DOCKER_TRUST)
         for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
             self._tree(path)
-        for name in ("proxy", "acme"):
+        for name in ("proxy", "acme", "acme-work"):
             self._tree(paths.var / name)
         self._tree(paths.command)
         self._tree(paths.program)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import alert, certificates, keeping, proxy, publication
 from .authority import Authority, Wanted
@@ -20,8 +20,11 @@ from .errors import HostError
 from .files import exists, read_bytes, write_atomically
 from .generations import generations_of
 from .keeping import Settings
-from .rotation import NEXT, WAIT, Signing
+from .rotation import NEXT, REVOKE, WAIT, Signing
 from .state import KINDS, State
+
+if TYPE_CHECKING:
+    from . import acme
 
 WHAT = ("signing", "tls", "ca", "all", "due")
 # Seconds until a new certificate must be what clients are given.
@@ -82,9 +85,9 @@ class Keeper:
         """The server's certificate is there and not about to end, whoever issues it. `anew`: a new
         one in any case. Without `to_nginx` it is served only with the site (`site`)."""
         source, problem = self.settings.tls_source, None
-        if source == "acme" and by_acme and not self.check:
+        if source == "acme" and not self.check:
             try:
-                self._by_acme(anew)
+                self._by_acme(anew, ask=by_acme)
             except HostError as found:
                 problem = found  # meanwhile what there is must not end
         if self.settings.has_own_ca and not self._foreign():
@@ -111,9 +114,15 @@ class Keeper:
             and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
         )
 
-    def _by_acme(self, anew: bool) -> None:
+    def _by_acme(self, anew: bool, ask: bool) -> None:
+        """The ACME server's certificate is in place; without `ask`, the one that came last."""
         from . import acme  # only here: few hosts need it
 
+        if not ask:
+            got = acme.last(self.host, self.settings.raw)
+            if got is not None:
+                self._install(got)
+            return
         try:
             got = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
         except acme.AcmeError as problem:
@@ -122,6 +131,9 @@ class Keeper:
             raise HostError("\n".join([str(problem), *doubts])) from problem
         if got.new:
             self.done.notes += acme.reachability(self.host, self.settings.raw)
+        self._install(got)
+
+    def _install(self, got: acme.Obtained) -> None:
         folder = self.host.paths.certificates
         present = (read_bytes(folder / "tls.crt"), read_bytes(folder / "tls.key"))
         if present == (got.chain, got.key):
@@ -168,8 +180,9 @@ class Keeper:
             self.done.actions += actions
             if actions and not check and exists(host.paths.site):
                 self._look_at_what_is_served()
-        addresses = self.settings.trusted_by_docker
-        self.done.actions += publication.for_clients(host, self.state, addresses, check)
+        self.done.actions += publication.for_clients(
+            host, self.state, self.settings.tls_source, self.settings.trusted_by_docker, check
+        )
 
     def news(self) -> list[str]:
         """What was done that an operator has to take up."""
@@ -246,14 +259,15 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     keeper = Keeper(host, state, settings, check)
     _remember_lifetime(host, state, settings, check)
     try:
-        same_name = keeping.load(host).hostname == settings.hostname
+        before = keeping.load(host)
+        same_place = (before.hostname, before.port) == (settings.hostname, settings.port)
     except HostError:
-        same_name = True
+        same_place = True
     keeper.done.actions += keeping.store(host, settings, check)
     keeper.signing(Signing.keep)
     # An ACME server asks at this very host, which has to serve first: see `rotate`.
-    # Under another name nginx serves it only together with the site that has the name.
-    keeper.server(signed=request.get("signed"), by_acme=False, to_nginx=same_name)
+    # Under another name or port nginx serves it only together with the site that has them.
+    keeper.server(signed=request.get("signed"), by_acme=False, to_nginx=same_place)
     return _answer(keeper)
 
 
@@ -367,7 +381,12 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
 
 
 def _repair(keeper: Keeper, kind: str) -> None:
-    request = {"drain_timeout": keeper.settings.drain_timeout}
+    rotation = keeper.state.rotation
+    request = {
+        "drain_timeout": keeper.settings.drain_timeout,
+        # What is revoked is not waited for, whoever ends it.
+        "revoke": rotation is not None and rotation.step == REVOKE,
+    }
     all_of = generations_of(keeper.host, keeper.state, kind, request)
     all_of.repair()
     keeper.done.actions += all_of.actions

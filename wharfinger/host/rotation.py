@@ -84,7 +84,9 @@ class Signing:
                 return
             self.actions.append("the signing key and its certificate were made")
             if not self.check:
-                self._write("signing.key", self.pki.key("rsa"))
+                # A key that has lost only its certificate stays: what it signed still counts.
+                if exists(certificate) or not exists(key):
+                    self._write("signing.key", self.pki.key("rsa"))
                 self._certify("signing")
         if self.state.rotation is None or self.state.rotation.step == WAIT:
             self._publish()  # in any other step, that step does it
@@ -106,9 +108,9 @@ class Signing:
             self.state.rotation = Rotation(step=WAIT, since=now, until=self._tokens_end())
             self.host.store.save(self.state)
             self.actions.append("a signing key before the present one was found, and runs out")
-        elif exists(self._path("signing_next.crt")):
-            self._path("signing_next.crt").unlink()
-            self._path("signing_next.key").unlink(missing_ok=True)
+        else:
+            for name in ("signing_next.crt", "signing_next.key"):
+                self._path(name).unlink(missing_ok=True)
 
     def due(self) -> bool:
         """Whether the key's certificate is near its end."""

@@ -102,9 +102,13 @@ def _hash(raw: Mapping[str, Any]) -> str:
 
 
 def with_live(raw: Mapping[str, Any], live: Mapping[str, str]) -> dict[str, Any]:
-    """The same image and settings with other `live` values; those it does not have stay out."""
+    """The same image and settings with other `live` values. What it has not, or has as "" (it does
+    not read that), stays so."""
     known = dict(raw.get("live") or {})
-    return {**raw, "live": known | {key: live[key] for key in known if key in live}}
+    return {
+        **raw,
+        "live": {key: (live.get(key) or old) if old else old for key, old in known.items()},
+    }
 
 
 def _file_name(name: str) -> str:

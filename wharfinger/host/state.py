@@ -64,6 +64,12 @@ class Kind:
         return found[-1] if found else None
 
     @property
+    def settings_before(self) -> str:
+        """What a rollback leads to; "" where there is nothing to go back to."""
+        previous = self.previous
+        return "" if previous is None else previous.settings
+
+    @property
     def previous(self) -> Generation | None:
         """The newest generation before with another image or other settings, to go back to.
 
@@ -92,7 +98,8 @@ class Rotation:
 class State:
     """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read;
     `tokens_until`: when the tokens of an earlier, longer lifetime have expired (seconds since
-    1970); `alerted`: the problems that an operator was told of (alert.py)."""
+    1970); `alerted`: the problems that an operator was told of (alert.py); `rollback`: the kinds
+    that are still to go back, with the settings to go back to (Generation.settings)."""
 
     verification_hash: str | None = None
     installed: dict[str, Any] = field(default_factory=dict)
@@ -104,6 +111,7 @@ class State:
     rotation: Rotation | None = None
     tokens_until: float = 0
     alerted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rollback: dict[str, str] = field(default_factory=dict)
 
     def kind(self, name: str) -> Kind:
         return self.kinds.setdefault(name, Kind())

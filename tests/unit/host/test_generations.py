@@ -534,3 +534,67 @@ def test_of_a_program_that_gave_up_the_reason_is_shown_and_not_its_stack() -> No
     lines = ["starting", "panic: no such driver: s4", "", *stack]
     assert last_words(lines) == "starting\npanic: no such driver: s4"
     assert last_words([str(number) for number in range(20)]) == "\n".join(map(str, range(8, 20)))
+
+
+def _two(host: Host, folder: Path, machine: Machine) -> None:
+    """Generation 1 serves under nginx, and requests to it are under way."""
+    machine.images["sha256:good"] = {"Id": "sha256:good", "RepoTags": []}
+    run("ensure", {"spec": spec(folder)}, host=host)
+    run("site", {"content": "server {}\n"}, host=host)
+    machine.connections["10.98.0.2"] = 10_000
+
+
+def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    _two(host, tmp_path, machine)
+    sleep = host.clock.sleep
+
+    def killed(seconds: float) -> None:
+        sleep(seconds)
+        if "wharfinger-registry-2" in machine.containers:
+            engine = host.engine
+            engine.change("wharfinger-registry-2", status="exited", exit_code=137)  # type: ignore[attr-defined]
+
+    host.clock.sleep = killed  # type: ignore[method-assign]
+    with pytest.raises(HostError) as caught:
+        run("ensure", {"spec": spec(tmp_path, image="sha256:new")}, host=host)
+    assert str(caught.value).startswith(
+        "registry: the new generation 2 ended while 1 answered its last requests, and 1 serves "
+        "again: it ended with exit code 137."
+    )
+    assert machine.serving_addresses() == ["10.98.0.2"]
+    assert list(machine.containers) == ["wharfinger-registry-1"]
+    machine.connections.clear()
+    del host.clock.sleep
+    assert run("ensure", {"spec": spec(tmp_path)}, host=host)["generation"] == 1
+
+
+def test_an_engine_that_fails_while_a_repair_drains_costs_no_container(
+    host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _two(host, tmp_path, machine)
+    machine.connections.clear()
+    steps = machine.steps
+    run("ensure", {"spec": spec(tmp_path, image="sha256:new")}, host=host)
+    changes = machine.steps - steps
+    for number in range(1, changes + 1):
+        image = f"sha256:{number}"
+        machine.steps, machine.kill_at = 0, number
+        with pytest.raises(Killed):
+            run("ensure", {"spec": spec(tmp_path, image=image)}, host=host)
+        machine.kill_at = 0
+
+        def refuses(name: str, timeout: int) -> None:
+            raise HostError("docker does not answer")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(host.engine, "stop", refuses)
+            try:
+                run("ensure", {"spec": spec(tmp_path, image=image)}, host=host)
+            except HostError as problem:
+                assert "docker does not answer" in str(problem)
+        assert machine.interruptions == [], f"killed at step {number}"
+        run("ensure", {"spec": spec(tmp_path, image=image)}, host=host)
+        assert len(machine.containers) == 1, f"killed at step {number}"
+        assert machine.interruptions == [], f"killed at step {number}"

@@ -43,6 +43,8 @@ SETTINGS: Mapping[str, Any] = {
 class Promises(Machine):
     """The machine, with an eye on tokens and on what clients of either authority are given."""
 
+    # openssl goes by the real clock
+    seconds: float = field(default_factory=time.time)
     folder: Path = Path()
     trusted: dict[str, bytes] = field(default_factory=dict)
     tokens: list[tuple[float, bytes]] = field(default_factory=list)
@@ -399,9 +401,9 @@ def test_keys_reach_their_readers_and_only_them(world: World, tmp_path: Path) ->
     bundle = host.paths.registry / "token_signing.pem"
     assert bundle.read_bytes() == certificate(host, "signing.crt")
     trust, state = tmp_path / "certs.d", host.store.load()
-    publication.for_clients(host, state, ["r.example:5000"], trust=trust)
+    publication.for_clients(host, state, "own_ca", ["r.example:5000"], trust=trust)
     assert (trust / "r.example:5000" / "ca.crt").read_bytes() == certificate(host, "ca.crt")
-    assert publication.for_clients(host, state, ["r.example:5000"], trust=trust) == []
+    assert publication.for_clients(host, state, "own_ca", ["r.example:5000"], trust=trust) == []
     assert host.store.load().installed["files"] == [str(trust / "r.example:5000" / "ca.crt")]
 
 
@@ -631,6 +633,38 @@ def test_without_a_kind_that_goes_back_which_the_last_deployment_changed(world: 
     assert run("rollback", {}, host=host)["back"] == {"token_server": 1}
 
 
+def test_a_rollback_that_is_cut_off_between_two_containers_is_finished_and_goes_no_further(
+    world: World,
+) -> None:
+    original, _ = world("original")
+    folder = original.paths.etc.parent
+    for kind, name in (("token_server", "signing"), ("registry", "trusted")):
+        live = {"signing": fingerprints(original)[name]}
+        changed = spec(folder, kind=kind, environment={"A": "1"}, live=live)
+        run("ensure", {"spec": changed, "deployment": "monday"}, host=original)
+    number = 0
+    while True:
+        number += 1
+        host, machine = world(f"{number}", copied=original)
+        machine.steps, machine.kill_at = 0, number
+        try:
+            run("rollback", {}, host=host)
+        except Killed:
+            pass
+        else:
+            break
+        machine.kill_at = 0
+        again, _ = world(f"{number}", machine)
+        if again.store.load().rollback:
+            run("rollback", {}, host=again)
+        elif number < 5:
+            continue  # killed before anything was recorded
+        environments = [machine.definitions[name]["Env"] for name in machine.containers]
+        assert environments == [[], []], f"killed at step {number}"
+        assert machine.interruptions == machine.broken == [], f"killed at step {number}"
+    assert number > 20
+
+
 # -- the timer -------------------------------------------------------------------------------------
 
 
@@ -694,6 +728,44 @@ def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path
     assert alerts(host, tmp_path).count("nginx refuses") == 1
 
 
+def test_a_state_that_was_lost_costs_no_container_that_serves(world: World) -> None:
+    host, machine = world()
+    before = set(machine.containers)
+    host.paths.state.unlink()
+    run("renew", {}, host=host)
+    assert set(machine.containers) == before
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    deploy(host)
+    assert machine.interruptions == []
+    assert len(machine.containers) == 2
+    assert not before & set(machine.containers)
+    assert deploy(host)["actions"] == []
+
+
+def test_a_clock_that_was_ahead_leaves_no_certificate_of_the_future(world: World) -> None:
+    host, machine = world()
+    machine.seconds = time.time() - 40 * 86400
+    before = host.paths.served.read_bytes()
+    with pytest.raises(HostError):  # the authority is of the future too, and nobody replaces that
+        run("renew", {}, host=host)
+    assert host.paths.served.read_bytes() == before
+
+
+def test_a_certificate_that_openssl_does_not_read_is_no_reason_to_make_another(
+    world: World,
+) -> None:
+    host, _ = world()
+    path = host.paths.certificates / "ca.crt"
+    path.write_text("damaged")
+    with pytest.raises(HostError) as caught:
+        deploy(host)
+    assert str(caught.value) == (
+        f"certificates: openssl does not read {path} (it did not answer in time, or the file is "
+        f"damaged): run again; if it stays so, bring {path.parent} back from a backup"
+    )
+    assert path.read_text() == "damaged"
+
+
 def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any) -> None:
     host, machine = world()
     deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
@@ -709,7 +781,7 @@ def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any)
 
 
 def test_before_the_first_deployment_has_ended_the_timer_does_nothing(tmp_path: Path) -> None:
-    host = host_of(tmp_path, Machine())
+    host = host_of(tmp_path, Machine(seconds=time.time()))
     host.runner = SystemRunner()
     run("prepare", {}, host=host)
     run("certificates", {"settings": {**SETTINGS}}, host=host)
@@ -739,7 +811,7 @@ def test_a_host_that_was_never_deployed_is_told_what_to_run(tmp_path: Path) -> N
 
 
 def test_the_settings_are_roots_alone_and_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    host = host_of(tmp_path, Machine())
+    host = host_of(tmp_path, Machine(seconds=time.time()))
     host.runner = SystemRunner()
     request = {"settings": {**SETTINGS}}
     assert run("certificates", request, host=host, check=True)["changed"]

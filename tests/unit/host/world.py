@@ -97,6 +97,9 @@ class FakeClock(Clock):
     def now(self) -> float:
         return self.machine.seconds
 
+    def monotonic(self) -> float:
+        return self.machine.seconds
+
     def sleep(self, seconds: float) -> None:
         self.machine.seconds += seconds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Site:
         self.keeper.folder.mkdir()
 
     def host(self, name: str) -> Host:
-        host = host_of(self.folder / name, Machine())
+        host = host_of(self.folder / name, Machine(seconds=time.time()))
         host.runner = SystemRunner()
         run("prepare", {}, host=host)
         return host
