@@ -114,10 +114,10 @@ class Site:
 
     def tidy(self, *, rotating: bool = False) -> None:
         """Nothing is under way, and nothing that was has left anything behind. `rotating`: the
-        tokens of a signing key may still be running out."""
+        signing key before may still be trusted."""
         state = self.state()
         allowed = CERTIFICATES | ({"signing_previous.crt"} if rotating else set())
-        assert state["rotation"] is None or (rotating and state["rotation"]["step"] == "wait")
+        assert rotating or state["rotation"] is None
         known = {}
         for kind, record in state["kinds"].items():
             phases = [one["phase"] for one in record["generations"]]

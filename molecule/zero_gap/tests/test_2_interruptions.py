@@ -154,6 +154,7 @@ def test_a_restart_of_the_host_in_the_midst_of_a_rotation(site: Site, loaded: Lo
     site.served("after the restart")
     rotation = site.state()["rotation"]
     assert rotation is None or rotation["step"] == "wait"
+    site.tidy(rotating=True)
 
 
 def answers(site: Site) -> bool:
