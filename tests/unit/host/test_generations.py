@@ -598,3 +598,40 @@ def test_an_engine_that_fails_while_a_repair_drains_costs_no_container(
         run("ensure", {"spec": spec(tmp_path, image=image)}, host=host)
         assert len(machine.containers) == 1, f"killed at step {number}"
         assert machine.interruptions == [], f"killed at step {number}"
+
+
+def test_what_reads_users_only_at_its_start_follows_them_by_a_generation(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    """docker_auth; it has no answer to what it has read, and none is waited for."""
+    users = host.paths.token_server / "auth_config.yml"
+    users.write_text("users: {}\n")
+    one = spec(tmp_path, kind="token_server", live={"configuration": "of the caller"})
+    run("ensure", {"spec": one}, host=host)
+    request = {"kind": "token_server", "configuration": "0" * 64}
+    assert run("follow", request, host=host)["generation"] == 1
+    users.write_text("users: {leaver: {}}\n")
+    seconds = machine.seconds
+    assert run("follow", request, host=host)["generation"] == 2
+    assert machine.seconds - seconds < 5
+    assert names(machine) == ["wharfinger-token_server-2"]
+
+
+def test_who_checks_passwords_follows_no_signing_key(host: Host, tmp_path: Path) -> None:
+    run("ensure", {"spec": spec(tmp_path, live={"signing": ""})}, host=host)
+    (host.paths.registry / "token_signing.pem").write_text("left over")
+    assert (
+        run("ensure", {"spec": spec(tmp_path, live={"signing": ""})}, host=host)["changed"] is False
+    )
+    assert run("follow", {"kind": "registry"}, host=host)["changed"] is False
+
+
+def test_nothing_follows_where_nothing_serves(host: Host) -> None:
+    with pytest.raises(HostError) as caught:
+        run("follow", {"kind": "token_server"}, host=host)
+    assert str(caught.value) == ("token_server: nothing serves yet: run the whole site.yml first")
+    with pytest.raises(HostError) as caught:
+        run("rollback", {}, host=host)
+    assert str(caught.value) == (
+        "nothing serves that could go back: there is no generation before the present ones"
+    )
