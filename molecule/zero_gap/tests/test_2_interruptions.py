@@ -223,6 +223,8 @@ def test_one_that_is_killed_while_nginx_is_led_to_it_serves_no_longer_than_notic
     assert site.serving("registry")["Id"] == before
     assert answers(site)
     site.tidy(rotating=True)
+    # Until nginx gives up connecting to the killed one (proxy_connect_timeout).
+    time.sleep(12)
     converges(site, "docker kill: switching")
 
 
