@@ -245,9 +245,7 @@ class Stack:
         served = certificate(NAME, key, authority, authority_key, [NAME, OTHER_NAME])
         encoding = serialization.Encoding.PEM
         (self.folder / "ca.crt").write_bytes(authority.public_bytes(encoding))
-        (self.folder / "certificates/tls.pem").write_bytes(
-            served.public_bytes(encoding) + pem(key)
-        )
+        (self.folder / "certificates/tls.pem").write_bytes(served.public_bytes(encoding) + pem(key))
         (self.folder / "live/token_signing.pem").write_bytes(
             self.signer.certificate.public_bytes(encoding)
         )
