@@ -236,7 +236,7 @@ class Remote:
 
 def usual(record: Record, sessions: Any, image: Image) -> list[Client]:
     """What every load has: readers, pullers, pushers of small layers and of slow large ones."""
-    small = (48 * _KIB, 160 * _KIB, 320 * _KIB)
+    small = (32 * _KIB, 96 * _KIB, 160 * _KIB)
     return [
         Reader("reader 1", record, sessions()),
         Reader("reader 2", record, sessions()),
@@ -248,7 +248,7 @@ def usual(record: Record, sessions: Any, image: Image) -> list[Client]:
             record,
             sessions(),
             upload=chunked(4, 16),
-            sizes=(12 * _KIB * _KIB,),
+            sizes=(8 * _KIB * _KIB,),
             kind="push of a large layer in slow parts",
         ),
         Pusher(
@@ -256,7 +256,7 @@ def usual(record: Record, sessions: Any, image: Image) -> list[Client]:
             record,
             sessions(),
             upload=monolithic(8),
-            sizes=(8 * _KIB * _KIB, 64 * _KIB),
+            sizes=(4 * _KIB * _KIB, 64 * _KIB),
             kind="push of a large slow layer",
         ),
         SignIn("login", record, sessions()),
