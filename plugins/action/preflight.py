@@ -202,6 +202,7 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
         "config_files": [
             "/etc/cron.d/wharfinger",
             "/etc/docker/daemon.json",
+            "/etc/systemd/system/nginx.service.d/wharfinger.conf",
             "/etc/systemd/system/wharfinger-renew.service",
             "/etc/systemd/system/wharfinger-renew.timer",
             PREVIOUS,

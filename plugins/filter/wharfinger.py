@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger import access, containers, images
+from wharfinger.host.names import gateway
 from wharfinger.preflight import values
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.tokens import configuration
@@ -194,6 +195,7 @@ class FilterModule:
         """Name → filter."""
         return {
             "checked_auth_config": checked_auth_config,
+            "gateway_address": gateway,
             "closing_message": closing_message,
             "docker_auth_config": docker_auth_config,
             "image_registry_host": image_registry_host,

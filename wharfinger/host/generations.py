@@ -416,6 +416,8 @@ class Generations:
                 )
                 break
             host.clock.sleep(_TICK)
+        if not self.revoke:
+            self._take_back(old)
         host.engine.stop(name, 0 if self.revoke else old.stop_timeout)
         host.engine.remove(name)
         self._enter(old, RETIRED)

@@ -390,6 +390,14 @@ def _repair(keeper: Keeper, kind: str) -> None:
     all_of = generations_of(keeper.host, keeper.state, kind, request)
     all_of.repair()
     keeper.done.actions += all_of.actions
+    serving = all_of.record.serving
+    container = serving and keeper.host.engine.inspect(all_of.name(serving.number))
+    if serving is not None and not (container and container.running):
+        # Not started by the timer: somebody may have stopped it to work on the data.
+        raise HostError(
+            f"{kind}: the container {all_of.name(serving.number)} does not run: start it with "
+            "`docker start`, or run site.yml"
+        )
 
 
 def expiring(host: Host, settings: Settings) -> list[str]:

@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "another port": {"registry_port": 8443},
     "many names": {"reverse_proxy_names": ["r.example.com", "10.0.0.1", "fd00::1", LONG_NAME]},
     "alone on its ports": {"reverse_proxy_owned_ports": [18080, 18443]},
+    "the containers' network": {"reverse_proxy_gateway": "172.31.255.241"},
     "no plain port": {"reverse_proxy_http_port": 0},
     "headers": {"registry_settings": {"http": {"headers": {"X-Team": ["a"]}}}},
 }
@@ -144,3 +145,8 @@ def test_tls_is_mozillas_intermediate_profile() -> None:
             for key in ("ECDSA", "RSA")
             for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
         }
+
+
+def test_requests_are_passed_on_from_the_containers_network_only() -> None:
+    """Without it the address to come from is missing, and nginx asks nobody."""
+    assert "    proxy_bind 172.31.255.241;\n" in render(reverse_proxy_gateway="172.31.255.241")
