@@ -24,6 +24,28 @@ ISSUER = "h4 issuer"
 SERVICE = "h4 service"
 PROOF = {"auth": "token", "issuer": ISSUER, "service": SERVICE}
 
+# What a process begins with that is to end by SIGKILL after so many persisted steps. Its first two
+# arguments are the host's folder and the number of steps.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.engine.stack import Stack, host_at
+from wharfinger.host.state import Store
+
+left = int(sys.argv[2])
+
+class Fatal(Store):
+    def save(self, state):
+        global left
+        super().save(state)
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+host = host_at(Path(sys.argv[1]))
+host.store = Fatal(host.paths.state)
+"""
+
 
 def host_at(folder: Path) -> Host:
     """This machine, with the toolkit's files below `folder`."""

@@ -18,7 +18,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.errors import HostError
 from wharfinger.host.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 
-from .stack import HOSTNAME, PORT, SERVICE, STACK, Stack
+from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack
 from .test_stack import Load
 
 
@@ -172,32 +172,19 @@ def test_a_registry_that_refuses_real_tokens_never_serves(deployed: Stack) -> No
     deployed.verify()
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.engine.stack import host_at
+ROTATED = (
+    KILLED
+    + """
 from wharfinger.host import rotation
 from wharfinger.host.commands import run
-from wharfinger.host.state import Store
 
-left = int(sys.argv[2])
 rotation.LEEWAY = 0
-
-class Fatal(Store):
-    def save(self, state):
-        global left
-        super().save(state)
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-host = host_at(Path(sys.argv[1]))
-host.store = Fatal(host.paths.state)
 answer = run("rotate", {"what": sys.argv[3]}, host=host)
 while answer["wait"] is not None:
     host.clock.sleep(answer["wait"])
     answer = run("rotate", {"what": "due"}, host=host)
 """
+)
 
 
 @pytest.mark.slow
@@ -209,7 +196,7 @@ def test_sigkill_in_a_rotation_under_load_fails_no_request_and_the_timer_leads_i
     with Load() as load:
         for number in steps:
             done = subprocess.run(
-                [sys.executable, "-c", KILLED, str(deployed.folder), str(number), what],
+                [sys.executable, "-c", ROTATED, str(deployed.folder), str(number), what],
                 cwd=project,
                 capture_output=True,
                 text=True,

@@ -15,7 +15,7 @@ import pytest
 from wharfinger.host.commands import run
 from wharfinger.host.errors import HostError
 
-from .stack import HOSTNAME, NETWORK, PORT, STACK, Stack
+from .stack import HOSTNAME, KILLED, NETWORK, PORT, STACK, Stack
 
 
 def test_a_deployment_is_proven_and_a_second_run_changes_nothing(deployed: Stack) -> None:
@@ -115,28 +115,14 @@ def test_a_killed_container_comes_back_and_a_removed_one_is_replaced(deployed: S
     deployed.verify()
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.engine.stack import Stack, host_at
-from wharfinger.host.state import Store
-
-left = int(sys.argv[2])
-
-class Fatal(Store):
-    def save(self, state):
-        global left
-        super().save(state)
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-host = host_at(Path(sys.argv[1]))
-host.store = Fatal(host.paths.state)
+CHANGED = (
+    KILLED
+    + """
 stack = Stack(Path(sys.argv[1]), host)
 stack.images = host.store.load().images
 stack.ensure("registry", environment={"A": sys.argv[3]})
 """
+)
 
 
 @pytest.mark.slow
@@ -147,7 +133,7 @@ def test_sigkill_after_every_persisted_step_under_load_fails_no_request(
     with Load() as load:
         for number in range(1, 20):
             done = subprocess.run(
-                [sys.executable, "-c", KILLED, str(deployed.folder), str(number), f"{number}"],
+                [sys.executable, "-c", CHANGED, str(deployed.folder), str(number), f"{number}"],
                 cwd=project,
                 capture_output=True,
                 text=True,

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar"
+from support.registry import CONFIG, LAYER, MANIFEST, digest
 
-
-def digest(content: bytes) -> str:
-    """The content's digest as registries write it."""
-    return "sha256:" + hashlib.sha256(content).hexdigest()
+__all__ = ["CONFIG", "LAYER", "MANIFEST", "Image", "digest"]
 
 
 @dataclass(frozen=True)
