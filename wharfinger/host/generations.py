@@ -86,6 +86,8 @@ class Generations:
     def repair(self) -> None:
         """Ends what an interrupted run began; afterwards only serving and retired ones are left."""
         for generation in list(self.record.generations):
+            if generation not in self.record.generations:
+                continue  # one before it serves again, and it was taken away
             if generation.phase == STARTING:
                 self._discard(generation)
                 self._did(f"generation {generation.number}, half-made, was taken away")
@@ -103,6 +105,8 @@ class Generations:
                 self._switch(generation)
                 return
             except HostError:
+                if generation not in self.record.generations:
+                    return  # it has ended meanwhile, and the one before serves again
                 if generation.phase != SWITCHING:
                     raise  # it serves: what failed is the old one's removal
                 # It was healthy before the interruption and is not now: go back.
@@ -396,19 +400,22 @@ class Generations:
         if old is not None:
             self._enter(old, DRAINING)
         self._save()
-        if old is not None:
-            self._drain(old)
+        taken_back = None if old is None else self._drain(old)
+        if taken_back is not None:
+            raise HostError(taken_back)
         self._prune()
 
-    def _drain(self, old: Generation) -> None:
-        """Waits for the old one's last requests (not at all with `revoke`), then removes it."""
+    def _drain(self, old: Generation) -> str | None:
+        """Waits for the old one's last requests (not at all with `revoke`), then removes it. Where
+        the new one has ended meanwhile, the old one serves again, and what happened is returned."""
         host, name = self.host, self.name(old.number)
         deadline = old.since + self.drain_timeout
         looked = host.clock.monotonic()
         while not self.revoke and self._busy(old):
             if host.clock.monotonic() - looked >= _LOOK:
                 looked = host.clock.monotonic()
-                self._take_back(old)
+                if (why := self._take_back(old)) is not None:
+                    return why
             if host.clock.now() >= deadline:
                 self._did(
                     f"generation {old.number} still had requests after {self.drain_timeout:g} s "
@@ -416,20 +423,21 @@ class Generations:
                 )
                 break
             host.clock.sleep(_TICK)
-        if not self.revoke:
-            self._take_back(old)
+        if not self.revoke and (why := self._take_back(old)) is not None:
+            return why
         host.engine.stop(name, 0 if self.revoke else old.stop_timeout)
         host.engine.remove(name)
         self._enter(old, RETIRED)
         old.workers = []
         self._save()
+        return None
 
-    def _take_back(self, old: Generation) -> None:
-        """Where the new one has ended while the old one is still there, that serves again, and
-        HostError says why."""
+    def _take_back(self, old: Generation) -> str | None:
+        """Where the new one has ended while the old one is still there, that serves again; what
+        happened, None where nothing did."""
         serving = self.record.serving
         if serving is None or self._lives(serving) or not self._lives(old):
-            return
+            return None
         container = self.host.engine.inspect(self.name(serving.number))
         why = (
             "its container has disappeared"
@@ -444,7 +452,8 @@ class Generations:
         old.workers = []
         self._save()
         self._discard(serving)
-        raise HostError(
+        self._did(f"generation {old.number} serves again, because {serving.number} has ended")
+        return (
             f"{self.kind}: the new generation {serving.number} ended while {old.number} answered "
             f"its last requests, and {old.number} serves again: {why}"
         )
