@@ -16,7 +16,7 @@ sys.path.insert(0, str(PROJECT))
 from wharfinger.host import HostError, certificates  # noqa: E402  (the project need not be installed)
 from wharfinger.host.due import covered, usable  # noqa: E402
 from wharfinger.host.files import exists, read_bytes, write_atomically  # noqa: E402
-from wharfinger.host.pki import Pki  # noqa: E402
+from wharfinger.host.pki import Pki, authority_name  # noqa: E402
 from wharfinger.host.runner import SystemRunner  # noqa: E402
 
 
@@ -135,7 +135,7 @@ class Keeper:
         self._write("ca_next.crt", self.pki.authority(key, self._name(), names, days))
 
     def _name(self) -> str:
-        return f"{self.hostname[:48]} CA {time.strftime('%Y-%m-%d', time.gmtime())}"
+        return authority_name(self.hostname, time.time())
 
     def _require(self, present: str) -> None:
         """The key of the authority that the host has is here, and its certificate beside it."""

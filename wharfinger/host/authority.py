@@ -20,7 +20,7 @@ from .due import AUTHORITY_DAYS, DAY, aged, covered, server_due, usable
 from .errors import HostError
 from .files import exists, read_bytes, write_atomically
 from .keeping import Settings
-from .pki import Pki
+from .pki import Pki, authority_name
 
 _FINISH = "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
 
@@ -253,9 +253,7 @@ class Authority:
             )
 
     def _name(self) -> str:
-        """With the day, so that two of them can be told apart in a client's list."""
-        day = time.strftime("%Y-%m-%d", time.gmtime(self.host.clock.now()))
-        return f"{self.settings.hostname[:48]} CA {day}"
+        return authority_name(self.settings.hostname, self.host.clock.now())
 
     def _promote(self) -> None:
         """What lies ready as ca_next takes its place; begun again after a kill, it goes on."""

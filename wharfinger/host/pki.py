@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,6 +185,12 @@ def _config(name: str, extensions: tuple[str, ...]) -> bytes:
             "",
         ]
     ).encode()
+
+
+def authority_name(hostname: str, now: float) -> str:
+    """An authority's common name; with the day (of `now`, seconds since 1970), so that two of them
+    can be told apart in a client's list."""
+    return f"{hostname[:48]} CA {time.strftime('%Y-%m-%d', time.gmtime(now))}"
 
 
 def alternative_name(name: str) -> str:

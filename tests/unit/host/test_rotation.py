@@ -49,7 +49,6 @@ class Promises(Machine):
     trusted: dict[str, bytes] = field(default_factory=dict)
     tokens: list[tuple[float, bytes]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    revoking: bool = False
 
     def check_promise(self, what: str) -> None:
         super().check_promise(what)
