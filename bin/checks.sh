@@ -9,7 +9,10 @@ logs=$(mktemp -d)
 clean_up() {
   local undo
   # A scenario that was cut off still has its hosts.
-  [ -z "${scenario:-}" ] || molecule destroy --scenario-name "$scenario" >/dev/null 2>&1 || true
+  if [ -n "${scenario:-}" ]; then
+    molecule destroy --scenario-name "$scenario" >/dev/null 2>&1 || true
+    rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY"
+  fi
   for undo in "${started[@]}"; do $undo || true; done
   rm -rf "$logs"
 }
