@@ -1,0 +1,63 @@
+"""Whether a registry holds what it should, by its API, and by a look at its storage."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from load.session import Session
+
+from .content import Content
+from .fill import batched
+from .pushing import Pushing, several
+
+# A program for the host: what lies in its storage.
+STORED = Path(__file__).with_name("stored.py")
+
+
+def missing(session: Session, content: Content) -> list[str]:
+    """A line for each tag, manifest and blob that is not as it was pushed: HEAD of all."""
+    problems: list[str] = []
+
+    def tag(pushing: Pushing, repository: str, name: str, wanted: str) -> None:
+        found = pushing.found(repository, name)
+        if found != wanted:
+            problems.append(f"{repository}:{name} is {found} instead of {wanted}")
+
+    def manifest(pushing: Pushing, repository: str, wanted: str) -> None:
+        if pushing.found(repository, wanted) != wanted:
+            problems.append(f"{repository}@{wanted} is not there")
+
+    def blob(pushing: Pushing, repository: str, name: str, size: int) -> None:
+        found = pushing.size(repository, name)
+        if found != size:
+            problems.append(f"the blob {name} of {repository} has {found} bytes, not {size}")
+
+    for together in batched(sorted(content.repositories)):
+        pushing = Pushing(session, content, together)
+        several(
+            itertools.chain(
+                (partial(tag, pushing, *one) for one in content.tags if one[0] in together),
+                (
+                    partial(manifest, pushing, name, digest)
+                    for name in together
+                    for digest in content[name].reached()
+                ),
+                (partial(blob, pushing, *one) for one in content.blobs if one[0] in together),
+            )
+        )
+    return sorted(problems)
+
+
+def differences(stored: Mapping[str, Any], content: Content) -> list[str]:
+    """A line for each tag that the storage (what stored.py has printed) does not hold in full."""
+    found: dict[str, dict[str, str]] = stored["tags"]
+    problems = list(stored["problems"])
+    for repository, tag, wanted in content.tags:
+        has = found.get(repository, {}).get(tag)
+        if has != wanted:
+            problems.append(f"{repository}:{tag} is {has} instead of {wanted}")
+    return sorted(problems)

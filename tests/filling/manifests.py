@@ -1,0 +1,146 @@
+"""Manifests of every kind, as bytes (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from support.registry import CONFIG, LAYER, MANIFEST, digest
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
+SBOM = "application/spdx+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+# What a client accepts that takes everything.
+ACCEPTED = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+
+PLATFORMS = (("amd64", ""), ("arm64", "v8"), ("arm", "v7"))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as it is pushed."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        return digest(self.content)
+
+    @property
+    def parsed(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.content)
+        return found
+
+    @property
+    def children(self) -> list[str]:
+        """The digests of an index's manifests."""
+        return [one["digest"] for one in self.parsed.get("manifests", [])]
+
+    @property
+    def subject(self) -> str | None:
+        found = self.parsed.get("subject")
+        return None if found is None else str(found["digest"])
+
+    @property
+    def blobs(self) -> Iterator[tuple[str, int]]:
+        """Digest and size of everything that it needs beside other manifests."""
+        parsed = self.parsed
+        for one in [parsed.get("config"), *parsed.get("layers", [])]:
+            if one is not None:
+                yield one["digest"], one["size"]
+
+    def descriptor(self, **more: Any) -> dict[str, Any]:
+        """How others name it."""
+        return described(self.media_type, self.digest, len(self.content), **more)
+
+
+def described(media_type: str, name: str, size: int, **more: Any) -> dict[str, Any]:
+    """A descriptor."""
+    return {"mediaType": media_type, "digest": name, "size": size, **more}
+
+
+def of(media_type: str, content: bytes, **more: Any) -> dict[str, Any]:
+    """A descriptor of content that is at hand."""
+    return described(media_type, digest(content), len(content), **more)
+
+
+def configuration(architecture: str = "amd64", variant: str = "", **more: Any) -> bytes:
+    """An image's configuration; `more` makes it another one."""
+    parsed = {
+        "architecture": architecture,
+        "os": "linux",
+        **({"variant": variant} if variant else {}),
+        "created": "2026-01-02T03:04:05Z",
+        "config": {"Cmd": ["/app"], "Labels": {key: str(value) for key, value in more.items()}},
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "history": [{"created": "2026-01-02T03:04:05Z", "created_by": "COPY app /app"}],
+    }
+    return json.dumps(parsed).encode()
+
+
+def made(media_type: str, **more: Any) -> Manifest:
+    """A manifest of this type."""
+    parsed = {"schemaVersion": 2, "mediaType": media_type, **more}
+    return Manifest(json.dumps(parsed).encode(), media_type)
+
+
+def image(config: bytes, layers: Sequence[dict[str, Any]], **more: Any) -> Manifest:
+    """An OCI image of layers (descriptors)."""
+    return made(MANIFEST, config=of(CONFIG, config), layers=list(layers), **more)
+
+
+def layer(content: bytes) -> dict[str, Any]:
+    """A layer's descriptor."""
+    return of(LAYER, content)
+
+
+def index(children: Sequence[dict[str, Any]], **more: Any) -> Manifest:
+    """An OCI index of manifests (descriptors)."""
+    return made(INDEX, manifests=list(children), **more)
+
+
+def docker_image(config: bytes, layers: Sequence[bytes]) -> Manifest:
+    """The same in docker's own family."""
+    return made(
+        DOCKER_MANIFEST,
+        config=of(DOCKER_CONFIG, config),
+        layers=[of(DOCKER_LAYER, one) for one in layers],
+    )
+
+
+def docker_list(children: Sequence[dict[str, Any]]) -> Manifest:
+    """docker's index."""
+    return made(DOCKER_LIST, manifests=list(children))
+
+
+def artifact(kind: str, content: bytes, subject: Manifest) -> Manifest:
+    """An artifact that belongs to a subject: the empty configuration, one blob."""
+    return made(
+        MANIFEST,
+        artifactType=kind,
+        config=of(EMPTY, b"{}"),
+        layers=[of(kind, content)],
+        subject=subject.descriptor(),
+    )
+
+
+def platform(architecture: str, variant: str) -> dict[str, str]:
+    """What an index says of a child."""
+    return {
+        "architecture": architecture,
+        "os": "linux",
+        **({"variant": variant} if variant else {}),
+    }
+
+
+def belonging(name: str, ending: str) -> str:
+    """The tag of what belongs to a digest: `sha256-HEX` and the ending."""
+    return name.replace(":", "-") + ending
