@@ -171,7 +171,12 @@ def _actions(rule: Rule) -> list[str]:
 
 
 def _expression(pattern: str) -> str:
-    """A pattern as docker_auth's regular expression (RE2), between slashes and anchored."""
+    """A pattern as docker_auth's regular expression (RE2), which it knows by its slashes."""
+    return f"/{anchored(pattern)}/"
+
+
+def anchored(pattern: str) -> str:
+    """A pattern as a regular expression, anchored at both ends, for RE2 and Python alike."""
     expression = ""
     for position, segment in enumerate(pattern.split("/")):
         slash = "/" if position else ""
@@ -185,4 +190,4 @@ def _expression(pattern: str) -> str:
         else:
             # Of a path component's characters the dot alone means something to RE2.
             expression += slash + segment.replace(".", "\\.")
-    return f"/^{expression}$/"
+    return f"^{expression}$"

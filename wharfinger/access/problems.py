@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -51,6 +51,48 @@ def kind(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     return f"a {type(value).__name__}"
+
+
+def texts(
+    key: str,
+    value: object,
+    example: str,
+    *,
+    may_be_empty: bool = False,
+    no_text: Callable[[object], str | None] = lambda value: None,
+) -> tuple[tuple[str, ...], list[str]]:
+    """A field that may be one text or a list of them: the texts, each once, and what is wrong.
+
+    no_text: special words for a value that is no text.
+    """
+    values = value if isinstance(value, list | tuple) else [value]
+    wrong = []
+    if not values and not may_be_empty:
+        wrong.append(f"{key} is empty: write, for example, {key}: {example}")
+    found: dict[str, None] = {}
+    for one in values:
+        if not isinstance(one, str):
+            special = no_text(one)
+            wrong.append(
+                special or f"{key} has {kind(one)}: write text, for example {key}: {example}"
+            )
+        elif one in found:
+            wrong.append(f"{key} has {quoted(one)} twice: remove one")
+        else:
+            found[str(one)] = None
+    return tuple(found), wrong
+
+
+def answered_before(same: int | None, earlier: Sequence[int]) -> str:
+    """Why a rule is useless: rules `earlier` always answer first, rule `same` says the same."""
+    if same is not None:
+        return f"says the same as rule {same}: remove one of them"
+    names = " and ".join(map(str, earlier)) if len(earlier) < 3 else listed([*map(str, earlier)])
+    one = len(earlier) == 1
+    return (
+        f"never decides anything, since rule{'' if one else 's'} {names} always "
+        f"answer{'s' if one else ''} first: remove it, or move it above rule {earlier[0]}"
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

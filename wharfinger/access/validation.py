@@ -23,7 +23,7 @@ from .policy import (
     Policy,
     Rule,
 )
-from .problems import Problem, Review, kind, listed, nearest, quoted
+from .problems import Problem, Review, answered_before, kind, nearest, quoted, texts
 
 USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
 
@@ -37,7 +37,7 @@ _RULE_KEYS = ("who", "may", "on")
 _USER_KEYS = ("password", "password_hash")
 # YAML 1.1, which Ansible reads, takes the bare word `on` for the boolean true; JSON, through which
 # variables may have gone, makes a text of it.
-_MISREAD_ON = (True, "true")
+MISREAD_ON = (True, "true")
 
 
 def validate(
@@ -251,7 +251,7 @@ class _Inventory:
             return None
         fields: dict[str, object] = {}
         for key, value in entry.items():
-            plain = "on" if key in _MISREAD_ON else key
+            plain = "on" if key in MISREAD_ON else key
             if plain in fields:
                 self.error(ACCESS, where, f"{plain} is there twice: remove one")
             elif isinstance(plain, str) and plain in _RULE_KEYS:
@@ -281,21 +281,19 @@ class _Inventory:
 
     def _words(self, where: str, key: str, value: object, example: str) -> tuple[str, ...]:
         """A field that may be one word or a list of them, as a tuple without repetitions."""
-        values = value if isinstance(value, list | tuple) else [value]
-        if not values and key != "may":
-            self.error(ACCESS, where, f"{key} is empty: write, for example, {key}: {example}")
-        words: dict[str, None] = {}
-        for word in values:
-            if not isinstance(word, str):
-                self.error(ACCESS, where, self._no_word(key, word, example))
-            elif word in words:
-                self.error(ACCESS, where, f"{key} has {quoted(word)} twice: remove one")
-            else:
-                words[str(word)] = None
-        return tuple(words)
+        words, wrong = texts(
+            key,
+            value,
+            example,
+            may_be_empty=key == "may",
+            no_text=lambda one: self._no_word(key, one),
+        )
+        for message in wrong:
+            self.error(ACCESS, where, message)
+        return words
 
     @staticmethod
-    def _no_word(key: str, value: object, example: str) -> str:
+    def _no_word(key: str, value: object) -> str | None:
         if key == "who" and isinstance(value, Mapping) and list(value) == ["group"]:
             return "who is a mapping: write group:NAME without a space after the colon"
         if key == "on" and isinstance(value, Mapping):
@@ -305,7 +303,7 @@ class _Inventory:
             )
         if key == "may" and value is None:
             return "may is nothing (null): write the verbs, or [] to give nothing"
-        return f"{key} has {kind(value)}: write text, for example {key}: {example}"
+        return None
 
     def _who(self, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
         for word in words:
@@ -473,21 +471,8 @@ class _Inventory:
         by_number = {rule.number: rule for rule in self.rules}
         for number, earlier in findings.useless.items():
             rule, first = by_number[number], by_number[earlier[0]]
-            if _content(rule) == _content(first):
-                message = f"says the same as rule {first.number}: remove one of them"
-            else:
-                names = (
-                    " and ".join(map(str, earlier))
-                    if len(earlier) < 3
-                    else listed([str(other) for other in earlier])
-                )
-                one = len(earlier) == 1
-                message = (
-                    f"never decides anything, since rule{'' if one else 's'} {names} always "
-                    f"answer{'s' if one else ''} first: remove it, or move it above "
-                    f"rule {earlier[0]}"
-                )
-            self.error(ACCESS, f"rule {number}", message)
+            same = first.number if _content(rule) == _content(first) else None
+            self.error(ACCESS, f"rule {number}", answered_before(same, earlier))
         for name in findings.empty_handed:
             self.warnings.append(
                 Problem(
