@@ -13,9 +13,8 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, containers, images
+from wharfinger import access, containers, images, values
 from wharfinger.host.names import gateway
-from wharfinger.preflight import values
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.tokens import configuration
 

@@ -10,6 +10,8 @@ import yaml
 
 ROLES = sorted((Path(__file__).resolve().parents[2] / "roles").iterdir())
 
+CONTENTS = ROLES[0].parent / "contents"
+
 
 def defaults(role: Path) -> dict[str, Any]:
     file = role / "defaults" / "main.yml"
@@ -61,5 +63,6 @@ def test_public_variables_begin_with_the_roles_name_or_belong_to_the_contract(ro
     # The inventory contract's names that no single role owns.
     shared = {"registry_hostname", "registry_extra_hostnames", "registry_port", "registry_auth"}
     shared |= {"registry_users", "registry_groups", "registry_access", "docker_auth_server"}
+    shared |= {name for name in options(CONTENTS) if name.startswith("registry_")}
     foreign = {name for name in options(role) if not name.startswith(f"{role.name}_")}
     assert foreign - shared == set()

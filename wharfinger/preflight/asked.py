@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wharfinger.values import boolean
+
 from .names import slips
 from .report import Report, shown
-from .values import boolean
 
 #: Scope → the variables that its playbook reads beside the roles'.
 READ: Mapping[str, tuple[str, ...]] = {
@@ -15,6 +16,9 @@ READ: Mapping[str, tuple[str, ...]] = {
     "users": ("regenerate",),
     "rotate": ("rotate", "revoke", "finish", "rotate_wait"),
     "rollback": ("rollback",),
+    "retention": (),
+    "garbage_collect": (),
+    "check": (),
     "remove": ("remove_data",),
 }
 #: All of them.

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
+from wharfinger.values import readable_size
+
 from .names import is_address, is_loopback
 from .report import Report, shown
 from .settings import PRIVATE
-from .values import readable_size
 
 #: Distributions that the tests cover: (id, version) of os-release.
 DISTRIBUTIONS = frozenset({("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")})

@@ -33,6 +33,25 @@ class Scope:
         return self.subjects is None or subject(sentence) in self.subjects | _PROGRAM
 
 
+#: Retention, collection and check: one file of the host holds the settings of all three.
+_CONTENTS = Scope(
+    frozenset(
+        {
+            "registry_retention",
+            "registry_retention_schedule",
+            "registry_untagged_keep",
+            "registry_gc_max_minutes",
+            "registry_gc_schedule",
+            "registry_check_rate",
+            "registry_check_schedule",
+            "registry_drain_timeout",
+            "storage_path",
+            "host, engine",
+            "host, nginx",
+        }
+    )
+)
+
 #: Scope → what is judged. Each is named after the playbook, `site` is site.yml.
 SCOPES = {
     "site": Scope(None),
@@ -88,6 +107,9 @@ SCOPES = {
             }
         )
     ),
+    "retention": _CONTENTS,
+    "garbage_collect": _CONTENTS,
+    "check": _CONTENTS,
     "remove": Scope(frozenset({"storage_path"}), reading=False, tells=False),
 }
 

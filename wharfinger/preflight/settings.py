@@ -8,8 +8,10 @@ from ipaddress import IPv4Network, ip_address
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import values
+from wharfinger import values
+
 from .acme import check_acme
+from .contents import check_contents
 from .controller import on_controller
 from .names import hostname_problem, is_address, nearest
 from .report import Report, shown
@@ -39,6 +41,8 @@ NUMBERS = {
     "certificates_signing_days": (1, 36_500),
     "certificates_ca_days": (1, 36_500),
     "certificates_renew_days": (1, 825),
+    # Clients wait for writes to be taken again.
+    "registry_gc_max_minutes": (5, 1440),
 }
 
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -190,6 +194,7 @@ def check_settings(
             refuse("container_engine_network", problem)
     _check_certificates(checked, given, refuse=refuse, report=report)
     _check_images(checked, controller, report)
+    check_contents(checked, refuse, report)
     return checked
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wharfinger.values import boolean
+
 from .names import nearest, slips
 from .report import Report, shown
-from .values import boolean
 
 Spec = Mapping[str, Any]
 
@@ -27,6 +28,7 @@ _DELEGATED = frozenset(
         "registry_users",
         "registry_groups",
         "registry_access",
+        "registry_retention",
         "registry_settings",
         "registry_environment",
     }

@@ -21,6 +21,8 @@ EVERYTHING: dict[str, Any] = {
     "registry_pids": "many",
     "registry_hostname": "Registry.example.com",
     "registry_settings": {"lgo": {}},
+    "registry_retention": [{"on": "**"}],
+    "registry_gc_schedule": "weekly",
     "registry_drain_timeout": "1s",
     "storage_path": "/etc",
     "certificates_signing_days": 0,
@@ -43,6 +45,8 @@ PROGRAM = {"host, Python", "host, user", "host, state"}
 READING = {"registry_prot", "registry_pids"}
 USERS = {"registry_access", "registry_hostname", "registry_drain_timeout"}
 ROTATE = {"registry_hostname", "registry_drain_timeout", "certificates_signing_days"}
+LOOKING_AFTER = ("retention", "garbage_collect", "check")
+CONTENTS = {"registry_retention", "registry_gc_schedule", "registry_drain_timeout", "storage_path"}
 MENDED = {"host, engine", "host, nginx"}
 
 
@@ -52,6 +56,7 @@ MENDED = {"host, engine", "host, nginx"}
         ("users", PROGRAM | READING | USERS),
         ("rotate", PROGRAM | READING | ROTATE | MENDED | {"host, clock"}),
         ("rollback", PROGRAM | READING | MENDED | {"registry_hostname", "registry_drain_timeout"}),
+        *((scope, PROGRAM | READING | MENDED | CONTENTS) for scope in LOOKING_AFTER),
         ("remove", PROGRAM | {"storage_path"}),
     ],
 )
@@ -69,8 +74,8 @@ def test_what_stops_a_playbook(judge: Judge, scope: str, stops: set[str]) -> Non
 
 def test_everything_stops_a_deployment(judge: Judge) -> None:
     heads = {subject(one) for one in judge(**EVERYTHING).errors}
-    assert heads == PROGRAM | READING | USERS | ROTATE | MENDED | {
-        *("registry_settings", "storage_path", "images_archive", "host, clock"),
+    assert heads == PROGRAM | READING | USERS | ROTATE | MENDED | CONTENTS | {
+        *("registry_settings", "images_archive", "host, clock"),
         *("host, distribution", "storage_free_minimum", "container_engine_free_minimum"),
         *("certificates_tls_certificate", "certificates_tls_key"),
     }
@@ -99,16 +104,20 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
     changes: dict[str, Any] = {
         "registry_users": {"admin": {}, "eve": {}},
         "images_archive": "bundle.tar",
+        "registry_retention": [{"on": "**", "newest": 10}],
         "host": {"resolved": {"registry.example.com": []}},
     }
     heads = {
         scope: [subject(one) for one in judge(scope=scope, **changes).warnings] for scope in SCOPES
     }
     assert heads == {
-        "site": ["images_archive", "registry_users", "registry_hostname"],
+        "site": [
+            *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
+        ],
         "users": ["registry_users", "registry_hostname"],
         "rotate": ["registry_hostname"],
         "rollback": ["registry_hostname"],
+        **{key: ["registry_gc_schedule"] for key in LOOKING_AFTER},
         "remove": [],
     }
 

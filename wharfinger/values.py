@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_DURATION = re.compile(r"([0-9]+) ?([smh]?)")
+_DURATION = re.compile(r"([0-9]+) ?([smhdw]?)")
 _SIZE = re.compile(r"([0-9]+) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 # What Ansible's `bool` filter and argument specs take for true and false.
@@ -24,7 +24,7 @@ def _number(value: object, pattern: re.Pattern[str], units: dict[str, int]) -> i
 
 
 def duration(value: object) -> int:
-    """Seconds of `600`, `"600"`, `"90s"`, `"10m"` or `"1h"`; ValueError for anything else."""
+    """Seconds of `600`, `"600"`, `"90s"`, `"1h"`, `"30d"`, `"2w"`; ValueError otherwise."""
     return _number(value, _DURATION, _SECONDS)
 
 

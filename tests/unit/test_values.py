@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.preflight.values import boolean, duration, readable_size, size
+from wharfinger.values import boolean, duration, readable_size, size
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(600, 600), ("600", 600), ("90s", 90), ("10m", 600), ("1h", 3600), (" 5 m ", 300), (0, 0)],
+    [
+        *((600, 600), ("600", 600), ("90s", 90), ("10m", 600), ("1h", 3600), (" 5 m ", 300)),
+        *((0, 0), ("14d", 14 * 86400), ("2w", 14 * 86400)),
+    ],
 )
 def test_a_duration_is_seconds(value: object, seconds: int) -> None:
     assert duration(value) == seconds

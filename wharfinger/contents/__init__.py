@@ -1,0 +1,11 @@
+"""What the inventory says of the registry's contents: which tags stay, and when what is run.
+
+Pure: no Ansible, no I/O. `examine` reports every mistake in registry_retention, `settings` is what
+the host reads (wharfinger/host/contents), `schedule` reads one schedule.
+"""
+
+from .retention import RetentionRule, examine
+from .schedules import Schedule, schedule
+from .settings import FOREVER, settings
+
+__all__ = ["FOREVER", "RetentionRule", "Schedule", "examine", "schedule", "settings"]

@@ -1,0 +1,274 @@
+"""registry_retention: every mistake in it, found at once, and its rules in their plain form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wharfinger.access import coverage
+from wharfinger.access.compiler import anchored
+from wharfinger.access.patterns import mistake
+from wharfinger.access.policy import ALL, EVERYONE, SEGMENTS, USER, Rule
+from wharfinger.access.problems import (
+    Problem,
+    Review,
+    answered_before,
+    kind,
+    nearest,
+    quoted,
+    texts,
+)
+from wharfinger.access.validation import MISREAD_ON
+from wharfinger.values import duration
+
+RETENTION = "registry_retention"
+CRITERIA = ("newest", "newer_than", "matching")
+_KEYS = ("on", *CRITERIA)
+_EXAMPLES = {"on": '"team/**"', "newest": "10", "newer_than": "30d", "matching": '["v*", latest]'}
+_DURATIONS = "write 12h, 30d or 2w"
+
+# OCI distribution specification 1.1, `<reference>` as a tag, with the wildcards * and ?.
+_TAG_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9._*?-]*")
+_LONGEST_TAG = 128
+# What cosign and others name after the digest of what they sign.
+_SIGNATURES = re.compile(r"sha256-.*|.*\.(sig|att|sbom)")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRule:
+    """One entry of registry_retention; number: its place there, from 1. newer_than: seconds."""
+
+    number: int
+    on: tuple[str, ...]
+    newest: int | None
+    newer_than: int | None
+    matching: tuple[str, ...]
+
+    def compiled(self) -> dict[str, object]:
+        """As the host reads it: the patterns of repositories as anchored regular expressions."""
+        return {
+            "number": self.number,
+            "on": [anchored(SEGMENTS if one == ALL else one) for one in self.on],
+            "newest": self.newest,
+            "newer_than": self.newer_than,
+            "matching": list(self.matching) or None,
+        }
+
+
+def examine(retention: object) -> tuple[list[RetentionRule], Review]:
+    """The rules, which are whole only where there are no errors, and all errors and warnings.
+
+    retention: anything that YAML can say. Warnings are given only without errors. Never raises.
+    """
+    if not isinstance(retention, list | tuple):
+        wrong = (
+            f'is {kind(retention)}: write a list of rules, as in `- {{on: "team/**", newest: 10}}`,'
+            " or [] to keep every tag"
+        )
+        return [], Review([Problem(RETENTION, "", wrong)])
+    errors: list[Problem] = []
+    rules = []
+    for number, entry in enumerate(retention, 1):
+        rule, wrongs = _rule(number, entry)
+        errors += [Problem(RETENTION, f"rule {number}", wrong) for wrong in wrongs]
+        if not wrongs and rule is not None:
+            rules.append(rule)
+    errors += _useless(rules)
+    return rules, Review(errors, [] if errors else _warnings(rules))
+
+
+def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:
+    if not isinstance(entry, Mapping):
+        return None, [
+            f"is {kind(entry)}: write a mapping of on and what to keep, as in "
+            '`{on: "team/**", newest: 10}`'
+        ]
+    wrong: list[str] = []
+    fields: dict[str, object] = {}
+    for key, value in entry.items():
+        plain = "on" if key in MISREAD_ON else key
+        if plain in fields:
+            wrong.append(f"{plain} is there twice: remove one")
+        elif isinstance(plain, str) and plain in _KEYS:
+            fields[plain] = value
+        else:
+            wrong.append(_unknown_key(plain))
+    if not wrong:
+        if "on" not in fields:
+            wrong.append(f"on is missing: write, for example, on: {_EXAMPLES['on']}")
+        if not fields.keys() & set(CRITERIA):
+            wrong.append(
+                "says nothing that is kept, so every tag would be removed: "
+                "write newest, newer_than or matching"
+            )
+    on = _on(fields["on"], wrong) if "on" in fields else ()
+    newest = _newest(fields["newest"], wrong) if "newest" in fields else None
+    newer_than = _newer_than(fields["newer_than"], wrong) if "newer_than" in fields else None
+    matching = _matching(fields["matching"], wrong) if "matching" in fields else ()
+    return RetentionRule(number, on, newest, newer_than, matching), wrong
+
+
+def _on(value: object, wrong: list[str]) -> tuple[str, ...]:
+    words, mistakes = texts("on", value, _EXAMPLES["on"])
+    wrong += mistakes
+    for word in words:
+        message = _placeholder(word) or mistake(word)
+        if message:
+            wrong.append(f"on: {message}")
+    if ALL in words and len(words) > 1:
+        wrong.append("on has all, which holds the others: write on: all alone")
+    return words
+
+
+def _placeholder(pattern: str) -> str | None:
+    """What is wrong with a pattern that names the signed-in user, of whom there is none here."""
+    if USER not in pattern:
+        return None
+    return (
+        f"{quoted(pattern)} has {USER}, and nobody is signed in when tags are removed: "
+        f"write {quoted(pattern.replace(USER, '*'))}, or the name itself"
+    )
+
+
+def _newest(value: object, wrong: list[str]) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        shown = quoted(value) if isinstance(value, str) else kind(value)
+        wrong.append(f"newest is {shown}: write a whole number, for example newest: 10")
+    elif value < 1:
+        wrong.append(
+            f"newest is {value}: write 1 or more, or leave it out and say by newer_than or "
+            "matching what is kept"
+        )
+    else:
+        return int(value)
+    return None
+
+
+def _newer_than(value: object, wrong: list[str]) -> int | None:
+    shown = quoted(value) if isinstance(value, str) else kind(value)
+    try:
+        seconds = duration(value)
+    except ValueError:
+        wrong.append(f"newer_than is {shown}, which is no duration: {_DURATIONS}")
+        return None
+    if seconds == 0:
+        wrong.append(f"newer_than is 0, which keeps nothing: {_DURATIONS}, or leave it out")
+        return None
+    # In every other duration a bare number is seconds; here it is days that are meant.
+    if str(value).strip().isdigit():
+        wrong.append(
+            f"newer_than is {value} without a unit, which would be seconds: "
+            f"write {value}d for days, or {value}s"
+        )
+        return None
+    return seconds
+
+
+def _matching(value: object, wrong: list[str]) -> tuple[str, ...]:
+    words, mistakes = texts("matching", value, _EXAMPLES["matching"], no_text=_no_tag)
+    wrong += mistakes
+    wrong += [f"matching: {found}" for word in words if (found := _tag_mistake(word))]
+    return words
+
+
+def _no_tag(value: object) -> str | None:
+    if isinstance(value, bool | int | float):
+        return f"matching has {kind(value)} to YAML: write the tag in quotation marks"
+    return None
+
+
+def _tag_mistake(pattern: str) -> str | None:
+    """What is wrong with a pattern of tags and what to write instead; None for a good one."""
+    shown = quoted(pattern)
+    if not pattern:
+        return 'an empty pattern matches nothing: write "*" for every tag'
+    if pattern != pattern.strip():
+        return f"{shown} has spaces around it: write {quoted(pattern.strip())}"
+    if re.search(r"[\^$+()|\\]", pattern):
+        return (
+            f"{shown} looks like a regular expression, which patterns are not: "
+            'write * for any characters and ? for one, as in "v*"'
+        )
+    if re.search(r"[\s,]", pattern):
+        return f'{shown} holds several patterns: write a list, as in ["v*", latest]'
+    if re.search(r"[\[\]{}!]", pattern):
+        return (
+            f"{shown} has a wildcard that patterns do not know: "
+            "write * for any characters and ? for one"
+        )
+    if "@" in pattern:
+        return f"{shown} has a digest: write a tag's name, as in latest"
+    if "/" in pattern or ":" in pattern:
+        tag = re.split("[/:]", pattern)[-1]
+        better = f"write {quoted(tag)}" if _TAG_PATTERN.fullmatch(tag) else 'write "v*"'
+        return f"{shown} names a repository, which on does: {better}"
+    if not _TAG_PATTERN.fullmatch(pattern):
+        return (
+            f"{shown} can be no tag: tags are letters, digits, dots, hyphens and underscores, "
+            "and begin with no dot or hyphen"
+        )
+    if len(pattern.replace("*", "")) > _LONGEST_TAG:
+        return f"{shown} is longer than the {_LONGEST_TAG} characters of a tag: write a shorter one"
+    return None
+
+
+def _unknown_key(key: object) -> str:
+    keys = ", ".join(_KEYS)
+    if not isinstance(key, str):
+        return f"has {kind(key)} as a key: the keys are {keys}"
+    usual = {
+        "repository": "on",
+        "repositories": "on",
+        "pattern": "on",
+        "name": "on",
+        "keep": "newest",
+        "count": "newest",
+        "last": "newest",
+        "latest": "newest",
+        "age": "newer_than",
+        "days": "newer_than",
+        "newer": "newer_than",
+        "younger_than": "newer_than",
+        "older_than": "newer_than",
+        "tag": "matching",
+        "tags": "matching",
+        "match": "matching",
+    }
+    meant = usual.get(key.lower()) or nearest(key.lower(), _KEYS)
+    if meant:
+        return f"{quoted(key)} is an unknown key: write {meant}"
+    return f"{quoted(key)} is an unknown key: remove it, the keys are {keys}"
+
+
+def _useless(rules: list[RetentionRule]) -> list[Problem]:
+    """Rules that earlier ones always answer: each is about everybody, as access rules go."""
+    by_number = {rule.number: rule for rule in rules}
+    patterns = [
+        Rule(rule.number, (EVERYONE,), (), (SEGMENTS,) if rule.on == (ALL,) else rule.on)
+        for rule in rules
+    ]
+    problems = []
+    for number, earlier in coverage.examine([], {}, patterns).useless.items():
+        first = by_number[earlier[0]]
+        same = first.number if _content(first) == _content(by_number[number]) else None
+        problems.append(Problem(RETENTION, f"rule {number}", answered_before(same, earlier)))
+    return problems
+
+
+def _content(rule: RetentionRule) -> tuple[object, ...]:
+    return frozenset(rule.on), rule.newest, rule.newer_than, frozenset(rule.matching)
+
+
+def _warnings(rules: list[RetentionRule]) -> list[Problem]:
+    return [
+        Problem(
+            RETENTION,
+            f"rule {rule.number}",
+            f"matching: {quoted(word)} names signatures, which stay and go with what they sign: "
+            "remove it, or write the pattern of the tags themselves",
+        )
+        for rule in rules
+        for word in rule.matching
+        if _SIGNATURES.fullmatch(word)
+    ]

@@ -1,0 +1,69 @@
+"""When the host's timers run: `daily 03:30`, `sun 03:30`, `monthly 03:30`, or never."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+EXAMPLES = 'daily 03:30, sun 03:30, monthly 03:30, or "" for never'
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A time of each day, of one day of each week, or of the first day of each month."""
+
+    every: str
+    hour: int
+    minute: int
+
+    def __str__(self) -> str:
+        return f"{self.every} {self.hour:02}:{self.minute:02}"
+
+    @property
+    def calendar(self) -> str:
+        """As systemd.time(7) has it, in the host's own time."""
+        day = {"daily": "*-*-*", "monthly": "*-*-01"}.get(
+            self.every, f"{self.every.capitalize()} *-*-*"
+        )
+        return f"{day} {self.hour:02}:{self.minute:02}:00"
+
+    @property
+    def cron(self) -> str:
+        """The five fields of crontab(5)."""
+        day = "1" if self.every == "monthly" else "*"
+        weekday = str((DAYS.index(self.every) + 1) % 7) if self.every in DAYS else "*"
+        return f"{self.minute} {self.hour} {day} * {weekday}"
+
+
+def schedule(text: str) -> Schedule | None:
+    """The schedule that a text says, None for "". Raises ValueError with what to write instead."""
+    if text == "":
+        return None
+    words = text.split()
+    times = [_TIME.fullmatch(word) for word in words]
+    time = next((found for found in times if found), None)
+    if time is None or int(time[1]) > 23 or int(time[2]) > 59:
+        raise ValueError(EXAMPLES)
+    others = [word for word, found in zip(words, times, strict=True) if not found]
+    every = _meant(others[0]) if len(others) == 1 else None
+    if every is None:
+        # A time alone is meant for each day.
+        plain = Schedule("daily", int(time[1]), int(time[2]))
+        raise ValueError(str(plain) if not others else EXAMPLES)
+    found = Schedule(every, int(time[1]), int(time[2]))
+    if text != str(found):
+        raise ValueError(str(found))
+    return found
+
+
+def _meant(word: str) -> str | None:
+    word = word.lower()
+    if word in ("daily", "monthly"):
+        return word
+    if word == "weekly":
+        return "sun"
+    names = ("mondays", "tuesdays", "wednesdays", "thursdays", "fridays", "saturdays", "sundays")
+    fits = [day for day, name in zip(DAYS, names, strict=True) if name.startswith(word)]
+    return fits[0] if len(fits) == 1 and len(word) > 1 else None

@@ -1,0 +1,34 @@
+"""What the host has to know to look after the registry's contents without a controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wharfinger import values
+
+from .retention import examine
+
+#: registry_untagged_keep: revisions without a tag are never removed.
+FOREVER = "forever"
+
+
+def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of /etc/wharfinger/contents.json (durations in seconds, sizes in bytes).
+
+    variables: as the inventory writes them, without their prefix: retention, untagged_keep,
+    gc_max_minutes, check_rate; and storage_path and drain_timeout. Raises ValueError with every
+    error that `examine` finds, one a line.
+    """
+    rules, review = examine(variables["retention"])
+    if review.errors:
+        raise ValueError("\n".join(map(str, review.errors)))
+    keep = variables["untagged_keep"]
+    return {
+        "storage_path": str(variables["storage_path"]),
+        "retention": [rule.compiled() for rule in rules],
+        "untagged_keep": None if keep == FOREVER else values.duration(keep),
+        "gc_max_seconds": int(variables["gc_max_minutes"]) * 60,
+        "check_rate": values.size(variables["check_rate"]),
+        "drain_timeout": values.duration(variables["drain_timeout"]),
+    }
