@@ -8,8 +8,9 @@ from typing import Any
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
-from .generations import ensure, follow, rollback, withdraw
+from .generations import follow, rollback, withdraw
 from .images import images
+from .jobs import check_contents, collect, contents, retention
 from .lock import is_held, locked
 from .network import network
 from .observe import observe
@@ -20,6 +21,7 @@ from .renewal import keep, renew, rotate
 from .service import start_service
 from .site import site
 from .status import status
+from .window import ensure, reopen
 
 # Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
 _PATIENCE = 900.0
@@ -46,8 +48,15 @@ def _verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     return verify(host, request, check)
 
 
-# Commands that change nothing take no lock, so that they answer while something is under way.
-_UNLOCKED: dict[str, _Command] = {"observe": _observe, "status": status, "verify": _verify}
+# Commands that change nothing of what locked ones do take no lock, so that they answer while
+# something is under way; `contents` starts a job, which takes it.
+_UNLOCKED: dict[str, _Command] = {
+    "observe": _observe,
+    "status": status,
+    "verify": _verify,
+    "check_contents": check_contents,
+    "contents": contents,
+}
 _LOCKED: dict[str, _Command] = {
     "prepare": prepare,
     "service": _service,
@@ -64,7 +73,15 @@ _LOCKED: dict[str, _Command] = {
     "site": site,
     "reload_proxy": reload_proxy,
     "remove": remove,
+    "retention": retention,
+    "collect": collect,
+    "reopen": reopen,
 }
+# What goes on with the registry as it is first takes it out of a window whose process is gone.
+# `ensure` brings another one, `renew` tells of what fails, the others do without.
+_REOPENS = frozenset(
+    {"certificates", "rotate", "follow", "rollback", "withdraw", "site", "retention", "collect"}
+)
 COMMANDS = (*_UNLOCKED, *_LOCKED)
 
 
@@ -100,4 +117,6 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         # A deployment or another renewal is at work; the timer comes again.
         return {"actions": []}
     with locked(host.paths.lock, command, patience):
-        return _LOCKED[command](host, request, False)
+        before = reopen(host, {}, False)["actions"] if command in _REOPENS else []
+        answer = _LOCKED[command](host, request, False)
+        return {**answer, "actions": [*before, *answer["actions"]]} if before else answer

@@ -17,7 +17,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ from .context import Host
 from .engine import Container
 from .errors import HostError
 from .files import exists, read_text, remove_tree, sha256, write_atomically
-from .specification import HTTP_SECRET, Specification, definition, read, with_live
+from .specification import HTTP_SECRET, Specification, definition, read, with_live, with_readonly
 from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
 # Seconds between two looks at something that is awaited.
 _TICK = 0.1
 # Seconds between two looks at the new generation while the old one is drained.
 _LOOK = 1.0
+# Seconds that a process has to end in once it was waited for in vain.
+_CUT_OFF = 10
 # Lines of a log: what is shown, and what is read to find the reason above a stack.
 _LOG_LINES = 12
 _LOG_READ = 400
@@ -51,7 +53,12 @@ class Generations:
         drain_timeout: float = 600,
         revoke: bool = False,
         deployment: str = "",
+        settle: float | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
+        """wait: seconds for a new one to become healthy; settle: seconds without a connection to
+        the old one after which old workers of nginx (busy with a slow download from the disk) are
+        not waited for; meanwhile: called again and again while the old one is drained."""
         self.host = host
         self.state = state
         self.kind = kind
@@ -60,6 +67,8 @@ class Generations:
         self.drain_timeout = drain_timeout
         self.revoke = revoke
         self.deployment = deployment
+        self.settle = settle
+        self.meanwhile = meanwhile
         self.actions: list[str] = []
 
     # -- what is where -----------------------------------------------------------------------------
@@ -98,7 +107,7 @@ class Generations:
         self._prune()
 
     def _finish_switch(self, generation: Generation) -> None:
-        spec = self._specification(generation.number)
+        spec = self.specification(generation.number)
         if spec is not None and self._lives(generation):
             try:
                 self._healthy(spec, generation)
@@ -123,7 +132,8 @@ class Generations:
         found = self.host.engine.inspect(self.name(generation.number))
         return found is not None and found.running
 
-    def _specification(self, number: int) -> Specification | None:
+    def specification(self, number: int) -> Specification | None:
+        """What a generation was started with; None where its directory has lost that."""
         text = read_text(self.directory(number) / "spec.json")
         return None if text is None else read(json.loads(text))
 
@@ -250,6 +260,7 @@ class Generations:
             settings=spec.settings,
             deployment=self.deployment,
             changed=self.host.clock.now(),
+            readonly=spec.readonly,
         )
         if serving is not None and serving.settings == spec.settings:
             # Where only what is live differs, it is still the same deployment.
@@ -410,8 +421,13 @@ class Generations:
         the new one has ended meanwhile, the old one serves again, and what happened is returned."""
         host, name = self.host, self.name(old.number)
         deadline = old.since + self.drain_timeout
-        looked = host.clock.monotonic()
-        while not self.revoke and self._busy(old):
+        looked = quiet = host.clock.monotonic()
+        while not self.revoke and (busy := self._busy(old)):
+            if busy == "requests":
+                quiet = host.clock.monotonic()
+            elif self.settle is not None and host.clock.monotonic() - quiet >= self.settle:
+                break
+            self.meanwhile()
             if host.clock.monotonic() - looked >= _LOOK:
                 looked = host.clock.monotonic()
                 if (why := self._take_back(old)) is not None:
@@ -425,7 +441,9 @@ class Generations:
             host.clock.sleep(_TICK)
         if not self.revoke and (why := self._take_back(old)) is not None:
             return why
-        host.engine.stop(name, 0 if self.revoke else old.stop_timeout)
+        # Where writes wait for it, what was waited for long enough is cut off for good.
+        patience = old.stop_timeout if self.settle is None else min(old.stop_timeout, _CUT_OFF)
+        host.engine.stop(name, 0 if self.revoke else patience)
         host.engine.remove(name)
         self._enter(old, RETIRED)
         old.workers = []
@@ -458,9 +476,12 @@ class Generations:
             f"its last requests, and {old.number} serves again: {why}"
         )
 
-    def _busy(self, old: Generation) -> bool:
+    def _busy(self, old: Generation) -> str:
+        """What may still come to it: `requests`, or only `workers` that knew it; "" for nothing."""
         traffic = self.host.traffic
-        return bool(traffic.alive(old.workers)) or traffic.connections(old.address, old.port) > 0
+        if traffic.connections(old.address, old.port) > 0:
+            return "requests"
+        return "workers" if traffic.alive(old.workers) else ""
 
     def withdraw(self) -> None:
         """Nothing of this kind serves any more: nginx leaves it, then it is drained and removed."""
@@ -478,23 +499,24 @@ class Generations:
 
     # -- what is live, and the way back ------------------------------------------------------------
 
-    def follow(self, live: Mapping[str, str]) -> Generation | None:
-        """The same image and settings as what serves, started with this `live`; None where nothing
-        serves. Call `repair` first. Once it returns, no process with another `live` is left."""
+    def follow(self, live: Mapping[str, str], *, readonly: bool = False) -> Generation | None:
+        """The same image and settings as what serves, started with this `live`, `readonly` or
+        taking writes; None where nothing serves. Call `repair` first. Once it returns, no process
+        with another `live`, or that may do more, is left."""
         serving = self.record.serving
         if serving is None:
             return None
-        spec = self._specification(serving.number)
+        spec = self.specification(serving.number)
         if spec is None:
             raise HostError(
                 f"{self.kind}: {self.directory(serving.number)} has lost its spec.json: run the "
                 "whole site.yml, which makes it anew"
             )
-        return self.ensure(read(with_live(spec.raw, live)))
+        return self.ensure(read(with_readonly(with_live(spec.raw, live), readonly)))
 
     def reads_at_start(self, generation: Generation, what: str) -> bool:
         """Whether `what` is among the live things that this generation reads only at its start."""
-        spec = self._specification(generation.number)
+        spec = self.specification(generation.number)
         return spec is not None and what in (spec.raw.get("live") or {})
 
     def would_go_back(self) -> str:
@@ -506,19 +528,19 @@ class Generations:
         """The image and settings of the generation before serve again, with the present `live`.
         Raises HostError where that cannot be."""
         _, spec = self._before()
-        return self._replace(read(with_live(spec.raw, live)))
+        return self._replace(read(with_readonly(with_live(spec.raw, live), False)))
 
     def _before(self) -> tuple[Generation, Specification]:
         """The generation to go back to; raises HostError where there is none that fits."""
         previous = self.record.previous
-        spec = None if previous is None else self._specification(previous.number)
+        spec = None if previous is None else self.specification(previous.number)
         if previous is None or spec is None:
             raise HostError(
                 f"{self.kind}: there is no generation with another image or other settings to go "
                 "back to: change the inventory and run site.yml instead"
             )
         serving = self.record.serving
-        present = None if serving is None else self._specification(serving.number)
+        present = None if serving is None else self.specification(serving.number)
         if present is None:
             raise HostError(f"{self.kind}: nothing serves that could go back: run site.yml")
         for name, same in (

@@ -86,6 +86,16 @@ class Paths:
         return self.var / "generations"
 
     @property
+    def contents_settings(self) -> Path:
+        """What the host must know to look after the registry's contents by itself (jobs.py)."""
+        return self.etc / "contents.json"
+
+    @property
+    def reports(self) -> Path:
+        """What the last run of each job has left."""
+        return self.var / "contents"
+
+    @property
     def images(self) -> Path:
         """Where images that travel to this host lie until they are loaded."""
         return self.var / "images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +13,41 @@ from typing import Any
 from .context import Host
 from .errors import HostError
 from .files import exists, read_bytes, read_text, write_atomically
-from .state import KINDS, Generation, State
+from .names import REGISTRY
+from .state import KINDS, OPENING, Generation, State
 
 
-def upstreams(serving: Mapping[str, Generation | None], present: str = "") -> str:
-    """upstreams.conf: one upstream per container that serves. Of a kind that `serving` does not
-    name, what the `present` file says stays.
+def refusal(status: int | None = None, until: float = 0) -> list[str]:
+    """nginx's words for what it answers to writes, None: nothing of its own (pure).
+
+    The site file has the sentences; `until` (seconds since 1970) is in them where it is long.
+    """
+    closed = [] if status is None else [f"    ~^(POST|PUT|PATCH|DELETE)$ {status};"]
+    moment = time.strftime("%H:%M UTC", time.gmtime(until)) if status else ""
+    return [
+        "map $request_method $wharfinger_closed {",
+        '    default "";',
+        *closed,
+        "}",
+        "map $request_method $wharfinger_closed_until {",
+        f'    default "{moment}";',
+        "}",
+    ]
+
+
+def _refused(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
+    """Writes are refused from the beginning of a window until one serves that takes them."""
+    window, registry = state.window, serving.get(REGISTRY)
+    if window is None or (window.step == OPENING and not (registry and registry.readonly)):
+        return refusal()
+    return refusal(window.status, window.until)
+
+
+def upstreams(
+    serving: Mapping[str, Generation | None], present: str = "", refused: list[str] | None = None
+) -> str:
+    """upstreams.conf: one upstream per container that serves, and whether writes are `refused`
+    (`refusal`). Of a kind that `serving` does not name, what the `present` file says stays.
 
     `max_fails=0`: with one server, nginx must not declare it dead. Only the registry keeps
     connections open: it never closes an idle one, so nginx cannot send a request into a closing
@@ -38,7 +68,7 @@ def upstreams(serving: Mapping[str, Generation | None], present: str = "") -> st
             *(["    keepalive 32;"] if kind == "registry" else []),
             "}",
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(refusal() if refused is None else refused)]) + "\n"
 
 
 def serving_now(state: State) -> dict[str, Generation | None]:
@@ -87,7 +117,9 @@ def apply(
         wanted[host.paths.served] = tls
     if exists(host.paths.nginx):
         present = read_text(host.paths.upstreams) or ""
-        wanted[host.paths.upstreams] = upstreams(serving, present).encode()
+        wanted[host.paths.upstreams] = upstreams(
+            serving, present, _refused(state, serving)
+        ).encode()
     if site is not None:
         wanted[host.paths.site] = site.encode()
     changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import alert, certificates, keeping, proxy, publication
+from . import alert, certificates, jobs, keeping, proxy, publication
 from .authority import Authority, Wanted
 from .context import Host
 from .due import DAY, renew_from
@@ -22,6 +22,7 @@ from .generations import generations_of
 from .keeping import Settings
 from .rotation import NEXT, REVOKE, WAIT, Signing
 from .state import KINDS, State
+from .window import reopen
 
 if TYPE_CHECKING:
     from . import acme
@@ -359,6 +360,8 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             problems.append(f"renew: {where}{problem.strerror or problem}")
 
     if not check:
+        attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
+        keeper.state = state = host.store.load()
         for kind in KINDS:
             attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]
     attempt(lambda: keeper.signing(_begin_if_due))
@@ -370,6 +373,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             "controller that has it"
         )
     problems += expiring(host, settings)
+    problems += jobs.problems(host)
     if not check:
         failure = alert.tell(
             host, state, settings.hostname, settings.alert_command, problems, keeper.news()

@@ -12,6 +12,7 @@ A specification is a dictionary with these keys:
 - port; probe: {path, status: [...]}; null: any answer will do
 - live: takes part in the hash only; stop_timeout: seconds
 - proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
+- readonly: true while nothing may write (window.py); like `live` no setting of its own
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from .state import KINDS
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _SECOND = 1_000_000_000
 HTTP_SECRET = "@@http_secret@@"
+# As a whole: a registry 3.1.1 ends at …_READONLY_ENABLED, and the other keys of `maintenance` stay.
+_READONLY = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": '{"enabled": true}'}
 
 
 @dataclass(frozen=True)
 class Specification:
-    """A checked specification. `hash` is over everything in it, `settings` over all but `live`."""
+    """A checked specification. `hash` is over everything in it, `settings` over all but `live`
+    and `readonly`."""
 
     kind: str
     image: str
@@ -56,6 +60,7 @@ class Specification:
     probe: Mapping[str, Any] | None = None
     proof: Mapping[str, Any] | None = None
     stop_timeout: int = 60
+    readonly: bool = False
 
 
 def read(raw: Mapping[str, Any]) -> Specification:
@@ -73,7 +78,9 @@ def read(raw: Mapping[str, Any]) -> Specification:
             user=str(raw["user"]),
             port=int(raw["port"]),
             hash=_hash(raw),
-            settings=_hash({key: value for key, value in raw.items() if key != "live"}),
+            settings=_hash(
+                {key: value for key, value in raw.items() if key not in ("live", "readonly")}
+            ),
             raw=raw,
             entrypoint=[str(word) for word in raw.get("entrypoint") or ()],
             command=[str(word) for word in raw.get("command") or ()],
@@ -89,6 +96,7 @@ def read(raw: Mapping[str, Any]) -> Specification:
             probe=raw.get("probe"),
             proof=raw.get("proof"),
             stop_timeout=int(raw.get("stop_timeout") or 60),
+            readonly=bool(raw.get("readonly")),
         )
     except KeyError as problem:
         raise HostError(f"spec: the key {problem} is missing") from problem
@@ -109,6 +117,12 @@ def with_live(raw: Mapping[str, Any], live: Mapping[str, str]) -> dict[str, Any]
         **raw,
         "live": {key: (live.get(key) or old) if old else old for key, old in known.items()},
     }
+
+
+def with_readonly(raw: Mapping[str, Any], readonly: bool) -> dict[str, Any]:
+    """The same image and settings, for reading only or for writing too."""
+    rest = {key: value for key, value in raw.items() if key != "readonly"}
+    return {**rest, "readonly": True} if readonly else rest
 
 
 def _file_name(name: str) -> str:
@@ -139,7 +153,8 @@ def definition(
             "Type": "bind",
             "Source": str(one["source"]),
             "Target": str(one["target"]),
-            "ReadOnly": bool(one.get("read_only", True)),
+            # Whatever the process means to do, it cannot write.
+            "ReadOnly": spec.readonly or bool(one.get("read_only", True)),
         }
         for one in spec.mounts
     ]
@@ -148,12 +163,13 @@ def definition(
             {"Type": "bind", "Source": files, "Target": spec.files_target, "ReadOnly": True}
         )
     endpoint = {"IPAMConfig": {"IPv4Address": address}}
+    environment = {**spec.environment, **(_READONLY if spec.readonly else {})}
     return {
         "Image": spec.image,
         "User": spec.user,
         "Entrypoint": spec.entrypoint or None,
         "Cmd": spec.command or None,
-        "Env": [f"{key}={value}" for key, value in sorted(spec.environment.items())],
+        "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
         "Labels": dict(labels),
         "Healthcheck": _health(spec.health),
         "StopTimeout": spec.stop_timeout,

@@ -15,7 +15,7 @@ from .errors import HostError
 from .files import read_bytes, write_atomically
 from .names import REGISTRY, TOKEN_SERVER
 
-FORMAT = 2
+FORMAT = 3
 KINDS = (REGISTRY, TOKEN_SERVER)
 
 # A generation's phases, in order.
@@ -46,6 +46,8 @@ class Generation:
     changed: float = 0
     # nginx's workers (process id, start time) that may still send requests to it
     workers: list[list[int]] = field(default_factory=list)
+    # it answers reads only and sees the storage read-only (window.py)
+    readonly: bool = False
 
 
 @dataclass
@@ -94,12 +96,31 @@ class Rotation:
     until: float | None = None
 
 
+# A window's steps, in order.
+CLOSING = "closing"  # nginx refuses writes; the last process that could write is on its way out
+WORKING = "working"  # nothing can write
+OPENING = "opening"  # a registry that takes writes is on its way in
+
+
+@dataclass
+class Window:
+    """A time in which nothing is written (window.py). `since` and `until` (at the latest) in
+    seconds since 1970; `status`: what nginx answers to writes, 503 or 429."""
+
+    job: str
+    step: str
+    since: float
+    until: float
+    status: int = 503
+
+
 @dataclass
 class State:
     """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read;
     `tokens_until`: when the tokens of an earlier, longer lifetime have expired (seconds since
     1970); `alerted`: the problems that an operator was told of (alert.py); `rollback`: the kinds
-    that are still to go back, with the settings to go back to (Generation.settings)."""
+    that are still to go back, with the settings to go back to (Generation.settings); `window`: the
+    time without writes that is under way."""
 
     verification_hash: str | None = None
     installed: dict[str, Any] = field(default_factory=dict)
@@ -112,6 +133,7 @@ class State:
     tokens_until: float = 0
     alerted: dict[str, dict[str, Any]] = field(default_factory=dict)
     rollback: dict[str, str] = field(default_factory=dict)
+    window: Window | None = None
 
     def kind(self, name: str) -> Kind:
         return self.kinds.setdefault(name, Kind())
@@ -138,7 +160,13 @@ def decode(data: bytes, path: Path) -> State:
             for name, one in raw.pop("kinds").items()
         }
         rotation = raw.pop("rotation", None)
-        return State(kinds=kinds, rotation=rotation and Rotation(**rotation), **raw)
+        window = raw.pop("window", None)
+        return State(
+            kinds=kinds,
+            rotation=rotation and Rotation(**rotation),
+            window=window and Window(**window),
+            **raw,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise HostError(
             f"{path} cannot be read ({type(problem).__name__}): restore it from a backup, or "

@@ -463,7 +463,7 @@ def test_a_damaged_state_is_an_error_that_says_what_to_do(host: Host) -> None:
 def test_a_state_of_a_later_version_is_left_alone(host: Host) -> None:
     host.paths.state.write_text('{"format": 99, "kinds": {}}')
     assert message("prepare", {}, host) == (
-        f"{host.paths.state} was written by a newer wharfinger-host (format 99, this one knows 2): "
+        f"{host.paths.state} was written by a newer wharfinger-host (format 99, this one knows 3): "
         "deploy from an up-to-date checkout"
     )
 

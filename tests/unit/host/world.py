@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ class Machine:
     connections: dict[str, int] = field(default_factory=dict)
     served_once: bool = False
     interruptions: list[str] = field(default_factory=list)
+    # what the container that collects does to the storage, and how it ends
+    collect: Callable[[], None] = lambda: None
+    collection_code: int = 0
 
     def step(self, what: str) -> _Step:
         self.steps += 1
@@ -131,9 +134,12 @@ class FakeEngine:
             if name in self.machine.containers:
                 raise HostError(f"docker refused creating {name}: the name is in use (409)")
             network = definition["HostConfig"]["NetworkMode"]
-            endpoint = definition["NetworkingConfig"]["EndpointsConfig"][network]
-            address = endpoint["IPAMConfig"]["IPv4Address"]
-            if any(one.address == address for one in self.machine.containers.values()):
+            endpoints = definition.get("NetworkingConfig", {}).get("EndpointsConfig", {})
+            endpoint = endpoints.get(network)
+            address = endpoint["IPAMConfig"]["IPv4Address"] if endpoint else None
+            if address is not None and any(
+                one.address == address for one in self.machine.containers.values()
+            ):
                 raise HostError(f"docker refused creating {name}: {address} is in use (403)")
             self.machine.definitions[name] = definition
             self.machine.containers[name] = Container(
@@ -158,7 +164,11 @@ class FakeEngine:
     def start(self, name: str) -> None:
         with self.machine.step(f"starting {name}"):
             manner = self.machine.behaviour.get(self.machine.containers[name].image, "good")
-            if manner == "crashes":
+            if self.machine.containers[name].labels.get("wharfinger.kind") == "collection":
+                # It does its work and ends.
+                self.machine.collect()
+                self.change(name, status="exited", exit_code=self.machine.collection_code)
+            elif manner == "crashes":
                 self.change(name, status="restarting", exit_code=3, restarts=1)
             elif manner == "needs memory":
                 self.change(name, status="exited", exit_code=137, out_of_memory=True)

@@ -1,0 +1,235 @@
+"""A window: nothing is written in it, everything is read, and whoever dies in it keeps nobody out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
+from wharfinger.host import jobs
+from wharfinger.host.commands import run
+from wharfinger.host.context import Host
+from wharfinger.host.errors import HostError
+from wharfinger.host.state import OPENING, SERVING
+from wharfinger.host.window import Opened, window
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def host(tmp_path: Path, machine: Machine) -> Host:
+    host = host_of(tmp_path, machine)
+    run("prepare", {}, host=host)
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    run("site", {"content": "server {}\n"}, host=host)
+    return host
+
+
+def closed(machine: Machine) -> str | None:
+    """What nginx answers to writes, as it runs."""
+    for status in ("503", "429"):
+        if f"DELETE)$ {status};" in machine.loaded:
+            return status
+    return None
+
+
+def writers(machine: Machine) -> list[str]:
+    """The running registries that could write."""
+    return [
+        name
+        for name, one in machine.containers.items()
+        if one.running
+        and one.labels.get("wharfinger.kind") == "registry"
+        and any(
+            not mount["ReadOnly"] for mount in machine.definitions[name]["HostConfig"]["Mounts"]
+        )
+    ]
+
+
+def open_window(host: Host, work: Callable[[Opened], None] | None = None, **more: Any) -> Opened:
+    """A window in which `work` is done."""
+    asked = {"seconds": 3600, "drain_timeout": 600, "expected": 0, **more}
+    with window(host, host.store.load(), "collect", **asked) as opened:
+        if work is not None:
+            work(opened)
+    return opened
+
+
+def test_in_a_window_writes_are_refused_and_no_process_can_write(
+    host: Host, machine: Machine
+) -> None:
+    seen = []
+
+    def work(opened: Opened) -> None:
+        serving = host.store.load().kind("registry").serving
+        assert serving is not None
+        name = f"wharfinger-registry-{serving.number}"
+        seen.append((closed(machine), writers(machine), machine.definitions[name]["Env"]))
+
+    open_window(host, work)
+    assert seen == [("503", [], ['REGISTRY_STORAGE_MAINTENANCE_READONLY={"enabled": true}'])]
+
+
+def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine: Machine) -> None:
+    opened = open_window(host)
+    assert closed(machine) is None
+    assert writers(machine) == ["wharfinger-registry-3"]
+    assert list(machine.containers) == ["wharfinger-registry-3"]
+    state = host.store.load()
+    assert state.window is None
+    assert [one.phase for one in state.kind("registry").generations] == [SERVING]
+    assert opened.seconds < 40
+    assert machine.interruptions == []
+
+
+def test_a_window_is_nothing_to_go_back_to(host: Host, machine: Machine, tmp_path: Path) -> None:
+    machine.images["good"] = {"Id": "sha256:good", "RepoTags": []}
+    run("ensure", {"spec": spec(tmp_path, command=["serve", "other"])}, host=host)
+    open_window(host)
+    previous = host.store.load().kind("registry").previous
+    assert previous is not None and (previous.number, previous.readonly) == (1, False)
+    assert run("rollback", {}, host=host)["back"] == {"registry": 1}
+
+
+def test_it_is_announced_as_long_where_the_last_one_was(host: Host, machine: Machine) -> None:
+    seen: list[str | None] = []
+    open_window(host, lambda _: seen.append(closed(machine)), expected=41)
+    assert seen == ["429"]
+
+
+def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machine: Machine) -> None:
+    seen: list[str | None] = []
+
+    def work(opened: Opened) -> None:
+        opened.tick()
+        seen.append(closed(machine))
+        host.clock.sleep(60)
+        opened.tick()
+        seen.append(closed(machine))
+
+    begun = host.clock.now()
+    opened = open_window(host, work)
+    assert seen == ["503", "429"]
+    assert "UTC" in machine.loaded or closed(machine) is None
+    assert 60 <= opened.seconds <= host.clock.now() - begun
+
+
+def test_an_upload_is_waited_for_half_of_the_time(host: Host, machine: Machine) -> None:
+    machine.connections["10.98.0.2"] = 10**9  # it never ends
+    begun = host.clock.now()
+    opened = open_window(host, lambda opened: None, seconds=300)
+    assert 150 <= host.clock.now() - begun < 200
+    assert any("still had requests after 150 s" in action for action in opened.actions)
+
+
+def test_a_slow_download_by_an_old_worker_is_not_waited_for(host: Host, machine: Machine) -> None:
+    machine.old_workers = [[99, 1]]  # it never ends
+    begun = host.clock.now()
+    open_window(host)
+    assert host.clock.now() - begun < 30
+
+
+def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> None:
+    def work(opened: Opened) -> None:
+        raise HostError("collect: out of luck")
+
+    with pytest.raises(HostError, match="out of luck"):
+        open_window(host, work)
+    assert closed(machine) is None
+    assert len(writers(machine)) == 1
+    assert host.store.load().window is None
+
+
+def test_a_registry_that_cannot_read_only_leaves_the_present_one(
+    host: Host, machine: Machine
+) -> None:
+    machine.behaviour["sha256:good"] = "crashes"
+    with pytest.raises(HostError, match="was taken away again and generation 1 keeps serving"):
+        open_window(host)
+    assert closed(machine) is None
+    assert writers(machine) == ["wharfinger-registry-1"]
+    assert host.store.load().window is None
+
+
+def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    def work(opened: Opened) -> None:
+        machine.behaviour["sha256:good"] = "crashes"
+
+    with pytest.raises(HostError, match="generation 2 keeps serving"):
+        open_window(host, work)
+    assert closed(machine) == "503"
+    state = host.store.load()
+    assert state.window is not None and state.window.step == OPENING
+    # Another image is the way out, and no command first insists on the broken one.
+    run("ensure", {"spec": spec(tmp_path, image="sha256:better")}, host=host)
+    assert closed(machine) is None
+    assert host.store.load().window is None
+    assert len(writers(machine)) == 1
+
+
+def test_reopen_without_a_window_does_nothing(host: Host, machine: Machine) -> None:
+    steps = machine.steps
+    assert run("reopen", {}, host=host) == {"changed": False, "actions": []}
+    assert machine.steps == steps
+
+
+_MANY = 60
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("command", ["reopen", "ensure"])
+def test_killed_at_any_step_the_next_command_lets_writes_in_again(
+    tmp_path: Path, command: str, after: bool
+) -> None:
+    killed = 0
+    for step in range(1, _MANY):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        machine = Machine()
+        host = host_of(folder, machine)
+        run("prepare", {}, host=host)
+        run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+        run("ensure", {"spec": spec(folder)}, host=host)
+        run("site", {"content": "server {}\n"}, host=host)
+        machine.kill_at, machine.after = machine.steps + step, after
+
+        def work(opened: Opened, machine: Machine = machine, host: Host = host) -> None:
+            name = "wharfinger-collection"
+            host.engine.remove(name)
+            serving = opened.state.kind("registry").serving
+            assert serving is not None
+            one = opened.generations(closing=False)
+            found = one.specification(serving.number)
+            assert found is not None
+            host.engine.create(name, jobs.collector(found, host.labels, "/files"))
+            host.engine.start(name)
+            assert writers(machine) == []
+            host.engine.remove(name)
+
+        try:
+            open_window(host, work)
+        except Killed:
+            killed += 1
+        else:
+            break
+        machine.kill_at = 0
+        if "wharfinger-collection" in machine.containers:
+            assert writers(machine) == [], f"step {step}"
+        run(command, {"spec": spec(folder)} if command == "ensure" else {}, host=host)
+        if command == "ensure" and host.store.load().window is not None:
+            pytest.fail(f"step {step}: the window is left")
+        assert closed(machine) is None, f"step {step}"
+        assert len(writers(machine)) == 1, f"step {step}"
+        assert "wharfinger-collection" not in machine.containers, f"step {step}"
+        assert machine.interruptions == [], f"step {step}"
+        assert host.store.load().window is None, f"step {step}"
+    assert 15 < killed < _MANY - 1

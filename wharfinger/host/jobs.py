@@ -1,0 +1,401 @@
+"""What is done to the registry's contents, by a timer or a playbook, without a controller.
+
+retention        tags that no rule keeps go
+collect          untagged revisions go, then what nothing refers to any more: garbage collection
+check_contents   everything is read and compared with its digest; changes nothing
+
+Each leaves a report in contents/JOB.json, for `status`, for alarms and for whoever asked. The first
+two work in a window (window.py): only then can nobody move a tag or push a blob meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import window
+from .context import Host
+from .errors import HostError
+from .files import exists, read_text, write_atomically
+from .generations import generations_of, last_words
+from .lock import locked
+from .names import REGISTRY
+from .specification import Specification, definition
+from .state import State
+
+JOBS = ("retention", "collect", "check_contents")
+_UNIT = "wharfinger-contents@"
+# Seconds beyond a job's own limit: until it has the lock, and for the last ones who read.
+_AROUND = 3600.0
+_TICK = 0.2
+_LOG_READ = 400
+
+
+@dataclass(frozen=True)
+class Settings:
+    """contents.json, as role `contents` writes it: seconds and bytes per second as numbers; `raw`
+    is all of it, of which contents/plans.py reads the rules."""
+
+    storage_path: Path
+    raw: Mapping[str, Any]
+    gc_max_seconds: float = 3600.0
+    check_rate: int = 0
+    drain_timeout: float = 600.0
+
+
+def load(host: Host) -> Settings:
+    """Those of the last deployment. Raises HostError where there was none."""
+    path = host.paths.contents_settings
+    text = read_text(path)
+    if text is None:
+        raise HostError(f"{path} is not there: run the whole site.yml once, which writes it")
+    try:
+        raw = json.loads(text)
+        return Settings(
+            storage_path=Path(raw["storage_path"]),
+            raw=raw,
+            gc_max_seconds=float(raw.get("gc_max_seconds") or 3600),
+            check_rate=int(raw.get("check_rate") or 0),
+            drain_timeout=float(raw.get("drain_timeout") or 600),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise HostError(f"{path} cannot be read: run the whole site.yml, which writes it") from (
+            problem
+        )
+
+
+# -- reports ---------------------------------------------------------------------------------------
+
+
+def report(host: Host, job: str) -> dict[str, Any] | None:
+    """What the job's last run has left; None where it never ran."""
+    text = read_text(host.paths.reports / f"{job}.json")
+    try:
+        found: dict[str, Any] | None = None if text is None else json.loads(text)
+    except ValueError:
+        return None
+    return found
+
+
+def _reported(
+    host: Host, job: str, act: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Runs `act`, which gets a dictionary to note things in that hold even where it fails."""
+    begun = host.clock.now()
+    noted: dict[str, Any] = {}
+    problem: HostError | None = None
+    try:
+        noted |= act(noted)
+    except HostError as found:
+        problem = found
+    except OSError as found:
+        where = f"{found.filename}: " if found.filename else ""
+        problem = HostError(f"{job}: {where}{found.strerror or found}")
+    noted |= {
+        "job": job,
+        "at": begun,
+        "seconds": round(host.clock.now() - begun, 3),
+        "ok": problem is None,
+        "problem": None if problem is None else str(problem),
+    }
+    noted.setdefault("actions", [])
+    host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
+    data = json.dumps(noted, indent=1, sort_keys=True).encode() + b"\n"
+    # Names of repositories and tags are nobody's but root's.
+    write_atomically(host.paths.reports / f"{job}.json", data, 0o600)
+    if problem is not None:
+        raise problem
+    return noted
+
+
+def problems(host: Host) -> list[str]:
+    """What the last run of each job could not do, or found."""
+    found = (report(host, job) for job in JOBS)
+    return [str(one["problem"]) for one in found if one is not None and one.get("problem")]
+
+
+# -- the jobs --------------------------------------------------------------------------------------
+
+
+def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`retention`: tags that no rule of registry_retention keeps are removed.
+
+    No request keys. Returns `rows`, one for each tag (contents/retention.py), and `removed`: how
+    many tags. With nothing to remove there is no window, and nobody notices anything.
+    """
+    from .contents import apply, plan_retention
+
+    settings = load(host)
+    store = _storage(settings)
+
+    def plan() -> dict[str, Any]:
+        return plan_retention(store, settings.raw, host.clock.now())
+
+    def told(found: dict[str, Any], actions: list[str]) -> dict[str, Any]:
+        tags = [one for one in found["rows"] if not one["keep"]]
+        answer = {key: value for key, value in found.items() if key != "removals"}
+        return {**answer, "actions": actions, "removed": len(tags)}
+
+    if check:
+        found = plan()
+        return told(found, [f"{one.name}: would be removed" for one in found["removals"]])
+
+    def act(noted: dict[str, Any]) -> dict[str, Any]:
+        found = plan()
+        actions: list[str] = []
+        if found["removals"]:
+            state = host.store.load()
+            with _window(host, state, settings, "retention") as opened:
+                # As it is now that nobody can change it.
+                found = plan()
+                actions += apply(store, found["removals"])
+            noted["window_seconds"] = round(opened.seconds, 3)
+            actions = opened.actions + actions
+        return told(found, actions)
+
+    return _reported(host, "retention", act)
+
+
+def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`collect`: untagged revisions that are old enough go, then every blob that no manifest needs.
+
+    No request keys. Returns `untagged` (how many revisions went), `blobs` and `freed` (bytes), and
+    `window_seconds`. With nothing to free there is no window. Raises HostError, before anything is
+    refused to anybody, where something is so damaged that the collection would end at it.
+    """
+    from .contents import apply, garbage, obstacles, plan_untagged, usage
+
+    settings = load(host)
+    store = _storage(settings)
+    _nothing_stands_in_the_way(obstacles(store))
+
+    def plan() -> dict[str, Any]:
+        return plan_untagged(store, settings.raw, host.clock.now())
+
+    untagged = plan()
+    blobs, size = garbage(store, untagged["removals"])
+    if check:
+        would = [f"{one.name}: would be removed" for one in untagged["removals"]]
+        if blobs:
+            would.append(f"{blobs} blobs, {size} bytes: would be removed")
+        return {
+            "actions": would,
+            "untagged": len(untagged["removals"]),
+            "blobs": blobs,
+            "freed": size,
+            "damage": untagged["damage"],
+        }
+
+    def act(noted: dict[str, Any]) -> dict[str, Any]:
+        if not blobs and not untagged["removals"]:
+            return {"untagged": 0, "blobs": 0, "freed": 0, "damage": untagged["damage"]}
+        state = host.store.load()
+        with _window(host, state, settings, "collect") as opened:
+            _nothing_stands_in_the_way(obstacles(store))
+            before = usage(store)
+            found = plan()
+            removed = apply(store, found["removals"])
+            try:
+                _garbage_collect(host, state, opened)
+            finally:
+                after = usage(store)
+                noted |= {
+                    "untagged": len(removed),
+                    "blobs": before.blobs - after.blobs,
+                    "freed": before.bytes - after.bytes,
+                    "damage": found["damage"],
+                }
+        return {
+            **noted,
+            "actions": [
+                *opened.actions,
+                *removed,
+                f"{noted['blobs']} blobs that nothing refers to were removed, "
+                f"{noted['freed']} bytes",
+            ],
+            "window_seconds": round(opened.seconds, 3),
+        }
+
+    return _reported(host, "collect", act)
+
+
+def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`check_contents`: each blob against its digest, each link, each manifest's children.
+
+    Request: {"rate": bytes per second, 0 for as fast as it goes; null: the setting}. Needs no lock
+    but its own and changes nothing but its report. Returns what contents/check.py does; raises
+    HostError, naming what is damaged and the tags that this hits, where something is.
+    """
+    from .contents import scrub
+
+    settings = load(host)
+    store = _storage(settings)
+    rate = request.get("rate")
+    if check:
+        return {"actions": []}
+
+    def act(noted: dict[str, Any]) -> dict[str, Any]:
+        with locked(host.paths.var / "check.lock", "check_contents", 5):
+            noted |= scrub(store, settings.check_rate if rate is None else int(rate))
+        if noted["damage"]:
+            raise HostError(_damaged(noted["damage"]))
+        return noted
+
+    return _reported(host, "check_contents", act)
+
+
+def _damaged(damage: list[Mapping[str, Any]]) -> str:
+    shown = [str(one["sentence"]) for one in damage[:20]]
+    more = len(damage) - len(shown)
+    return "\n".join(
+        [
+            f"{len(damage)} things in the registry's storage are damaged; nothing was changed "
+            "(docs/operations.md, Repair):",
+            *shown,
+            *([f"and {more} more: {_UNIT}check_contents's report has all of them"] if more else []),
+        ]
+    )
+
+
+def _nothing_stands_in_the_way(found: list[str]) -> None:
+    if found:
+        raise HostError(
+            "nothing was collected: a collection would end at what is damaged:\n" + "\n".join(found)
+        )
+
+
+def _storage(settings: Settings) -> Any:
+    from .contents import Storage
+
+    if not exists(settings.storage_path / "docker"):
+        raise HostError(
+            f"{settings.storage_path}/docker is not there: if it is on a file system of its own, "
+            "mount it (`mount -a`); where nothing was deployed yet, run site.yml"
+        )
+    return Storage(settings.storage_path)
+
+
+def _window(host: Host, state: State, settings: Settings, job: str) -> Any:
+    before = report(host, job)
+    return window.window(
+        host,
+        state,
+        job,
+        seconds=settings.gc_max_seconds,
+        drain_timeout=settings.drain_timeout,
+        expected=float((before or {}).get("window_seconds") or 0),
+    )
+
+
+# -- garbage collection ----------------------------------------------------------------------------
+
+
+def _garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
+    """The registry's own `garbage-collect`, in a container of its own, without a network. Never
+    with `-m`: that can delete manifests that an index needs (distribution, issue 4939)."""
+    all_of = generations_of(host, state, REGISTRY, {})
+    serving = all_of.record.serving
+    spec = None if serving is None else all_of.specification(serving.number)
+    if serving is None or spec is None:
+        raise HostError("collect: no registry serves whose settings could be used")
+    name = window.container(host)
+    host.engine.remove(name)
+    files = str(all_of.directory(serving.number) / "files")
+    host.engine.create(name, collector(spec, host.labels, files))
+    try:
+        host.engine.start(name)
+        while True:
+            found = host.engine.inspect(name)
+            if found is None:
+                raise HostError(f"collect: the container {name} has disappeared while it worked")
+            if found.status in ("exited", "dead"):
+                break
+            if opened.left <= 0:
+                raise HostError(
+                    "collect: it was ended after registry_gc_max_minutes and what it had removed "
+                    "by then is gone; the next run goes on. Where this happens again, set "
+                    "registry_gc_max_minutes higher"
+                )
+            opened.tick()
+            host.clock.sleep(_TICK)
+        if found.exit_code != 0:
+            words = last_words(host.engine.logs(name, _LOG_READ).splitlines())
+            memory = " It needed more memory than the host has." if found.out_of_memory else ""
+            raise HostError(
+                f"collect: the registry's garbage-collect ended with exit code "
+                f"{found.exit_code}.{memory} The end of its log:\n{words}"
+            )
+    finally:
+        host.engine.remove(name)
+
+
+def collector(spec: Specification, labels: Mapping[str, str], files: str) -> dict[str, Any]:
+    """The body of docker's POST /containers/create for a collection with this registry's image,
+    configuration and storage (pure)."""
+    from .specification import read, with_readonly
+
+    plain = read(with_readonly(spec.raw, False))
+    body = definition(plain, labels=labels, network="none", address="", files=files)
+    body |= {
+        "Cmd": ["garbage-collect", f"{spec.files_target}/config.yml"],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": {**labels, "wharfinger.kind": "collection"},
+    }
+    del body["NetworkingConfig"]
+    # What it notes of each blob grows with the registry, and it serves nobody.
+    body["HostConfig"] |= {"RestartPolicy": {"Name": "no"}, "Memory": 0, "MemorySwap": 0}
+    return body
+
+
+# -- run apart from whoever asks -------------------------------------------------------------------
+
+
+def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`contents`: runs a job apart from this process, so that it goes on to its end where whoever
+    asked vanishes (a controller whose connection breaks); waits for it and returns its report.
+
+    Request: {"job": one of JOBS}. With systemd the job's unit is started, which is also what its
+    timer starts. Raises HostError with the job's own words.
+    """
+    job = str(request.get("job"))
+    if job not in JOBS:
+        raise HostError(f"contents: {job!r} is none of {', '.join(JOBS)}")
+    settings = load(host)
+    if check:
+        return _BY_NAME[job](host, {}, True)
+    before = report(host, job)
+    if exists(host.paths.systemd):
+        command = ["systemctl", "start", f"{_UNIT}{job}.service"]
+    else:
+        program = f"{host.paths.command} {job}; code=$?; {host.paths.command} reopen; exit $code"
+        command = ["setsid", "--wait", "sh", "-c", program]
+    limit = _AROUND * 24 if job == "check_contents" else settings.gc_max_seconds + 2 * _AROUND
+    said = host.runner.run(command, timeout=limit)
+    found = report(host, job)
+    if found is None or found == before:
+        raise HostError(
+            f"{job}: it ended without a report (`{' '.join(command[:3])}` said: "
+            f"{said.words or 'nothing'}): look at `journalctl -u '{_UNIT}{job}'`"
+        )
+    if not found["ok"]:
+        raise HostError(str(found["problem"]))
+    return found
+
+
+_BY_NAME = {"retention": retention, "collect": collect, "check_contents": check_contents}
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """One line about a report, for people."""
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(found["at"])))
+    if not found["ok"]:
+        return f"{when}: {str(found['problem']).splitlines()[0]}"
+    if found["job"] == "retention":
+        return f"{when}: {found['removed']} tags removed"
+    if found["job"] == "collect":
+        return f"{when}: {found['untagged']} untagged revisions and {found['freed']} bytes removed"
+    return f"{when}: {found['blobs']} blobs, {found['bytes']} bytes, nothing damaged"

@@ -1,0 +1,163 @@
+"""A window: a time in which nothing is written and everything is read.
+
+The registry's storage can only be collected, and a tag only be removed without the danger that
+somebody moves it meanwhile, while no process writes. So:
+
+  closing   nginx refuses POST, PUT, PATCH and DELETE; a generation of the registry that only reads
+            is switched to, and the one that could write is drained, stopped and gone
+  working   what the window is for
+  opening   a generation that writes is switched to; nginx takes writes with the same reload
+
+Whoever dies in it leaves the step on record, and whoever finds it under the lock (which its holder
+has lost by dying) goes back to writing: `reopen`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from . import generations, proxy
+from .context import Host
+from .errors import HostError
+from .generations import Generations, live_now
+from .names import REGISTRY
+from .state import CLOSING, OPENING, WORKING, State, Window
+
+# Seconds that docker goes on trying to push where it is answered 503; beyond them it is told 429
+# with a sentence, which it shows at once. docker tries again after 5, 15, 30 and 50 s.
+_UNNOTICED = 40.0
+# Seconds without a connection to the registry that could write, after which none will come.
+_SETTLE = 3.0
+
+
+class Opened:
+    """A window that is open: `writes` were let in again once it is over."""
+
+    def __init__(self, host: Host, state: State, window: Window, drain_timeout: float) -> None:
+        self.host = host
+        self.state = state
+        self.window = window
+        self.actions: list[str] = []
+        self.drain_timeout = drain_timeout
+        self.seconds = 0.0  # how long writes were refused, once they are taken again
+
+    @property
+    def left(self) -> float:
+        """Seconds until it must be over."""
+        return self.window.until - self.host.clock.now()
+
+    def tick(self) -> None:
+        """Called again and again: what clients do not notice as 503 becomes a readable 429 once it
+        takes longer; when writes are taken again is noted."""
+        window, now = self.window, self.host.clock.now()
+        if window.step == OPENING:
+            self.seconds = self.seconds or now - window.since
+        elif window.status == 503 and now - window.since > _UNNOTICED:
+            window.status = 429
+            self.host.store.save(self.state)
+            self.actions += proxy.apply(self.host, self.state, proxy.serving_now(self.state))
+
+    def step(self, step: str) -> None:
+        self.window.step = step
+        self.host.store.save(self.state)
+
+    def generations(self, *, closing: bool) -> Generations:
+        # Half of the time at most for what others have begun, so that some is left for the work.
+        drain = min(self.drain_timeout, max(self.left / 2, 10)) if closing else self.drain_timeout
+        return Generations(
+            self.host,
+            self.state,
+            REGISTRY,
+            drain_timeout=drain,
+            settle=_SETTLE,
+            meanwhile=self.tick,
+        )
+
+    def follow(self, *, readonly: bool) -> None:
+        one = self.generations(closing=readonly)
+        try:
+            one.repair()
+            if one.follow(live_now(self.host, one), readonly=readonly) is None:
+                raise HostError("registry: nothing serves yet: run the whole site.yml first")
+        finally:
+            self.actions += one.actions
+
+
+def container(host: Host) -> str:
+    """The name of the container in which the storage is worked on."""
+    return f"{host.stack}-collection"
+
+
+@contextmanager
+def window(
+    host: Host, state: State, job: str, *, seconds: float, drain_timeout: float, expected: float
+) -> Iterator[Opened]:
+    """Nothing is written while the body runs; writes are let in again however it ends.
+
+    seconds: how long it may last; expected: how long it lasted the last time, which decides whether
+    clients had better wait (503) or be told at once (429). Raises HostError where it cannot be
+    opened or closed.
+    """
+    now = host.clock.now()
+    status = 429 if expected > _UNNOTICED else 503
+    state.window = Window(job, CLOSING, now, now + seconds, status)
+    one = Opened(host, state, state.window, drain_timeout)
+    try:
+        host.store.save(state)
+        one.actions += proxy.apply(host, state, proxy.serving_now(state))
+        one.follow(readonly=True)
+        one.step(WORKING)
+        yield one
+    except (HostError, OSError):
+        _reopen(host, state, one)
+        raise
+    _reopen(host, state, one)
+
+
+def _reopen(host: Host, state: State, one: Opened) -> None:
+    host.engine.remove(container(host))
+    one.step(OPENING)
+    one.follow(readonly=False)
+    one.actions += proxy.apply(host, state, proxy.serving_now(state))
+    one.tick()
+    state.window = None
+    host.store.save(state)
+
+
+def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`ensure` (generations.py), also where a window's process is gone: the generation that is
+    asked for takes writes again, and what cannot be started any more is not tried."""
+    state = host.store.load()
+    interrupted = state.window
+    if check or interrupted is None or request["spec"].get("kind") != REGISTRY:
+        return generations.ensure(host, request, check)
+    host.engine.remove(container(host))
+    interrupted.step = OPENING
+    host.store.save(state)
+    answer = generations.ensure(host, request, check)
+    state = host.store.load()
+    state.window = None
+    host.store.save(state)
+    return {**answer, "actions": [_interrupted(interrupted), *answer["actions"]]}
+
+
+def _interrupted(window: Window) -> str:
+    return f"{window.job}: it was interrupted; the registry takes writes again"
+
+
+def reopen(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`reopen`: where a window's process is gone, the registry takes writes again. No request keys.
+
+    Called under the lock, which no living process holds then.
+    """
+    state = host.store.load()
+    if state.window is None:
+        return {"actions": []}
+    interrupted = state.window
+    if check:
+        return {"actions": [_interrupted(interrupted)]}
+    one = Opened(host, state, interrupted, 600)
+    _reopen(host, state, one)
+    return {"actions": [_interrupted(interrupted), *one.actions]}
