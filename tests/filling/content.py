@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .manifests import Manifest
+
+MIB = 1024 * 1024
+
+
+class Large:
+    """So many bytes that no compression makes smaller, made again at each reading, quickly."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._block = os.urandom(MIB)
+        hashed = hashlib.sha256()
+        for part in self.read(0, size):
+            hashed.update(part)
+        self.digest = "sha256:" + hashed.hexdigest()
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from `start` (whole MiB) to `end`: a block, each time with its number."""
+        for offset in range(start, end, MIB):
+            part = (offset // MIB).to_bytes(8, "big") + self._block[8:]
+            yield part[: end - offset]
 
 
 @dataclass
@@ -38,9 +60,10 @@ class Repository:
 
 @dataclass
 class Content:
-    """By repository."""
+    """By repository; and the large layers by digest."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
+    large: dict[str, Large] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Repository:
         return self.repositories.setdefault(name, Repository())

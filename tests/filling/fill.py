@@ -12,11 +12,10 @@ from load.session import Session
 from support.registry import LAYER, digest
 
 from . import manifests
-from .content import Content
+from .content import MIB, Content, Large
 from .manifests import PLATFORMS, SBOM, SIGNATURE, Manifest, belonging, configuration
-from .pushing import Large, Pushing, several
+from .pushing import Pushing, several
 
-_MIB = 1024 * 1024
 # One token is asked for so many repositories: each costs the server a bcrypt.
 _TOGETHER = 20
 # Where the blobs come from that the small repositories share.
@@ -34,7 +33,7 @@ class Amount:
 
     repositories: int = 200
     tags: int = 10
-    large: int = 1024 * _MIB
+    large: int = 1024 * MIB
     layers: int = 1
 
 
@@ -43,7 +42,7 @@ def fill(session: Session, amount: Amount | None = None) -> Content:
     amount = amount or Amount()
     content = Content()
     pushing = Pushing(session, content, SPECIAL)
-    base = os.urandom(_MIB)
+    base = os.urandom(MIB)
     several(
         [
             partial(shared_layers, pushing, base),
@@ -173,6 +172,7 @@ def large(pushing: Pushing, amount: Amount) -> None:
     for number in range(1, amount.layers + 1):
         body = Large(amount.large)
         pushing.large(LARGE, body)
+        pushing.content.large[body.digest] = body
         config = configuration(number=str(number))
         pushing.blob(LARGE, config)
         layer = manifests.described(LAYER, body.digest, body.size)

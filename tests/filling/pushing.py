@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,29 +11,10 @@ from load.record import Attempt
 from load.session import Body, Session, Unexpected, expect
 from support.registry import digest
 
-from .content import Content
+from .content import MIB, Content, Large
 from .manifests import ACCEPTED, Manifest
 
-_MIB = 1024 * 1024
 _PARTS = 4
-
-
-class Large:
-    """So many bytes that no compression makes smaller, made again at each reading, quickly."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._block = os.urandom(_MIB)
-        hashed = hashlib.sha256()
-        for part in self.read(0, size):
-            hashed.update(part)
-        self.digest = "sha256:" + hashed.hexdigest()
-
-    def read(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from `start` (whole MiB) to `end`: a block, each time with its number."""
-        for offset in range(start, end, _MIB):
-            part = (offset // _MIB).to_bytes(8, "big") + self._block[8:]
-            yield part[: end - offset]
 
 
 class Pushing:
@@ -80,7 +59,7 @@ class Pushing:
     def large(self, repository: str, content: Large) -> None:
         """Pushes a large blob in parts, none of which is ever in memory."""
         location = self.begin(repository)
-        step = -(-content.size // (_PARTS * _MIB)) * _MIB
+        step = -(-content.size // (_PARTS * MIB)) * MIB
         for start in range(0, content.size, step):
             end = min(start + step, content.size)
 

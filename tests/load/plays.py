@@ -84,13 +84,14 @@ class Operator:
     host: str
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def begin(self, playbook: str, **more: Any) -> Running:
-        """Starts a run; `more` are variables of this run alone."""
+    def begin(self, playbook: str, *options: str, **more: Any) -> Running:
+        """Starts a run with ansible-playbook's options; `more` are variables of this run alone."""
         command = [
             str(BIN / "ansible-playbook"),
             f"--inventory={self.inventory}",
             f"--limit={self.host}",
             f"--extra-vars={json.dumps(self.settings | more)}",
+            *options,
             str(PROJECT / playbook),
         ]
         # The project's own ansible.cfg counts, as for people.
@@ -100,8 +101,8 @@ class Operator:
         environment |= {"ANSIBLE_HOST_KEY_CHECKING": "false", "PATH": f"{BIN}:{os.environ['PATH']}"}
         return Running(command, environment)
 
-    def play(self, playbook: str, **more: Any) -> Played:
+    def play(self, playbook: str, *options: str, **more: Any) -> Played:
         """A run that succeeds; with what it has said where it does not."""
-        done = self.begin(playbook, **more).wait()
+        done = self.begin(playbook, *options, **more).wait()
         assert done.code == 0, f"{playbook} {more}: {done.output[-6000:]}"
         return done

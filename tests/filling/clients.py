@@ -1,0 +1,170 @@
+"""Clients beside whatever is done to a registry: readers, none of which may fail, and one that asks
+to write again and again and notes what it is told."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from load.clients import STABLE, Client, Puller, Reader
+from load.image import made
+from load.record import Attempt, Operation, Record
+from load.session import Session, expect
+from load.transfer import Transfer, monolithic
+
+from .content import Content
+from .manifests import ACCEPTED
+
+WRITER = "load/writer"
+
+
+class Roamer(Client):
+    """Any manifest of the many small repositories, and a blob of it."""
+
+    def __init__(self, name: str, record: Record, session: Session, content: Content) -> None:
+        super().__init__(name, record, session)
+        # The first ten are for tests that change something.
+        self._tags = [one for one in content.tags if "small/010" <= one[0] < "small/a"]
+
+    def round(self, number: int) -> None:
+        repository, tag, wanted = random.choice(self._tags)
+        # Few tokens: each costs the server a bcrypt.
+        ten = repository[: len("small/01")]
+        group = " ".join(f"repository:{ten}{digit}/app:pull" for digit in range(10))
+        with self.record.operation(self.name, "manifest of any") as attempt:
+            headers = self.session.authorization(attempt, group) | {"Accept": ACCEPTED}
+            path = f"/v2/{repository}"
+            answer = self.session.request(
+                attempt, "GET", f"{path}/manifests/{tag}", headers=headers
+            )
+            expect(answer, 200, "a manifest")
+            if answer.headers["docker-content-digest"] != wanted:
+                raise AssertionError(f"{repository}:{tag} is another")
+            blob = answer.json()["config"]["digest"]
+            answer = self.session.request(attempt, "GET", f"{path}/blobs/{blob}", headers=headers)
+            expect(answer, 200, "a blob")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a client that wants to write was told. `at` in seconds of a monotonic clock."""
+
+    at: float
+    status: int
+    content_type: str
+    code: str
+    message: str
+
+
+class Writer(threading.Thread):
+    """Begins an upload, again and again."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(name="writer", daemon=True)
+        self.session = session
+        self.told: list[Told] = []
+        self.problems: list[str] = []
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.told.append(self.ask())
+            except (httpx.HTTPError, ValueError, KeyError) as problem:
+                self.problems.append(f"{type(problem).__name__}: {problem}")
+            self._over.wait(0.2)
+
+    def ask(self) -> Told:
+        """One answer."""
+        attempt = Attempt()
+        headers = self.session.authorization(attempt, f"repository:{WRITER}:pull,push")
+        answer = self.session.request(
+            attempt,
+            "POST",
+            f"/v2/{WRITER}/blobs/uploads/",
+            headers={**headers, "Content-Length": "0"},
+            body=lambda: [b""],
+        )
+        code = message = ""
+        if answer.status_code != 202:
+            [error] = json.loads(answer.content)["errors"]
+            code, message = error["code"], error["message"]
+        kind = answer.headers.get("content-type", "")
+        return Told(time.monotonic(), answer.status_code, kind, code, message)
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(60)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The answers' statuses, each once where it comes several times in a row."""
+        found: list[int] = []
+        for one in self.told:
+            if not found or found[-1] != one.status:
+                found.append(one.status)
+        return found
+
+    @property
+    def refused(self) -> list[Told]:
+        return [one for one in self.told if one.status != 202]
+
+    @property
+    def window(self) -> float:
+        """Seconds from the first refusal to the last."""
+        return self.refused[-1].at - self.refused[0].at if self.refused else 0.0
+
+
+@dataclass
+class Beside:
+    """What the clients have met."""
+
+    record: Record = field(default_factory=Record)
+    writer: Writer | None = None
+
+    @property
+    def reads(self) -> list[Operation]:
+        return self.record.so_far()
+
+    @property
+    def failed(self) -> list[str]:
+        """The reads that failed."""
+        return [f"{one.kind}: {one.error}" for one in self.reads if not one.ok]
+
+
+@contextmanager
+def beside(session: Session, content: Content, *, writing: bool = False) -> Iterator[Beside]:
+    """Readers read while the body runs; with `writing`, somebody wants to write."""
+    found = Beside()
+    image = made((64 * 1024, 512 * 1024))
+    attempt = Attempt()
+    seed = Transfer(session.another(), STABLE, threading.Event())
+    seed.push(attempt, image, "present", monolithic())
+    clients: list[Client] = [
+        Reader("reader", found.record, session.another()),
+        Puller("puller", found.record, session.another(), image),
+        Roamer("roamer", found.record, session.another(), content),
+    ]
+    found.record.begin("beside")
+    if writing:
+        found.writer = Writer(session.another())
+        found.writer.start()
+    for client in clients:
+        client.start()
+    try:
+        yield found
+    finally:
+        if found.writer is not None:
+            found.writer.end()
+        for client in clients:
+            client.stop()
+        for client in clients:
+            client.join(60)
+        found.record.end()

@@ -1,0 +1,225 @@
+"""The host of a scenario whose registry is full (contents), and what is done to it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+from load.plays import Operator
+from load.session import Account, Session, Target
+from support import hosts
+
+from .clients import Beside, beside
+from .compare import STORED, differences, missing
+from .content import Content
+from .fill import batched
+from .pushing import Pushing
+
+NAME = "debian13"
+HOSTNAME = f"{NAME}.wharfinger.test"
+STORAGE = Path("/var/lib/wharfinger/registry")
+REPOSITORIES = STORAGE / "docker/registry/v2/repositories"
+BLOBS = STORAGE / "docker/registry/v2/blobs/sha256"
+SETTINGS = "/etc/wharfinger/contents.json"
+DAY = 86400
+
+
+def blob_path(digest: str) -> Path:
+    """Where a blob's content lies."""
+    hexadecimal = digest.removeprefix("sha256:")
+    return BLOBS / hexadecimal[:2] / hexadecimal / "data"
+
+
+def tag_path(repository: str, tag: str) -> Path:
+    """The link of a tag, whose time is that of its push."""
+    return REPOSITORIES / repository / "_manifests/tags" / tag / "current/link"
+
+
+def revision_path(repository: str, digest: str) -> Path:
+    """The link of a manifest."""
+    name = digest.removeprefix("sha256:")
+    return REPOSITORIES / repository / "_manifests/revisions/sha256" / name / "link"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command of the host ended."""
+
+    code: int
+    output: str
+    error: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What it has printed."""
+        assert self.output, self.error
+        found: dict[str, Any] = json.loads(self.output)
+        return found
+
+    @property
+    def succeeded(self) -> dict[str, Any]:
+        """The same of one that has succeeded."""
+        assert self.code == 0, (self.error, self.output)
+        return self.answer
+
+
+class Site:
+    """The host under test."""
+
+    def __init__(self) -> None:
+        self.machine: Host = hosts.host(NAME)
+        self.operator = Operator(hosts.inventory_file().parent, NAME)
+        self.content = Content()
+        self._pool = ThreadPoolExecutor(4)
+        admin = hosts.account("admin")
+        authority = hosts.inventory_file().parent / "credentials" / f"{HOSTNAME}-ca.crt"
+        self.session = Session(
+            Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
+            Account(admin.name, admin.password),
+            str(authority),
+            timeout=300,
+        )
+
+    def pushing(self, *repositories: str) -> Pushing:
+        """A client that may do everything in these repositories."""
+        return Pushing(self.session, self.content, repositories)
+
+    # -- the host's commands -----------------------------------------------------------------------
+
+    def run(self, command: str, *options: str) -> Ran:
+        """Runs `wharfinger-host COMMAND`."""
+        done = self.machine.run(shlex.join(["wharfinger-host", command, *options]))
+        return Ran(done.rc, done.stdout, done.stderr)
+
+    def done(self, command: str, *options: str) -> dict[str, Any]:
+        """Runs a command that succeeds; its answer."""
+        return self.run(command, *options).succeeded
+
+    def begin(self, command: str, *options: str) -> Callable[[], dict[str, Any]]:
+        """Starts a command; what is returned waits for its success and gives its answer."""
+        future = self._pool.submit(self.run, command, *options)
+        return lambda: future.result(600).succeeded
+
+    def closed(self) -> None:
+        """Waits until writes are refused."""
+        deadline = time.monotonic() + 60
+        while self.writes():
+            assert time.monotonic() < deadline, "writes are not refused"
+            time.sleep(0.05)
+
+    def script(self, text: str, *arguments: str) -> str:
+        """Runs a Python program on the host as root; its output."""
+        done = hosts.run_with_input(NAME, ["python3", "-", *arguments], text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def settings(self, **changed: Any) -> Iterator[None]:
+        """The settings on the host are others for a while, as a run with another inventory would
+        leave them."""
+        before = self.machine.check_output("cat %s", SETTINGS)
+        self._write(json.loads(before) | changed)
+        try:
+            yield
+        finally:
+            self._write(json.loads(before))
+
+    def _write(self, settings: dict[str, Any]) -> None:
+        text = f"from pathlib import Path\nPath({SETTINGS!r}).write_text({json.dumps(settings)!r})"
+        self.script(text)
+
+    # -- what is in the storage --------------------------------------------------------------------
+
+    def stored(self) -> dict[str, Any]:
+        """What lies in the storage (stored.py)."""
+        found: dict[str, Any] = json.loads(self.script(STORED.read_text(), str(STORAGE)))
+        return found
+
+    def whole(self) -> dict[str, Any]:
+        """Every tag is in the storage, with all that it leads to; what is there."""
+        found = self.stored()
+        assert differences(found, self.content) == []
+        return found
+
+    def served(self) -> None:
+        """Every tag and blob is given by the registry as it was pushed."""
+        assert missing(self.session, self.content) == []
+
+    def pulls(self, *repositories: str) -> None:
+        """Every image of these repositories is pulled, each digest checked."""
+        for together in batched(list(repositories)):
+            pushing = self.pushing(*together)
+            for name in together:
+                for reference in self.content[name].tags.values():
+                    pushing.pull(name, reference)
+
+    def aged(self, days: float, *paths: Path) -> None:
+        """What was pushed by these links was pushed so long ago."""
+        moment = f"@{time.time() - days * DAY:.0f}"
+        quoted = shlex.join(map(str, paths))
+        self.machine.check_output(f"touch --no-create --date={moment} {quoted}")
+
+    def untagged(self, repository: str, days: float) -> Sequence[str]:
+        """All that nothing leads to in a repository was pushed so long ago; the digests."""
+        found = sorted(self.content[repository].untagged)
+        self.aged(days, *(revision_path(repository, one) for one in found))
+        return found
+
+    # -- what goes on ------------------------------------------------------------------------------
+
+    @contextmanager
+    def read(self, *, writing: bool = False) -> Iterator[Beside]:
+        """Clients read during the body, and nothing of that fails."""
+        with beside(self.session, self.content, writing=writing) as found:
+            yield found
+        assert found.failed == []
+        assert len(found.reads) > 20
+
+    def state(self) -> dict[str, Any]:
+        """state.json."""
+        found: dict[str, Any] = json.loads(
+            self.machine.check_output("cat /var/lib/wharfinger/state.json")
+        )
+        return found
+
+    def generation(self) -> int:
+        """The number of the registry's generation that serves."""
+        kinds = self.state()["kinds"]["registry"]["generations"]
+        return next(int(one["number"]) for one in kinds if one["phase"] == "serving")
+
+    def writes(self) -> bool:
+        """Whether a push succeeds now."""
+        headers = {"Content-Length": "0"}
+        return (
+            self.pushing("load/stable")
+            .request("POST", "/v2/load/stable/blobs/uploads/", b"", **headers)
+            .status_code
+            == 202
+        )
+
+    def open_again(self, seconds: float) -> None:
+        """Within that time the registry takes writes, and nothing of a window is left."""
+        deadline = time.monotonic() + seconds
+        while not (self.writes() and self.state()["window"] is None):
+            assert time.monotonic() < deadline, self.state()
+            time.sleep(0.5)
+        state = self.state()
+        registry = state["kinds"]["registry"]["generations"]
+        assert [one["readonly"] for one in registry if one["phase"] == "serving"] == [False]
+        containers = self.machine.check_output("docker ps --all --format '{{.Names}}'").split()
+        serving = {
+            f"wharfinger-{kind}-{one['number']}"
+            for kind, record in state["kinds"].items()
+            for one in record["generations"]
+            if one["phase"] == "serving"
+        }
+        assert set(containers) == serving
