@@ -13,6 +13,15 @@ from .commands import COMMANDS, run
 from .errors import HostError
 from .status import text
 
+# Commands that a timer or a person runs, and what they say where they had nothing to do.
+_SPOKEN = {
+    "renew": "nothing is due",
+    "reopen": "nothing was interrupted",
+    "retention": "every tag stays",
+    "collect": "there is nothing to collect",
+    "check_contents": "nothing is damaged",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0, 1 (the message is on stderr; of `status`: there are problems), 2 (usage)."""
@@ -24,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--request", metavar="FILE", help="the command's request as JSON, - for standard input"
     )
     parser.add_argument("--check", action="store_true", help="only say what would be done")
-    parser.add_argument("--json", action="store_true", help="status or renew as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="as JSON what is said in words otherwise"
+    )
     options = parser.parse_args(arguments)
     try:
         answer = run(options.command, _request(options.request), check=options.check)
@@ -34,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "status" and not options.json:
         print(text(answer))
         return 1 if answer["problems"] else 0
-    if options.command == "renew" and not options.json:
+    if options.command in _SPOKEN and not options.json:
         # For the journal: what was done, and what comes next.
         lines = [*answer["actions"], *answer.get("notes", ()), *answer.get("next", ())]
-        print("\n".join(lines) or "nothing is due")
+        print("\n".join(lines) or _SPOKEN[options.command])
         return 0
     print(json.dumps(answer, indent=1, sort_keys=True))
     return 0

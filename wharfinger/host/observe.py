@@ -277,6 +277,8 @@ def summary(
     by_number = {(one["kind"], one["generation"]): one for one in containers}
     generations: dict[str, Any] = {}
     pending = [] if proxy_current else ["nginx has not read its present files yet"]
+    if state.window is not None:
+        pending.append(f"writes are refused for {state.window.job} ({state.window.step})")
     for kind in KINDS:
         record = state.kind(kind)
         serving, previous = record.serving, record.previous

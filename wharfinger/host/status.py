@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import certificates, engine_facts, keeping, renewal, storage_facts
+from . import certificates, engine_facts, jobs, keeping, renewal, storage_facts
 from .context import Host
 from .errors import HostError
 from .files import exists
@@ -32,8 +32,9 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
     (not_after in seconds since 1970; where each is in use), rotation (the step of the signing key's
     that comes next, and `until`), next (what is under way), watched (whether the renewals run by
-    themselves), busy (whether a command is at work), alerted (what the last renewal could not do),
-    storage, and `problems`: one sentence each, empty if well."""
+    themselves), busy (whether a command is at work), window (a time without writes that is under
+    way: state.py), contents (by job, what its last run left: jobs.py), alerted (what the last
+    renewal could not do), storage, and `problems`: one sentence each, empty if well."""
     if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
         raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
     state = host.store.load()
@@ -55,12 +56,16 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "next": renewal.next_steps(host, state),
         "watched": watched(host),
         "busy": is_held(host.paths.lock),
+        "window": state.window and vars(state.window),
+        "contents": {
+            job: found for job in jobs.JOBS if (found := jobs.report(host, job)) is not None
+        },
         "alerted": [str(one["text"]) for one in state.alerted.values()],
         "storage": storage_facts.look(
             Path(state.storage_path or host.paths.var / "registry"), host
         ),
     }
-    found = problems(answer, host.clock.now()) + _expiring(host)
+    found = problems(answer, host.clock.now()) + _expiring(host) + jobs.problems(host)
     answer["problems"] = list(dict.fromkeys(found))
     return answer
 
@@ -129,6 +134,13 @@ def text(answer: Mapping[str, Any]) -> str:
     for name, one in answer["certificates"].items():
         lines.append(f"{'certificate':13} {name}, until {_day(one['not_after'])}: {one['use']}")
     lines += [f"{'next':13} {one}" for one in answer["next"]]
+    if answer["window"] is not None:
+        until = time.strftime("%H:%M:%S UTC", time.gmtime(answer["window"]["until"]))
+        lines.append(
+            f"{'writes':13} are refused for {answer['window']['job']}, until {until} at the latest"
+        )
+    for job, found in answer["contents"].items():
+        lines.append(f"{job:13} {jobs.summary(found)}")
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")

@@ -1,4 +1,4 @@
-"""A window: nothing is written in it, everything is read, and whoever dies in it keeps nobody out."""
+"""A window: nothing is written, everything is read, and who dies in it keeps nobody out."""
 
 from __future__ import annotations
 
