@@ -12,13 +12,14 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,6 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.proxy.site import main_configuration, relocated, render
+from wharfinger.host.proxy import refusal
 from wharfinger.registry import configuration
 
 NAME = "registry.example.com"
@@ -253,13 +255,7 @@ class Stack:
         (self.folder / "live/htpasswd").write_text(
             "someuser:$2b$04$820uvYZvhayoJtDK7y3Kw.JRT6D.FNhU0mqMlho0s8ZLqvJiOQdY.\n"
         )
-        upstreams = {"wharfinger_registry": "registry", "wharfinger_token_server": "tokens"}
-        (self.folder / "upstreams.conf").write_text(
-            "".join(
-                f"upstream {upstream} {{ server 127.0.0.1:{self.ports[port]}; keepalive 8; }}\n"
-                for upstream, port in upstreams.items()
-            )
-        )
+        self._upstreams(refusal())
         site = render(
             reverse_proxy_names=[NAME, OTHER_NAME],
             reverse_proxy_http_port=self.ports["plain"],
@@ -273,6 +269,32 @@ class Stack:
         (self.folder / "nginx.conf").write_text(
             main_configuration(self.folder, others=self._others() if self.neighbour else "")
         )
+
+    def _upstreams(self, refused: list[str]) -> None:
+        upstreams = {"wharfinger_registry": "registry", "wharfinger_token_server": "tokens"}
+        lines = [
+            f"upstream {upstream} {{ server 127.0.0.1:{self.ports[port]}; keepalive 8; }}"
+            for upstream, port in upstreams.items()
+        ]
+        (self.folder / "upstreams.conf").write_text("\n".join([*lines, *refused]) + "\n")
+
+    @contextlib.contextmanager
+    def closed(self, status: int, until: float) -> Iterator[None]:
+        """Writes are refused, as the host program has nginx do it in a window."""
+        self._upstreams(refusal(status, until))
+        self._reload(lambda: self.proxied("DELETE", "/v2/").status == status)
+        try:
+            yield
+        finally:
+            self._upstreams(refusal())
+            self._reload(lambda: self.proxied("DELETE", "/v2/").status != status)
+
+    def _reload(self, done: Callable[[], bool]) -> None:
+        self.processes[-1].send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while not done():
+            assert time.monotonic() < deadline, "nginx does not take over its configuration"
+            time.sleep(0.05)
 
     def _others(self) -> str:
         """Somebody's shop, and what they want for all their sites."""

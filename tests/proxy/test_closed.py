@@ -1,0 +1,58 @@
+"""While nothing may be written: writes are refused as a registry refuses, reading goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.proxy.stack import Stack
+
+REPOSITORY = "someuser/app"
+ALL = ("repository", REPOSITORY, ["pull", "push", "delete"])
+# 2026-11-24 03:30 UTC
+UNTIL = 1795491000.0
+SENTENCES = {
+    503: (
+        "UNAVAILABLE",
+        "the registry is being tidied up and takes no changes for a moment: pulling goes on, try "
+        "again",
+    ),
+    429: (
+        "TOOMANYREQUESTS",
+        "the registry is being tidied up and takes no changes until 03:30 UTC at the latest: "
+        "pulling goes on",
+    ),
+}
+DIGEST = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_writes_are_refused_with_a_sentence_and_reading_goes_on(stack: Stack, status: int) -> None:
+    content = f"read while closed, {status}".encode()
+    digest = stack.push_blob(REPOSITORY, content)
+    token = stack.signer.token(ALL)
+    writes = [
+        ("POST", f"/v2/{REPOSITORY}/blobs/uploads/"),
+        ("POST", f"/v2/{REPOSITORY}/blobs/uploads/?mount={digest}&from={REPOSITORY}"),
+        ("PATCH", f"/v2/{REPOSITORY}/blobs/uploads/01a20f36-ddf3-7433-9783-80170b2b246c"),
+        ("PUT", f"/v2/{REPOSITORY}/blobs/uploads/01a20f36-ddf3-7433-9783-80170b2b246c"),
+        ("PUT", f"/v2/{REPOSITORY}/manifests/latest"),
+        ("DELETE", f"/v2/{REPOSITORY}/manifests/{DIGEST}"),
+        ("DELETE", f"/v2/{REPOSITORY}/blobs/{digest}"),
+    ]
+    with stack.closed(status, UNTIL):
+        for method, path in writes:
+            answer = stack.proxied(method, path, token=token, body=b"{}")
+            assert answer.status == status, (method, path)
+            assert answer["Content-Type"] == "application/json"
+            code, message = SENTENCES[status]
+            assert json.loads(answer.body) == {"errors": [{"code": code, "message": message}]}
+        read = stack.proxied("GET", f"/v2/{REPOSITORY}/blobs/{digest}", token=token)
+        assert (read.status, read.body) == (200, content)
+        assert stack.proxied("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}", token=token).status == 200
+        assert stack.proxied("GET", f"/v2/{REPOSITORY}/tags/list", token=token).status == 404
+        # A login is a POST as well, and no write.
+        assert stack.proxied("POST", "/auth/token", body=b"grant_type=password").status == 200
+    assert stack.proxied("GET", f"/v2/{REPOSITORY}/blobs/{digest}", token=token).body == content
+    assert stack.push_blob(REPOSITORY, content + b" and after")
