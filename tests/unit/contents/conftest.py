@@ -1,0 +1,23 @@
+"""What every test of the storage's contents uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.contents.tree import Tree
+from wharfinger.host.contents.storage import Storage
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """An empty storage."""
+    return Tree(tmp_path / "storage")
+
+
+@pytest.fixture
+def storage(tree: Tree) -> Storage:
+    """The same storage as the program reads it."""
+    tree.path.mkdir(exist_ok=True)
+    return Storage(tree.path)

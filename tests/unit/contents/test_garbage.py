@@ -1,0 +1,126 @@
+"""What a collection would delete, and where it would stop."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.unit.contents.tree import DAY, NOW, OCI_INDEX, Tree, digest_of
+from wharfinger.host.contents import (
+    Storage,
+    Usage,
+    garbage,
+    make_collectable,
+    obstacles,
+    plan_untagged,
+    usage,
+)
+
+
+def test_what_no_manifest_names_is_garbage(tree: Tree, storage: Storage) -> None:
+    image = tree.image("app", "image", age=90 * DAY)
+    tree.index("app", [image], tag="v1", age=90 * DAY)
+    assert garbage(storage) == (0, 0)
+    tree.layer("app", b"of a push without a manifest")
+    tree.blob(b"in no repository")
+    assert garbage(storage) == (2, 44)
+    assert obstacles(storage) == []
+    before = usage(storage)
+    old = tree.image("app", "old", age=90 * DAY)
+    grown = usage(storage)
+    size = grown.bytes - before.bytes
+    assert grown == Usage(before.blobs + 3, before.bytes + size)
+    removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
+    assert [one.digest for one in removals] == [old]
+    assert garbage(storage, removals) == (5, 44 + size)
+    assert garbage(storage) == (2, 44)
+
+
+def test_what_another_repository_names_is_no_garbage(tree: Tree, storage: Storage) -> None:
+    tree.image("one", "image", age=90 * DAY)
+    tree.image("two", "image", tag="v1")
+    removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
+    assert [one.repository for one in removals] == ["one"]
+    assert garbage(storage, removals) == (0, 0)
+
+
+def test_a_layer_link_without_a_digest_stands_in_the_way(tree: Tree, storage: Storage) -> None:
+    digest = tree.layer("app", b"layer")
+    tree.image("app", "image")
+    path = tree.layer_path("app", digest)
+    path.write_text("")
+    assert obstacles(storage) == [
+        f"The link of the blob {digest} in app is empty, as a power loss can leave it: it cannot be"
+        " pulled or pushed there, and a garbage collection ends there. Write the digest into the"
+        f" link: printf %s {digest} > {path}"
+    ]
+
+
+def test_manifests_that_distribution_cannot_read_stand_in_the_way(
+    tree: Tree, storage: Storage
+) -> None:
+    old = tree.manifest("app", {"schemaVersion": 1, "name": "app"}, 0)
+    assert obstacles(storage) == [
+        f"The manifest app@{old} is of a kind that this registry cannot read"
+        " (application/vnd.docker.distribution.manifest.v1+json): it cannot be pulled, and a"
+        " garbage collection ends there. Delete it by its digest, or keep it elsewhere first with"
+        " the registry that it was pushed to"
+    ]
+
+
+def test_damaged_manifests_stand_in_the_way_of_losing_their_layers(
+    tree: Tree, storage: Storage
+) -> None:
+    digests = sorted(tree.image("app", name) for name in ("changed", "gone", "cut"))
+    changed, gone, cut = (tree.blob_path(one) for one in digests)
+    changed.write_bytes(changed.read_bytes().replace(b"2", b"3", 1))
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:9])
+    found = obstacles(storage)
+    assert [one.split(". ")[0] for one in found] == [
+        f"The manifest app@{digest} is unreadable: its blob is missing or damaged"
+        for digest in digests
+    ]
+
+
+def test_a_link_to_another_manifest_stands_in_the_way(tree: Tree, storage: Storage) -> None:
+    digest, other = (tree.image("app", name) for name in ("1", "2"))
+    path = tree.revision_path("app", digest)
+    path.write_text(other)
+    assert obstacles(storage) == [
+        f"The link of the manifest app@{digest} names {other}: the manifest cannot be pulled by its"
+        " digest. Push the image again, or write the digest into the link:"
+        f" printf %s {digest} > {path}"
+    ]
+
+
+def test_folders_that_are_no_repositories_stand_in_the_way(tree: Tree, storage: Storage) -> None:
+    tree.image("app", "image")
+    tree.image("Upper/app", "image")
+    (tree.root / "repositories/lost+found").mkdir()
+    path = tree.root / "repositories/Upper/app"
+    assert obstacles(storage) == [
+        f"{path} lies among the repositories, but no repository can have this name (or it is a"
+        " symbolic link): a garbage collection ends there. Move it away"
+    ]
+
+
+def test_an_index_without_children_ends_no_collection(tree: Tree, storage: Storage) -> None:
+    tree.image("other", "image")
+    tree.manifest("app", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}, 0)
+    path = tree.root / "repositories/app/_layers"
+    assert make_collectable(storage) == [
+        f"{path}: made, because a garbage collection ends where it is missing"
+    ]
+    assert path.is_dir()
+    assert make_collectable(storage) == []
+
+
+def test_blobs_in_the_making_are_not_counted(tree: Tree, storage: Storage) -> None:
+    digest = digest_of(b"")
+    folder = tree.blob_path(digest).parent
+    folder.mkdir(parents=True)
+    (folder / "data.1.tmp").write_text("part")
+    assert usage(storage) == Usage(0, 0)
+    shutil.rmtree(folder)
+    tree.blob(b"")
+    assert garbage(storage) == (1, 0)

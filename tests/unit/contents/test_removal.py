@@ -1,0 +1,157 @@
+"""Removing what was planned, and a kill after every step of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.contents.tree import DAY, NOW, Tree
+from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged
+from wharfinger.host.contents.model import Removal
+
+SETTINGS = {
+    "retention": [{"number": 1, "on": [".*"], "newest": 1}],
+    "untagged_keep": 14 * DAY,
+}
+
+
+class Killed(BaseException):
+    """As a SIGKILL: nothing after it runs."""
+
+
+def fill(tree: Tree) -> str:
+    """`latest` moved twice, an old tag with a signature; the digest that stays."""
+    for age in (60, 40):
+        tree.image("app", f"day {age}", tag="latest", age=age * DAY)
+    old = tree.image("app", "old", tag="v1", age=50 * DAY)
+    tree.image("app", "signature", tag=f"{old.replace(':', '-')}.sig", age=50 * DAY)
+    return tree.image("app", "new", tag="latest", age=DAY)
+
+
+def everything(storage: Storage) -> list[str]:
+    """Retention, then untagged revisions."""
+    actions = apply(storage, plan_retention(storage, SETTINGS, NOW)["removals"])
+    return actions + apply(storage, plan_untagged(storage, SETTINGS, NOW)["removals"])
+
+
+def files(tree: Tree) -> set[str]:
+    """All there is of the repositories, empty folders too."""
+    top = tree.root / "repositories"
+    return {path.relative_to(top).as_posix() for path in top.rglob("*")}
+
+
+def test_all_that_nothing_needs_goes_and_the_rest_stays(tree: Tree, storage: Storage) -> None:
+    kept = fill(tree)
+    actions = everything(storage)
+    assert len(actions) == len(set(actions)) == 6
+    hexes = kept.split(":")[1]
+    manifests = {one for one in files(tree) if "/_manifests/" in one}
+    assert {one for one in manifests if one.endswith("/link")} == {
+        f"app/_manifests/revisions/sha256/{hexes}/link",
+        "app/_manifests/tags/latest/current/link",
+        f"app/_manifests/tags/latest/index/sha256/{hexes}/link",
+    }
+    assert {one for one in manifests if len(Path(one).name) == 64 and hexes not in one} == set()
+    assert everything(storage) == []
+
+
+def test_what_went_is_said(tree: Tree, storage: Storage) -> None:
+    digest = tree.image("app", "old", tag="v1", age=50 * DAY)
+    tree.image("app", "new", tag="v2", age=DAY)
+    tree.image("app", "left over", tag="v3", age=DAY)
+    (tree.tag_path("app", "v3") / "current/link").unlink()
+    assert everything(storage) == [
+        f"app:v1: removed, it named {digest}",
+        "app:v3: cleared away, a push or removal that was cut off left it",
+        f"app@{digest}: removed, nothing needs it",
+    ]
+
+
+def changes(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
+    """Calls `before` before each change on disk."""
+    for name in ("unlink", "rmdir", "fsync"):
+        original: Callable[..., Any] = getattr(os, name)
+
+        def change(*args: Any, _original: Callable[..., Any] = original, **kwargs: Any) -> Any:
+            before()
+            return _original(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, change)
+
+
+def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for moment in range(1000):
+        tree = Tree(tmp_path / str(moment))
+        kept = fill(tree)
+        storage = Storage(tree.path)
+        with monkeypatch.context() as patched:
+            left = iter(range(moment))
+
+            def count(steps: Iterator[int] = left) -> None:
+                if next(steps, None) is None:
+                    raise Killed
+
+            changes(patched, count)
+            try:
+                everything(storage)
+                break
+            except Killed:
+                pass
+        for link in storage.tags("app"):
+            # A tag is whole, or distribution does not know it; never does it name what is gone.
+            assert link.problem in ("", "missing")
+            assert not link.target or storage.revision("app", link.target) is not None
+        assert all(not link.problem for link in storage.revisions("app"))
+        assert plan_untagged(storage, SETTINGS, NOW)["damage"] == []
+        everything(storage)
+        assert [link.target for link in storage.tags("app")] == [kept]
+        assert [link.name for link in storage.revisions("app")] == [kept]
+        assert not [one for one in files(tree) if one.endswith(("v1", ".sig"))]
+    assert moment > 20
+
+
+def test_a_tag_that_was_moved_or_pushed_again_stays(tree: Tree, storage: Storage) -> None:
+    for name in ("moved", "again", "same"):
+        tree.image("app", name, tag=name, age=50 * DAY)
+    other = tree.image("app", "newest", tag="newest", age=DAY)
+    removals = plan_retention(storage, SETTINGS, NOW)["removals"]
+    tree.tag("app", "moved", other, age=50 * DAY)
+    tree.image("app", "again", tag="again", age=0)
+    assert [one.split(":")[1] for one in apply(storage, removals)] == ["same"]
+
+
+def test_a_revision_that_was_pushed_again_or_tagged_stays(tree: Tree, storage: Storage) -> None:
+    tagged, again, old = (tree.image("app", name, age=50 * DAY) for name in ("1", "2", "3"))
+    removals = plan_untagged(storage, SETTINGS, NOW)["removals"]
+    assert len(removals) == 3
+    tree.tag("app", "now", tagged)
+    tree.image("app", "2", age=0)
+    assert apply(storage, removals) == [f"app@{old}: removed, nothing needs it"]
+    assert storage.revision("app", again) is not None
+
+
+def test_a_left_over_that_became_a_tag_stays(tree: Tree, storage: Storage) -> None:
+    digest = tree.image("app", "image", tag="v1")
+    assert apply(storage, [Removal("app", "", "v1")]) == []
+    assert storage.tag("app", "v1") is not None
+    assert apply(storage, [Removal("app", digest, "gone"), Removal("gone", digest)]) == []
+
+
+def test_nothing_is_removed_through_a_symbolic_link(tree: Tree, storage: Storage) -> None:
+    outside = Tree(tree.path.parent / "outside")
+    digest = outside.image("app", "image", tag="v1", age=50 * DAY)
+    tags = tree.tag_path("app", "v1").parent
+    tags.mkdir(parents=True)
+    (tags / "v1").symlink_to(outside.tag_path("app", "v1"))
+    (tags / "v2").mkdir()
+    (tags / "v2/current").symlink_to(outside.tag_path("app", "v1") / "current")
+    for name in ("v1", "v2"):
+        pushed = NOW - 50 * DAY
+        assert apply(storage, [Removal("app", digest, name, pushed)]) == []
+    assert (outside.tag_path("app", "v1") / "current/link").read_text() == digest

@@ -1,0 +1,96 @@
+"""The rules: which tags stay, and the reason that a row gives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.contents.tree import DAY, NOW
+from wharfinger.host.contents.model import Contents, Revision, Tag
+from wharfinger.host.contents.retention import Rule, duration, plan, rule_for
+
+DIGEST = f"sha256:{1:064x}"
+
+
+def decisions(tags: dict[str, float], **rule: Any) -> dict[str, tuple[bool, str]]:
+    """By tag (with its age in days): whether it stays, and why."""
+    contents = Contents(
+        "app",
+        {name: Tag(DIGEST, NOW - age * DAY) for name, age in tags.items()},
+        {DIGEST: Revision(0)},
+    )
+    rows, _ = plan(contents, [Rule.of({"number": 3, "on": ["^app$"], **rule})], 0, NOW)
+    assert {row.rule for row in rows} == {3}
+    return {row.tag: (row.keep, row.reason) for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("rule", "age", "expected"),
+    [
+        ({"newest": 1}, 0, (True, "among the newest 1")),
+        ({"newest": 1}, 9, (False, "not among the newest 1")),
+        ({"newer_than": 5 * DAY}, 3, (True, "pushed 3 days ago")),
+        ({"newer_than": 5 * DAY}, 5, (True, "pushed 5 days ago")),
+        ({"newer_than": 5 * DAY}, 9, (False, "older than 5 days")),
+        ({"newer_than": 5 * DAY}, -1, (True, "pushed less than a minute ago")),
+        ({"newest": 1, "newer_than": 5 * DAY}, 9, (False, "older, and not among the newest 1")),
+        ({"matching": ["w*", "v?"]}, 9, (True, "matches v?")),
+        ({"matching": ["V*", "w"]}, 9, (False, "matches none of V*, w")),
+        ({"newest": 1, "matching": ["v*"]}, 9, (True, "matches v*")),
+        ({"newest": None, "newer_than": None, "matching": ["v1"]}, 9, (True, "matches v1")),
+    ],
+)
+def test_a_tag_stays_where_any_condition_keeps_it(
+    rule: dict[str, Any], age: float, expected: tuple[bool, str]
+) -> None:
+    assert decisions({"v1": age, "newest": 1}, **rule)["v1"] == expected
+
+
+def test_tags_of_one_moment_stay_together() -> None:
+    tags = {"v1": 2.0, "v2": 2.0, "v10": 2.0, "new": 1.0, "old": 3.0}
+    found = decisions(tags, newest=2)
+    assert [name for name, (keep, _) in found.items() if keep] == ["new", "v1", "v2", "v10"]
+    assert list(found) == ["new", "v1", "v2", "v10", "old"]
+
+
+def test_the_first_rule_that_names_the_repository_decides() -> None:
+    rules = [
+        Rule(1, (re.compile("^team/[^/]+$"),)),
+        Rule(2, (re.compile("^other$"), re.compile("^team/.+$"))),
+    ]
+    found = [rule_for(name, rules) for name in ("team/app", "team/app/deep", "other", "third")]
+    assert [one and one.number for one in found] == [1, 2, 2, None]
+
+
+def test_a_tag_of_a_referrer_is_not_counted_and_stays_with_its_subject() -> None:
+    subject, referrer = DIGEST, f"sha256:{2:064x}"
+    revisions = {subject: Revision(0), referrer: Revision(0, subject=subject)}
+    tags = {"v1": Tag(subject, 1), "sbom": Tag(referrer, 2)}
+    rule = Rule.of({"number": 1, "on": ["app"], "newest": 1})
+    rows, removals = plan(Contents("app", tags, revisions), [rule], 0, NOW)
+    assert removals == []
+    assert {row.tag: row.reason for row in rows} == {
+        "v1": "among the newest 1",
+        "sbom": f"belongs to {subject}",
+    }
+    del tags["v1"]
+    _, removals = plan(Contents("app", tags, revisions), [rule], 0, NOW)
+    assert [one.name for one in removals] == ["app:sbom"]
+    rule = Rule.of({"number": 1, "on": ["app"], "matching": ["sbom"]})
+    _, removals = plan(Contents("app", tags, revisions), [rule], 0, NOW)
+    assert removals == []
+
+
+def test_times_are_said_in_their_largest_unit() -> None:
+    found = [duration(one) for one in (0, 59, 60, 7199, 7200, DAY, 400 * DAY)]
+    assert found == [
+        "less than a minute",
+        "less than a minute",
+        "1 minute",
+        "1 hour",
+        "2 hours",
+        "1 day",
+        "400 days",
+    ]

@@ -1,0 +1,127 @@
+"""A registry's storage on disk, as distribution writes it, with real digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+NOW = 1_800_000_000.0
+DAY = 86400.0
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def descriptor(data: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
+
+
+class Tree:
+    """A storage below `path` to fill, and to break."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = path / "docker/registry/v2"
+
+    def blob(self, data: bytes) -> str:
+        digest = digest_of(data)
+        self._write(self.blob_path(digest), data)
+        return digest
+
+    def layer(self, repository: str, data: bytes) -> str:
+        digest = self.blob(data)
+        self._link(self.layer_path(repository, digest), digest, 0)
+        return digest
+
+    def manifest(self, repository: str, content: Mapping[str, Any] | bytes, age: float) -> str:
+        """Any manifest, pushed `age` seconds before NOW."""
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        digest = self.blob(data)
+        self._link(self.revision_path(repository, digest), digest, age)
+        return digest
+
+    def image(
+        self,
+        repository: str,
+        name: str,
+        *,
+        tag: str | None = None,
+        age: float = 0,
+        subject: str | None = None,
+        layers: Iterable[bytes] | None = None,
+    ) -> str:
+        """An image with a config and a layer of its own; its digest."""
+        config = json.dumps({"name": name}).encode()
+        contents = [f"layer of {name}".encode()] if layers is None else list(layers)
+        for data in (config, *contents):
+            self.layer(repository, data)
+        manifest: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE,
+            "config": descriptor(config),
+            "layers": [descriptor(data) for data in contents],
+        }
+        if subject:
+            manifest["subject"] = {"mediaType": OCI_IMAGE, "digest": subject, "size": 1}
+        digest = self.manifest(repository, manifest, age)
+        if tag:
+            self.tag(repository, tag, digest, age)
+        return digest
+
+    def index(
+        self, repository: str, children: Iterable[str], *, tag: str | None = None, age: float = 0
+    ) -> str:
+        """An index of manifests that are there; its digest."""
+        entries = [
+            {
+                "mediaType": OCI_IMAGE,
+                "digest": child,
+                "size": self.blob_path(child).stat().st_size,
+            }
+            for child in children
+        ]
+        content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        digest = self.manifest(repository, content, age)
+        if tag:
+            self.tag(repository, tag, digest, age)
+        return digest
+
+    def tag(self, repository: str, tag: str, digest: str, age: float = 0) -> None:
+        folder = self.tag_path(repository, tag)
+        self._link(folder / "index" / digest.replace(":", "/") / "link", digest, age)
+        self._link(folder / "current" / "link", digest, age)
+
+    def blob_path(self, digest: str) -> Path:
+        algorithm, value = digest.split(":")
+        return self.root / "blobs" / algorithm / value[:2] / value / "data"
+
+    def revision_path(self, repository: str, digest: str) -> Path:
+        return self._manifests(repository) / "revisions" / digest.replace(":", "/") / "link"
+
+    def layer_path(self, repository: str, digest: str) -> Path:
+        return self._repository(repository) / "_layers" / digest.replace(":", "/") / "link"
+
+    def tag_path(self, repository: str, tag: str) -> Path:
+        return self._manifests(repository) / "tags" / tag
+
+    def _repository(self, repository: str) -> Path:
+        return self.root / "repositories" / repository
+
+    def _manifests(self, repository: str) -> Path:
+        return self._repository(repository) / "_manifests"
+
+    def _link(self, path: Path, digest: str, age: float) -> None:
+        self._write(path, digest.encode())
+        os.utime(path, (NOW - age, NOW - age))
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)

@@ -1,0 +1,85 @@
+"""The values that the other modules share: what is in a repository, what to remove, what is broken.
+
+Times are seconds since 1970. The time of a push is the mtime of the link that the push wrote: an
+image's own date says when it was built, and often lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a tag names, and since when."""
+
+    digest: str
+    pushed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A manifest of a repository and the manifests it refers to. `readable` is False where nothing
+    is known about it."""
+
+    pushed: float
+    children: tuple[str, ...] = ()
+    subject: str | None = None
+    readable: bool = True
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A repository. `damaged`: something in it could not be read, so that what it needs cannot be
+    known as a whole."""
+
+    repository: str
+    tags: Mapping[str, Tag]
+    revisions: Mapping[str, Revision]
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One thing to remove, as it was when this was planned (`pushed`: its link's mtime).
+
+    A tag: `tag` is set. A revision: `tag` is None. What a removal or a push that was cut off left
+    of a tag: `tag` is set, `digest` is empty.
+    """
+
+    repository: str
+    digest: str
+    tag: str | None = None
+    pushed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`REPOSITORY:TAG` or `REPOSITORY@DIGEST`."""
+        if self.tag is not None:
+            return f"{self.repository}:{self.tag}"
+        return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not as it should be. `sentence` says what, and the way on.
+
+    `repository` is None for a blob, which any repository may share; `repositories` and `tags`
+    (`REPOSITORY:TAG`) are all that this hits, through indexes too. `path` is the file on the host.
+    """
+
+    kind: str
+    repository: str | None
+    digest: str | None
+    path: str
+    sentence: str
+    tags: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = field(default=())
+
+    def report(self) -> dict[str, Any]:
+        """As it stands in a report (JSON)."""
+        found = dataclasses.asdict(self)
+        return {**found, "tags": list(self.tags), "repositories": list(self.repositories)}

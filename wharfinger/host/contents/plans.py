@@ -1,0 +1,110 @@
+"""What retention and the removal of untagged revisions would do with the whole storage.
+
+Read-only. Repositories are read one after the other, and only a manifest's references are kept, so
+memory follows the largest repository.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from . import retention, untagged
+from .garbage import manifest
+from .manifests import Unreadable
+from .model import Contents, Damage, Removal, Revision, Tag
+from .sentences import lost_tag, stray_tag, unreadable_link, unreadable_manifest
+from .storage import MISSING, Link, Storage
+
+
+def plan_retention(storage: Storage, settings: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What the rules of `settings["retention"]` keep and remove.
+
+    `settings` is /etc/wharfinger/contents.json; `now` in seconds since 1970. Answers
+    `{"rows": [{"repository", "tag", "digest", "pushed", "keep", "rule", "reason"}],
+    "removals": [Removal], "damage": [{"kind", "repository", "digest", "path", "sentence", "tags",
+    "repositories"}]}`, everything but the removals JSON. Rows: the newest first in each repository.
+
+    Repositories that no rule names are not read further than their tags. What is to be removed must
+    be planned again where nothing can write, and `apply`ed there.
+    """
+    rules = [retention.Rule.of(one) for one in settings.get("retention") or ()]
+    rows: list[dict[str, Any]] = []
+    removals: list[Removal] = []
+    damage: list[Damage] = []
+    for repository in storage.repositories():
+        ruled = retention.rule_for(repository, rules) is not None
+        contents, found, leftovers = read(storage, repository, manifests=ruled)
+        lines, unwanted = retention.plan(contents, rules, settings.get("untagged_keep"), now)
+        rows.extend(dataclasses.asdict(one) for one in lines)
+        removals.extend(unwanted)
+        if ruled:
+            damage.extend(found)
+            removals.extend(leftovers)
+    return {"rows": rows, "removals": removals, "damage": [one.report() for one in damage]}
+
+
+def plan_untagged(storage: Storage, settings: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Which revisions nothing needs any more, by `settings["untagged_keep"]` (seconds, or None).
+
+    Answers `{"removals": [Removal], "damage": [as plan_retention]}`. A repository with damage loses
+    nothing. What cut-off removals of tags left is among the removals, whatever the settings say.
+    Must be planned where nothing can write: a new index or tag may need what nothing needed before.
+    """
+    removals: list[Removal] = []
+    damage: list[Damage] = []
+    keep = settings.get("untagged_keep")
+    for repository in storage.repositories():
+        contents, found, leftovers = read(storage, repository, manifests=keep is not None)
+        removals.extend(leftovers)
+        removals.extend(untagged.plan(contents, keep, now))
+        damage.extend(found)
+    return {"removals": removals, "damage": [one.report() for one in damage]}
+
+
+def read(
+    storage: Storage, repository: str, *, manifests: bool = True
+) -> tuple[Contents, list[Damage], list[Removal]]:
+    """A repository, what in it is damaged, and what is left of removed tags.
+
+    Without `manifests` none is read: then nothing is known of what needs what.
+    """
+    damage: list[Damage] = []
+    leftovers: list[Removal] = []
+    # Tags first: a tag's manifest is there before the tag is, while pushes go on.
+    tags: dict[str, Tag] = {}
+    for link in storage.tags(repository):
+        if link.problem == MISSING:
+            leftovers.append(Removal(repository, "", link.name))
+        elif link.problem:
+            damage.append(stray_tag(storage, repository, link))
+        else:
+            tags[link.name] = Tag(link.target, link.pushed)
+    revisions: dict[str, Revision] = {}
+    for link in storage.revisions(repository):
+        revision = _revision(storage, repository, link, damage, manifests)
+        revisions[link.name] = revision
+    damage.extend(
+        lost_tag(storage, repository, name, tag.digest)
+        for name, tag in sorted(tags.items())
+        if tag.digest not in revisions
+    )
+    return Contents(repository, tags, revisions, damaged=bool(damage)), damage, leftovers
+
+
+def _revision(
+    storage: Storage, repository: str, link: Link, damage: list[Damage], manifests: bool
+) -> Revision:
+    """One manifest; what is wrong with it joins `damage`."""
+    if link.target != link.name:
+        damage.append(unreadable_link(storage, repository, link))
+        return Revision(link.pushed, readable=False)
+    if not manifests:
+        return Revision(link.pushed)
+    found = manifest(storage, link.name)
+    if isinstance(found, Unreadable):
+        damage.append(unreadable_manifest(storage, repository, link.name, found.why))
+        return Revision(link.pushed, readable=False)
+    children = tuple(one.digest for one in found.children)
+    return Revision(link.pushed, children, found.subject)

@@ -1,0 +1,30 @@
+"""Which revisions of a repository nothing needs any more. Pure."""
+
+from __future__ import annotations
+
+from .model import Contents, Removal
+from .references import named, needed, signatures, young
+
+
+def plan(contents: Contents, keep: float | None, now: float) -> list[Removal]:
+    """The revisions to remove, and the signature tags that belong to them (these first).
+
+    `keep` is how long (seconds) a revision that nothing needs stays after its push; None: for ever.
+    Nothing where something in the repository cannot be read: that might need anything.
+    """
+    if keep is None or contents.damaged:
+        return []
+    belonging = signatures(contents)
+    roots = named(contents.tags, without=belonging) | young(contents.revisions, keep, now)
+    kept = needed(contents, roots)
+    tags = [
+        Removal(contents.repository, contents.tags[name].digest, name, contents.tags[name].pushed)
+        for name, subject in sorted(belonging.items())
+        if subject not in kept
+    ]
+    revisions = [
+        Removal(contents.repository, digest, None, revision.pushed)
+        for digest, revision in sorted(contents.revisions.items())
+        if digest not in kept
+    ]
+    return tags + revisions
