@@ -2,7 +2,8 @@
 # The locked Python environment in .venv, for ./deploy, ./test and bin/lock (sourced by them, from
 # the project's folder).
 #
-#   environment NAME    .venv holds what requirements/NAME.txt locks, and uv
+#   environment NAME    .venv holds what requirements/NAME.txt locks, uv, and the command `wharf`
+#                       where the packages that it needs are among them
 #
 # Quick when nothing has changed, and safe when interrupted or started twice at once: a stamp in
 # .venv says what is installed and is written last; a lock lets one process at a time install.
@@ -46,7 +47,7 @@ environment_python() {
 # scripts in it useless.
 environment_stamp() {
   printf '%s %s %s\n' "$PWD" "$(readlink -f .venv/bin/python)" \
-    "$(cat requirements/bootstrap.txt "requirements/$1.txt" | sha256sum)"
+    "$(cat requirements/bootstrap.txt "requirements/$1.txt" pyproject.toml | sha256sum)"
 }
 
 environment_is_ready() {
@@ -75,6 +76,12 @@ environment_install() {
   fi
   .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes \
     --requirement requirements/bootstrap.txt --requirement "requirements/$1.txt"
+  # This project itself, in place: .venv/bin/wharf. Built by what has just been installed, nothing
+  # is downloaded.
+  if grep -q '^flit-core==' "requirements/$1.txt"; then
+    .venv/bin/uv pip install --quiet --offline --python .venv/bin/python --no-deps --no-build-isolation \
+      --editable .
+  fi
   environment_stamp "$1" >".venv/$1.stamp"
 }
 

@@ -1,0 +1,182 @@
+"""The options that several commands have, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import inspect
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from .errors import UsageError
+from .output import Output, notice
+
+if TYPE_CHECKING:
+    from .api import Registry
+    from .credentials import Credentials
+    from .transport import Settings
+
+T = TypeVar("T")
+
+User = Annotated[
+    str | None,
+    typer.Option(
+        "--user",
+        metavar="NAME",
+        help="Log in as NAME, for this command only. The password is asked for, or read from "
+        "standard input with --password-stdin. Without this: docker's logins (config.json and "
+        "its credential helpers), or none.",
+    ),
+]
+PasswordStdin = Annotated[
+    bool,
+    typer.Option(
+        "--password-stdin",
+        help="With --user: read the password from standard input, up to its first line's end.",
+    ),
+]
+Cacert = Annotated[
+    Path | None,
+    typer.Option(
+        "--cacert",
+        metavar="FILE",
+        help="Trust the authorities in FILE (PEM) too, beside the system's and those in "
+        "docker's certs.d/HOST[:PORT]/.",
+    ),
+]
+PlainHttp = Annotated[
+    bool,
+    typer.Option(
+        "--plain-http",
+        help="Speak HTTP without TLS: passwords, tokens and content can be read and changed on "
+        "their way. Never a default, not for localhost either.",
+    ),
+]
+MaxRequests = Annotated[
+    int,
+    typer.Option(
+        "--max-requests", metavar="N", min=1, max=256, help="At most N requests at a time."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="TEMPLATE",
+        help="Print this Jinja2 template for each row, such as '{{ reference }}'; the fields are "
+        "those of --json.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The connection's options of one command."""
+
+    user: str | None = None
+    password_stdin: bool = False
+    cacert: Path | None = None
+    plain_http: bool = False
+    max_requests: int = 8
+
+    def check(self) -> None:
+        """Refuses what cannot be. Raises UsageError."""
+        if self.password_stdin and self.user is None:
+            raise UsageError("--password-stdin goes with --user NAME")
+
+    @functools.cached_property
+    def given(self) -> Credentials | None:
+        """The login that the command line names, its password read once."""
+        from .credentials import Credentials
+
+        if self.user is None:
+            return None
+        return Credentials(self.user, password(self.password_stdin))
+
+    def settings(self, registry: str) -> Settings:
+        """How to speak with a registry."""
+        from .credentials import load
+        from .transport import Settings
+
+        self.check()
+        return Settings(
+            credentials=self.given if self.user is not None else load(registry),
+            cacert=self.cacert,
+            plain_http=self.plain_http,
+            max_requests=self.max_requests,
+        )
+
+    def run(self, registry: str, work: Callable[[Registry], Awaitable[T]]) -> T:
+        """The result of `work` with a registry."""
+        from .api import Registry
+        from .transport import Transport
+
+        settings = self.settings(registry)
+
+        async def main() -> T:
+            async with Transport(registry, settings, notice=notice) as transport:
+                return await work(Registry(transport))
+
+        return asyncio.run(main())
+
+
+def password(from_stdin: bool) -> str:
+    """The password, from standard input or from whoever sits at the terminal."""
+    if from_stdin:
+        found = sys.stdin.readline().rstrip("\r\n")
+        if not found:
+            raise UsageError("--password-stdin: standard input is empty")
+        return found
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nobody can be asked for the password here: give it on standard input, with "
+            "--password-stdin"
+        )
+    return getpass.getpass("Password: ")
+
+
+_CONNECTION: dict[str, tuple[Any, Any]] = {
+    "user": (User, None),
+    "password_stdin": (PasswordStdin, False),
+    "cacert": (Cacert, None),
+    "plain_http": (PlainHttp, False),
+    "max_requests": (MaxRequests, 8),
+}
+_OUTPUT: dict[str, tuple[Any, Any]] = {"json": (Json, False), "format": (Format, None)}
+
+
+def options(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters `asked: Asked` and `output: Output` are options of their own."""
+    own = inspect.signature(function, eval_str=True).parameters
+    added: dict[str, tuple[Any, Any]] = {}
+    if "asked" in own:
+        added |= _CONNECTION
+    if "output" in own:
+        added |= _OUTPUT
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        if "asked" in own:
+            values["asked"] = Asked(**{name: values.pop(name) for name in _CONNECTION})
+            values["asked"].check()
+        if "output" in own:
+            values["output"] = Output(**{name: values.pop(name) for name in _OUTPUT})
+            values["output"].check()
+        function(**values)
+
+    kept = [one for name, one in own.items() if name not in ("asked", "output")]
+    new = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in added.items()
+    ]
+    kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in kept]
+    command.__signature__ = inspect.Signature([*kept, *new])  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in [*kept, *new]}
+    return command

@@ -1,0 +1,39 @@
+"""What a registry asks for in WWW-Authenticate (RFC 9110, 11.6.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_PART = re.compile(
+    r"""[\s,]*(?:
+        (?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*
+            (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))
+        | (?P<scheme>[A-Za-z0-9!#$%&'*+.^_`|~-]+)(?=[\s,]|$)
+        | (?P<other>[^\s,]+)
+    )""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One scheme, in lower case, and its parameters, names in lower case."""
+
+    scheme: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+def parse(headers: Iterable[str]) -> list[Challenge]:
+    """The challenges of all WWW-Authenticate headers, in their order; several may share one."""
+    found: list[Challenge] = []
+    for header in headers:
+        for part in _PART.finditer(header):
+            if part["scheme"]:
+                found.append(Challenge(part["scheme"].lower()))
+            elif part["name"] and found:
+                quoted = part["quoted"]
+                value = part["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+                found[-1].parameters.setdefault(part["name"].lower(), value)
+    return found

@@ -1,0 +1,371 @@
+"""The commands of `wharf`: their arguments, options and help. What they do is in modules of their
+own, imported when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .asked import Asked, options
+from .output import Output
+
+HELP = """Look into a container registry and tidy it up: any registry that speaks the OCI
+distribution API.
+
+\b
+  wharf login registry.example.com               log in, as docker does
+  wharf repositories registry.example.com        what is there
+  wharf tags registry.example.com/team/app       a repository's tags
+  wharf show registry.example.com/team/app:1.2   what a tag is made of
+  wharf du registry.example.com                  who needs how much
+  wharf rm registry.example.com/team/app:1.2     remove a tag
+  wharf copy registry.example.com/team/app:1.2 other.example.com/app:1.2
+
+For the operator, from the inventory alone:
+
+\b
+  wharf can someuser push team/app --inventory inventory/NAME
+  wharf access --inventory inventory/NAME
+  wharf retention --dry-run --inventory inventory/NAME
+
+With WHARF_REGISTRY=registry.example.com set, names may be short: wharf tags team/app.
+
+A table is for your terminal. Piped, each row is one line with its fields parted by tabs, sizes in
+bytes; or take --json, or --format with a Jinja2 template: wharf tags team/app --format
+'{{ reference }}'. NO_COLOR is respected.
+
+\b
+Exit codes:
+  0   done
+  1   failed, or not found
+  2   the command line is wrong
+  3   not allowed, or a login is needed (wharf can: no)
+  130 interrupted
+"""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Repository = Annotated[
+    str, typer.Argument(metavar="REPO", help="HOST[:PORT]/NAME, as docker writes it.")
+]
+RegistryArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[REGISTRY]", help="HOST[:PORT]; without it, what WHARF_REGISTRY says."),
+]
+Inventory = Annotated[
+    Path,
+    typer.Option(
+        "--inventory", "-i", metavar="DIR", help="The inventory, such as inventory/local."
+    ),
+]
+Limit = Annotated[
+    str | None,
+    typer.Option("--limit", metavar="HOST", help="This host's, where the inventory has several."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from wharfinger import __version__
+
+        print(f"wharf {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def wharf(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """See HELP."""
+
+
+@app.command()
+@options
+def repositories(
+    *,
+    registry: RegistryArgument = None,
+    tags: Annotated[bool, typer.Option("--tags", help="One row for each tag.")] = False,
+    asked: Asked,
+    output: Output,
+) -> None:
+    """List the repositories of a registry, page after page to the end.
+
+    It takes the right `list` (registry_access); without it, name the repositories instead. A
+    repository without tags, which a registry may list long after the last one was deleted, has one
+    row with an empty tag.
+
+    \b
+    Examples:
+      wharf repositories registry.example.com
+      wharf repositories registry.example.com --tags
+      wharf repositories registry.example.com --tags --format '{{ reference }}'
+    """
+    from .listing import show_repositories
+
+    show_repositories(registry, tags, asked, output)
+
+
+@app.command()
+@options
+def tags(
+    *,
+    repository: Repository,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="With each tag's digest and kind (a request each).")
+    ] = False,
+    asked: Asked,
+    output: Output,
+) -> None:
+    """List a repository's tags.
+
+    \b
+    Examples:
+      wharf tags registry.example.com/team/app
+      wharf tags registry.example.com/team/app --digests
+      wharf tags registry.example.com/team/app --digests --json
+    """
+    from .listing import show_tags
+
+    show_tags(repository, digests, asked, output)
+
+
+@app.command()
+@options
+def show(
+    *,
+    reference: Annotated[
+        str, typer.Argument(metavar="REPO[:TAG|@DIGEST]", help="Without both: the tag latest.")
+    ],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print the manifest's very bytes and nothing else.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    asked: Asked,
+) -> None:
+    """Show what a tag or digest is: kind, platforms, configuration, history, layers, sizes, and
+    what refers to it (signatures, attestations).
+
+    \b
+    Examples:
+      wharf show registry.example.com/team/app:1.2
+      wharf show registry.example.com/team/app@sha256:…
+      wharf show registry.example.com/team/app:1.2 --raw | sha256sum
+    """
+    from .show import show_reference
+
+    show_reference(reference, raw, json, asked)
+
+
+@app.command()
+@options
+def rm(
+    *,
+    references: Annotated[
+        list[str], typer.Argument(metavar="REPO@DIGEST|REPO:TAG...", help="What to delete.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    asked: Asked,
+) -> None:
+    """Delete manifests by digest, or remove tags.
+
+    REPO@DIGEST deletes the manifest, and with it every tag that leads to it: these are shown first,
+    and the tagged indexes of the repository that still need it. REPO:TAG removes that tag alone,
+    where the registry can do that (distribution 3 can); where it cannot, wharf says so and deletes
+    nothing, since deleting by digest would take the other tags along.
+
+    Then it asks, and looks once more right before it deletes: what has changed meanwhile is left
+    alone. Between that last look and the deletion remains a moment (one request) in which somebody
+    may move the tag; the API has no way to close it. Indexes without a tag cannot be seen by the
+    API, nor counted here. Space is freed by the registry's garbage collection only.
+
+    \b
+    Examples:
+      wharf rm registry.example.com/team/app:1.2
+      wharf rm registry.example.com/team/app@sha256:… --yes
+      wharf tags REPO --format '{{ reference }}' | grep -- -rc | xargs wharf rm --yes
+    """
+    from .remove import remove
+
+    remove(references, yes, asked)
+
+
+@app.command()
+@options
+def du(
+    *,
+    repositories: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO|REGISTRY]...",
+            help="Repositories, or a registry for all of its; without any, what WHARF_REGISTRY "
+            "says.",
+        ),
+    ] = None,
+    asked: Asked,
+    output: Output,
+) -> None:
+    """Show how much room repositories take, as far as tags lead to it.
+
+    `logical` counts every tag in full, as if nothing were shared; `size` counts each blob of the
+    repository once; `shared` is the part of it that other repositories of the list need too, so
+    that deleting this one would not free it. The total counts each blob once. What no tag leads to
+    is on the disk too, until the operator cleans up, but the API cannot list it.
+
+    \b
+    Examples:
+      wharf du registry.example.com
+      wharf du registry.example.com/team/app registry.example.com/team/web
+      wharf du registry.example.com --json
+    """
+    from .usage import show_usage
+
+    show_usage(repositories or [], asked, output)
+
+
+@app.command()
+@options
+def login(
+    *,
+    registry: RegistryArgument = None,
+    asked: Asked,
+) -> None:
+    """Log in, and keep the login where docker keeps it.
+
+    In the credential helper that docker's config.json names, or without one in config.json itself,
+    in clear (base64) and readable only by you. docker then knows the login too, and `docker logout`
+    forgets it.
+
+    \b
+    Examples:
+      wharf login registry.example.com
+      wharf login registry.example.com --user ci --password-stdin < password
+    """
+    from .login import log_in
+
+    log_in(registry, asked)
+
+
+@app.command()
+@options
+def copy(
+    *,
+    source: Annotated[str, typer.Argument(metavar="SRC", help="REPO[:TAG|@DIGEST]")],
+    target: Annotated[
+        str, typer.Argument(metavar="DST", help="REPO[:TAG]; the tag is SRC's where there is none.")
+    ],
+    asked: Asked,
+) -> None:
+    """Copy an image, an index with all its platforms, or an artifact: the same bytes, the same
+    digest. Within a registry the blobs do not travel. Signatures and other referrers are not
+    copied.
+
+    \b
+    Examples:
+      wharf copy registry.example.com/team/app:1.2 registry.example.com/release/app
+      wharf copy docker.io/library/debian:13 registry.example.com/base/debian:13
+    """
+    from .copying import copy_reference
+
+    copy_reference(source, target, asked)
+
+
+@app.command()
+@options
+def can(
+    *,
+    user: Annotated[
+        str, typer.Argument(metavar="USER", help="A name, or `anonymous`: not signed in.")
+    ],
+    verb: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERB",
+            help="pull, push, delete or list.",
+            autocompletion=lambda: ["pull", "push", "delete", "list"],
+        ),
+    ],
+    repository: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REPO]", help="Its name as in the rules, without HOST; not for list."
+        ),
+    ] = None,
+    inventory: Inventory,
+    limit: Limit = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say whether a user may do something, and which rule says so, from the inventory alone.
+
+    The exit code is 0 for yes and 3 for no. No host is asked: what was edited since the last
+    deployment counts here already.
+
+    \b
+    Examples:
+      wharf can someuser push someuser/app --inventory inventory/local
+      wharf can anonymous pull public/app -i inventory/local
+      wharf can readonly list -i inventory/local
+    """
+    from .inventory import answer
+
+    answer(user, verb, repository, inventory, limit, json)
+
+
+@app.command()
+@options
+def access(
+    *,
+    inventory: Inventory,
+    limit: Limit = None,
+    output: Output,
+) -> None:
+    """Show who may do what, in the rules' order, from the inventory alone.
+
+    \b
+    Examples:
+      wharf access --inventory inventory/local
+      wharf access -i inventory/local --json
+    """
+    from .inventory import show_access
+
+    show_access(inventory, limit, output)
+
+
+@app.command()
+@options
+def retention(
+    *,
+    inventory: Inventory,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be kept and removed, and why.")
+    ] = False,
+    limit: Limit = None,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Only the tags that would be removed.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Show which tags registry_retention would keep and remove, and why. Changes nothing.
+
+    It asks the host, by playbooks/retention.yml in check mode; that playbook, without --check, is
+    also what applies the rules.
+
+    \b
+    Examples:
+      wharf retention --dry-run --inventory inventory/local
+      wharf retention --dry-run --removed -i inventory/local --format '{{ repository }}:{{ tag }}'
+    """
+    from .retention import dry_run as show_dry_run
+    from .retention import refuse
+
+    if not dry_run:
+        refuse(inventory)
+    show_dry_run(inventory, limit, removed, output)

@@ -1,0 +1,105 @@
+"""`wharf copy`: the same bytes under another name, within a registry or into another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from wharfinger.host.contents.manifests import Descriptor
+
+from . import names
+from .api import Fetched, Registry, each, pull_scope
+from .asked import Asked
+from .errors import UsageError
+from .output import notice, progress
+from .show import DEFAULT_TAG
+from .transport import Transport
+
+
+def copy_reference(source: str, target: str, asked: Asked) -> None:
+    """Copies a manifest, all that it contains, and their blobs."""
+    origin, goal = names.reference(source), names.reference(target)
+    if goal.digest:
+        raise UsageError(f"'{goal}': the digest follows from the content: write REPO or REPO:TAG")
+    if origin.registry != goal.registry and asked.user is not None:
+        raise UsageError(
+            "--user would be one login for two registries: log in to both with wharf login"
+        )
+    if not origin.tag and not origin.digest:
+        origin = origin.with_tag(DEFAULT_TAG)
+    here = asked.settings(origin.registry)
+    there = asked.settings(goal.registry)
+
+    async def main() -> str:
+        async with (
+            Transport(origin.registry, here, notice=notice) as one,
+            Transport(goal.registry, there, notice=notice) as other,
+        ):
+            first = Registry(one)
+            second = first if origin.registry == goal.registry else Registry(other)
+            return await _copy(first, origin, second, goal)
+
+    print(asyncio.run(main()))
+
+
+async def _copy(
+    origin: Registry, source: names.Reference, goal: Registry, target: names.Reference
+) -> str:
+    top = await origin.manifest(source.repository, source.digest or source.tag or "")
+    everything = await _all(origin, source.repository, top)
+    blobs = {
+        blob.digest: blob
+        for one in everything
+        for blob in one.manifest.contents
+        if not blob.elsewhere
+    }
+    copier = _Copier(origin, source.repository, goal, target.repository)
+    with progress("blobs", len(blobs)) as done:
+        travelled = sum(await each(list(blobs.values()), copier.blob, done))
+    # What an index contains must be there before it.
+    for one in reversed(everything):
+        last = one is everything[0]
+        tag = target.tag or source.tag
+        await goal.put_manifest(target.repository, tag if last and tag else one.digest, one)
+    shown = target.with_tag(target.tag or source.tag or "") if target.tag or source.tag else target
+    return (
+        f"{shown} is {top.digest} ({len(everything)} "
+        f"{'manifest' if len(everything) == 1 else 'manifests'}, {len(blobs)} blobs, "
+        f"{travelled} of them copied)"
+    )
+
+
+async def _all(api: Registry, repository: str, top: Fetched) -> list[Fetched]:
+    """The manifest and all that it contains, each before what is in it."""
+    found = {top.digest: top}
+    waiting = [top]
+    while waiting:
+        one = waiting.pop()
+        for child in one.manifest.children:
+            fetched = await api.manifest(repository, child.digest)
+            # Anew at the end: what is in several must stand behind all of them.
+            found.pop(child.digest, None)
+            found[child.digest] = fetched
+            waiting.append(fetched)
+    return list(found.values())
+
+
+class _Copier:
+    """Brings blobs from one repository to another."""
+
+    def __init__(self, origin: Registry, source: str, goal: Registry, target: str) -> None:
+        self.origin, self.source = origin, source
+        self.goal, self.target = goal, target
+
+    async def blob(self, blob: Descriptor) -> bool:
+        """Whether the blob's bytes had to travel."""
+        if await self.goal.has_blob(self.target, blob.digest):
+            return False
+
+        def content() -> AsyncIterator[bytes]:
+            return self.origin.transport.stream(
+                f"/v2/{self.source}/blobs/{blob.digest}", scope=pull_scope(self.source)
+            )
+
+        mount = self.source if self.goal is self.origin else ""
+        return await self.goal.put_blob(self.target, blob.digest, blob.size, content, mount)

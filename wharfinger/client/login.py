@@ -1,0 +1,39 @@
+"""`wharf login`: tries a login, then keeps it as docker does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from . import credentials, names
+from .api import Registry
+from .asked import Asked, password
+from .errors import UsageError
+from .output import notice
+from .transport import Settings, Transport
+
+
+def log_in(argument: str | None, asked: Asked) -> None:
+    """Asks for what is missing, tries it, keeps it. Raises Denied where it is refused."""
+    registry = names.registry(argument)
+    user = asked.user
+    if user is None:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "nobody can be asked for the name here: say --user NAME --password-stdin"
+            )
+        print("User: ", end="", file=sys.stderr, flush=True)
+        user = sys.stdin.readline().strip()
+    if not user or ":" in user:
+        raise UsageError("a user's name has at least one letter and no colon")
+    tried = credentials.Credentials(user, password(asked.password_stdin))
+    settings = Settings(tried, asked.cacert, asked.plain_http, asked.max_requests)
+
+    async def main() -> None:
+        async with Transport(registry, settings, notice=notice) as transport:
+            await Registry(transport).ping()
+            await transport.prove_login()
+
+    asyncio.run(main())
+    place = credentials.store(registry, tried)
+    print(f"{user} is logged in at {registry}; the password is in {place}")

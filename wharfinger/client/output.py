@@ -1,0 +1,153 @@
+"""What a command prints: a table for people, lines for pipes, JSON, or a template's text per row.
+
+To a terminal goes a table as wide as it is. Anywhere else each row is one line, its values in full,
+parted by tabs and without a heading; sizes are then bytes and times as the registry gives them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+from .text import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A field of the rows as people see it; `show` makes the text of a value."""
+
+    key: str
+    title: str
+    show: Callable[[Any], str] = lambda value: "" if value is None else str(value)
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How rows are wanted: `json`, a template (`format`), or neither."""
+
+    json: bool = False
+    format: str | None = None
+
+    def check(self) -> None:
+        """Refuses what cannot be, before any work. Raises UsageError."""
+        if self.json and self.format is not None:
+            raise UsageError("--json and --format exclude each other: take one")
+        self._template()
+
+    def rows(self, columns: Sequence[Column], rows: Sequence[Row], whole: object = None) -> None:
+        """Prints the rows; as JSON `whole`, where that is more than the rows."""
+        if self.json:
+            self.document(rows if whole is None else whole)
+        elif self.format is not None:
+            self._format(rows)
+        elif sys.stdout.isatty():
+            console().print(table(columns, rows))
+        else:
+            for row in rows:
+                print("\t".join(_plain(row.get(column.key)) for column in columns))
+
+    def document(self, value: object) -> None:
+        """Prints a value as JSON."""
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def _template(self) -> Any:
+        if self.format is None:
+            return None
+        from jinja2 import StrictUndefined, TemplateSyntaxError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        try:
+            return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(self.format)
+        except TemplateSyntaxError as error:
+            raise UsageError(f"--format is no Jinja2 template: {error.message}") from error
+
+    def _format(self, rows: Sequence[Row]) -> None:
+        from jinja2 import TemplateError
+
+        template = self._template()
+        for row in rows:
+            try:
+                print(template.render(row))
+            except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+                raise UsageError(
+                    f"--format: {clean(str(error))}; a row has: {', '.join(row)}"
+                ) from error
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(_plain(one) for one in value)
+    return clean(str(value))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people read. What goes elsewhere is never cut or wrapped."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        width=None if stream.isatty() else 100_000,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row]) -> Any:
+    """The rows as a table of rich."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        made.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(clean(column.show(row.get(column.key)))) for column in columns))
+    return made
+
+
+def say(text: str) -> None:
+    """A sentence for people, beside the output: to standard error."""
+    print(f"wharf: {text}", file=sys.stderr)
+
+
+def notice(text: str) -> None:
+    """The same, where somebody watches."""
+    if sys.stderr.isatty():
+        say(text)
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """A bar on standard error while somebody watches; yields what to call for each thing done."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    shown = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        *((BarColumn(), MofNCompleteColumn()) if total is not None else ()),
+        console=console(stderr=True),
+        transient=True,
+    )
+    with shown:
+        task = shown.add_task(title, total=total)
+        yield lambda: shown.advance(task)

@@ -1,0 +1,143 @@
+"""`wharf retention --dry-run`: what playbooks/retention.yml would do, as a table.
+
+The playbook in check mode asks the host; this module runs it and shows the rows that the host
+answers: repository, tag, digest, pushed (seconds since 1970), keep, rule, reason.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import ClientError, UsageError
+from .output import Column, Output, progress, say
+from .text import clean
+
+PROJECT = Path(__file__).resolve().parents[2]
+PLAYBOOK = Path("playbooks/retention.yml")
+KEYS = ("repository", "tag", "digest", "pushed", "keep", "rule", "reason")
+
+
+def refuse(inventory: Path) -> NoReturn:
+    """Raises UsageError: this command only looks."""
+    raise UsageError(
+        f"wharf only shows what retention would do: say --dry-run. To apply it: ansible-playbook "
+        f"-i {inventory} {PLAYBOOK}"
+    )
+
+
+def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -> None:
+    """Prints a row for each tag, or with `removed` for each that would go."""
+    if not inventory.exists():
+        raise UsageError(f"--inventory {inventory}: there is no such file or directory")
+    if not (PROJECT / PLAYBOOK).exists():
+        raise ClientError(
+            f"{PLAYBOOK} is not here: use .venv/bin/wharf of the project's folder, after ./deploy"
+        )
+    program = Path(sys.executable).with_name("ansible-playbook")
+    found = str(program) if program.exists() else shutil.which("ansible-playbook")
+    if found is None:
+        raise ClientError("ansible-playbook is not installed here: run ./deploy once")
+    # By paths that hold in the project's folder, where its ansible.cfg is.
+    command = [found, "-i", str(inventory.resolve()), str(PLAYBOOK), "--check"]
+    command += ["--limit", limit] if limit else []
+    with progress("the host is asked"):
+        done = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env={
+                **os.environ,
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+                "NO_COLOR": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    rows = read(done.stdout, done.stderr, done.returncode)
+    show([row for row in rows if not (removed and row["keep"])], output)
+    going = sum(not row["keep"] for row in rows)
+    say(f"{going} of {len(rows)} tags would be removed; nothing was changed")
+
+
+def show(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Prints rows."""
+    columns = [
+        Column("repository", "REPOSITORY"),
+        Column("tag", "TAG"),
+        Column("keep", "", lambda keep: "stays" if keep else "GOES"),
+        Column("pushed", "PUSHED", _time),
+        Column("rule", "RULE", right=True),
+        Column("reason", "BECAUSE"),
+    ]
+    if len({row.get("host") for row in rows}) > 1:
+        columns.insert(0, Column("host", "HOST"))
+    output.rows(columns, rows)
+
+
+def _time(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return ""
+    return f"{datetime.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+
+
+def read(stdout: str, stderr: str, status: int) -> list[dict[str, Any]]:
+    """The rows of all hosts in what ansible-playbook has printed. Raises ClientError with the
+    messages of the tasks that failed."""
+    start = stdout.find("{")
+    try:
+        told = json.loads(stdout[start:]) if start >= 0 else None
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        last = clean((stderr or stdout).strip()[-500:]) or f"exit code {status}"
+        raise ClientError(f"ansible-playbook has failed: {last}")
+    rows: list[dict[str, Any]] = []
+    failures, answered = [], False
+    for host, result in _results(told):
+        if result.get("failed") or result.get("unreachable"):
+            failures.append(f"{host}: {str(result.get('msg') or 'failed').strip()}")
+        found = _rows(result)
+        if found is not None:
+            answered = True
+            rows += [{**{key: row.get(key) for key in KEYS}, "host": host} for row in found]
+    if status or failures:
+        raise ClientError("\n".join(failures) or f"ansible-playbook ends with exit code {status}")
+    if not answered:
+        raise ClientError(
+            "no host has answered with tags: does a registry serve there? (site.yml first)"
+        )
+    return rows
+
+
+def _results(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for play in told.get("plays", []):
+        for task in play.get("tasks", []):
+            for host, result in task.get("hosts", {}).items():
+                if isinstance(result, dict) and not result.get("skipped"):
+                    yield host, result
+
+
+def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The host's rows, wherever they stand in a task's result."""
+    for key, value in result.items():
+        if key == "rows" and isinstance(value, list):
+            if all(
+                isinstance(row, dict) and {"repository", "tag", "keep"} <= row.keys()
+                for row in value
+            ):
+                return value
+        elif isinstance(value, dict):
+            found = _rows(value)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,191 @@
+"""`wharf du`: how much room repositories take, as far as tags lead to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import names
+from .api import Fetched, Registry, each, pull_scope
+from .asked import Asked
+from .errors import Damaged, Denied, NotFound, UsageError
+from .listing import refuse_denied
+from .output import Column, Output, progress, say
+from .text import size
+
+TOTAL = "(total)"
+
+
+@dataclass
+class Content:
+    """What a repository's tags lead to. Sizes in bytes.
+
+    blobs: digest → size, manifests included; missing, unreadable: tags and digests.
+    """
+
+    tags: int = 0
+    logical: int = 0
+    blobs: dict[str, int] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+
+
+def show_usage(arguments: Sequence[str], asked: Asked, output: Output) -> None:
+    """Prints one row for each repository and the total."""
+    registry, wanted = _wanted(arguments)
+    denied: list[str] = []
+
+    async def work(api: Registry) -> dict[str, Content]:
+        repositories = wanted
+        if repositories is None:
+            with progress(f"repositories of {registry}"):
+                repositories = await api.repositories()
+        api.transport.announce([pull_scope(name) for name in repositories])
+        found: dict[str, Content] = {}
+
+        async def of_one(name: str) -> None:
+            try:
+                found[name] = await content(api, name)
+            except NotFound:
+                if wanted is not None:
+                    raise
+            except Denied:
+                denied.append(name)
+
+        with progress("repositories", len(repositories)) as done:
+            await each(repositories, of_one, done)
+        return {name: found[name] for name in repositories if name in found}
+
+    found = asked.run(registry, work)
+    rows, total = sums(registry, found)
+    columns = [
+        Column("repository", "REPOSITORY"),
+        Column("tags", "TAGS", right=True),
+        Column("logical", "LOGICAL", size, right=True),
+        Column("size", "SIZE", size, right=True),
+        Column("shared", "SHARED", size, right=True),
+    ]
+    # A template is for repositories; the total would have no reference.
+    shown = rows if output.format is not None else [*rows, total]
+    output.rows(columns, shown, {"repositories": rows, "total": total})
+    refuse_denied(denied)
+    for name, one in found.items():
+        for what, which in (("missing", one.missing), ("unreadable", one.unreadable)):
+            if which:
+                say(f"{registry}/{name}: {what}, so not counted: {', '.join(sorted(which))}")
+    if any(one.missing or one.unreadable for one in found.values()):
+        raise Damaged(f"not everything at {registry} is whole: its operator can check it")
+
+
+def _wanted(arguments: Sequence[str]) -> tuple[str, list[str] | None]:
+    """The registry and its repositories; None: all of them."""
+    whole = [one for one in arguments if "/" not in one.rstrip("/") and names.is_host(one)]
+    if not arguments or whole:
+        if len(arguments) > 1:
+            raise UsageError(
+                f"{whole[0]} is a whole registry: it stands alone, or name repositories of it"
+            )
+        return names.registry(whole[0] if whole else None), None
+    found = [names.repository_only(one) for one in arguments]
+    registries = {one.registry for one in found}
+    if len(registries) > 1:
+        raise UsageError(
+            f"one registry at a time: {', '.join(sorted(registries))} share no blobs anyway"
+        )
+    return registries.pop(), list(dict.fromkeys(one.repository for one in found))
+
+
+async def content(api: Registry, repository: str) -> Content:
+    """Everything that a repository's tags lead to."""
+    found = Content()
+
+    async def of_tag(tag: str) -> Fetched | None:
+        try:
+            return await api.manifest(repository, tag)
+        except NotFound:
+            return None  # gone since it was listed
+        except Damaged:
+            found.unreadable.add(tag)
+            return None
+
+    tagged = [one for one in await each(await api.tags(repository), of_tag) if one is not None]
+    found.tags = len(tagged)
+    known = {one.digest: one for one in tagged}
+    waiting: Iterable[Fetched] = list(known.values())
+    while True:
+        children = {
+            child.digest
+            for one in waiting
+            for child in one.manifest.children
+            if child.digest not in known and child.digest not in found.missing | found.unreadable
+        }
+        if not children:
+            break
+
+        async def of_child(digest: str) -> Fetched | None:
+            try:
+                return await api.manifest(repository, digest)
+            except NotFound:
+                found.missing.add(digest)
+            except Damaged:
+                found.unreadable.add(digest)
+            return None
+
+        waiting = [one for one in await each(sorted(children), of_child) if one is not None]
+        known.update((one.digest, one) for one in waiting)
+    own = {digest: _blobs(one) for digest, one in known.items()}
+    for blobs in own.values():
+        found.blobs.update(blobs)
+    for one in tagged:
+        found.logical += sum(_closure(one.digest, known, own).values())
+    return found
+
+
+def _blobs(one: Fetched) -> dict[str, int]:
+    """A manifest's own blobs and itself."""
+    blobs = {part.digest: part.size or 0 for part in one.manifest.contents if not part.elsewhere}
+    return {one.digest: len(one.data), **blobs}
+
+
+def _closure(
+    digest: str, known: dict[str, Fetched], own: dict[str, dict[str, int]]
+) -> dict[str, int]:
+    """The blobs of a manifest and of all that it contains."""
+    found: dict[str, int] = {}
+    seen: set[str] = set()
+    waiting = [digest]
+    while waiting:
+        one = waiting.pop()
+        if one in seen or one not in known:
+            continue
+        seen.add(one)
+        found.update(own[one])
+        waiting += [child.digest for child in known[one].manifest.children]
+    return found
+
+
+def sums(registry: str, found: dict[str, Content]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A row for each repository, and the total, in which each blob counts once."""
+    holders = Counter(digest for one in found.values() for digest in one.blobs)
+    everything = {digest: n for one in found.values() for digest, n in one.blobs.items()}
+    rows = [
+        {
+            "repository": name,
+            "reference": f"{registry}/{name}",
+            "tags": one.tags,
+            "logical": one.logical,
+            "size": sum(one.blobs.values()),
+            "shared": sum(n for digest, n in one.blobs.items() if holders[digest] > 1),
+        }
+        for name, one in found.items()
+    ]
+    total = {
+        "repository": TOTAL,
+        "tags": sum(one.tags for one in found.values()),
+        "logical": sum(one.logical for one in found.values()),
+        "size": sum(everything.values()),
+        "shared": sum(n for digest, n in everything.items() if holders[digest] > 1),
+    }
+    return rows, total
