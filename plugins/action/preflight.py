@@ -24,6 +24,18 @@ NOT_SETTINGS = frozenset(
 # As many are shown; a thousand users without a rule make a thousand of them.
 WARNINGS = 20
 POLICY = frozenset({"registry_users", "registry_groups", "registry_access"})
+UNITS = "/etc/systemd/system"
+CONTENTS_UNITS = [f"{UNITS}/wharfinger-contents@.service"]
+CONTENTS_UNITS += [
+    f"{UNITS}/wharfinger-contents@{job}.service.d/wharfinger.conf"
+    for job in ("collect", "check_contents")
+]
+# Each timer, and the link that says it is to run.
+CONTENTS_UNITS += [
+    f"{folder}/wharfinger-contents@{job}.timer"
+    for folder in (UNITS, f"{UNITS}/timers.target.wants")
+    for job in ("retention", "collect", "check_contents")
+]
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
@@ -201,13 +213,16 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
         "network": {"name": "wharfinger", "subnet": settings["container_engine_network"]},
         "config_files": [
             "/etc/cron.d/wharfinger",
+            "/etc/cron.d/wharfinger-contents",
             "/etc/docker/daemon.json",
             "/etc/systemd/system/nginx.service.d/wharfinger.conf",
             "/etc/systemd/system/wharfinger-renew.service",
             "/etc/systemd/system/wharfinger-renew.timer",
+            *CONTENTS_UNITS,
             PREVIOUS,
             "/etc/wharfinger/certificates/signing.crt",
             "/etc/wharfinger/certificates/tls_ca.crt",
+            "/etc/wharfinger/contents.json",
             "/etc/wharfinger/registry/htpasswd",
             "/etc/wharfinger/registry/token_signing.pem",
             "/etc/wharfinger/token_server/auth_config.yml",
@@ -265,7 +280,8 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
     nginx_is_ours (the toolkit installed it); owned_ports; credentials (the directory of generated
     passwords); ca (the authority's file for clients, "" where they need none); ca_key (where
     certificates_ca_offline keeps the authority's key); deployed (hostname and auth with which the
-    host serves now, "" where it does not).
+    host serves now, "" where it does not); storage_path and drain_timeout (as the inventory has
+    them, for playbooks without the roles whose variables they are).
     """
     hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
@@ -302,4 +318,6 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
             "hostname": proxy.served_name(host["nginx"]["servers"]),
             "auth": served_auth(host["state"].get("generations") or {}),
         },
+        "storage_path": settings["storage_path"],
+        "drain_timeout": settings["registry_drain_timeout"],
     }

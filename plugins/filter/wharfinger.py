@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,7 +15,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, containers, images, values
+from wharfinger import access, containers, contents, images, values
 from wharfinger.host.names import gateway
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.tokens import configuration
@@ -175,6 +177,30 @@ def closing_message(
     return [*lines, "Who may do what:", *access.table(policy).splitlines()]
 
 
+def contents_settings(variables: dict[str, Any]) -> dict[str, Any]:
+    """What the host reads to look after the registry's contents (wharfinger.contents.settings)."""
+    return contents.settings(_plain(variables))
+
+
+def json_text(value: Any) -> str:
+    """Any structure as JSON text, keys in their own order."""
+    return json.dumps(_plain(value), indent=1) + "\n"
+
+
+def contents_lines(answer: dict[str, Any], job: str, check: bool) -> list[str]:
+    """What a job of the host has done, or in check mode would do (wharfinger.contents.lines)."""
+    return contents.lines(job, answer, check=check)
+
+
+def differing(files: list[dict[str, Any]], hashes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the files whose content is not what the host has; hashes: path → SHA-256 or none."""
+    return [
+        file
+        for file in files
+        if hashes[file["path"]] != hashlib.sha256(file["content"].encode()).hexdigest()
+    ]
+
+
 def _plain(value: Any) -> Any:
     """Ansible's tagged and lazy containers as plain ones, which PyYAML's safe dumper knows."""
     if isinstance(value, dict):
@@ -196,10 +222,15 @@ class FilterModule:
             "checked_auth_config": checked_auth_config,
             "gateway_address": gateway,
             "closing_message": closing_message,
+            "contents_lines": contents_lines,
+            "contents_settings": contents_settings,
+            "contents_timers": contents.timers,
+            "differing": differing,
             "docker_auth_config": docker_auth_config,
             "image_registry_host": image_registry_host,
             "image_to_load": image_to_load,
             "images_plan": images_plan,
+            "json_text": json_text,
             "registry_config": registry_config,
             "registry_container": registry_container,
             "seconds": values.duration,

@@ -32,7 +32,7 @@ _DURATIONS = "write 12h, 30d or 2w"
 _TAG_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9._*?-]*")
 _LONGEST_TAG = 128
 # What cosign and others name after the digest of what they sign.
-_SIGNATURES = re.compile(r"sha256-.*|.*\.(sig|att|sbom)")
+_SIGNATURES = re.compile(r"sha256-.*|\*\.(sig|att|sbom)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -67,3 +68,33 @@ def _meant(word: str) -> str | None:
     names = ("mondays", "tuesdays", "wednesdays", "thursdays", "fridays", "saturdays", "sundays")
     fits = [day for day, name in zip(DAYS, names, strict=True) if name.startswith(word)]
     return fits[0] if len(fits) == 1 and len(word) > 1 else None
+
+
+# Job of the host program → the middle of its variable's name, and its line in a crontab. In the
+# order in which they run where several are due at once: tags go before their space is freed.
+_REOPEN = "wharfinger-host reopen"
+_JOBS = {
+    "retention": ("retention", f"wharfinger-host retention; {_REOPEN}"),
+    "collect": ("gc", f"wharfinger-host collect; {_REOPEN}"),
+    "check_contents": ("check", "nice -n 19 ionice -c 3 wharfinger-host check_contents"),
+}
+
+
+def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Job of the host program → its timer: job, name, calendar, cron (the fields), command.
+
+    schedules: `retention`, `gc` and `check` as the inventory has them; those that are empty have no
+    timer. Raises ValueError for one that is no schedule.
+    """
+    found = {}
+    for job, (name, command) in _JOBS.items():
+        when = schedule(schedules[name])
+        if when is not None:
+            found[job] = {
+                "job": job,
+                "name": name,
+                "calendar": when.calendar,
+                "cron": when.cron,
+                "command": command,
+            }
+    return found

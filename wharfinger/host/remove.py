@@ -33,7 +33,7 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     storage = Path(request.get("storage_path") or state.storage_path or host.paths.var / "registry")
     brought = installed(host, list(state.installed.get("packages") or ()))
     steps = _Steps(host, state, check)
-    steps.timer()
+    steps.timers()
     steps.engine()
     steps.proxy()
     reasons = steps.reasons(brought)
@@ -67,20 +67,19 @@ class _Steps:
         self.check = check
         self.actions: list[str] = []
 
-    def timer(self) -> None:
-        """The renewals end first: they would bring back what is being taken away. The files of the
-        timer are among `installed`."""
-        if not self.host.paths.timer.is_symlink():
-            return
-        self.actions.append("the timer wharfinger-renew: ended")
-        if not self.check:
-            command = ["systemctl", "disable", "--now", "wharfinger-renew.timer"]
-            said = self.host.runner.run(command, timeout=60)
-            if not said.ok:
-                raise HostError(
-                    f"the timer wharfinger-renew cannot be ended (`{' '.join(command)}` said: "
-                    f"{said.words}): look at `systemctl status wharfinger-renew.timer`"
-                )
+    def timers(self) -> None:
+        """The timers end first: the renewals would bring back what is being taken away. Their
+        files are among `installed`."""
+        for link in sorted(self.host.paths.timer.parent.glob("wharfinger-*.timer")):
+            self.actions.append(f"the timer {link.stem}: ended")
+            if not self.check:
+                command = ["systemctl", "disable", "--now", link.name]
+                said = self.host.runner.run(command, timeout=60)
+                if not said.ok:
+                    raise HostError(
+                        f"the timer {link.stem} cannot be ended (`{' '.join(command)}` said: "
+                        f"{said.words}): look at `systemctl status {link.name}`"
+                    )
 
     def engine(self) -> None:
         """Our containers, network and images go."""
@@ -153,7 +152,7 @@ class _Steps:
                     _rmdir(DOCKER_TRUST)
         for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
             self._tree(path)
-        for name in ("proxy", "acme", "acme-work"):
+        for name in ("proxy", "acme", "acme-work", "contents", "check.lock"):
             self._tree(paths.var / name)
         self._tree(paths.command)
         self._tree(paths.program)

@@ -1,0 +1,79 @@
+"""What an operator reads of what a job has done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wharfinger.contents import lines
+
+DAY = 1_700_000_000.0
+DAMAGE = [{"sentence": "The manifest a@sha256:0 is unreadable: …", "tags": ["a:v1"]}]
+
+
+def row(tag: str, *, keep: bool = False, rule: int | None = 2, reason: str = "old") -> Any:
+    return {
+        "repository": "team/app",
+        "tag": tag,
+        "digest": "sha256:0",
+        "pushed": DAY,
+        "keep": keep,
+        "rule": rule,
+        "reason": reason,
+    }
+
+
+def test_retention_shows_each_tag_that_went_and_why() -> None:
+    rows = [row("v1"), row("latest-1"), row("v2", keep=True), row("x", keep=True, rule=None)]
+    answer = {"rows": rows, "removed": 2, "damage": [], "window_seconds": 11.6}
+    assert lines("retention", answer, check=False) == [
+        "2 of 4 tags removed; 1 are in repositories that no rule names",
+        "team/app:v1        2023-11-14 22:13  rule 2  old",
+        "team/app:latest-1  2023-11-14 22:13  rule 2  old",
+        "their space is freed by playbooks/garbage_collect.yml or its timer",
+        "pushes were refused for 12 s, pulls went on",
+    ]
+
+
+def test_a_dry_run_of_retention_says_would() -> None:
+    answer = {"rows": [row("v1")], "removed": 1, "damage": DAMAGE}
+    said = lines("retention", answer, check=True)
+    assert said[0] == "1 of 1 tags would be removed; 0 are in repositories that no rule names"
+    assert said[-1] == "Damaged: The manifest a@sha256:0 is unreadable: …"
+
+
+def test_of_many_tags_the_first_are_shown() -> None:
+    answer = {"rows": [row(f"v{number}") for number in range(1000)], "removed": 1000}
+    said = lines("retention", answer, check=False)
+    assert len(said) == 203
+    assert said[-2] == "and 800 more"
+
+
+def test_nothing_to_remove_is_said_without_a_table() -> None:
+    assert lines("retention", {"rows": [row("v1", keep=True)], "removed": 0}, check=False) == [
+        "0 of 1 tags removed; 0 are in repositories that no rule names"
+    ]
+
+
+def test_collection_shows_the_space_that_is_free_now() -> None:
+    answer = {"untagged": 3, "blobs": 7, "freed": 3 * 2**29, "window_seconds": 20.2}
+    assert lines("collect", answer, check=False) == [
+        "1.5 GiB freed: 3 manifests that no tag leads to, 7 blobs",
+        "pushes were refused for 20 s, pulls went on",
+    ]
+    del answer["window_seconds"]
+    assert lines("collect", answer, check=True) == [
+        "1.5 GiB would be freed: 3 manifests that no tag leads to, 7 blobs"
+    ]
+    assert lines("collect", {"untagged": 0, "blobs": 0, "freed": 0}, check=False) == [
+        "nothing to collect: everything is in use, or too young (registry_untagged_keep)"
+    ]
+
+
+def test_a_check_shows_how_much_was_read() -> None:
+    answer = {"blobs": 12, "bytes": 2**31, "seconds": 21.4, "damage": []}
+    assert lines("check_contents", answer, check=False) == [
+        "12 blobs, 2 GiB, read in 21 s: nothing is damaged"
+    ]
+    assert lines("check_contents", {"actions": []}, check=True) == [
+        "everything would be read and compared with its digest; nothing is changed"
+    ]

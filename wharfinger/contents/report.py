@@ -1,0 +1,72 @@
+"""What a job of the host has done, as an operator reads it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from wharfinger.values import readable_size
+
+# As many rows are shown; the task's result and the host's report have all of them.
+_ROWS = 200
+
+
+def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
+    """The answer of the host program's `contents` for `retention`, `collect` or `check_contents`.
+
+    check: nothing was done, and the answer says what would be.
+    """
+    found = {"retention": _retention, "collect": _collect, "check_contents": _check}[job](
+        answer, "would be " if check else ""
+    )
+    refused = answer.get("window_seconds")
+    if refused:
+        found.append(f"pushes were refused for {refused:.0f} s, pulls went on")
+    damage = [str(one["sentence"]) for one in answer.get("damage") or ()]
+    return found + [f"Damaged: {one}" for one in damage]
+
+
+def _retention(answer: Mapping[str, Any], would: str) -> list[str]:
+    rows = answer["rows"]
+    gone = [row for row in rows if not row["keep"]]
+    named = sum(row["rule"] is not None for row in rows)
+    found = [
+        f"{len(gone)} of {len(rows)} tags {would}removed; "
+        f"{len(rows) - named} are in repositories that no rule names"
+    ]
+    words = [
+        (f"{row['repository']}:{row['tag']}", _day(row["pushed"]), f"rule {row['rule']}")
+        for row in gone[:_ROWS]
+    ]
+    widths = [max(map(len, column)) for column in zip(*words, strict=True)] if words else []
+    for row, cells in zip(gone, words, strict=False):
+        shown = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        found.append(f"{shown}  {row['reason']}")
+    if len(gone) > _ROWS:
+        found.append(f"and {len(gone) - _ROWS} more")
+    if gone:
+        found.append("their space is freed by playbooks/garbage_collect.yml or its timer")
+    return found
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+
+
+def _collect(answer: Mapping[str, Any], would: str) -> list[str]:
+    if not answer["blobs"] and not answer["untagged"]:
+        return ["nothing to collect: everything is in use, or too young (registry_untagged_keep)"]
+    return [
+        f"{readable_size(answer['freed'])} {would}freed: {answer['untagged']} manifests that no "
+        f"tag leads to, {answer['blobs']} blobs"
+    ]
+
+
+def _check(answer: Mapping[str, Any], would: str) -> list[str]:
+    if would:
+        return ["everything would be read and compared with its digest; nothing is changed"]
+    return [
+        f"{answer['blobs']} blobs, {readable_size(answer['bytes'])}, read in "
+        f"{answer['seconds']:.0f} s: nothing is damaged"
+    ]
