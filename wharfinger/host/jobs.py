@@ -47,14 +47,14 @@ class Settings:
     drain_timeout: float = 600.0
 
 
-def load(host: Host) -> Settings:
-    """Those of the last deployment. Raises HostError where there was none."""
+def load(host: Host, given: Mapping[str, Any] | None = None) -> Settings:
+    """Those of the last deployment, or `given` ones. Raises HostError where there was none."""
     path = host.paths.contents_settings
     text = read_text(path)
-    if text is None:
+    if text is None and given is None:
         raise HostError(f"{path} is not there: run the whole site.yml once, which writes it")
     try:
-        raw = json.loads(text)
+        raw = given or json.loads(text or "")
         return Settings(
             storage_path=Path(raw["storage_path"]),
             raw=raw,
@@ -66,6 +66,10 @@ def load(host: Host) -> Settings:
         raise HostError(f"{path} cannot be read: run the whole site.yml, which writes it") from (
             problem
         )
+
+
+def _settings(host: Host, request: Mapping[str, Any], check: bool) -> Settings:
+    return load(host, request.get("settings") if check else None)
 
 
 # -- reports ---------------------------------------------------------------------------------------
@@ -124,12 +128,13 @@ def problems(host: Host) -> list[str]:
 def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`retention`: tags that no rule of registry_retention keeps are removed.
 
-    No request keys. Returns `rows`, one for each tag (contents/retention.py), and `removed`: how
-    many tags. With nothing to remove there is no window, and nobody notices anything.
+    Request, for a dry run only: {"settings": as an inventory has them that was not applied yet}.
+    Returns `rows`, one for each tag (contents/retention.py), and `removed`: how many tags. With
+    nothing to remove there is no window, and nobody notices anything.
     """
     from .contents import apply, plan_retention
 
-    settings = load(host)
+    settings = _settings(host, request, check)
     store = _storage(settings)
 
     def plan() -> dict[str, Any]:
@@ -163,13 +168,14 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
 def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`collect`: untagged revisions that are old enough go, then every blob that no manifest needs.
 
-    No request keys. Returns `untagged` (how many revisions went), `blobs` and `freed` (bytes), and
-    `window_seconds`. With nothing to free there is no window. Raises HostError, before anything is
-    refused to anybody, where something is so damaged that the collection would end at it.
+    Request: as `retention`. Returns `untagged` (how many revisions went), `blobs` and `freed`
+    (bytes), and `window_seconds`. With nothing to free there is no window. Raises HostError, before
+    anything is refused to anybody, where something is so damaged that the collection would end at
+    it.
     """
     from .contents import apply, garbage, obstacles, plan_untagged, usage
 
-    settings = load(host)
+    settings = _settings(host, request, check)
     store = _storage(settings)
     _nothing_stands_in_the_way(obstacles(store))
 
@@ -232,7 +238,7 @@ def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[
     """
     from .contents import scrub
 
-    settings = load(host)
+    settings = _settings(host, request, check)
     store = _storage(settings)
     rate = request.get("rate")
     if check:
@@ -358,15 +364,15 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     """`contents`: runs a job apart from this process, so that it goes on to its end where whoever
     asked vanishes (a controller whose connection breaks); waits for it and returns its report.
 
-    Request: {"job": one of JOBS}. With systemd the job's unit is started, which is also what its
-    timer starts. Raises HostError with the job's own words.
+    Request: {"job": one of JOBS, "settings": as `retention`}. With systemd the job's unit is
+    started, which is also what its timer starts. Raises HostError with the job's own words.
     """
     job = str(request.get("job"))
     if job not in JOBS:
         raise HostError(f"contents: {job!r} is none of {', '.join(JOBS)}")
-    settings = load(host)
+    settings = _settings(host, request, check)
     if check:
-        return _BY_NAME[job](host, {}, True)
+        return _BY_NAME[job](host, request, True)
     before = report(host, job)
     if exists(host.paths.systemd):
         command = ["systemctl", "start", f"{_UNIT}{job}.service"]
