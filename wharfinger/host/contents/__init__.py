@@ -5,6 +5,7 @@ Works on files only: no container, no proxy, no lock is known here.
 
 from __future__ import annotations
 
+from .check import scrub
 from .garbage import Usage, garbage, make_collectable, obstacles, usage
 from .plans import plan_retention, plan_untagged
 from .removal import apply
@@ -19,5 +20,6 @@ __all__ = [
     "obstacles",
     "plan_retention",
     "plan_untagged",
+    "scrub",
     "usage",
 ]

@@ -125,3 +125,70 @@ def unreadable_manifest(storage: Storage, repository: str, digest: str, why: str
         (),
         (repository,),
     )
+
+
+def orphan_link(storage: Storage, repository: str, digest: str) -> Damage:
+    """A manifest's link whose blob is gone."""
+    path = storage.link_path(repository, digest=digest)
+    sentence = (
+        f"The manifest {repository}@{digest} is not there, only its link: a garbage collection"
+        f" would remove its layers. Restore {storage.blob_path(digest)} from a backup or push the"
+        f" image again; or give it up and remove {path}"
+    )
+    return Damage(
+        "orphan revision link", repository, digest, str(path), sentence, (), (repository,)
+    )
+
+
+def missing_child(storage: Storage, repository: str, digest: str) -> Damage:
+    """A manifest that an index names and its repository has not."""
+    path = storage.link_path(repository, digest=digest)
+    sentence = (
+        f"An index in {repository} names {digest}, which is not in {repository}: for its platform"
+        " the image cannot be pulled. Push the image again with all its platforms"
+    )
+    return Damage("missing child", repository, digest, str(path), sentence, (), (repository,))
+
+
+def missing_layer_link(storage: Storage, repository: str, digest: str) -> Damage:
+    """A blob that is stored, but that this repository does not give out."""
+    path = storage.layer_path(repository, digest)
+    sentence = (
+        f"An image in {repository} needs the blob {digest}, which is stored but not linked there:"
+        " the image cannot be pulled. Push it again"
+    )
+    return Damage("missing layer link", repository, digest, str(path), sentence, (), (repository,))
+
+
+def wrong_size(storage: Storage, repository: str, digest: str, size: int, said: int) -> Damage:
+    """A manifest that is mistaken about a blob's size."""
+    path = storage.blob_path(digest)
+    sentence = (
+        f"A manifest in {repository} says that {digest} has {said} bytes, but it has {size}, and"
+        " its digest is right: the manifest was made wrongly, and clients refuse it. Make the image"
+        " again and push it"
+    )
+    return Damage("wrong size", repository, digest, str(path), sentence, (), (repository,))
+
+
+def blob(storage: Storage, digest: str, kind: str, why: str) -> Damage:
+    """A blob that images need and that is missing or damaged."""
+    path = storage.blob_path(digest)
+    if kind == "missing blob":
+        way = f"Restore {path} from a backup, or push an image with this blob again"
+    else:
+        way = (
+            f"Restore {path} from a backup; or remove that file (where it is, the registry takes it"
+            " for good and accepts no other) and push an image with this blob again"
+        )
+    return Damage(kind, None, digest, str(path), f"The blob {digest} is damaged: {why}. {way}")
+
+
+def harmless_blob(storage: Storage, digest: str, kind: str, why: str) -> Damage:
+    """A damaged blob that nothing needs."""
+    path = storage.blob_path(digest)
+    sentence = (
+        f"The blob {digest} is damaged ({why}), but no manifest refers to it; a garbage collection"
+        f" removes it ({path})"
+    )
+    return Damage(kind, None, digest, str(path), sentence)

@@ -1,0 +1,418 @@
+"""The check: each kind of damage, what it hits, and what is no damage."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.contents.tree import OCI_IMAGE, Tree, descriptor, digest_of
+from wharfinger.host.contents import Storage, scrub
+from wharfinger.host.contents.check import _Throttle
+
+
+def check(storage: Storage) -> list[dict[str, Any]]:
+    """The damage; the whole report is JSON."""
+    found = scrub(storage)
+    assert json.loads(json.dumps(found)) == found
+    return list(found["damage"])
+
+
+def only(storage: Storage) -> dict[str, Any]:
+    (found,) = check(storage)
+    return found
+
+
+def images(tree: Tree) -> tuple[str, str]:
+    """An index with two platforms and a tag of its own for one, in two repositories; the digest of
+    that one and of its layer."""
+    for repository in ("app", "team/deep"):
+        children = [tree.image(repository, name) for name in ("amd64", "arm64")]
+        tree.index(repository, children, tag="v1")
+        tree.image(repository, "amd64", tag="amd64")
+        tree.image(repository, "other", tag="other")
+    return children[0], digest_of(b"layer of amd64")
+
+
+HIT = ["app:amd64", "app:v1", "team/deep:amd64", "team/deep:v1"]
+
+
+def test_a_sound_storage_is_read_once_and_nothing_is_found(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tree)
+    opened: list[str] = []
+    original = storage.open_blob
+
+    def open_blob(digest: str) -> int:
+        opened.append(digest)
+        return original(digest)
+
+    monkeypatch.setattr(storage, "open_blob", open_blob)
+    told: list[tuple[int, int]] = []
+    found = scrub(storage, progress=lambda done, total: told.append((done, total)))
+    blobs = list(tree.root.glob("blobs/*/*/*/data"))
+    size = sum(path.stat().st_size for path in blobs)
+    assert found["damage"] == found["harmless"] == []
+    assert (found["blobs"], found["bytes"]) == (len(blobs), size)
+    assert len(opened) == len(set(opened)) == len(blobs)
+    assert told == sorted(told)
+    assert told[-1] == (size, size)
+
+
+def test_an_empty_storage_is_sound(storage: Storage) -> None:
+    assert scrub(storage) | {"seconds": 0} == {
+        "blobs": 0,
+        "bytes": 0,
+        "seconds": 0,
+        "damage": [],
+        "harmless": [],
+    }
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1
+    path.write_bytes(data)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5])
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "why"),
+    [
+        (_flip, "changed blob", "the digest of its content (14 bytes) is another one"),
+        (_cut, "truncated blob", "it has 5 of 14 bytes"),
+        (Path.unlink, "missing blob", "it is not there"),
+    ],
+)
+def test_a_damaged_layer_hits_all_tags_that_lead_to_it(
+    tree: Tree, storage: Storage, damage: Callable[[Path], None], kind: str, why: str
+) -> None:
+    _, layer = images(tree)
+    path = tree.blob_path(layer)
+    damage(path)
+    way = (
+        f"Restore {path} from a backup, or push an image with this blob again"
+        if kind == "missing blob"
+        else f"Restore {path} from a backup; or remove that file (where it is, the registry takes"
+        " it for good and accepts no other) and push an image with this blob again"
+    )
+    assert only(storage) == {
+        "kind": kind,
+        "repository": None,
+        "digest": layer,
+        "path": str(path),
+        "sentence": f"The blob {layer} is damaged: {why}. {way}. This hits {', '.join(HIT)}",
+        "tags": HIT,
+        "repositories": ["app", "team/deep"],
+    }
+
+
+def test_a_damaged_manifest_hits_its_tags_and_indexes(tree: Tree, storage: Storage) -> None:
+    manifest, _ = images(tree)
+    _cut(tree.blob_path(manifest))
+    found = only(storage)
+    assert (found["kind"], found["digest"], found["tags"]) == ("truncated blob", manifest, HIT)
+
+
+def test_a_damaged_index_hits_its_tag(tree: Tree, storage: Storage) -> None:
+    images(tree)
+    index = next(link.target for link in storage.tags("app") if link.name == "v1")
+    _flip(tree.blob_path(index))
+    assert only(storage)["tags"] == ["app:v1", "team/deep:v1"]
+
+
+def test_a_manifests_link_without_its_blob_is_told_where_it_is(
+    tree: Tree, storage: Storage
+) -> None:
+    images(tree)
+    digest = tree.image("app", "gone", tag="v2")
+    tree.blob_path(digest).unlink()
+    path = tree.revision_path("app", digest)
+    assert only(storage) == {
+        "kind": "orphan revision link",
+        "repository": "app",
+        "digest": digest,
+        "path": str(path),
+        "sentence": f"The manifest app@{digest} is not there, only its link: a garbage collection"
+        f" would remove its layers. Restore {tree.blob_path(digest)} from a backup or push the"
+        f" image again; or give it up and remove {path}. This hits app:v2",
+        "tags": ["app:v2"],
+        "repositories": ["app"],
+    }
+
+
+def test_a_blob_that_the_kernel_cannot_read_is_damage(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, layer = images(tree)
+    broken = tree.blob_path(layer).stat().st_ino
+    original = os.readv
+
+    def readv(descriptor: int, buffers: Any) -> int:
+        if os.fstat(descriptor).st_ino == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return original(descriptor, buffers)
+
+    monkeypatch.setattr(os, "readv", readv)
+    found = only(storage)
+    assert (found["kind"], found["digest"], found["tags"]) == ("unreadable blob", layer, HIT)
+    assert "is damaged: it cannot be read (Input/output error)" in found["sentence"]
+
+
+@pytest.mark.parametrize("kind", ["revision", "layer", "tag"])
+def test_an_empty_link_is_damage_and_told_once(tree: Tree, storage: Storage, kind: str) -> None:
+    manifest, layer = images(tree)
+    path = {
+        "revision": tree.revision_path("app", manifest),
+        "layer": tree.layer_path("app", layer),
+        "tag": tree.tag_path("app", "v1") / "current/link",
+    }[kind]
+    path.write_text("")
+    found = only(storage)
+    assert (found["kind"], found["repository"]) == (f"empty {kind} link", "app")
+    assert found["path"] == str(path)
+    assert found["tags"] == (["app:v1"] if kind == "tag" else ["app:amd64", "app:v1"])
+    assert "is empty, as a power loss can leave it" in found["sentence"]
+
+
+def test_what_a_cut_off_push_leaves_of_a_tag_is_damage(tree: Tree, storage: Storage) -> None:
+    images(tree)
+    (tree.tag_path("app", "v1") / "current/link").unlink()
+    assert only(storage)["sentence"] == (
+        "app:v1 has no current/link, as a push or a removal that was cut off leaves it: it is"
+        " listed, but cannot be pulled. Push the tag again, or let playbooks/garbage_collect.yml"
+        " clear it away"
+    )
+
+
+def test_a_child_that_was_deleted_is_damage(tree: Tree, storage: Storage) -> None:
+    manifest, _ = images(tree)
+    shutil.rmtree(tree.tag_path("app", "amd64"))
+    path = tree.revision_path("app", manifest)
+    path.unlink()
+    assert only(storage) == {
+        "kind": "missing child",
+        "repository": "app",
+        "digest": manifest,
+        "path": str(path),
+        "sentence": f"An index in app names {manifest}, which is not in app: for its platform the"
+        " image cannot be pulled. Push the image again with all its platforms. This hits app:v1",
+        "tags": ["app:v1"],
+        "repositories": ["app"],
+    }
+
+
+def test_a_tag_without_its_manifest_is_damage(tree: Tree, storage: Storage) -> None:
+    digest = tree.image("app", "image", tag="v1")
+    tree.revision_path("app", digest).unlink()
+    assert only(storage)["sentence"] == (
+        f"The tag app:v1 names {digest}, which is not in app: push the tag again, or delete it"
+    )
+
+
+def test_a_layer_that_is_not_linked_is_damage(tree: Tree, storage: Storage) -> None:
+    _, layer = images(tree)
+    tree.layer_path("app", layer).unlink()
+    assert only(storage)["sentence"] == (
+        f"An image in app needs the blob {layer}, which is stored but not linked there: the image"
+        " cannot be pulled. Push it again. This hits app:amd64, app:v1"
+    )
+
+
+def test_a_manifest_that_is_mistaken_about_a_size_is_damage(tree: Tree, storage: Storage) -> None:
+    data = b"layer"
+    tree.layer("app", data)
+    wrong = {**descriptor(data), "size": 7}
+    content = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "layers": [wrong]}
+    tree.tag("app", "v1", tree.manifest("app", content, 0))
+    assert only(storage)["sentence"] == (
+        f"A manifest in app says that {digest_of(data)} has 7 bytes, but it has 5, and its digest"
+        " is right: the manifest was made wrongly, and clients refuse it. Make the image again and"
+        " push it. This hits app:v1"
+    )
+
+
+def test_unreadable_manifests_and_unknown_kinds_are_damage(tree: Tree, storage: Storage) -> None:
+    tree.tag("app", "v1", tree.manifest("app", b"no JSON", 0))
+    tree.tag("app", "v2", tree.manifest("app", {"schemaVersion": 1}, 0))
+    assert sorted((one["kind"], *one["tags"]) for one in check(storage)) == [
+        ("uncollected manifest", "app:v2"),
+        ("unreadable manifest", "app:v1"),
+    ]
+
+
+def test_a_layer_from_elsewhere_is_not_missed(tree: Tree, storage: Storage) -> None:
+    layer = {**descriptor(b"far away"), "urls": ["https://example.com/layer"]}
+    content = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "layers": [layer]}
+    tree.tag("app", "v1", tree.manifest("app", content, 0))
+    assert check(storage) == []
+
+
+def test_what_nothing_needs_is_told_apart(tree: Tree, storage: Storage) -> None:
+    images(tree)
+    digest = tree.layer("app", b"of a push without a manifest")
+    path = tree.blob_path(digest)
+    _flip(path)
+    found = scrub(storage)
+    assert found["damage"] == []
+    assert [one["sentence"] for one in found["harmless"]] == [
+        f"The blob {digest} is damaged (the digest of its content (28 bytes) is another one), but"
+        f" no manifest refers to it; a garbage collection removes it ({path})"
+    ]
+
+
+def test_only_untagged_manifests_are_hit(tree: Tree, storage: Storage) -> None:
+    tree.image("app", "image")
+    _flip(tree.blob_path(digest_of(b"layer of image")))
+    assert only(storage)["sentence"].endswith(". No tag needs it, but app does")
+
+
+def test_many_tags_are_not_all_told_in_the_sentence(tree: Tree, storage: Storage) -> None:
+    for number in range(9):
+        tree.image("app", "image", tag=f"v{number}")
+    _flip(tree.blob_path(digest_of(b"layer of image")))
+    found = only(storage)
+    assert found["sentence"].endswith(
+        ". This hits app:v0, app:v1, app:v2, app:v3, app:v4 and 4 more"
+    )
+    assert len(found["tags"]) == 9
+
+
+def test_a_symbolic_link_among_the_repositories_is_damage(tree: Tree, storage: Storage) -> None:
+    path = tree.root / "repositories/app"
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/nowhere")
+    assert only(storage)["path"] == str(path)
+
+
+def test_a_folder_that_cannot_be_read_is_damage_of_its_repository(
+    tree: Tree, storage: Storage
+) -> None:
+    images(tree)
+    folder = tree.root / "repositories/app/_layers/sha256"
+    shutil.rmtree(folder)
+    folder.symlink_to("/nowhere")
+    found = check(storage)
+    assert {one["repository"] for one in found} == {"app"}
+    assert found[0]["kind"] == "unreadable folder"
+    assert found[0]["sentence"].startswith(f"{folder}: this or a folder above it is a symbolic")
+
+
+# -- others at work meanwhile --------------------------------------------------------------------
+
+
+def during(storage: Storage, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Runs `change` once, after everything is listed and before the first blob is read."""
+    original = storage.open_blob
+    waiting = [change]
+
+    def open_blob(digest: str) -> int:
+        if waiting:
+            waiting.pop()()
+        return original(digest)
+
+    monkeypatch.setattr(storage, "open_blob", open_blob)
+
+
+def test_what_is_deleted_and_collected_meanwhile_is_no_damage(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tree)
+    digest = tree.image("app", "going", tag="going")
+
+    def delete() -> None:
+        shutil.rmtree(tree.tag_path("app", "going"))
+        shutil.rmtree(tree.revision_path("app", digest).parent)
+        for one in (digest, digest_of(b"layer of going")):
+            shutil.rmtree(tree.blob_path(one).parent)
+
+    during(storage, monkeypatch, delete)
+    assert scrub(storage) | {"blobs": 0, "bytes": 0, "seconds": 0} == {
+        "blobs": 0,
+        "bytes": 0,
+        "seconds": 0,
+        "damage": [],
+        "harmless": [],
+    }
+
+
+def test_what_is_pushed_meanwhile_is_no_damage(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tree)
+    (tree.tag_path("app", "next") / "index").mkdir(parents=True)
+
+    def finish() -> None:
+        tree.image("app", "next", tag="next")
+        tree.image("new", "new", tag="new")
+
+    during(storage, monkeypatch, finish)
+    assert check(storage) == []
+
+
+def test_damage_of_what_is_deleted_meanwhile_is_harmless(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tree)
+    digest = tree.image("app", "going", tag="going")
+    layer = digest_of(b"layer of going")
+    _flip(tree.blob_path(layer))
+
+    def delete() -> None:
+        shutil.rmtree(tree.tag_path("app", "going"))
+        tree.revision_path("app", digest).unlink()
+
+    during(storage, monkeypatch, delete)
+    found = scrub(storage)
+    assert found["damage"] == []
+    assert [one["digest"] for one in found["harmless"]] == [layer]
+
+
+def test_what_is_repaired_meanwhile_is_no_damage(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, layer = images(tree)
+    for digest in (manifest, layer):
+        _flip(tree.blob_path(digest))
+    original = storage.open_blob
+    opened: list[str] = []
+
+    def open_blob(digest: str) -> int:
+        if digest in opened:
+            # The second look.
+            images(tree)
+        opened.append(digest)
+        return original(digest)
+
+    monkeypatch.setattr(storage, "open_blob", open_blob)
+    assert check(storage) == []
+    assert len(opened) > len(set(opened))
+
+
+def test_no_more_bytes_pass_than_the_rate_allows(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    for _ in range(20):
+        tree.layer("app", os.urandom(100_000))
+    found = scrub(storage, 1_000_000)
+    assert found["bytes"] == 2_000_000
+    assert 1.99 <= found["seconds"] <= 2.01
+    throttle = _Throttle(1000)
+    now[0] += 3600
+    throttle.take(1000)
+    throttle.take(1000)
+    assert 3601.9 <= now[0] - 1000 - 2 <= 3602.1
