@@ -99,14 +99,11 @@ class Registry:
             raise Unsupported(f"{self.name} has no catalog: {instead}") from error
 
     async def tags(self, repository: str) -> list[str]:
-        """All tags, in the registry's order. Raises NotFound where the repository is none."""
+        """All tags, sorted. Raises NotFound where the repository is none."""
         path = f"/v2/{repository}/tags/list"
         try:
-            return [
-                tag
-                async for page in self._pages(path, path, "tags", pull_scope(repository))
-                for tag in page
-            ]
+            pages = self._pages(path, path, "tags", pull_scope(repository))
+            return sorted([tag async for page in pages for tag in page])
         except NotFound as error:
             raise NotFound(f"{self.name} has no repository {repository}") from error
 

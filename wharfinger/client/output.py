@@ -52,7 +52,7 @@ class Output:
         elif self.format is not None:
             self._format(rows)
         elif sys.stdout.isatty():
-            console().print(table(columns, rows))
+            print_table(columns, rows)
         else:
             for row in rows:
                 print("\t".join(_plain(row.get(column.key)) for column in columns))
@@ -109,8 +109,9 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
-def table(columns: Sequence[Column], rows: Sequence[Row]) -> Any:
-    """The rows as a table of rich."""
+def print_table(columns: Sequence[Column], rows: Sequence[Row], indent: int = 0) -> None:
+    """Prints the rows under headings, in columns; nothing is cut."""
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -119,7 +120,11 @@ def table(columns: Sequence[Column], rows: Sequence[Row]) -> Any:
         made.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(clean(column.show(row.get(column.key)))) for column in columns))
-    return made
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(Padding(made, (0, 0, 0, indent), expand=False))
+    for line in captured.get().splitlines():
+        print(line.rstrip())
 
 
 def say(text: str) -> None:

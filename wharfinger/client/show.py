@@ -14,7 +14,7 @@ from .api import Fetched, Registry, each
 from .asked import Asked
 from .errors import ClientError, Damaged, NotFound
 from .listing import kind_in_words
-from .output import Column, Output, console, table
+from .output import Column, Output, print_table
 from .text import clean, size
 
 DEFAULT_TAG = "latest"
@@ -47,7 +47,7 @@ async def fetch(api: Registry, wanted: names.Reference) -> Fetched:
     try:
         return await api.manifest(wanted.repository, DEFAULT_TAG)
     except NotFound:
-        tags = await api.tags(wanted.repository)
+        tags = [one for one in await api.tags(wanted.repository) if not BELONGING.fullmatch(one)]
         some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
         raise NotFound(
             f"{wanted} has no tag {DEFAULT_TAG}: "
@@ -182,7 +182,6 @@ def _texts(value: object) -> dict[str, str]:
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    screen = console()
     facts = [
         ("digest", found["digest"]),
         ("kind", kind_in_words(found["media_type"])),
@@ -227,7 +226,6 @@ def _print(found: Mapping[str, Any]) -> None:
         Column("artifact_type", "TYPE"),
     ]
     _titled("refers to it", columns, found["referrers"])
-    screen.file.flush()
 
 
 def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -285,8 +283,6 @@ def _section(title: str, facts: list[tuple[str, str]]) -> None:
 def _titled(title: str, columns: list[Column], rows: list[Any]) -> None:
     if not rows:
         return
-    from rich.padding import Padding
-
-    used = [c for c in columns if c.title or any(row.get(c.key) for row in rows)]
-    print(f"\n{title}", flush=True)
-    console().print(Padding(table(used, rows), (0, 0, 0, 2), expand=False))
+    used = [c for c in columns if any(row.get(c.key) not in (None, "") for row in rows)]
+    print(f"\n{title}")
+    print_table(used, rows, indent=2)

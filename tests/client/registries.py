@@ -1,0 +1,254 @@
+"""Real registries on local ports, with TLS by an authority of their own.
+
+`ours`: the toolkit's registry and token server behind nginx. `debians`: Debian's docker-registry
+(distribution 2.8) with htpasswd, which speaks TLS itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from wharfinger import access
+from wharfinger.registry import configuration
+
+PROJECT = Path(__file__).resolve().parents[2]
+ADDRESS = "127.0.0.1"
+DEBIANS = "/usr/bin/docker-registry"
+# Passwords are NAME-pw.
+USERS: Mapping[str, Any] = {"admin": {}, "reader": {}, "someuser": {}}
+RULES = [
+    {"who": "admin", "may": "all", "on": "all"},
+    {"who": "reader", "may": ["pull"], "on": ["team/*", "small/*/app"]},
+    {"who": "reader", "may": ["list"], "on": "all"},
+    {"who": "someuser", "may": ["pull", "push", "delete"], "on": "{user}/**"},
+]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A registry that runs."""
+
+    port: int
+    ca: Path
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """As docker writes it."""
+        return f"{ADDRESS}:{self.port}"
+
+
+def free_ports(number: int) -> list[int]:
+    """So many ports on which nobody listens."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind((ADDRESS, 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def make_certificates(folder: Path) -> None:
+    """ca.crt, and tls.crt with tls.key for ADDRESS; signing.crt with signing.key for tokens."""
+    now = datetime.datetime.now(datetime.UTC)
+
+    def made(subject: str, key: Any, issuer: str, issuer_key: Any, *extensions: Any) -> Any:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+        for extension, critical in (
+            *extensions,
+            (identifier, False),
+            (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        ):
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(issuer_key, hashes.SHA256())
+
+    usage = dict.fromkeys(
+        (
+            *("digital_signature", "content_commitment", "key_encipherment"),
+            *("data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
+        ),
+        False,
+    )
+    authority = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
+    signing = rsa.generate_private_key(65537, 2048)
+    ca = made(
+        "authority",
+        authority,
+        "authority",
+        authority,
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), True),
+    )
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS))])
+    served = made("registry", key, "authority", authority, (names, False))
+    pem = serialization.Encoding.PEM
+    for name, one in (
+        ("ca", ca),
+        ("tls", served),
+        ("signing", made("tokens", signing, "tokens", signing)),
+    ):
+        (folder / f"{name}.crt").write_bytes(one.public_bytes(pem))
+    for name, one in (("tls", key), ("signing", signing)):
+        private = one.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (folder / f"{name}.key").write_bytes(private)
+
+
+def hashed(password: str, cost: int = 4) -> str:
+    """A bcrypt hash."""
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
+
+
+@contextmanager
+def processes(folder: Path, *commands: tuple[list[str], int]) -> Iterator[None]:
+    """Runs commands, each of which listens on its port, until the end."""
+    running = []
+    try:
+        for number, (command, port) in enumerate(commands):
+            log = (folder / f"{number}.log").open("wb")
+            running.append(
+                subprocess.Popen(
+                    command,
+                    cwd=PROJECT,
+                    stdout=log,
+                    stderr=log,
+                    env=os.environ | configuration.environment({}),
+                )
+            )
+            _wait(port, running[-1], folder / f"{number}.log")
+        yield
+    finally:
+        for process in reversed(running):
+            process.terminate()
+        for process in running:
+            process.wait(timeout=20)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((ADDRESS, port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on {port}: {log.read_text()}")
+
+
+@contextmanager
+def ours(folder: Path, program: Path, cost: int = 4) -> Iterator[Served]:
+    """The toolkit's registry with token authentication, its token server and nginx."""
+    make_certificates(folder)
+    port, registry, debug, tokens = free_ports(4)
+    name = f"{ADDRESS}:{port}"
+    rendered = configuration.render(
+        auth="token",
+        service=name,
+        issuer=name,
+        realm=f"https://{name}/auth",
+        settings={},
+        drain_timeout=1,
+    )
+    del rendered["middleware"]  # blobs come from the registry itself here
+    rendered["storage"]["filesystem"]["rootdirectory"] = str(folder / "storage")
+    rendered["http"]["addr"] = f"{ADDRESS}:{registry}"
+    rendered["http"]["debug"]["addr"] = f"{ADDRESS}:{debug}"
+    (folder / "token_signing.pem").write_bytes((folder / "signing.crt").read_bytes())
+    text = yaml.safe_dump(rendered).replace(configuration.LIVE_DIRECTORY, str(folder))
+    (folder / "registry.yml").write_text(text)
+    policy = access.Policy.from_inventory(USERS, {}, RULES)
+    auth = access.auth_config(
+        policy,
+        {user: hashed(f"{user}-pw", cost) for user in USERS},
+        issuer=name,
+        certificate_path=str(folder / "signing.crt"),
+        key_path=str(folder / "signing.key"),
+        expiration=60,
+        addr=f":{tokens}",
+        real_ip_header="X-Real-IP",
+    )
+    (folder / "auth_config.yml").write_text(yaml.safe_dump(auth))
+    (folder / "nginx.conf").write_text(_nginx(folder, port, registry, tokens))
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    assert nginx, "nginx is not installed"
+    serve = [sys.executable, "-m", "wharfinger.tokens", "serve", str(folder / "auth_config.yml")]
+    with processes(
+        folder,
+        ([str(program), "serve", str(folder / "registry.yml")], registry),
+        ([*serve, "--host", ADDRESS, "--port", str(tokens)], tokens),
+        ([nginx, "-c", str(folder / "nginx.conf"), "-g", "daemon off;"], port),
+    ):
+        yield Served(port, folder / "ca.crt", folder)
+
+
+def _nginx(folder: Path, port: int, registry: int, tokens: int) -> str:
+    paths = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return (
+        f"pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;\n"
+        f"user {'root' if os.geteuid() == 0 else 'nobody'}; events {{ }}\n"
+        f"http {{ access_log {folder}/access.log; {paths}\n"
+        f"upstream registry {{ server {ADDRESS}:{registry}; keepalive 16; }}\n"
+        f"upstream tokens {{ server {ADDRESS}:{tokens}; keepalive 16; }}\n"
+        f"server {{ listen {ADDRESS}:{port} ssl; client_max_body_size 0;\n"
+        f"ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;\n"
+        "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_request_buffering off;\n"
+        "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;\n"
+        "proxy_set_header X-Real-IP $remote_addr;\n"
+        "location /v2/ { proxy_pass http://registry; }\n"
+        "location /auth { proxy_pass http://tokens; } } }\n"
+    )
+
+
+@contextmanager
+def debians(folder: Path, program: str = DEBIANS) -> Iterator[Served]:
+    """Debian's docker-registry: distribution 2.8, htpasswd, deletion allowed."""
+    make_certificates(folder)
+    (port,) = free_ports(1)
+    (folder / "htpasswd").write_text("".join(f"{u}:{hashed(f'{u}-pw')}\n" for u in USERS))
+    settings = {
+        "version": 0.1,
+        "storage": {
+            "filesystem": {"rootdirectory": str(folder / "storage")},
+            "delete": {"enabled": True},
+        },
+        "auth": {"htpasswd": {"realm": "debian", "path": str(folder / "htpasswd")}},
+        "http": {
+            "addr": f"{ADDRESS}:{port}",
+            "secret": "a secret",
+            "tls": {"certificate": str(folder / "tls.crt"), "key": str(folder / "tls.key")},
+        },
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(settings))
+    with processes(folder, ([program, "serve", str(folder / "config.yml")], port)):
+        yield Served(port, folder / "ca.crt", folder)
