@@ -116,6 +116,8 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
     if command == "renew" and is_held(host.paths.lock):
         # A deployment or another renewal is at work; the timer comes again.
         return {"actions": []}
+    if command == "reopen" and host.store.load().window is None:
+        return {"actions": []}  # as after every job that came to its end: nothing to wait for
     with locked(host.paths.lock, command, patience):
         before = reopen(host, {}, False)["actions"] if command in _REOPENS else []
         answer = _LOCKED[command](host, request, False)

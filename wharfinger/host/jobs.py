@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,9 +135,8 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
     from .contents import apply, plan_retention
 
     settings = _settings(host, request, check)
-    store = _storage(settings)
 
-    def plan() -> dict[str, Any]:
+    def plan(store: Any) -> dict[str, Any]:
         return plan_retention(store, settings.raw, host.clock.now())
 
     def told(found: dict[str, Any], actions: list[str]) -> dict[str, Any]:
@@ -146,17 +145,18 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
         return {**answer, "actions": actions, "removed": len(tags)}
 
     if check:
-        found = plan()
+        found = plan(_storage(settings))
         return told(found, [f"{one.name}: would be removed" for one in found["removals"]])
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
-        found = plan()
+        store = _storage(settings)
+        found = plan(store)
         actions: list[str] = []
         if found["removals"]:
             state = host.store.load()
             with _window(host, state, settings, "retention") as opened:
                 # As it is now that nobody can change it.
-                found = plan()
+                found = plan(store)
                 actions += apply(store, found["removals"])
             noted["window_seconds"] = round(opened.seconds, 3)
             actions = opened.actions + actions
@@ -173,44 +173,49 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     anything is refused to anybody, where something is so damaged that the collection would end at
     it.
     """
-    from .contents import apply, garbage, obstacles, plan_untagged, usage
+    from .contents import apply, garbage, make_collectable, obstacles, plan_untagged, usage
 
     settings = _settings(host, request, check)
-    store = _storage(settings)
-    _nothing_stands_in_the_way(obstacles(store))
 
-    def plan() -> dict[str, Any]:
+    def plan(store: Any) -> dict[str, Any]:
         return plan_untagged(store, settings.raw, host.clock.now())
 
-    untagged = plan()
-    blobs, size = garbage(store, untagged["removals"])
+    def survey(store: Any) -> tuple[dict[str, Any], int, int]:
+        """What could be removed, before anybody is refused anything for it."""
+        _nothing_stands_in_the_way(obstacles(store))
+        untagged = plan(store)
+        return untagged, *garbage(store, untagged["removals"])
+
     if check:
+        untagged, blobs, size = survey(_storage(settings))
         would = [f"{one.name}: would be removed" for one in untagged["removals"]]
         if blobs:
             would.append(f"{blobs} blobs, {size} bytes: would be removed")
         return {
             "actions": would,
-            "untagged": len(untagged["removals"]),
+            "untagged": _revisions(untagged["removals"]),
             "blobs": blobs,
             "freed": size,
             "damage": untagged["damage"],
         }
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
+        store = _storage(settings)
+        untagged, blobs, _ = survey(store)
         if not blobs and not untagged["removals"]:
             return {"untagged": 0, "blobs": 0, "freed": 0, "damage": untagged["damage"]}
         state = host.store.load()
         with _window(host, state, settings, "collect") as opened:
             _nothing_stands_in_the_way(obstacles(store))
             before = usage(store)
-            found = plan()
-            removed = apply(store, found["removals"])
+            found = plan(store)
+            removed = apply(store, found["removals"]) + make_collectable(store)
             try:
                 _garbage_collect(host, state, opened)
             finally:
                 after = usage(store)
                 noted |= {
-                    "untagged": len(removed),
+                    "untagged": _revisions(found["removals"]),
                     "blobs": before.blobs - after.blobs,
                     "freed": before.bytes - after.bytes,
                     "damage": found["damage"],
@@ -239,14 +244,13 @@ def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[
     from .contents import scrub
 
     settings = _settings(host, request, check)
-    store = _storage(settings)
     rate = request.get("rate")
     if check:
         return {"actions": []}
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
         with locked(host.paths.var / "check.lock", "check_contents", 5):
-            noted |= scrub(store, settings.check_rate if rate is None else int(rate))
+            noted |= scrub(_storage(settings), settings.check_rate if rate is None else int(rate))
         if noted["damage"]:
             raise HostError(_damaged(noted["damage"]))
         return noted
@@ -254,17 +258,26 @@ def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[
     return _reported(host, "check_contents", act)
 
 
+def _revisions(removals: Iterable[Any]) -> int:
+    """How many are revisions; the others are tags that belong to them."""
+    return sum(1 for one in removals if one.tag is None)
+
+
 def _damaged(damage: list[Mapping[str, Any]]) -> str:
     shown = [str(one["sentence"]) for one in damage[:20]]
     more = len(damage) - len(shown)
     return "\n".join(
         [
-            f"{len(damage)} things in the registry's storage are damaged; nothing was changed "
-            "(docs/operations.md, Repair):",
+            f"{_count(len(damage))} damaged; nothing was changed (docs/operations.md, Repair):",
             *shown,
-            *([f"and {more} more: {_UNIT}check_contents's report has all of them"] if more else []),
+            *([f"and {more} more, all of them in contents/check_contents.json"] if more else []),
         ]
     )
+
+
+def _count(number: int) -> str:
+    where = "in the registry's storage"
+    return f"One thing {where} is" if number == 1 else f"{number} things {where} are"
 
 
 def _nothing_stands_in_the_way(found: list[str]) -> None:
@@ -374,8 +387,9 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     if check:
         return _BY_NAME[job](host, request, True)
     before = report(host, job)
+    unit = f"{_UNIT}{job}.service"
     if exists(host.paths.systemd):
-        command = ["systemctl", "start", f"{_UNIT}{job}.service"]
+        command = ["systemctl", "start", unit]
     else:
         program = f"{host.paths.command} {job}; code=$?; {host.paths.command} reopen; exit $code"
         command = ["setsid", "--wait", "sh", "-c", program]
@@ -383,10 +397,10 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     said = host.runner.run(command, timeout=limit)
     found = report(host, job)
     if found is None or found == before:
-        raise HostError(
-            f"{job}: it ended without a report (`{' '.join(command[:3])}` said: "
-            f"{said.words or 'nothing'}): look at `journalctl -u '{_UNIT}{job}'`"
-        )
+        # It did not come to its work: another one was at work for too long, say.
+        journal = host.runner.run(["journalctl", "-u", unit, "-n", "8", "-o", "cat", "--no-pager"])
+        words = "\n".join(one for one in (said.words, journal.output.strip()) if one)
+        raise HostError(f"{job}: it ended without a report: {words or 'without a word'}")
     if not found["ok"]:
         raise HostError(str(found["problem"]))
     return found

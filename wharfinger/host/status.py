@@ -65,8 +65,8 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
             Path(state.storage_path or host.paths.var / "registry"), host
         ),
     }
-    found = problems(answer, host.clock.now()) + _expiring(host) + jobs.problems(host)
-    answer["problems"] = list(dict.fromkeys(found))
+    all_of_them = problems(answer, host.clock.now()) + _expiring(host) + jobs.problems(host)
+    answer["problems"] = list(dict.fromkeys(all_of_them))
     return answer
 
 

@@ -1,0 +1,246 @@
+"""Retention, collection and check of a storage, in windows and out of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.contents.tree import DAY, NOW, Tree
+from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
+from wharfinger.host import jobs
+from wharfinger.host.commands import run
+from wharfinger.host.context import Host
+from wharfinger.host.errors import HostError
+from wharfinger.host.files import write_atomically
+from wharfinger.host.window import container
+
+
+class World:
+    """A deployed host with a storage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = Tree(folder / "storage")
+        self.machine = Machine(seconds=NOW)
+        self.host: Host = host_of(folder, self.machine)
+        run("prepare", {}, host=self.host)
+        run("network", {"name": "wharfinger", "subnet": SUBNET}, host=self.host)
+        run("ensure", {"spec": spec(folder)}, host=self.host)
+        run("site", {"content": "server {}\n"}, host=self.host)
+        self.settings(
+            retention=[{"number": 1, "on": ["^team/[^/]+$"], "newest": 1}], untagged_keep=14 * DAY
+        )
+
+    def settings(self, **more: Any) -> None:
+        found = {"storage_path": str(self.tree.path), "gc_max_seconds": 600, **more}
+        write_atomically(self.host.paths.contents_settings, json.dumps(found).encode(), 0o644)
+
+    def tags(self, repository: str) -> list[str]:
+        return sorted(
+            path.name
+            for path in self.tree.tag_path(repository, "x").parent.glob("*")
+            if (path / "current/link").exists()
+        )
+
+    def collects(self, *blobs: str) -> None:
+        """What the registry's own collection will take away."""
+
+        def collect() -> None:
+            for one in blobs:
+                self.tree.blob_path(one).unlink(missing_ok=True)
+
+        self.machine.collect = collect
+
+    @property
+    def closings(self) -> int:
+        """How many generations there were beyond the first: two for each window."""
+        return self.host.store.load().kind("registry").next - 2
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_retention_removes_what_no_rule_keeps_and_says_what_stays_and_why(world: World) -> None:
+    world.tree.image("team/app", "old", tag="v1", age=100)
+    world.tree.image("team/app", "new", tag="v2", age=10)
+    world.tree.image("other/app", "old", tag="v1", age=100)
+    answer = run("retention", {}, host=world.host)
+    assert answer["changed"] and answer["removed"] == 1
+    assert world.tags("team/app") == ["v2"]
+    assert world.tags("other/app") == ["v1"]
+    assert world.closings == 2
+    report = jobs.report(world.host, "retention")
+    assert report is not None and report["ok"] and report["removed"] == 1
+    assert run("retention", {}, host=world.host)["changed"] is False
+    assert world.closings == 2  # nothing to remove: nobody was refused anything
+
+
+def test_a_tag_that_is_moved_after_the_plan_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tree.image("team/app", "old", tag="v1", age=100)
+    world.tree.image("team/app", "new", tag="v2", age=10)
+    first = world.host.engine.create
+
+    def create(name: str, definition: Any) -> None:
+        # Somebody pushes v1 anew while the window is being opened.
+        world.tree.image("team/app", "newest", tag="v1", age=1)
+        first(name, definition)
+
+    monkeypatch.setattr(world.host.engine, "create", create)
+    run("retention", {}, host=world.host)
+    assert world.tags("team/app") == ["v1"]  # the newest one by now
+
+
+def test_collect_removes_untagged_revisions_and_reports_the_bytes(world: World) -> None:
+    old = world.tree.image("team/app", "old", age=20 * DAY)
+    young = world.tree.image("team/app", "young", age=DAY)
+    world.tree.image("team/app", "now", tag="latest", age=DAY)
+    layer = world.tree.blob(b"layer of old")
+    world.collects(old, layer)
+    size = world.tree.blob_path(old).stat().st_size + len(b"layer of old")
+    would = run("collect", {}, host=world.host, check=True)
+    assert (would["untagged"], world.closings) == (1, 0)
+    answer = run("collect", {}, host=world.host)
+    assert (answer["untagged"], answer["blobs"], answer["freed"]) == (1, 2, size)
+    assert not world.tree.revision_path("team/app", old).exists()
+    assert world.tree.revision_path("team/app", young).exists()
+    assert container(world.host) not in world.machine.containers
+    assert world.closings == 2
+    command = world.machine.definitions[container(world.host)]["Cmd"]
+    assert command == ["garbage-collect", "/etc/distribution/config.yml"]
+
+
+def test_with_nothing_to_collect_nobody_is_refused_anything(world: World) -> None:
+    world.tree.image("team/app", "now", tag="latest")
+    answer = run("collect", {}, host=world.host)
+    assert (answer["changed"], answer["freed"], world.closings) == (False, 0, 0)
+
+
+def test_an_empty_registry_has_nothing_to_collect(world: World) -> None:
+    (world.tree.path / "docker").mkdir(parents=True)
+    assert run("collect", {}, host=world.host)["changed"] is False
+
+
+def test_a_collection_without_its_storage_says_so(world: World) -> None:
+    with pytest.raises(HostError) as refused:
+        run("collect", {}, host=world.host)
+    assert str(refused.value) == (
+        f"{world.tree.path}/docker is not there: if it is on a file system of its own, mount it "
+        "(`mount -a`); where nothing was deployed yet, run site.yml"
+    )
+
+
+def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world: World) -> None:
+    digest = world.tree.image("team/app", "broken", tag="v1")
+    world.tree.blob(b"garbage")
+    path = world.tree.blob_path(digest)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(HostError) as refused:
+        run("collect", {}, host=world.host)
+    text = str(refused.value)
+    assert text.startswith("nothing was collected: a collection would end at what is damaged:\n")
+    assert f"team/app@{digest}" in text
+    assert world.closings == 0
+    report = jobs.report(world.host, "collect")
+    assert report is not None and not report["ok"] and report["problem"] == text
+
+
+def test_a_collection_that_fails_is_told_with_its_words(world: World) -> None:
+    world.tree.blob(b"garbage")
+    world.tree.image("team/app", "now", tag="latest")
+    world.machine.collection_code = 1
+    with pytest.raises(HostError) as refused:
+        run("collect", {}, host=world.host)
+    assert str(refused.value) == (
+        "collect: the registry's garbage-collect ended with exit code 1. The end of its log:\n"
+        "configuration: line 3: no such key"
+    )
+    assert world.host.store.load().window is None
+    assert world.closings == 2
+
+
+def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -> None:
+    world.tree.blob(b"garbage")
+    world.tree.image("team/app", "now", tag="latest")
+    start = world.host.engine.start
+
+    def never_ends(name: str) -> None:
+        start(name)
+        if name == container(world.host):
+            world.host.engine.change(name, status="running")  # type: ignore[attr-defined]
+
+    world.host.engine.start = never_ends  # type: ignore[method-assign]
+    with pytest.raises(HostError) as refused:
+        run("collect", {}, host=world.host)
+    assert str(refused.value) == (
+        "collect: it was ended after registry_gc_max_minutes and what it had removed by then is "
+        "gone; the next run goes on. Where this happens again, set registry_gc_max_minutes higher"
+    )
+    assert container(world.host) not in world.machine.containers
+    assert world.host.store.load().window is None
+    assert 600 <= world.host.clock.now() - NOW < 700
+
+
+def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> None:
+    digest = world.tree.image("team/app", "now", tag="latest")
+    layer = world.tree.blob(b"layer of now")
+    world.tree.blob_path(layer).write_bytes(b"layer of cow")
+    with pytest.raises(HostError) as refused:
+        run("check_contents", {}, host=world.host)
+    text = str(refused.value)
+    assert text.startswith("1 things in the registry") is False
+    assert text.startswith("One thing in the registry's storage is damaged; nothing was changed")
+    assert "team/app:latest" in text
+    report = jobs.report(world.host, "check_contents")
+    assert report is not None and [one["digest"] for one in report["damage"]] == [layer]
+    assert digest not in (one["digest"] for one in report["damage"])
+    assert jobs.problems(world.host) == [text]
+
+
+def test_an_undamaged_storage_is_counted(world: World) -> None:
+    world.tree.image("team/app", "now", tag="latest")
+    answer = run("check_contents", {"rate": 0}, host=world.host)
+    assert (answer["changed"], answer["blobs"], answer["damage"]) == (False, 3, [])
+    assert jobs.problems(world.host) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("job", ["retention", "collect"])
+def test_killed_at_any_step_the_next_run_does_the_rest(
+    tmp_path: Path, job: str, after: bool
+) -> None:
+    kills = 0
+    for step in range(1, 80):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        world = World(folder)
+        kept = world.tree.image("team/app", "now", tag="latest", age=DAY)
+        old = world.tree.image("team/app", "old", tag="v1", age=20 * DAY)
+        gone = world.tree.image("team/app", "gone", age=20 * DAY)
+        garbage = world.tree.blob(b"layer of gone")
+        world.collects(gone, garbage, world.tree.blob(b'{"name": "gone"}'))
+        world.machine.kill_at, world.machine.after = world.machine.steps + step, after
+        try:
+            run(job, {}, host=world.host)
+        except Killed:
+            kills += 1
+        else:
+            break
+        world.machine.kill_at = 0
+        run(job, {}, host=world.host)
+        assert run(job, {}, host=world.host)["changed"] is False, f"step {step}"
+        assert world.tags("team/app") == (["latest"] if job == "retention" else ["latest", "v1"])
+        if job == "collect":
+            assert not world.tree.revision_path("team/app", gone).exists()
+            assert not world.tree.blob_path(garbage).exists()
+            assert world.tree.revision_path("team/app", old).exists()
+        assert world.tree.blob_path(kept).exists()
+        assert world.host.store.load().window is None
+        assert container(world.host) not in world.machine.containers
+        assert world.machine.interruptions == []
+    assert 15 < kills < 79
