@@ -33,7 +33,7 @@ def _retention(answer: Mapping[str, Any], would: str) -> list[str]:
     named = sum(row["rule"] is not None for row in rows)
     found = [
         f"{len(gone)} of {len(rows)} tags {would}removed; "
-        f"{len(rows) - named} are in repositories that no rule names"
+        f"{len(rows) - named} in repositories that no rule names"
     ]
     words = [
         (f"{row['repository']}:{row['tag']}", _day(row["pushed"]), f"rule {row['rule']}")

@@ -26,7 +26,7 @@ def test_retention_shows_each_tag_that_went_and_why() -> None:
     rows = [row("v1"), row("latest-1"), row("v2", keep=True), row("x", keep=True, rule=None)]
     answer = {"rows": rows, "removed": 2, "damage": [], "window_seconds": 11.6}
     assert lines("retention", answer, check=False) == [
-        "2 of 4 tags removed; 1 are in repositories that no rule names",
+        "2 of 4 tags removed; 1 in repositories that no rule names",
         "team/app:v1        2023-11-14 22:13  rule 2  old",
         "team/app:latest-1  2023-11-14 22:13  rule 2  old",
         "their space is freed by playbooks/garbage_collect.yml or its timer",
@@ -37,7 +37,7 @@ def test_retention_shows_each_tag_that_went_and_why() -> None:
 def test_a_dry_run_of_retention_says_would() -> None:
     answer = {"rows": [row("v1")], "removed": 1, "damage": DAMAGE}
     said = lines("retention", answer, check=True)
-    assert said[0] == "1 of 1 tags would be removed; 0 are in repositories that no rule names"
+    assert said[0] == "1 of 1 tags would be removed; 0 in repositories that no rule names"
     assert said[-1] == "Damaged: The manifest a@sha256:0 is unreadable: …"
 
 
@@ -50,7 +50,7 @@ def test_of_many_tags_the_first_are_shown() -> None:
 
 def test_nothing_to_remove_is_said_without_a_table() -> None:
     assert lines("retention", {"rows": [row("v1", keep=True)], "removed": 0}, check=False) == [
-        "0 of 1 tags removed; 0 are in repositories that no rule names"
+        "0 of 1 tags removed; 0 in repositories that no rule names"
     ]
 
 
