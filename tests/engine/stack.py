@@ -210,7 +210,11 @@ class Stack:
             "  proxy_set_header Connection ''; proxy_set_header Host $http_host;\n"
             "  proxy_set_header X-Forwarded-Proto https;\n"
             "  proxy_set_header X-Real-IP $remote_addr;\n"
-            "  location /v2/ { proxy_pass http://wharfinger_registry; }\n"
+            "  location /v2/ {\n"
+            "    if ($wharfinger_closed = 503) { return 503; }\n"
+            "    if ($wharfinger_closed = 429) { return 429; }\n"
+            "    proxy_pass http://wharfinger_registry;\n"
+            "  }\n"
             "  location /auth { proxy_pass http://wharfinger_token_server; }\n"
             "}\n"
         )

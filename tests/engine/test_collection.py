@@ -1,0 +1,240 @@
+"""A collection of a real storage: what goes, what stays, and what clients see meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.registry import MANIFEST, Account, Registry, digest, manifest
+from wharfinger.host.commands import run
+from wharfinger.host.errors import HostError
+from wharfinger.host.files import write_atomically
+
+from .stack import HOSTNAME, KILLED, PORT, STACK, Stack
+from .test_stack import Load
+
+REPOSITORY = "wharfinger-verification/contents"
+LARGE = os.urandom(1 << 20)
+
+
+class Contents:
+    """The registry of a stack, filled by the one account that it has."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        paths = stack.host.paths
+        self.registry = Registry(HOSTNAME, "127.0.0.1", str(paths.certificates / "ca.crt"), PORT)
+        self.account = Account(
+            "wharfinger-verification", paths.verification_password.read_text().strip()
+        )
+        settings = {
+            "storage_path": str(stack.folder / "storage"),
+            "retention": [{"number": 1, "on": ["^wharfinger-verification/.*$"], "newest": 1}],
+            "untagged_keep": 0.0,
+            "gc_max_seconds": 300,
+        }
+        write_atomically(paths.contents_settings, json.dumps(settings).encode(), 0o644)
+
+    def push(self, tag: str, layer: bytes, repository: str = REPOSITORY) -> str:
+        answer = self.registry.push(self.account, repository, tag, layer)
+        assert answer.status == 201, answer
+        return answer.headers["docker-content-digest"]
+
+    def pulls(self, reference: str, layer: bytes, repository: str = REPOSITORY) -> bool:
+        """Whether it can be pulled, its layer too, bit by bit."""
+        found = self.registry.pull(self.account, repository, reference)
+        if found.status != 200:
+            return False
+        blob = self.registry.blob(self.account, repository, digest(layer))
+        return blob.status == 200 and blob.body == layer
+
+    def run(self, command: str, **request: Any) -> dict[str, Any]:
+        return run(command, request, host=self.stack.host)
+
+
+@pytest.fixture
+def contents(deployed: Stack) -> Contents:
+    return Contents(deployed)
+
+
+def test_what_was_deleted_is_collected_and_can_be_pushed_again(contents: Contents) -> None:
+    other = b"a layer that stays"
+    deleted = contents.push("gone", LARGE)
+    contents.push("kept", other, f"{REPOSITORY}/a/b")
+    assert contents.registry.delete(contents.account, REPOSITORY, deleted).status == 202
+    with Load() as load:
+        answer = contents.run("collect")
+        assert contents.run("collect")["changed"] is False
+    assert load.failed == [] and load.answered > 100
+    assert answer["freed"] > len(LARGE) and answer["blobs"] == 3
+    assert 0 < answer["window_seconds"] < 40
+    assert contents.registry.pull(contents.account, REPOSITORY, "gone").status == 404
+    assert contents.pulls("kept", other, f"{REPOSITORY}/a/b")
+    # Exactly the same again: nothing may be remembered that is not on the disk any more.
+    assert contents.push("gone", LARGE) == deleted
+    assert contents.pulls("gone", LARGE)
+    assert contents.stack.containers() == [f"{STACK}-registry-3", f"{STACK}-token_server-1"]
+    contents.stack.verify()
+
+
+def test_an_empty_registry_is_collected_without_a_word(contents: Contents) -> None:
+    assert contents.run("collect") | {"seconds": 0, "at": 0} == {
+        "actions": [],
+        "at": 0,
+        "blobs": 0,
+        "changed": False,
+        "damage": [],
+        "freed": 0,
+        "job": "collect",
+        "ok": True,
+        "problem": None,
+        "seconds": 0,
+        "untagged": 0,
+    }
+
+
+def test_untagged_manifests_go_and_layers_that_others_need_stay(contents: Contents) -> None:
+    contents.push("latest", LARGE)
+    contents.push("latest", b"the newer one")
+    contents.push("other", LARGE, f"{REPOSITORY}/other")
+    answer = contents.run("collect")
+    assert answer["untagged"] == 1
+    assert contents.pulls("latest", b"the newer one")
+    assert contents.pulls("other", LARGE, f"{REPOSITORY}/other")
+
+
+def test_retention_removes_tags_and_the_collection_after_it_their_bytes(contents: Contents) -> None:
+    contents.push("v1", LARGE)
+    contents.push("v2", b"newer")
+    assert contents.run("retention")["removed"] == 1
+    assert contents.registry.pull(contents.account, REPOSITORY, "v1").status == 404
+    assert contents.run("collect")["freed"] > len(LARGE)
+    assert contents.pulls("v2", b"newer")
+
+
+def test_layers_without_their_manifest_are_collected_and_a_second_push_heals(
+    contents: Contents,
+) -> None:
+    contents.push("kept", b"so that there is a repository")
+    layer = b"pushed, and its manifest not yet"
+    assert contents.registry.upload(contents.account, REPOSITORY, layer).status == 201
+    contents.run("collect")
+    config = b"{}"
+    assert contents.registry.upload(contents.account, REPOSITORY, config).status == 201
+    scope = f"repository:{REPOSITORY}:pull,push"
+    path = f"/v2/{REPOSITORY}/manifests/late"
+    answer = contents.registry.call(
+        contents.account,
+        scope,
+        "PUT",
+        path,
+        headers={"Content-Type": MANIFEST},
+        body=manifest(config, layer),
+    )
+    assert (answer.status, answer.codes) == (400, ["MANIFEST_BLOB_UNKNOWN"])
+    contents.push("late", layer)
+    assert contents.pulls("late", layer)
+
+
+def test_a_truncated_manifest_is_named_and_its_deletion_is_the_way_on(contents: Contents) -> None:
+    broken = contents.push("broken", b"a layer of the broken one")
+    contents.push("kept", b"kept")
+    data = contents.stack.folder / "storage/docker/registry/v2/blobs/sha256"
+    name = broken.partition(":")[2]
+    path = data / name[:2] / name / "data"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(HostError) as refused:
+        contents.run("collect")
+    assert f"{REPOSITORY}@{broken}" in str(refused.value)
+    assert contents.registry.delete(contents.account, REPOSITORY, broken).status == 202
+    assert contents.run("collect")["freed"] > 0
+    assert contents.pulls("kept", b"kept")
+
+
+COLLECTED = (
+    KILLED
+    + """
+from wharfinger.host.commands import run
+run("collect", {}, host=host)
+"""
+)
+
+
+@pytest.mark.slow
+def test_sigkill_after_every_persisted_step_fails_no_reader_and_loses_nothing(
+    contents: Contents, project: Path
+) -> None:
+    kept = os.urandom(1 << 16)
+    contents.push("kept", kept)
+    kills = 0
+    with Load() as load:
+        for number in range(1, 30):
+            deleted = contents.push("gone", f"to be collected {number}".encode())
+            contents.registry.delete(contents.account, REPOSITORY, deleted)
+            done = subprocess.run(
+                [sys.executable, "-c", COLLECTED, str(contents.stack.folder), str(number)],
+                cwd=project,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                break
+            assert done.returncode == -9, done.stderr
+            kills += 1
+            contents.run("reopen")
+            assert contents.pulls("kept", kept)
+            again = f"pushed after kill {number}".encode()
+            contents.push("again", again)
+            assert contents.pulls("again", again)
+    assert kills >= 6
+    assert load.failed == []
+    contents.stack.verify()
+
+
+def test_a_slow_upload_is_finished_or_refused_and_never_half_there(contents: Contents) -> None:
+    contents.push("gone", LARGE)
+    deleted = contents.registry.pull(contents.account, REPOSITORY, "gone").headers[
+        "docker-content-digest"
+    ]
+    contents.registry.delete(contents.account, REPOSITORY, deleted)
+    answers: list[int] = []
+    slow = os.urandom(1 << 18)
+
+    def upload() -> None:
+        scope = f"repository:{REPOSITORY}:pull,push"
+        headers = contents.registry.authorization(contents.account, scope)
+        begun = contents.registry.request(
+            "POST", f"/v2/{REPOSITORY}/blobs/uploads/", headers=headers
+        )
+        location = begun.headers["location"]
+        for at in range(0, len(slow), 1 << 15):
+            piece = slow[at : at + (1 << 15)]
+            sent = contents.registry.request("PATCH", location, headers=headers, body=piece)
+            answers.append(sent.status)
+            if sent.status != 202:
+                return
+            location = sent.headers["location"]
+            time.sleep(0.5)
+        mark = "&" if "?" in location else "?"
+        path = f"{location}{mark}digest={digest(slow)}"
+        answers.append(contents.registry.request("PUT", path, headers=headers).status)
+
+    client = threading.Thread(target=upload)
+    client.start()
+    time.sleep(1)
+    contents.run("collect")
+    client.join()
+    assert answers[-1] in (201, 503)
+    found = contents.registry.blob(contents.account, REPOSITORY, digest(slow))
+    assert found.status == (200 if answers[-1] == 201 else 404)
+    contents.push("slow", slow)
+    assert contents.pulls("slow", slow)
