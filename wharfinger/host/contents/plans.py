@@ -88,9 +88,16 @@ def read(
     damage.extend(
         lost_tag(storage, repository, name, tag.digest)
         for name, tag in sorted(tags.items())
-        if tag.digest not in revisions
+        if tag.digest not in revisions and _lost(storage, repository, name, tag.digest)
     )
     return Contents(repository, tags, revisions, damaged=bool(damage)), damage, leftovers
+
+
+def _lost(storage: Storage, repository: str, name: str, digest: str) -> bool:
+    """Whether a tag still names what is still not there: others delete meanwhile."""
+    now = storage.tag(repository, name)
+    found = now is not None and now.target == digest
+    return found and storage.revision(repository, digest) is None
 
 
 def _revision(
