@@ -8,7 +8,7 @@ from typing import Any
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
-from .generations import follow, rollback, withdraw
+from .generations import follow, followed, rollback, withdraw
 from .images import images
 from .jobs import check_contents, collect, contents, retention
 from .lock import is_held, locked
@@ -118,6 +118,10 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         return {"actions": []}
     if command == "reopen" and host.store.load().window is None:
         return {"actions": []}  # as after every job that came to its end: nothing to wait for
+    if command == "follow" and is_held(host.paths.lock):
+        answer = followed(host, request)
+        if answer is not None:
+            return answer
     with locked(host.paths.lock, command, patience):
         before = reopen(host, {}, False)["actions"] if command in _REOPENS else []
         answer = _LOCKED[command](host, request, False)

@@ -664,6 +664,20 @@ def follow(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     return {"actions": all_of.actions, "generation": generation.number}
 
 
+def followed(host: Host, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `follow` comes to where nothing has to be started for it: the embedded token server has
+    taken the present users over by itself. None where a generation is needed. Needs no lock, so
+    that a user can be removed while somebody else is at work for long (a garbage collection)."""
+    all_of = generations_of(host, host.store.load(), str(request["kind"]), request)
+    serving = all_of.record.serving
+    if serving is None or all_of.specification(serving.number) is None:
+        return None
+    if all_of.reads_at_start(serving, "configuration") or not request.get("configuration"):
+        return None
+    all_of.configured(serving, str(request["configuration"]))
+    return {"actions": [], "generation": serving.number}
+
+
 def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`rollback`: the image and settings before the last deployment serve again, with the present
     users, rules and trusted keys.

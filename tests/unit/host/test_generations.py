@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -615,6 +616,22 @@ def test_what_reads_users_only_at_its_start_follows_them_by_a_generation(
     assert run("follow", request, host=host)["generation"] == 2
     assert machine.seconds - seconds < 5
     assert names(machine) == ["wharfinger-token_server-2"]
+
+
+def test_users_change_while_somebody_else_is_at_work_for_long(host: Host, ensure: Ensure) -> None:
+    ensure(kind="token_server")
+    answering(host, {"configuration": "old"}, {"configuration": "new", "rejected": None})
+    request = {"kind": "token_server", "configuration": "new", "lock_timeout": 0}
+    with host.paths.lock.open("r+") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        assert run("follow", request, host=host)["changed"] is False
+        # What has to be started waits: the other one may be in the middle of the same.
+        users = spec(host.paths.var.parent, live={"configuration": "of the caller"})
+    run("ensure", {"spec": users | {"kind": "token_server"}}, host=host)
+    with host.paths.lock.open("r+") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(HostError, match="another wharfinger-host is at work"):
+            run("follow", request, host=host)
 
 
 def test_who_checks_passwords_follows_no_signing_key(host: Host, tmp_path: Path) -> None:
