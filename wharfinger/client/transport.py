@@ -14,6 +14,7 @@ import json
 import socket
 import ssl
 import time
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +74,14 @@ class Transport:
         settings: Settings,
         *,
         client: httpx.AsyncClient | None = None,
-        sleep: Callable[[float], Any] = asyncio.sleep,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`client`, `sleep` are the tests' own; `notice` is told of every pause."""
+        """`client` is the tests' own; `notice` is told of every pause."""
         self.registry = registry
         self.settings = settings
         host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
         self.base = f"{'http' if settings.plain_http else 'https'}://{host}"
         self._client = client or self._new_client()
-        self._sleep = sleep
         self._notice = notice
         self._slots = asyncio.Semaphore(settings.max_requests)
         self._basic = False
@@ -214,7 +213,7 @@ class Transport:
                 f"{_place(url)} answers {answer.status_code}: asking again in {pause:.0f} s"
             )
             waited += pause
-            await self._sleep(pause)
+            await sleep(pause)
 
     async def _follow(self, request: httpx.Request) -> httpx.Response:
         """The answer after redirects; to another server goes no Authorization, in clear nothing."""
