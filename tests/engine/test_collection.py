@@ -159,6 +159,22 @@ def test_a_truncated_manifest_is_named_and_its_deletion_is_the_way_on(contents: 
     assert contents.pulls("kept", b"kept")
 
 
+def test_a_damaged_blob_is_found_and_repaired_by_removing_it_and_pushing_again(
+    contents: Contents,
+) -> None:
+    contents.push("v1", LARGE)
+    name = digest(LARGE).partition(":")[2]
+    path = contents.stack.folder / f"storage/docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
+    path.write_bytes(LARGE[:-1] + bytes([LARGE[-1] ^ 1]))
+    with pytest.raises(HostError) as found:
+        contents.run("check_contents", rate=0)
+    assert f"{REPOSITORY}:v1" in str(found.value) and str(path) in str(found.value)
+    path.unlink()
+    contents.push("v1", LARGE)
+    assert contents.run("check_contents", rate=0)["damage"] == []
+    assert contents.pulls("v1", LARGE)
+
+
 COLLECTED = (
     KILLED
     + """
