@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import getpass
 import inspect
@@ -115,6 +114,8 @@ class Asked:
 
     def run(self, registry: str, work: Callable[[Registry], Awaitable[T]]) -> T:
         """The result of `work` with a registry."""
+        import asyncio
+
         from .api import Registry
         from .transport import Transport
 

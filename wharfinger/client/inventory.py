@@ -6,6 +6,7 @@ deployment. Of registry_users only the names are read: no password is decrypted 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,7 +139,6 @@ def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
         from ansible.errors import AnsibleError
         from ansible.inventory.manager import InventoryManager
         from ansible.parsing.dataloader import DataLoader
-        from ansible.plugins.loader import init_plugin_loader
         from ansible.template import Templar
         from ansible.vars.manager import VariableManager
     except ModuleNotFoundError as error:
@@ -147,7 +147,7 @@ def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
             "or use .venv/bin/wharf of the project's folder after ./deploy"
         ) from error
     try:
-        init_plugin_loader()
+        _load_plugins()
         loader = DataLoader()
         _give_vault_passwords(loader)
         manager = InventoryManager(loader=loader, sources=[str(inventory)])
@@ -173,6 +173,13 @@ def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
         raise ClientError(f"{inventory} cannot be read{hint}: {said[:500]}") from error
 
 
+@functools.cache
+def _load_plugins() -> None:
+    from ansible.plugins.loader import init_plugin_loader
+
+    init_plugin_loader()
+
+
 def _give_vault_passwords(loader: Any) -> None:
     """Those that Ansible's own settings name (ANSIBLE_VAULT_PASSWORD_FILE, ansible.cfg)."""
     from ansible import constants
@@ -189,7 +196,8 @@ def _give_vault_passwords(loader: Any) -> None:
 
 
 def _host(manager: Any, inventory: Path, limit: str | None) -> Any:
-    hosts = {host.name: host for host in manager.get_hosts(GROUP)}
+    group = manager.groups.get(GROUP)
+    hosts = {host.name: host for host in group.get_hosts()} if group else {}
     if not hosts:
         raise UsageError(f"{inventory} has no host in the group {GROUP}")
     if limit is not None:

@@ -161,7 +161,7 @@ class Transport:
                 if answer.status_code != 200:
                     await answer.aread()
                     raise self.problem(answer, f"{path} is read")
-                async for chunk in answer.aiter_raw():
+                async for chunk in answer.aiter_bytes():
                     yield chunk
             finally:
                 await answer.aclose()

@@ -1,0 +1,86 @@
+"""`wharf copy`."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.unit.client.conftest import Wharf
+from tests.unit.client.registry import HOST, Fake, digest, errors, image, index
+
+LAYER = b"a layer"
+
+
+@pytest.fixture
+def app(fake: Fake) -> str:
+    data = image(layers=[{"mediaType": "x", "digest": digest(LAYER), "size": len(LAYER)}])
+    fake.push("app", None, data)
+    fake.content[digest(LAYER)] = LAYER
+    fake.blobs["app"].add(digest(LAYER))
+    return fake.push("app", "1", index(data))
+
+
+def test_within_a_registry_blobs_are_mounted(fake: Fake, wharf: Wharf, app: str) -> None:
+    fake.auth = "bearer"
+    ran = wharf(
+        "copy", f"{HOST}/app:1", f"{HOST}/release/app",
+        "--user", "bob", "--password-stdin", input="pw",
+    )  # fmt: skip
+    assert (ran.code, ran.out) == (
+        0,
+        f"{HOST}/release/app:1 is {app} (2 manifests, 2 blobs, 0 of them copied)\n",
+    )
+    assert fake.repositories["release/app"] == {"1": app}
+    assert digest(LAYER) in fake.blobs["release/app"]
+    puts = [one.url.path for one in fake.asked if one.method == "PUT"]
+    assert puts[-1] == "/v2/release/app/manifests/1"
+
+
+def test_where_mounting_fails_the_bytes_travel(fake: Fake, wharf: Wharf, app: str) -> None:
+    fake.before = [
+        lambda request: (
+            httpx.Response(202, headers={"Location": "/v2/x/blobs/uploads/1"})
+            if request.method == "POST"
+            else None
+        )
+    ]
+    assert "1 of them copied" in wharf("copy", f"{HOST}/app:1", f"{HOST}/x:2").out
+    assert fake.repositories["x"] == {"2": app}
+
+
+def test_a_digest_alone_stays_without_a_tag(fake: Fake, wharf: Wharf, app: str) -> None:
+    ran = wharf("copy", f"{HOST}/app@{app}", f"{HOST}/x")
+    assert ran.out.startswith(f"{HOST}/x is {app} (")
+    assert fake.repositories["x"] == {}
+
+
+def test_what_the_goal_says_of_a_push_is_told(fake: Fake, wharf: Wharf, app: str) -> None:
+    fake.before = [
+        lambda request: (
+            httpx.Response(403, json=errors("DENIED", "no")) if request.method == "POST" else None
+        )
+    ]
+    ran = wharf("copy", f"{HOST}/app:1", f"{HOST}/x")
+    assert ran.code == 3
+    assert f"answers 403 Forbidden where the blob {digest(LAYER)} of x is pushed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            (f"{HOST}/app:1", f"{HOST}/x@sha256:{'0' * 64}"),
+            f"'{HOST}/x@sha256:{'0' * 64}': the digest follows from the content: write REPO or "
+            "REPO:TAG",
+        ),
+        (
+            (f"{HOST}/app:1", "other.test/x", "--user", "bob"),
+            "--user would be one login for two registries: log in to both with wharf login",
+        ),
+    ],
+)
+def test_what_cannot_be_copied(
+    fake: Fake, wharf: Wharf, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = wharf("copy", *arguments)
+    assert (ran.code, ran.err) == (2, f"wharf: {message}\n")

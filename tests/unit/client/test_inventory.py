@@ -1,0 +1,221 @@
+"""`wharf can` and `wharf access`: from an inventory alone."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.client.conftest import Wharf
+
+# A value that only the vault's password opens, which nobody gives here.
+VAULTED = """registry_users:
+  admin: {password: "{{ vault_admin_password }}"}
+  someuser:
+    password: !vault |
+      $ANSIBLE_VAULT;1.1;AES256
+      64336131613630333963633237643261306236306563333639383635383137326564363837663665
+      6530373931396232393732636138366338373836333863370a636136363134356164323534613736
+      33366337663561616531643233386562336232306330643736616531623839356638636266393761
+      3732346635393562300a336234376339376563643834393032636163623430653262316561663939
+      6338
+registry_groups: {developers: [someuser]}
+registry_access:
+  - {who: admin, may: all, on: all}
+  - {who: group:developers, may: [pull, push], on: "{{ team }}/**"}
+  - {who: anonymous, may: [pull], on: ["public/**"]}
+team: team
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    folder = tmp_path / "inventory"
+    (folder / "group_vars").mkdir(parents=True)
+    (folder / "hosts.yml").write_text("registry: {hosts: {one.example: {}}}\n")
+    (folder / "group_vars/registry.yml").write_text(VAULTED)
+    # Generated passwords, which are no inventory.
+    (folder / "credentials").mkdir()
+    (folder / "credentials/someuser").write_text("a-password\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "sentence"),
+    [
+        (
+            ("admin", "list"),
+            0,
+            "admin may see the catalog: rule 1 of registry_access, {who: admin, may: all, on: all}",
+        ),
+        (
+            ("someuser", "push", "team/app"),
+            0,
+            "someuser may push to team/app: rule 2 of registry_access, {who: group:developers, "
+            "may: [pull, push], on: team/**}",
+        ),
+        (
+            ("someuser", "delete", "team/app"),
+            3,
+            "someuser may not delete team/app: rule 2 of registry_access, {who: group:developers, "
+            "may: [pull, push], on: team/**}",
+        ),
+        (
+            ("someuser", "pull", "other"),
+            3,
+            "someuser may not pull other: no rule of registry_access matches",
+        ),
+        (
+            ("anonymous", "pull", "public/app"),
+            0,
+            "someone who is not signed in may pull public/app: rule 3 of registry_access, {who: "
+            "anonymous, may: pull, on: public/**}",
+        ),
+        (
+            ("nobody", "pull", "public/app"),
+            3,
+            "nobody may not pull public/app: registry_users has no nobody",
+        ),
+    ],
+)
+def test_a_question_is_answered_with_its_rule_and_without_any_password(
+    inventory: Path, wharf: Wharf, question: Sequence[str], code: int, sentence: str
+) -> None:
+    ran = wharf("can", *question, "-i", str(inventory))
+    assert ran.code == code
+    assert (ran.out if code == 0 else ran.err.removeprefix("wharf: ")) == sentence + "\n"
+
+
+def test_the_answer_as_json(inventory: Path, wharf: Wharf) -> None:
+    ran = wharf("can", "someuser", "delete", "team/app", "-i", str(inventory), "--json")
+    assert ran.code == 3
+    assert (ran.json["allowed"], ran.json["rule"], ran.json["host"]) == (False, 2, "one.example")
+
+
+def test_the_whole_table(inventory: Path, wharf: Wharf) -> None:
+    ran = wharf("access", "-i", str(inventory))
+    assert (ran.code, ran.lines) == (
+        0,
+        [
+            "1\tadmin\teverything\tevery repository and the catalog",
+            "2\tgroup developers (someuser)\tpull, push\tteam/**",
+            "3\tanyone, without login\tpull\tpublic/**",
+        ],
+    )
+
+
+def change(inventory: Path, **values: Any) -> None:
+    (inventory / "group_vars/registry.yml").write_text(yaml.safe_dump(values))
+
+
+def test_htpasswd_knows_no_rules(inventory: Path, wharf: Wharf) -> None:
+    change(inventory, registry_auth="htpasswd", registry_users={"bob": {}})
+    ran = wharf("can", "bob", "delete", "any", "-i", str(inventory))
+    assert ran.out == (
+        "bob may delete any: with registry_auth: htpasswd every user may do everything\n"
+    )
+    assert wharf("can", "anonymous", "pull", "any", "-i", str(inventory)).code == 3
+    assert wharf("access", "-i", str(inventory)).out == (
+        "\tevery user\teverything\tevery repository and the catalog\n"
+    )
+
+
+def test_several_registries_need_a_limit(inventory: Path, wharf: Wharf) -> None:
+    (inventory / "hosts.yml").write_text("registry: {hosts: {a.example: {}, b.example: {}}}\n")
+    ran = wharf("access", "-i", str(inventory))
+    assert (ran.code, ran.err) == (
+        2,
+        f"wharf: {inventory} has several registries: say --limit HOST, one of a.example, "
+        "b.example\n",
+    )
+    assert wharf("access", "-i", str(inventory), "--limit", "b.example").code == 0
+    assert wharf("access", "-i", str(inventory), "--limit", "c").err == (
+        "wharf: --limit c: the group registry has a.example, b.example\n"
+    )
+
+
+def test_mistakes_are_told_as_a_deployment_tells_them(inventory: Path, wharf: Wharf) -> None:
+    change(inventory, registry_users={"bob": {}}, registry_access=[{"who": "bbo", "may": "all"}])
+    ran = wharf("access", "-i", str(inventory))
+    assert ran.code == 1
+    assert ran.err.startswith("wharf: the inventory has mistakes:\nregistry_access, rule 1")
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"registry_users": "{{ nothing }}"}, "cannot be read: 'nothing' is undefined"),
+        ({"registry_access": "{{ nothing }}"}, "cannot be read: 'nothing' is undefined"),
+    ],
+)
+def test_what_cannot_be_worked_out_is_said(
+    inventory: Path, wharf: Wharf, values: Mapping[str, Any], part: str
+) -> None:
+    change(inventory, **values)
+    ran = wharf("access", "-i", str(inventory))
+    assert ran.code == 1
+    assert f"wharf: {inventory} {part}" in ran.err
+
+
+def test_a_whole_file_in_the_vault_needs_its_password(inventory: Path, wharf: Wharf) -> None:
+    text = (inventory / "group_vars/registry.yml").read_text()
+    vault = "\n".join(line.strip() for line in text.splitlines()[4:10])
+    (inventory / "group_vars/registry.yml").write_text(vault + "\n")
+    ran = wharf("access", "-i", str(inventory))
+    assert ran.code == 1
+    assert (
+        f"wharf: {inventory} cannot be read (a whole file, or a value that is needed here, is "
+        "encrypted: name its password's file in ANSIBLE_VAULT_PASSWORD_FILE): "
+    ) in ran.err
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (("bob", "read", "app"), "'read' is no verb: write one of pull, push, delete, list"),
+        (("bob", "list", "app"), "list is asked of the catalog: write no repository"),
+        (("bob", "pull"), "pull is asked of a repository: write its name after the verb"),
+    ],
+)
+def test_what_is_no_question(
+    inventory: Path, wharf: Wharf, question: Sequence[str], message: str
+) -> None:
+    ran = wharf("can", *question, "-i", str(inventory))
+    assert (ran.code, ran.err) == (2, f"wharf: {message}\n")
+
+
+def test_an_inventory_must_be_there_and_have_a_registry(tmp_path: Path, wharf: Wharf) -> None:
+    ran = wharf("access", "-i", str(tmp_path / "nothing"))
+    assert (ran.code, ran.err) == (
+        2,
+        f"wharf: --inventory {tmp_path / 'nothing'}: there is no such file or directory\n",
+    )
+    (tmp_path / "hosts.yml").write_text("others: {hosts: {a: {}}}\n")
+    ran = wharf("access", "-i", str(tmp_path / "hosts.yml"))
+    assert (ran.code, ran.err) == (
+        2,
+        f"wharf: {tmp_path / 'hosts.yml'} has no host in the group registry\n",
+    )
+
+
+def test_without_ansible_it_is_said_how_to_get_it(
+    inventory: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name.partition(".")[0] == "ansible":
+            raise ModuleNotFoundError(name)
+        return ordinary(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    ran = wharf("access", "-i", str(inventory))
+    assert (ran.code, ran.err) == (
+        1,
+        "wharf: this needs Ansible, which is not installed here: pip install "
+        "'wharfinger[inventory]', or use .venv/bin/wharf of the project's folder after ./deploy\n",
+    )

@@ -1,0 +1,5 @@
+"""`python -m wharfinger.client` is `wharf`."""
+
+from .main import main
+
+main()
