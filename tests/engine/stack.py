@@ -56,6 +56,7 @@ def host_at(folder: Path) -> Host:
         command=folder / "sbin" / "wharfinger-host",
         nginx=folder / "nginx",
         nginx_pid=folder / "nginx.pid",
+        closing=folder / "closing",
     )
     configuration = str(folder / "nginx" / "nginx.conf")
     return Host.real(paths, stack=STACK, nginx=("nginx", "-c", configuration))

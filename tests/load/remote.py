@@ -51,9 +51,8 @@ def run(*command: str, text: str | None = None, password: str | None = None) -> 
             os.close(end)
     if done.returncode != 0:
         # Above the last line are pictures of progress.
-        raise RuntimeError(
-            f"{command[0]} {command[-1]}: {done.stdout.strip()[-800:].splitlines()[-1]}"
-        )
+        last = (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RuntimeError(f"{command[0]} {command[-1]}: {last[-4000:]}")
     return done.stdout
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from .record import Operation, Record
 
-# So many failures are told in full.
+# So many failures are told, each with so much of its beginning and of its end: between them are
+# addresses, which are long.
 _TOLD = 50
+_WORDS = 300
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -113,10 +115,14 @@ def table(found: Mapping[str, Any]) -> str:
             f" {one['retried']:7}"
         )
     lines += [
-        f"FAILED {one['kind']} by {one['client']} in {one['phase']}: {one['error'][:400]}"
+        f"FAILED {one['kind']} by {one['client']} in {one['phase']}: {_both_ends(one['error'])}"
         for one in found["failures"]
     ]
     return "\n".join(lines)
+
+
+def _both_ends(words: str) -> str:
+    return words if len(words) <= 2 * _WORDS else f"{words[:_WORDS]} … {words[-_WORDS:]}"
 
 
 def _or_dash(value: object) -> str:

@@ -42,6 +42,7 @@ def relocated(site: str, folder: Path) -> str:
         ("/etc/nginx/wharfinger/upstreams.conf", "upstreams.conf"),
         ("/var/log/nginx/wharfinger.log", "access.log"),
         ("/var/lib/wharfinger/acme", "acme"),
+        ("/run/wharfinger-closing", "closing"),
     ):
         site = site.replace(path, str(folder / name))
     return site.replace("    listen ", "    listen 127.0.0.1:")

@@ -462,9 +462,8 @@ class Generations:
             if container is None
             else (self._why_it_ended(container))
         )
-        self.actions += proxy.apply(
-            self.host, self.state, {**proxy.serving_now(self.state), self.kind: old}
-        )
+        serves = {**proxy.serving_now(self.state), self.kind: old}
+        self.actions += proxy.apply(self.host, self.state, serves, gently=False)
         self._enter(old, SERVING)
         serving.phase = STARTING  # a kill from here on: it is taken away
         old.workers = []

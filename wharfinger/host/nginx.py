@@ -8,9 +8,12 @@ from typing import Protocol
 from .errors import HostError
 from .files import exists, read_text
 from .paths import Paths
-from .processes import children, program
+from .processes import children, clients, command_line, listeners, program
 from .runner import Runner
 from .service import start_service
+
+# Seconds before a reload in which clients are told to leave their connections.
+_LEAVING = 2
 
 
 class Nginx(Protocol):
@@ -26,8 +29,9 @@ class Nginx(Protocol):
     def workers(self) -> list[list[int]]:
         """Its present workers: [pid, start time] each."""
 
-    def reload(self) -> None:
-        """Leads new requests to the present configuration. Raises HostError where it did not."""
+    def reload(self, *, gently: bool = True) -> None:
+        """Leads new requests to the present configuration; `gently`: clients leave their
+        connections before, which takes up to two seconds. Raises HostError where it did not."""
 
     def start(self) -> list[str]:
         """Starts it; returns how."""
@@ -61,9 +65,34 @@ class SystemNginx:
         master = self._master()
         return [] if master is None else children(self._paths.proc, master)
 
-    def reload(self) -> None:
+    def reload(self, *, gently: bool = True) -> None:
         """A reload that nginx accepts can still fail behind its back (a port in use, say): it then
-        says so in its log only and goes on as before. So: new workers must appear."""
+        says so in its log only and goes on as before. So: new workers must appear.
+
+        The old ones close every connection that is idle at that moment, and a client that is just
+        sending a request on one loses it: docs/decisions/close_before_reload.md. A flag that a kill
+        has left goes with the next reload.
+        """
+        try:
+            if gently:
+                self._announce()
+            self._reload()
+        finally:
+            self._paths.closing.unlink(missing_ok=True)
+
+    def _announce(self) -> None:
+        """Answers say `Connection: close` from now on. Waits until nobody is connected any more, or
+        as long as who is busy takes to hear of it; not at all where nobody is connected."""
+        own = [self._master(), *(pid for pid, _ in self.workers())]
+        ports = {one["port"] for one in listeners(self._paths.proc) if one["pid"] in own}
+        if not clients(self._paths.proc, ports):
+            return
+        self._paths.closing.touch()
+        deadline = time.monotonic() + _LEAVING
+        while clients(self._paths.proc, ports) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _reload(self) -> None:
         before = self.workers()
         said = self._runner.run([*self._command, "-s", "reload"], timeout=60)
         if not said.ok:
@@ -76,6 +105,15 @@ class SystemNginx:
                     "in its error log (/var/log/nginx/error.log)"
                 )
             time.sleep(0.02)
+        # The new ones are there a moment before the old ones are told to end.
+        while self._paths.closing.exists() and any(map(self._takes_requests, before)):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.02)
+
+    def _takes_requests(self, worker: list[int]) -> bool:
+        words = command_line(self._paths.proc, worker[0])
+        return "worker process" in words and "shutting down" not in words
 
     def start(self) -> list[str]:
         if self._command != ("nginx",):

@@ -19,6 +19,8 @@ class Paths:
     nginx: Path = Path("/etc/nginx")
     nginx_pid: Path = Path("/run/nginx.pid")
     nginx_log: Path = Path("/var/log/nginx")
+    # While it is there, nginx tells clients to use no connection again: the site looks for it.
+    closing: Path = Path("/run/wharfinger-closing")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_log: Path = Path("/var/log/docker.log")

@@ -6,15 +6,16 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .files import read_text
 
 _LISTEN = "0A"
+_ESTABLISHED = "01"
 # Established, and both halves of an open that is under way: a request may be in flight.
-_LIVE = frozenset({"01", "02", "03"})
+_LIVE = frozenset({_ESTABLISHED, "02", "03"})
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ def connections(proc: Path, address: str, port: int) -> int:
         one.remote_address == address and one.remote_port == port and one.state in _LIVE
         for one in sockets(proc)
     )
+
+
+def clients(proc: Path, ports: Container[object]) -> int:
+    """How many connections others hold to these ports of this host."""
+    return sum(one.port in ports and one.state == _ESTABLISHED for one in sockets(proc))
 
 
 def listeners(proc: Path) -> list[dict[str, object]]:
@@ -111,6 +117,11 @@ def program(proc: Path, pid: int) -> str | None:
     """The process's short name."""
     text = read_text(proc / str(pid) / "comm")
     return None if text is None else text.strip()
+
+
+def command_line(proc: Path, pid: int) -> str:
+    """What the process says that it is; nothing where it is gone."""
+    return (read_text(proc / str(pid) / "cmdline") or "").replace("\0", " ").strip()
 
 
 def is_running(proc: Path, name: str) -> bool:

@@ -105,9 +105,10 @@ def apply(
     site: str | None = None,
     tls: bytes | None = None,
     check: bool = False,
+    gently: bool = True,
 ) -> list[str]:
     """Leads nginx to `serving` (and to the text `site`, the certificate with its key `tls`);
-    returns what was done.
+    returns what was done. Not `gently` is at once: clients may lose a request.
 
     On a configuration that nginx refuses, the files are as they were when nginx last took them, and
     HostError carries nginx's words. Without our site file upstreams.conf is written for later.
@@ -138,7 +139,7 @@ def apply(
     try:
         _tested(host)
         told = host.nginx.running()
-        actions += _told(host)
+        actions += _told(host, gently)
     except HostError:
         for path, old in before.items():
             _restore(host, path, read_bytes(_good(host, path)) or old)
@@ -148,7 +149,7 @@ def apply(
             state.proxy_loaded = None
             host.store.save(state)
             with suppress(HostError):
-                _told(host)
+                _told(host, gently=False)
         raise
     for path in (host.paths.site, host.paths.upstreams, host.paths.served):
         taken = read_bytes(path)
@@ -167,10 +168,10 @@ def _tested(host: Host) -> None:
         )
 
 
-def _told(host: Host) -> list[str]:
+def _told(host: Host, gently: bool = True) -> list[str]:
     if not host.nginx.running():
         return host.nginx.start()
-    host.nginx.reload()
+    host.nginx.reload(gently=gently)
     return ["nginx: reloaded"]
 
 

@@ -223,8 +223,8 @@ def test_an_nginx_that_reloads_too_late_is_told_of_the_way_back(
     with_site(host)
     reload, calls = host.nginx.reload, []
 
-    def late() -> None:
-        reload()
+    def late(*, gently: bool = True) -> None:
+        reload(gently=gently)
         calls.append(machine.loaded)
         if len(calls) == 1:
             raise HostError("nginx goes on with the old one")
@@ -564,6 +564,8 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
         "registry: the new generation 2 ended while 1 answered its last requests, and 1 serves "
         "again: it ended with exit code 137."
     )
+    # What does not serve at all costs more requests than a reload at once does.
+    assert machine.gently[-2:] == [True, False]
     assert machine.serving_addresses() == ["10.98.0.2"]
     assert list(machine.containers) == ["wharfinger-registry-1"]
     machine.connections.clear()

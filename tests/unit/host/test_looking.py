@@ -77,6 +77,20 @@ def test_only_connections_that_may_carry_a_request_count(tmp_path: Path) -> None
     assert processes.connections(tmp_path, "172.31.255.243", 5000) == 0
 
 
+def test_only_connections_that_are_established_to_a_port_of_ours_are_clients(
+    tmp_path: Path,
+) -> None:
+    folder = proc(tmp_path)
+    assert processes.clients(folder, {443, 0xC350}) == 1
+    assert processes.clients(folder, {443, 0xC351, 5000}) == 0
+
+
+def test_a_process_says_what_it_is_until_it_is_gone(tmp_path: Path) -> None:
+    (proc(tmp_path) / "77" / "cmdline").write_text("nginx: worker process\0\0")
+    assert processes.command_line(tmp_path, 77) == "nginx: worker process"
+    assert processes.command_line(tmp_path, 78) == ""
+
+
 def test_a_process_is_known_by_number_and_start_so_that_a_reused_number_is_not_it(
     tmp_path: Path,
 ) -> None:

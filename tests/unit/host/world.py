@@ -48,6 +48,7 @@ class Machine:
     generation_of_workers: int = 1
     old_workers: list[list[int]] = field(default_factory=list)
     connections: dict[str, int] = field(default_factory=dict)
+    gently: list[bool] = field(default_factory=list)
     served_once: bool = False
     interruptions: list[str] = field(default_factory=list)
     # what the container that collects does to the storage, and how it ends
@@ -250,7 +251,8 @@ class FakeNginx:
         path = self.paths.upstreams
         self.machine.loaded = path.read_text() if path.exists() else ""
 
-    def reload(self) -> None:
+    def reload(self, *, gently: bool = True) -> None:
+        self.machine.gently.append(gently)
         with self.machine.step("reloading nginx"):
             self.machine.generation_of_workers += 1
             self._read()

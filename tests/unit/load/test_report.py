@@ -73,6 +73,14 @@ def test_failures_are_told_with_client_kind_and_phase(record: Record) -> None:
     assert "FAILED push by client in change: ReadError: reset" in table(found)
 
 
+def test_of_a_long_failure_both_ends_are_told(record: Record) -> None:
+    add(record, "push", error="Put https://" + "x" * 3000 + ": EOF")
+    line = table(report(record)).splitlines()[-1]
+    assert line.startswith("FAILED push by client in steady: Put https://xxx")
+    assert line.endswith("xxx: EOF")
+    assert 600 < len(line) < 700
+
+
 def test_whatever_goes_wrong_in_an_operation_is_a_failure_and_no_more() -> None:
     record = Record()
     with record.operation("client", "push"):

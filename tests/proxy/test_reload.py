@@ -1,0 +1,170 @@
+"""A reload, as the host program does it: no client loses a request by it, and who is not there is
+not waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.proxy.stack import NAME, NGINX, Stack
+from wharfinger.host.nginx import SystemNginx
+from wharfinger.host.paths import Paths
+from wharfinger.host.processes import command_line
+from wharfinger.host.runner import SystemRunner
+
+REPOSITORY = "reloaded/app"
+PUSH = ("repository", REPOSITORY, ["pull", "push"])
+CONTENT = b"some layer\n" * 100
+
+
+@pytest.fixture
+def closing(stack: Stack) -> Iterator[Path]:
+    """The flag; gone afterwards."""
+    path = stack.folder / "closing"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def nginx(stack: Stack, closing: Path) -> SystemNginx:
+    """The stack's nginx as the host program knows it, with nobody connected."""
+    command = (str(NGINX), "-c", str(stack.folder / "nginx.conf"))
+    paths = Paths(nginx_pid=stack.folder / "nginx.pid", closing=closing)
+    return SystemNginx(paths, SystemRunner(), command)
+
+
+@contextlib.contextmanager
+def client(stack: Stack) -> Iterator[Callable[..., httpx.Response]]:
+    """A client whose connections live on; a call is a request that may push and pull."""
+    token = stack.signer.token(PUSH)
+    headers = {"Host": f"{NAME}:{stack.port}", "Authorization": f"Bearer {token}"}
+    base = f"https://127.0.0.1:{stack.port}"
+    with httpx.Client(verify=stack.trust, base_url=base, headers=headers, trust_env=False) as pool:
+
+        def request(method: str, path: str, **options: object) -> httpx.Response:
+            # The name that the certificate is for.
+            asked = pool.build_request(method, path, **options)  # type: ignore[arg-type]
+            asked.extensions["sni_hostname"] = NAME
+            return pool.send(asked)
+
+        yield request
+
+
+def push(request: Callable[..., httpx.Response]) -> list[httpx.Response]:
+    """Both answers of an upload: begun, and ended by a request with a body."""
+    digest = "sha256:" + "0" * 64
+    begun = request("POST", f"/v2/{REPOSITORY}/blobs/uploads/")
+    where = begun.headers["Location"].partition(f":{begun.request.url.port}")[2]
+    return [begun, request("PUT", f"{where}&digest={digest}", content=iter([CONTENT]))]
+
+
+def answers(stack: Stack, request: Callable[..., httpx.Response]) -> list[httpx.Response]:
+    """One of each kind that the site gives."""
+    blob = f"/v2/{REPOSITORY}/blobs/" + stack.push_blob(REPOSITORY, CONTENT)
+    digest = blob.rpartition("/")[2]
+    return [
+        request("GET", "/v2/"),
+        request("GET", "/auth?x=1"),
+        request("GET", "/nothing"),
+        request("GET", f"/v2/{REPOSITORY}/tags/list"),
+        request("GET", "/v2/a//b/tags/list"),
+        request("HEAD", blob),
+        request("GET", blob),
+        request("GET", blob, headers={"Range": "bytes=0-5"}),
+        request("GET", blob, headers={"Range": "bytes=5000-"}),
+        request("GET", blob, headers={"If-None-Match": f'"{digest}"'}),
+        request("GET", f"/v2/{REPOSITORY}/blobs/sha256:{'0' * 64}"),
+        request("GET", "/v2/", headers={"Host": "other.example.com"}),
+        *push(request),
+    ]
+
+
+def test_every_answer_ends_its_connection_while_the_flag_is_there(
+    stack: Stack, closing: Path
+) -> None:
+    with client(stack) as request:
+        before = answers(stack, request)
+        closing.touch()
+        during = answers(stack, request)
+    known = [200, 200, 404, 404, 400, 200, 200, 206, 416, 304, 404, 421, 202, 400]
+    assert [one.status_code for one in before] == [one.status_code for one in during] == known
+    # The server for unknown names is not the registry's, and 400 ends a connection anyhow.
+    for number, answer in enumerate(during):
+        assert "close" in answer.headers.get_list("Connection", split_commas=True) or (
+            answer.status_code == 421
+        ), (number, answer.headers)
+    for old, new in zip(before, during, strict=True):
+        assert old.status_code == 400 or "close" not in old.headers["Connection"]
+        changing = {"connection", "date", "location", "docker-upload-uuid", "content-length"}
+        assert {name: value for name, value in old.headers.items() if name not in changing} == {
+            name: value for name, value in new.headers.items() if name not in changing
+        }
+
+
+def test_what_is_refused_before_the_flag_is_looked_at_fills_no_log(stack: Stack) -> None:
+    assert stack.raw(b"GET /v2/ HTTP/3.0\r\n\r\n").startswith(b"HTTP/1.1 505 ")
+    assert "uninitialized" not in (stack.folder / "error.log").read_text()
+
+
+def test_a_client_that_is_busy_leaves_before_the_reload(
+    stack: Stack, nginx: SystemNginx, closing: Path
+) -> None:
+    workers = nginx.workers()
+    with client(stack) as request:
+        request("GET", "/v2/")
+        reload = threading.Thread(target=nginx.reload)
+        began = time.monotonic()
+        reload.start()
+        while not closing.exists():
+            assert time.monotonic() < began + 5
+        answer = request("GET", "/v2/")
+        assert "close" in answer.headers["Connection"]
+        reload.join()
+    # Its only connection has gone, so nobody is waited for any longer.
+    assert time.monotonic() - began < 1.8
+    assert not closing.exists()
+    assert [one for one in nginx.workers() if one not in workers]
+
+
+def test_a_client_that_only_rests_does_not_stop_the_reload(
+    stack: Stack, nginx: SystemNginx, closing: Path
+) -> None:
+    """And the flag is there until every old worker takes no more requests."""
+    workers = [pid for pid, _ in nginx.workers()]
+    with client(stack) as request:
+        request("GET", "/v2/")
+        reload = threading.Thread(target=nginx.reload)
+        began = time.monotonic()
+        reload.start()
+        while not closing.exists():
+            assert time.monotonic() < began + 5
+        while closing.exists():
+            assert time.monotonic() < began + 15
+        at_the_end = [command_line(Path("/proc"), pid) for pid in workers]
+        reload.join()
+        assert 2 <= time.monotonic() - began < 10
+        assert all(words == "" or "shutting down" in words for words in at_the_end)
+        # And its next request goes by another connection.
+        assert request("GET", "/v2/").status_code == 200
+
+
+def test_with_nobody_there_or_in_a_hurry_there_is_no_wait(
+    stack: Stack, nginx: SystemNginx, closing: Path
+) -> None:
+    began = time.monotonic()
+    nginx.reload()
+    assert time.monotonic() - began < 1.5
+    with client(stack) as request:
+        request("GET", "/v2/")
+        # What a run that was killed has left.
+        closing.touch()
+        began = time.monotonic()
+        nginx.reload(gently=False)
+        assert time.monotonic() - began < 1.5
+    assert not closing.exists()
