@@ -19,7 +19,10 @@ from ansible.utils.vars import load_extra_vars
 
 # Registered by the roles, not set by anyone.
 NOT_SETTINGS = frozenset(
-    {"certificates_published", "docker_auth_users", "images_present", "preflight_facts"}
+    {
+        *("certificates_published", "contents_done", "docker_auth_users", "images_present"),
+        "preflight_facts",
+    }
 )
 # As many are shown; a thousand users without a rule make a thousand of them.
 WARNINGS = 20
