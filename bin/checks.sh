@@ -98,6 +98,12 @@ need_nginx() {
   command -v nginx >/dev/null || apt_install_stopped nginx
 }
 
+# Debian's own registry, another release than ours.
+need_foreign_registry() {
+  need_root
+  command -v docker-registry >/dev/null || apt_install_stopped docker-registry
+}
+
 # The two images are in the cache that the tests take them from.
 need_images() {
   build_tools

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from support.program import registry_program
 from tests.proxy.stack import NGINX, Stack, running
 
 
@@ -23,36 +19,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def registry(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The registry's program out of the image that images/build.py makes (or the one that
     WHARFINGER_TEST_REGISTRY names)."""
-    named = os.environ.get("WHARFINGER_TEST_REGISTRY")
-    if named:
-        return Path(named)
-    command = [sys.executable, "images/build.py", "build", "--only", "registry"]
-    built = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-    image = Path(json.loads(built.stdout)["registry"]["path"])
-    target = tmp_path_factory.mktemp("registry")
-    program = next(_programs(image))
-    (target / "registry").write_bytes(program)
-    (target / "registry").chmod(0o755)
-    return target / "registry"
-
-
-def _programs(image: Path) -> Iterator[bytes]:
-    with tarfile.open(image) as outer:
-        (manifest,) = json.load(_opened(outer, "manifest.json"))
-        for name in manifest["Layers"]:
-            with tarfile.open(fileobj=_opened(outer, name)) as layer:
-                for entry in layer:
-                    if entry.isfile() and Path(entry.name).name == "registry":
-                        yield _opened(layer, entry).read()
-
-
-def _opened(archive: tarfile.TarFile, entry: str | tarfile.TarInfo) -> Any:
-    stream = archive.extractfile(entry)
-    assert stream is not None
-    return stream
+    return registry_program(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture(scope="session")

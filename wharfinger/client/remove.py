@@ -63,8 +63,6 @@ def remove(arguments: Sequence[str], yes: bool, asked: Asked) -> None:
                 f"'{one}': say {which}: REPO:TAG or REPO@DIGEST (wharf tags "
                 f"{one.registry}/{one.repository} --digests lists them)"
             )
-    if not yes and not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here whether to delete: say --yes")
     by_registry: dict[str, list[names.Reference]] = {}
     for one in wanted:
         by_registry.setdefault(one.registry, []).append(one)
@@ -95,6 +93,11 @@ async def _remove(
     if not targets:
         return
     if not yes:
+        if not sys.stdin.isatty():
+            errors.append(
+                UsageError("nobody can be asked here whether to delete, so nothing was: say --yes")
+            )
+            return
         print(f"Delete {len(targets)} from {api.name}? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             errors.append(ClientError("nothing was deleted"))
@@ -170,13 +173,17 @@ def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list
     for index in seen.needed_by(digest):
         if index not in going:
             lines.append(
-                f"  WARNING: the index {index} ({_tags(seen.tags_of(index))}) still needs it: "
-                "pulling that will fail for this platform"
+                f"  WARNING: the index {_named(repository, seen.tags_of(index))} ({index}) still "
+                "needs it: pulling that will fail for this platform"
             )
     belonging = seen.belonging(digest)
     if belonging:
         lines.append(f"  what belongs to it stays, and is then useless: {_tags(belonging)}")
     return lines
+
+
+def _named(repository: str, tags: Sequence[str]) -> str:
+    return " = ".join(f"{repository}:{tag}" for tag in tags)
 
 
 def _tags(tags: Sequence[str]) -> str:

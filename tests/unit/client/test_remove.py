@@ -38,8 +38,10 @@ def test_where_nobody_can_be_asked_yes_is_wanted(fake: Fake, wharf: Wharf) -> No
     ran = wharf("rm", f"{APP}@{name}", input="y\n")
     assert (ran.code, ran.err) == (
         2,
-        "wharf: nobody can be asked here whether to delete: say --yes\n",
+        f"{APP}@{name}\n  tag 1 will be gone too\n"
+        "wharf: nobody can be asked here whether to delete, so nothing was: say --yes\n",
     )
+    assert fake.repositories["app"] == {"1": name}
 
 
 def test_an_index_that_still_needs_it_is_named(fake: Fake, wharf: Wharf) -> None:
@@ -50,7 +52,7 @@ def test_an_index_that_still_needs_it_is_named(fake: Fake, wharf: Wharf) -> None
     assert (ran.code, ran.out) == (0, f"deleted {APP}@{child}\n")
     assert ran.err == (
         f"{APP}@{child}\n"
-        f"  WARNING: the index {outer} (tag multi) still needs it: pulling that will fail for this "
+        f"  WARNING: the index app:multi ({outer}) still needs it: pulling that will fail for this "
         "platform\n"
     )
 
@@ -61,7 +63,7 @@ def test_an_index_of_indexes_needs_it_too(fake: Fake, wharf: Wharf) -> None:
     fake.push("app", None, inner)
     outer = fake.push("app", "all", index(inner))
     assert (
-        f"the index {outer} (tag all) still needs it" in wharf("rm", f"{APP}@{child}", "--yes").err
+        f"the index app:all ({outer}) still needs it" in wharf("rm", f"{APP}@{child}", "--yes").err
     )
 
 

@@ -1,0 +1,140 @@
+"""`wharf` against the registry that the toolkit builds, with its token server and nginx."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from filling import Content
+from filling.fill import LARGE
+from tests.client.conftest import Person
+
+TAGS = 30 * 3
+
+
+def test_nothing_is_trusted_or_told_to_strangers(somebody: Person) -> None:
+    ran = somebody("repositories", cacert=False)
+    assert (ran.code, ran.out) == (1, "")
+    assert "of an authority that this machine does not trust" in ran.err
+    ran = somebody("repositories")
+    assert (ran.code, ran.out) == (3, "")
+    assert f"wants a login: wharf login {somebody.served.name}" in ran.err
+    ran = somebody("login", "--user", "admin", "--password-stdin", input="guessed")
+    assert (ran.code, list(somebody.home.iterdir())) == (3, [])
+    assert "wrong user or password" in ran.err
+    assert "guessed" not in ran.err
+
+
+def test_every_tag_of_every_repository_is_listed(somebody: Person, content: Content) -> None:
+    rows = somebody.logged_in("admin")("repositories", "--tags", "--json").json
+    found = {(one["repository"], one["tag"]) for one in rows}
+    assert found == {(name, tag) for name, tag, _ in content.tags}
+    assert len(found) > TAGS
+
+
+def test_digests_and_raw_manifests(somebody: Person, content: Content) -> None:
+    somebody.logged_in("admin")
+    rows = somebody("tags", "classic/app", "--digests", "--json").json
+    assert {one["tag"]: one["digest"] for one in rows} == content["classic/app"].tags
+    for tag, digest in content["classic/app"].tags.items():
+        raw = somebody("show", f"classic/app:{tag}", "--raw").out
+        assert "sha256:" + hashlib.sha256(raw.encode()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("name", ["team/app:1.1", "classic/app:multi", "a/b/c/d/e:1"])
+def test_every_kind_is_shown(somebody: Person, content: Content, name: str) -> None:
+    shown = somebody.logged_in("admin")("show", name)
+    assert (shown.code, shown.err) == (0, "")
+    repository, _, tag = name.partition(":")
+    manifest = content[repository].manifests[content[repository].tags[tag]]
+    for digest in [manifest.digest, *manifest.children]:
+        assert digest in shown.out
+
+
+def test_referrers_are_found_without_an_api_for_them(somebody: Person, content: Content) -> None:
+    somebody.logged_in("admin")
+    found = somebody("show", "artifacts/app:1", "--json").json["referrers"]
+    subject = content["artifacts/app"].tags["1"]
+    assert {one["digest"] for one in found} == {
+        name for name, one in content["artifacts/app"].manifests.items() if one.subject == subject
+    }
+    found = somebody("show", "signed/app:v1", "--json").json["referrers"]
+    endings = [one["tag"].rpartition(".")[2] for one in found]
+    assert endings == ["att", "sig"]
+
+
+def test_room_counts_each_blob_once(somebody: Person, content: Content) -> None:
+    told = somebody.logged_in("admin")("du", "--json").json
+    by_name = {one["repository"]: one for one in told["repositories"]}
+    [large] = content.large.values()
+    assert large.size < by_name[LARGE]["size"] < large.size + 10_000
+    assert by_name["team/other"]["shared"] >= 1 << 20
+    blobs = {digest: size for _, digest, size in content.blobs}
+    manifests = {
+        digest: len(one.manifests[digest].content)
+        for one in content.repositories.values()
+        for digest in _tagged(one)
+    }
+    tagged = {
+        blob
+        for one in content.repositories.values()
+        for digest in _tagged(one)
+        for blob, _ in one.manifests[digest].blobs
+    }
+    expected = sum(manifests.values()) + sum(blobs[one] for one in tagged)
+    assert told["total"]["size"] == expected
+
+
+def _tagged(repository: object) -> set[str]:
+    """What tags lead to, indexes' children too; not what only has a tagged subject."""
+    found: set[str] = set()
+    todo = list(repository.tags.values())  # type: ignore[attr-defined]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += repository.manifests[name].children  # type: ignore[attr-defined]
+    return found
+
+
+def test_users_see_what_they_may(somebody: Person) -> None:
+    reader = somebody.logged_in("reader")
+    ran = reader("repositories", "--tags")
+    assert ran.code == 3
+    repositories = {line.split("\t")[0] for line in ran.out.splitlines()}
+    assert {"team/app", "team/other", "small/000/app"} <= repositories
+    assert not {"daily/app", "signed/app"} & repositories
+    assert "left out, which you may not read: a/b/c/d/e, artifacts/app" in ran.err
+    ran = reader("rm", "team/app:1.1", "--yes")
+    assert (ran.code, ran.out) == (3, "")
+    assert "reader may not delete team/app" in ran.err
+
+
+def test_the_catalog_may_be_closed(somebody: Person) -> None:
+    ran = somebody.logged_in("someuser")("repositories")
+    assert (ran.code, ran.out) == (3, "")
+    assert "is closed to someuser (it takes the right `list`): name the repositories" in ran.err
+    ran = somebody("tags", "team/app")
+    assert ran.code == 3
+    assert "someuser may not pull team/app" in ran.err
+
+
+def test_copy_then_remove_a_tag_then_the_manifest(somebody: Person, content: Content) -> None:
+    somebody.logged_in("admin")
+    digest = content["team/app"].tags["1.1"]
+    for tag in ("1", "2"):
+        ran = somebody("copy", "team/app:1.1", f"copied/app:{tag}")
+        assert (ran.code, ran.err) == (0, "")
+        assert ", 0 of them copied)" in ran.out
+    ran = somebody("rm", "copied/app:1", "--yes")
+    assert (ran.code, "the manifest stays, with tag 2" in ran.err) == (0, True)
+    rows = somebody("tags", "copied/app", "--digests", "--json").json
+    assert [(one["tag"], one["digest"]) for one in rows] == [("2", digest)]
+    child = content["team/app"].manifests[digest].children[0]
+    ran = somebody("rm", f"copied/app@{child}")
+    assert (ran.code, f"the index copied/app:2 ({digest}) still needs it" in ran.err) == (2, True)
+    ran = somebody("rm", f"copied/app@{digest}", f"copied/app@{child}", "--yes")
+    assert (ran.code, "WARNING" in ran.err) == (0, False)
+    assert somebody("tags", "copied/app").out == ""
+    assert somebody("show", f"copied/app@{child}").code == 1
