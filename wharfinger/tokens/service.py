@@ -101,7 +101,13 @@ class Service:
                 429, "TOOMANYREQUESTS", str(error), "temporarily_unavailable", log, headers
             )
         if user is None:
-            return self._unauthorized("wrong user or password", log)
+            # The clients show this text; who has not logged in has given nothing wrong.
+            return self._unauthorized(
+                "wrong user or password"
+                if request.offered
+                else "log in first: nothing is given here to who is not logged in",
+                log,
+            )
         return self._grant(request, user, address, log)
 
     async def _authenticate(self, request: Challenge, address: Address) -> User | None:

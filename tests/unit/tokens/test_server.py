@@ -100,9 +100,20 @@ def test_who_is_not_signed_in_gets_what_the_anonymous_user_may(server: Running, 
     assert answer.granted == [("public/a", ["pull"]), ("team/a", [])]
 
 
-def test_without_an_anonymous_user_no_credentials_are_401(start: Start, keys: Path) -> None:
+@pytest.mark.parametrize("offered", [{}, {"Authorization": "Basic Og=="}])
+def test_without_an_anonymous_user_who_is_not_signed_in_is_told_to_log_in(
+    start: Start, keys: Path, offered: dict[str, str]
+) -> None:
     users = {"someuser": {"password": hashed("pw")}}
-    assert start(settings(keys, users=users)).ask("/auth?service=reg").status == 401
+    answer = start(settings(keys, users=users)).ask("/auth?service=reg", offered)
+    message = "log in first: nothing is given here to who is not logged in"
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == 'Basic realm="the issuer"'
+    assert answer.json == {
+        "errors": [{"code": "UNAUTHORIZED", "message": message, "detail": None}],
+        "error": "invalid_grant",
+        "error_description": message,
+    }
 
 
 def test_several_scopes_are_answered_in_their_order(server: Running) -> None:
