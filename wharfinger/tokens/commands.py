@@ -111,7 +111,7 @@ def _check(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     found = _load(options.file, check_keys=False)
     user = found.users.get(options.user)
-    if user is None:
+    if user is None and options.user:
         print(f"{options.file}: users: there is no {options.user!r}", file=sys.stderr)
         return 1
     address = configuration.normal_address(options.ip)
@@ -121,6 +121,10 @@ def _explain(options: argparse.Namespace) -> int:
         scopes = challenge.read_scopes(options.scope)
     except challenge.BadRequest as error:
         raise _Usage(str(error)) from None
+    if user is None:
+        for scope in scopes:
+            print(f"{scope.type}:{scope.name}: nothing (no rule is for anonymous: 401, log in)")
+        return 0
     request = challenge.Challenge(options.user, b"", True, options.service, scopes)
     for scope, answer in zip(scopes, decide(found, request, user, address), strict=True):
         granted = ",".join(answer.actions) or "nothing"

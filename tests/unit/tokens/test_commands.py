@@ -83,6 +83,19 @@ def test_explain_says_what_is_granted_and_why(
     assert capsys.readouterr().out == "repository:public/a: pull (acl[3] rule 4)\n"
 
 
+def test_explain_of_who_is_not_signed_in_where_no_rule_is_for_anonymous(
+    file: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = settings(keys)
+    del content["users"][""]
+    file.write_text(yaml.safe_dump(content))
+    assert main(["explain", str(file), "", "repository:public/a:pull", "registry:catalog:*"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "repository:public/a: nothing (no rule is for anonymous: 401, log in)",
+        "registry:catalog: nothing (no rule is for anonymous: 401, log in)",
+    ]
+
+
 def test_explain_of_an_unknown_user_ends_with_1(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
