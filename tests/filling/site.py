@@ -97,7 +97,7 @@ class Site:
 
     def run(self, command: str, *options: str) -> Ran:
         """Runs `wharfinger-host COMMAND`."""
-        done = self.machine.run(shlex.join(["wharfinger-host", command, *options]))
+        done = self.machine.run(shlex.join(["wharfinger-host", command, "--json", *options]))
         return Ran(done.rc, done.stdout, done.stderr)
 
     def done(self, command: str, *options: str) -> dict[str, Any]:
@@ -115,6 +115,12 @@ class Site:
         while self.writes():
             assert time.monotonic() < deadline, "writes are not refused"
             time.sleep(0.05)
+
+    def report(self, job: str) -> dict[str, Any]:
+        """What the last run of a job has left."""
+        text = self.machine.check_output("cat %s", f"/var/lib/wharfinger/contents/{job}.json")
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     def script(self, text: str, *arguments: str) -> str:
         """Runs a Python program on the host as root; its output."""

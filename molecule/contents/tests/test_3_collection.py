@@ -1,0 +1,258 @@
+"""Collection: what nothing needs is gone from the disk, all else stays, and reads go on meanwhile.
+
+The tests run in the order in which they are written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from testinfra.host import Host
+
+from filling import manifests
+from filling.fill import LARGE, one_image
+from filling.manifests import configuration
+from filling.site import REPOSITORIES, STORAGE, Site, blob_path
+from load.image import made
+from load.record import Attempt
+from load.session import Unexpected
+from load.transfer import Transfer, chunked, monolithic
+from support.docker import Docker
+from support.hosts import registry
+from support.registry import MANIFEST, digest
+
+MIB = 1024 * 1024
+CONTAINER = "wharfinger-collection"
+
+# Run on the host: stops the collection in its midst, for so many seconds.
+HELD = f"""
+import subprocess, sys, time
+deadline = time.time() + 120
+while subprocess.run(["docker", "pause", "{CONTAINER}"], capture_output=True).returncode:
+    if time.time() > deadline:
+        sys.exit("no collection was seen")
+    time.sleep(0.005)
+time.sleep(float(sys.argv[1]))
+subprocess.run(["docker", "unpause", "{CONTAINER}"], check=True)
+"""
+
+
+def garbage(site: Site, repository: str = "garbage/app") -> str:
+    """Has a blob in the registry that nothing needs; its digest."""
+    return site.pushing(repository).blob(repository, os.urandom(4096))
+
+
+def is_there(site: Site, blob: str) -> bool:
+    """Whether a blob lies in the storage."""
+    return bool(site.machine.file(str(blob_path(blob))).exists)
+
+
+@pytest.fixture(scope="module")
+def docker(client: Host) -> Docker:
+    """Docker on the client machine, signed in."""
+    found = Docker(client, registry("debian13"))
+    login = found.login("admin")
+    assert login.rc == 0, login.stderr
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(docker: Docker, client: Host) -> str:
+    """An image that docker has built, of a layer of 4 MiB; its name."""
+    name = f"{docker.registry.name}/built/app:1"
+    client.check_output("mkdir -p /tmp/built && head -c 4194304 /dev/urandom > /tmp/built/app")
+    client.check_output("printf 'FROM scratch\\nCOPY app /app\\n' > /tmp/built/Dockerfile")
+    client.check_output("DOCKER_BUILDKIT=0 docker build --tag %s /tmp/built", name)
+    pushed = docker("push", name)
+    assert pushed.rc == 0, pushed.stderr
+    return name
+
+
+def test_without_garbage_nothing_happens(site: Site, built: str) -> None:
+    before = site.generation()
+    assert site.done("collect")["actions"] == []
+    assert site.generation() == before
+    site.whole()
+
+
+def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) -> None:
+    # Everything is old: children of kept indexes, subjects, signatures too.
+    site.machine.check_output(
+        f"find {REPOSITORIES} -path '*/revisions/*' -name link -exec touch -d '20 days ago' {{}} +"
+    )
+    young = one_image(site.pushing("daily/app"), "daily/app", "latest", day="today")
+    before = site.whole()
+    gone = {
+        repository: site.content[repository].untagged for repository in ("daily/app", "daily/multi")
+    }
+    # Since `latest` was pushed again, five are without a tag; and an index with three children.
+    assert [len(one) for one in gone.values()] == [5, 4]
+    with site.read():
+        answer = site.done("collect")
+    after = site.whole()
+    assert young.digest in after["revisions"]["daily/app"]
+    for repository, digests in gone.items():
+        assert digests <= set(before["revisions"][repository])
+        assert not digests & set(after["blobs"])
+    for repository in site.content.repositories:
+        found = site.content[repository]
+        assert set(after["revisions"][repository]) == found.reached()
+        for name in found.untagged:
+            del found.manifests[name]
+    freed = sum(size for one, size in before["blobs"].items() if one not in after["blobs"])
+    assert answer["freed"] == freed > 0
+
+
+def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
+    site: Site, docker: Docker, built: str, client: Host
+) -> None:
+    pushing = site.pushing(LARGE, "built/app")
+    image = site.content[LARGE].manifests[site.content[LARGE].tags["1"]]
+    [large] = site.content.large.values()
+    pushing.delete(LARGE, image.digest)
+    by_docker = pushing.found("built/app", "1")
+    assert by_docker is not None
+    pushing.delete("built/app", by_docker)
+    with site.read(writing=True) as beside:
+        # A docker that wants to push meanwhile does not notice.
+        other = docker.image("built/meanwhile")
+        meanwhile = threading.Thread(target=lambda: pushes.append(docker("push", other)))
+        pushes: list[object] = []
+        run = site.begin("collect")
+        site.closed()
+        meanwhile.start()
+        answer = run()
+        meanwhile.join()
+    [pushed] = pushes
+    assert pushed.rc == 0, pushed.stderr  # type: ignore[attr-defined]
+    assert answer["freed"] > large.size
+    assert not is_there(site, large.digest)
+    site.whole()
+    # Nobody was told anything but to wait, in the registry's own form.
+    writer = beside.writer
+    assert writer is not None and writer.problems == []
+    assert writer.statuses == [202, 503, 202]
+    assert {(one.content_type, one.code) for one in writer.refused} == {
+        ("application/json", "UNAVAILABLE")
+    }
+    # Exactly the same again, to the same registry.
+    pushing.large(LARGE, large)
+    config = configuration(number="1")
+    pushing.blob(LARGE, config)
+    pushing.manifest(LARGE, image, "1")
+    site.whole()
+    pushing.pull(LARGE, "1")
+    again = docker("push", built)
+    assert again.rc == 0, again.stderr
+    client.check_output("docker image rm --force %s", built)
+    pulled = docker("pull", built)
+    assert pulled.rc == 0, pulled.stderr
+    assert pushing.found("built/app", "1") == by_docker
+    site.served()
+
+
+def test_blobs_of_a_push_without_a_manifest_may_go_and_a_second_push_heals(site: Site) -> None:
+    pushing = site.pushing("unfinished/app")
+    layer, config = os.urandom(4096), configuration(of="unfinished")
+    image = manifests.image(config, [manifests.layer(layer)])
+    for content in (layer, config):
+        pushing.blob("unfinished/app", content)
+    assert site.done("collect")["freed"] > len(layer)
+    answer = pushing.request(
+        "PUT", "/v2/unfinished/app/manifests/1", image.content, Content_Type=MANIFEST
+    )
+    assert answer.status_code == 400
+    assert {one["code"] for one in answer.json()["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
+    for content in (layer, config):
+        pushing.blob("unfinished/app", content)
+    pushing.manifest("unfinished/app", image, "1")
+    pushing.pull("unfinished/app", "1")
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        pytest.param(monolithic(8), id="in one piece that ends in time"),
+        pytest.param(monolithic(30), id="in one piece that is cut off"),
+        pytest.param(chunked(4, 8), id="in parts"),
+    ],
+)
+def test_an_upload_ends_or_is_refused_and_pushing_again_succeeds(
+    site: Site, upload: Callable[..., None]
+) -> None:
+    image = made((2 * MIB, 64 * 1024))
+    named = manifests.Manifest(image.manifest, MANIFEST)
+    refused: list[str] = []
+    over = threading.Event()
+
+    def push() -> None:
+        """What a person does: pushes again until it works."""
+        deadline = time.monotonic() + 180
+        how = upload
+        while time.monotonic() < deadline:
+            pushing = Transfer(site.session.another(), "slow/app", threading.Event())
+            try:
+                for blob in (image.config, *image.layers):
+                    if not site.pushing("slow/app").size("slow/app", digest(blob)):
+                        how(pushing, Attempt(), blob)
+                site.pushing("slow/app").manifest("slow/app", named, "1")
+                over.set()
+                return
+            except (Unexpected, httpx.TransportError) as problem:
+                refused.append(f"{type(problem).__name__}: {problem}")
+                how = monolithic()
+                time.sleep(2)
+
+    garbage(site)
+    thread = threading.Thread(target=push)
+    thread.start()
+    time.sleep(1.5)
+    with site.read():
+        site.done("collect")
+    thread.join()
+    assert over.is_set(), refused
+    # Each refusal was one that says what it is.
+    assert [one for one in refused if not re.search(r"answered (503|429|400) ", one)] == []
+    site.whole()
+    site.pulls("slow/app")
+
+
+def test_a_long_window_says_until_when(site: Site, docker: Docker) -> None:
+    garbage(site)
+    name = docker.image("built/long")
+    with site.read(writing=True) as beside:
+        run = site.begin("collect")
+        site.script(HELD, "45")
+        answer = docker("push", name)
+        run()
+    writer = beside.writer
+    assert writer is not None and writer.problems == []
+    assert writer.statuses == [202, 503, 429, 202]
+    told = [one for one in writer.refused if one.status == 429]
+    assert {one.content_type for one in told} == {"application/json"}
+    assert re.search(r"until \d\d:\d\d UTC", told[0].message), told[0]
+    assert answer.rc != 0
+
+
+def test_an_empty_registry_has_nothing_to_collect(site: Site) -> None:
+    folder = STORAGE / "docker/registry"
+    site.machine.check_output(f"mv {folder} {STORAGE}/aside")
+    try:
+        for command in ("collect", "check_contents", "retention"):
+            assert site.done(command)["actions"] == []
+        # One blob, and no repository at all.
+        orphan = blob_path(digest(b"nobody's"))
+        site.machine.check_output(
+            f"mkdir -p {orphan.parent} && printf nobody\\'s > {orphan}"
+            f" && chown -R --reference={STORAGE}/docker {folder}"
+        )
+        assert site.done("collect")["freed"] == len(b"nobody's")
+    finally:
+        site.machine.check_output(f"rm -rf {folder} && mv {STORAGE}/aside {folder}")
+    site.whole()

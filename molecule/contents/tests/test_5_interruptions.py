@@ -1,0 +1,173 @@
+"""What works in a window is killed at every step: the host takes writes again by itself, nothing
+that a tag leads to is lost, and the next run goes on.
+
+The tests run in the order in which they are written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from filling.fill import one_image
+from filling.site import Site, tag_path
+
+PROGRAM = "/usr/local/lib/wharfinger/wharfinger-host.pyz"
+# How long the host may take to be open again, in seconds.
+AGAIN = 60
+
+# Run on the host: `COMMAND NUMBER`, killed once it has written its memory that many times; the exit
+# code is 0 where it ended before.
+KILLED = f"""
+import os, signal, sys
+sys.path.insert(0, {PROGRAM!r})
+from wharfinger.host.commands import run
+from wharfinger.host.state import Store
+
+save, left = Store.save, int(sys.argv[2])
+
+def dying(self, state):
+    global left
+    save(self, state)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Store.save = dying
+run(sys.argv[1], {{}})
+"""
+# The same as the work of the unit, which looks after what it leaves behind.
+UNIT = "wharfinger-contents@{}.service"
+OVERRIDE = "/run/systemd/system/{}.d"
+DYING = "/root/killed.py"
+NAME = "killed/app"
+
+
+@pytest.fixture(scope="module")
+def killed(site: Site) -> Iterator[None]:
+    """The program that dies is on the host."""
+    site.script(f"from pathlib import Path\nPath({DYING!r}).write_text({KILLED!r})")
+    yield
+    site.machine.check_output("rm -rf /run/systemd/system/wharfinger-contents@*.service.d")
+    site.machine.check_output("systemctl daemon-reload")
+
+
+def dies(site: Site, command: str, number: int) -> bool:
+    """The command's unit runs, and is killed after so many steps; False where it ended before."""
+    unit = UNIT.format(command)
+    folder = OVERRIDE.format(unit)
+    text = f"[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 {DYING} {command} {number}\\n"
+    site.machine.check_output(f"mkdir -p {folder} && printf '{text}' > {folder}/zz-killed.conf")
+    site.machine.check_output("systemctl daemon-reload")
+    return site.machine.run("systemctl start %s", unit).rc != 0
+
+
+def lives(site: Site, command: str) -> None:
+    """The unit is as it was delivered."""
+    site.machine.check_output(f"rm -rf {OVERRIDE.format(UNIT.format(command))}")
+    site.machine.check_output("systemctl daemon-reload")
+
+
+def work(site: Site) -> None:
+    """There is something to collect: an old revision without a tag, and a blob of nobody."""
+    pushing = site.pushing(NAME)
+    one_image(pushing, NAME, "latest", number="1")
+    one_image(pushing, NAME, "latest", number="2")
+    site.untagged(NAME, 30)
+    pushing.blob(NAME, os.urandom(1024))
+
+
+def test_collection_killed_after_each_step(site: Site, killed: None) -> None:
+    with site.read():
+        for number in itertools.count(1):
+            work(site)
+            if not dies(site, "collect", number):
+                break
+            site.open_again(AGAIN)
+            site.whole()
+    assert number > 5
+    lives(site, "collect")
+    site.done("collect")
+    whole = site.whole()
+    assert set(whole["revisions"][NAME]) == set(site.content[NAME].tags.values())
+    site.served()
+
+
+def test_collection_killed_at_any_moment(site: Site) -> None:
+    unit = UNIT.format("collect")
+    with site.read():
+        for _ in range(5):
+            work(site)
+            site.machine.check_output("systemctl start --no-block %s", unit)
+            time.sleep(random.uniform(0.2, 8))
+            site.machine.run("systemctl kill --signal=SIGKILL %s", unit)
+            site.open_again(AGAIN)
+            site.whole()
+    site.done("collect")
+    site.whole()
+
+
+def test_retention_killed_after_each_step_and_at_any_moment(site: Site, killed: None) -> None:
+    pushing = site.pushing(NAME)
+    old = one_image(pushing, NAME, "latest", number="3")
+    rules = [{"number": 1, "on": [f"^{NAME}$"], "matching": ["latest"]}]
+    unit = UNIT.format("retention")
+
+    def many() -> None:
+        for number in range(100):
+            pushing.manifest(NAME, old, f"t{number}")
+        # What the rules remove may be there or not.
+        site.content[NAME].tags = {"latest": old.digest}
+
+    with site.settings(retention=rules), site.read():
+        for number in itertools.count(1):
+            many()
+            if not dies(site, "retention", number):
+                break
+            site.open_again(AGAIN)
+            site.whole()
+        lives(site, "retention")
+        for _ in range(3):
+            many()
+            site.machine.check_output("systemctl start --no-block %s", unit)
+            time.sleep(random.uniform(0.2, 8))
+            site.machine.run("systemctl kill --signal=SIGKILL %s", unit)
+            site.open_again(AGAIN)
+            site.whole()
+        site.done("retention")
+    assert site.whole()["tags"][NAME] == {"latest": old.digest}
+    assert not site.machine.file(str(tag_path(NAME, "t0").parents[1])).exists
+    site.served()
+
+
+def test_a_window_whose_process_died_without_a_unit_is_ended_by_the_timer(
+    site: Site, killed: None
+) -> None:
+    work(site)
+    # Its fourth step is in the midst of a window.
+    site.machine.run(f"python3 {DYING} collect 4")
+    assert site.state()["window"] is not None
+    assert not site.writes()
+    site.machine.check_output("systemctl start wharfinger-renew.service")
+    site.open_again(5)
+    site.whole()
+
+
+def test_the_controller_vanishes(site: Site) -> None:
+    work(site)
+    with site.read():
+        run = site.operator.begin("playbooks/garbage_collect.yml")
+        site.closed()
+        run.kill()
+        output = run.wait().output
+        assert "PLAY RECAP" not in output, output
+        site.open_again(AGAIN)
+    site.whole()
+    site.operator.play("playbooks/garbage_collect.yml")
+    site.whole()
+    site.served()

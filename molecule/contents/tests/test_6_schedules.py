@@ -1,0 +1,45 @@
+"""Timers: they are there as the inventory says, and go with it."""
+
+from __future__ import annotations
+
+import json
+
+from filling.site import SETTINGS, Site
+
+JOBS = ("collect", "retention", "check_contents")
+CHECK = "wharfinger-contents@check_contents.timer"
+
+
+def timers(site: Site) -> set[str]:
+    """The timers that wait."""
+    listed = site.machine.check_output(
+        "systemctl list-timers --all --no-legend --output=json 'wharfinger-*'"
+    )
+    return {one["unit"] for one in json.loads(listed) if one["next"]}
+
+
+def test_without_schedules_there_are_only_the_defaults(site: Site) -> None:
+    assert timers(site) == {"wharfinger-renew.timer", CHECK}
+
+
+def test_schedules_become_timers_and_settings_reach_the_host(site: Site) -> None:
+    site.operator.settings |= {
+        "registry_gc_schedule": "sun 03:30",
+        "registry_retention_schedule": "daily 02:30",
+        "registry_untagged_keep": "7d",
+    }
+    site.operator.play("site.yml")
+    assert timers(site) == {
+        "wharfinger-renew.timer",
+        *(f"wharfinger-contents@{job}.timer" for job in JOBS),
+    }
+    assert json.loads(site.machine.check_output("cat %s", SETTINGS))["untagged_keep"] == 7 * 86400
+    assert site.operator.play("site.yml").changed == 0
+
+
+def test_without_them_they_are_gone(site: Site) -> None:
+    for name in ("registry_gc_schedule", "registry_retention_schedule", "registry_untagged_keep"):
+        del site.operator.settings[name]
+    site.operator.settings["registry_check_schedule"] = ""
+    site.operator.play("site.yml")
+    assert timers(site) == {"wharfinger-renew.timer"}
