@@ -6,6 +6,7 @@ followed. Always the same bytes under the same names, so that the storage does n
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -29,6 +30,8 @@ _LAYER = b"This blob proves that this registry can be pushed to and pulled from.
 _CONFIG = b"{}"
 # Seconds for any single answer.
 _PATIENCE = 30
+# There is no way to the address, or nobody at it.
+_UNREACHABLE = {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN}
 
 _ADVICE = {
     "name resolution": "look at /etc/hosts and the DNS entry of registry_hostname",
@@ -116,21 +119,36 @@ class Client:
             ) from problem
         except TimeoutError as problem:
             if connection.sock is None:
-                raise failure(
-                    "proxy", f"{self.hostname}, port {self.port}, cannot be reached (time out)"
-                ) from problem
+                raise self._unreachable(f"no connection within {_PATIENCE} s") from problem
             # nginx took the request; who should have answered did not.
             behind = "registry" if path.startswith("/v2/") else "token server"
             raise failure(
                 behind, f"{method} {path.split('?')[0]} is not answered within {_PATIENCE} s"
             ) from problem
         except (OSError, http.client.HTTPException) as problem:
+            if isinstance(problem, OSError) and problem.errno in _UNREACHABLE:
+                raise self._unreachable(str(problem.strerror)) from problem
             raise failure(
                 "proxy",
                 f"{method} {path.split('?')[0]} gets no answer ({problem})",
             ) from problem
         finally:
             connection.close()
+
+    def _unreachable(self, why: str) -> HostError:
+        """This host reaches itself at every address that is its own: the name leads elsewhere."""
+        try:
+            found = socket.getaddrinfo(self.hostname, self.port, type=socket.SOCK_STREAM)
+            addresses = ", ".join(dict.fromkeys(str(one[4][0]) for one in found))
+        except OSError:
+            addresses = "no address any more"
+        return failure(
+            "name resolution",
+            f"{self.hostname} resolves to {addresses}, where port {self.port} cannot be reached "
+            f"({why})",
+            f"{_ADVICE['name resolution']}; if the address is right, at what is between it and "
+            "this host (a firewall, a router that does not lead back)",
+        )
 
 
 def blame(answer: Answer, behind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import socket
@@ -421,6 +422,50 @@ def test_nothing_that_listens_is_the_proxys_failure(start: Start) -> None:
         verify(port=port)
     assert str(caught.value) == (
         f"verification failed at proxy: nothing listens at localhost, port {port}: {NGINX}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        (TimeoutError("timed out"), "no connection within 30 s"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "No route to host"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
+    ],
+)
+def test_an_address_that_cannot_be_reached_is_a_failure_of_name_resolution(
+    start: Start, monkeypatch: pytest.MonkeyPatch, problem: OSError, why: str
+) -> None:
+    _, verify = start()
+
+    def connect(*_: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(HostError) as caught:
+        verify(hostname="192.0.2.7", port=443)
+    assert str(caught.value) == (
+        "verification failed at name resolution: 192.0.2.7 resolves to 192.0.2.7, where port 443 "
+        f"cannot be reached ({why}): look at /etc/hosts and the DNS entry of registry_hostname; if "
+        "the address is right, at what is between it and this host (a firewall, a router that does "
+        "not lead back)"
+    )
+
+
+def test_a_connection_that_is_cut_off_is_the_proxys_failure(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, verify = start()
+
+    def connect(*_: Any) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(HostError) as caught:
+        verify()
+    assert str(caught.value) == (
+        "verification failed at proxy: GET /v2/ gets no answer ([Errno 104] Connection reset by "
+        f"peer): {NGINX}"
     )
 
 
