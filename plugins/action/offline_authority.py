@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from wharfinger.host import HostError, certificates  # noqa: E402  (the project need not be installed)
-from wharfinger.host.due import covered, usable  # noqa: E402
+from wharfinger.host.due import covered, days_left, usable  # noqa: E402
 from wharfinger.host.files import exists, read_bytes, write_atomically  # noqa: E402
 from wharfinger.host.pki import Pki, authority_name  # noqa: E402
 from wharfinger.host.runner import SystemRunner  # noqa: E402
@@ -122,9 +122,8 @@ class Keeper:
         old = (self._read("ca.crt"), self._read("ca.key"))
         found = certificates.facts(self.runner, self._path("ca.crt"))
         assert found is not None
-        left = max(1, int((float(str(found["not_after"])) - time.time()) / 86400))
+        days = days_left(found, time.time(), int(wanted["ca_days"]))
         key = self._read("ca_next.key")
-        days = min(left, int(wanted["ca_days"]))
         self._write("ca_next_cross.crt", self.pki.cross(key, self._name(), names, old, days))
         return "ca_next"
 

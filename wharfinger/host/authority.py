@@ -16,7 +16,7 @@ from typing import Any
 
 from . import certificates
 from .context import Host
-from .due import AUTHORITY_DAYS, DAY, aged, covered, server_due, usable
+from .due import AUTHORITY_DAYS, aged, covered, days_left, server_due, usable
 from .errors import HostError
 from .files import exists, read_bytes, write_atomically
 from .keeping import Settings
@@ -236,10 +236,10 @@ class Authority:
         self._require_key()
         names, name = self.settings.names, self._name()
         old = (self._read("ca.crt"), self._read("ca.key"))
-        left = int((float(found["not_after"]) - self.host.clock.now()) / DAY)
+        days = days_left(found, self.host.clock.now(), self.settings.ca_days)
         key = self.pki.key("ec")
         made = self.pki.authority(key, name, names, self.settings.ca_days)
-        cross = self.pki.cross(key, name, names, old, max(1, min(left, self.settings.ca_days)))
+        cross = self.pki.cross(key, name, names, old, days)
         self._write("ca_next.key", key)
         self._write("ca_next_cross.crt", cross)
         self._write("ca_next.crt", made)
@@ -385,13 +385,12 @@ class Authority:
                 f"certificates: the authority in {self.folder} is missing, has expired or has lost "
                 "its key: run site.yml, which makes it or says what is wrong"
             )
-        left = int((float(authority["not_after"]) - self.host.clock.now()) / DAY)
         key = self.pki.key("ec")
         made = self.pki.server(
             key,
             self.server_names(),
             (self._read("ca.crt"), self._read("ca.key")),
-            max(1, min(self.settings.tls_days, left)),
+            days_left(authority, self.host.clock.now(), self.settings.tls_days),
         )
         self._install(key, made)
 

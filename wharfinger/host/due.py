@@ -35,6 +35,11 @@ def aged(certificate: Mapping[str, Any] | None, now: float, renew_days: float) -
     return certificate is None or now >= renew_from(certificate, renew_days)
 
 
+def days_left(authority: Mapping[str, Any], now: float, days: int) -> int:
+    """For how many of `days` it can vouch: no longer than it is valid itself, and at least 1."""
+    return max(1, min(days, int((float(authority["not_after"]) - now) / DAY)))
+
+
 def server_due(
     found: Mapping[str, Any] | None, *, now: float, names: Iterable[str], renew_days: float
 ) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.host.due import aged, covered, server_due, usable
+from wharfinger.host.due import aged, covered, days_left, server_due, usable
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -55,6 +55,16 @@ def test_what_is_missing_or_near_its_end_is_aged() -> None:
     assert aged(None, NOW, 30)
     assert aged(certificate(29, life=365), NOW, 30)
     assert not aged(certificate(31, life=365), NOW, 30)
+
+
+@pytest.mark.parametrize(
+    ("left", "days", "expected"),
+    [(400, 90, 90), (40, 90, 40), (40.9, 90, 40), (0.5, 90, 1), (-3, 90, 1)],
+)
+def test_an_authority_vouches_for_no_longer_than_it_lives(
+    left: float, days: int, expected: int
+) -> None:
+    assert days_left(certificate(left), NOW, days) == expected
 
 
 def test_a_certificate_without_its_key_is_of_no_use() -> None:
