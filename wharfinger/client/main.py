@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .errors import INTERRUPTED, ClientError
+from .errors import FAILED, INTERRUPTED, ClientError
 
 
 def main() -> None:
@@ -13,13 +13,25 @@ def main() -> None:
     from .cli import app
 
     try:
-        app(prog_name="wharf")
+        try:
+            app(prog_name="wharf")
+        finally:
+            sys.stdout.flush()
     except ClientError as error:
         print(f"wharf: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read us has had enough; nothing more can be written, not even at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _discard_output()
+        sys.exit(FAILED)
+    except OSError as error:
+        # Everything else that can fail has a sentence of its own.
+        print(f"wharf: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        _discard_output()
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
