@@ -6,12 +6,12 @@ answers: repository, tag, digest, pushed (seconds since 1970), keep, rule, reaso
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,8 +63,10 @@ def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -
             text=True,
             check=False,
         )
-    rows = read(done.stdout, done.stderr, done.returncode)
+    rows, damage = read(done.stdout, done.stderr, done.returncode)
     show([row for row in rows if not (removed and row["keep"])], output)
+    for sentence in damage:
+        say(f"damaged: {sentence}")
     going = sum(not row["keep"] for row in rows)
     say(f"{going} of {len(rows)} tags would be removed; nothing was changed")
 
@@ -75,7 +77,7 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
         Column("repository", "REPOSITORY"),
         Column("tag", "TAG"),
         Column("keep", "", lambda keep: "stays" if keep else "GOES"),
-        Column("pushed", "PUSHED", _time),
+        Column("pushed", "PUSHED (UTC)", _time),
         Column("rule", "RULE", right=True),
         Column("reason", "BECAUSE"),
     ]
@@ -87,12 +89,12 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
 def _time(seconds: Any) -> str:
     if not isinstance(seconds, int | float):
         return ""
-    return f"{datetime.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
-def read(stdout: str, stderr: str, status: int) -> list[dict[str, Any]]:
-    """The rows of all hosts in what ansible-playbook has printed. Raises ClientError with the
-    messages of the tasks that failed."""
+def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of all hosts in what ansible-playbook has printed, and sentences about damage that
+    was met. Raises ClientError with the messages of the tasks that failed."""
     start = stdout.find("{")
     try:
         told = json.loads(stdout[start:]) if start >= 0 else None
@@ -102,21 +104,24 @@ def read(stdout: str, stderr: str, status: int) -> list[dict[str, Any]]:
         last = clean((stderr or stdout).strip()[-500:]) or f"exit code {status}"
         raise ClientError(f"ansible-playbook has failed: {last}")
     rows: list[dict[str, Any]] = []
-    failures, answered = [], False
+    failures, damage, answered = [], [], False
     for host, result in _results(told):
         if result.get("failed") or result.get("unreachable"):
             failures.append(f"{host}: {str(result.get('msg') or 'failed').strip()}")
-        found = _rows(result)
-        if found is not None:
+        answer = _answer(result)
+        if answer is not None:
             answered = True
-            rows += [{**{key: row.get(key) for key in KEYS}, "host": host} for row in found]
+            rows += [
+                {**{key: row.get(key) for key in KEYS}, "host": host} for row in answer["rows"]
+            ]
+            damage += [clean(str(one.get("sentence"))) for one in answer.get("damage") or ()]
     if status or failures:
         raise ClientError("\n".join(failures) or f"ansible-playbook ends with exit code {status}")
     if not answered:
         raise ClientError(
             "no host has answered with tags: does a registry serve there? (site.yml first)"
         )
-    return rows
+    return rows, damage
 
 
 def _results(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -127,17 +132,12 @@ def _results(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
                     yield host, result
 
 
-def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The host's rows, wherever they stand in a task's result."""
-    for key, value in result.items():
-        if key == "rows" and isinstance(value, list):
-            if all(
-                isinstance(row, dict) and {"repository", "tag", "keep"} <= row.keys()
-                for row in value
-            ):
-                return value
-        elif isinstance(value, dict):
-            found = _rows(value)
-            if found is not None:
-                return found
-    return None
+def _answer(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The host's answer, with its `rows`, wherever it stands in a task's result."""
+    rows = result.get("rows")
+    if isinstance(rows, list) and all(
+        isinstance(row, dict) and {"repository", "tag", "keep"} <= row.keys() for row in rows
+    ):
+        return result
+    inner = (_answer(value) for value in result.values() if isinstance(value, dict))
+    return next((one for one in inner if one is not None), None)

@@ -76,6 +76,23 @@ def test_only_what_goes(playbook: Path, wharf: Wharf) -> None:
     ]
 
 
+def test_damage_that_was_met_is_told(playbook: Path, wharf: Wharf) -> None:
+    damage = [{"kind": "manifest", "sentence": "team/app@sha256:1 is cut off"}]
+    (playbook / "answer").write_text(told({"rows": ROWS, "damage": damage}))
+    ran = wharf("retention", "--dry-run", "-i", str(playbook))
+    assert (ran.code, ran.err.splitlines()[0]) == (
+        0,
+        "wharf: damaged: team/app@sha256:1 is cut off",
+    )
+
+
+def test_an_empty_registry_has_no_rows(playbook: Path, wharf: Wharf) -> None:
+    (playbook / "answer").write_text(told({"rows": []}))
+    ran = wharf("retention", "--dry-run", "-i", str(playbook))
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "wharf: 0 of 0 tags would be removed; nothing was changed\n"
+
+
 def test_a_task_that_failed_is_told(playbook: Path, wharf: Wharf) -> None:
     (playbook / "answer").write_text(
         told({"failed": True, "msg": "registry_retention, rule 1: an unknown key"})
