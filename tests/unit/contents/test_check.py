@@ -16,6 +16,7 @@ import pytest
 from tests.unit.contents.tree import OCI_IMAGE, Tree, descriptor, digest_of
 from wharfinger.host.contents import Storage, scrub
 from wharfinger.host.contents.check import _Throttle
+from wharfinger.host.contents.storage import Link
 
 
 def check(storage: Storage) -> list[dict[str, Any]]:
@@ -398,6 +399,26 @@ def test_what_is_repaired_meanwhile_is_no_damage(
     monkeypatch.setattr(storage, "open_blob", open_blob)
     assert check(storage) == []
     assert len(opened) > len(set(opened))
+
+
+def test_what_only_the_second_look_sees_is_left_to_the_next_check(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, layer = images(tree)
+    _flip(tree.blob_path(layer))
+    original = storage.tags
+    looks: list[str] = []
+
+    def tags(repository: str) -> Any:
+        looks.append(repository)
+        if looks.count(repository) == 2:
+            # As if it was pushed and deleted again between two readings.
+            yield Link("racing", digest_of(b"not there"), 0.0)
+        yield from original(repository)
+
+    monkeypatch.setattr(storage, "tags", tags)
+    assert only(storage)["digest"] == layer
+    assert looks.count("app") == 2
 
 
 def test_no_more_bytes_pass_than_the_rate_allows(

@@ -124,3 +124,13 @@ def test_blobs_in_the_making_are_not_counted(tree: Tree, storage: Storage) -> No
     shutil.rmtree(folder)
     tree.blob(b"")
     assert garbage(storage) == (1, 0)
+
+
+def test_a_child_without_a_link_of_its_own_is_kept_but_not_its_layers(
+    tree: Tree, storage: Storage
+) -> None:
+    image = tree.image("app", "image")
+    tree.index("app", [image], tag="v1")
+    tree.revision_path("app", image).unlink()
+    config, layer = b'{"name": "image"}', b"layer of image"
+    assert garbage(storage) == (2, len(config) + len(layer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import Any
 
 import pytest
@@ -203,3 +204,18 @@ def test_a_link_that_is_a_symbolic_link_or_a_pipe_is_damage(tree: Tree, storage:
         else:
             os.mkfifo(link)
     assert {one["kind"] for one in untagged(storage)["damage"]} == {"unreadable tag link"}
+
+
+def test_a_tag_that_is_deleted_meanwhile_is_no_damage(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = tree.image("app", "image", tag="v1")
+    original = storage.revisions
+
+    def revisions(repository: str) -> Any:
+        shutil.rmtree(tree.tag_path("app", "v1"))
+        tree.revision_path("app", digest).unlink()
+        return original(repository)
+
+    monkeypatch.setattr(storage, "revisions", revisions)
+    assert untagged(storage) == {"removals": [], "damage": []}

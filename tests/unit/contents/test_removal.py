@@ -155,3 +155,30 @@ def test_nothing_is_removed_through_a_symbolic_link(tree: Tree, storage: Storage
         pushed = NOW - 50 * DAY
         assert apply(storage, [Removal("app", digest, name, pushed)]) == []
     assert (outside.tag_path("app", "v1") / "current/link").read_text() == digest
+
+
+def test_a_left_over_whose_link_came_back_broken_stays(tree: Tree, storage: Storage) -> None:
+    tree.image("app", "image", tag="v1")
+    path = tree.tag_path("app", "v1") / "current/link"
+    path.write_text("")
+    assert apply(storage, [Removal("app", "", "v1")]) == []
+    assert path.exists()
+
+
+def test_a_tag_goes_with_its_current_link_whatever_else_is_left(
+    tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tree)
+    removals = plan_retention(storage, SETTINGS, NOW)["removals"]
+    removed: list[str] = []
+    original = os.unlink
+
+    def unlink(path: str, *, dir_fd: int) -> None:
+        removed.append(str(Path(f"/proc/self/fd/{dir_fd}").readlink()))
+        original(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    apply(storage, removals)
+    first = {Path(one).relative_to(tree.tag_path("app", "")).parts[0]: one for one in removed[::-1]}
+    assert set(first) == {one.tag for one in removals}
+    assert {Path(one).name for one in first.values()} == {"current"}

@@ -94,3 +94,14 @@ def test_times_are_said_in_their_largest_unit() -> None:
         "1 day",
         "400 days",
     ]
+
+
+def test_where_something_is_damaged_no_signature_goes() -> None:
+    signature = f"sha256:{2:064x}"
+    contents = {DIGEST: Revision(0), signature: Revision(0)}
+    tags = {DIGEST.replace(":", "-") + ".sig": Tag(signature, 1)}
+    rule = Rule.of({"number": 1, "on": ["app"], "newest": 1})
+    for damaged in (False, True):
+        found = plan(Contents("app", tags, contents, damaged), [rule], 0, NOW)
+        assert [row.keep for row in found[0]] == [damaged]
+        assert len(found[1]) == (not damaged)
