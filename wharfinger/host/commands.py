@@ -20,6 +20,7 @@ from .remove import remove
 from .renewal import keep, renew, rotate
 from .service import start_service
 from .site import site
+from .state import OPENING
 from .status import status
 from .window import ensure, reopen
 
@@ -82,6 +83,9 @@ _LOCKED: dict[str, _Command] = {
 _REOPENS = frozenset(
     {"certificates", "rotate", "follow", "rollback", "withdraw", "site", "retention", "collect"}
 )
+# Of these, the ones that begin a window of their own. The others may be what helps where the
+# registry cannot take writes again as it is, so that does not keep them from their work.
+_NEED_WRITES = frozenset({"retention", "collect"})
 COMMANDS = (*_UNLOCKED, *_LOCKED)
 
 
@@ -123,6 +127,19 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         if answer is not None:
             return answer
     with locked(host.paths.lock, command, patience):
-        before = reopen(host, {}, False)["actions"] if command in _REOPENS else []
+        before = _reopened(host, command) if command in _REOPENS else []
         answer = _LOCKED[command](host, request, False)
         return {**answer, "actions": [*before, *answer["actions"]]} if before else answer
+
+
+def _reopened(host: Host, command: str) -> list[str]:
+    """Ends a window whose process is gone; what was done. Raises HostError where whatever worked in
+    it may still be at work."""
+    try:
+        actions: list[str] = reopen(host, {}, False)["actions"]
+    except HostError as problem:
+        left = host.store.load().window
+        if command in _NEED_WRITES or left is None or left.step != OPENING:
+            raise
+        return [f"the registry takes no writes yet: {problem}"]
+    return actions

@@ -30,6 +30,8 @@ from .state import CLOSING, OPENING, WORKING, State, Window
 _UNNOTICED = 40.0
 # Seconds without a connection to the registry that could write, after which none will come.
 _SETTLE = 3.0
+# Seconds in which docker is back where it was only restarted.
+_RESTARTED = 120.0
 
 
 class Opened:
@@ -79,7 +81,9 @@ class Opened:
         one = self.generations(closing=readonly)
         try:
             one.repair()
-            if one.follow(live_now(self.host, one), readonly=readonly) is None:
+            serving = one.follow(live_now(self.host, one), readonly=readonly)
+            # Where nothing serves (a state.json that was lost), nothing has to be let in again.
+            if serving is None and readonly:
                 raise HostError("registry: nothing serves yet: run the whole site.yml first")
         finally:
             self.actions += one.actions
@@ -110,20 +114,35 @@ def window(
         one.follow(readonly=True)
         one.step(WORKING)
         yield one
-    except (HostError, OSError):
+    except (Exception, KeyboardInterrupt):
         _reopen(host, state, one)
         raise
     _reopen(host, state, one)
 
 
 def _reopen(host: Host, state: State, one: Opened) -> None:
-    host.engine.remove(container(host))
+    _remove_container(host)
     one.step(OPENING)
     one.follow(readonly=False)
     one.actions += proxy.apply(host, state, proxy.serving_now(state))
     one.tick()
     state.window = None
     host.store.save(state)
+
+
+def _remove_container(host: Host) -> None:
+    """The container in which the storage is worked on is gone. docker may just be restarted (an
+    upgrade does that), which ends the work: it is waited for, so that nobody is kept out until the
+    renewals' timer comes."""
+    deadline = host.clock.monotonic() + _RESTARTED
+    while True:
+        try:
+            host.engine.remove(container(host))
+            return
+        except HostError:
+            if host.clock.monotonic() >= deadline:
+                raise
+            host.clock.sleep(1)
 
 
 def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:

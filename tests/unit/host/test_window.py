@@ -147,6 +147,53 @@ def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> N
     assert host.store.load().window is None
 
 
+@pytest.mark.parametrize("problem", [KeyError("a bug"), KeyboardInterrupt()], ids=["bug", "Ctrl-C"])
+def test_whatever_ends_the_work_lets_writes_in_again(
+    host: Host, machine: Machine, problem: BaseException
+) -> None:
+    def work(opened: Opened) -> None:
+        raise problem
+
+    with pytest.raises(type(problem)):
+        open_window(host, work)
+    assert closed(machine) is None
+    assert len(writers(machine)) == 1
+    assert host.store.load().window is None
+
+
+@pytest.mark.parametrize("seconds", [30, 3600], ids=["restarted", "down"])
+def test_a_docker_that_is_restarted_is_waited_for(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    remove = host.engine.remove
+
+    def work(opened: Opened) -> None:
+        back = host.clock.now() + seconds
+
+        def absent(name: str) -> None:
+            if host.clock.now() < back:
+                raise HostError("docker does not answer")
+            remove(name)
+
+        monkeypatch.setattr(host.engine, "remove", absent)
+        raise HostError("docker does not answer")
+
+    with pytest.raises(HostError, match="docker does not answer"):
+        open_window(host, work)
+    assert (closed(machine), len(writers(machine))) == ((None, 1) if seconds < 60 else ("503", 0))
+
+
+def test_where_nothing_serves_a_window_leaves_nothing_behind(
+    tmp_path: Path, machine: Machine
+) -> None:
+    host = host_of(tmp_path, machine)
+    run("prepare", {}, host=host)
+    with pytest.raises(HostError) as refused:
+        open_window(host)
+    assert str(refused.value) == "registry: nothing serves yet: run the whole site.yml first"
+    assert host.store.load().window is None
+
+
 def test_a_registry_that_cannot_read_only_leaves_the_present_one(
     host: Host, machine: Machine
 ) -> None:
@@ -169,7 +216,13 @@ def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
     assert closed(machine) == "503"
     state = host.store.load()
     assert state.window is not None and state.window.step == OPENING
-    # Another image is the way out, and no command first insists on the broken one.
+    with pytest.raises(HostError, match="generation 2 keeps serving"):
+        run("retention", {}, host=host)
+    # Another image is the way out, and no command first insists on the broken one: what a
+    # deployment does before it included.
+    answer = run("site", {"content": "server { }\n"}, host=host)
+    assert answer["actions"][0].startswith("the registry takes no writes yet: registry: the new")
+    assert closed(machine) == "503"
     run("ensure", {"spec": spec(tmp_path, image="sha256:better")}, host=host)
     assert closed(machine) is None
     assert host.store.load().window is None
