@@ -14,7 +14,7 @@ import httpx
 
 from wharfinger.host.contents import manifests
 
-from .errors import ClientError, Damaged, Denied, NotFound, Unsupported
+from .errors import ClientError, Damaged, Denied, LoginRefused, NotFound, Unsupported
 from .text import clean
 from .transport import Content, Transport, codes
 
@@ -88,9 +88,9 @@ class Registry:
                 )
                 for name in page
             ]
+        except LoginRefused:
+            raise
         except Denied as error:
-            if self.transport.settings.credentials is None or "accept the login" in str(error):
-                raise
             raise Denied(
                 f"the catalog of {self.name} is closed to {self.transport.user} (it takes the "
                 f"right `list`): {instead}"
@@ -178,6 +178,8 @@ class Registry:
             length = answer.headers.get("content-length", "")
             kind = answer.headers.get("content-type", "").partition(";")[0].strip()
             return Head(digest, clean(kind), int(length) if length.isdigit() else None)
+        if answer.status_code not in (200, 400, 405, 501):
+            raise self.transport.problem(answer, f"{_named(repository, reference)} is looked at")
         # Not every registry answers HEAD, or names the digest.
         fetched = await self.manifest(repository, reference)
         return Head(fetched.digest, fetched.media_type, len(fetched.data))
@@ -198,8 +200,7 @@ class Registry:
         if answer.status_code != 200:
             raise self.transport.problem(answer, f"{_named(repository, reference)} is read")
         fetched = self._fetched(repository, reference, answer)
-        if ":" in reference:
-            self._manifests[repository, reference] = fetched
+        self._manifests[repository, fetched.digest] = fetched
         return fetched
 
     def _fetched(self, repository: str, reference: str, answer: httpx.Response) -> Fetched:

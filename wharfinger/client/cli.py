@@ -97,11 +97,12 @@ def repositories(
     asked: Asked,
     output: Output,
 ) -> None:
-    """List the repositories of a registry, page after page to the end.
+    """List a registry's repositories, or all their tags.
 
     It takes the right `list` (registry_access); without it, name the repositories instead. A
     repository without tags, which a registry may list long after the last one was deleted, has one
-    row with an empty tag.
+    row with an empty tag. Where some may not be read they are left out and named, and the exit code
+    is 3.
 
     \b
     Examples:
@@ -151,8 +152,10 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     asked: Asked,
 ) -> None:
-    """Show what a tag or digest is: kind, platforms, configuration, history, layers, sizes, and
-    what refers to it (signatures, attestations).
+    """Show what a tag or digest is made of.
+
+    Kind, platforms, configuration, history, layers, sizes, and what refers to it: signatures,
+    attestations and the like.
 
     \b
     Examples:
@@ -205,7 +208,7 @@ def du(
     repositories: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[REPO|REGISTRY]...",
+            metavar="REPO|REGISTRY",
             help="Repositories, or a registry for all of its; without any, what WHARF_REGISTRY "
             "says.",
         ),
@@ -213,7 +216,7 @@ def du(
     asked: Asked,
     output: Output,
 ) -> None:
-    """Show how much room repositories take, as far as tags lead to it.
+    """Show how much room repositories take.
 
     `logical` counts every tag in full, as if nothing were shared; `size` counts each blob of the
     repository once; `shared` is the part of it that other repositories of the list need too, so
@@ -238,7 +241,7 @@ def login(
     registry: RegistryArgument = None,
     asked: Asked,
 ) -> None:
-    """Log in, and keep the login where docker keeps it.
+    """Log in, and keep the login where docker does.
 
     In the credential helper that docker's config.json names, or without one in config.json itself,
     in clear (base64) and readable only by you. docker then knows the login too, and `docker logout`
@@ -264,9 +267,10 @@ def copy(
     ],
     asked: Asked,
 ) -> None:
-    """Copy an image, an index with all its platforms, or an artifact: the same bytes, the same
-    digest. Within a registry the blobs do not travel. Signatures and other referrers are not
-    copied.
+    """Copy an image or artifact elsewhere.
+
+    The same bytes, so the same digest; an index goes with all its platforms. Within a registry the
+    blobs do not travel. Signatures and other referrers are not copied.
 
     \b
     Examples:
@@ -303,7 +307,7 @@ def can(
     limit: Limit = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say whether a user may do something, and which rule says so, from the inventory alone.
+    """Say whether a user may do something, and why.
 
     The exit code is 0 for yes and 3 for no. No host is asked: what was edited since the last
     deployment counts here already.
@@ -327,7 +331,9 @@ def access(
     limit: Limit = None,
     output: Output,
 ) -> None:
-    """Show who may do what, in the rules' order, from the inventory alone.
+    """Show who may do what, in the rules' order.
+
+    From the inventory alone: no host is asked.
 
     \b
     Examples:
@@ -353,10 +359,10 @@ def retention(
     ] = False,
     output: Output,
 ) -> None:
-    """Show which tags registry_retention would keep and remove, and why. Changes nothing.
+    """Show which tags retention would remove.
 
-    It asks the host, by playbooks/retention.yml in check mode; that playbook, without --check, is
-    also what applies the rules.
+    And which it keeps, and why. It changes nothing. It asks the host, by playbooks/retention.yml in
+    check mode; that playbook, without --check, is also what applies the rules.
 
     \b
     Examples:

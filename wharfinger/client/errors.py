@@ -36,3 +36,7 @@ class Denied(ClientError):
     """Not allowed, or only after a login."""
 
     exit_code = DENIED
+
+
+class LoginRefused(Denied):
+    """A login is needed, or the one that was shown is not accepted."""

@@ -66,6 +66,10 @@ def remove(arguments: Sequence[str], yes: bool, asked: Asked) -> None:
     by_registry: dict[str, list[names.Reference]] = {}
     for one in wanted:
         by_registry.setdefault(one.registry, []).append(one)
+    if len(by_registry) > 1 and asked.user is not None:
+        raise UsageError(
+            "--user would be one login for several registries: log in to each with wharf login"
+        )
     errors: list[ClientError] = []
     for registry, several in by_registry.items():
         asked.run(registry, functools.partial(_remove, several, yes, errors))

@@ -26,7 +26,7 @@ import httpx
 
 from .challenge import Challenge, parse
 from .credentials import Credentials
-from .errors import ClientError, Denied, NotFound, Unsupported
+from .errors import ClientError, Denied, LoginRefused, NotFound, Unsupported
 from .names import DOCKER_HUB
 from .text import clean
 from .trust import context
@@ -374,15 +374,15 @@ class Transport:
 
     # Sentences
 
-    def _login_refused(self, answer: httpx.Response) -> Denied:
+    def _login_refused(self, answer: httpx.Response) -> LoginRefused:
         """A password (or that there is none) was not enough, here or at the token server."""
         place = _place(str(answer.request.url))
         asked = "" if place == _place(self.base) else f" (asked at {place})"
         if self.settings.credentials is None:
-            return Denied(
+            return LoginRefused(
                 f"{self.registry} wants a login{asked}: wharf login {self.registry}, or --user NAME"
             )
-        return Denied(
+        return LoginRefused(
             f"{self.registry} does not accept the login of {self.user}{asked}{detail(answer)}: "
             f"a wrong or changed password? wharf login {self.registry}"
         )

@@ -162,6 +162,20 @@ def test_digests_come_from_head_or_else_from_the_content(
     assert (fake.counts["GET /v2/app/manifests/one"] == 0) == (head and named)
 
 
+def test_a_head_that_fails_is_no_reason_to_ask_for_all_again(
+    fake: Fake, wharf: Wharf, pauses: list[float]
+) -> None:
+    fake.push("app", "one", image())
+    fake.before = [
+        lambda request: httpx.Response(503) if request.method == "HEAD" else None,
+    ]
+    ran = wharf("tags", f"{HOST}/app", "--digests")
+    assert (ran.code, ran.err) == (
+        1,
+        "wharf: registry.test answers 503 Service Unavailable where app:one is looked at\n",
+    )
+
+
 def test_a_tag_that_goes_away_meanwhile_is_left_out(fake: Fake, wharf: Wharf) -> None:
     fake.push("app", "one", image(("a", 1)))
     fake.repositories["app"]["two"] = "sha256:" + "0" * 64

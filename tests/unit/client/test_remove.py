@@ -214,6 +214,17 @@ def test_one_tag_or_one_digest_is_wanted(
     )
 
 
+def test_one_password_is_never_shown_to_two_registries(fake: Fake, wharf: Wharf) -> None:
+    others = f"other.test/app@sha256:{'0' * 64}"
+    ran = wharf("rm", f"{APP}:1", others, "--yes", "--user", "bob")
+    assert (ran.code, ran.err) == (
+        2,
+        "wharf: --user would be one login for several registries: log in to each with wharf "
+        "login\n",
+    )
+    assert fake.asked == []
+
+
 def test_an_index_that_cannot_be_read_is_said_and_does_not_stop(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", A)
     broken = fake.push("app", "broken", index(A))
