@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,11 +155,10 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
         actions: list[str] = []
         if found["removals"]:
             state = host.store.load()
-            with _window(host, state, settings, "retention") as opened:
+            with _window(host, state, settings, "retention", store, noted) as opened:
                 # As it is now that nobody can change it.
                 found = plan(store)
                 actions += apply(store, found["removals"])
-            noted["window_seconds"] = round(opened.seconds, 3)
             actions = opened.actions + actions
         return told(found, actions)
 
@@ -205,7 +205,7 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         if not blobs and not untagged["removals"]:
             return {"untagged": 0, "blobs": 0, "freed": 0, "damage": untagged["damage"]}
         state = host.store.load()
-        with _window(host, state, settings, "collect") as opened:
+        with _window(host, state, settings, "collect", store, noted) as opened:
             _nothing_stands_in_the_way(obstacles(store))
             before = usage(store)
             found = plan(store)
@@ -228,7 +228,6 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
                 f"{noted['blobs']} blobs that nothing refers to were removed, "
                 f"{noted['freed']} bytes",
             ],
-            "window_seconds": round(opened.seconds, 3),
         }
 
     return _reported(host, "collect", act)
@@ -298,16 +297,29 @@ def _storage(settings: Settings) -> Any:
     return Storage(settings.storage_path)
 
 
-def _window(host: Host, state: State, settings: Settings, job: str) -> Any:
+@contextmanager
+def _window(
+    host: Host, state: State, settings: Settings, job: str, store: Any, noted: dict[str, Any]
+) -> Iterator[window.Opened]:
+    """A window for work on `store`, which ends where the window has lasted long enough; how long
+    it was is `noted`, however it ended."""
     before = report(host, job)
-    return window.window(
-        host,
-        state,
-        job,
-        seconds=settings.gc_max_seconds,
-        drain_timeout=settings.drain_timeout,
-        expected=float((before or {}).get("window_seconds") or 0),
-    )
+    opened: window.Opened | None = None
+    try:
+        with window.window(
+            host,
+            state,
+            job,
+            seconds=settings.gc_max_seconds,
+            drain_timeout=settings.drain_timeout,
+            expected=float((before or {}).get("window_seconds") or 0),
+        ) as opened:
+            store.meanwhile = opened.go_on
+            yield opened
+    finally:
+        if opened is not None:
+            lasted = opened.seconds or host.clock.now() - opened.window.since
+            noted["window_seconds"] = round(lasted, 3)
 
 
 # -- garbage collection ----------------------------------------------------------------------------
@@ -333,13 +345,7 @@ def _garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
                 raise HostError(f"collect: the container {name} has disappeared while it worked")
             if found.status in ("exited", "dead"):
                 break
-            if opened.left <= 0:
-                raise HostError(
-                    "collect: it was ended after registry_gc_max_minutes and what it had removed "
-                    "by then is gone; the next run goes on. Where this happens again, set "
-                    "registry_gc_max_minutes higher"
-                )
-            opened.tick()
+            opened.go_on()
             host.clock.sleep(_TICK)
         if found.exit_code != 0:
             words = last_words(host.engine.logs(name, _LOG_READ).splitlines())

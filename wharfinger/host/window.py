@@ -61,6 +61,16 @@ class Opened:
             self.host.store.save(self.state)
             self.actions += proxy.apply(self.host, self.state, proxy.serving_now(self.state))
 
+    def go_on(self) -> None:
+        """Called again and again by what works in it. Raises HostError once its time is over."""
+        if self.left <= 0:
+            raise HostError(
+                f"{self.window.job}: it was ended after registry_gc_max_minutes and what it had "
+                "removed by then is gone; the next run goes on. Where this happens again, set "
+                "registry_gc_max_minutes higher"
+            )
+        self.tick()
+
     def step(self, step: str) -> None:
         self.window.step = step
         self.host.store.save(self.state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from tests.unit.contents.tree import DAY, NOW, Tree
 from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
 from wharfinger.host import jobs
 from wharfinger.host.commands import run
+from wharfinger.host.contents import removal
+from wharfinger.host.contents.model import Removal
+from wharfinger.host.contents.storage import Storage
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
@@ -184,6 +188,41 @@ def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -
     assert container(world.host) not in world.machine.containers
     assert world.host.store.load().window is None
     assert 600 <= world.host.clock.now() - NOW < 700
+    report = jobs.report(world.host, "collect")
+    assert report is not None and report["window_seconds"] >= 600
+    # So long that the next one is announced as long from its beginning.
+    seen: list[str] = []
+    world.machine.collect = lambda: seen.append(world.machine.loaded)
+    world.host.engine.start = start  # type: ignore[method-assign]
+    run("collect", {}, host=world.host)
+    assert "DELETE)$ 429;" in seen[0]
+
+
+def test_a_slow_disk_keeps_nobody_out_for_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        world.tree.image(f"team/{name}", "old", tag="v1", age=100)
+        world.tree.image(f"team/{name}", "new", tag="v2", age=10)
+    removed = removal._tags
+
+    def slow(storage: Storage, repository: str, removals: Sequence[Removal]) -> list[str]:
+        world.host.clock.sleep(400)
+        return removed(storage, repository, removals)
+
+    monkeypatch.setattr(removal, "_tags", slow)
+    with pytest.raises(HostError) as refused:
+        run("retention", {}, host=world.host)
+    assert str(refused.value) == (
+        "retention: it was ended after registry_gc_max_minutes and what it had removed by then is "
+        "gone; the next run goes on. Where this happens again, set registry_gc_max_minutes higher"
+    )
+    assert [len(world.tags(f"team/{name}")) for name in "abc"] == [1, 1, 2]
+    assert world.host.store.load().window is None
+    assert world.host.clock.now() - NOW < 900
+    assert "429" not in world.machine.loaded
+    run("retention", {}, host=world.host)
+    assert world.tags("team/c") == ["v2"]
 
 
 def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> None:

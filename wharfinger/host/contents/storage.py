@@ -21,7 +21,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,15 +55,21 @@ class Link:
 
 
 class Storage:
-    """The storage below `path` (STORAGE_PATH). Raises HostError where it cannot be read."""
+    """The storage below `path` (STORAGE_PATH). Raises HostError where it cannot be read.
+
+    `meanwhile` is called before each repository, and may raise HostError to end the work there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.meanwhile: Callable[[], None] = lambda: None
         self.root = path / "docker" / "registry" / "v2"
 
     def repositories(self) -> Iterator[str]:
         """The names of all repositories, sorted; one may lie below another."""
-        yield from self._below("", [])
+        for repository in self._below("", []):
+            self.meanwhile()
+            yield repository
 
     def strays(self) -> list[Path]:
         """Folders with manifests among the repositories whose names no repository can have, and
