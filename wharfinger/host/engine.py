@@ -68,6 +68,10 @@ class Engine(Protocol):
     def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
         """What docker holds beside the containers with `labels` and `images` (names or ids)."""
 
+    def sharing(self, labels: Mapping[str, str], folder: Path) -> list[str]:
+        """The running containers without `labels` that may write into `folder` or below it: names.
+        One that has a folder above it (a backup's, a monitor's) does not count."""
+
     def image(self, reference: str) -> dict[str, Any] | None: ...
 
     def load(self, archive: Path) -> str: ...
@@ -259,6 +263,19 @@ class DockerEngine:
             names = one.get("RepoTags") or [one["Id"]]
             found += [f"the image {name}" for name in names if name not in images]
         return found
+
+    def sharing(self, labels: Mapping[str, str], folder: Path) -> list[str]:
+        place = folder.resolve()
+        return sorted(
+            one["Names"][0].lstrip("/")
+            for one in self.listed_containers({})
+            if one["State"] == "running"
+            and not labels.items() <= (one.get("Labels") or {}).items()
+            and any(
+                mount.get("RW") and Path(mount.get("Source") or "/").resolve().is_relative_to(place)
+                for mount in one.get("Mounts") or ()
+            )
+        )
 
     def image(self, reference: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.get(f"/images/{quote(reference, safe='/:@')}/json")

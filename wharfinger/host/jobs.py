@@ -303,6 +303,7 @@ def _window(
 ) -> Iterator[window.Opened]:
     """A window for work on `store`, which ends where the window has lasted long enough; how long
     it was is `noted`, however it ended."""
+    _nobody_else_writes(host, settings.storage_path)
     before = report(host, job)
     opened: window.Opened | None = None
     try:
@@ -320,6 +321,17 @@ def _window(
         if opened is not None:
             lasted = opened.seconds or host.clock.now() - opened.window.since
             noted["window_seconds"] = round(lasted, 3)
+
+
+def _nobody_else_writes(host: Host, folder: Path) -> None:
+    """Refuses where another registry (one of before, say) has the same storage: a window would not
+    keep it from writing, and what it writes could be collected at once."""
+    others = host.engine.sharing(host.labels, folder)
+    if others:
+        raise HostError(
+            f"nothing was done: the container {', '.join(others)} may write into {folder} too, and "
+            "nothing keeps it from that meanwhile: stop it, or give it that folder read-only"
+        )
 
 
 # -- garbage collection ----------------------------------------------------------------------------

@@ -125,6 +125,21 @@ def test_with_nothing_to_collect_nobody_is_refused_anything(world: World) -> Non
     assert (answer["changed"], answer["freed"], world.closings) == (False, 0, 0)
 
 
+@pytest.mark.parametrize("job", ["retention", "collect"])
+def test_where_another_container_writes_too_nothing_is_done(world: World, job: str) -> None:
+    world.tree.image("team/app", "old", tag="v1", age=100)
+    world.tree.image("team/app", "new", tag="v2", age=10)
+    world.tree.blob(b"garbage")
+    world.machine.sharing = ["old-registry"]
+    with pytest.raises(HostError) as refused:
+        run(job, {}, host=world.host)
+    assert str(refused.value) == (
+        f"nothing was done: the container old-registry may write into {world.tree.path} too, and "
+        "nothing keeps it from that meanwhile: stop it, or give it that folder read-only"
+    )
+    assert (world.closings, world.tags("team/app")) == (0, ["v1", "v2"])
+
+
 def test_an_empty_registry_has_nothing_to_collect(world: World) -> None:
     (world.tree.path / "docker").mkdir(parents=True)
     assert run("collect", {}, host=world.host)["changed"] is False

@@ -41,6 +41,7 @@ class Machine:
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
+    sharing: list[str] = field(default_factory=list)
     behaviour: dict[str, str] = field(default_factory=dict)
     loaded: str = ""
     nginx_refuses: str | None = None
@@ -205,6 +206,9 @@ class FakeEngine:
 
     def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
         return list(self.machine.others)
+
+    def sharing(self, labels: Mapping[str, str], folder: Path) -> list[str]:
+        return list(self.machine.sharing)
 
     def image(self, reference: str) -> dict[str, Any] | None:
         for one in self.machine.images.values():
