@@ -30,7 +30,6 @@ def registry(
     configuration: str,
     environment: Mapping[str, str],
     storage_path: str,
-    signing: str,
     memory: str,
     pids: int,
     drain_timeout: int,
@@ -41,9 +40,8 @@ def registry(
     image: an image id; made_by_toolkit: whether it is one that the toolkit builds, wherever it was
     pulled from; such a one has a health check of its own, where the official one has wget.
     configuration: config.yml's text.
-    signing: SHA-256 of the signing certificates that it trusts ("" with htpasswd): it reads them
-    once, so others mean another generation. memory as docker writes it; drain_timeout in seconds.
-    proof: auth, issuer and service of the login that is tried before it serves.
+    memory as docker writes it; drain_timeout in seconds. proof: auth, issuer and service of the
+    login that is tried before it serves.
     """
     return {
         "kind": "registry",
@@ -74,7 +72,8 @@ def registry(
         "port": REGISTRY_PORT,
         # A healthy registry asks who is there.
         "probe": {"path": "/v2/", "status": [200, 401]},
-        "live": {"signing": signing},
+        # The signing certificates that it trusts: it reads them once.
+        "live": ["signing"] if proof["auth"] == "token" else [],
         "proof": dict(proof),
         "stop_timeout": drain_timeout,
     }
@@ -84,18 +83,14 @@ def token_server(
     *,
     server: str,
     image: str,
-    configuration: str,
-    signing: str,
     memory: str,
     pids: int,
     proof: Mapping[str, str],
 ) -> dict[str, Any]:
     """The token server's specification: `server` is embedded or cesanta (docker_auth 1.14).
 
-    configuration: SHA-256 of auth_config.yml. The embedded server takes a new one over by itself;
-    docker_auth's own reload drops connections, so each change is a generation of its own.
-    signing: SHA-256 of the certificate of the key that it signs with: a rotation goes on when every
-    process that knew the key before is gone. proof as the registry's.
+    The embedded server takes a new auth_config.yml over by itself; docker_auth's own reload drops
+    connections, so each change is a generation of its own. proof as the registry's.
     """
     specification = {
         "kind": "token_server",
@@ -107,7 +102,8 @@ def token_server(
         "pids": pids,
         "port": TOKEN_SERVER_PORT,
         "stop_timeout": 30,
-        "live": {"signing": signing},
+        # A rotation goes on when every process that knew the key before is gone.
+        "live": ["signing"],
         "proof": dict(proof),
     }
     file = f"{TOKEN_SERVER_CONFIG}/auth_config.yml"
@@ -123,5 +119,5 @@ def token_server(
         "command": ["--logtostderr", "--v=1", file],
         # Its image has no program that could ask; that it answers at all is what can be seen.
         "health": None,
-        "live": {"signing": signing, "configuration": configuration},
+        "live": ["signing", "configuration"],
     }

@@ -223,7 +223,6 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
             "/etc/systemd/system/wharfinger-renew.timer",
             *CONTENTS_UNITS,
             PREVIOUS,
-            "/etc/wharfinger/certificates/signing.crt",
             "/etc/wharfinger/certificates/tls_ca.crt",
             "/etc/wharfinger/contents.json",
             "/etc/wharfinger/registry/htpasswd",

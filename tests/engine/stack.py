@@ -13,7 +13,6 @@ from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically
 from wharfinger.host.paths import Paths
-from wharfinger.host.publication import fingerprints
 
 STACK = "h4"
 NETWORK = "h4-net"
@@ -162,7 +161,7 @@ class Stack:
             "health": {"command": ["/registry", "healthcheck"], "interval": 30, "timeout": 5},
             "port": 5000,
             "probe": {"path": "/v2/", "status": [401]},
-            "live": {"signing": fingerprints(self.host)["trusted"]},
+            "live": ["signing"],
             "proof": PROOF,
             "stop_timeout": 10,
             **more,
@@ -180,7 +179,7 @@ class Stack:
             "pids": 128,
             "port": 5002,
             "probe": {"path": "/healthz", "status": [200]},
-            "live": {"signing": fingerprints(self.host)["signing"]},
+            "live": ["signing"],
             "proof": PROOF,
             "stop_timeout": 10,
             **more,

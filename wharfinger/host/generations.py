@@ -601,7 +601,6 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     spec = read(request["spec"])
     state = host.store.load()
     all_of = generations_of(host, state, spec.kind, request)
-    # As it is now: a rotation may have gone on since the caller looked.
     spec = read(with_live(spec.raw, live_now(host, all_of)))
     if check:
         return {"actions": _would(state, spec)}
@@ -741,10 +740,8 @@ def _changed_last(state: State) -> list[str]:
 
 
 def live_now(host: Host, all_of: Generations) -> dict[str, str]:
-    """What is live at present for a kind: fingerprints of the files that its container reads once.
-
-    Of these the specification's `live` is made; the roles compute the same (roles/registry/vars).
-    """
+    """What is live at present for a kind: fingerprints of the files that its container may read
+    only when it starts. Which of them it does, the specification's `live` says."""
     if all_of.kind == names.REGISTRY:
         bundle = sha256(host.paths.registry / "token_signing.pem")
         return {} if bundle is None else {"signing": bundle}

@@ -6,7 +6,6 @@ whatever serves at this moment may read it again at its next start.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from . import certificates
@@ -47,17 +46,6 @@ def trusted(host: Host) -> bytes:
     names = ("signing_previous.crt", "signing.crt", "signing_next.crt")
     found = {read_bytes(host.paths.certificates / name) for name in names}
     return b"".join(sorted(one for one in found if one))
-
-
-def fingerprints(host: Host) -> dict[str, str]:
-    """`trusted` (SHA-256 of what the registry trusts) and `signing` (SHA-256 of the certificate of
-    the key that signs), "" where there is none: what generations differ by."""
-    bundle = trusted(host)
-    present = read_bytes(host.paths.certificates / "signing.crt")
-    return {
-        "trusted": hashlib.sha256(bundle).hexdigest() if bundle else "",
-        "signing": hashlib.sha256(present).hexdigest() if present else "",
-    }
 
 
 def for_clients(

@@ -251,9 +251,8 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     time. The signing key's rotation is the timer's.
 
     Request: {"settings": see keeping.py, "signed": what an offline key has signed, or null}.
-    Returns `ca` (the authority's certificate for clients, PEM, "" where none is needed), `trusted`
-    and `signing` (publication.fingerprints), `wanted` (what the offline key has to sign, or null),
-    `notes`, `next` and `until`.
+    Returns `ca` (the authority's certificate for clients, PEM, "" where none is needed), `wanted`
+    (what the offline key has to sign, or null), `notes`, `next` and `until`.
     """
     settings = keeping.read(request["settings"])
     state = host.store.load()
@@ -326,7 +325,6 @@ def _answer(keeper: Keeper) -> dict[str, Any]:
         "actions": done.actions,
         "notes": done.notes,
         "ca": text.read_text() if exists(text) else "",
-        **publication.fingerprints(host),
         "wanted": done.wanted and done.wanted.answer(),
         "next": next_steps(host, keeper.state),
         "until": done.until,

@@ -10,7 +10,9 @@ A specification is a dictionary with these keys:
 - memory ("512m"), pids
 - health: {command, interval, timeout, retries, start_period}, in seconds; null: none
 - port; probe: {path, status: [...]}; null: any answer will do
-- live: takes part in the hash only; stop_timeout: seconds
+- live: what the container reads only when it starts, by its names in generations.live_now; the host
+  adds the fingerprints, which take part in the hash only
+- stop_timeout: seconds
 - proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
 - readonly: true while nothing may write (window.py); like `live` no setting of its own
 """
@@ -110,13 +112,11 @@ def _hash(raw: Mapping[str, Any]) -> str:
 
 
 def with_live(raw: Mapping[str, Any], live: Mapping[str, str]) -> dict[str, Any]:
-    """The same image and settings with other `live` values. What it has not, or has as "" (it does
-    not read that), stays so."""
-    known = dict(raw.get("live") or {})
-    return {
-        **raw,
-        "live": {key: (live.get(key) or old) if old else old for key, old in known.items()},
-    }
+    """The same image and settings with the present fingerprints of what it reads when it starts;
+    of a file that is missing, the one that was recorded, else ""."""
+    names = raw.get("live") or ()
+    before = names if isinstance(names, Mapping) else {}
+    return {**raw, "live": {name: live.get(name) or before.get(name, "") for name in names}}
 
 
 def with_readonly(raw: Mapping[str, Any], readonly: bool) -> dict[str, Any]:

@@ -12,12 +12,10 @@ from wharfinger.host import specification
 PROOF = {"auth": "token", "issuer": "r.example", "service": "r.example"}
 
 
-def token_server(server: str, configuration: str = "c1") -> dict[str, Any]:
+def token_server(server: str) -> dict[str, Any]:
     return containers.token_server(
         server=server,
         image="sha256:i",
-        configuration=configuration,
-        signing="k1",
         memory="256m",
         pids=128,
         proof=PROOF,
@@ -31,7 +29,6 @@ def registry(**more: Any) -> dict[str, Any]:
         "configuration": "version: 0.1\n",
         "environment": {},
         "storage_path": "/srv/data",
-        "signing": "s1",
         "memory": "512m",
         "pids": 256,
         "drain_timeout": 600,
@@ -49,6 +46,11 @@ def defined(raw: dict[str, Any]) -> dict[str, Any]:
         address="172.31.255.242",
         files="/generation/files",
     )
+
+
+def hashes_of(raw: dict[str, Any], *live: dict[str, str]) -> set[str]:
+    """The hashes with one after the other live."""
+    return {specification.read(specification.with_live(raw, one)).hash for one in live}
 
 
 ALL = [
@@ -91,14 +93,18 @@ def test_docker_auth_gets_the_flags_without_which_it_does_not_start() -> None:
 
 def test_a_change_of_users_is_a_generation_of_docker_auth_but_not_of_the_embedded_server() -> None:
     def hashes(server: str) -> set[str]:
-        return {specification.read(token_server(server, one)).hash for one in ("c1", "c2")}
+        return hashes_of(token_server(server), *({"configuration": one} for one in ("c1", "c2")))
 
     assert len(hashes("cesanta")) == 2
     assert len(hashes("embedded")) == 1
 
 
-def test_another_signing_certificate_is_another_generation_of_the_registry() -> None:
-    assert specification.read(registry()).hash != specification.read(registry(signing="s2")).hash
+def test_another_signing_certificate_is_another_generation_of_whoever_reads_it() -> None:
+    keys = [{"signing": one} for one in ("s1", "s2")]
+    assert len(hashes_of(registry(), *keys)) == 2
+    assert len(hashes_of(registry(proof={**PROOF, "auth": "htpasswd"}), *keys)) == 1
+    for server in ("cesanta", "embedded"):
+        assert len(hashes_of(token_server(server), *keys)) == 2
 
 
 def test_the_registrys_data_are_a_directory_that_only_the_right_disk_has() -> None:

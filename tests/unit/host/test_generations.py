@@ -90,10 +90,33 @@ def test_a_changed_specification_takes_the_other_slot_and_the_old_container_goes
 
 
 def test_what_is_live_makes_a_new_generation_though_the_container_would_be_the_same(
-    ensure: Ensure,
+    ensure: Ensure, host: Host
 ) -> None:
-    ensure(live={"signing": "1"})
-    assert ensure(live={"signing": "2"})["generation"] == 2
+    bundle = host.paths.registry / "token_signing.pem"
+    bundle.write_text("one key")
+    ensure(live=["signing"])
+    assert ensure(live=["signing"])["generation"] == 1
+    bundle.write_text("two keys")
+    assert ensure(live=["signing"])["generation"] == 2
+
+
+def test_a_dry_run_says_what_follows_from_what_is_live(ensure: Ensure, host: Host) -> None:
+    bundle = host.paths.registry / "token_signing.pem"
+    bundle.write_text("one key")
+    ensure(live=["signing"])
+    assert ensure(check=True, live=["signing"])["actions"] == []
+    bundle.write_text("two keys")
+    assert ensure(check=True, live=["signing"])["actions"] == [
+        "registry: generation 2 serves instead of 1"
+    ]
+
+
+def test_a_file_that_is_gone_for_a_moment_is_no_other_one(ensure: Ensure, host: Host) -> None:
+    bundle = host.paths.registry / "token_signing.pem"
+    bundle.write_text("one key")
+    ensure(live=["signing"])
+    bundle.unlink()
+    assert run("follow", {"kind": "registry"}, host=host)["changed"] is False
 
 
 def test_a_dry_run_says_what_would_be_and_does_nothing(ensure: Ensure, machine: Machine) -> None:
@@ -609,7 +632,7 @@ def test_what_reads_users_only_at_its_start_follows_them_by_a_generation(
     """docker_auth; it has no answer to what it has read, and none is waited for."""
     users = host.paths.token_server / "auth_config.yml"
     users.write_text("users: {}\n")
-    one = spec(tmp_path, kind="token_server", live={"configuration": "of the caller"})
+    one = spec(tmp_path, kind="token_server", live=["configuration"])
     run("ensure", {"spec": one}, host=host)
     request = {"kind": "token_server", "configuration": "0" * 64}
     assert run("follow", request, host=host)["generation"] == 1
@@ -628,7 +651,7 @@ def test_users_change_while_somebody_else_is_at_work_for_long(host: Host, ensure
         fcntl.flock(holder, fcntl.LOCK_EX)
         assert run("follow", request, host=host)["changed"] is False
         # What has to be started waits: the other one may be in the middle of the same.
-        users = spec(host.paths.var.parent, live={"configuration": "of the caller"})
+        users = spec(host.paths.var.parent, live=["configuration"])
     run("ensure", {"spec": users | {"kind": "token_server"}}, host=host)
     with host.paths.lock.open("r+") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -637,11 +660,9 @@ def test_users_change_while_somebody_else_is_at_work_for_long(host: Host, ensure
 
 
 def test_who_checks_passwords_follows_no_signing_key(host: Host, tmp_path: Path) -> None:
-    run("ensure", {"spec": spec(tmp_path, live={"signing": ""})}, host=host)
+    run("ensure", {"spec": spec(tmp_path, live=[])}, host=host)
     (host.paths.registry / "token_signing.pem").write_text("left over")
-    assert (
-        run("ensure", {"spec": spec(tmp_path, live={"signing": ""})}, host=host)["changed"] is False
-    )
+    assert run("ensure", {"spec": spec(tmp_path, live=[])}, host=host)["changed"] is False
     assert run("follow", {"kind": "registry"}, host=host)["changed"] is False
 
 

@@ -27,7 +27,6 @@ from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
-from wharfinger.host.publication import fingerprints
 from wharfinger.host.runner import SystemRunner
 
 LIFETIME = 300.0
@@ -154,9 +153,8 @@ def fingerprint(path: Path) -> str | None:
 def deploy(host: Host, **more: Any) -> dict[str, Any]:
     answer = run("certificates", {"settings": {**SETTINGS, **more}}, host=host)
     folder = host.paths.etc.parent
-    live = fingerprints(host)
-    for kind, name in (("token_server", "signing"), ("registry", "trusted")):
-        one = spec(folder, kind=kind, live={"signing": live[name]})
+    for kind in ("token_server", "registry"):
+        one = spec(folder, kind=kind, live=["signing"])
         run("ensure", {"spec": one}, host=host)
     run("site", {"content": "server {}\n"}, host=host)
     return answer
@@ -410,7 +408,7 @@ def test_what_went_back_after_a_rotation_trusts_what_is_trusted_now(world: World
     host, machine = world()
     old = certificate(host, "signing.crt")
     folder = host.paths.etc.parent
-    changed = spec(folder, environment={"A": "1"}, live={"signing": fingerprints(host)["trusted"]})
+    changed = spec(folder, environment={"A": "1"}, live=["signing"])
     run("ensure", {"spec": changed}, host=host)
     to_the_end(host, machine, what="signing")
     back = run("rollback", {"kind": "registry"}, host=host)
@@ -619,11 +617,9 @@ def test_what_cannot_be_gone_back_to_is_refused_with_what_to_do(world: World) ->
 def test_without_a_kind_that_goes_back_which_the_last_deployment_changed(world: World) -> None:
     host, machine = world()
     folder = host.paths.etc.parent
-    live = {"signing": fingerprints(host)["trusted"]}
-    first = {"deployment": "monday"}
+    live, first = ["signing"], {"deployment": "monday"}
     run("ensure", {"spec": spec(folder, environment={"A": "1"}, live=live), **first}, host=host)
     machine.seconds += 10
-    live = {"signing": fingerprints(host)["signing"]}
     other = spec(folder, kind="token_server", environment={"A": "1"}, live=live)
     run("ensure", {"spec": other, "deployment": "tuesday"}, host=host)
     machine.seconds += 10
@@ -637,9 +633,8 @@ def test_a_rollback_that_is_cut_off_between_two_containers_is_finished_and_goes_
 ) -> None:
     original, _ = world("original")
     folder = original.paths.etc.parent
-    for kind, name in (("token_server", "signing"), ("registry", "trusted")):
-        live = {"signing": fingerprints(original)[name]}
-        changed = spec(folder, kind=kind, environment={"A": "1"}, live=live)
+    for kind in ("token_server", "registry"):
+        changed = spec(folder, kind=kind, environment={"A": "1"}, live=["signing"])
         run("ensure", {"spec": changed, "deployment": "monday"}, host=original)
     number = 0
     while True:
