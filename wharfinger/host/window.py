@@ -160,9 +160,13 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     asked for takes writes again, and what cannot be started any more is not tried."""
     state = host.store.load()
     interrupted = state.window
-    if check or interrupted is None or request["spec"].get("kind") != REGISTRY:
+    if check or request["spec"].get("kind") != REGISTRY:
         return generations.ensure(host, request, check)
-    host.engine.remove(container(host))
+    # Also where a state.json that was lost tells of no window.
+    if host.engine.inspect(container(host)) is not None:
+        host.engine.remove(container(host))
+    if interrupted is None:
+        return generations.ensure(host, request, check)
     interrupted.step = OPENING
     host.store.save(state)
     answer = generations.ensure(host, request, check)

@@ -229,6 +229,34 @@ def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
     assert len(writers(machine)) == 1
 
 
+def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_says(
+    host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(opened: Opened) -> None:
+        serving = opened.state.kind("registry").serving
+        assert serving is not None
+        found = opened.generations(closing=False).specification(serving.number)
+        assert found is not None
+        name = "wharfinger-collection"
+        host.engine.create(name, jobs.collector(found, host.labels, "/files"))
+        host.paths.state.unlink()
+        raise Killed
+
+    with pytest.raises(Killed):
+        open_window(host, work)
+    first, seen = host.engine.create, []
+
+    def create(name: str, definition: Any) -> None:
+        seen.append("wharfinger-collection" in machine.containers)
+        first(name, definition)
+
+    monkeypatch.setattr(host.engine, "create", create)
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    assert seen == [False]
+    assert len(writers(machine)) == 1 and closed(machine) is None
+
+
 def test_reopen_without_a_window_does_nothing(host: Host, machine: Machine) -> None:
     steps = machine.steps
     assert run("reopen", {}, host=host) == {"changed": False, "actions": []}
