@@ -74,6 +74,9 @@ class Engine(Protocol):
 
     def image(self, reference: str) -> dict[str, Any] | None: ...
 
+    def used_images(self) -> set[str]:
+        """The ids of the images of all containers, stopped ones and other people's too."""
+
     def load(self, archive: Path) -> str: ...
 
     def tag(self, image: str, reference: str) -> None: ...
@@ -260,7 +263,9 @@ class DockerEngine:
         volumes = self.get("/volumes").get("Volumes") or ()
         found += [f"the volume {one['Name']}" for one in volumes]
         for one in self.images():
-            names = one.get("RepoTags") or [one["Id"]]
+            # An older docker calls an image without a name <none>:<none>.
+            names = [name for name in one.get("RepoTags") or () if name != "<none>:<none>"]
+            names = names or [one["Id"]]
             found += [f"the image {name}" for name in names if name not in images]
         return found
 
@@ -280,6 +285,9 @@ class DockerEngine:
     def image(self, reference: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.get(f"/images/{quote(reference, safe='/:@')}/json")
         return found
+
+    def used_images(self) -> set[str]:
+        return {one["ImageID"] for one in self.listed_containers({})}
 
     def load(self, archive: Path) -> str:
         """Loads an image archive; returns what docker said. Raises HostError where it refuses."""

@@ -26,6 +26,7 @@ from .context import Host
 from .engine import Container
 from .errors import HostError
 from .files import exists, read_text, remove_tree, sha256, write_atomically
+from .images import take_away_unused
 from .specification import HTTP_SECRET, Specification, definition, read, with_live, with_readonly
 from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
@@ -596,14 +597,14 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     Request: {"spec": see specification.py, "wait": 60, "configuration": sha256 | null,
     "drain_timeout": 600, "revoke": false, "deployment": ""}. Returns generation, slot, address,
     previous (a number or null). A new generation that does not become healthy is taken away, and
-    HostError says why.
+    HostError says why. Images of ours that are neither in use nor gone back to are removed.
     """
     spec = read(request["spec"])
     state = host.store.load()
     all_of = generations_of(host, state, spec.kind, request)
     spec = read(with_live(spec.raw, live_now(host, all_of)))
     if check:
-        return {"actions": _would(state, spec)}
+        return {"actions": [*_would(state, spec), *take_away_unused(host, state, check)]}
     # What is deployed replaces what a rollback that was cut off was about.
     state.rollback.pop(spec.kind, None)
     all_of.repair()
@@ -611,6 +612,7 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
     if request.get("configuration"):
         all_of.configured(generation, str(request["configuration"]))
+    all_of.actions += take_away_unused(host, state, check)
     previous = all_of.record.previous
     return {
         "actions": all_of.actions,

@@ -1,7 +1,9 @@
-"""`images`: the images are on the host, are the right ones, and are remembered."""
+"""`images`: the images are on the host, are the right ones, and are remembered. Those that nothing
+goes back to any more are taken away once what replaced them serves."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +13,7 @@ from .context import Host
 from .errors import HostError
 from .files import exists
 from .prepare import merged
-from .state import State
+from .state import RETIRED, State
 
 # What images/build.py puts on its images: they have a health check of their own.
 LABEL = "io.wharfinger.inputs"
@@ -47,6 +49,14 @@ def _record(
     if image is None or state.images.get(kind) == image:
         return actions
     if not check:
+        before = state.images.get(kind) or {}
+        if (
+            before.get("reference") == image["reference"]
+            and before["id"] != image["id"]
+            and before["reference"] in (state.installed.get("images") or ())
+        ):
+            # The new one has taken its name away.
+            state.installed = merged(state.installed, {"images": [before["id"]]})
         state.images[kind] = image
         # Also those that came before, for `remove`. Where docker had it already, it is not ours.
         if actions:
@@ -139,6 +149,35 @@ def _pull(
         "made_by_toolkit": LABEL in ((found.get("Config") or {}).get("Labels") or {}),
     }
     return record, [f"{one['kind']}: the image {reference} was pulled ({got})"]
+
+
+def take_away_unused(host: Host, state: State, check: bool) -> list[str]:
+    """Away with what the toolkit brought and neither serves nor is gone back to. What somebody's
+    container uses stays, and so does an image that has another name too, with that name."""
+    brought = list(state.installed.get("images") or ())
+    found = {name: host.engine.image(name) for name in brought}
+    kept = {one["id"] for one in state.images.values()}
+    for kind in state.kinds.values():
+        kept |= {one.image for one in kind.generations if one.phase != RETIRED}
+        kept |= {kind.previous.image} if kind.previous is not None else set()
+    unused = [name for name, one in found.items() if one is not None and one["Id"] not in kept]
+    if unused:
+        used = host.engine.used_images()
+        unused = [name for name in unused if (found[name] or {})["Id"] not in used]
+    if check:
+        return [f"image {name}: removed" for name in unused]
+    gone = {name for name, one in found.items() if one is None}
+    actions = []
+    for name in unused:
+        # That one stays is no reason to fail: what replaced it serves.
+        with contextlib.suppress(HostError):
+            if host.engine.remove_image(name):
+                actions.append(f"image {name}: removed")
+                gone.add(name)
+    if gone:
+        state.installed["images"] = [name for name in brought if name not in gone]
+        host.store.save(state)
+    return actions
 
 
 def repository(reference: str) -> str:

@@ -18,6 +18,26 @@ def listed(name: str, source: str, *, writes: bool = True, **more: Any) -> dict[
     return {"Names": [f"/{name}"], "State": "running", "Labels": {}, "Mounts": [mount], **more}
 
 
+def test_the_images_that_containers_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [listed("ours", "", ImageID="sha256:a"), listed("web", "", ImageID="sha256:b")]
+    monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: found)
+    assert DockerEngine(tmp_path / "docker.sock").used_images() == {"sha256:a", "sha256:b"}
+
+
+def test_an_image_without_a_name_is_known_by_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nameless = [
+        {"Id": f"sha256:{one}", "RepoTags": tags}
+        for one, tags in (("a", ["<none>:<none>"]), ("b", []), ("c", ["<none>:<none>"]))
+    ]
+    monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: [])
+    monkeypatch.setattr(DockerEngine, "images", lambda *_: nameless)
+    monkeypatch.setattr(DockerEngine, "get", lambda *_: {})
+    others = DockerEngine(tmp_path / "docker.sock").others(OURS, {"sha256:a", "sha256:b"})
+    assert others == ["the image sha256:c"]
+
+
 def test_who_else_may_write_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = tmp_path / "storage"
     (storage / "docker").mkdir(parents=True)

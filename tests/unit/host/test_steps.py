@@ -296,6 +296,88 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
     assert run("images", {"load": [one]}, host=host)["changed"] is False
 
 
+def deployed(host: Host, *versions: str, check: bool = False) -> list[str]:
+    """One image of the registry after the other is brought and serves; returns what the last one's
+    `ensure` did. Same letters: the same name."""
+    folder, actions = host.paths.etc.parent, []
+    run("network", {"name": "wharfinger", "subnet": "10.98.0.0/28"}, host=host)
+    for version in versions:
+        name = f"wharfinger/registry:{version.rstrip('0123456789')}"
+        one = archive(host, f"sha256:{version}") | {"reference": name, "ids": [f"sha256:{version}"]}
+        run("images", {"load": [one]}, host=host)
+        request = {"spec": spec(folder, image=f"sha256:{version}")}
+        actions = run("ensure", request, host=host, check=check)["actions"]
+    return [action for action in actions if action.startswith("image ")]
+
+
+def test_images_that_nothing_goes_back_to_are_removed(host: Host, machine: Machine) -> None:
+    assert deployed(host, "a", "b") == []
+    assert deployed(host, "c") == ["image wharfinger/registry:a: removed"]
+    assert sorted(machine.images) == ["sha256:b", "sha256:c"]
+    assert host.store.load().installed["images"] == [
+        "wharfinger/registry:b",
+        "wharfinger/registry:c",
+    ]
+    assert run("rollback", {"kind": "registry"}, host=host)["back"] == {"registry": 2}
+    assert deployed(host, "b") == []
+    assert sorted(machine.images) == ["sha256:b", "sha256:c"]
+
+
+def test_an_image_whose_name_another_one_has_taken_is_removed_too(
+    host: Host, machine: Machine
+) -> None:
+    """As images_refresh makes them."""
+    tag = host.engine.tag
+
+    def moved(image: str, reference: str) -> None:
+        for one in machine.images.values():
+            one["RepoTags"] = [name for name in one["RepoTags"] if name != reference]
+        tag(image, reference)
+
+    host.engine.tag = moved  # type: ignore[method-assign]
+    assert deployed(host, "a1", "a2") == []
+    assert deployed(host, "a3") == ["image sha256:a1: removed"]
+    assert sorted(machine.images) == ["sha256:a2", "sha256:a3"]
+
+
+def test_an_image_that_somebody_else_uses_stays_and_stays_on_record(
+    host: Host, machine: Machine
+) -> None:
+    machine.used_images = {"sha256:a"}
+    assert deployed(host, "a", "b", "c") == []
+    assert "sha256:a" in machine.images
+    assert "wharfinger/registry:a" in host.store.load().installed["images"]
+    machine.used_images = set()
+    assert deployed(host, "c") == ["image wharfinger/registry:a: removed"]
+
+
+def test_an_image_that_docker_had_already_stays(host: Host, machine: Machine) -> None:
+    machine.images["sha256:a"] = {"Id": "sha256:a", "RepoTags": ["wharfinger/registry:a"]}
+    assert deployed(host, "a", "b", "c") == []
+    assert "sha256:a" in machine.images
+
+
+def test_of_an_image_with_another_name_only_ours_goes(host: Host, machine: Machine) -> None:
+    deployed(host, "a", "b")
+    machine.images["sha256:a"]["RepoTags"].append("mine:1")
+    assert deployed(host, "c") == ["image wharfinger/registry:a: removed"]
+    assert machine.images["sha256:a"]["RepoTags"] == ["mine:1"]
+
+
+def test_an_image_that_docker_does_not_remove_fails_no_deployment(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(reference: str) -> bool:
+        raise HostError(f"docker refused removing the image {reference}")
+
+    monkeypatch.setattr(host.engine, "remove_image", refuses)
+    assert deployed(host, "a", "b", "c") == []
+    monkeypatch.undo()
+    assert deployed(host, "c", check=True) == ["image wharfinger/registry:a: removed"]
+    assert "sha256:a" in machine.images
+    assert deployed(host, "c") == ["image wharfinger/registry:a: removed"]
+
+
 def test_an_archive_with_another_image_is_refused(host: Host) -> None:
     one = archive(host, "sha256:forged")
     assert message("images", {"load": [one]}, host) == (

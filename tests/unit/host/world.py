@@ -40,6 +40,8 @@ class Machine:
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # by containers of others
+    used_images: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
     sharing: list[str] = field(default_factory=list)
     behaviour: dict[str, str] = field(default_factory=dict)
@@ -226,7 +228,22 @@ class FakeEngine:
 
     def remove_image(self, reference: str) -> bool:
         found = self.image(reference)
-        return found is not None and self.machine.images.pop(found["Id"], None) is not None
+        if found is None:
+            return False
+        tags = found["RepoTags"]
+        if len(tags) > 1:
+            if reference in tags:
+                tags.remove(reference)
+                return True
+            return False
+        if found["Id"] in self.used_images():
+            return False
+        with self.machine.step(f"removing the image {reference}"):
+            del self.machine.images[found["Id"]]
+        return True
+
+    def used_images(self) -> set[str]:
+        return {one.image for one in self.machine.containers.values()} | self.machine.used_images
 
 
 class FakeNginx:
