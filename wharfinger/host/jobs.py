@@ -303,6 +303,7 @@ def _window(
 ) -> Iterator[window.Opened]:
     """A window for work on `store`, which ends where the window has lasted long enough; how long
     it was is `noted`, however it ended."""
+    _it_serves(host, state, settings.storage_path)
     _nobody_else_writes(host, settings.storage_path)
     before = report(host, job)
     opened: window.Opened | None = None
@@ -321,6 +322,30 @@ def _window(
         if opened is not None:
             lasted = opened.seconds or host.clock.now() - opened.window.since
             noted["window_seconds"] = round(lasted, 3)
+
+
+def _it_serves(host: Host, state: State, folder: Path) -> None:
+    """Refuses where the registry does not run, or not on this storage: a window would start it
+    while somebody may have stopped it to work on the data."""
+    all_of = generations_of(host, state, REGISTRY, {})
+    serving = all_of.record.serving
+    if serving is None:
+        raise HostError("registry: nothing serves yet: run the whole site.yml first")
+    name = all_of.name(serving.number)
+    found = host.engine.inspect(name)
+    if found is None or not found.running:
+        raise HostError(
+            f"nothing was done: the container {name} does not run, and somebody may have stopped "
+            f"it to work on the data: start it with `docker start {name}`, or run site.yml"
+        )
+    spec = all_of.specification(serving.number)
+    mounts = spec.mounts if spec is not None else []
+    written = [Path(one["source"]) for one in mounts if not one.get("read_only", True)]
+    if written and not any(one.is_relative_to(folder) for one in written):
+        raise HostError(
+            f"nothing was done: the registry that serves has its storage in {written[0]}, not in "
+            f"{folder} (storage_path): run the whole site.yml first"
+        )
 
 
 def _nobody_else_writes(host: Host, folder: Path) -> None:

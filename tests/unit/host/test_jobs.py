@@ -31,7 +31,9 @@ class World:
         self.host: Host = host_of(folder, self.machine)
         run("prepare", {}, host=self.host)
         run("network", {"name": "wharfinger", "subnet": SUBNET}, host=self.host)
-        run("ensure", {"spec": spec(folder)}, host=self.host)
+        self.tree.path.mkdir(exist_ok=True)
+        mount = {"source": str(self.tree.path), "target": "/data", "read_only": False}
+        run("ensure", {"spec": spec(folder, mounts=[mount])}, host=self.host)
         run("site", {"content": "server {}\n"}, host=self.host)
         self.settings(
             retention=[{"number": 1, "on": ["^team/[^/]+$"], "newest": 1}], untagged_keep=14 * DAY
@@ -138,6 +140,37 @@ def test_where_another_container_writes_too_nothing_is_done(world: World, job: s
         "nothing keeps it from that meanwhile: stop it, or give it that folder read-only"
     )
     assert (world.closings, world.tags("team/app")) == (0, ["v1", "v2"])
+
+
+@pytest.mark.parametrize("job", ["retention", "collect"])
+def test_a_registry_that_somebody_stopped_stays_so(world: World, job: str) -> None:
+    world.tree.image("team/app", "old", tag="v1", age=100)
+    world.tree.image("team/app", "new", tag="v2", age=10)
+    world.tree.blob(b"garbage")
+    world.host.engine.stop("wharfinger-registry-1", 5)
+    with pytest.raises(HostError) as refused:
+        run(job, {}, host=world.host)
+    assert str(refused.value) == (
+        "nothing was done: the container wharfinger-registry-1 does not run, and somebody may have "
+        "stopped it to work on the data: start it with `docker start wharfinger-registry-1`, or "
+        "run site.yml"
+    )
+    assert (world.closings, world.tags("team/app")) == (0, ["v1", "v2"])
+
+
+def test_a_storage_that_is_not_the_registrys_is_left_alone(world: World, tmp_path: Path) -> None:
+    other = Tree(tmp_path / "other")
+    other.image("team/app", "old", tag="v1", age=100)
+    other.image("team/app", "new", tag="v2", age=10)
+    rule = {"number": 1, "on": ["^team/[^/]+$"], "newest": 1}
+    world.settings(storage_path=str(other.path), retention=[rule])
+    with pytest.raises(HostError) as refused:
+        run("retention", {}, host=world.host)
+    assert str(refused.value) == (
+        "nothing was done: the registry that serves has its storage in "
+        f"{world.tree.path}, not in {other.path} (storage_path): run the whole site.yml first"
+    )
+    assert other.tag_path("team/app", "v1").exists()
 
 
 def test_an_empty_registry_has_nothing_to_collect(world: World) -> None:
