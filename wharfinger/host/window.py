@@ -14,6 +14,7 @@ has lost by dying) goes back to writing: `reopen`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from . import generations, proxy
 from .context import Host
 from .errors import HostError
+from .files import read_text
 from .generations import Generations, live_now
 from .names import REGISTRY
 from .state import CLOSING, OPENING, WORKING, State, Window
@@ -83,7 +85,7 @@ class Opened:
             self.state,
             REGISTRY,
             drain_timeout=drain,
-            settle=_SETTLE,
+            settle=_SETTLE + _kept_by_old_workers(self.host),
             meanwhile=self.tick,
         )
 
@@ -97,6 +99,13 @@ class Opened:
                 raise HostError("registry: nothing serves yet: run the whole site.yml first")
         finally:
             self.actions += one.actions
+
+
+def _kept_by_old_workers(host: Host) -> float:
+    """Seconds for which nginx's old workers take requests on connections that were idle at the
+    reload, and send them to the registry that they know: nginx 1.27.4 and later."""
+    found = re.search(r"^\s*keepalive_min_timeout (\d+)s;", read_text(host.paths.site) or "", re.M)
+    return float(found[1]) if found else 0.0
 
 
 def container(host: Host) -> str:

@@ -136,6 +136,15 @@ def test_a_slow_download_by_an_old_worker_is_not_waited_for(host: Host, machine:
     assert host.clock.now() - begun < 30
 
 
+def test_connections_that_old_workers_keep_are_waited_for(host: Host, machine: Machine) -> None:
+    run("site", {"content": "server {\n    keepalive_min_timeout 30s;\n}\n"}, host=host)
+    machine.old_workers = [[99, 1]]
+    waited: list[float] = []
+    begun = host.clock.now()
+    open_window(host, lambda _: waited.append(host.clock.now() - begun))
+    assert 30 < waited[0] < 40
+
+
 def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> None:
     def work(opened: Opened) -> None:
         raise HostError("collect: out of luck")
