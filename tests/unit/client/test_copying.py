@@ -48,6 +48,41 @@ def test_where_mounting_fails_the_bytes_travel(fake: Fake, wharf: Wharf, app: st
     assert fake.repositories["x"] == {"2": app}
 
 
+def located(fake: Fake, location: str) -> None:
+    """Uploads go to this address."""
+    fake.before = [
+        lambda request: (
+            httpx.Response(202, headers={"Location": location})
+            if request.method == "POST"
+            else httpx.Response(201)
+            if request.url.host != HOST and request.url.host != "tokens.test"
+            else None
+        )
+    ]
+
+
+def test_an_upload_elsewhere_gets_no_login(fake: Fake, wharf: Wharf, app: str) -> None:
+    fake.auth = "basic"
+    located(fake, "https://storage.test/upload?signed=1")
+    arguments = ("--user", "bob", "--password-stdin")
+    assert wharf("copy", f"{HOST}/app:1", f"{HOST}/x", *arguments, input="pw").code == 0
+    uploads = [one for one in fake.asked if one.url.host == "storage.test"]
+    assert uploads
+    assert all("authorization" not in one.headers for one in uploads)
+    assert {one.url.params["signed"] for one in uploads} == {"1"}
+
+
+def test_an_upload_without_tls_is_refused(fake: Fake, wharf: Wharf, app: str) -> None:
+    located(fake, f"http://{HOST}/v2/x/blobs/uploads/1")
+    ran = wharf("copy", f"{HOST}/app:1", f"{HOST}/x")
+    assert (ran.code, ran.err) == (
+        1,
+        f"wharf: {HOST} gives an address without TLS ({HOST}): wharf does not go there; the "
+        "registry does not know under which address it is reached (http.host, "
+        "X-Forwarded-Proto)\n",
+    )
+
+
 def test_a_digest_alone_stays_without_a_tag(fake: Fake, wharf: Wharf, app: str) -> None:
     ran = wharf("copy", f"{HOST}/app@{app}", f"{HOST}/x")
     assert ran.out.startswith(f"{HOST}/x is {app} (")

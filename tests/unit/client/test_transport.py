@@ -102,6 +102,27 @@ def test_a_token_for_many_that_holds_too_little_is_made_good_one_by_one(
     assert ran.lines == ["a\t1", "b\t1", "c\t1"]
 
 
+def test_a_token_that_held_too_little_is_not_tried_again(fake: Fake, wharf: Wharf) -> None:
+    fake.auth = "bearer"
+    fake.push("a", "1", image())
+    for tag in "1234":
+        fake.push("b", tag, image())
+    fake.page = 2
+
+    def only_the_first(request: httpx.Request) -> httpx.Response | None:
+        scopes = request.url.params.get_list("scope")
+        if request.url.path != "/auth" or len(scopes) < 2:
+            return None
+        fake.tokens["little"] = scopes[:1]
+        return httpx.Response(200, json={"token": "little"})
+
+    fake.before = [only_the_first]
+    ran = wharf("repositories", HOST, "--tags", *BOB, input="pw")
+    assert ran.lines == ["a\t1", "b\t1", "b\t2", "b\t3", "b\t4"]
+    # Refused once, then both pages.
+    assert fake.counts["GET /v2/b/tags/list"] == 3
+
+
 def test_a_token_is_renewed_when_it_has_ended(fake: Fake) -> None:
     filled(fake, "bearer")
 
@@ -111,6 +132,32 @@ def test_a_token_is_renewed_when_it_has_ended(fake: Fake) -> None:
         return await api.tags("team/app")
 
     assert using(fake, Settings(Credentials("bob", "pw")), twice) == ["1"]
+
+
+def test_a_token_is_renewed_before_it_ends(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(fake, "bearer")
+    now = [1000.0]
+    monkeypatch.setattr("wharfinger.client.transport.time.monotonic", lambda: now[0])
+
+    async def often(api: Registry) -> list[int]:
+        counts = []
+        for seconds in (0, 294, 2):  # it lasts 300 s, and is renewed 5 s before
+            now[0] += seconds
+            await api.tags("team/app")
+            counts.append(fake.counts["GET /auth"])
+        return counts
+
+    assert using(fake, Settings(Credentials("bob", "pw")), often) == [1, 1, 2]
+
+
+def test_one_question_for_many_is_never_too_long(fake: Fake, wharf: Wharf) -> None:
+    fake.auth = "bearer"
+    for number in range(20):
+        fake.push(f"{'long/' * 40}{number:02}", "1", image())
+    assert len(wharf("repositories", HOST, "--tags", *BOB, input="pw").lines) == 20
+    asked = [one for one in fake.asked if one.url.path == "/auth"]
+    assert all(len("".join(one.url.params.get_list("scope"))) <= 2000 for one in asked)
+    assert len(asked) == 4
 
 
 def test_an_identity_token_is_exchanged_by_oauth2(fake: Fake) -> None:
