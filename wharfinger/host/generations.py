@@ -476,6 +476,16 @@ class Generations:
             f"its last requests, and {old.number} serves again: {why}"
         )
 
+    def resume_writing(self) -> None:
+        """Where one that only reads serves, and the one that can write still answers its last
+        requests, that one serves again: nothing is waited for, and nothing of theirs is lost."""
+        serving = self.record.serving
+        writing = [one for one in self.record.in_phase(DRAINING) if not one.readonly]
+        if serving is None or not serving.readonly or not writing or not self._lives(writing[-1]):
+            return
+        self._switch(writing[-1])
+        self._did(f"generation {writing[-1].number} serves again instead of {serving.number}")
+
     def _busy(self, old: Generation) -> str:
         """What may still come to it: `requests`, or only `workers` that knew it; "" for nothing."""
         traffic = self.host.traffic

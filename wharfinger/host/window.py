@@ -92,6 +92,8 @@ class Opened:
     def follow(self, *, readonly: bool) -> None:
         one = self.generations(closing=readonly)
         try:
+            if not readonly:
+                one.resume_writing()
             one.repair()
             serving = one.follow(live_now(self.host, one), readonly=readonly)
             # Where nothing serves (a state.json that was lost), nothing has to be let in again.

@@ -192,6 +192,67 @@ def test_a_docker_that_is_restarted_is_waited_for(
     assert (closed(machine), len(writers(machine))) == ((None, 1) if seconds < 60 else ("503", 0))
 
 
+@pytest.mark.parametrize("dies", [True, False], ids=["killed", "failed"])
+def test_interrupted_while_an_upload_is_waited_for_it_goes_on(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    machine.connections["10.98.0.2"] = 10**9  # it never ends
+
+    def tick(opened: Opened) -> None:
+        monkeypatch.undo()
+        raise Killed if dies else HostError("nginx has no more room for it")
+
+    monkeypatch.setattr(Opened, "tick", tick)
+    begun = host.clock.now()
+    with pytest.raises(Killed if dies else HostError):
+        open_window(host)
+    if dies:
+        assert closed(machine) == "503"
+        done = run("reopen", {}, host=host)["actions"]
+        assert "registry: generation 1 serves again instead of 2" in done
+    assert host.clock.now() - begun < 30
+    assert closed(machine) is None
+    assert list(machine.containers) == writers(machine) == ["wharfinger-registry-1"]
+    assert host.store.load().window is None
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: bool) -> None:
+    kills = 0
+    for step in range(1, _MANY):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        machine = Machine()
+        host = host_of(folder, machine)
+        run("prepare", {}, host=host)
+        run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+        run("ensure", {"spec": spec(folder)}, host=host)
+        run("site", {"content": "server {}\n"}, host=host)
+        machine.connections["10.98.0.2"] = 10**9
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Opened, "tick", _dies)
+            with pytest.raises(Killed):
+                open_window(host)
+        machine.kill_at, machine.after = machine.steps + step, after
+        try:
+            run("reopen", {}, host=host)
+        except Killed:
+            kills += 1
+        else:
+            break
+        machine.kill_at = 0
+        run("reopen", {}, host=host)
+        assert closed(machine) is None, f"step {step}"
+        assert len(writers(machine)) == len(machine.containers) == 1, f"step {step}"
+        assert machine.interruptions == [], f"step {step}"
+        assert host.store.load().window is None, f"step {step}"
+    assert 5 < kills < _MANY - 1
+
+
+def _dies(opened: Opened) -> None:
+    raise Killed
+
+
 def test_where_nothing_serves_a_window_leaves_nothing_behind(
     tmp_path: Path, machine: Machine
 ) -> None:
