@@ -14,9 +14,11 @@ has lost by dying) goes back to writing: `reopen`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from . import generations, proxy
@@ -34,6 +36,8 @@ _UNNOTICED = 40.0
 _SETTLE = 3.0
 # Seconds in which docker is back where it was only restarted.
 _RESTARTED = 120.0
+# Bytes that are kept free for the way back, which writes some small files.
+_RESERVE = 4 << 20
 
 
 class Opened:
@@ -125,6 +129,7 @@ def window(
     clients had better wait (503) or be told at once (429). Raises HostError where it cannot be
     opened or closed.
     """
+    _reserve(host, job)
     now = host.clock.now()
     status = 429 if expected > _UNNOTICED else 503
     state.window = Window(job, CLOSING, now, now + seconds, status)
@@ -142,6 +147,7 @@ def window(
 
 
 def _reopen(host: Host, state: State, one: Opened) -> None:
+    _room(host).unlink(missing_ok=True)
     _remove_container(host)
     one.step(OPENING)
     one.follow(readonly=False)
@@ -149,6 +155,27 @@ def _reopen(host: Host, state: State, one: Opened) -> None:
     one.tick()
     state.window = None
     host.store.save(state)
+
+
+def _room(host: Host) -> Path:
+    return host.paths.reports / "reserve"
+
+
+def _reserve(host: Host, job: str) -> None:
+    """Takes the place that the way back needs: a disk that is full by then keeps nobody out, and
+    one that is full already is told before anybody is refused anything."""
+    path = _room(host)
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, _RESERVE)
+    except OSError as problem:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise HostError(
+            f"{job}: nothing was done: {path.parent}: {problem.strerror}. It needs {_RESERVE >> 20}"
+            " MiB there and some more for docker: free them first"
+        ) from problem
 
 
 def _remove_container(host: Host) -> None:
@@ -178,6 +205,7 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         host.engine.remove(container(host))
     if interrupted is None:
         return generations.ensure(host, request, check)
+    _room(host).unlink(missing_ok=True)
     interrupted.step = OPENING
     host.store.save(state)
     answer = generations.ensure(host, request, check)

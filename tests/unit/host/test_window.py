@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from wharfinger.host import jobs
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
-from wharfinger.host.state import OPENING, SERVING
+from wharfinger.host.state import OPENING, SERVING, State
 from wharfinger.host.window import Opened, window
 
 
@@ -251,6 +253,45 @@ def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: boo
 
 def _dies(opened: Opened) -> None:
     raise Killed
+
+
+def test_on_a_full_disk_nobody_is_refused_anything(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    steps = machine.steps
+    with pytest.raises(HostError) as refused:
+        open_window(host)
+    assert str(refused.value) == (
+        f"collect: nothing was done: {host.paths.reports}: No space left on device. It needs 4 MiB "
+        "there and some more for docker: free them first"
+    )
+    assert machine.steps == steps and list(host.paths.reports.iterdir()) == []
+
+
+def test_a_disk_that_gets_full_keeps_nobody_out(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = host.paths.reports / "reserve"
+    save = host.store.save
+
+    def full(state: State) -> None:
+        if reserve.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(state)
+
+    def work(opened: Opened) -> None:
+        assert reserve.stat().st_blocks * 512 >= 4 << 20
+        monkeypatch.setattr(host.store, "save", full)
+        opened.step("working still")
+
+    with pytest.raises(OSError, match="No space left"):
+        open_window(host, work)
+    assert closed(machine) is None and len(writers(machine)) == 1
+    assert host.store.load().window is None
 
 
 def test_where_nothing_serves_a_window_leaves_nothing_behind(
