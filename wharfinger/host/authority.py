@@ -16,7 +16,7 @@ from typing import Any
 
 from . import certificates
 from .context import Host
-from .due import AUTHORITY_DAYS, aged, covered, days_left, server_due, usable
+from .due import AUTHORITY_DAYS, aged, ahead, covered, days_left, server_due, usable
 from .errors import HostError
 from .files import exists, read_bytes, write_atomically
 from .keeping import Settings
@@ -196,6 +196,14 @@ class Authority:
                 f"certificates: {lost}, the authority's key, is not there or not the right one: "
                 "bring it back from a backup; if it is lost, take the authority away (rm "
                 f"{self.folder}/ca.*), run site.yml, and let all clients trust the new one"
+            )
+        if present is not None and ahead(present, self.host.clock.now()):
+            begins = time.strftime("%Y-%m-%d", time.gmtime(float(present["not_before"])))
+            raise HostError(
+                f"certificates: by this host's clock the authority is valid only from {begins} on: "
+                "set the clock right (timedatectl); if it is right, and was wrong when the "
+                f"authority was made, take that away (rm {self.folder}/ca.*), run site.yml, and "
+                "let all clients trust the new one"
             )
         if present is not None and present["key_matches"] and self._is_current(present):
             raise HostError(

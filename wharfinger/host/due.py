@@ -18,9 +18,14 @@ def usable(certificate: Mapping[str, Any] | None, until: float) -> bool:
     return bool(
         certificate
         and certificate["key_matches"]
-        and float(certificate["not_before"]) <= until + DAY
+        and not ahead(certificate, until)
         and float(certificate["not_after"]) > until
     )
+
+
+def ahead(certificate: Mapping[str, Any], now: float) -> bool:
+    """Whether a clock that was ahead has made it; a day is what clocks may differ."""
+    return float(certificate["not_before"]) > now + DAY
 
 
 def renew_from(certificate: Mapping[str, Any], renew_days: float) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.host.due import aged, covered, days_left, server_due, usable
+from wharfinger.host.due import aged, ahead, covered, days_left, server_due, usable
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -65,6 +65,12 @@ def test_an_authority_vouches_for_no_longer_than_it_lives(
     left: float, days: int, expected: int
 ) -> None:
     assert days_left(certificate(left), NOW, days) == expected
+
+
+def test_what_begins_in_more_than_a_day_was_made_by_a_clock_that_was_ahead() -> None:
+    assert not ahead(certificate(90, life=90), NOW)
+    assert not ahead(certificate(90.9, life=90), NOW)
+    assert ahead(certificate(91.1, life=90), NOW)
 
 
 def test_a_certificate_without_its_key_is_of_no_use() -> None:
