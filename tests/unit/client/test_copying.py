@@ -30,6 +30,12 @@ def test_within_a_registry_blobs_are_mounted(fake: Fake, wharf: Wharf, app: str)
         0,
         f"{HOST}/release/app:1 is {app} (2 manifests, 2 blobs, 0 of them copied)\n",
     )
+    # A registry mounts only what the token lets one read at its origin.
+    mounts = [one for one in fake.asked if one.url.params.get("mount")]
+    for one in mounts:
+        held = fake.tokens[one.headers["authorization"].removeprefix("Bearer ")]
+        assert held == ["repository:release/app:pull,push", "repository:app:pull"]
+    assert len(mounts) == 1  # the configuration is there already
     assert fake.repositories["release/app"] == {"1": app}
     assert digest(LAYER) in fake.blobs["release/app"]
     puts = [one.url.path for one in fake.asked if one.method == "PUT"]

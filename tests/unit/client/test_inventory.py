@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +109,22 @@ def test_the_whole_table(inventory: Path, wharf: Wharf) -> None:
             "3\tanyone, without login\tpull\tpublic/**",
         ],
     )
+
+
+def test_generated_passwords_are_no_inventory_wherever_one_stands(
+    inventory: Path, tmp_path: Path
+) -> None:
+    # Outside the project's folder, whose ansible.cfg says so too.
+    done = subprocess.run(
+        [sys.executable, "-m", "wharfinger.client", "access", "-i", str(inventory)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("1\tadmin")
 
 
 def change(inventory: Path, **values: Any) -> None:
