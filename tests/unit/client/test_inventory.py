@@ -114,6 +114,7 @@ def test_the_whole_table(inventory: Path, wharf: Wharf) -> None:
 def test_generated_passwords_are_no_inventory_wherever_one_stands(
     inventory: Path, tmp_path: Path
 ) -> None:
+    (inventory / "credentials/other").write_text("[cannot be read as an inventory\n")
     # Outside the project's folder, whose ansible.cfg says so too.
     done = subprocess.run(
         [sys.executable, "-m", "wharfinger.client", "access", "-i", str(inventory)],
