@@ -48,6 +48,9 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.machine: Host = hosts.host(NAME)
+        # What a killed run has left goes on with its own container's identity, so that it does not
+        # restart or kill the one that has the same name in the next run.
+        self.container = inspected(f"wharfinger-test-zero_gap-{NAME}", "{{.Id}}")
         self.operator = Operator(hosts.inventory_file().parent, NAME)
         self.operator.settings |= {"registry_settings": {"log": {"level": "info"}}}
         self.load: Load | None = None
@@ -138,6 +141,12 @@ class Site:
         files = self.machine.check_output("ls /etc/wharfinger/certificates").split()
         assert set(files) - allowed == set()
         assert self.status()["problems"] == []
+
+
+def inspected(container: str, template: str) -> str:
+    """What docker on this machine says of a test host."""
+    command = ["docker", "inspect", "--format", template, container]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def client_command() -> list[str]:

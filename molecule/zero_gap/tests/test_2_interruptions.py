@@ -23,11 +23,9 @@ from load import Load
 from load.plays import Running
 from load.record import Attempt
 from load.session import Session, Unexpected
-from load.site import Site
+from load.site import Site, inspected
 
 ROTATE = "playbooks/rotate_certificates.yml"
-
-HOST = "wharfinger-test-zero_gap-debian13"
 
 # Run on the host itself, because the moment lasts only milliseconds: `docker kill` of the container
 # of the generation that is in a phase.
@@ -69,11 +67,10 @@ def processes_of(machine: int) -> Iterator[int]:
             continue  # it has ended meanwhile
 
 
-def kill(run: Running, moment: str) -> None:
+def kill(site: Site, run: Running, moment: str) -> None:
     """SIGKILL for the playbook and for its module on the host, when the rotation or a generation of
     the registry is there."""
-    inspect = ["docker", "inspect", "--format", "{{.State.Pid}}", HOST]
-    machine = int(subprocess.run(inspect, check=True, capture_output=True, text=True).stdout)
+    machine = int(inspected(site.container, "{{.State.Pid}}"))
     path = Path(f"/proc/{machine}/root/var/lib/wharfinger/state.json")
     deadline = time.monotonic() + 240
     while not reached(json.loads(path.read_text()), moment):
@@ -103,7 +100,7 @@ def cut_off(site: Site, moment: str, playbook: str, **more: Any) -> Iterator[Non
     assert site.load is not None
     change = f"killed: {moment}"
     site.load.phase(change)
-    kill(site.operator.begin(playbook, **more), moment)
+    kill(site, site.operator.begin(playbook, **more), moment)
     yield
     # Nobody has mended anything yet.
     time.sleep(2)
@@ -142,7 +139,7 @@ def test_a_run_killed_before_the_new_key_signs(site: Site) -> None:
 def test_a_restart_of_the_host_in_the_midst_of_a_rotation(site: Site, loaded: Load) -> None:
     loaded.stop()
     loaded.phase("restart of the host")
-    subprocess.run(["docker", "restart", HOST], check=True)
+    subprocess.run(["docker", "restart", site.container], check=True)
     deadline = time.monotonic() + 60
     while not answers(site):
         assert time.monotonic() < deadline, "the registry does not serve after a restart"
