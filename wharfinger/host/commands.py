@@ -10,8 +10,8 @@ from .engine_facts import answers
 from .errors import HostError
 from .generations import follow, followed, rollback, withdraw
 from .images import images
-from .jobs import check_contents, collect, contents, retention
-from .lock import is_held, locked
+from .jobs import JOBS, check_contents, collect, contents, note, retention
+from .lock import Busy, is_held, locked
 from .network import network
 from .observe import observe
 from .prepare import prepare
@@ -126,10 +126,16 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         answer = followed(host, request)
         if answer is not None:
             return answer
-    with locked(host.paths.lock, command, patience):
-        before = _reopened(host, command) if command in _REOPENS else []
-        answer = _LOCKED[command](host, request, False)
-        return {**answer, "actions": [*before, *answer["actions"]]} if before else answer
+    try:
+        with locked(host.paths.lock, command, patience):
+            before = _reopened(host, command) if command in _REOPENS else []
+            answer = _LOCKED[command](host, request, False)
+            return {**answer, "actions": [*before, *answer["actions"]]} if before else answer
+    except Busy as problem:
+        if command in JOBS:
+            # Nobody may be looking: a timer began it.
+            note(host, command, problem)
+        raise
 
 
 def _reopened(host: Host, command: str) -> list[str]:

@@ -100,6 +100,20 @@ def _reported(
     except OSError as found:
         where = f"{found.filename}: " if found.filename else ""
         problem = HostError(f"{job}: {where}{found.strerror or found}")
+    _write(host, job, begun, problem, noted)
+    if problem is not None:
+        raise problem
+    return noted
+
+
+def note(host: Host, job: str, problem: HostError) -> None:
+    """A report of a job that did not come to its work."""
+    _write(host, job, host.clock.now(), problem, {})
+
+
+def _write(
+    host: Host, job: str, begun: float, problem: HostError | None, noted: dict[str, Any]
+) -> None:
     noted |= {
         "job": job,
         "at": begun,
@@ -112,9 +126,6 @@ def _reported(
     data = json.dumps(noted, indent=1, sort_keys=True).encode() + b"\n"
     # Names of repositories and tags are nobody's but root's.
     write_atomically(host.paths.reports / f"{job}.json", data, 0o600)
-    if problem is not None:
-        raise problem
-    return noted
 
 
 def problems(host: Host) -> list[str]:

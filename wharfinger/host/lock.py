@@ -12,9 +12,13 @@ from pathlib import Path
 from .errors import HostError
 
 
+class Busy(HostError):
+    """Somebody else held the lock for too long."""
+
+
 @contextmanager
 def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
-    """Holds the lock; waits at most `timeout` seconds, then HostError names its holder."""
+    """Holds the lock; waits at most `timeout` seconds, then Busy names its holder."""
     try:
         path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -55,7 +59,7 @@ def _wait(descriptor: int, path: Path, timeout: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "unknown"
-                raise HostError(
+                raise Busy(
                     f"another wharfinger-host is at work ({holder}) and holds {path} for longer "
                     f"than {timeout:g} s: let it end and run again"
                 ) from None

@@ -58,7 +58,10 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "busy": is_held(host.paths.lock),
         "window": state.window and vars(state.window),
         "contents": {
-            job: found for job in jobs.JOBS if (found := jobs.report(host, job)) is not None
+            # A row for each tag of the registry is more than anybody asked for here.
+            job: {key: value for key, value in found.items() if key != "rows"}
+            for job in jobs.JOBS
+            if (found := jobs.report(host, job)) is not None
         },
         "alerted": [str(one["text"]) for one in state.alerted.values()],
         "storage": storage_facts.look(

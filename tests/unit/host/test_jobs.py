@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,6 +272,18 @@ def test_a_slow_disk_keeps_nobody_out_for_longer(
     assert "429" not in world.machine.loaded
     run("retention", {}, host=world.host)
     assert world.tags("team/c") == ["v2"]
+
+
+def test_a_job_that_never_came_to_its_work_is_told_all_the_same(world: World) -> None:
+    world.tree.image("team/app", "now", tag="latest")
+    with world.host.paths.lock.open("r+") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(HostError) as refused:
+            run("collect", {"lock_timeout": 0}, host=world.host)
+    assert jobs.problems(world.host) == [str(refused.value)]
+    assert str(refused.value).startswith("another wharfinger-host is at work")
+    run("collect", {}, host=world.host)
+    assert jobs.problems(world.host) == []
 
 
 def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> None:
