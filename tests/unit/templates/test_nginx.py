@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.proxy.site import main_configuration, relocated, render
 from tests.proxy.stack import NGINX, certificate, pem
+from wharfinger.host.proxy import refusal
 from wharfinger.registry import configuration
 
 LONG_NAME = "registry." + "long-label-of-a-department." * 4 + "example.com"
@@ -48,6 +49,7 @@ def test_nginx_accepts_the_site(tmp_path: Path, variant: str) -> None:
     (tmp_path / "upstreams.conf").write_text(
         "upstream wharfinger_registry { server 172.31.255.242:5000; keepalive 8; }\n"
         "upstream wharfinger_token_server { server 172.31.255.244:5002; keepalive 8; }\n"
+        + "\n".join(refusal())
     )
     (tmp_path / "site.conf").write_text(relocated(site, tmp_path))
     (tmp_path / "nginx.conf").write_text(main_configuration(tmp_path, user=None))
