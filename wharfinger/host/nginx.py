@@ -105,8 +105,9 @@ class SystemNginx:
                     "in its error log (/var/log/nginx/error.log)"
                 )
             time.sleep(0.02)
-        # The new ones are there a moment before the old ones are told to end.
-        while self._paths.closing.exists() and any(map(self._takes_requests, before)):
+        # The new ones are there a moment before the old ones are told to end: until then a request
+        # may still be answered by the configuration before.
+        while any(map(self._takes_requests, before)):
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)
