@@ -115,6 +115,23 @@ def test_an_index_without_children_ends_no_collection(tree: Tree, storage: Stora
     assert make_collectable(storage) == []
 
 
+def test_blobs_of_no_repository_end_no_collection(tree: Tree, storage: Storage) -> None:
+    tree.blob(b"nobody's")
+    path = tree.root / "repositories"
+    shutil.rmtree(path, ignore_errors=True)
+    assert make_collectable(storage) == [
+        f"{path}: made, because a garbage collection ends where it is missing"
+    ]
+    assert path.is_dir()
+    assert make_collectable(storage) == []
+
+
+def test_an_empty_storage_stays_empty(tree: Tree, storage: Storage) -> None:
+    shutil.rmtree(tree.root, ignore_errors=True)
+    assert make_collectable(storage) == []
+    assert not tree.root.exists()
+
+
 def test_blobs_in_the_making_are_not_counted(tree: Tree, storage: Storage) -> None:
     digest = digest_of(b"")
     folder = tree.blob_path(digest).parent

@@ -2,9 +2,10 @@
 
 It keeps the blob of each manifest that a repository links and whose blob is there, and whatever
 such a manifest names; every other blob goes. It looks at no tag (without `-m`). It ends with an
-error at a link without a digest, at a manifest that it cannot read, and at a repository without
-the folder _layers; it passes over a manifest whose blob is gone, so that the layers of such an
-image go, and it believes a manifest whose content was changed. Tried with distribution 3.1.1.
+error at a link without a digest, at a manifest that it cannot read, at a repository without the
+folder _layers, and where the folder of the repositories is missing; it passes over a manifest whose
+blob is gone, so that the layers of such an image go, and it believes a manifest whose content was
+changed. Tried with distribution 3.1.1.
 """
 
 from __future__ import annotations
@@ -118,14 +119,20 @@ def manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
 
 
 def make_collectable(storage: Storage) -> list[str]:
-    """Gives each repository the folder _layers, without which the collection of everything ends;
-    one sentence for each that had none. An index without children makes such a repository, so
-    that anybody who may push could end all collections. Only where no process writes."""
+    """Gives each repository the folder _layers, without which the collection of everything ends,
+    and blobs of no repository the folder of repositories; one sentence for each that was missing.
+    An index without children makes such a repository, so that anybody who may push could end all
+    collections. Only where no process writes."""
+    missing = [
+        storage.layers_path(repository)
+        for repository in storage.repositories()
+        if not storage.has_layers(repository)
+    ]
+    with storage.folder(storage.root / "repositories") as folder:
+        if folder is None:
+            missing.append(storage.root / "repositories")
     actions = []
-    for repository in storage.repositories():
-        if storage.has_layers(repository):
-            continue
-        path = storage.layers_path(repository)
+    for path in missing:
         with storage.folder(path.parent) as folder:
             if folder is None:
                 continue
