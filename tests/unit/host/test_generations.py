@@ -21,11 +21,6 @@ Ensure = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture
 def host(tmp_path: Path, machine: Machine) -> Host:
     host = host_of(tmp_path, machine)
     run("prepare", {}, host=host)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.contents.tree import DAY, NOW, Tree
-from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
+from tests.unit.host.world import Killed, Machine, deployed
 from wharfinger.host import jobs
 from wharfinger.host.commands import run
 from wharfinger.host.contents import removal
@@ -29,13 +29,9 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.tree = Tree(folder / "storage")
         self.machine = Machine(seconds=NOW)
-        self.host: Host = host_of(folder, self.machine)
-        run("prepare", {}, host=self.host)
-        run("network", {"name": "wharfinger", "subnet": SUBNET}, host=self.host)
         self.tree.path.mkdir(exist_ok=True)
         mount = {"source": str(self.tree.path), "target": "/data", "read_only": False}
-        run("ensure", {"spec": spec(folder, mounts=[mount])}, host=self.host)
-        run("site", {"content": "server {}\n"}, host=self.host)
+        self.host: Host = deployed(folder, self.machine, mounts=[mount])
         self.settings(
             retention=[{"number": 1, "on": ["^team/[^/]+$"], "newest": 1}], untagged_keep=14 * DAY
         )

@@ -32,11 +32,6 @@ from wharfinger.host.status import problems
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture
 def host(tmp_path: Path, machine: Machine) -> Host:
     host = host_of(tmp_path, machine)
     run("prepare", {}, host=host)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
+from tests.unit.host.world import SUBNET, Killed, Machine, deployed, host_of, spec
 from wharfinger.host import jobs
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
@@ -20,18 +20,8 @@ from wharfinger.host.window import Opened, window
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture
 def host(tmp_path: Path, machine: Machine) -> Host:
-    host = host_of(tmp_path, machine)
-    run("prepare", {}, host=host)
-    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
-    run("ensure", {"spec": spec(tmp_path)}, host=host)
-    run("site", {"content": "server {}\n"}, host=host)
-    return host
+    return deployed(tmp_path, machine)
 
 
 def closed(machine: Machine) -> str | None:
@@ -225,11 +215,7 @@ def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: boo
         folder = tmp_path / f"{step}"
         folder.mkdir()
         machine = Machine()
-        host = host_of(folder, machine)
-        run("prepare", {}, host=host)
-        run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
-        run("ensure", {"spec": spec(folder)}, host=host)
-        run("site", {"content": "server {}\n"}, host=host)
+        host = deployed(folder, machine)
         machine.connections["10.98.0.2"] = 10**9
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Opened, "tick", _dies)
@@ -387,11 +373,7 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
         folder = tmp_path / f"{step}"
         folder.mkdir()
         machine = Machine()
-        host = host_of(folder, machine)
-        run("prepare", {}, host=host)
-        run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
-        run("ensure", {"spec": spec(folder)}, host=host)
-        run("site", {"content": "server {}\n"}, host=host)
+        host = deployed(folder, machine)
         machine.kill_at, machine.after = machine.steps + step, after
 
         def work(opened: Opened, machine: Machine = machine, host: Host = host) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wharfinger.host.commands import run
 from wharfinger.host.context import Clock, Host, Traffic
 from wharfinger.host.engine import Container
 from wharfinger.host.errors import HostError
@@ -392,3 +393,13 @@ def spec(folder: Path, kind: str = "registry", image: str = "sha256:good", **mor
         "stop_timeout": 5,
         **more,
     }
+
+
+def deployed(folder: Path, machine: Machine, **more: Any) -> Host:
+    """A host on which a registry, its specification with `more`, serves behind nginx."""
+    host = host_of(folder, machine)
+    run("prepare", {}, host=host)
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    run("ensure", {"spec": spec(folder, **more)}, host=host)
+    run("site", {"content": "server {}\n"}, host=host)
+    return host
