@@ -144,7 +144,7 @@ class Entry:
 
     def concerns(self, question: Question) -> bool:
         """Whether the conditions on who asks hold."""
-        if self.network is not None and not _contains(self.network, question.ip):
+        if self.network is not None and not within(self.network, question.ip):
             return False
         return self._hold(self._about_asker, question)
 
@@ -245,7 +245,8 @@ def _fill(pattern: str, variables: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda found: variables.get(found[1], found[0]), pattern)
 
 
-def _contains(network: Network, ip: Address) -> bool:
+def within(network: Network, ip: Address) -> bool:
+    """Whether the address is one of the network's."""
     return network.version == ip.version and ip in network
 
 

@@ -2,7 +2,8 @@
 
 docker_auth reads loosely: a misspelt key in a match means 'everyone', a user without a password
 needs none. Whatever it would misunderstand is an error here; whatever this reader accepts has the
-same meaning for both servers.
+same meaning for both servers, but for what only this server knows: `limits`, and a user's
+`previous_password`, `expires` and `addresses`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -37,9 +39,12 @@ ONLY_DOCKER_AUTH = {
         *("tls_min_version", "tls_curve_preferences", "tls_cipher_suites"),
     ),
 }
+# What a user who signs in may have and docker_auth does not know.
+OF_LOGINS = ("previous_password", "expires", "addresses")
 # A valid file has five levels: acl, entry, match, labels, label.
 DEEPEST = 20
 BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 # libyaml's where PyYAML was built with it: ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -96,11 +101,39 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviousPassword:
+    """A bcrypt hash that is right too, before the instant `until` (seconds since the epoch)."""
+
+    password: bytes
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class User:
-    """A user's bcrypt hash (None: needs no password, only the anonymous user) and labels."""
+    """A user's bcrypt hash (None: needs no password, only the anonymous user) and labels.
+
+    From the instant `expires` (seconds since the epoch) on, and from elsewhere than `addresses`
+    where there are some, a login is refused.
+    """
 
     password: bytes | None
     labels: Mapping[str, tuple[str, ...]]
+    previous: PreviousPassword | None = None
+    expires: float | None = None
+    addresses: tuple[acl.Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many wrong passwords an hour cost a bcrypt; what comes after is refused at once.
+
+    `account_failures` are those of one account, from everywhere; `known_failures` of them are kept
+    for addresses that the account was right from. `address_failures` are those of one address.
+    """
+
+    account_failures: int = 100
+    known_failures: int = 20
+    address_failures: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +148,7 @@ class Configuration:
     users: Mapping[str, User]
     acl: acl.AccessControlList
     digest: str
+    limits: Limits = Limits()
     signing_key: SigningKey | None = None
     warnings: tuple[str, ...] = ()
 
@@ -161,15 +195,7 @@ def load(
         line = reader.lines.get(f"token.{error.key}", 1)
         problem = Problem(name, line, f"token.{error.key}", str(error))
         raise ConfigurationError([problem], files) from None
-    return Configuration(
-        configuration.server,
-        configuration.token,
-        configuration.users,
-        configuration.acl,
-        configuration.digest,
-        key,
-        tuple(warnings),
-    )
+    return replace(configuration, signing_key=key, warnings=tuple(warnings))
 
 
 class _Mapping:
@@ -204,7 +230,11 @@ class _Reader:
         if root is None:
             return None
         file = self._mapping(
-            root, "", required=("server", "token", "users", "acl"), known=(), only_docker_auth=""
+            root,
+            "",
+            required=("server", "token", "users", "acl"),
+            known=("limits",),
+            only_docker_auth="",
         )
         if file is None:
             return None
@@ -212,10 +242,16 @@ class _Reader:
         token = self._part(file, "token", lambda node, key: self._token(node, key, base))
         users = self._part(file, "users", self._users)
         entries = self._part(file, "acl", self._acl)
+        limits = self._part(file, "limits", self._limits)
         if server is None or token is None:
             return None
         return Configuration(
-            server, token, users or {}, acl.AccessControlList(entries or ()), digest
+            server,
+            token,
+            users or {},
+            acl.AccessControlList(entries or ()),
+            digest,
+            limits or Limits(),
         )
 
     def _compose(self, content: bytes) -> yaml.Node | None:
@@ -289,7 +325,7 @@ class _Reader:
     def _users(self, node: yaml.Node, key: str) -> dict[str, User]:
         users: dict[str, User] = {}
         for name, child, path in self._items(node, key):
-            part = self._mapping(child, path, required=(), known=("password", "labels"))
+            part = self._mapping(child, path, required=(), known=("password", "labels", *OF_LOGINS))
             if part is None:
                 continue
             password = self._part(part, "password", self._bcrypt)
@@ -301,8 +337,61 @@ class _Reader:
                     'write password: and a bcrypt hash (only the anonymous user "" has none)',
                 )
             labels = self._part(part, "labels", self._user_labels) or {}
-            users[name] = User(password, labels)
+            if not any(key in part.values for key in OF_LOGINS):
+                users[name] = User(password, labels)
+                continue
+            if name == "":
+                self.problem(
+                    child,
+                    path,
+                    f"takes none of {', '.join(OF_LOGINS)}: the anonymous user does not sign in",
+                )
+            previous = self._part(part, "previous_password", self._previous_password)
+            expires = self._part(part, "expires", self._instant)
+            addresses = self._part(part, "addresses", self._addresses) or ()
+            users[name] = User(password, labels, previous, expires, addresses)
         return users
+
+    def _previous_password(self, node: yaml.Node, key: str) -> PreviousPassword | None:
+        part = self._mapping(node, key, required=("password", "until"), known=())
+        if part is None:
+            return None
+        password = self._part(part, "password", self._bcrypt)
+        until = self._part(part, "until", self._instant)
+        if password is None or until is None:
+            return None
+        return PreviousPassword(password, until)
+
+    def _addresses(self, node: yaml.Node, key: str) -> tuple[acl.Network, ...] | None:
+        values = self._sequence(node, key)
+        if values == []:
+            self.problem(
+                node,
+                key,
+                "is empty, which is nowhere: name an address or a network, or take the key away",
+            )
+        found = [self._network(value, f"{key}[{i}]") for i, value in enumerate(values or ())]
+        return tuple(network for network in found if network is not None)
+
+    def _limits(self, node: yaml.Node, key: str) -> Limits | None:
+        names = ("account_failures", "address_failures", "known_failures")
+        part = self._mapping(node, key, required=(), known=names)
+        if part is None:
+            return None
+        usual = Limits()
+        account = self._part(part, "account_failures", self._limit) or usual.account_failures
+        address = self._part(part, "address_failures", self._limit) or usual.address_failures
+        known = self._part(part, "known_failures", self._limit)
+        if known is not None and known >= account:
+            self.problem(
+                part.values["known_failures"],
+                part.path("known_failures"),
+                f"'{known}' leaves strangers nothing of account_failures ({account}): "
+                "write a smaller number",
+            )
+        if known is None:
+            known = min(usual.known_failures, account // 5)
+        return Limits(account, known, address)
 
     def _user_labels(self, node: yaml.Node, key: str) -> dict[str, tuple[str, ...]]:
         labels = {}
@@ -466,6 +555,31 @@ class _Reader:
             )
             return None
         return int(text)
+
+    def _limit(self, node: yaml.Node, key: str) -> int | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+            self.problem(
+                node, key, f"'{text}' is no whole number from 1 to 999999: write 100 or the like"
+            )
+            return None
+        return int(text)
+
+    def _instant(self, node: yaml.Node, key: str) -> float | None:
+        text = self._text(node, key)
+        if text is None:
+            return None
+        try:
+            if not INSTANT.fullmatch(text):
+                raise ValueError(text)
+            return datetime.fromisoformat(text).timestamp()
+        except ValueError:
+            self.problem(
+                node, key, f"'{text}' is no instant in UTC: write one such as 2027-06-30T00:00:00Z"
+            )
+            return None
 
     def _integer(self, node: yaml.Node, key: str) -> int | None:
         text = self._text(node, key)

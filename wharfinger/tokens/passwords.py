@@ -1,7 +1,7 @@
 """Passwords: verified with bcrypt beside the event loop, remembered while they stay right.
 
 A password that was right is remembered in memory, under a keyed hash whose key dies with the
-process, over user, stored hash and password: a changed hash forgets by itself, and a reload keeps
+process, over user, stored hashes and password: a changed hash forgets by itself, and a reload keeps
 the rest. A wrong one always costs a bcrypt, and so does an unknown user.
 """
 
@@ -54,22 +54,26 @@ def check(password: bytes, stored: bytes) -> bool:
     return right and len(password) <= LONGEST
 
 
+def _check_any(password: bytes, stored: tuple[bytes, ...]) -> bool:
+    return any(check(password, one) for one in stored)
+
+
 class Decoys:
     """Hashes that unknown users are checked against, so that they cost what known ones cost.
 
-    Each unknown name gets, and keeps, the cost of one of the known users: which names exist
+    Each unknown name gets, and keeps, the costs of one of the known users: which names exist
     cannot be told from the time.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def hash_for(self, user: str, costs: Sequence[int]) -> bytes:
-        """A bcrypt hash for a user who is not there; `costs` are those of the known users."""
+    def hashes_for(self, user: str, costs: Sequence[Sequence[int]]) -> tuple[bytes, ...]:
+        """Bcrypt hashes for a user who is not there; `costs` are those of the known users'."""
         digest = hashlib.blake2b(user.encode(errors="replace"), key=self._key).digest()
-        cost = costs[int.from_bytes(digest[:8], "big") % len(costs)] if costs else 10
+        drawn = costs[int.from_bytes(digest[:8], "big") % len(costs)] if costs else (10,)
         # Nobody looked for a password that has this hash: 22 characters of salt, 31 of digest.
-        return b"$2b$%02d$" % cost + b"." * 53
+        return tuple(b"$2b$%02d$" % cost + b"." * 53 for cost in drawn)
 
 
 class _Failures:
@@ -104,13 +108,13 @@ class _Lane:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
-    async def run(self, password: bytes, stored: bytes) -> bool:
+    async def run(self, password: bytes, stored: tuple[bytes, ...]) -> bool:
         if self._inside >= self._most:
             raise Busy(5)
         self._inside += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, check, password, stored)
+            return await loop.run_in_executor(self._pool, _check_any, password, stored)
         finally:
             self._inside -= 1
 
@@ -139,9 +143,17 @@ class Passwords:
         self._suspect = _Lane("bcrypt-suspect", 1, MOST_SUSPECT_WAITING, 10)
 
     async def verify(
-        self, user: str, password: bytes, stored: bytes, *, known: bool, address: Address
+        self,
+        user: str,
+        password: bytes,
+        stored: tuple[bytes, ...],
+        *,
+        known: bool,
+        address: Address,
     ) -> bool:
-        """Whether `password` is the user's. An unknown user (`stored` is a decoy) is never right.
+        """Whether `password` belongs to one of the user's hashes.
+
+        An unknown user (`stored` are decoys) is never right.
 
         Raises:
             Busy: too many wait already.
@@ -161,7 +173,12 @@ class Passwords:
         return True
 
     async def _verify(
-        self, user: str, password: bytes, stored: bytes, known: bool, address: Address
+        self,
+        user: str,
+        password: bytes,
+        stored: tuple[bytes, ...],
+        known: bool,
+        address: Address,
     ) -> bool:
         network = _neighbourhood(address)
         lane = self._suspect if self._is_suspect(network, user) else self._ordinary
@@ -182,9 +199,9 @@ class Passwords:
             return self._pairs.count((network, user)) >= SUSPECT_AFTER
         return max(self._addresses.count(network), self._accounts.count(user)) >= SUSPECT_AFTER
 
-    def _ticket(self, user: str, password: bytes, stored: bytes) -> bytes:
+    def _ticket(self, user: str, password: bytes, stored: tuple[bytes, ...]) -> bytes:
         keyed = hashlib.blake2b(key=self._key, digest_size=32)
-        for part in (user.encode(errors="surrogatepass"), stored, password):
+        for part in (user.encode(errors="surrogatepass"), password, *stored):
             keyed.update(len(part).to_bytes(8, "big"))
             keyed.update(part)
         return keyed.digest()

@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 
 from . import challenge, passwords
-from .acl import Address
+from .acl import Address, within
 from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
@@ -38,15 +38,20 @@ class InForce:
     """A configuration with what is derived from it once."""
 
     configuration: Configuration
-    costs: tuple[int, ...] = field(init=False)
+    costs: tuple[tuple[int, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        now = time.time()
         costs = [
-            int(user.password[4:6])
+            tuple(int(stored[4:6]) for stored in hashes(user, now))
             for user in self.configuration.users.values()
             if user.password is not None
         ]
         object.__setattr__(self, "costs", tuple(costs))
+
+
+class Shut(Exception):
+    """The password was right, and still the user is not let in: the text says why."""
 
 
 class Service:
@@ -90,10 +95,12 @@ class Service:
                 "service": request.service[:200],
                 "asked": [_resource(scope, scope.actions) for scope in request.scopes],
             }
-            user = await self._authenticate(request, address)
+            user = await self._authenticate(request, address, log)
         except BadRequest as error:
             return refusal(400, "UNSUPPORTED", str(error), error.error, log)
         except BadCredentials as error:
+            return self._unauthorized(str(error), log)
+        except Shut as error:
             return self._unauthorized(str(error), log)
         except passwords.Busy as error:
             headers = {"Retry-After": str(error.retry_after)}
@@ -110,7 +117,9 @@ class Service:
             )
         return self._grant(request, user, address, log)
 
-    async def _authenticate(self, request: Challenge, address: Address) -> User | None:
+    async def _authenticate(
+        self, request: Challenge, address: Address, log: dict[str, Any]
+    ) -> User | None:
         while True:
             in_force = self._in_force
             user = in_force.configuration.users.get(request.account)
@@ -118,17 +127,24 @@ class Service:
                 return user
             if not request.offered and user is None:
                 return None
-            stored = user.password if user is not None else None
             right = await self._passwords.verify(
                 request.account,
                 request.password,
-                stored or self._decoys.hash_for(request.account, in_force.costs),
-                known=stored is not None,
+                hashes(user, time.time())
+                if user is not None
+                else self._decoys.hashes_for(request.account, in_force.costs),
+                known=user is not None,
                 address=address,
             )
             # A user who was removed or changed meanwhile is judged by what is in force now.
-            if not right or in_force is self._in_force:
-                return user if right else None
+            if right and in_force is not self._in_force:
+                continue
+            closed = user is not None and shut(user, address, time.time())
+            if right and closed:
+                raise Shut(f"{request.account} {closed}")
+            if closed:
+                log["shut"] = closed
+            return user if right else None
 
     def _unauthorized(self, message: str, log: dict[str, Any]) -> Reply:
         issuer = self.configuration.token.issuer
@@ -159,6 +175,26 @@ class Service:
             "issued_at": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
         return Reply(200, body, {}, log)
+
+
+def hashes(user: User, now: float) -> tuple[bytes, ...]:
+    """The hashes that a user's password may belong to, the present one first."""
+    assert user.password is not None
+    if user.previous is not None and now < user.previous.until:
+        return user.password, user.previous.password
+    return (user.password,)
+
+
+def shut(user: User, address: Address, now: float) -> str:
+    """Why the user is not let in from this address at this time; "" where that is not so.
+
+    Who has not shown the right password must not be told.
+    """
+    if user.expires is not None and now >= user.expires:
+        return f"expired at {datetime.fromtimestamp(user.expires, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if user.addresses and not any(within(network, address) for network in user.addresses):
+        return f"may not log in from {address}"
+    return ""
 
 
 def sign(

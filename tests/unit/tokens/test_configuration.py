@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wharfinger.tokens.configuration import ConfigurationError, listen_address, load
+from wharfinger.tokens.configuration import (
+    ConfigurationError,
+    Limits,
+    PreviousPassword,
+    listen_address,
+    load,
+)
 
 from .conftest import make_key, settings
 
@@ -140,7 +147,8 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
         (
             '"": {}',
             '"":',
-            '9: users."": must have keys of its own (password, labels)',
+            '9: users."": must have keys of its own (password, labels, previous_password, '
+            "expires, addresses)",
         ),
         ("{group: [a, b]}", "{group: a}", "12: users.u.labels.group: must be a list, [] where"),
         ("{group: [a, b]}", "[a]", "12: users.u.labels: must be a mapping, {} where it is empty"),
@@ -217,6 +225,121 @@ def test_a_mistake_is_answered_with_where_it_is_and_what_to_write(
     assert "planted-secret" not in "".join(found)
 
 
+FULL = VALID.replace(
+    "acl:\n",
+    f"""\
+    previous_password: {{password: {HASH}, until: 2026-12-01T00:00:00Z}}
+    expires: 2027-06-30T00:00:00Z
+    addresses: [10.0.0.0/8, "2001:db8::/32", 192.0.2.1]
+limits:
+  account_failures: 50
+  known_failures: 5
+  address_failures: 60
+acl:
+""",
+)
+
+
+def test_what_docker_auth_does_not_know_is_read() -> None:
+    found = load(FULL)
+    user = found.users["u"]
+    assert user.previous == PreviousPassword(HASH.encode(), 1796083200.0)
+    assert user.expires == 1814313600.0
+    assert user.addresses == tuple(
+        map(ipaddress.ip_network, ("10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"))
+    )
+    assert found.limits == Limits(50, 5, 60)
+
+
+def test_without_limits_the_usual_ones_count() -> None:
+    assert load(VALID).limits == Limits(100, 20, 300)
+
+
+@pytest.mark.parametrize(("account", "known"), [(50, 10), (4, 0), (1000, 20)])
+def test_what_is_kept_for_the_known_stays_a_small_part(account: int, known: int) -> None:
+    text = VALID + f"limits: {{account_failures: {account}}}\n"
+    assert load(text).limits.known_failures == known
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "  account_failures: 50",
+            "  account_failures: 0",
+            "17: limits.account_failures: '0' is no whole number from 1 to 999999: "
+            "write 100 or the like",
+        ),
+        ("account_failures: 50", "account_failures: -1", "'-1' is no whole number from 1"),
+        ("account_failures: 50", "account_failures: 1e3", "'1e3' is no whole number from 1"),
+        ("address_failures: 60", "address_failures: 0", "19: limits.address_failures: '0' is no"),
+        ("known_failures: 5", "known_failures: 0", "18: limits.known_failures: '0' is no whole"),
+        (
+            "known_failures: 5",
+            "known_failures: 50",
+            "18: limits.known_failures: '50' leaves strangers nothing of account_failures (50): "
+            "write a smaller number",
+        ),
+        (
+            "known_failures: 5",
+            "known_failure: 5",
+            "18: limits.known_failure: is no key: did you mean known_failures?",
+        ),
+        (
+            "until: 2026-12-01T00:00:00Z",
+            "until: 2026-12-01",
+            "13: users.u.previous_password.until: '2026-12-01' is no instant in UTC: "
+            "write one such as 2027-06-30T00:00:00Z",
+        ),
+        (", until: 2026-12-01T00:00:00Z", "", "users.u.previous_password.until: is missing"),
+        (
+            f"{{password: {HASH}, until",
+            "{password: planted-secret, until",
+            "13: users.u.previous_password.password: is no bcrypt hash",
+        ),
+        (
+            "expires: 2027-06-30T00:00:00Z",
+            "expires: 2027-06-31T00:00:00Z",
+            "14: users.u.expires: '2027-06-31T00:00:00Z' is no instant in UTC",
+        ),
+        ("2027-06-30T00:00:00Z", "2027-06-30T00:00:00+02:00", "14: users.u.expires: '2027-06-30T"),
+        ("2027-06-30T00:00:00Z", "2027-06-30T24:00:00Z", "14: users.u.expires: '2027-06-30T24"),
+        (
+            "10.0.0.0/8,",
+            "10.0.0.0/33,",
+            "15: users.u.addresses[0]: '10.0.0.0/33' is no address: "
+            "write one such as 10.0.0.7 or 10.0.0.0/8",
+        ),
+        (
+            'addresses: [10.0.0.0/8, "2001:db8::/32", 192.0.2.1]',
+            "addresses: 10.0.0.0/8",
+            "15: users.u.addresses: must be a list, [] where it is empty",
+        ),
+        (
+            'addresses: [10.0.0.0/8, "2001:db8::/32", 192.0.2.1]',
+            "addresses: []",
+            "15: users.u.addresses: is empty, which is nowhere: name an address or a network, "
+            "or take the key away",
+        ),
+        (
+            '"": {}',
+            '"": {expires: 2027-06-30T00:00:00Z}',
+            '9: users."": takes none of previous_password, expires, addresses: '
+            "the anonymous user does not sign in",
+        ),
+    ],
+)
+def test_a_mistake_in_what_docker_auth_does_not_know_is_answered_alike(
+    old: str, new: str, expected: str
+) -> None:
+    # The match has the network, too: the user's comes first.
+    text = FULL.replace(old, new, 1)
+    assert text != FULL
+    found = messages(text)
+    assert any(expected in message for message in found), found
+    assert "planted-secret" not in "".join(found)
+
+
 def test_every_mistake_is_reported_at_once_in_the_files_order() -> None:
     text = VALID.replace("issuer: i", "issuer:").replace("account: u", "acount: u")
     found = messages(text.replace(HASH, "x"))
@@ -230,7 +353,7 @@ def test_an_empty_file_says_what_belongs_in_it(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "text", "- a"])
 def test_a_file_that_is_no_mapping_says_so(text: str) -> None:
-    assert messages(text) == ["1: must have keys of its own (server, token, users, acl)"]
+    assert messages(text) == ["1: must have keys of its own (server, token, users, acl, limits)"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"server: \x01", b"a: \xc3\x28"])

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +22,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from .conftest import Running, Start, basic, call, hashed, make_key, settings
+from .conftest import Answer, Running, Start, basic, call, hashed, make_key, settings
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -88,6 +89,82 @@ def test_a_wrong_password_is_401_in_the_registrys_shape(server: Running) -> None
 def test_an_unknown_user_gets_the_very_same_answer_as_a_wrong_password(server: Running) -> None:
     wrong, unknown = server.login("someuser", "wrong"), server.login("nobody", "wrong")
     assert (unknown.status, unknown.body) == (wrong.status, wrong.body)
+
+
+# What docker_auth does not know
+
+
+def instant(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(time.time() + seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_the_password_before_is_right_until_its_time_is_over(start: Start, keys: Path) -> None:
+    def rotated(seconds: float) -> dict[str, Any]:
+        previous = {"password": hashed("old"), "until": instant(seconds)}
+        return {"ci": {"password": hashed("new"), "previous_password": previous}}
+
+    running = start(settings(keys, users=rotated(3600)))
+    assert [running.login("ci", password).status for password in ("new", "old", "x")] == [
+        *(200, 200, 401)
+    ]
+    running.write(settings(keys, users=rotated(-1)))
+    wait_until_in_force(running)
+    assert [running.login("ci", password).status for password in ("new", "old")] == [200, 401]
+
+
+def test_a_remembered_password_ends_with_its_time_without_a_reload(
+    start: Start, keys: Path
+) -> None:
+    previous = {"password": hashed("old"), "until": instant(3)}
+    users = {"ci": {"password": hashed("new"), "previous_password": previous}}
+    running = start(settings(keys, users=users))
+    assert running.login("ci", "old").status == 200
+    end = time.monotonic() + 10
+    while running.login("ci", "old").status == 200 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert running.login("ci", "old").status == 401
+    assert running.login("ci", "new").status == 200
+
+
+def test_an_expired_user_is_told_so_only_with_the_right_password(start: Start, keys: Path) -> None:
+    gone = instant(-60)
+    users = {"ci": {"password": hashed("pw"), "expires": gone}}
+    running = start(settings(keys, users=users))
+    right, wrong = running.login("ci", "pw"), running.login("ci", "wrong")
+    assert (right.status, wrong.status) == (401, 401)
+    assert right.json["errors"][0]["message"] == f"ci expired at {gone}"
+    assert wrong.json["errors"][0]["message"] == "wrong user or password"
+    logged = [running.wait_for("token") for _ in range(2)]
+    assert logged[0]["reason"] == f"ci expired at {gone}"
+    assert (logged[1]["reason"], logged[1]["shut"]) == (
+        "wrong user or password",
+        f"expired at {gone}",
+    )
+
+
+def test_a_user_who_expires_later_is_let_in(start: Start, keys: Path) -> None:
+    users = {"ci": {"password": hashed("pw"), "expires": instant(3600)}}
+    assert start(settings(keys, users=users)).login("ci", "pw").status == 200
+
+
+def test_who_has_addresses_is_let_in_from_there_alone(start: Start, keys: Path) -> None:
+    users = {"ci": {"password": hashed("pw"), "addresses": ["10.0.0.0/8", "2001:db8::/32"]}}
+    running = start(settings(keys, users=users))
+
+    def login(address: str, password: str = "pw") -> Answer:
+        return running.ask("/auth", basic("ci", password) | {"X-Real-IP": address})
+
+    for address in ("10.1.1.1", "::ffff:10.1.1.1", "2001:db8:7::1"):
+        assert login(address).status == 200
+    for address in ("192.0.2.1", "2001:db9::1"):
+        answer = login(address)
+        assert answer.status == 401
+        assert answer.json["errors"][0]["message"] == f"ci may not log in from {address}"
+    wrong = login("192.0.2.1", "wrong")
+    assert wrong.json["errors"][0]["message"] == "wrong user or password"
+
+
+# Anonymous, and scopes
 
 
 @pytest.mark.parametrize("path", ["/auth", "/auth/token"])
