@@ -24,10 +24,14 @@ _PATIENCE = 90
 class Load:
     """Clients of the registry `target`, signed in as `account`, who trust only `ca_file`."""
 
-    def __init__(self, target: Target, account: Account, ca_file: Path | str) -> None:
+    def __init__(
+        self, target: Target, account: Account, ca_file: Path | str, timeout: float = 60
+    ) -> None:
+        """`timeout`: seconds that a client waits for the next byte."""
         self.target = target
         self.account = account
         self.ca_file = str(ca_file)
+        self.timeout = timeout
         self.record = Record()
         self._clients: list[Client | Remote] = []
 
@@ -45,7 +49,7 @@ class Load:
 
     def session(self, ca_file: Path | str | None = None) -> Session:
         """Connections of another client; `ca_file`: the only authority that it knows."""
-        return Session(self.target, self.account, str(ca_file or self.ca_file))
+        return Session(self.target, self.account, str(ca_file or self.ca_file), self.timeout)
 
     def start(self) -> None:
         """Pushes what is read, and starts the usual clients. Raises where even that fails. May be
@@ -121,6 +125,10 @@ class Load:
     def failures(self, phase: str | None = None) -> list[Operation]:
         """The operations that failed."""
         return [one for one in self.operations(phase) if not one.ok]
+
+    def pushed(self) -> list[str]:
+        """Every manifest that was answered with 201, as NAME@DIGEST."""
+        return [one for operation in self.operations() for one in operation.pushed]
 
     def report(self, steady: str | None = None) -> dict[str, Any]:
         """See report.py; `steady` is the phase that latencies are compared with."""

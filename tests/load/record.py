@@ -16,7 +16,7 @@ class Stopped(Exception):
 @dataclass(frozen=True)
 class Operation:
     """`start` in seconds since 1970; `phase` is the one in which it ended; `latencies` of its small
-    requests, in seconds."""
+    requests, in seconds; `pushed`: the manifests that were answered with 201, as NAME@DIGEST."""
 
     client: str
     kind: str
@@ -27,6 +27,7 @@ class Operation:
     requests: int = 0
     retries: int = 0
     latencies: tuple[float, ...] = ()
+    pushed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -42,6 +43,7 @@ class Attempt:
         self.retries = 0
         self.ok = False
         self.latencies: list[float] = []
+        self.pushed: list[str] = []
 
     def requested(self, seconds: float | None = None) -> None:
         with self._lock:
@@ -96,6 +98,7 @@ class Record:
                     done.requests,
                     done.retries,
                     tuple(done.latencies),
+                    tuple(done.pushed),
                 )
             )
 

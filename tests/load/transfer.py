@@ -60,6 +60,8 @@ class Transfer:
             body=lambda: [manifest],
         )
         expect(answer, 201, "the manifest's push")
+        # Whatever comes of it: from here on it must never be lost.
+        attempt.pushed.append(f"{self.repository}@{digest(manifest)}")
         same(answer.headers["docker-content-digest"], digest(manifest), "the pushed manifest")
 
     def _blob(self, attempt: Attempt, blob: bytes, upload: Upload) -> None:

@@ -32,6 +32,8 @@ WHAT = ("signing", "tls", "ca", "all", "due")
 _PATIENCE = 10.0
 # Seconds from the certificates to the token server in a deployment that builds images on its way.
 _DEPLOYMENT = 900.0
+# The exit code of a container whose process was ended by SIGKILL.
+_KILLED = 137
 
 
 @dataclass
@@ -394,8 +396,14 @@ def _repair(keeper: Keeper, kind: str) -> None:
     keeper.done.actions += all_of.actions
     serving = all_of.record.serving
     container = serving and keeper.host.engine.inspect(all_of.name(serving.number))
-    if serving is not None and not (container and container.running):
-        # Not started by the timer: somebody may have stopped it to work on the data.
+    if serving is None or (container and container.running):
+        return
+    if container and container.status == "exited" and container.exit_code == _KILLED:
+        # docker starts whatever ends by itself, but takes `docker kill` for somebody's wish. Who
+        # stops it to work on the data (`docker stop`) lets it end in order, with another code.
+        keeper.host.engine.start(container.name)
+        keeper.done.actions.append(f"{kind}: {container.name} had been killed and is started again")
+    else:
         raise HostError(
             f"{kind}: the container {all_of.name(serving.number)} does not run: start it with "
             "`docker start`, or run site.yml"

@@ -722,6 +722,35 @@ def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path
     assert alerts(host, tmp_path).count("nginx refuses") == 1
 
 
+def end(machine: Machine, kind: str, code: int) -> str:
+    """The container of a kind has ended with this exit code; its name."""
+    (name,) = (one.name for one in machine.containers.values() if f"-{kind}-" in one.name)
+    FakeEngine(machine).change(name, status="exited", exit_code=code, health="none")
+    return name
+
+
+@pytest.mark.parametrize("kind", ["registry", "token_server"])
+def test_the_timer_starts_what_docker_kill_has_ended(world: World, kind: str) -> None:
+    host, machine = world()
+    name = end(machine, kind, 137)
+    answer = run("renew", {}, host=host)
+    assert f"{kind}: {name} had been killed and is started again" in answer["actions"]
+    assert machine.containers[name].running
+    assert run("renew", {}, host=host)["actions"] == []
+
+
+def test_the_timer_leaves_alone_what_somebody_has_stopped(world: World) -> None:
+    host, machine = world()
+    name = end(machine, "registry", 0)
+    with pytest.raises(HostError) as error:
+        run("renew", {}, host=host)
+    assert str(error.value) == (
+        f"registry: the container {name} does not run: start it with `docker start`, "
+        "or run site.yml"
+    )
+    assert not machine.containers[name].running
+
+
 def test_a_state_that_was_lost_costs_no_container_that_serves(world: World) -> None:
     host, machine = world()
     before = set(machine.containers)

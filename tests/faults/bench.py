@@ -1,0 +1,188 @@
+"""The host of the scenario `faults` under load, and the account of what was done to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from testinfra.host import Host
+
+from load import Account, Load, Target
+from load.image import made
+from load.record import Attempt
+from load.transfer import Transfer, monolithic
+from support import hosts
+
+from .report import Row, markdown, told
+from .watch import Puller, Pusher, out
+
+NAME = "debian13"
+HOSTNAME = f"{NAME}.wharfinger.test"
+# Seconds that a client waits for an answer before it gives up.
+PATIENCE = 10
+
+
+class Bench:
+    """One registry, its clients, and the rows of the table so far."""
+
+    def __init__(self) -> None:
+        self.machine: Host = hosts.host(NAME)
+        self.rows: list[Row] = []
+        admin = hosts.account("admin")
+        authority = hosts.inventory_file().parent / "credentials" / f"{HOSTNAME}-ca.crt"
+        self.load = Load(
+            Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
+            Account(admin.name, admin.password),
+            authority,
+            timeout=PATIENCE,
+        )
+        image = made((2048, 4096))
+        session = self.load.session()
+        Transfer(session, "load/watched", _never()).push(Attempt(), image, "kept", monolithic())
+        self.pulls, self.pushes = Puller(session, image), Pusher(session)
+
+    def __enter__(self) -> Bench:
+        self.load.start()
+        self.pulls.start()
+        self.pushes.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.load.stop()
+        self.pulls.end()
+        self.pushes.end()
+
+    # -- the host ----------------------------------------------------------------------------------
+
+    def run(self, command: str) -> str:
+        """A shell's command on the host as root, which succeeds; its output."""
+        done = hosts.run_with_input(NAME, ["sh", "-eus"], command)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def fails(self, command: str) -> str:
+        """The same of one that fails; what it says."""
+        done = hosts.run_with_input(NAME, ["sh", "-us"], command)
+        assert done.returncode != 0, (command, done.stdout)
+        return done.stdout + done.stderr
+
+    def container(self, kind: str) -> str:
+        """The name of the container that serves."""
+        state = self.state()["kinds"][kind]["generations"]
+        (number,) = (one["number"] for one in state if one["phase"] == "serving")
+        return f"wharfinger-{kind}-{number}"
+
+    def inspected(self, kind: str) -> dict[str, Any]:
+        """docker inspect of it."""
+        found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {self.container(kind)}"))
+        return found[0]
+
+    def state(self) -> dict[str, Any]:
+        """state.json."""
+        found: dict[str, Any] = json.loads(self.run("cat /var/lib/wharfinger/state.json"))
+        return found
+
+    def script(self, text: str, *arguments: str) -> str:
+        """A Python program on the host as root; its output."""
+        done = hosts.run_with_input(NAME, ["python3", "-", *arguments], text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def fault(self, fault: str, *, returns: str, patience: float = 60) -> Iterator[float]:
+        """The body does it, while clients go on. Then service returns within `patience` seconds,
+        and whatever was acknowledged since the fault before is there."""
+        self.load.phase(fault)
+        moment = time.time()
+        before = len(self.acknowledged())
+        yield moment
+        self.back(time.time(), patience)
+        # Until the clients of the load, too, have got over it.
+        time.sleep(1)
+        self.load.phase("well")
+        pushed = self.acknowledged()[before:]
+        failures = self.load.failures(fault)
+        errors = [one.error for one in failures]
+        watched = [one for watch in (self.pulls, self.pushes) for one in watch.since(moment)]
+        errors += [one.error for one in watched if not one.ok]
+        row = Row(
+            fault=fault,
+            returns=returns,
+            pulls=round(out(self.pulls.seen, moment), 1),
+            pushes=round(out(self.pushes.seen, moment), 1),
+            operations=len(self.load.operations(fault)) + len(watched),
+            failed=len(errors),
+            pushed=len(pushed),
+            lost=tuple(self.lost(pushed)),
+            told=told(errors),
+        )
+        self.rows.append(row)
+        assert row.lost == ()
+
+    def back(self, since: float, patience: float) -> None:
+        """Pulls and pushes succeed again, each several times in a row."""
+        deadline = time.monotonic() + patience
+        while not (self.pulls.is_well(since) and self.pushes.is_well(since)):
+            last = [watch.seen[-1] for watch in (self.pulls, self.pushes)]
+            assert time.monotonic() < deadline, f"no service after {patience:g} s: {last}"
+            time.sleep(0.1)
+
+    def out_now(self, seconds: float) -> None:
+        """For that long, no pull and no push has succeeded."""
+        began = time.time()
+        time.sleep(seconds)
+        for watch in (self.pulls, self.pushes):
+            assert not [one for one in watch.seen if one.start >= began and one.ok], watch.name
+
+    # -- what was acknowledged ---------------------------------------------------------------------
+
+    def acknowledged(self) -> list[str]:
+        """Every manifest that any client was answered 201 for, as NAME@DIGEST."""
+        return self.load.pushed() + self.pushes.pushed
+
+    def lost(self, references: Sequence[str]) -> list[str]:
+        """Those that cannot be pulled with all blobs and equal digests, and why."""
+        found: list[str] = []
+        names = sorted({one.partition("@")[0] for one in references})
+        for name in names:
+            wanted = [one.partition("@")[2] for one in references if one.startswith(f"{name}@")]
+            transfer = Transfer(self.load.session(), name, _never())
+
+            def pull(digest: str, transfer: Transfer = transfer, name: str = name) -> None:
+                try:
+                    transfer.pull(Attempt(), digest, digest)
+                except Exception as problem:
+                    found.append(f"{name}@{digest}: {problem}")
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(pull, wanted))
+            transfer.session.close()
+        return found
+
+    def report(self) -> None:
+        """Writes what was seen: JSON into the run's directory, and the table to the file that
+        FAULTS_REPORT names, if any."""
+        plain = [one.plain() for one in self.rows]
+        path = hosts.ephemeral() / "faults.json"
+        path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        if wanted := os.environ.get("FAULTS_REPORT"):
+            Path(wanted).write_text(markdown(self.rows), encoding="utf-8")
+
+
+def _never() -> threading.Event:
+    return threading.Event()

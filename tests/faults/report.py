@@ -1,0 +1,79 @@
+"""What was seen of each fault, as plain data and as a table (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+# What httpx's exceptions mean to people.
+_WORDS = {
+    "ConnectError": "connection refused",
+    "ConnectTimeout": "no connection",
+    "ReadTimeout": "no answer",
+    "WriteTimeout": "no answer",
+    "RemoteProtocolError": "connection cut off",
+    "ReadError": "connection cut off",
+    "WriteError": "connection cut off",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault. `returns`: how service returns; `pulls` and `pushes`: seconds from the fault until
+    they succeeded for good, 0 where none failed; `told`: what failed operations were told, and how
+    often; `pushed`: manifests answered with 201 meanwhile; `lost`: those of them that could not be
+    pulled."""
+
+    fault: str
+    returns: str
+    pulls: float
+    pushes: float
+    operations: int
+    failed: int
+    pushed: int
+    lost: tuple[str, ...] = ()
+    told: dict[str, int] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def words(error: str) -> str:
+    """An operation's error in few words: status, code and message of an answer, or what happened to
+    the connection."""
+    answered = re.search(r"answered (\d{3}) instead", error)
+    if answered is not None:
+        code = re.search(r'"code":\s*"([A-Z_]+)"', error)
+        message = re.search(r'"message":\s*"([^"]*)"', error)
+        parts = [answered[1], code[1] if code else "", message[1] if message else ""]
+        return " ".join(part for part in parts if part)
+    kind = error.split(":", 1)[0]
+    return _WORDS.get(kind, error[:80])
+
+
+def told(errors: Iterable[str]) -> dict[str, int]:
+    """How often each was told, the most frequent first."""
+    return dict(Counter(map(words, errors)).most_common())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table for docs/evidence."""
+    lines = [
+        "| fault | service returns | pulls out | pushes out | operations failed "
+        "| what they were told | pushes acknowledged | lost |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in rows:
+        said = "; ".join(f"{text} ({count})" for text, count in list(one.told.items())[:4])
+        lines.append(
+            f"| {one.fault} | {one.returns} | {_seconds(one.pulls)} | {_seconds(one.pushes)} "
+            f"| {one.failed} of {one.operations} | {said or '-'} | {one.pushed} | {len(one.lost)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value else "0"

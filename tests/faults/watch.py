@@ -1,0 +1,103 @@
+"""Somebody who pulls, and somebody who pushes, again and again, each time as a new client: new
+connections, a new token. Tells from when to when there was no service."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from load.image import Image, digest, made
+from load.record import Attempt
+from load.session import Session
+from load.transfer import Transfer, monolithic
+
+PAUSE = 0.1
+# So many rounds in a row must succeed before service counts as back.
+_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One round; times in seconds since 1970."""
+
+    start: float
+    end: float
+    error: str
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+
+def out(seen: Sequence[Seen], fault: float) -> float:
+    """Seconds from the fault until rounds succeeded for good; 0 where none failed (pure)."""
+    after = [one for one in seen if one.end >= fault]
+    failed = [number for number, one in enumerate(after) if not one.ok]
+    if not failed:
+        return 0.0
+    good = after[failed[-1] + 1 :]
+    return (good[0].end if good else after[-1].end) - fault
+
+
+class Watch(threading.Thread):
+    """Base of both. `session`: whose other selves do it."""
+
+    def __init__(self, name: str, session: Session) -> None:
+        super().__init__(name=name, daemon=True)
+        self.session = session
+        self.seen: list[Seen] = []
+        self.pushed: list[str] = []
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            start, error = time.time(), ""
+            session, attempt = self.session.another(), Attempt()
+            try:
+                self.round(Transfer(session, "load/watched", self._over), attempt)
+            except Exception as problem:
+                error = f"{type(problem).__name__}: {problem}"
+            finally:
+                session.close()
+            self.pushed += attempt.pushed
+            self.seen.append(Seen(start, time.time(), error))
+            self._over.wait(PAUSE)
+
+    def round(self, transfer: Transfer, attempt: Attempt) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(60)
+
+    def since(self, moment: float) -> list[Seen]:
+        """The rounds that have ended since."""
+        return [one for one in self.seen if one.end >= moment]
+
+    def is_well(self, since: float) -> bool:
+        """Whether the last rounds, all begun since that moment, have succeeded."""
+        last = [one for one in self.seen if one.start >= since][-_IN_A_ROW:]
+        return len(last) == _IN_A_ROW and all(one.ok for one in last)
+
+
+class Puller(Watch):
+    """Pulls one image that is there."""
+
+    def __init__(self, session: Session, image: Image) -> None:
+        super().__init__("watching pulls", session)
+        self.wanted = digest(image.manifest)
+
+    def round(self, transfer: Transfer, attempt: Attempt) -> None:
+        transfer.pull(attempt, "kept", self.wanted)
+
+
+class Pusher(Watch):
+    """Pushes one image after the other."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("watching pushes", session)
+
+    def round(self, transfer: Transfer, attempt: Attempt) -> None:
+        transfer.push(attempt, made((1024,)), "last", monolithic())
