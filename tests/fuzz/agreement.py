@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Three readings of one inventory, which share no code, give the same answer to a question.
+
+1. the model: wharfinger.access, `Policy.decide`, from the inventory's words;
+2. the compiled file, in the tests' own reading of docker_auth (tests/unit/access/docker_auth.py);
+3. the token server: wharfinger.tokens reads that file and the request as the registry's clients
+   send it (a query string, a Basic header, the proxy's header), and decides.
+
+    tests/fuzz/agreement.py --pairs 1000000 --report docs/evidence/agreement.md
+    tests/fuzz/agreement.py --rule-set 4711 --seed 1      one set of rules again, with what it asked
+
+A pair is one set of rules with one request. Every set of rules comes from the seed and
+its number alone: a run that was ended goes on with `--first`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import multiprocessing
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import yaml
+
+if not __package__:
+    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from tests.fuzz import inventories
+from tests.fuzz.inventories import Inventory, Question
+from tests.unit.access import docker_auth
+from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule, auth_config
+from wharfinger.access.validation import examine
+from wharfinger.tokens import acl, challenge, configuration
+from wharfinger.tokens.decision import decide
+
+PROJECT = Path(__file__).resolve().parents[2]
+HASH = "$2b$10$" + "a" * 53
+SERVICE = "registry.example.com"
+# The OCI distribution specification's <name>.
+REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
+PER_RULE_SET = 40
+ROBOTS = "robots" in {one.name for one in fields(Policy)}
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class Outcome:
+    """Of one set of rules: what it is known by, what was counted, and where the three differ."""
+
+    number: int
+    digest: bytes
+    counts: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+
+def understood(found: Inventory, *, accepted: bool) -> tuple[Inventory, Policy]:
+    """The model: of what preflight accepts, or with rules that it would refuse.
+
+    Model, compiler and server must agree in both cases. To be accepted, an inventory loses the
+    rules that preflight finds fault with.
+    """
+    while True:
+        arguments = [found.users, found.groups, found.access]
+        if ROBOTS:
+            arguments.append(found.robots)
+        policy, review = examine(*arguments)
+        if not accepted:
+            return found, replace(policy, rules=tuple(_rules(found.access)))
+        faulty = {int(error.where.removeprefix("rule ")) for error in review.errors}
+        if not faulty:
+            return found, policy
+        rules = [rule for number, rule in enumerate(found.access, 1) if number not in faulty]
+        found = replace(found, access=rules)
+
+
+def _rules(access: Sequence[dict[str, Any]]) -> Iterator[Rule]:
+    """The rules in their plain form, whatever preflight says."""
+    for number, rule in enumerate(access, 1):
+        who, may, on = (
+            (value,) if isinstance(value, str) else tuple(value)
+            for value in (rule["who"], rule["may"], rule["on"])
+        )
+        yield Rule(number, who, may, on)
+
+
+def compiled(policy: Policy) -> str:
+    """The configuration file's text."""
+    robots = policy.robots if ROBOTS else ()
+    content = auth_config(
+        policy,
+        dict.fromkeys((*policy.users, *robots, VERIFICATION_ACCOUNT), HASH),
+        issuer=SERVICE,
+        certificate_path="/config/signing.pem",
+        key_path="/config/signing.pem",
+        expiration=300,
+        addr=":5002",
+        real_ip_header="X-Real-IP",
+    )
+    return yaml.dump(content, Dumper=_DUMPER, sort_keys=False)
+
+
+def by_the_model(policy: Policy, question: Question) -> list[str]:
+    where = (question.address,) if ROBOTS else ()
+    return sorted(
+        "*" if verb == "list" else verb
+        for verb in question.verbs
+        if policy.decide(question.user, verb, question.repository, *where).allowed
+    )
+
+
+def scope(question: Question) -> tuple[str, str, str]:
+    """Type, name and actions, as the registry asks for them: the catalog's action is `*`."""
+    if question.repository is None:
+        return "registry", "catalog", "*"
+    return "repository", question.repository, ",".join(question.verbs)
+
+
+def by_the_reading(content: dict[str, Any], question: Question) -> list[str]:
+    if (question.user or "") not in content["users"]:
+        return []
+    text = ":".join(scope(question))
+    found = docker_auth.access(content, question.user or "", text, SERVICE, question.address)
+    actions: list[str] = found["actions"]
+    return actions
+
+
+def by_the_server(found: configuration.Configuration, question: Question) -> tuple[list[str], bool]:
+    """What is granted, and whether the request was one at all.
+
+    A name that no scope can have is refused before it comes to the rules, which are then asked
+    all the same: they must be right without that door.
+    """
+    kind, name, actions = scope(question)
+    query = urlencode({"service": SERVICE, "scope": f"{kind}:{name}:{actions}"}).encode()
+    header = None
+    if question.user is not None:
+        header = "Basic " + base64.b64encode(f"{question.user}:secret".encode()).decode()
+    account = question.user or ""
+    address = challenge.client_address(found.server, question.address, "127.0.0.1")
+    user = found.users.get(account)
+    try:
+        request = challenge.read(query, None, header)
+    except challenge.BadRequest:
+        if user is None:
+            return [], False
+        asked = acl.Question(
+            account, kind, name, SERVICE, address, tuple(actions.split(",")), user.labels
+        )
+        return list(found.acl.decide(asked).actions), False
+    if user is None:
+        return [], True
+    if (request.account, [(one.type, one.name) for one in request.scopes]) != (
+        account,
+        [(kind, name)],
+    ):
+        raise AssertionError(f"{query!r} was read as {request}")
+    (answer,) = decide(found, request, user, address)
+    return list(answer.actions), True
+
+
+def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
+    """One set of rules, asked so many questions."""
+    rng = random.Random(f"{seed}:{number}")
+    accepted = number % 2 == 0
+    found, policy = understood(inventories.inventory(rng, robots=ROBOTS), accepted=accepted)
+    outcome = Outcome(number, hashlib.blake2b(repr(found).encode(), digest_size=12).digest())
+    counts = outcome.counts
+    text = compiled(policy)
+    try:
+        server = configuration.load(text)
+    except configuration.ConfigurationError as error:
+        outcome.differences.append(f"rule set {number}: {found}: the server refuses it: {error}")
+        return outcome
+    content = yaml.load(text, Loader=_LOADER)
+    counts["sets of rules that preflight accepts"] += accepted
+    counts["acl entries"] += len(content["acl"])
+    for _ in range(questions):
+        question = inventories.question(rng, found)
+        model = by_the_model(policy, question)
+        reading = by_the_reading(content, question)
+        served, asked = by_the_server(server, question)
+        counts["pairs"] += 1
+        counts["something is granted"] += bool(model)
+        counts["nothing is granted"] += not model
+        counts["not signed in"] += question.user is None
+        counts["robots"] += question.user in found.robots
+        counts["repositories of no possible name"] += not _is_a_name(question.repository)
+        counts["the catalog"] += question.repository is None
+        counts["no scope: refused with 400"] += not asked
+        counts["of these the rules would grant"] += bool(model) and not asked
+        if not model == reading == served:
+            outcome.differences.append(
+                f"rule set {number}: {found}: {question}: the model gives {model}, "
+                f"the compiled file {reading}, the server {served}"
+            )
+    return outcome
+
+
+def _is_a_name(repository: str | None) -> bool:
+    return repository is None or REPOSITORY.fullmatch(repository) is not None
+
+
+def _share(job: tuple[int, range, int]) -> list[Outcome]:
+    seed, numbers, questions = job
+    found = [compare(seed, number, questions) for number in numbers]
+    # Patterns of rules that will not be asked again.
+    docker_auth.expression.cache_clear()
+    return found
+
+
+@dataclass
+class Run:
+    """A run's sums."""
+
+    rule_sets: int = 0
+    digests: set[bytes] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def outcomes(
+    seed: int, first: int, rule_sets: int, questions: int, workers: int
+) -> Iterator[Outcome]:
+    jobs = [
+        (seed, range(at, min(at + 50, first + rule_sets)), questions)
+        for at in range(first, first + rule_sets, 50)
+    ]
+    if workers == 1:
+        for job in jobs:
+            yield from _share(job)
+        return
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        for found in pool.imap(_share, jobs):
+            yield from found
+
+
+def run(
+    seed: int, rule_sets: int, *, first: int = 0, questions: int = PER_RULE_SET, workers: int = 1
+) -> Run:
+    begun = time.monotonic()
+    total = Run()
+    for outcome in outcomes(seed, first, rule_sets, questions, workers):
+        total.rule_sets += 1
+        total.digests.add(outcome.digest)
+        total.counts += outcome.counts
+        total.differences += outcome.differences
+        if total.rule_sets % 2500 == 0:
+            progress = f"{total.counts['pairs']:,} pairs, {time.monotonic() - begun:.0f} s"
+            print(f"{progress}, next: --first {first + total.rule_sets}", file=sys.stderr)
+    total.seconds = time.monotonic() - begun
+    return total
+
+
+def report(total: Run, command: str) -> str:
+    """Markdown."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    rows = [
+        ("pairs of a set of rules and a request", total.counts["pairs"]),
+        ("different sets of rules", len(total.digests)),
+        *((name, count) for name, count in total.counts.items() if name != "pairs"),
+        ("**the three differ**", len(total.differences)),
+    ]
+    lines = [
+        "# Model, compiled file and token server agree",
+        "",
+        "Random inventories and requests, answered by `Policy.decide`, by the compiled file in the",
+        "tests' own reading of docker_auth, and by the token server, which share no code",
+        "(tests/fuzz/agreement.py; tests/fuzz/test_independence.py holds the last part).",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}, {total.seconds:.0f} s:",
+        f"`{command}`",
+        "",
+        "| what | how many |",
+        "|---|---|",
+        *(f"| {name} | {count:,} |" for name, count in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compare model, compiled file and token server.")
+    parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the first set of rules")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rule-set", type=int, help="only this one, and show its questions")
+    parser.add_argument("--report", type=Path, help="write Markdown here")
+    options = parser.parse_args(arguments)
+    if options.rule_set is not None:
+        rng = random.Random(f"{options.seed}:{options.rule_set}")
+        print(inventories.inventory(rng, robots=ROBOTS))
+        outcome = compare(options.seed, options.rule_set)
+        print("\n".join(outcome.differences) or "no differences")
+        return 1 if outcome.differences else 0
+    rule_sets = -(-options.pairs // PER_RULE_SET)
+    total = run(options.seed, rule_sets, first=options.first, workers=options.workers)
+    command = f"tests/fuzz/agreement.py --pairs {options.pairs} --seed {options.seed}"
+    if options.first:
+        command += f" --first {options.first}"
+    text = report(total, command)
+    print(text)
+    if options.report:
+        options.report.write_text(text, encoding="utf-8")
+    for difference in total.differences[:20]:
+        print(difference, file=sys.stderr)
+    return 1 if total.differences else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

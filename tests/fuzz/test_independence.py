@@ -1,0 +1,65 @@
+"""The three readings that are compared share no code: otherwise a fault of one is everyone's."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+READING = PROJECT / "tests/unit/access/docker_auth.py"
+ACCESS = sorted((PROJECT / "wharfinger/access").glob("**/*.py"))
+TOKENS = sorted((PROJECT / "wharfinger/tokens").glob("**/*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of the modules that a file imports, and of what it takes from them."""
+    package = path.relative_to(PROJECT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*parent, *((node.module,) if node.module else ())))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path) -> set[str]:
+    """What a file imports of this project: `wharfinger.access`, `tests.support` and the like."""
+    return {
+        ".".join(name.split(".")[:2])
+        for name in imported(path)
+        if name.split(".")[0] in ("wharfinger", "tests", "plugins", "images")
+    } - {"wharfinger"}
+
+
+@pytest.mark.parametrize("path", ACCESS, ids=lambda path: path.name)
+def test_model_and_compiler_import_nothing_else_of_this_project(path: Path) -> None:
+    assert ours(path) <= {"wharfinger.access"}
+
+
+@pytest.mark.parametrize("path", TOKENS, ids=lambda path: path.name)
+def test_the_token_server_imports_nothing_else_of_this_project(path: Path) -> None:
+    assert ours(path) <= {"wharfinger.tokens"}
+
+
+def test_the_independent_reading_imports_nothing_of_this_project() -> None:
+    assert ours(READING) == set()
+
+
+def test_model_and_compiler_do_not_use_each_others_matching() -> None:
+    model, compiler = (
+        PROJECT / "wharfinger/access" / name for name in ("policy.py", "compiler.py")
+    )
+    assert not any("compiler" in name for name in imported(model))
+    assert "wharfinger.access.policy.matches" not in set(imported(compiler))
+    # The model knows no regular expressions at all.
+    assert not {"re", "re2"} & set(imported(model))
+
+
+def test_imports_are_seen_however_they_are_written() -> None:
+    assert "wharfinger.tokens" in ours(PROJECT / "wharfinger/tokens/decision.py")
+    assert {"wharfinger.access", "wharfinger.tokens"} <= ours(PROJECT / "tests/fuzz/agreement.py")
