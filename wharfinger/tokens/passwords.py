@@ -1,8 +1,9 @@
-"""Passwords: verified with bcrypt beside the event loop, remembered while they stay right.
+"""Passwords: verified with bcrypt beside the event loop, remembered whether right or wrong.
 
-A password that was right is remembered in memory, under a keyed hash whose key dies with the
-process, over user, stored hashes and password: a changed hash forgets by itself, and a reload keeps
-the rest. A wrong one always costs a bcrypt, and so does an unknown user.
+What was verified is remembered in memory, under a keyed hash whose key dies with the process, over
+user, stored hashes and password: a changed hash forgets by itself, and a reload keeps the rest. A
+right one is served from memory whatever else goes on; the same wrong one again (a job with an old
+secret) costs nothing and counts once. An unknown user costs, and is told, what a known one is.
 """
 
 from __future__ import annotations
@@ -10,37 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import ipaddress
+import heapq
+import itertools
 import os
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from .acl import Address
+from .failures import Guard, Later, neighbourhood
 
-# How long a right password is remembered, in seconds, and how many of them.
-REMEMBERED_FOR = 300.0
+# How long a password is remembered, in seconds: a right one after its last use, a wrong one after
+# it was verified; and how many of each.
+REMEMBERED_FOR = 3600.0
 MOST_REMEMBERED = 65536
-# So many failures of one address or account within that many seconds make it suspect.
-SUSPECT_AFTER = 3
-SUSPECT_FOR = 300.0
-MOST_COUNTED = 16384
-# Verifications that may wait for a core: of the ordinary, and of the suspect.
+# Verifications that may wait for a core: in all, and of those who have failed lately.
 MOST_WAITING = 2000
-MOST_SUSPECT_WAITING = 50
+MOST_SUSPECT_WAITING = 500
+# The threads stand back behind the event loop.
+NICENESS = 10
 # bcrypt takes no more; what is longer is nobody's password.
 LONGEST = 72
-
-
-class Busy(Exception):
-    """Too many verifications wait already. `retry_after` in seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("too many logins wait to be verified")
-        self.retry_after = retry_after
 
 
 def check(password: bytes, stored: bytes) -> bool:
@@ -76,71 +70,82 @@ class Decoys:
         return tuple(b"$2b$%02d$" % cost + b"." * 53 for cost in drawn)
 
 
-class _Failures:
-    """How often something failed lately; forgets the oldest when it holds too many."""
+class _Memory:
+    """Tickets and until when they count; the one that was not used for longest goes first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._counts: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+        self._until: OrderedDict[bytes, float] = OrderedDict()
 
-    def count(self, key: Hashable) -> int:
-        count, until = self._counts.get(key, (0, 0.0))
-        return count if self._clock() < until else 0
+    def has(self, ticket: bytes) -> bool:
+        until = self._until.get(ticket)
+        if until is None:
+            return False
+        if self._clock() >= until:
+            del self._until[ticket]
+            return False
+        return True
 
-    def add(self, key: Hashable) -> None:
-        self._counts[key] = (self.count(key) + 1, self._clock() + SUSPECT_FOR)
-        self._counts.move_to_end(key)
-        while len(self._counts) > MOST_COUNTED:
-            self._counts.popitem(last=False)
+    def add(self, ticket: bytes) -> None:
+        self._until[ticket] = self._clock() + REMEMBERED_FOR
+        self._until.move_to_end(ticket)
+        while len(self._until) > MOST_REMEMBERED:
+            self._until.popitem(last=False)
 
 
-class _Lane:
-    """A few threads and a bounded queue before them. They stand back behind the event loop."""
+class _Cores:
+    """A few threads. Who waits for one goes by rank, then by time; the queue is bounded."""
 
-    def __init__(self, name: str, threads: int, waiting: int, niceness: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, name, self._stand_back, (niceness,))
-        self._most = threads + waiting
-        self._inside = 0
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "bcrypt", self._stand_back)
+        # One more is at hand, so that no thread waits for the event loop.
+        self._free = threads + 1
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
 
     @staticmethod
-    def _stand_back(niceness: int) -> None:
+    def _stand_back() -> None:
         # On Linux a thread has a niceness of its own. Where that is forbidden, it goes without.
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
-    async def run(self, password: bytes, stored: tuple[bytes, ...]) -> bool:
-        if self._inside >= self._most:
-            raise Busy(5)
-        self._inside += 1
+    @contextlib.asynccontextmanager
+    async def turn(self, rank: int) -> AsyncIterator[None]:
+        """Raises Later where too many wait."""
+        if self._free:
+            self._free -= 1
+        else:
+            if len(self._waiting) >= (MOST_SUSPECT_WAITING if rank else MOST_WAITING):
+                raise Later("too many logins wait to be verified", 5, "queue")
+            waiting = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (rank, next(self._numbers), waiting))
+            await waiting
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, _check_any, password, stored)
+            yield
         finally:
-            self._inside -= 1
+            if self._waiting:
+                heapq.heappop(self._waiting)[2].set_result(None)
+            else:
+                self._free += 1
+
+    async def check(self, password: bytes, stored: tuple[bytes, ...]) -> bool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _check_any, password, stored)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Passwords:
-    """Verifies passwords; lives as long as the process.
-
-    Addresses and accounts that failed lately wait in a queue of their own, with one thread: a
-    flood of wrong passwords does not stall the right ones. Where an account was right before from
-    an address, only that account's failures from there count.
-    """
+    """Verifies passwords; lives as long as the process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.guard = Guard(clock)
         self._key = secrets.token_bytes(32)
-        self._remembered: OrderedDict[bytes, float] = OrderedDict()
+        self._right = _Memory(clock)
+        self._wrong = _Memory(clock)
         self._under_way: dict[bytes, asyncio.Future[bool]] = {}
-        self._addresses = _Failures(clock)
-        self._accounts = _Failures(clock)
-        self._pairs = _Failures(clock)
-        self._succeeded: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._ordinary = _Lane("bcrypt", os.cpu_count() or 1, MOST_WAITING, 5)
-        self._suspect = _Lane("bcrypt-suspect", 1, MOST_SUSPECT_WAITING, 10)
+        self._cores = _Cores(os.cpu_count() or 1)
 
     async def verify(
         self,
@@ -156,48 +161,43 @@ class Passwords:
         An unknown user (`stored` are decoys) is never right.
 
         Raises:
-            Busy: too many wait already.
+            Later: too many were wrong lately, or too many wait already.
         """
         ticket = self._ticket(user, password, stored)
-        if known and self._is_remembered(ticket):
-            return True
-        under_way = self._under_way.get(ticket)
-        if under_way is None:
-            # The same login many times at once is one verification.
-            under_way = asyncio.ensure_future(self._verify(user, password, stored, known, address))
-            self._under_way[ticket] = under_way
-            under_way.add_done_callback(lambda _: self._under_way.pop(ticket, None))
-        if not await asyncio.shield(under_way):
-            return False
-        self._remember(ticket)
+        network = neighbourhood(address)
+        if not (known and self._right.has(ticket)):
+            if self._wrong.has(ticket):
+                return False
+            under_way = self._under_way.get(ticket)
+            if under_way is None:
+                self.guard.admit(user, network)
+                # The same login many times at once is one verification.
+                under_way = asyncio.ensure_future(
+                    self._verify(user, password, stored, known, network)
+                )
+                self._under_way[ticket] = under_way
+                under_way.add_done_callback(lambda _: self._under_way.pop(ticket, None))
+            if not await asyncio.shield(under_way):
+                self._wrong.add(ticket)
+                return False
+        self._right.add(ticket)
+        self.guard.known.add(user, network)
         return True
 
     async def _verify(
-        self,
-        user: str,
-        password: bytes,
-        stored: tuple[bytes, ...],
-        known: bool,
-        address: Address,
+        self, user: str, password: bytes, stored: tuple[bytes, ...], known: bool, network: str
     ) -> bool:
-        network = _neighbourhood(address)
-        lane = self._suspect if self._is_suspect(network, user) else self._ordinary
-        right = await lane.run(password, stored) and known
-        if right:
-            self._succeeded[network, user] = None
-            self._succeeded.move_to_end((network, user))
-            while len(self._succeeded) > MOST_COUNTED:
-                self._succeeded.popitem(last=False)
-        else:
-            self._addresses.add(network)
-            self._accounts.add(user)
-            self._pairs.add((network, user))
+        async with self._cores.turn(self.guard.rank(user, network)):
+            # Others may have failed meanwhile. What is counted now is at most what is verified.
+            budgets = self.guard.admit(user, network)
+            self.guard.begin(budgets)
+            failed = True
+            try:
+                right = await self._cores.check(password, stored) and known
+                failed = not right
+            finally:
+                self.guard.end(budgets, failed=failed)
         return right
-
-    def _is_suspect(self, network: str, user: str) -> bool:
-        if (network, user) in self._succeeded:
-            return self._pairs.count((network, user)) >= SUSPECT_AFTER
-        return max(self._addresses.count(network), self._accounts.count(user)) >= SUSPECT_AFTER
 
     def _ticket(self, user: str, password: bytes, stored: tuple[bytes, ...]) -> bytes:
         keyed = hashlib.blake2b(key=self._key, digest_size=32)
@@ -206,27 +206,5 @@ class Passwords:
             keyed.update(part)
         return keyed.digest()
 
-    def _is_remembered(self, ticket: bytes) -> bool:
-        until = self._remembered.get(ticket)
-        if until is None:
-            return False
-        if self._clock() >= until:
-            del self._remembered[ticket]
-            return False
-        return True
-
-    def _remember(self, ticket: bytes) -> None:
-        self._remembered.setdefault(ticket, self._clock() + REMEMBERED_FOR)
-        while len(self._remembered) > MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
-
     def close(self) -> None:
-        self._ordinary.close()
-        self._suspect.close()
-
-
-def _neighbourhood(address: Address) -> str:
-    """What is counted as one address: of IPv6 the /64, as each customer has that many."""
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+        self._cores.close()

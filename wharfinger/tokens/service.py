@@ -18,6 +18,7 @@ from .acl import Address, within
 from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
+from .failures import Later
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
@@ -71,6 +72,7 @@ class Service:
         if configuration.signing_key is None:
             raise ValueError("the configuration was loaded without its signing key")
         self._in_force = InForce(configuration)
+        self._passwords.guard.use(configuration.limits)
 
     def close(self) -> None:
         self._passwords.close()
@@ -102,8 +104,9 @@ class Service:
             return self._unauthorized(str(error), log)
         except Shut as error:
             return self._unauthorized(str(error), log)
-        except passwords.Busy as error:
+        except Later as error:
             headers = {"Retry-After": str(error.retry_after)}
+            log["limit"] = error.limit
             return refusal(
                 429, "TOOMANYREQUESTS", str(error), "temporarily_unavailable", log, headers
             )

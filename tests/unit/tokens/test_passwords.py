@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -11,24 +13,14 @@ from typing import Any
 import pytest
 
 from wharfinger.tokens import passwords
-from wharfinger.tokens.passwords import Busy, Decoys, Passwords, check
+from wharfinger.tokens.configuration import Limits
+from wharfinger.tokens.failures import Later
+from wharfinger.tokens.passwords import Decoys, Passwords, check
 
-from .conftest import hashed
+from .conftest import Clock, hashed
 
 HOME = ipaddress.ip_address("192.0.2.1")
 AWAY = ipaddress.ip_address("198.51.100.1")
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -50,10 +42,6 @@ class Checked:
         self.calls.append((threading.current_thread().name, password, stored))
         assert self.gate.wait(10)
         return password == b"right"
-
-    @property
-    def lanes(self) -> list[str]:
-        return [name.rpartition("_")[0] for name, _, _ in self.calls]
 
 
 @pytest.fixture
@@ -115,22 +103,34 @@ def test_a_right_password_costs_bcrypt_once(verifier: Passwords, checked: Checke
     assert len(checked.calls) == 1
 
 
-def test_a_wrong_password_costs_bcrypt_each_time(verifier: Passwords, checked: Checked) -> None:
-    async def thrice() -> list[bool]:
-        return [await attempt(verifier, password=b"wrong") for _ in range(3)]
+@pytest.mark.parametrize("known", [True, False])
+def test_the_same_wrong_password_again_costs_nothing_and_counts_once(
+    verifier: Passwords, checked: Checked, known: bool
+) -> None:
+    async def often() -> list[bool]:
+        return [await attempt(verifier, password=b"wrong", known=known) for _ in range(500)]
 
-    assert run(thrice()) == [False] * 3
-    assert len(checked.calls) == 3
+    assert run(often()) == [False] * 500
+    assert len(checked.calls) == 1
 
 
 def test_an_unknown_user_costs_the_same_bcrypt_and_is_never_right(
     verifier: Passwords, checked: Checked
 ) -> None:
-    async def twice() -> list[bool]:
-        return [await attempt(verifier, known=False) for _ in range(2)]
+    assert run(attempt(verifier, known=False)) is False
+    assert len(checked.calls) == 1
+    assert run(attempt(verifier, known=True, stored=b"made since")) is True
 
-    assert run(twice()) == [False] * 2
-    assert len(checked.calls) == 2
+
+def test_a_wrong_password_that_becomes_right_is_right_at_once(
+    verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed() -> list[bool]:
+        before = await attempt(verifier, password=b"next", stored=b"old hash")
+        monkeypatch.setattr(passwords, "check", lambda password, stored: True)
+        return [before, await attempt(verifier, password=b"next", stored=b"new hash")]
+
+    assert run(changed()) == [False, True]
 
 
 def test_one_of_several_hashes_is_enough(verifier: Passwords) -> None:
@@ -148,13 +148,26 @@ def test_one_of_several_hashes_is_enough(verifier: Passwords) -> None:
 def test_what_is_remembered_is_forgotten_in_time(
     verifier: Passwords, checked: Checked, clock: Clock
 ) -> None:
-    run(attempt(verifier))
-    clock.now += passwords.REMEMBERED_FOR - 1
-    run(attempt(verifier))
-    assert len(checked.calls) == 1
-    clock.now += 2
-    run(attempt(verifier))
-    assert len(checked.calls) == 2
+    for password in (b"right", b"wrong"):
+        checked.calls.clear()
+        run(attempt(verifier, password=password))
+        clock.now += passwords.REMEMBERED_FOR - 1
+        run(attempt(verifier, password=password))
+        assert len(checked.calls) == 1
+        clock.now += passwords.REMEMBERED_FOR + 1
+        run(attempt(verifier, password=password))
+        assert len(checked.calls) == 2
+
+
+def test_only_what_is_right_is_remembered_longer_for_being_used(
+    verifier: Passwords, checked: Checked, clock: Clock
+) -> None:
+    for password, cost in ((b"right", 1), (b"wrong", 2)):
+        checked.calls.clear()
+        for _ in range(3):
+            run(attempt(verifier, password=password))
+            clock.now += passwords.REMEMBERED_FOR * 0.6
+        assert len(checked.calls) == cost
 
 
 @pytest.mark.parametrize(
@@ -172,7 +185,10 @@ def test_what_is_remembered_does_not_have_the_password_in_it(
     verifier: Passwords, checked: Checked
 ) -> None:
     run(attempt(verifier))
-    assert "right" not in repr(vars(verifier))
+    run(attempt(verifier, password=b"wrong"))
+    for remembered, password in ((verifier._right, "right"), (verifier._wrong, "wrong")):
+        assert len(remembered._until) == 1
+        assert password not in repr(vars(remembered))
 
 
 def test_the_same_login_many_times_at_once_is_one_bcrypt(
@@ -185,94 +201,101 @@ def test_the_same_login_many_times_at_once_is_one_bcrypt(
     assert len(checked.calls) == 1
 
 
-def test_after_a_few_failures_an_address_waits_apart_from_the_others(
-    verifier: Passwords, checked: Checked
-) -> None:
-    async def flood() -> None:
-        for number in range(4):
+def test_who_has_failed_waits_behind_who_has_not(verifier: Passwords, checked: Checked) -> None:
+    async def flood() -> list[bool]:
+        for number in range(2):
             await attempt(verifier, f"x{number}", b"wrong", address=AWAY)
-        await attempt(verifier, "u", address=HOME)
-
-    run(flood())
-    assert checked.lanes == ["bcrypt"] * 3 + ["bcrypt-suspect", "bcrypt"]
-
-
-def test_after_a_few_failures_an_account_waits_apart_unless_it_was_right_from_there(
-    verifier: Passwords, checked: Checked
-) -> None:
-    async def flood() -> None:
-        await attempt(verifier, "u", address=HOME)
-        for number in range(3):
-            await attempt(verifier, "u", b"wrong", address=ipaddress.ip_address(number))
-        await attempt(verifier, "u", stored=b"another", address=AWAY)
-        await attempt(verifier, "u", stored=b"a third", address=HOME)
-
-    run(flood())
-    assert checked.lanes == ["bcrypt"] * 4 + ["bcrypt-suspect", "bcrypt"]
-
-
-def test_having_been_right_once_is_no_licence_to_guess(
-    verifier: Passwords, checked: Checked
-) -> None:
-    async def flood() -> None:
-        await attempt(verifier)
-        for _ in range(4):
-            await attempt(verifier, password=b"wrong")
-
-    run(flood())
-    assert checked.lanes[-1] == "bcrypt-suspect"
-
-
-def test_suspicion_ends(verifier: Passwords, checked: Checked, clock: Clock) -> None:
-    async def fail() -> None:
-        for _ in range(4):
-            await attempt(verifier, password=b"wrong")
-
-    run(fail())
-    clock.now += passwords.SUSPECT_FOR + 1
-    run(attempt(verifier, password=b"wrong"))
-    assert checked.lanes[-2:] == ["bcrypt-suspect", "bcrypt"]
-
-
-def test_one_ipv6_customer_is_one_address(verifier: Passwords, checked: Checked) -> None:
-    async def flood() -> None:
-        for number in range(4):
-            address = ipaddress.ip_address(f"2001:db8::{number}")
-            await attempt(verifier, f"x{number}", b"wrong", address=address)
-
-    run(flood())
-    assert checked.lanes[-1] == "bcrypt-suspect"
-
-
-def test_a_flood_is_told_to_come_back_while_others_get_in(
-    verifier: Passwords, checked: Checked
-) -> None:
-    async def flood() -> tuple[list[Any], bool]:
-        for _ in range(3):
-            await attempt(verifier, "victim", b"wrong", address=AWAY)
+        checked.calls.clear()
         checked.gate.clear()
         guesses = [
-            asyncio.ensure_future(attempt(verifier, "victim", b"%d" % number, address=AWAY))
-            for number in range(100)
+            asyncio.ensure_future(attempt(verifier, "x", b"%d" % number, address=AWAY))
+            for number in range(20)
         ]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
+        right = asyncio.ensure_future(attempt(verifier, "u", address=HOME))
+        await asyncio.sleep(0.05)
         checked.gate.set()
-        right = await attempt(verifier, "u", address=HOME)
-        return await asyncio.gather(*guesses, return_exceptions=True), right
+        await right
+        order = [password for _, password, _ in checked.calls]
+        await asyncio.gather(*guesses, return_exceptions=True)
+        return [b"right" in order, len(order) < 20]
 
-    answers, right = run(flood())
-    refused = [found for found in answers if isinstance(found, Busy)]
-    assert right is True
-    assert len(refused) == 100 - passwords.MOST_SUSPECT_WAITING - 1
-    assert refused[0].retry_after > 0
-    assert str(refused[0]) == "too many logins wait to be verified"
+    assert run(flood()) == [True, True]
+
+
+def test_a_flood_at_once_reaches_bcrypt_no_oftener_than_is_allowed(
+    verifier: Passwords, checked: Checked
+) -> None:
+    verifier.guard.use(Limits(20, 4, 300))
+
+    async def flood() -> list[Any]:
+        checked.gate.clear()
+        guesses = [
+            asyncio.ensure_future(
+                attempt(verifier, "u", b"%d" % number, address=ipaddress.ip_address(number))
+            )
+            for number in range(200)
+        ]
+        await asyncio.sleep(0.05)
+        checked.gate.set()
+        return await asyncio.gather(*guesses, return_exceptions=True)
+
+    answers = run(flood())
+    refused = [found for found in answers if isinstance(found, Later)]
+    assert 4 <= len(checked.calls) == 200 - len(refused) <= 8
+    assert answers.count(False) == len(checked.calls)
+
+
+def test_a_remembered_password_is_served_whatever_goes_on(
+    verifier: Passwords, checked: Checked
+) -> None:
+    async def besieged() -> bool:
+        await attempt(verifier)
+        for number in range(500):
+            with contextlib.suppress(Later):
+                await attempt(verifier, password=b"%d" % number)
+        with pytest.raises(Later):
+            await attempt(verifier, password=b"unheard of")
+        return await attempt(verifier, address=AWAY)
+
+    assert run(besieged()) is True
+
+
+def test_being_remembered_makes_an_address_known(verifier: Passwords, checked: Checked) -> None:
+    async def both() -> None:
+        await attempt(verifier, address=HOME)
+        await attempt(verifier, address=AWAY)
+
+    run(both())
+    assert verifier.guard.known.has("u", str(AWAY))
+
+
+def test_too_many_who_wait_are_told_to_come_back(
+    verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MOST_WAITING", 30)
+    checked.gate.clear()
+
+    async def crowd() -> list[Any]:
+        logins = [
+            asyncio.ensure_future(attempt(verifier, f"u{number}", address=HOME))
+            for number in range(60)
+        ]
+        await asyncio.sleep(0.05)
+        checked.gate.set()
+        return await asyncio.gather(*logins, return_exceptions=True)
+
+    answers = run(crowd())
+    refused = [found for found in answers if isinstance(found, Later)]
+    assert answers.count(True) == 60 - len(refused)
+    assert len(refused) == 60 - 30 - ((os.cpu_count() or 1) + 1)
+    assert (str(refused[0]), refused[0].limit) == ("too many logins wait to be verified", "queue")
 
 
 def test_memory_is_bounded(
     verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "MOST_REMEMBERED", 5)
-    monkeypatch.setattr(passwords, "MOST_COUNTED", 5)
 
     async def many() -> None:
         for number in range(20):
@@ -281,10 +304,8 @@ def test_memory_is_bounded(
             await attempt(verifier, f"u{number}", b"wrong", address=address)
 
     run(many())
-    assert len(verifier._remembered) == 5
-    assert len(verifier._succeeded) == 5
-    for failures in (verifier._addresses, verifier._accounts, verifier._pairs):
-        assert len(failures._counts) == 5
+    assert len(verifier._right._until) == 5
+    assert len(verifier._wrong._until) == 5
     assert verifier._under_way == {}
 
 

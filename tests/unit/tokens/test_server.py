@@ -164,6 +164,61 @@ def test_who_has_addresses_is_let_in_from_there_alone(start: Start, keys: Path) 
     assert wrong.json["errors"][0]["message"] == "wrong user or password"
 
 
+# Guessing
+
+
+def test_guesses_are_refused_at_once_and_the_owner_gets_in_where_she_was_right(
+    start: Start, keys: Path
+) -> None:
+    content = settings(keys, limits={"account_failures": 20})
+    content["users"]["owner"] = {"password": hashed("pw", 10)}
+    running = start(content)
+
+    def login(address: str, account: str, password: str) -> Answer:
+        return running.ask("/auth", basic(account, password) | {"X-Real-IP": address})
+
+    assert login("10.0.0.1", "owner", "pw").status == 200
+    # Remembered passwords are not what lets her in here.
+    content["users"]["owner"] = {"password": hashed("new", 10)}
+    running.write(content)
+    wait_until_in_force(running)
+    found = {}
+    for account in ("owner", "nobody"):
+        answers = [login(f"10.1.0.{number}", account, f"{number}") for number in range(30)]
+        found[account] = [answer.status for answer in answers]
+        refused = answers[-1]
+        assert found[account] == [401] * found[account].count(401) + [429] * (
+            found[account].count(429)
+        )
+        assert 1 <= found[account].count(401) <= 20
+        assert int(refused.headers["retry-after"]) >= 1
+        error = refused.json["errors"][0]
+        assert error["code"] == "TOOMANYREQUESTS"
+        assert error["message"] == (
+            "too many wrong passwords for this account: try again in "
+            f"{refused.headers['retry-after']} seconds"
+        )
+        begun = time.monotonic()
+        assert login("10.1.0.99", account, "another").status == 429
+        assert time.monotonic() - begun < 5
+        while (logged := running.wait_for("token"))["status"] != 429 or (
+            logged["account"] != account
+        ):
+            pass
+        assert logged["limit"] == "account"
+        assert logged["reason"].startswith("too many wrong passwords for this account")
+    assert login("10.0.0.2", "owner", "new").status == 429
+    assert login("10.0.0.1", "owner", "new").status == 200
+    # Now it is remembered, for every address.
+    assert login("10.0.0.2", "owner", "new").status == 200
+
+
+def test_a_job_with_an_old_password_shuts_nobody_out(start: Start, keys: Path) -> None:
+    running = start(settings(keys, limits={"account_failures": 6, "address_failures": 6}))
+    assert {running.login("someuser", "old").status for _ in range(50)} == {401}
+    assert running.login("someuser", "someuser-pw").status == 200
+
+
 # Anonymous, and scopes
 
 
