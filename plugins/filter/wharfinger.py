@@ -38,6 +38,7 @@ def docker_auth_config(
         addr=f":{containers.TOKEN_SERVER_PORT}",
         real_ip_header="X-Real-IP",
         server=settings["server"],
+        limits={name: int(limit) for name, limit in settings["limits"].items()},
     )
 
 

@@ -72,13 +72,15 @@ def auth_config(
     addr: str,
     real_ip_header: str,
     server: str = "embedded",
+    limits: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """docker_auth's whole configuration file.
 
     `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` what the proxy
-    sets. The file is the same for both servers: `server` names the one that will read it, and
-    anything else than `embedded` or `cesanta` is a ValueError. The realm and the service are the
-    registry's to say; docker_auth takes the service from the question.
+    sets. The file is the same for both servers but for `limits` (of `embedded` alone): `server`
+    names the one that will read it, and anything else than `embedded` or `cesanta` is a ValueError.
+    The realm and the service are the registry's to say; docker_auth takes the service from the
+    question.
     """
     if server not in SERVERS:
         raise ValueError(f"docker_auth_server: write one of {', '.join(SERVERS)}")
@@ -100,6 +102,7 @@ def auth_config(
         },
         "users": compile_users(policy, hashes),
         "acl": compile_acl(policy),
+        **({"limits": dict(limits)} if limits and server == "embedded" else {}),
     }
 
 

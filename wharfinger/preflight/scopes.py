@@ -68,6 +68,9 @@ SCOPES = {
                 "registry_drain_timeout",
                 "docker_auth_server",
                 "docker_auth_token_lifetime",
+                "docker_auth_account_failures",
+                "docker_auth_known_failures",
+                "docker_auth_address_failures",
             }
         )
     ),

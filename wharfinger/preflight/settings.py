@@ -35,6 +35,9 @@ NUMBERS = {
     "registry_port": (1, 65535),
     "registry_pids": (32, 1_000_000),
     "docker_auth_pids": (32, 1_000_000),
+    "docker_auth_account_failures": (1, 999_999),
+    "docker_auth_known_failures": (1, 999_999),
+    "docker_auth_address_failures": (1, 999_999),
     "preflight_clock_tolerance": (1, 3600),
     # Apple's clients refuse server certificates that are valid for more than 825 days.
     "certificates_tls_days": (1, 825),
@@ -193,6 +196,7 @@ def check_settings(
         if problem:
             refuse("container_engine_network", problem)
     _check_certificates(checked, given, refuse=refuse, report=report)
+    _check_limits(checked, given, refuse)
     _check_images(checked, controller, report)
     check_contents(checked, refuse, report)
     return checked
@@ -354,6 +358,42 @@ def _check_certificates(
             "certificates_alert_command",
             "has a line break or a NUL in it: write one line of shell, "
             "like mail -s registry root, or the path of a script on the host",
+        )
+
+
+_LIMITS = (
+    "docker_auth_account_failures",
+    "docker_auth_known_failures",
+    "docker_auth_address_failures",
+)
+
+
+def _check_limits(
+    checked: Mapping[str, Any], given: Container[str], refuse: Callable[[str, str], None]
+) -> None:
+    """Limits that nothing enforces are errors: who writes them counts on them."""
+    for name in _LIMITS:
+        if name not in checked or name not in given:
+            continue
+        if checked.get("registry_auth") == "htpasswd":
+            refuse(
+                name,
+                "with registry_auth htpasswd nothing counts wrong passwords: "
+                "write registry_auth: token, or remove it",
+            )
+        elif checked.get("docker_auth_server") == "cesanta":
+            refuse(
+                name,
+                "docker_auth does not count wrong passwords: "
+                "write docker_auth_server: embedded, or remove it",
+            )
+    account = checked.get("docker_auth_account_failures")
+    known = checked.get("docker_auth_known_failures")
+    if account and known and known >= account:
+        refuse(
+            "docker_auth_known_failures",
+            f"{known} leaves strangers nothing of docker_auth_account_failures, {account}: "
+            + (f"write at most {account - 1}" if account > 1 else "write at least 2 there"),
         )
 
 

@@ -128,6 +128,12 @@ def test_the_file_has_the_settings_that_are_safe_behind_one_proxy() -> None:
     }
 
 
+def test_the_embedded_servers_file_has_the_limits() -> None:
+    limits = {"account_failures": 50, "known_failures": 5, "address_failures": 60}
+    assert config(limits=limits) == config() | {"limits": limits}
+    assert config(server="cesanta", limits=limits) == config()
+
+
 def test_both_servers_read_the_very_same_file() -> None:
     assert config(server="cesanta") == config(server="embedded")
     with pytest.raises(ValueError, match=r"^docker_auth_server: write one of embedded, cesanta$"):

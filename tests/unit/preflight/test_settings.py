@@ -140,6 +140,21 @@ def test_extra_hostnames_may_be_addresses_and_names_without_dot(errors: Strings)
         ("registry_port", 0, "0 is out of range: write a number from 1 to 65535"),
         ("registry_port", 70000, "70000 is out of range: write a number from 1 to 65535"),
         ("registry_pids", 1, "1 is out of range: write a number from 32 to 1000000"),
+        (
+            "docker_auth_account_failures",
+            0,
+            "0 is out of range: write a number from 1 to 999999",
+        ),
+        (
+            "docker_auth_address_failures",
+            -1,
+            "-1 is out of range: write a number from 1 to 999999",
+        ),
+        (
+            "docker_auth_known_failures",
+            100,
+            "100 leaves strangers nothing of docker_auth_account_failures, 100: write at most 99",
+        ),
         ("certificates_tls_days", 826, "826 is out of range: write a number from 1 to 825"),
         ("preflight_clock_tolerance", 0, "0 is out of range: write a number from 1 to 3600"),
         (
@@ -178,6 +193,47 @@ def test_a_number_that_cannot_be(errors: Strings, name: str, value: Any, message
     if value == 400:
         changes["certificates_ca_days"] = 365
     assert errors(**changes) == [f"{name}: {message}"]
+
+
+LIMITS = (
+    "docker_auth_account_failures",
+    "docker_auth_known_failures",
+    "docker_auth_address_failures",
+)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        (
+            "docker_auth_server",
+            "cesanta",
+            "docker_auth does not count wrong passwords: "
+            "write docker_auth_server: embedded, or remove it",
+        ),
+        (
+            "registry_auth",
+            "htpasswd",
+            "with registry_auth htpasswd nothing counts wrong passwords: "
+            "write registry_auth: token, or remove it",
+        ),
+    ],
+)
+def test_a_limit_that_nothing_would_enforce(
+    errors: Strings, name: str, setting: str, value: str, message: str
+) -> None:
+    access = [{"who": "everyone", "may": "all", "on": "all"}]
+    given = {setting: value, "registry_access": access}
+    assert errors(**given) == []
+    assert errors(**given, **{name: 50}) == [f"{name}: {message}"]
+
+
+def test_a_limit_of_one_leaves_nothing_to_keep(errors: Strings) -> None:
+    assert errors(docker_auth_account_failures=1, docker_auth_known_failures=1) == [
+        "docker_auth_known_failures: 1 leaves strangers nothing of docker_auth_account_failures, "
+        "1: write at least 2 there"
+    ]
 
 
 @pytest.mark.parametrize(
