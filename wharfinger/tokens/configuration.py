@@ -43,6 +43,11 @@ ONLY_DOCKER_AUTH = {
 OF_LOGINS = ("previous_password", "expires", "addresses")
 # A valid file has five levels: acl, entry, match, labels, label.
 DEEPEST = 20
+# So many nodes may stand in the file by an alias (`*name`) instead of being written there.
+MOST_REPEATED = 100_000
+# A message goes into the log and to /healthz: so many characters of the file at the most.
+LONGEST_SHOWN = 500
+MOST_PROBLEMS = 100
 BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
@@ -64,7 +69,7 @@ class Problem(NamedTuple):
 
 
 class ConfigurationError(ValueError):
-    """The file cannot be used. `problems` has every mistake that was found, in the file's order.
+    """The file cannot be used. `problems` has the mistakes that were found, in the file's order.
 
     `files` are the certificate and key that the file names, as far as it could be read.
     """
@@ -171,7 +176,8 @@ def load(
         refuse_expired: with `check_keys`, an expired certificate is an error, not a warning.
 
     Raises:
-        ConfigurationError: with every mistake. Passwords and hashes are in no message.
+        ConfigurationError: with every mistake, or the first hundred. Passwords, hashes and what may
+            be one are in no message.
     """
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     reader = _Reader(name)
@@ -180,7 +186,12 @@ def load(
     )
     files = (configuration.token.certificate, configuration.token.key) if configuration else ()
     if reader.problems or configuration is None:
-        raise ConfigurationError(sorted(reader.problems, key=lambda found: found.line), files)
+        problems = sorted(reader.problems, key=lambda found: found.line)
+        if len(problems) > MOST_PROBLEMS:
+            more = len(problems) - MOST_PROBLEMS
+            last = Problem(name, problems[MOST_PROBLEMS].line, "", f"{more} more mistakes follow")
+            problems[MOST_PROBLEMS:] = [last]
+        raise ConfigurationError(problems, files)
     if not check_keys:
         return configuration
     from .keys import KeyProblem, load_signing_key
@@ -221,7 +232,7 @@ class _Reader:
     def problem(self, node: yaml.Node, key: str, message: str, line: int | None = None) -> None:
         if line is None:
             line = node.start_mark.line + 1 if node.start_mark else 1
-        self.problems.append(Problem(self.file, line, key, message))
+        self.problems.append(Problem(self.file, line, _on_a_line(key), _on_a_line(message)))
 
     # The file as a whole
 
@@ -256,8 +267,9 @@ class _Reader:
 
     def _compose(self, content: bytes) -> yaml.Node | None:
         try:
-            if _is_too_deep(content):
-                self.problems.append(Problem(self.file, 1, "", "is nested too deeply"))
+            obstacle = _obstacle(content)
+            if obstacle:
+                self.problems.append(Problem(self.file, 1, "", obstacle))
                 return None
             root: yaml.Node | None = yaml.compose(content, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
@@ -325,7 +337,9 @@ class _Reader:
     def _users(self, node: yaml.Node, key: str) -> dict[str, User]:
         users: dict[str, User] = {}
         for name, child, path in self._items(node, key):
-            part = self._mapping(child, path, required=(), known=("password", "labels", *OF_LOGINS))
+            part = self._mapping(
+                child, path, required=(), known=("password", "labels", *OF_LOGINS), secret=True
+            )
             if part is None:
                 continue
             password = self._part(part, "password", self._bcrypt)
@@ -353,7 +367,7 @@ class _Reader:
         return users
 
     def _previous_password(self, node: yaml.Node, key: str) -> PreviousPassword | None:
-        part = self._mapping(node, key, required=("password", "until"), known=())
+        part = self._mapping(node, key, required=("password", "until"), known=(), secret=True)
         if part is None:
             return None
         password = self._part(part, "password", self._bcrypt)
@@ -660,8 +674,9 @@ class _Reader:
         required: Sequence[str],
         known: Sequence[str],
         only_docker_auth: str | None = None,
+        secret: bool = False,
     ) -> _Mapping | None:
-        """A mapping with these keys and no others."""
+        """A mapping with these keys and no others; with `secret`, others are not repeated."""
         if not isinstance(node, yaml.MappingNode):
             self.problem(node, key, f"must have keys of its own ({', '.join((*required, *known))})")
             return None
@@ -676,6 +691,15 @@ class _Reader:
             elif name in required or name in known:
                 values[name] = child
                 self.lines[path] = name_node.start_mark.line + 1
+            elif secret:
+                # `password:text`, without a space, is a key to YAML.
+                near = difflib.get_close_matches(name.partition(":")[0], (*required, *known), 1)
+                self.problem(
+                    name_node,
+                    key,
+                    "has an unknown key (not shown, it may be a secret): "
+                    + _meant(near, (*required, *known)),
+                )
             else:
                 self._unknown(name_node, path, name, (*required, *known), only_docker_auth)
         for name in required:
@@ -698,45 +722,79 @@ class _Reader:
             )
             return
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        self.problem(node, path, f"is no key: {hint}")
+        self.problem(node, path, f"is no key: {_meant(near, known)}")
 
 
-def _is_too_deep(content: bytes) -> bool:
-    """Whether collections are nested deeper than any valid file's.
+def _meant(near: Sequence[str], known: Sequence[str]) -> str:
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
-    Composing calls itself for each level, in C, and would end the process.
+
+def _on_a_line(text: str) -> str:
+    """A text of the file as it can stand in a message: one line, not longer than that."""
+    shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def _obstacle(content: bytes) -> str | None:
+    """Why the file must not be read any further: its depth, or its size with all aliases put in.
+
+    Composing calls itself for each level, in C, and would end the process. Whoever walks the nodes
+    comes to an alias's as often as it is written: three levels of a few hundred are a billion.
     """
-    depth = 0
+    started: list[tuple[str | None, int]] = []
+    sizes: dict[str, int] = {}
+    count = repeated = 0
     for event in yaml.parse(content, Loader=_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                return True
+        if isinstance(event, yaml.ScalarEvent):
+            count += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.AliasEvent):
+            if any(event.anchor == anchor for anchor, _ in started):
+                return "has an alias inside of what it stands for: write the value where it belongs"
+            # An unknown one is for the composer to tell of.
+            size = sizes.get(str(event.anchor), 0)
+            count, repeated = count + size, repeated + size
+            if repeated > MOST_REPEATED:
+                return "repeats too much by aliases: write each value where it belongs"
+        elif isinstance(event, yaml.CollectionStartEvent):
+            started.append((event.anchor, count))
+            count += 1
+            if len(started) > DEEPEST:
+                return "is nested too deeply"
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-    return False
+            anchor, before = started.pop()
+            if anchor:
+                sizes[anchor] = count - before
+    return None
 
 
 def listen_address(content: bytes) -> tuple[str, int] | None:
-    """Only `server.addr` of a file known to be valid, without reading what comes after it.
+    """Only `server.addr` of a file, without reading what comes after it; None where it has none.
 
     A health check every few seconds must not pay for ten thousand users.
     """
     reader = _Reader("")
     path: list[str | None] = []
-    for event in yaml.parse(content, Loader=_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            path.append(None)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            path.pop()
-            if path:
-                path[-1] = None
-        elif isinstance(event, yaml.ScalarEvent) and path:
-            if path == ["server", "addr"]:
-                node = yaml.ScalarNode("tag:yaml.org,2002:str", event.value)
-                return reader._listen_address(node, "")
-            path[-1] = event.value if path[-1] is None else None
+    try:
+        for event in yaml.parse(content, Loader=_LOADER):
+            if isinstance(event, yaml.CollectionStartEvent):
+                path.append(None)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                path.pop()
+                if path:
+                    path[-1] = None
+            elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent) and path:
+                value = event.value if isinstance(event, yaml.ScalarEvent) else ""
+                if path == ["server", "addr"]:
+                    node = yaml.ScalarNode("tag:yaml.org,2002:str", value)
+                    return reader._listen_address(node, "")
+                path[-1] = value if path[-1] is None else None
+    except (yaml.YAMLError, UnicodeError):
+        # The server kept what it has read before; this file has no address to ask it at.
+        return None
     return None
 
 

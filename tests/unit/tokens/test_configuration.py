@@ -143,7 +143,24 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
         ),
         (HASH, HASH[:-1], "is no bcrypt hash"),
         (HASH, HASH.replace("$10$", "$03$"), "is no bcrypt hash"),
-        ("    password:", "    pasword:", "users.u.pasword: is no key: did you mean password?"),
+        (
+            "    password:",
+            "    pasword:",
+            "11: users.u: has an unknown key (not shown, it may be a secret): "
+            "did you mean password?",
+        ),
+        (
+            "    password: ",
+            "    password:planted-secret: ",
+            "11: users.u: has an unknown key (not shown, it may be a secret): "
+            "did you mean password?",
+        ),
+        (
+            "    password: ",
+            "    planted-secret: ",
+            "11: users.u: has an unknown key (not shown, it may be a secret): "
+            "known here: password, labels, previous_password, expires, addresses",
+        ),
         (
             '"": {}',
             '"":',
@@ -424,6 +441,38 @@ def test_deep_nesting_is_refused() -> None:
     assert messages("a: " + "[" * 100_000) == ["1: is nested too deeply"]
 
 
+def test_an_alias_is_read_as_what_it_stands_for() -> None:
+    text = changed("    labels: {group: [a, b]}", "    labels: {group: &g [a, b], other: *g}")
+    assert load(text).users["u"].labels == {"group": ("a", "b"), "other": ("a", "b")}
+
+
+def test_a_billion_by_aliases_is_refused_before_it_is_walked() -> None:
+    values = ", ".join(["a"] * 500)
+    labels = "".join(f", l{number}: *v" for number in range(500))
+    users = "".join(f"  u{number}: *u\n" for number in range(500))
+    text = changed("    labels: {group: [a, b]}", f"    labels: {{group: &v [{values}]{labels}}}")
+    text = text.replace("  u:\n", "  u: &u\n").replace("acl:\n", f"{users}acl:\n")
+    assert messages(text) == ["1: repeats too much by aliases: write each value where it belongs"]
+
+
+def test_an_alias_inside_of_what_it_stands_for_is_refused() -> None:
+    assert messages("&a [*a]") == [
+        "1: has an alias inside of what it stands for: write the value where it belongs"
+    ]
+
+
+def test_a_message_is_one_line_of_some_hundred_characters() -> None:
+    (found,) = messages(changed("ip: 10.0.0.0/8", f'ip: "10.\\n\\e[2J{"x" * 100_000}"'))
+    assert found.startswith("14: acl[0].match.ip: '10.\\n\\x1b[2Jxxx")
+    assert found.endswith("x…") and len(found) < 600
+
+
+def test_after_a_hundred_mistakes_the_rest_is_counted() -> None:
+    found = messages(VALID + "  - x\n" * 150)
+    assert found[99].startswith("116: acl[100]: must have keys")
+    assert found[100:] == ["117: 50 more mistakes follow"]
+
+
 # Certificate and key
 
 
@@ -518,3 +567,9 @@ def test_the_listening_address_is_found_wherever_it_stands(keys: Path, sort: boo
     text = yaml.safe_dump(content, sort_keys=sort)
     assert listen_address(text.encode()) == ("127.0.0.1", 5001)
     assert listen_address(b"server: {path_prefix: addr, x: [addr, ':1']}") is None
+    assert listen_address(b"a: &a x\nb: *a\nserver: {addr: ':7'}") == ("", 7)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xff", b"server: *a", b"- server"])
+def test_a_file_that_is_not_valid_has_no_listening_address(content: bytes) -> None:
+    assert listen_address(content) is None

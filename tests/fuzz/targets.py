@@ -1,0 +1,395 @@
+"""What is fuzzed in one process: each target takes any bytes and raises where a promise is broken.
+
+A seed is a text that people can read: its parts are divided by lines of two hyphens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import re2
+import yaml
+
+from tests.fuzz import path_match
+from tests.unit.access import docker_auth
+from wharfinger.tokens import acl, challenge, configuration
+from wharfinger.tokens.decision import decide, rule
+
+DIVIDER = b"\n--\n"
+# Planted in the seeds where a password or a hash stands. It must be in no message.
+SECRET = "Planted-Secret"
+HASH = "$2b$04$" + "PlantedSecret" + "a" * 40
+# A message goes to the log and to the health endpoint.
+LONGEST_LINE = 1500
+
+
+def parts(data: bytes, count: int) -> list[bytes]:
+    found = data.split(DIVIDER, count - 1)
+    return found + [b""] * (count - len(found))
+
+
+def text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+@cache
+def rules() -> configuration.Configuration:
+    """A configuration with every kind of pattern."""
+    matches: list[dict[str, Any]] = [
+        {"account": "admin"},
+        {"account": "/.+/", "type": "repository", "name": "/^${account}(/[^/]+)+$/"},
+        {"account": "/^(a+)+$/", "name": "${account:1}/*"},
+        {"name": "/^(.*)/(.*)$/", "account": "${name:2}"},
+        {"type": "registry", "name": "catalog", "ip": "10.0.0.0/8"},
+        {"labels": {"group": "g*"}, "name": "${labels:group}/?"},
+        {"account": "", "service": "[a-z]*", "name": "${service}/**"},
+        {"type": "/^${name}$/", "account": "*"},
+    ]
+    return configuration.load(
+        yaml.safe_dump(
+            {
+                "server": {"addr": ":1", "real_ip_header": "X-Real-IP", "real_ip_pos": -1},
+                "token": {"issuer": "i", "expiration": 60, "certificate": "c", "key": "k"},
+                "users": {
+                    "": {},
+                    "aa": {"password": HASH, "labels": {"group": ["g", "x", "(", "*"]}},
+                },
+                "acl": [
+                    {"match": match, "actions": ["*"] if i % 2 else ["pull"], "comment": str(i)}
+                    for i, match in enumerate(matches)
+                ],
+            }
+        )
+    )
+
+
+def request(data: bytes) -> None:
+    """Query, form (none: not a POST), Authorization, the proxy's header, the connection's address.
+
+    It is a request, or refused with a short sentence; what it asks is decided without a failure.
+    """
+    query, form, authorization, real_ip, connection = parts(data, 5)
+    header = authorization.decode("latin-1") if authorization else None
+    found = rules()
+    address: acl.Address = acl.ANY_ADDRESS
+    with contextlib.suppress(challenge.BadRequest):
+        address = challenge.client_address(found.server, text(real_ip), text(connection))
+        assert ipaddress.ip_address(str(address)) == address
+        assert getattr(address, "ipv4_mapped", None) is None, address
+    try:
+        asked = challenge.read(query, form or None, header)
+    except (challenge.BadRequest, challenge.BadCredentials) as error:
+        assert len(str(error)) < LONGEST_LINE, error
+        if (query + form).count(SECRET.encode()) == form.count(f"&password={SECRET}&".encode()):
+            assert SECRET not in str(error), error
+        return
+    assert len(asked.scopes) <= challenge.MOST_SCOPES
+    assert "password" not in repr(asked).partition("account=")[0]
+    if len(asked.password) > 12 and text(asked.password) not in text(query + form):
+        assert repr(asked.password)[2:-1] not in repr(asked)
+    for scope in asked.scopes:
+        assert scope.name and "\0" not in scope.name and " " not in scope.name, scope
+        assert list(scope.actions) == sorted(scope.actions), scope
+    for user in found.users.values():
+        answers = decide(found, asked, user, address)
+        for scope, answer in zip(asked.scopes, answers, strict=True):
+            assert set(answer.actions) <= set(scope.actions), (scope, answer)
+            json.dumps([scope.name, answer.actions, rule(found, answer)]).encode()
+
+
+def reader(data: bytes) -> None:
+    """Any bytes as configuration: it is valid, or refused with messages that hold no secret."""
+    try:
+        found = configuration.load(data)
+    except configuration.ConfigurationError as error:
+        message = str(error)
+        assert error.problems and message
+        if not _secret_elsewhere(data):
+            assert SECRET not in message and "PlantedSecret" not in message, message
+        for problem in error.problems:
+            assert 1 <= problem.line <= data.count(b"\n") + data.count(b"\r") + 2 or (
+                # YAML knows more line ends than these.
+                problem.line <= len(data) + 1
+            )
+            assert len(str(problem)) < LONGEST_LINE, len(str(problem))
+            assert "\n" not in str(problem), problem
+    else:
+        assert configuration.listen_address(data) == (found.server.host, found.server.port)
+        assert SECRET not in repr(found.users).replace("password=", "")
+        for account, user in list(found.users.items())[:3]:
+            for name in ("a/b", "", "x" * 300):
+                question = acl.Question(
+                    account, "repository", name, "s", acl.ANY_ADDRESS, ("pull",), user.labels
+                )
+                assert set(found.acl.decide(question).actions) <= {"pull"}
+        return
+    # The health check reads the file that was refused.
+    with contextlib.suppress(configuration.ConfigurationError):
+        configuration.listen_address(data)
+
+
+def _secret_elsewhere(data: bytes) -> bool:
+    """Whether a mutation has put a secret where none belongs: not below a user's name."""
+    try:
+        root = yaml.compose(data, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, UnicodeError):
+        return False
+    nodes = [root]
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            if SECRET in node.value or "PlantedSecret" in node.value:
+                return True
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                nodes.append(key)
+                users = node is root and getattr(key, "value", None) == "users"
+                if users and isinstance(value, yaml.MappingNode):
+                    nodes += [name for name, _ in value.value]
+                else:
+                    nodes.append(value)
+    return False
+
+
+def pattern(data: bytes) -> None:
+    """A pattern and a value: globs as Go's path.Match, expressions as RE2 alone finds them."""
+    wanted, value = (text(part) for part in parts(data, 2))
+    try:
+        acl.check_pattern(wanted)
+    except acl.PatternError as error:
+        assert len(str(error)) < LONGEST_LINE, error
+        valid = False
+    else:
+        valid = True
+    is_expression = len(wanted) > 2 and wanted[0] == wanted[-1] == "/"
+    if "${" in wanted:
+        filled = acl.Condition("name", wanted) if valid else None
+        if filled is not None:
+            filled.holds_filled(_question(value), {"name": acl.quote(value.replace("\0", ""))})
+        return
+    if is_expression:
+        expected = valid and re2.compile(wanted[1:-1], acl._options()).search(value) is not None
+    else:
+        try:
+            expected = path_match.match(wanted, value)
+        except path_match.BadPattern:
+            assert not valid, f"{wanted!r} is a bad pattern for Go"
+            assert not acl.matches(wanted, value)
+            return
+        assert valid, f"{wanted!r} is a good pattern for Go"
+    assert acl.matches(wanted, value) == expected, (wanted, value)
+    if valid:
+        assert acl.Condition("name", wanted).holds(_question(value)) == expected, (wanted, value)
+    if "\0" not in value:
+        # What is quoted stands for itself, in an expression and in a glob.
+        assert acl.matches(f"/^{acl.quote(value)}$/", value), value
+        assert acl.matches(acl.quote(value), value) or _looks_like_expression(value), value
+        assert value == wanted or not acl.matches(f"/^{acl.quote(value)}$/", wanted)
+
+
+def _looks_like_expression(value: str) -> bool:
+    return len(value) > 2 and value[0] == value[-1] == "/"
+
+
+def _question(name: str) -> acl.Question:
+    return acl.Question("u", "repository", name, "s", acl.ANY_ADDRESS, ("pull",), {})
+
+
+ACCOUNTS = ("", "a", "a.b", "axb", "admin", "*", "[a]", "a|b", "${name}")
+NAMES = ("a/b", "a", "a.b/x", "axb/x", "", "a/b/c", "\\Ea/x", "(/x", "a\n/x", "A/b", "é/x")
+LABEL_VALUES = ("g", "h", "a", "*", ".*", "a.b")
+VALUES: dict[str, tuple[str, ...]] = {
+    "account": ("", "a", "*", "/.+/", "/^a/", "a?b", "/${name}/", "${labels:l}", "a.b", "?"),
+    "type": ("repository", "registry", "repo*", "/^re/", "${account}"),
+    "name": (
+        *("*", "*/*", "a/*", "/^${account}(/[^/]+)+$/", "${account}/*", "${account}", "/^a\\.b/"),
+        *("${labels:l}/*", "/^${labels:l}\\/[a-z]$/", "/a/", "/^a|b$/", "/(?i)^A/", "/^a?/", "?/?"),
+        *("${labels:l}${labels:m}", "${labels:none}", "/\\Q${account}/", "/^a*b{0,2}/"),
+    ),
+    "service": ("s", "*", "/^s$/", "${account}"),
+}
+NETWORKS = ("10.0.0.0/8", "10.1.2.3", "2001:db8::/32", "0.0.0.0/0")
+CLIENTS = ("10.1.2.3", "192.0.2.1", "2001:db8::1", "127.0.0.1")
+ACTIONS = ("pull", "push", "delete", "*")
+
+
+class _Choices:
+    """Reads decisions from bytes; when they are used up, the first choice is taken."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bytes = iter(data)
+
+    def one(self, choices: Sequence[str]) -> str:
+        return choices[next(self._bytes, 0) % len(choices)]
+
+    def often(self, of: int) -> bool:
+        return next(self._bytes, 0) % of != 0
+
+
+def decision(data: bytes) -> None:
+    """Entries and a question: the matcher decides as the tests' own reading of docker_auth."""
+    choices = _Choices(data)
+    entries: list[dict[str, Any]] = []
+    for _ in range(1 + next(choices._bytes, 0) % 4):
+        match: dict[str, Any] = {}
+        for key, values in VALUES.items():
+            if choices.often(2):
+                match[key] = choices.one(values)
+        if choices.often(3) and not choices.often(2):
+            match["labels"] = {choices.one(("l", "m")): choices.one((*LABEL_VALUES, "/^[gh]$/"))}
+        if not choices.often(4):
+            match["ip"] = choices.one(NETWORKS)
+        actions = [choices.one(ACTIONS)] if choices.often(4) else []
+        entries.append({"match": match or {"account": "*"}, "actions": actions})
+    account = choices.one(ACCOUNTS)
+    labels = {
+        label: [choices.one(LABEL_VALUES) for _ in range(next(choices._bytes, 0) % 3)]
+        for label in ("l", "m")
+    }
+    kind, name = choices.one(("repository", "registry", "x")), choices.one(NAMES)
+    service, ip = choices.one(("s", "t", "")), choices.one(CLIENTS)
+    actions = choices.one(("pull", "pull,push", "*", "delete,pull,x"))
+    found = acl.AccessControlList(
+        acl.Entry(
+            {key: value for key, value in entry["match"].items() if key in VALUES},
+            entry["match"].get("labels", {}),
+            ipaddress.ip_network(entry["match"]["ip"]) if "ip" in entry["match"] else None,
+            entry["actions"],
+        )
+        for entry in entries
+    )
+    question = acl.Question(
+        account, kind, name, service, ipaddress.ip_address(ip), tuple(actions.split(",")), labels
+    )
+    config = {"users": {account: {"labels": labels}}, "acl": entries}
+    expected = docker_auth.access(config, account, f"{kind}:{name}:{actions}", service, ip)
+    for _ in range(2):
+        # Twice: which entries concern an asker is remembered.
+        answer = found.decide(question)
+        assert list(answer.actions) == expected["actions"], (entries, question, answer, expected)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "request": request,
+    "reader": reader,
+    "pattern": pattern,
+    "decision": decision,
+}
+# What mutations put in: words and characters that mean something to a target.
+WORDS: dict[str, tuple[bytes, ...]] = {
+    "request": (
+        *(b"scope=", b"service=", b"account=", b"&", b"%00", b"%ff", b"+", b"%20", b";", b"\n--\n"),
+        *(
+            b"repository:",
+            b"registry:catalog:*",
+            b"(plugin)",
+            b":443/",
+            b":pull,push",
+            b"username=",
+        ),
+        *(b"grant_type=password", b"Basic ", b"OmE=", b"::1", b"::ffff:1.2.3.4", b"%eth0", b","),
+        *(b"10.0.0.1:80", b"[::1]:80", b"\xe2\x80\xae", b"%F0%9F%92%A3", b"\x00"),
+    ),
+    "reader": (
+        *(
+            b"&a ",
+            b"*a",
+            b"!!binary ",
+            b"!!python/name:os ",
+            b"<<: ",
+            b"? ",
+            b"- ",
+            b": ",
+            b"{",
+            b"}",
+        ),
+        *(
+            b"[",
+            b"]",
+            b'"',
+            b"'",
+            b"|\n",
+            b">\n",
+            b"\n",
+            b"  ",
+            b"\t",
+            b"---\n",
+            b"...\n",
+            b"%YAML 1.1\n",
+        ),
+        *(
+            b"server",
+            b"users",
+            b"acl",
+            b"limits",
+            b"password: ",
+            b"expires: ",
+            b"addresses: ",
+            b"match",
+        ),
+        *(b"previous_password", b"until: ", b"labels", b"${name:1}", b"/(((a{100}){100}){100})/"),
+        *(
+            b"2027-06-30T00:00:00Z",
+            b"9999-12-31T23:59:59Z",
+            b"0x7f",
+            b"1e999",
+            b"-0",
+            b"~",
+            b"null",
+        ),
+        *(b"\xef\xbb\xbf", b"\xff\xfe", b"\\ud800", b"\\x00", b"\xc2\x85", b"\xe2\x80\xa8", b"#"),
+    ),
+    "pattern": (
+        *(
+            b"*",
+            b"?",
+            b"[",
+            b"]",
+            b"^",
+            b"-",
+            b"\\",
+            b"/",
+            b"[^",
+            b"]*",
+            b"(?s)",
+            b"(?i)",
+            b"|",
+            b"$",
+        ),
+        *(
+            b"\n--\n",
+            b"\\Q",
+            b"\\E",
+            b"{0}",
+            b"{,3}",
+            b"{2,}",
+            b"+",
+            b"(",
+            b")",
+            b"${account}",
+            b"\\z",
+        ),
+        *(
+            "é".encode(),
+            "\U0001f4a3".encode(),
+            b"\x00",
+            b"\n",
+            b"\\pL",
+            b"[[:alpha:]]",
+            b"\\b",
+            b"^^",
+        ),
+    ),
+    "decision": (b"\x00", b"\x01", b"\x02", b"\x03"),
+}
