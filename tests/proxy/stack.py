@@ -16,6 +16,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -181,6 +182,8 @@ class Stack:
     elsewhere: str = ""
     # Whether the same nginx serves another site on the same ports, with settings for all sites.
     neighbour: bool = False
+    # The real token server with these users and rules (its file's keys), instead of an Echo.
+    accounts: dict[str, Any] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     signer: Signer = field(default_factory=Signer)
@@ -204,8 +207,11 @@ class Stack:
         self._files()
         self._start_registry("registry", "debug", {})
         self._start_registry("direct", "debug2", {"redirect": {"disable": True}})
-        self.tokens = http.server.ThreadingHTTPServer(("127.0.0.1", self.ports["tokens"]), Echo)
-        threading.Thread(target=self.tokens.serve_forever, daemon=True).start()
+        if self.accounts:
+            self._start_token_server()
+        else:
+            self.tokens = http.server.ThreadingHTTPServer(("127.0.0.1", self.ports["tokens"]), Echo)
+            threading.Thread(target=self.tokens.serve_forever, daemon=True).start()
         assert NGINX, "nginx is not installed"
         command = [
             NGINX,
@@ -218,7 +224,7 @@ class Stack:
         assert tested.returncode == 0, tested.stderr
         assert "[warn]" not in tested.stderr
         self.processes.append(subprocess.Popen([*command, "-g", "daemon off;"]))
-        for name in ("registry", "direct", "nginx"):
+        for name in ("registry", "direct", "nginx", "tokens"):
             self._wait(self.ports[name])
 
     def stop(self) -> None:
@@ -226,8 +232,9 @@ class Stack:
             process.terminate()
         for process in self.processes:
             process.wait(timeout=20)
-        self.tokens.shutdown()
-        self.tokens.server_close()
+        if not self.accounts:
+            self.tokens.shutdown()
+            self.tokens.server_close()
         shutil.rmtree(self.folder)
 
     def _files(self) -> None:
@@ -336,6 +343,29 @@ class Stack:
         command = [str(self.registry), "serve", str(path)]
         self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
 
+    def _start_token_server(self) -> None:
+        path = self.folder / "token_signing.key"
+        path.write_bytes(pem(self.signer.key))
+        configuration = {
+            "server": {
+                "addr": f"127.0.0.1:{self.ports['tokens']}",
+                "real_ip_header": "X-Real-IP",
+                "real_ip_pos": -1,
+            },
+            "token": {
+                "issuer": NAME,
+                "expiration": 300,
+                "certificate": str(self.folder / "live/token_signing.pem"),
+                "key": str(path),
+                "disable_legacy_key_id": True,
+            },
+        }
+        (self.folder / "auth_config.yml").write_text(yaml.safe_dump(configuration | self.accounts))
+        log = (self.folder / "tokens.log").open("wb")
+        command = [sys.executable, "-m", "wharfinger.tokens"]
+        command += ["serve", str(self.folder / "auth_config.yml")]
+        self.processes.insert(0, subprocess.Popen(command, stdout=log, stderr=log))
+
     def _wait(self, port: int) -> None:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
@@ -418,10 +448,11 @@ def running(
     settings: dict[str, Any] | None = None,
     elsewhere: str = "",
     neighbour: bool = False,
+    accounts: dict[str, Any] | None = None,
 ) -> Iterator[Stack]:
     """A started Stack, stopped and removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="wharfinger-proxy-"))
-    stack = Stack(auth, folder, registry, settings or {}, elsewhere, neighbour)
+    stack = Stack(auth, folder, registry, settings or {}, elsewhere, neighbour, accounts or {})
     stack.start()
     try:
         yield stack
