@@ -22,7 +22,7 @@ def mutants(
     """Without an end. Most are near to their original, so that they get past the first checks."""
     while True:
         data = bytearray(rng.choice(originals))
-        for _ in range(min(int(rng.expovariate(0.5)) + 1, 12)):
+        for _ in range(min(int(rng.expovariate(0.8)) + 1, 12)):
             _mutate(data, originals, words, rng)
         yield bytes(data[: LARGEST * 16])
 

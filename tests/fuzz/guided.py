@@ -1,0 +1,21 @@
+"""One target under atheris, which looks for inputs that reach new code.
+
+`guided.py TARGET ARGUMENTS…`: the arguments are libFuzzer's. tests/fuzz/long.py starts it; it ends
+the process itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+with atheris.instrument_imports(include=["wharfinger.tokens", "yaml", "urllib.parse"]):
+    from tests.fuzz import targets
+
+if __name__ == "__main__":
+    target = targets.TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
