@@ -23,6 +23,8 @@ Labels = Mapping[str, Sequence[str]]
 
 ANY_ADDRESS = ipaddress.IPv4Address(0)
 FIELDS = ("account", "type", "name", "service")
+# A longer question's answer is not kept at hand, in characters: what is kept is bounded.
+LONGEST_KEPT = 1024
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 CAPTURE = re.compile(rf"\$\{{({'|'.join(FIELDS)}):([0-9]{{1,4}})\}}")
 
@@ -169,22 +171,45 @@ class Entry:
 class AccessControlList:
     """The list in force. Safe to share between threads: it never changes.
 
-    `remember` bounds for how many askers the entries that concern them are kept at hand.
+    `remember` bounds for how many askers the entries that concern them are kept at hand, and how
+    many decisions are.
     """
 
     def __init__(self, entries: Iterable[Entry], remember: int = 4096) -> None:
         self.entries = tuple(entries)
         self._by_address = any(entry.network is not None for entry in self.entries)
         self._concerning = functools.lru_cache(maxsize=remember)(self._find_concerning)
+        self._decided = functools.lru_cache(maxsize=remember)(self._decide)
 
     def decide(self, question: Question) -> Answer:
         """What is granted of what was asked, and which entry decided (None: no entry matched)."""
-        labels = tuple((label, tuple(values)) for label, values in question.labels.items())
-        address = question.ip if self._by_address else None
-        for position in self._concerning(question.account, labels, address):
+        asked = (
+            question.account,
+            question.type,
+            question.name,
+            question.service,
+            question.ip if self._by_address else None,
+            question.actions,
+            tuple((label, tuple(values)) for label, values in question.labels.items()),
+        )
+        size = len(question.name) + len(question.service) + sum(map(len, question.actions))
+        return self._decided(*asked) if size <= LONGEST_KEPT else self._decide(*asked)
+
+    def _decide(
+        self,
+        account: str,
+        type: str,
+        name: str,
+        service: str,
+        ip: Address | None,
+        actions: tuple[str, ...],
+        labels: tuple[tuple[str, tuple[str, ...]], ...],
+    ) -> Answer:
+        question = Question(account, type, name, service, ip or ANY_ADDRESS, actions, dict(labels))
+        for position in self._concerning(account, labels, ip):
             entry = self.entries[position]
             if entry.covers(question):
-                return Answer(_granted(question.actions, entry.actions), position)
+                return Answer(_granted(actions, entry.actions), position)
         return Answer((), None)
 
     def _find_concerning(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ from .configuration import Server, normal_address
 # One request can ask for so many scopes. The largest seen in the wild are builders that mount
 # layers from a dozen repositories.
 MOST_SCOPES = 100
+# A longer query is not kept at hand, in bytes: what is kept is bounded.
+LONGEST_KEPT = 1024
 RESOURCE_TYPE = re.compile(r"([a-z0-9]+)(\([a-z0-9]+\))?")
+LONGEST_ADDRESS = 64
 HOST_AND_PORT = re.compile(r"\[?(.+?)\]?:[0-9]+")
 
 
@@ -65,10 +69,12 @@ def read(query: bytes, form: bytes | None, authorization: str | None) -> Challen
         BadRequest: it makes no sense.
         BadCredentials: the Authorization header is not one of Basic.
     """
-    parameters = _parameters(form or b"") + _parameters(query)
-    scopes = read_scopes([value for name, value in parameters if name == "scope"])
-    service = _first(parameters, "service")
-    account = _first(parameters, "account")
+    if form is None and len(query) <= LONGEST_KEPT:
+        service, account, scopes = _asked_before(query)
+        parameters = []
+    else:
+        parameters = _parameters(form or b"") + _parameters(query)
+        service, account, scopes = _asked(parameters)
     credentials = _basic(authorization) if authorization is not None else None
     if form is not None:
         grant = _first(parameters, "grant_type")
@@ -87,6 +93,18 @@ def read(query: bytes, form: bytes | None, authorization: str | None) -> Challen
     if account not in ("", credentials[0]):
         raise BadRequest("the user and the account parameter are not the same")
     return Challenge(*credentials, credentials[0] != "", service, scopes)
+
+
+def _asked(parameters: Sequence[tuple[str, str]]) -> tuple[str, str, tuple[Scope, ...]]:
+    """Service, account and scopes."""
+    scopes = read_scopes([value for name, value in parameters if name == "scope"])
+    return _first(parameters, "service"), _first(parameters, "account"), scopes
+
+
+@functools.lru_cache(maxsize=1024)
+def _asked_before(query: bytes) -> tuple[str, str, tuple[Scope, ...]]:
+    """As `_asked`: clients ask the same again and again."""
+    return _asked(_parameters(query))
 
 
 def _parameters(encoded: bytes) -> list[tuple[str, str]]:
@@ -158,10 +176,16 @@ def client_address(server: Server, header: str | None, connection: str | None) -
         if position < 0:
             position = max(len(addresses) + position, 0)
         text = addresses[position].strip() if position < len(addresses) else ""
+    address = _address(text) if len(text) <= LONGEST_ADDRESS else None
+    if address is None:
+        raise BadRequest("the client's address is missing or is none")
+    return address
+
+
+@functools.lru_cache(maxsize=4096)
+def _address(text: str) -> Address | None:
     address = normal_address(text)
     if address is None:
         found = HOST_AND_PORT.fullmatch(text)
         address = normal_address(found[1]) if found else None
-    if address is None:
-        raise BadRequest("the client's address is missing or is none")
     return address

@@ -78,12 +78,13 @@ def thumbprint(key: RSAPublicKey) -> str:
     numbers = key.public_numbers()
     jwk = {"e": _integer(numbers.e), "kty": "RSA", "n": _integer(numbers.n)}
     canonical = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()
-    return _base64url(hashlib.sha256(canonical).digest())
+    return base64url(hashlib.sha256(canonical).digest())
 
 
 def _integer(number: int) -> str:
-    return _base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+    return base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
-def _base64url(data: bytes) -> str:
+def base64url(data: bytes) -> str:
+    """RFC 7515: base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

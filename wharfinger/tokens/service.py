@@ -5,13 +5,16 @@ Knows nothing of HTTP servers; `server` gives it requests and writes down what i
 
 from __future__ import annotations
 
+import functools
+import json
 import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import jwt
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256 as Sha256
 
 from . import challenge, passwords
 from .acl import Address, within
@@ -19,9 +22,12 @@ from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
 from .failures import Later
+from .keys import base64url
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+PKCS1_V15, SHA256 = PKCS1v15(), Sha256()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ class Service:
             "token": token,
             "access_token": token,
             "expires_in": configuration.token.expiration,
-            "issued_at": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "issued_at": _instant(now),
         }
         return Reply(200, body, {}, log)
 
@@ -194,7 +200,7 @@ def shut(user: User, address: Address, now: float) -> str:
     Who has not shown the right password must not be told.
     """
     if user.expires is not None and now >= user.expires:
-        return f"expired at {datetime.fromtimestamp(user.expires, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"expired at {_instant(user.expires)}"
     if user.addresses and not any(within(network, address) for network in user.addresses):
         return f"may not log in from {address}"
     return ""
@@ -220,7 +226,20 @@ def sign(
         "jti": secrets.token_urlsafe(16),
         "access": access,
     }
-    return jwt.encode(claims, key.private, key.algorithm, {"kid": key.identifier})
+    signed = f"{_header(key.algorithm, key.identifier)}.{base64url(ENCODE(claims).encode())}"
+    signature = key.private.sign(signed.encode(), PKCS1_V15, SHA256)
+    return f"{signed}.{base64url(signature)}"
+
+
+@functools.lru_cache(maxsize=4)
+def _header(algorithm: str, identifier: str) -> str:
+    header = {"alg": algorithm, "typ": "JWT", "kid": identifier}
+    return base64url(ENCODE(header).encode())
+
+
+@functools.lru_cache(maxsize=64)
+def _instant(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def refusal(

@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from wharfinger.tokens.http import Request
+
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -205,25 +207,10 @@ class Running:
 
 
 async def call(application: Any, query: bytes, headers: dict[str, str]) -> tuple[int, Any]:
-    """Status and JSON of GET /auth, asked of the ASGI application as an HTTP server would."""
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/auth",
-        "query_string": query,
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 50000),
-    }
-    await application(scope, receive, send)
-    return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
+    """Status and JSON of GET /auth, asked of the application as the HTTP server would."""
+    found = {name.lower().encode(): value.encode() for name, value in headers.items()}
+    answer = await application(Request("GET", "/auth", query, found, b"", "127.0.0.1"))
+    return answer.status, json.loads(answer.body)
 
 
 Start = Callable[[dict[str, Any]], Running]
