@@ -28,6 +28,9 @@ WIDTH = 131072
 # Addresses that accounts were right from: of one account, and of all together.
 MOST_KNOWN = 64
 MOST_KNOWN_IN_ALL = 65536
+# Refused tries an hour at one account from an address it was right from. Beyond them a remembered
+# password is not looked for any more: a neighbour could otherwise try a thousand a second.
+TRIES = 1000
 
 
 class Later(Exception):
@@ -178,6 +181,8 @@ class Guard:
         # Of accounts that exist, and of what they have as known addresses.
         self._owners = Failures(clock, WIDTH // 8)
         self._pairs = Failures(clock, WIDTH // 8)
+        self._tries = Failures(clock, WIDTH // 8)
+        self._try = Allowance(TRIES)
         self.use(Limits())
 
     def use(self, limits: Limits) -> None:
@@ -199,16 +204,29 @@ class Guard:
             )
         )
 
+    def trusts(self, account: str, network: str) -> bool:
+        """Whether a password that is remembered as right may be answered without a verification.
+
+        It costs nothing, but it answers: whoever is refused could go on guessing for as long as
+        the password is remembered.
+        """
+        if self.known.has(account, network):
+            return self._tries.count(_pair(account, network), self._try) < TRIES
+        return not any(budget.wait() for budget in self._of_strangers(account, network))
+
+    def _of_strangers(self, account: str, network: str) -> tuple[_Budget, _Budget]:
+        return (
+            _Budget("account", self._accounts, account, self._account),
+            _Budget("address", self._addresses, network, self._address),
+        )
+
     def admit(self, account: str, network: str) -> tuple[_Budget, ...]:
         """What an attempt would be counted against.
 
         Raises:
             Later: it would be too many.
         """
-        budgets = (
-            _Budget("account", self._accounts, account, self._account),
-            _Budget("address", self._addresses, network, self._address),
-        )
+        budgets = self._of_strangers(account, network)
         waits = [budget.wait() for budget in budgets]
         if max(waits) == 0:
             return budgets
@@ -222,6 +240,7 @@ class Guard:
                 return own
             if max(owns) < max(waits):
                 budgets, waits = own, owns
+            self._tries.add(_pair(account, network), self._try)
         wait = max(waits)
         limit = budgets[waits.index(wait)].limit
         of = "for this account" if limit == "account" else "from your address"

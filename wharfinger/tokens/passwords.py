@@ -2,8 +2,9 @@
 
 What was verified is remembered in memory, under a keyed hash whose key dies with the process, over
 user, stored hashes and password: a changed hash forgets by itself, and a reload keeps the rest. A
-right one is served from memory whatever else goes on; the same wrong one again (a job with an old
-secret) costs nothing and counts once. An unknown user costs, and is told, what a known one is.
+right one is served from memory, but not to whoever may not guess any more; the same wrong one
+again (a job with an old secret) costs nothing and counts once. An unknown user costs, and is told,
+what a known one is.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ class Passwords:
         """
         ticket = self._ticket(user, password, stored)
         network = neighbourhood(address)
-        if not (known and self._right.has(ticket)):
+        remembered = known and self._right.has(ticket)
+        if not (remembered and self.guard.trusts(user, network)):
             if self._wrong.has(ticket):
                 return False
             under_way = self._under_way.get(ticket)

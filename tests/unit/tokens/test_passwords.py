@@ -246,19 +246,53 @@ def test_a_flood_at_once_reaches_bcrypt_no_oftener_than_is_allowed(
     assert answers.count(False) == len(checked.calls)
 
 
-def test_a_remembered_password_is_served_whatever_goes_on(
+async def guesses(verifier: Passwords, count: int, address: Any) -> None:
+    for number in range(count):
+        with contextlib.suppress(Later):
+            await attempt(verifier, password=b"%d" % number, address=address)
+    with pytest.raises(Later):
+        await attempt(verifier, password=b"unheard of", address=address)
+
+
+def test_a_remembered_password_is_served_where_it_was_right_whatever_strangers_do(
     verifier: Passwords, checked: Checked
 ) -> None:
     async def besieged() -> bool:
-        await attempt(verifier)
-        for number in range(500):
-            with contextlib.suppress(Later):
-                await attempt(verifier, password=b"%d" % number)
-        with pytest.raises(Later):
-            await attempt(verifier, password=b"unheard of")
-        return await attempt(verifier, address=AWAY)
+        await attempt(verifier, address=HOME)
+        await guesses(verifier, 5000, AWAY)
+        return await attempt(verifier, address=HOME)
 
     assert run(besieged()) is True
+
+
+def test_who_may_not_guess_any_more_is_not_told_what_is_remembered(
+    verifier: Passwords, checked: Checked
+) -> None:
+    async def stranger() -> None:
+        await attempt(verifier, address=HOME)
+        await guesses(verifier, 500, AWAY)
+        await attempt(verifier, address=AWAY)
+
+    with pytest.raises(Later, match="too many wrong passwords"):
+        run(stranger())
+    assert len(checked.calls) < 100
+
+
+def test_a_neighbour_behind_the_owners_address_has_a_thousand_tries_at_what_is_remembered(
+    verifier: Passwords, checked: Checked, clock: Clock
+) -> None:
+    async def neighbour() -> None:
+        await attempt(verifier, address=HOME)
+        await guesses(verifier, 900, HOME)
+        assert await attempt(verifier, address=HOME) is True
+        await guesses(verifier, 300, HOME)
+        with pytest.raises(Later, match="too many wrong passwords"):
+            await attempt(verifier, address=HOME)
+        assert await attempt(verifier, "other", address=HOME) is True
+        clock.now += 3600
+        assert await attempt(verifier, address=HOME) is True
+
+    run(neighbour())
 
 
 def test_being_remembered_makes_an_address_known(verifier: Passwords, checked: Checked) -> None:
