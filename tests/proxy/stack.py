@@ -194,7 +194,8 @@ class Stack:
 
     @property
     def storage(self) -> Path:
-        return self.folder / "storage"
+        """By a way that has a link in it, as where /var/lib is one."""
+        return self.folder / "lib" / "storage"
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -240,6 +241,8 @@ class Stack:
     def _files(self) -> None:
         # As on a host: nginx reads through the group of storage_path, nobody else does.
         self.folder.chmod(0o755)
+        (self.folder / "disk").mkdir()
+        (self.folder / "lib").symlink_to("disk")
         (self.storage / "docker").mkdir(parents=True)
         shutil.chown(self.storage, group="www-data")
         self.storage.chmod(0o750)

@@ -169,6 +169,33 @@ def test_blob_without_its_file_is_an_error_in_the_registrys_form(stack: Stack) -
     assert unreadable["Content-Type"] == "application/json"
 
 
+@pytest.mark.parametrize("linked", ["file", "directory"])
+def test_link_planted_in_the_storage_is_not_followed(stack: Stack, linked: str) -> None:
+    """As one would who got hold of the registry's container, to read what nginx can read."""
+    outside = stack.folder / f"outside-{linked}"
+    outside.mkdir()
+    (outside / "data").write_bytes(b"somebody else's")
+    (outside / "data").chmod(0o644)
+    digest = stack.push_blob(REPOSITORY, f"to be replaced, {linked}".encode())
+    path = f"/v2/{REPOSITORY}/blobs/{digest}"
+    token = stack.signer.token(PULL)
+    assert stack.proxied("GET", path, token=token).status == 200
+    blob = stack.storage / "docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:]
+    if linked == "file":
+        (blob / "data").unlink()
+        (blob / "data").symlink_to(outside / "data")
+    else:
+        (blob / "data").unlink()
+        blob.rmdir()
+        blob.symlink_to(outside)
+    # The registry itself follows it: what is compared here is nginx.
+    assert stack.direct("HEAD", path, token=token).status == 200
+    for method in ("GET", "HEAD"):
+        answer = stack.proxied(method, path, token=token)
+        assert answer.status == 500
+        assert b"somebody" not in answer.body
+
+
 def test_foreign_redirect_never_reaches_a_client(registry_elsewhere: Stack) -> None:
     """A registry that redirects to another place, whatever its configuration says by mistake."""
     digest = registry_elsewhere.push_blob(REPOSITORY, b"x")
