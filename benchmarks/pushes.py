@@ -1,0 +1,173 @@
+"""How fast blobs come in: nginx with TLS against the registry itself without TLS, and against the
+usual recipe. Each is stored and confirmed (201) by the registry, which checks its digest.
+
+A 400 MB blob in one piece (PUT), and as docker sends it (PATCH in chunks, then PUT); 16 clients at
+once; 400 small layers by 8 clients. Clients are curl and share the cores with all servers.
+Medians of alternating rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))
+
+from benchmarks.picture import Bar, bars  # noqa: E402
+from benchmarks.stack import (  # noqa: E402
+    MB,
+    SIDES,
+    Stack,
+    alternating,
+    contents,
+    digest_of,
+    ratios,
+    running,
+    said,
+    table,
+    together,
+)
+
+REPOSITORY = "bench/app"
+# curl would wait for a 100 Continue.
+BODY = ("--header", "Expect:", "--header", "Content-Type: application/octet-stream")
+
+
+class Bench:
+    """A stack, and files to push to it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.spent: dict[str, list[float]] = {side: [] for side in SIDES}
+
+    def file(self, size: int, seed: int = 0) -> tuple[Path, str]:
+        path = self.stack.folder / f"push.{size}.{seed}"
+        path.write_bytes(contents(size, seed))
+        return path, digest_of(path.read_bytes())
+
+    def begun(self, side: str, times: int = 1) -> list[str]:
+        """Addresses of uploads that are begun, each with its `?`."""
+        words = ("--request", "POST", "--header", "Content-Length: 0")
+        config = self.stack.folder / f"begin.{side}.{times}"
+        address = f"{self.stack.sides[side]}/v2/{REPOSITORY}/blobs/uploads/"
+        config.write_text(
+            f'url = "{address}"\noutput = /dev/null\n' * times
+            + 'write-out = "%header{location}\\n"\n'
+        )
+        told = said(*self.stack.curl(REPOSITORY, *words, "--config", str(config))).split()
+        assert len(told) == times
+        return [self.stack.sides[side] + location[location.index("/v2/") :] for location in told]
+
+    def clean(self) -> None:
+        """What was begun and not ended."""
+        uploads = self.stack.storage / f"docker/registry/v2/repositories/{REPOSITORY}/_uploads"
+        shutil.rmtree(uploads, ignore_errors=True)
+
+    def whole(self, side: str, blob: tuple[Path, str]) -> float:
+        """MB/s of one PUT."""
+        path, digest = blob
+        (address,) = self.begun(side)
+        before, began = self.stack.cpu(), time.monotonic()
+        said(
+            *self.stack.curl(REPOSITORY, *BODY, "--upload-file", str(path)),
+            f"{address}&digest={digest}",
+        )
+        seconds = time.monotonic() - began
+        size = path.stat().st_size
+        self.spent[side].append((self.stack.cpu() - before) / (size / 1e9))
+        return size / MB / seconds
+
+    def chunked(self, side: str, blob: tuple[Path, str]) -> float:
+        """MB/s of a PATCH of unknown length and the PUT that ends it."""
+        path, digest = blob
+        (address,) = self.begun(side)
+        began = time.monotonic()
+        sent = said(
+            *self.stack.curl(REPOSITORY, *BODY, "--header", "Transfer-Encoding: chunked"),
+            *("--request", "PATCH", "--upload-file", str(path), "--output", "/dev/null"),
+            *("--write-out", "%header{location}", address),
+        )
+        address = self.stack.sides[side] + sent[sent.index("/v2/") :].strip()
+        end = ("--request", "PUT", "--header", "Content-Length: 0", f"{address}&digest={digest}")
+        said(*self.stack.curl(REPOSITORY, *end))
+        return path.stat().st_size / MB / (time.monotonic() - began)
+
+    def many(self, side: str, blob: tuple[Path, str], clients: int) -> float:
+        """MB/s of PUTs at once."""
+        path, digest = blob
+        command = self.stack.curl(REPOSITORY, *BODY, "--upload-file", str(path))
+        commands = [
+            [*command, f"{address}&digest={digest}"] for address in self.begun(side, clients)
+        ]
+        return clients * path.stat().st_size / MB / together(commands)
+
+    def small(self, side: str, blobs: list[tuple[Path, str]], clients: int) -> float:
+        """Blobs a second, uploads begun beforehand and counted in."""
+        began = time.monotonic()
+        addresses = self.begun(side, len(blobs))
+        commands = []
+        for client in range(clients):
+            config = self.stack.folder / f"small.{side}.{client}"
+            config.write_text(
+                "".join(
+                    f'url = "{address}&digest={digest}"\nupload-file = "{path}"\n'
+                    for address, (path, digest) in list(zip(addresses, blobs, strict=True))[
+                        client::clients
+                    ]
+                )
+            )
+            commands.append(self.stack.curl(REPOSITORY, *BODY, "--config", str(config)))
+        together(commands)
+        return len(blobs) / (time.monotonic() - began)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--picture", type=Path, help="writes an SVG there")
+    options = parser.parse_args()
+    with running() as stack:
+        bench = Bench(stack)
+        big, middle = bench.file(400 * MB), bench.file(40 * MB)
+        small = [bench.file(20_000, number) for number in range(400)]
+        results = {
+            "one client, 400 MB, one PUT (MB/s)": alternating(
+                SIDES, options.rounds, lambda side: bench.whole(side, big)
+            ),
+            "one client, 400 MB, PATCH in chunks as docker (MB/s)": alternating(
+                SIDES, options.rounds, lambda side: bench.chunked(side, big)
+            ),
+            "16 clients at once, 40 MB each (MB/s)": alternating(
+                SIDES, 3, lambda side: bench.many(side, middle, 16), warm=False
+            ),
+            "400 layers of 20 kB, 8 clients (layers/s)": alternating(
+                SIDES, 3, lambda side: bench.small(side, small, 8)
+            ),
+        }
+        spent = {side: sorted(found)[len(found) // 2] for side, found in bench.spent.items()}
+        table(*ratios("pushed", results))
+        print(
+            "\nSeconds of the servers' CPU for 1 GB from one client: "
+            + ", ".join(f"{side} {seconds:.2f}" for side, seconds in spent.items())
+        )
+    if options.picture:
+        found = results["one client, 400 MB, PATCH in chunks as docker (MB/s)"]
+        bars(
+            options.picture,
+            "One client pushes a 400 MB blob, as docker does",
+            "MB/s",
+            [
+                Bar("the registry itself, no TLS", found["direct"]),
+                Bar("here, TLS", found["ours"], 0.9 * found["direct"], True),
+                Bar("the usual recipe, TLS", found["usual"]),
+            ],
+        )
+
+
+if __name__ == "__main__":
+    main()
