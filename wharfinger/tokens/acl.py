@@ -192,7 +192,8 @@ class AccessControlList:
             question.actions,
             tuple((label, tuple(values)) for label, values in question.labels.items()),
         )
-        size = len(question.name) + len(question.service) + sum(map(len, question.actions))
+        texts = (question.type, question.name, question.service, *question.actions)
+        size = sum(map(len, texts))
         return self._decided(*asked) if size <= LONGEST_KEPT else self._decide(*asked)
 
     def _decide(

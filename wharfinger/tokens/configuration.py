@@ -530,8 +530,9 @@ class _Reader:
                 raise ValueError(text)
             return ipaddress.ip_network(text, strict=False)
         except ValueError:
+            shown = _shown_below_users(text) if key.startswith("users.") else f"'{text}'"
             self.problem(
-                node, key, f"'{text}' is no address: write one such as 10.0.0.7 or 10.0.0.0/8"
+                node, key, f"{shown} is no address: write one such as 10.0.0.7 or 10.0.0.0/8"
             )
             return None
 
@@ -591,7 +592,10 @@ class _Reader:
             return datetime.fromisoformat(text).timestamp()
         except ValueError:
             self.problem(
-                node, key, f"'{text}' is no instant in UTC: write one such as 2027-06-30T00:00:00Z"
+                node,
+                key,
+                f"{_shown_below_users(text)} is no instant in UTC: "
+                "write one such as 2027-06-30T00:00:00Z",
             )
             return None
 
@@ -727,6 +731,13 @@ class _Reader:
 
 def _meant(near: Sequence[str], known: Sequence[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+
+
+def _shown_below_users(text: str) -> str:
+    """A wrong address or instant; not where it may be more: a quotation mark that was forgotten
+    makes one value of all that follows, passwords among it.
+    """
+    return f"'{text}'" if re.fullmatch(r"[0-9A-Fa-f.:/TZ+ -]{1,45}", text) else "this"
 
 
 def _on_a_line(text: str) -> str:

@@ -194,9 +194,13 @@ class Guard:
         self._pair = Allowance((limits.known_failures + 1) // 2)
 
     def rank(self, account: str, network: str) -> int:
-        """Who goes first where several wait for a core: who has failed least."""
+        """Who goes first where several wait for a core: who has failed least.
+
+        One less for an address that the account was right from: strangers, each from an address
+        of its own, may be many who have not failed yet.
+        """
         if self.known.has(account, network):
-            return round(self._pairs.count(_pair(account, network), self._pair))
+            return round(self._pairs.count(_pair(account, network), self._pair)) - 1
         return round(
             max(
                 self._accounts.count(account, self._account),

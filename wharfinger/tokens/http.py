@@ -268,7 +268,11 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle for too long, or takes too long to send its request."""
+        """Close what has been idle for too long, or takes too long to send or to read."""
+        if self._full and now - self._since > ARRIVAL:
+            # Nothing of what was answered is being taken.
+            self.transport.abort()
+            return
         if self._answering or self._waiting:
             return
         if self._arriving:

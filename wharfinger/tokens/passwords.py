@@ -29,8 +29,10 @@ from .failures import Guard, Later, neighbourhood
 # it was verified; and how many of each.
 REMEMBERED_FOR = 3600.0
 MOST_REMEMBERED = 65536
-# Verifications that may wait for a core: in all, and of those who have failed lately.
-MOST_WAITING = 2000
+# Verifications that may wait for a core: in all, of others than the known, and of those who have
+# failed lately.
+MOST_WAITING = 2500
+MOST_STRANGERS_WAITING = 2000
 MOST_SUSPECT_WAITING = 500
 # The threads stand back behind the event loop.
 NICENESS = 10
@@ -57,16 +59,17 @@ class Decoys:
     """Hashes that unknown users are checked against, so that they cost what known ones cost.
 
     Each unknown name gets, and keeps, the costs of one of the known users: which names exist
-    cannot be told from the time.
+    cannot be told from the time, nor from a change of it at a reload.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
     def hashes_for(self, user: str, costs: Sequence[Sequence[int]]) -> tuple[bytes, ...]:
-        """Bcrypt hashes for a user who is not there; `costs` are those of the known users'."""
+        """Bcrypt hashes for a user who is not there; `costs`: the known users', in order."""
         digest = hashlib.blake2b(user.encode(errors="replace"), key=self._key).digest()
-        drawn = costs[int.from_bytes(digest[:8], "big") % len(costs)] if costs else (10,)
+        # By the place in their order: when users come or go, hardly a name changes its costs.
+        drawn = costs[int.from_bytes(digest[:8], "big") * len(costs) >> 64] if costs else (10,)
         # Nobody looked for a password that has this hash: 22 characters of salt, 31 of digest.
         return tuple(b"$2b$%02d$" % cost + b"." * 53 for cost in drawn)
 
@@ -116,7 +119,8 @@ class _Cores:
         if self._free:
             self._free -= 1
         else:
-            if len(self._waiting) >= (MOST_SUSPECT_WAITING if rank else MOST_WAITING):
+            most = MOST_WAITING if rank < 0 else MOST_STRANGERS_WAITING
+            if len(self._waiting) >= (MOST_SUSPECT_WAITING if rank > 0 else most):
                 raise Later("too many logins wait to be verified", 5, "queue")
             waiting = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (rank, next(self._numbers), waiting))

@@ -54,7 +54,7 @@ class InForce:
             for user in self.configuration.users.values()
             if user.password is not None
         ]
-        object.__setattr__(self, "costs", tuple(costs))
+        object.__setattr__(self, "costs", tuple(sorted(costs)))
 
 
 class Shut(Exception):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -240,3 +242,14 @@ def test_a_thousand_entries_are_decided_quickly() -> None:
     for _ in range(20):
         found.decide(question)
     assert (time.process_time() - begun) / 20 < 0.005
+
+
+@pytest.mark.parametrize("field", ["type", "name", "service", "actions"])
+def test_a_long_question_is_answered_and_not_kept(field: str) -> None:
+    entries = AccessControlList([Entry({"account": "u"}, {}, None, ("*",))])
+    question = Question("u", "repository", "a/b", "reg", HOME, ("pull",))
+    long: dict[str, Any] = {field: ("x" * 2000,) if field == "actions" else "x" * 2000}
+    assert entries.decide(replace(question, **long)).entry == 0
+    assert entries._decided.cache_info().currsize == 0
+    assert entries.decide(question).entry == 0
+    assert entries._decided.cache_info().currsize == 1

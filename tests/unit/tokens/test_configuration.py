@@ -322,6 +322,18 @@ def test_what_is_kept_for_the_known_stays_a_small_part(account: int, known: int)
         ("2027-06-30T00:00:00Z", "2027-06-30T00:00:00+02:00", "14: users.u.expires: '2027-06-30T"),
         ("2027-06-30T00:00:00Z", "2027-06-30T24:00:00Z", "14: users.u.expires: '2027-06-30T24"),
         (
+            "expires: 2027-06-30T00:00:00Z",
+            "expires: planted-secret",
+            "14: users.u.expires: this is no instant in UTC: write one such as "
+            "2027-06-30T00:00:00Z",
+        ),
+        (
+            "10.0.0.0/8,",
+            "planted-secret,",
+            "15: users.u.addresses[0]: this is no address: "
+            "write one such as 10.0.0.7 or 10.0.0.0/8",
+        ),
+        (
             "10.0.0.0/8,",
             "10.0.0.0/33,",
             "15: users.u.addresses[0]: '10.0.0.0/33' is no address: "

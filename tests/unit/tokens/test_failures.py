@@ -248,7 +248,7 @@ def test_who_has_failed_less_goes_first(guard: Guard) -> None:
     guess(guard, "v", "one")
     assert (guard.rank("u", "one"), guard.rank("u", "two"), guard.rank("w", "two")) == (2, 1, 0)
     guard.known.add("u", "one")
-    assert guard.rank("u", "one") == 0
+    assert guard.rank("u", "one") == -1
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,28 @@ def test_a_slow_request_and_an_idle_connection_end(monkeypatch: pytest.MonkeyPat
     assert waited.startswith(b"HTTP/1.1 200 ")
 
 
+def test_who_does_not_read_the_answers_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ARRIVAL", "SWEEP_INTERVAL"):
+        monkeypatch.setattr(http, name, 0.1)
+
+    async def conversation() -> bool:
+        async with opened() as house:
+
+            async def answer(request: Request) -> Response:
+                house.asked.append(request)
+                return Response(200, b"x" * 65536)
+
+            house.server.handler = answer
+            with socket.create_connection(("127.0.0.1", house.port)) as client:
+                client.setblocking(False)
+                client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 1000)
+                while not house.asked or house.server.connections:
+                    await asyncio.sleep(0.01)
+            return len(house.asked) < 1000
+
+    assert run(asyncio.wait_for(conversation(), 30))
+
+
 def test_a_drip_of_bytes_does_not_make_a_request_last(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ARRIVAL", "SWEEP_INTERVAL"):
         monkeypatch.setattr(http, name, 0.2)

@@ -307,7 +307,7 @@ def test_being_remembered_makes_an_address_known(verifier: Passwords, checked: C
 def test_too_many_who_wait_are_told_to_come_back(
     verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords, "MOST_WAITING", 30)
+    monkeypatch.setattr(passwords, "MOST_STRANGERS_WAITING", 30)
     checked.gate.clear()
 
     async def crowd() -> list[Any]:
@@ -324,6 +324,34 @@ def test_too_many_who_wait_are_told_to_come_back(
     assert answers.count(True) == 60 - len(refused)
     assert len(refused) == 60 - 30 - ((os.cpu_count() or 1) + 1)
     assert (str(refused[0]), refused[0].limit) == ("too many logins wait to be verified", "queue")
+
+
+def test_who_is_known_has_a_place_in_the_queue_before_strangers(
+    verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MOST_STRANGERS_WAITING", 20)
+    monkeypatch.setattr(passwords, "MOST_WAITING", 25)
+
+    async def crowd() -> bool:
+        verifier.guard.known.add("owner", str(HOME))
+        checked.gate.clear()
+        strangers = [
+            asyncio.ensure_future(
+                attempt(verifier, f"u{number}", b"wrong", address=ipaddress.ip_address(number))
+            )
+            for number in range(60)
+        ]
+        await asyncio.sleep(0.05)
+        owner = asyncio.ensure_future(attempt(verifier, "owner", address=HOME))
+        await asyncio.sleep(0.05)
+        checked.gate.set()
+        await asyncio.gather(*strangers, return_exceptions=True)
+        return await owner
+
+    assert run(crowd()) is True
+    # Only those who were with a thread, or at hand for it, went before.
+    passwords_checked = [password for _, password, _ in checked.calls]
+    assert passwords_checked.index(b"right") <= (os.cpu_count() or 1) + 1
 
 
 def test_memory_is_bounded(
@@ -350,6 +378,17 @@ def test_an_unknown_name_keeps_its_cost_and_all_known_costs_occur() -> None:
     assert {tuple(int(one[4:6]) for one in stored) for stored in found.values()} == set(costs)
     assert all(decoys.hashes_for(name, costs) == stored for name, stored in found.items())
     assert decoys.hashes_for("x", ())[0][:7] == b"$2b$10$"
+
+
+def test_hardly_an_unknown_name_changes_its_cost_when_a_user_comes() -> None:
+    decoys = Decoys()
+    before, after = [(4,)] * 50 + [(10,)] * 50, [(4,)] * 50 + [(10,)] * 51
+    changed = [
+        name
+        for name in map(str, range(1000))
+        if decoys.hashes_for(name, before) != decoys.hashes_for(name, after)
+    ]
+    assert len(changed) < 30
 
 
 def test_a_decoy_is_a_hash_that_bcrypt_works_on_and_refuses() -> None:
