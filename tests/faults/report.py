@@ -48,7 +48,10 @@ def words(error: str) -> str:
     if answered is not None:
         code = re.search(r'"code":\s*"([A-Z_]+)"', error)
         message = re.search(r'"message":\s*"([^"]*)"', error)
+        detail = re.search(r'"detail":\s*"([^"]*)"', error)
         parts = [answered[1], code[1] if code else "", message[1] if message else ""]
+        # Of a path and what happened to it, the latter.
+        parts += [f"({detail[1].rpartition(': ')[2]})"] if detail else []
         return " ".join(part for part in parts if part)
     kind = error.split(":", 1)[0]
     return _WORDS.get(kind, error[:80])

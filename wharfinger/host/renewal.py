@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import alert, certificates, jobs, keeping, proxy, publication
+from . import alert, certificates, jobs, keeping, proxy, publication, storage_facts
 from .authority import Authority, Wanted
 from .context import Host
 from .due import DAY, renew_from
@@ -374,6 +374,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         )
     problems += expiring(host, settings)
     problems += jobs.problems(host)
+    problems += storage_facts.problems(host, storage_facts.data_of(host, state))
     if not check:
         failure = alert.tell(
             host, state, settings.hostname, settings.alert_command, problems, keeper.news()

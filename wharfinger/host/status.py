@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from . import certificates, engine_facts, jobs, keeping, renewal, storage_facts
@@ -64,11 +63,10 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
             if (found := jobs.report(host, job)) is not None
         },
         "alerted": [str(one["text"]) for one in state.alerted.values()],
-        "storage": storage_facts.look(
-            Path(state.storage_path or host.paths.var / "registry"), host
-        ),
+        "storage": storage_facts.look(storage_facts.data_of(host, state), host),
     }
     all_of_them = problems(answer, host.clock.now()) + _expiring(host) + jobs.problems(host)
+    all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(all_of_them))
     return answer
 

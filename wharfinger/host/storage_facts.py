@@ -10,11 +10,45 @@ from typing import Any
 
 from .context import Host
 from .files import read_text
+from .state import State
 
 # Entries looked at for a foreign owner: enough to notice another registry's data, never slow.
 _SAMPLE = 400
+# Less than this share of a disk, and less than these bytes: it is about to be full.
+_SHARE = 0.05
+_BYTES = 2**30
 # How /etc/fstab may name a device, and the folder of /dev/disk that holds such names.
 _TAGS = {"UUID": "uuid", "LABEL": "label", "PARTUUID": "partuuid", "PARTLABEL": "partlabel"}
+
+
+def data_of(host: Host, state: State) -> Path:
+    """Where the registry's data lie."""
+    return Path(state.storage_path or host.paths.var / "registry")
+
+
+def problems(host: Host, data: Path) -> list[str]:
+    """What is wrong with the disks that the registry's `data` and the host program's own files lie
+    on: one sentence each. One that has no room left, or cannot be written."""
+    found: list[str] = []
+    for path in (data, host.paths.var):
+        what = "registry's data" if path == data else "host's own files"
+        try:
+            sizes = os.statvfs(nearest(path))
+        except OSError as problem:
+            found.append(f"storage: {path}, where the {what} lie: {problem.strerror}")
+            continue
+        free, total = sizes.f_bavail * sizes.f_frsize, sizes.f_blocks * sizes.f_frsize
+        if sizes.f_flag & os.ST_RDONLY:
+            found.append(
+                f"storage: {path}, where the {what} lie, is mounted read-only: look for the reason "
+                "in the kernel's log (dmesg), repair the file system and mount it again"
+            )
+        elif free < min(_BYTES, _SHARE * total):
+            found.append(
+                f"storage: only {free // 2**20} MiB of {total // 2**20} MiB are free at {path}, "
+                f"where the {what} lie: make room, as in docs/operations.md"
+            )
+    return found
 
 
 def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -35,6 +69,7 @@ def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dic
         "parent_mount": mount["target"],
         "free_bytes": sizes.f_bavail * sizes.f_frsize,
         "total_bytes": sizes.f_blocks * sizes.f_frsize,
+        "read_only": bool(sizes.f_flag & os.ST_RDONLY),
         "uid": None,
         "gid": None,
         "mode": None,

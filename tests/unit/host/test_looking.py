@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from wharfinger.host import (
     nginx_configuration,
     observe,
     processes,
+    storage_facts,
 )
 from wharfinger.host.commands import run
 from wharfinger.host.observe import distribution
@@ -309,3 +311,51 @@ def test_once_prepared_observe_says_so(tmp_path: Path) -> None:
     assert found["verification_hash"].startswith("$2b$04$")
     host.paths.registry.chmod(0o700)
     assert run("observe", {}, host=host)["prepared"] is False
+
+
+# -- disks that have no room, or cannot be written -------------------------------------------------
+
+
+def sizes(free: int, total: int, flags: int = 0) -> os.statvfs_result:
+    """What the kernel says of a file system, in blocks of 1 MiB."""
+    return os.statvfs_result((2**20, 2**20, total, free, free, 1000, 900, 900, flags, 255))
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "flags", "said"),
+    [
+        (1024, 500_000, 0, ""),
+        (20, 300, 0, ""),
+        (1023, 500_000, 0, "only 1023 MiB of 500000 MiB are free at "),
+        (0, 300, 0, "only 0 MiB of 300 MiB are free at "),
+        (500, 1000, os.ST_RDONLY, "is mounted read-only: look for the reason in the kernel's log"),
+    ],
+)
+def test_a_disk_that_has_no_room_or_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, total: int, flags: int, said: str
+) -> None:
+    host = host_of(tmp_path, Machine())
+    data = tmp_path / "disk"
+    data.mkdir()
+    real = os.statvfs
+    found = sizes(free, total, flags)
+    monkeypatch.setattr(os, "statvfs", lambda path: found if path == data else real(path))
+    told = storage_facts.problems(host, data)
+    if said:
+        (one,) = told
+        assert one.startswith("storage: ") and said in one
+        assert f"{data}, where the registry's data lie" in one or f"at {data}, where" in one
+    else:
+        assert told == []
+
+
+def test_the_disk_of_the_hosts_own_files_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_of(tmp_path, Machine())
+    monkeypatch.setattr(os, "statvfs", lambda path: sizes(0, 300))
+    told = storage_facts.problems(host, tmp_path / "disk")
+    assert told[1] == (
+        f"storage: only 0 MiB of 300 MiB are free at {host.paths.var}, where the host's own files "
+        "lie: make room, as in docs/operations.md"
+    )

@@ -1,0 +1,138 @@
+"""Disks that are full, cannot be written, or lose their power, under load."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from faults import Bench
+from support import hosts
+from support.registry import digest
+
+DATA = "/var/lib/wharfinger/registry"
+STATE = "/var/lib/wharfinger/state.json"
+NO_RESTART = "by itself as soon as {}, nothing is restarted"
+
+
+@pytest.fixture
+def started(bench: Bench) -> Iterator[None]:
+    """Nothing of the service is started anew by what the test does."""
+    before = processes(bench)
+    yield
+    assert processes(bench) == before
+
+
+def processes(bench: Bench) -> list[str]:
+    """The processes that serve, by number."""
+    found = [str(bench.inspected(kind)["State"]["Pid"]) for kind in ("registry", "token_server")]
+    return [*found, bench.run("cat /run/nginx.pid")]
+
+
+@contextmanager
+def full(bench: Bench, folder: str) -> Iterator[None]:
+    """The disk of this folder has no room, until the body has ended."""
+    # Most at once, then again and again: what clients give back meanwhile is taken too.
+    free = int(bench.run(f"df --output=avail --block-size=1K {folder} | tail -1"))
+    bench.run(f"fallocate --length {max(free - 2048, 4)}K {folder}/filler")
+    filling = (
+        f"while :; do dd if=/dev/zero bs=4k >>{folder}/filler 2>/dev/null || true; sleep 0.2; done"
+    )
+    bench.run(f"setsid sh -c '{filling}' >/dev/null 2>&1 & echo $! >/run/filling")
+    try:
+        bench.run(
+            f"timeout 60 sh -c 'until [ $(df --output=avail {folder} | tail -1) -lt 100 ]; "
+            "do sleep 0.1; done'"
+        )
+        yield
+    finally:
+        bench.run(f"kill -- -$(cat /run/filling); rm {folder}/filler")
+
+
+def refused(bench: Bench, since: float, words: str) -> None:
+    """Pushes are refused with these words, and pulls go on."""
+    deadline = time.monotonic() + 30
+    while not [one for one in bench.pushes.since(since) if not one.ok]:
+        assert time.monotonic() < deadline, "pushes go on"
+        time.sleep(0.1)
+    time.sleep(4)
+    errors = [one.error for one in bench.pushes.since(since) if not one.ok]
+    assert any(words in one for one in errors), errors
+    assert [one.error for one in bench.pulls.since(since) if not one.ok] == []
+
+
+@pytest.mark.usefixtures("started")
+def test_the_disk_of_the_data_is_full(bench: Bench) -> None:
+    returns = NO_RESTART.format("there is room")
+    with bench.fault("the data's disk is full", returns=returns) as at, full(bench, "/srv/data"):
+        refused(bench, at, "no space left on device")
+        said = bench.fails("wharfinger-host status")
+        assert f"are free at {DATA}, where the registry's data lie: make room" in said
+    assert DATA + ", where" not in bench.machine.run("wharfinger-host status").stdout
+
+
+@pytest.mark.usefixtures("started")
+def test_the_disk_of_the_data_cannot_be_written(bench: Bench) -> None:
+    returns = NO_RESTART.format("it can be written again (mount -o remount,rw)")
+    # Refused while a file is open for writing, as one nearly always is by the slow uploads: for
+    # this fault only the two who watch go on.
+    bench.load.stop()
+    with bench.fault("the data's disk is read-only", returns=returns) as at:
+        bench.run("timeout 60 sh -c 'until mount -o remount,ro /srv/data 2>/dev/null; do :; done'")
+        try:
+            refused(bench, at, "read-only file system")
+            said = bench.fails("wharfinger-host status")
+            assert f"{DATA}, where the registry's data lie, is mounted read-only" in said
+        finally:
+            bench.run("mount -o remount,rw /srv/data")
+    bench.load.start()
+
+
+@pytest.mark.usefixtures("started")
+def test_the_hosts_own_disk_is_full(bench: Bench) -> None:
+    """State, generations and nginx's logs lie on it; the data do not."""
+    returns = "never gone: only the host program waits for room"
+    with bench.fault("the host's disk is full (state, logs)", returns=returns) as at:
+        before = bench.run(f"sha256sum {STATE}")
+        with full(bench, "/srv/host"):
+            for command in ("renew", "rotate", "certificates"):
+                bench.machine.run(f"wharfinger-host {command}")
+            # A rotation writes keys and state at once: refused in words, and undone by nobody.
+            said = bench.fails('echo \'{"what": "signing"}\' | wharfinger-host rotate --request -')
+            assert "No space left on device" in said
+            json.loads(bench.run(f"cat {STATE}"))
+            time.sleep(3)
+        assert bench.run(f"sha256sum {STATE}") == before
+        assert [one for one in bench.pulls.since(at) if not one.ok] == []
+        assert [one for one in bench.pushes.since(at) if not one.ok] == []
+
+
+def test_the_power_is_cut_the_moment_a_push_is_acknowledged(bench: Bench) -> None:
+    """What the disk has at that moment, without what is only in memory, is looked at."""
+    registry, admin = hosts.registry("debian13"), hosts.account("admin")
+    layer = b"acknowledged" * 100_000
+    answer = registry.push(admin, "load/power", "latest", layer)
+    # Nobody else makes the disk write through while it is copied, and a program that does not care
+    # for that has just written too.
+    process = bench.inspected("registry")["State"]["Pid"]
+    bench.run(
+        f"kill -STOP {process}; echo careless >/srv/data/careless;"
+        f" cp --sparse=always /srv/data.img /srv/cut.img; kill -CONT {process}"
+    )
+    assert answer.status == 201
+    name = answer.headers["docker-content-digest"].removeprefix("sha256:")
+    try:
+        bench.run("mkdir -p /srv/cut; mount -o loop /srv/cut.img /srv/cut")
+        root = "/srv/cut/registry/docker/registry/v2"
+        found = bench.run(f"cat {root}/repositories/load/power/_manifests/tags/latest/current/link")
+        assert found == f"sha256:{name}"
+        for hexadecimal in (name, digest(layer).removeprefix("sha256:")):
+            data = f"{root}/blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data"
+            assert bench.run(f"sha256sum <{data}").split()[0] == hexadecimal
+        # Otherwise this would prove nothing.
+        assert bench.machine.run("test -s /srv/cut/careless").rc == 1
+    finally:
+        bench.run("umount /srv/cut; rm /srv/cut.img /srv/data/careless")

@@ -1,0 +1,147 @@
+"""Memory that is used up, and files that cannot be opened any more, under load."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import httpx
+import pytest
+
+from faults import Bench
+from faults.bench import PATIENCE
+from load.record import Attempt
+from load.session import Unexpected
+from support import hosts
+
+MIB = 2**20
+
+
+def large_manifest(bench: Bench) -> None:
+    """Somebody pushes a manifest of almost 4 MB, the most there may be: it is read into memory.
+    Whether that succeeds is no matter."""
+    session, attempt = bench.load.session(), Attempt()
+    body = os.urandom(4 * MIB - 1024)
+    with suppress(httpx.HTTPError, Unexpected):
+        headers = session.authorization(attempt, "repository:load/memory:pull,push")
+        headers["Content-Type"] = "application/json"
+        path = "/v2/load/memory/manifests/t"
+        session.request(attempt, "PUT", path, headers=headers, body=lambda: [body])
+    session.close()
+
+
+def many_scopes(bench: Bench) -> None:
+    """Somebody signs in for very many repositories at once. Whether that succeeds is no matter."""
+    session = bench.load.session()
+    names = " ".join(f"repository:load/{number}:pull,push" for number in range(300))
+    with suppress(httpx.HTTPError, Unexpected):
+        session.token(Attempt(), names)
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "work"), [("registry", large_manifest), ("token_server", many_scopes)]
+)
+def test_the_memory_of_a_container(bench: Bench, kind: str, work: Callable[[Bench], None]) -> None:
+    name, before = bench.container(kind), bench.inspected(kind)
+    with bench.fault(f"no memory: {kind}", returns="the kernel kills it, docker starts it again"):
+        used = float(bench.run(f"docker stats --no-stream --format '{{{{.MemPerc}}}}' {name}")[:-1])
+        limit = int(before["HostConfig"]["Memory"] * used / 100) + 2 * MIB
+        bench.run(f"docker update --memory {limit} --memory-swap {limit} {name}")
+        try:
+            deadline = time.monotonic() + 60
+            while killed(bench, kind) == before["RestartCount"]:
+                assert time.monotonic() < deadline, "it was not killed"
+                with ThreadPoolExecutor(16) as pool:
+                    list(pool.map(work, [bench] * 32))
+        finally:
+            limit = before["HostConfig"]["Memory"]
+            bench.run(f"docker update --memory {limit} --memory-swap {limit} {name}")
+    assert bench.inspected(kind)["RestartCount"] > before["RestartCount"]
+
+
+def killed(bench: Bench, kind: str) -> int:
+    """How often docker has started it again."""
+    found = bench.inspected(kind)["RestartCount"]
+    assert isinstance(found, int)
+    return found
+
+
+# As each process's own user, because this root may not do it to others' (no CAP_SYS_RESOURCE).
+LIMIT = r"""
+import os, resource, sys
+from pathlib import Path
+
+files, *processes = map(int, sys.argv[1:])
+for process in processes:
+    status = Path(f"/proc/{process}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    child = os.fork()
+    if child == 0:
+        group, user = int(fields["Gid"].split()[0]), int(fields["Uid"].split()[0])
+        os.setgroups([])
+        os.setresgid(group, group, group)
+        os.setresuid(user, user, user)
+        soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (files, hard))
+        print(soft)
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@contextmanager
+def limited(bench: Bench, processes: Sequence[int], files: int) -> Iterator[None]:
+    """So many files and connections these processes may open, whatever they have open already."""
+    numbers = [str(one) for one in processes]
+    before = set(bench.script(LIMIT, str(files), *numbers).split())
+    try:
+        yield
+    finally:
+        (soft,) = before
+        bench.script(LIMIT, soft, *numbers)
+
+
+@pytest.mark.parametrize("kind", ["registry", "token_server"])
+def test_the_files_of_a_container(bench: Bench, kind: str) -> None:
+    main = bench.inspected(kind)["State"]["Pid"]
+    processes = [main, *map(int, bench.run(f"pgrep --parent {main} || true").split())]
+    returns = "by itself as soon as files can be opened"
+    with bench.fault(f"no file handles: {kind}", returns=returns), limited(bench, processes, 3):
+        # Longer than clients wait: the token server's take their turn as soon as it can open files.
+        time.sleep(PATIENCE + 2 if kind == "token_server" else 3)
+    assert bench.rows[-1].failed > 0
+    assert bench.inspected(kind)["State"]["Pid"] == main
+
+
+def test_the_files_of_nginx(bench: Bench) -> None:
+    workers = [int(one) for one in bench.run("pgrep --parent $(cat /run/nginx.pid)").split()]
+    returns = "by itself as soon as files can be opened"
+    with (
+        bench.fault("no file handles: nginx's workers", returns=returns),
+        limited(bench, workers, 12),
+    ):
+        time.sleep(3)
+    assert bench.rows[-1].failed > 0
+
+
+def test_the_connections_of_nginx(bench: Bench) -> None:
+    """Somebody opens connections and says nothing."""
+    address = hosts.variables("debian13")["ansible_host"]
+    idle: list[socket.socket] = []
+    returns = "by itself once they are closed"
+    with bench.fault("2,000 silent connections to nginx", returns=returns):
+        try:
+            for _ in range(2000):
+                with suppress(OSError):
+                    idle.append(socket.create_connection((address, 443), 0.2))
+            time.sleep(5)
+        finally:
+            for one in idle:
+                one.close()
+    assert len(idle) > 1600  # more than nginx's two workers have room for
