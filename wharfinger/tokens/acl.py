@@ -286,10 +286,13 @@ def _expression(pattern: str) -> str | None:
 def matches(pattern: str, value: str) -> bool:
     """Whether a pattern whose placeholders are filled matches. A malformed one matches nothing."""
     expression = _expression(pattern)
+    # What a client has filled in may be of any length, and an expression takes up to a megabyte.
+    keep = len(pattern) <= LONGEST_KEPT
     try:
         if expression is None:
-            return compiled(glob(pattern)).search(value) is not None
-        return compiled(expression).search(value) is not None
+            expression = glob(pattern) if keep else glob.__wrapped__(pattern)
+        found = compiled(expression) if keep else compiled.__wrapped__(expression)
+        return found.search(value) is not None
     except (PatternError, re2.error):
         return False
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from wharfinger.tokens import acl
 from wharfinger.tokens.acl import (
     AccessControlList,
     Entry,
@@ -253,3 +254,13 @@ def test_a_long_question_is_answered_and_not_kept(field: str) -> None:
     assert entries._decided.cache_info().currsize == 0
     assert entries.decide(question).entry == 0
     assert entries._decided.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("pattern", ["${service}/*", "/^${service}(/[^/]+)+$/"])
+def test_a_pattern_that_a_client_made_long_is_not_kept(pattern: str) -> None:
+    entries = AccessControlList([Entry({"name": pattern}, {}, None, ("*",))])
+    service = "x" * 5000
+    kept = [acl.compiled.cache_info().currsize, acl.glob.cache_info().currsize]
+    question = Question("u", "repository", f"{service}/a", service, HOME, ("pull",))
+    assert entries.decide(question).entry == 0
+    assert [acl.compiled.cache_info().currsize, acl.glob.cache_info().currsize] == kept
