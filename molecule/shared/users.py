@@ -2,7 +2,8 @@
 """The users of a test run, with passwords made for it: `users.py FILE` writes, and
 `users.py FILE change` edits, as an operator would edit registry_users.
 
-The file is JSON: `registry_users` is the inventory's variable, `passwords` what the users type.
+The file is JSON: `registry_users` and `registry_robots` are the inventory's variables, `passwords`
+what the users type.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import secrets
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,21 @@ def new() -> dict[str, Any]:
             "stranger": {"password_hash": hashed(passwords["stranger"])},
             "leaver": {"password_hash": hashed(passwords["leaver"])},
         },
+        # One that may do something, one that no rule names, one whose machines are elsewhere.
+        "registry_robots": {
+            "ci": {
+                "addresses": ["10.0.0.0/8", "2001:db8::/32"],
+                "expires": (date.today() + timedelta(days=100)).isoformat(),
+            },
+            "nodes": {},
+            "outside": {"addresses": ["192.0.2.0/24", "198.51.100.7"]},
+        },
         "passwords": passwords,
     }
 
 
 def change(users: dict[str, Any]) -> None:
-    """One user comes, one gets another password, one goes."""
+    """One user comes, one gets another password, one goes; and a robot comes."""
     passwords = users["passwords"]
     users["former"] = {"readonly": passwords["readonly"], "leaver": passwords.pop("leaver")}
     passwords["newcomer"] = secrets.token_urlsafe(18)
@@ -42,6 +53,7 @@ def change(users: dict[str, Any]) -> None:
     users["registry_users"]["newcomer"] = {"password": passwords["newcomer"]}
     users["registry_users"]["readonly"] = {"password_hash": hashed(passwords["readonly"])}
     del users["registry_users"]["leaver"]
+    users["registry_robots"]["builder"] = {}
 
 
 def hashed(password: str) -> str:

@@ -16,33 +16,43 @@ from .policy import (
     EVERYONE,
     GROUP,
     ONE_SEGMENT,
+    ROBOT,
     SEGMENTS,
     USER,
     VERIFICATION_ACCOUNT,
     Policy,
     Rule,
 )
+from .robots import Robot
 
 SERVERS = ("embedded", "cesanta")
 
 _ACTIONS = ("pull", "push", "delete")
+# With robots every user carries this label, by which `everyone` tells them from robots.
+_KIND, _USER_KIND = "kind", "user"
 
 
 def compile_acl(policy: Policy) -> list[dict[str, Any]]:
     """docker_auth's `acl`: the verification account's entries, then the rules' in their order."""
     entries = list(_reserved(policy))
     for rule in policy.rules:
-        entries.extend(_entries(rule))
+        entries.extend(_entries(rule, policy))
     return entries
 
 
-def compile_users(policy: Policy, hashes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def compile_users(
+    policy: Policy,
+    hashes: Mapping[str, str],
+    previous: Mapping[str, Mapping[str, str]] | None = None,
+    server: str = "embedded",
+) -> dict[str, dict[str, Any]]:
     """docker_auth's `users`: name → bcrypt hash and labels; `""` where a rule knows anonymous.
 
-    `hashes` is name → bcrypt hash; others than the policy's users are left out, and the
-    verification account is there as soon as its hash is. Raises ValueError for users without hash.
+    `hashes` is name → bcrypt hash; others than the policy's users and robots are left out, and the
+    verification account is there as soon as its hash is. `previous` is robot → `hash` and `until`
+    of the secret before its present one. Raises ValueError for users without hash.
     """
-    missing = [name for name in policy.users if name not in hashes]
+    missing = [name for name in (*policy.users, *policy.robots) if name not in hashes]
     if missing:
         raise ValueError(f"no password hash is known for: {', '.join(missing)}")
     labels: dict[str, list[str]] = {}
@@ -54,8 +64,15 @@ def compile_users(policy: Policy, hashes: Mapping[str, str]) -> dict[str, dict[s
         users[VERIFICATION_ACCOUNT] = {"password": str(hashes[VERIFICATION_ACCOUNT])}
     for name in policy.users:
         users[name] = {"password": str(hashes[name])}
-        if name in labels:
-            users[name]["labels"] = {"group": labels[name]}
+        found = {"group": labels[name]} if name in labels else {}
+        if policy.robots:
+            found[_KIND] = [_USER_KIND]
+        if found:
+            users[name]["labels"] = found
+    for name in policy.robots:
+        users[name] = {"password": str(hashes[name])}
+        if server == "embedded":
+            users[name] |= _limits(policy.robots[name], (previous or {}).get(name))
     if policy.knows_anonymous:
         users[""] = {}
     return users
@@ -73,14 +90,15 @@ def auth_config(
     real_ip_header: str,
     server: str = "embedded",
     limits: Mapping[str, int] | None = None,
+    previous: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """docker_auth's whole configuration file.
 
     `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` what the proxy
-    sets. The file is the same for both servers but for `limits` (of `embedded` alone): `server`
-    names the one that will read it, and anything else than `embedded` or `cesanta` is a ValueError.
-    The realm and the service are the registry's to say; docker_auth takes the service from the
-    question.
+    sets, `previous` as in compile_users. `server` names the one that will read the file, and
+    anything else than `embedded` or `cesanta` is a ValueError: only the embedded one is told of
+    `limits` and of what is judged at a robot's login, the rest is the same for both. The realm and
+    the service are the registry's to say; docker_auth takes the service from the question.
     """
     if server not in SERVERS:
         raise ValueError(f"docker_auth_server: write one of {', '.join(SERVERS)}")
@@ -100,7 +118,7 @@ def auth_config(
             # The registry since 3.0 looks keys up by their RFC 7638 thumbprint.
             "disable_legacy_key_id": True,
         },
-        "users": compile_users(policy, hashes),
+        "users": compile_users(policy, hashes, previous, server),
         "acl": compile_acl(policy),
         **({"limits": dict(limits)} if limits and server == "embedded" else {}),
     }
@@ -127,44 +145,65 @@ def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:
         }
 
 
-def _entries(rule: Rule) -> Iterator[dict[str, Any]]:
+def _limits(robot: Robot, previous: Mapping[str, str] | None) -> dict[str, Any]:
+    """What the embedded server judges at a robot's login, beside its secret."""
+    limits: dict[str, Any] = {}
+    if previous:
+        limits["previous_password"] = {
+            "password": str(previous["hash"]),
+            "until": str(previous["until"]),
+        }
+    if robot.end:
+        limits["expires"] = robot.end
+    if robot.addresses:
+        limits["addresses"] = [str(network) for network in robot.addresses]
+    return limits
+
+
+def _entries(rule: Rule, policy: Policy) -> Iterator[dict[str, Any]]:
     """One rule's entries: for each word of `who`, each pattern."""
     for who in rule.who:
+        principals = _principals(who, policy)
         comment = f"registry_access, rule {rule.number}: {who}"
         if rule.everything:
             if rule.may != (ALL,) and "list" in rule.may:
                 catalog = {"type": "registry", "name": "catalog"}
-                yield {
-                    "match": {**_principal(who), **catalog},
-                    "actions": ["*"],
-                    "comment": f"{comment} (the catalog)",
-                }
-            yield {"match": _principal(who), "actions": _actions(rule), "comment": comment}
+                for principal in principals:
+                    yield {
+                        "match": {**principal, **catalog},
+                        "actions": ["*"],
+                        "comment": f"{comment} (the catalog)",
+                    }
+            for principal in principals:
+                yield {"match": principal, "actions": _actions(rule), "comment": comment}
             continue
         for pattern in rule.on:
             if who == ANONYMOUS and USER in pattern.split("/"):
                 # Without a name there is no such place; the expression would match an empty one.
                 continue
-            yield {
-                "match": {
-                    **_principal(who),
-                    "type": "repository",
-                    "name": _expression(pattern),
-                },
-                "actions": _actions(rule),
-                "comment": f"{comment} on {pattern}",
-            }
+            for principal in principals:
+                yield {
+                    "match": {**principal, "type": "repository", "name": _expression(pattern)},
+                    "actions": _actions(rule),
+                    "comment": f"{comment} on {pattern}",
+                }
 
 
-def _principal(who: str) -> dict[str, Any]:
-    """The keys of `match` that pick the users of one word of `who`."""
+def _principals(who: str, policy: Policy) -> list[dict[str, Any]]:
+    """The keys of `match` that pick those of one word of `who`: any one of these will do."""
     if who == EVERYONE:
-        return {"account": "/.+/"}
+        return [{"labels": {_KIND: _USER_KIND}} if policy.robots else {"account": "/.+/"}]
     if who == ANONYMOUS:
-        return {"account": ""}
+        return [{"account": ""}]
     if who.startswith(GROUP):
-        return {"labels": {"group": who.removeprefix(GROUP)}}
-    return {"account": who}
+        return [{"labels": {"group": who.removeprefix(GROUP)}}]
+    if who.startswith(ROBOT):
+        name = who.removeprefix(ROBOT)
+        networks = policy.robots[name].addresses
+        return [{"account": name, "ip": str(network)} for network in networks] or [
+            {"account": name}
+        ]
+    return [{"account": who}]
 
 
 def _actions(rule: Rule) -> list[str]:

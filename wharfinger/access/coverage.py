@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .policy import ANONYMOUS, EVERYONE, GROUP, ONE_SEGMENT, SEGMENTS, USER, Rule
+from .policy import ANONYMOUS, EVERYONE, GROUP, ONE_SEGMENT, ROBOT, SEGMENTS, USER, Rule
 
 # No segment of a pattern is this.
 _UNNAMED = "\0"
@@ -77,29 +77,39 @@ class _Patterns:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """useless: rule number → the earlier rules that always answer first; empty_handed: users."""
+    """useless: rule number → the earlier rules that always answer first; empty_handed and
+    idle_robots: the users and the robots whom no rule gives anything."""
 
     useless: dict[int, list[int]]
     empty_handed: list[str]
+    idle_robots: list[str]
 
 
 def examine(
-    users: Iterable[str], groups: Mapping[str, Sequence[str]], rules: Iterable[Rule]
+    users: Iterable[str],
+    groups: Mapping[str, Sequence[str]],
+    rules: Iterable[Rule],
+    robots: Iterable[str] = (),
 ) -> Findings:
     """Looks at each rule in turn, knowing the patterns of the earlier ones.
 
     A group counts as its present members; `everyone` also counts those who will join, so only
     rules for everyone cover it. A group without members waits for them, and only rules for it or
-    for everyone cover it.
+    for everyone cover it. A robot is nobody but itself: neither everyone nor a group holds it.
     """
-    return _Examination(list(users), groups, list(rules)).run()
+    return _Examination(list(users), groups, list(rules), list(robots)).run()
 
 
 class _Examination:
     def __init__(
-        self, users: list[str], groups: Mapping[str, Sequence[str]], rules: list[Rule]
+        self,
+        users: list[str],
+        groups: Mapping[str, Sequence[str]],
+        rules: list[Rule],
+        robots: list[str],
     ) -> None:
         self._users = users
+        self._idle = {ROBOT + name: name for name in robots}
         self._rules = rules
         self._memberships: dict[str, list[str]] = {}
         for group, members in groups.items():
@@ -140,7 +150,9 @@ class _Examination:
             for who in rule.who:
                 self._earlier.setdefault(who, _Patterns()).add(rule)
         return Findings(
-            useless, [name for name in self._users if self._like[name] in self._waiting]
+            useless,
+            [name for name in self._users if self._like[name] in self._waiting],
+            list(self._idle.values()),
         )
 
     def _answering(self, rule: Rule) -> list[int]:
@@ -159,6 +171,8 @@ class _Examination:
             return self._covered(rule, (ANONYMOUS,), None)
         if who == EVERYONE:
             return self._covered(rule, (EVERYONE,), None)
+        if who.startswith(ROBOT):
+            return self._covered(rule, (who,), who.removeprefix(ROBOT))
         if not who.startswith(GROUP):
             return self._covered(rule, self._words(who), who)
         whole = self._covered(rule, (who, EVERYONE), None)
@@ -206,6 +220,8 @@ class _Examination:
             # The catalog alone may be left to this rule, which does not give it.
             rule = replace(rule, on=(SEGMENTS,))
         for who in rule.who:
+            if who in self._idle and self._covering(rule, who) is None:
+                del self._idle[who]
             if who == EVERYONE:
                 candidates = list(self._waiting)
             elif who.startswith(GROUP):

@@ -7,7 +7,9 @@ and `on` match decides, nothing matches = denied; `may` takes no part in matchin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from .robots import Robot
 
 VERIFICATION_ACCOUNT = "wharfinger-verification"
 """The account of the deployment's own check, and the first segment of its repositories."""
@@ -18,6 +20,7 @@ VERBS = (*REPOSITORY_VERBS, "list")
 EVERYONE = "everyone"
 ANONYMOUS = "anonymous"
 GROUP = "group:"
+ROBOT = "robot:"
 ALL = "all"
 
 ONE_SEGMENT = "*"
@@ -29,8 +32,8 @@ USER = "{user}"
 class Rule:
     """One entry of registry_access in its plain form: every field a tuple, in the file's order.
 
-    who: user names, `group:NAME`, `everyone`, `anonymous`; may: verbs, or just `all`, or nothing;
-    on: patterns, or just `all`. number: the place in registry_access, from 1.
+    who: user names, `group:NAME`, `robot:NAME`, `everyone`, `anonymous`; may: verbs, or just
+    `all`, or nothing; on: patterns, or just `all`. number: the place in registry_access, from 1.
     """
 
     number: int
@@ -58,21 +61,25 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Users, groups and rules that have been found free of mistakes."""
+    """Users, groups, rules and robots that have been found free of mistakes."""
 
     users: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
     rules: tuple[Rule, ...]
+    robots: Mapping[str, Robot] = field(default_factory=dict)
 
     @classmethod
-    def from_inventory(cls, users: object, groups: object, access: object) -> Policy:
-        """The policy of registry_users, registry_groups and registry_access.
+    def from_inventory(
+        cls, users: object, groups: object, access: object, robots: object = None
+    ) -> Policy:
+        """The policy of registry_users, registry_groups, registry_access and registry_robots.
 
-        Raises ValueError with every error that `validate` finds, one a line.
+        That a robot has expired is no mistake here: preflight tells of it. Raises ValueError with
+        every error that `validate` finds, one a line.
         """
         from .validation import examine
 
-        policy, review = examine(users, groups, access)
+        policy, review = examine(users, groups, access, robots)
         if review.errors:
             raise ValueError("\n".join(str(error) for error in review.errors))
         return policy
@@ -86,9 +93,12 @@ class Policy:
         """The names of the user's groups, in the inventory's order."""
         return tuple(name for name, members in self.groups.items() if user in members)
 
-    def decide(self, user: str | None, verb: str, repository: str | None) -> Decision:
-        """Whether `user` (None: not signed in) may do `verb` on `repository`.
+    def decide(
+        self, user: str | None, verb: str, repository: str | None, address: str | None = None
+    ) -> Decision:
+        """Whether `user` (None: not signed in) may do `verb` on `repository` from `address`.
 
+        `user` may be a robot's name; without an address it is asked from where it is allowed.
         `list` asks for the catalog and takes no repository; every other verb takes one.
         Someone who is not in the inventory is denied. Raises ValueError for an unknown verb, or a
         repository where none belongs or the other way round.
@@ -106,7 +116,7 @@ class Policy:
             return Decision(reserved and verb in ("pull", "push"), None)
         if user is None and reserved:
             return Decision(False, None)
-        names = self._names(user)
+        names = self._names(user, address)
         for rule in self.rules:
             if names.isdisjoint(rule.who):
                 continue
@@ -116,10 +126,13 @@ class Policy:
                 return Decision(rule.gives(verb), rule.number)
         return Decision(False, None)
 
-    def _names(self, user: str | None) -> set[str]:
-        """Every word of `who` that means this user."""
+    def _names(self, user: str | None, address: str | None) -> set[str]:
+        """Every word of `who` that means this user, who comes from this address."""
         if user is None:
             return {ANONYMOUS}
+        if user in self.robots:
+            welcome = address is None or self.robots[user].comes_from(address)
+            return {ROBOT + user} if welcome else set()
         if user not in self.users:
             return set()
         return {user, EVERYONE, *(GROUP + name for name in self.groups_of(user))}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .policy import ALL, ANONYMOUS, EVERYONE, GROUP, USER, Policy
+from .policy import ALL, ANONYMOUS, EVERYONE, GROUP, ROBOT, USER, Policy
 
 MEMBERS_SHOWN = 3
+NETWORKS_SHOWN = 2
 HEADER = {"rule": "rule", "who": "who", "may": "may", "on": "on"}
 
 
@@ -42,6 +43,8 @@ def _who(policy: Policy, who: str) -> str:
         return "every user"
     if who == ANONYMOUS:
         return "anyone, without login"
+    if who.startswith(ROBOT):
+        return _robot(who.removeprefix(ROBOT), policy)
     if who.startswith(GROUP):
         name = who.removeprefix(GROUP)
         members = policy.groups[name]
@@ -52,7 +55,20 @@ def _who(policy: Policy, who: str) -> str:
     return who
 
 
+def _robot(name: str, policy: Policy) -> str:
+    """`robot ci (from 10.0.0.0/8, until 2027-06-30)`."""
+    robot = policy.robots[name]
+    limits = []
+    if robot.addresses:
+        networks = [str(network) for network in robot.addresses]
+        few = len(networks) <= NETWORKS_SHOWN
+        limits.append(f"from {' or '.join(networks) if few else f'{len(networks)} networks'}")
+    if robot.expires:
+        limits.append(f"until {robot.expires}")
+    return f"robot {name}" + (f" ({', '.join(limits)})" if limits else "")
+
+
 def _on(who: str, pattern: str) -> str:
     """The pattern, with the name in it where it can only be one."""
     one = who not in (EVERYONE, ANONYMOUS) and not who.startswith(GROUP)
-    return pattern.replace(USER, who) if one else pattern
+    return pattern.replace(USER, who.removeprefix(ROBOT)) if one else pattern

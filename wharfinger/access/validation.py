@@ -1,4 +1,4 @@
-"""Every mistake in registry_users, registry_groups and registry_access, found at once.
+"""Every mistake in registry_users, _robots, _groups and _access, found at once.
 
 Nothing that stands under a user's name in registry_users is ever repeated in a message, since it
 may be a secret, a key that YAML misread included.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from . import coverage
 from .patterns import COMPONENT, mistake, verb_meant
@@ -17,6 +18,7 @@ from .policy import (
     ANONYMOUS,
     EVERYONE,
     GROUP,
+    ROBOT,
     USER,
     VERBS,
     VERIFICATION_ACCOUNT,
@@ -24,8 +26,10 @@ from .policy import (
     Rule,
 )
 from .problems import Problem, Review, answered_before, kind, nearest, quoted, texts
+from .robots import Robot, expires_soon, read_robot
 
 USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
+ROBOTS = "registry_robots"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -44,30 +48,42 @@ def validate(
     users: object,
     groups: object,
     access: object,
+    robots: object = None,
     *,
     auth: str = "token",
+    server: str = "embedded",
     reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
+    today: date | None = None,
 ) -> Review:
-    """All errors and warnings of the three variables, which may be anything that YAML can say.
+    """All errors and warnings of the four variables, which may be anything that YAML can say.
 
     `auth` is registry_auth: `htpasswd` knows no rules, so that only the one that gives everyone
-    everything is accepted. `reserved` are names that neither a user nor a repository may have.
-    Warnings are given only where there are no errors. Never raises.
+    everything is accepted. `server` is docker_auth_server: cesanta's knows no expiry. `reserved`
+    are names that neither a user nor a repository may have. `today`, in UTC, is what robots' dates
+    are compared with; without it they are not. Warnings are given only where there are no errors.
+    Never raises.
     """
-    return examine(users, groups, access, auth=auth, reserved=reserved)[1]
+    found = examine(
+        users, groups, access, robots, auth=auth, server=server, reserved=reserved, today=today
+    )
+    return found[1]
 
 
 def examine(
     users: object,
     groups: object,
     access: object,
+    robots: object = None,
     *,
     auth: str = "token",
+    server: str = "embedded",
     reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
+    today: date | None = None,
 ) -> tuple[Policy, Review]:
     """As `validate`, together with the policy, which is whole only where there are no errors."""
     inventory = _Inventory(tuple(reserved))
     inventory.read_users(users)
+    inventory.read_robots({} if robots is None else robots, auth, server, today)
     inventory.read_groups(groups)
     if auth == "htpasswd":
         inventory.read_htpasswd(access)
@@ -75,7 +91,9 @@ def examine(
         inventory.read_access(access)
         inventory.compare_names_and_patterns()
         inventory.find_useless_rules()
-    policy = Policy(tuple(inventory.users), inventory.groups, tuple(inventory.rules))
+    policy = Policy(
+        tuple(inventory.users), inventory.groups, tuple(inventory.rules), inventory.robots
+    )
     return policy, Review(inventory.errors, [] if inventory.errors else inventory.warnings)
 
 
@@ -86,12 +104,14 @@ class _Inventory:
     reserved: tuple[str, ...]
     users: dict[str, None] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    robots: dict[str, Robot] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    # Every name that was written as a user or group, good or not: a rule that uses a name whose
-    # entry is wrong is not told that the name is unknown.
+    # Every name that was written as a user, robot or group, good or not: a rule that uses a name
+    # whose entry is wrong is not told that the name is unknown.
     written_users: set[str] = field(default_factory=set)
+    written_robots: set[str] = field(default_factory=set)
     written_groups: set[str] = field(default_factory=set)
 
     def error(self, variable: str, where: str, message: str) -> None:
@@ -113,7 +133,7 @@ class _Inventory:
             if isinstance(name, str):
                 self.written_users.add(name)
             where = _shown_name(name, entry) or f"entry {position}"
-            wrong = self._user_name(name, entry)
+            wrong = self._account_name(name, entry, "user")
             if wrong:
                 self.error(USERS, where, wrong)
             elif isinstance(name, str):
@@ -121,7 +141,7 @@ class _Inventory:
             for message in _credentials(entry, name if isinstance(name, str) else "NAME"):
                 self.error(USERS, where, message)
 
-    def _user_name(self, name: object, entry: object) -> str | None:
+    def _account_name(self, name: object, entry: object, what: str) -> str | None:
         if not isinstance(name, str):
             return f"the name is {kind(name)} to YAML: write it in quotation marks"
         if name in self.reserved:
@@ -132,8 +152,64 @@ class _Inventory:
             return f"{name} has a meaning of its own in registry_access: choose another name"
         if not NAME.fullmatch(name):
             return (
-                "a user's name is lower-case letters, digits, dots, hyphens and underscores, "
+                f"a {what}'s name is lower-case letters, digits, dots, hyphens and underscores, "
                 f"beginning with a letter or digit{_near_name(name, entry)}"
+            )
+        return None
+
+    # registry_robots
+
+    def read_robots(self, entries: object, auth: str, server: str, today: date | None) -> None:
+        """Names, allowed addresses and last days."""
+        if not isinstance(entries, Mapping):
+            self.error(
+                ROBOTS,
+                "",
+                f"is {kind(entries)}: write a mapping of names, as in `ci: {{}}`, "
+                "or {} for no robots",
+            )
+            return
+        if entries and auth == "htpasswd":
+            self.error(
+                ROBOTS,
+                "",
+                "registry_auth htpasswd knows no rules, so that a robot could do everything: "
+                "remove the robots, or write registry_auth: token",
+            )
+        for position, (name, entry) in enumerate(entries.items(), 1):
+            if isinstance(name, str):
+                self.written_robots.add(name)
+            where = _shown_name(name, entry) or f"entry {position}"
+            wrong = self._account_name(name, entry, "robot") or self._taken(name)
+            if wrong:
+                self.error(ROBOTS, where, wrong)
+            robot, mistakes = read_robot(entry, today)
+            for message in mistakes:
+                self.error(ROBOTS, where, message)
+            if robot.expires is not None and server == "cesanta":
+                self.error(
+                    ROBOTS,
+                    where,
+                    "expires is known to the embedded token server only: remove it, or write "
+                    "docker_auth_server: embedded",
+                )
+            if not wrong and isinstance(name, str):
+                self.robots[str(name)] = robot
+                soon = expires_soon(robot, name, today)
+                if soon:
+                    self.warnings.append(Problem(ROBOTS, name, soon))
+
+    def _taken(self, name: object) -> str | None:
+        """Why a robot may not be called so although users may."""
+        if name == ALL:
+            return (
+                "all means every robot to playbooks/rotate_robots.yml: choose another name, "
+                "as in all-jobs"
+            )
+        if name in self.written_users:
+            return (
+                "this is also the name of a user in registry_users, and both sign in by it: "
+                "rename one of them"
             )
         return None
 
@@ -186,6 +262,13 @@ class _Inventory:
                 self.error(GROUPS, group, f"{member} is there twice: remove one")
             elif member in self.users:
                 good[str(member)] = None
+            elif member in self.written_robots:
+                self.error(
+                    GROUPS,
+                    group,
+                    f"{quoted(member)} is a robot, and a group holds users only: remove it here, "
+                    f"and write {ROBOT}{member} beside {GROUP}{group} in the who of its rules",
+                )
             elif member not in self.written_users:
                 self.error(GROUPS, group, self._no_user(member))
         return tuple(good)
@@ -222,6 +305,8 @@ class _Inventory:
     def _understood(self, word: str) -> bool:
         if word.startswith(GROUP):
             return word.removeprefix(GROUP) in self.groups
+        if word.startswith(ROBOT):
+            return word.removeprefix(ROBOT) in self.robots
         return word in (EVERYONE, ANONYMOUS) or word in self.users
 
     def read_htpasswd(self, access: object) -> None:
@@ -296,6 +381,8 @@ class _Inventory:
     def _no_word(key: str, value: object) -> str | None:
         if key == "who" and isinstance(value, Mapping) and list(value) == ["group"]:
             return "who is a mapping: write group:NAME without a space after the colon"
+        if key == "who" and isinstance(value, Mapping) and list(value) == ["robot"]:
+            return "who is a mapping: write robot:NAME without a space after the colon"
         if key == "on" and isinstance(value, Mapping):
             return (
                 "on is a mapping, since a bare { begins one in YAML: write it in quotation marks, "
@@ -326,10 +413,14 @@ class _Inventory:
             if name in self.written_users:
                 return f"{quoted(name)} is a user and no group: write who: {name}"
             return f"{quoted(name)} is no group: add it to registry_groups, or remove it here"
+        if word.startswith(ROBOT):
+            return self._no_robot(word.removeprefix(ROBOT))
         if word in self.reserved:
             return f"{word} is reserved for the deployment's own verification: remove it"
         if word in self.written_users:
             return None
+        if word in self.written_robots:
+            return f"{quoted(word)} is a robot: write {ROBOT}{word}"
         if word in self.written_groups:
             return f"{quoted(word)} is a group: write {GROUP}{word}"
         if word in (ALL, "*", "**", "any", "anyone", "everybody", "authenticated"):
@@ -343,6 +434,19 @@ class _Inventory:
         if close:
             return f"{quoted(word)} is no user in registry_users: write {close}"
         return f"{quoted(word)} is no user: add it to registry_users, or remove it here"
+
+    def _no_robot(self, name: str) -> str | None:
+        """What is wrong with the name behind `robot:`."""
+        if name in self.written_robots:
+            return None
+        if name in (ALL, "*", "**"):
+            return f"{quoted(ROBOT + name)} is no robot: write each robot's name, in a list"
+        close = nearest(name, self.robots)
+        if close:
+            return f"{quoted(name)} is no robot in registry_robots: write {ROBOT}{close}"
+        if name in self.written_users:
+            return f"{quoted(name)} is a user and no robot: write who: {name}"
+        return f"{quoted(name)} is no robot: add it to registry_robots, or remove it here"
 
     def _may(self, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
         for word in words:
@@ -409,7 +513,7 @@ class _Inventory:
     # All of them together
 
     def compare_names_and_patterns(self) -> None:
-        """Names of users that `{user}` would bring into a namespace of others, or into none."""
+        """Names that `{user}` would bring into a namespace of others, or into none."""
         using = [
             (rule, pattern.split("/"))
             for rule in self.rules
@@ -419,23 +523,36 @@ class _Inventory:
         if not using:
             return
         named = self._named_places({len(_before_user(segments)) for _, segments in using})
-        first = using[0][0].number
         told = set()
         for name, (number, pattern) in named.get((), {}).items():
-            told.add(name)
-            self.error(ACCESS, f"rule {number}", _collision(name, "begins with", pattern, first))
+            for rule, _ in using:
+                if name not in told and self._may_be_meant(name, rule):
+                    told.add(name)
+                    message = self._collision(name, "begins with", pattern, rule.number)
+                    self.error(ACCESS, f"rule {number}", message)
         for rule, segments in using:
             for name, (number, pattern) in named.get(_before_user(segments), {}).items():
-                if name not in told:
+                if name not in told and self._may_be_meant(name, rule):
                     told.add(name)
-                    self.error(
-                        ACCESS, f"rule {number}", _collision(name, "has", pattern, rule.number)
-                    )
+                    message = self._collision(name, "has", pattern, rule.number)
+                    self.error(ACCESS, f"rule {number}", message)
         self._check_components([rule for rule, _ in using])
+
+    def _may_be_meant(self, name: str, rule: Rule) -> bool:
+        """Whether the rule's `{user}` is, or by another group of it could be, this name."""
+        return name in self.users or ROBOT + name in rule.who
+
+    def _collision(self, name: str, verb: str, pattern: str, using: int) -> str:
+        what, variable = ("user", USERS) if name in self.users else ("robot", ROBOTS)
+        return (
+            f"{quoted(pattern)} {verb} {name}, which is also the name of a {what}, whose own place "
+            f"it would be, since rule {using} uses {USER}: rename the {what} in {variable}, or "
+            "choose another name in the pattern"
+        )
 
     def _named_places(self, depths: set[int]) -> dict[tuple[str, ...], dict[str, tuple[int, str]]]:
         """The segments before a user's name in a pattern → name → the first rule and pattern."""
-        users = set(self.users)
+        users = {*self.users, *self.robots}
         places: dict[tuple[str, ...], dict[str, tuple[int, str]]] = {}
         for rule in self.rules:
             for pattern in rule.on:
@@ -447,27 +564,28 @@ class _Inventory:
         return places
 
     def _check_components(self, using: Sequence[Rule]) -> None:
-        """Users to whom `{user}` applies and whose name is no part of a repository's name."""
-        unfit = [name for name in self.users if not COMPONENT.fullmatch(name)]
+        """Those to whom `{user}` applies and whose name is no part of a repository's name."""
+        unfit = [name for name in (*self.users, *self.robots) if not COMPONENT.fullmatch(name)]
         for name in unfit:
-            words = {
-                name,
-                EVERYONE,
-                *(GROUP + g for g, found in self.groups.items() if name in found),
-            }
+            words = {ROBOT + name}
+            if name in self.users:
+                groups = (GROUP + group for group, found in self.groups.items() if name in found)
+                words = {name, EVERYONE, *groups}
             rule = next((rule for rule in using if not words.isdisjoint(rule.who)), None)
             if rule is not None:
+                variable, what = (USERS, "user") if name in self.users else (ROBOTS, "robot")
                 self.error(
-                    USERS,
+                    variable,
                     name,
                     "this name can be no part of a repository's name, and registry_access, "
-                    f"rule {rule.number}, gives this user {USER}: write the name with single dots, "
-                    "one or two underscores, or hyphens, and only between letters and digits",
+                    f"rule {rule.number}, gives this {what} {USER}: write the name with "
+                    "single dots, one or two underscores, or hyphens, and only between letters and "
+                    "digits",
                 )
 
     def find_useless_rules(self) -> None:
-        """Rules that earlier ones always answer, and users whom no rule gives anything."""
-        findings = coverage.examine(self.users, self.groups, self.rules)
+        """Rules that earlier ones always answer, and those whom no rule gives anything."""
+        findings = coverage.examine(self.users, self.groups, self.rules, self.robots)
         by_number = {rule.number: rule for rule in self.rules}
         for number, earlier in findings.useless.items():
             rule, first = by_number[number], by_number[earlier[0]]
@@ -482,6 +600,15 @@ class _Inventory:
                     "user",
                 )
             )
+        for name in findings.idle_robots:
+            self.warnings.append(
+                Problem(
+                    ROBOTS,
+                    name,
+                    "no rule in registry_access gives this robot anything, and everyone holds no "
+                    f"robots: add one with who: {ROBOT}{name}, or remove the robot",
+                )
+            )
 
 
 def _content(rule: Rule) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
@@ -490,14 +617,6 @@ def _content(rule: Rule) -> tuple[frozenset[str], frozenset[str], frozenset[str]
 
 def _before_user(segments: Sequence[str]) -> tuple[str, ...]:
     return tuple(segments[: list(segments).index(USER)])
-
-
-def _collision(name: str, verb: str, pattern: str, using: int) -> str:
-    return (
-        f"{quoted(pattern)} {verb} {name}, which is also the name of a user, whose own place it "
-        f"would be, since rule {using} uses {USER}: rename the user in registry_users, or choose "
-        "another name in the pattern"
-    )
 
 
 def _spelt_out(verbs: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from typing import Any
 
 import yaml
@@ -10,17 +11,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.access import docker_auth, inventories
-from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule, auth_config
+from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Robot, Rule, auth_config
 from wharfinger.tokens import acl, configuration
 
 HASH = "$2b$10$" + "a" * 53
-ASKERS = (*inventories.USERS, VERIFICATION_ACCOUNT, None)
+ASKERS = (*inventories.USERS, *inventories.ROBOTS, VERIFICATION_ACCOUNT, None)
 VERBS = ("pull", "push", "delete", "list")
+HERE, AWAY = "10.0.0.7", "127.0.0.1"
 
 
 def configured(policy: Policy) -> dict[str, Any]:
     """The whole file, as a server reads it back from YAML."""
-    hashes = dict.fromkeys((*policy.users, VERIFICATION_ACCOUNT), HASH)
+    hashes = dict.fromkeys((*policy.users, *policy.robots, VERIFICATION_ACCOUNT), HASH)
     text = yaml.safe_dump(
         auth_config(
             policy,
@@ -43,16 +45,22 @@ def scope(verb: str, repository: str) -> tuple[str, str, str]:
     return ("registry", "catalog", "*") if verb == "list" else ("repository", repository, verb)
 
 
-def compiled_allows(config: dict[str, Any], user: str | None, verb: str, repository: str) -> bool:
+def compiled_allows(
+    config: dict[str, Any], user: str | None, verb: str, repository: str, address: str
+) -> bool:
     if (user or "") not in config["users"]:
         return False
     kind, name, action = scope(verb, repository)
-    found = docker_auth.access(config, user or "", f"{kind}:{name}:{action}")
+    found = docker_auth.access(config, user or "", f"{kind}:{name}:{action}", ip=address)
     return bool(found["actions"] == [action])
 
 
 def server_allows(
-    loaded: configuration.Configuration, user: str | None, verb: str, repository: str
+    loaded: configuration.Configuration,
+    user: str | None,
+    verb: str,
+    repository: str,
+    address: str,
 ) -> bool:
     if (user or "") not in loaded.users:
         return False
@@ -62,7 +70,7 @@ def server_allows(
         type=kind,
         name=name,
         service="registry.example.com",
-        ip=ipaddress.ip_address("10.0.0.7"),
+        ip=ipaddress.ip_address(address),
         actions=(action,),
         labels=loaded.users[user or ""].labels,
     )
@@ -73,24 +81,53 @@ def policy(*rules: Rule, **groups: tuple[str, ...]) -> Policy:
     return Policy(inventories.USERS, {"g": (), "h.h": (), **groups}, rules)
 
 
+def of_robots(*rules: Rule) -> Policy:
+    """Where robots are, one of them from 10.0.0.0/8 alone."""
+    robots = {"nodes": Robot((ipaddress.ip_network("10.0.0.0/8"),)), "ci.job": Robot()}
+    return Policy(inventories.USERS, {"g": (), "h.h": ()}, rules, robots)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     found=inventories.policies(),
     questions=st.lists(inventories.repositories, min_size=1, max_size=8),
+    addresses=st.lists(st.sampled_from(inventories.ADDRESSES), min_size=1, max_size=8),
 )
-@example(policy(Rule(1, ("ci.robot",), ("pull",), ("{user}/**",))), ["cixrobot/x", "ci.robot/x"])
-@example(policy(Rule(1, ("everyone",), ("all",), ("**",))), ["catalog", "x/y"])
-@example(policy(Rule(1, ("everyone", "anonymous"), ("all",), ("all",))), [VERIFICATION_ACCOUNT])
-@example(policy(Rule(1, ("anonymous",), ("pull",), ("**",))), [f"{VERIFICATION_ACCOUNT}/x"])
-@example(policy(Rule(1, ("anonymous",), ("all",), ("{user}/*",))), ["/alice"])
-@example(policy(Rule(1, ("group:g",), ("pull", "list"), ("all",)), g=("a-b",)), ["x"])
-def test_model_compiled_file_and_token_server_agree(found: Policy, questions: list[str]) -> None:
+@example(
+    policy(Rule(1, ("ci.robot",), ("pull",), ("{user}/**",))), ["cixrobot/x", "ci.robot/x"], [HERE]
+)
+@example(policy(Rule(1, ("everyone",), ("all",), ("**",))), ["catalog", "x/y"], [HERE])
+@example(
+    policy(Rule(1, ("everyone", "anonymous"), ("all",), ("all",))), [VERIFICATION_ACCOUNT], [HERE]
+)
+@example(policy(Rule(1, ("anonymous",), ("pull",), ("**",))), [f"{VERIFICATION_ACCOUNT}/x"], [HERE])
+@example(policy(Rule(1, ("anonymous",), ("all",), ("{user}/*",))), ["/alice"], [HERE])
+@example(policy(Rule(1, ("group:g",), ("pull", "list"), ("all",)), g=("a-b",)), ["x"], [HERE])
+@example(of_robots(Rule(1, ("everyone",), ("all",), ("all",))), ["x"], [HERE])
+@example(of_robots(Rule(1, ("robot:nodes",), ("pull", "list"), ("all",))), ["x", "x"], [HERE, AWAY])
+@example(of_robots(Rule(1, ("robot:ci.job",), ("all",), ("{user}/*",))), ["ci.job/x"], [AWAY])
+@example(of_robots(Rule(1, ("anonymous",), ("pull",), ("**",))), ["x"], [HERE])
+def test_model_compiled_file_and_token_server_agree(
+    found: Policy, questions: list[str], addresses: list[str]
+) -> None:
     config = configured(found)
     loaded = configuration.load(yaml.safe_dump(config, sort_keys=False))
     for user in ASKERS:
-        for repository in questions:
+        for repository, address in zip(questions, itertools.cycle(addresses), strict=False):
             for verb in VERBS:
-                decided = found.decide(user, verb, None if verb == "list" else repository)
-                asked = (found, user, verb, repository)
-                assert compiled_allows(config, user, verb, repository) == decided.allowed, asked
-                assert server_allows(loaded, user, verb, repository) == decided.allowed, asked
+                question = (user, verb, None if verb == "list" else repository, address)
+                decided = found.decide(*question)
+                asked = (user, verb, repository, address)
+                assert compiled_allows(config, *asked) == decided.allowed, (found, question)
+                assert server_allows(loaded, *asked) == decided.allowed, (found, question)
+
+
+def test_everyone_is_told_from_robots_by_a_label_only_where_there_are_robots() -> None:
+    rules = (Rule(1, ("everyone",), ("pull",), ("**",)),)
+    without = configured(policy(*rules))
+    assert without["acl"][-1]["match"]["account"] == "/.+/"
+    assert "labels" not in without["users"]["alice"]
+    with_robots = configured(of_robots(*rules))
+    assert with_robots["acl"][-1]["match"]["labels"] == {"kind": "user"}
+    assert with_robots["users"]["alice"]["labels"] == {"kind": ["user"]}
+    assert "labels" not in with_robots["users"]["nodes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,8 +23,11 @@ scalars = st.one_of(
             *("admin", "bob", "group:g", "everyone", "anonymous", "wharfinger-verification"),
             *("all", "pull", "list", "**", "team/*", "{user}/**"),
             *("who", "may", "on", "password", "password_hash"),
+            *("robot:r", "addresses", "expires", "10.0.0.0/8", "::1", "10.0.0.7/8", "2027-06-30"),
         ]
     ),
+    st.dates(),
+    st.datetimes(),
 )
 keys = st.one_of(scalars, st.tuples(st.integers()))
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -31,7 +35,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=12,
 )
-names = st.sampled_from(["admin", "bob", "group:g", "everyone", "anonymous", "zzz"])
+names = st.sampled_from(["admin", "bob", "group:g", "robot:r", "everyone", "anonymous", "zzz"])
 nearly_rules = st.lists(
     st.fixed_dictionaries(
         {
@@ -57,19 +61,34 @@ nearly_rules = st.lists(
         st.fixed_dictionaries({"g": st.one_of(anything, st.lists(names, max_size=3))}),
     ),
     access=st.one_of(anything, nearly_rules),
+    robots=st.one_of(
+        anything,
+        st.just({"r": {}}),
+        st.fixed_dictionaries(
+            {
+                "r": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "addresses": st.one_of(anything, st.just(["10.0.0.0/8"])),
+                        "expires": st.one_of(anything, st.dates()),
+                    },
+                )
+            }
+        ),
+    ),
     auth=st.sampled_from(["token", "htpasswd"]),
 )
 def test_anything_is_answered_and_what_is_accepted_can_be_compiled(
-    users: Any, groups: Any, access: Any, auth: str
+    users: Any, groups: Any, access: Any, robots: Any, auth: str
 ) -> None:
-    review = validate(users, groups, access, auth=auth)
+    review = validate(users, groups, access, robots, auth=auth, today=date(2026, 11, 25))
     assert all(str(problem) and "\n" not in str(problem) for problem in review.errors)
     if not review.errors:
-        policy = Policy.from_inventory(users, groups, access)
+        policy = Policy.from_inventory(users, groups, access, robots)
         assert table(policy)
         assert auth_config(
             policy,
-            dict.fromkeys(policy.users, "hash"),
+            dict.fromkeys((*policy.users, *policy.robots), "hash"),
             issuer="i",
             certificate_path="c",
             key_path="k",

@@ -134,7 +134,7 @@ def test_the_embedded_servers_file_has_the_limits() -> None:
     assert config(server="cesanta", limits=limits) == config()
 
 
-def test_both_servers_read_the_very_same_file() -> None:
+def test_without_robots_both_servers_read_the_very_same_file() -> None:
     assert config(server="cesanta") == config(server="embedded")
     with pytest.raises(ValueError, match=r"^docker_auth_server: write one of embedded, cesanta$"):
         config(server="other")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.access import inventories
-from wharfinger.access import Policy, Rule, coverage, validate
+from wharfinger.access import Policy, Robot, Rule, coverage, validate
 
 # `y` and the newcomer stand for whatever no pattern and no rule names.
 SEGMENTS = ("*", "**", "{user}", "alice", "x")
@@ -20,6 +20,7 @@ NEWCOMER = "newcomer"
 # Patterns of two segments differ on one of these, if they differ at all.
 REPOSITORIES = inventories.every_repository(("alice", "bob", NEWCOMER, "x", "y"), 4)
 MEMBERS = ("alice", "bob")
+ROBOT = "x"  # a name that patterns say, too
 groups = st.fixed_dictionaries({"g": st.sampled_from([("alice",), ("bob",), MEMBERS])})
 
 
@@ -27,7 +28,7 @@ groups = st.fixed_dictionaries({"g": st.sampled_from([("alice",), ("bob",), MEMB
 def small_rules(draw: Any) -> list[Rule]:
     """Rules of at most two segments, so that the repositories above tell all of them apart."""
     who = st.lists(
-        st.sampled_from((*MEMBERS, "group:g", "everyone", "anonymous")),
+        st.sampled_from((*MEMBERS, f"robot:{ROBOT}", "group:g", "everyone", "anonymous")),
         unique=True,
         min_size=1,
         max_size=2,
@@ -55,9 +56,9 @@ def small_rules(draw: Any) -> list[Rule]:
 def test_a_rule_is_called_useless_exactly_when_it_never_decides(
     members: dict[str, tuple[str, ...]], rules: list[Rule]
 ) -> None:
-    policy = Policy((*MEMBERS, NEWCOMER), members, tuple(rules))
+    policy = Policy((*MEMBERS, NEWCOMER), members, tuple(rules), {ROBOT: Robot()})
     deciding, given_something = set(), set()
-    for user in (*policy.users, None):
+    for user in (*policy.users, ROBOT, None):
         for repository in REPOSITORIES:
             decision = policy.decide(user, "pull", repository)
             deciding.add(decision.rule)
@@ -67,9 +68,10 @@ def test_a_rule_is_called_useless_exactly_when_it_never_decides(
         deciding.add(decision.rule)
         if decision.allowed:
             given_something.add(user)
-    found = coverage.examine(MEMBERS, members, rules)
+    found = coverage.examine(MEMBERS, members, rules, [ROBOT])
     assert set(found.useless) == {rule.number for rule in rules} - deciding
     assert set(found.empty_handed) == set(MEMBERS) - given_something
+    assert set(found.idle_robots) == {ROBOT} - given_something
     for number, earlier in found.useless.items():
         assert earlier
         assert all(other < number for other in earlier)
