@@ -20,13 +20,13 @@ from ansible.utils.vars import load_extra_vars
 # Registered by the roles, not set by anyone.
 NOT_SETTINGS = frozenset(
     {
-        *("certificates_published", "contents_done", "docker_auth_users", "images_present"),
-        "preflight_facts",
+        *("certificates_published", "contents_done", "docker_auth_users", "docker_auth_files"),
+        *("docker_auth_rotation", "images_present", "preflight_facts"),
     }
 )
 # As many are shown; a thousand users without a rule make a thousand of them.
 WARNINGS = 20
-POLICY = frozenset({"registry_users", "registry_groups", "registry_access"})
+POLICY = frozenset({"registry_users", "registry_robots", "registry_groups", "registry_access"})
 UNITS = "/etc/systemd/system"
 CONTENTS_UNITS = [f"{UNITS}/wharfinger-contents@.service"]
 CONTENTS_UNITS += [

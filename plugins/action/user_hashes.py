@@ -7,33 +7,47 @@ import json
 import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bcrypt
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 COST = 10
+# A robot's secret is 256 random bits: a slow hash would protect nothing, and cost every login.
+ROBOT_COST = 4
 
 
 class ActionModule(ActionBase):
-    """hashes (name → bcrypt hash), record (users.json's text), and what is worth telling.
+    """hashes (name → bcrypt hash), previous (robot → the one before it, while that counts), record
+    (users.json's text), and what is worth telling.
 
-    Arguments: `users` (registry_users), `credentials` (the directory for generated passwords),
-    `regenerate` (a user's name, or empty), `state`: with `renewed` it only makes the new password
-    of `regenerate` (once for all hosts), which a later call without it then takes over.
-    Run it with no_log.
+    Arguments: `users` and `robots` (registry_users, registry_robots), `credentials` (the directory
+    for generated passwords), `regenerate` (a user's name, or empty), `rotation` (what `rotated`
+    answered, or empty), `state`: with `renewed` it only makes the new password of `regenerate`
+    (once for all hosts), which a later call without it then takes over; with `rotated`, likewise,
+    the new secrets of the robots `names`, see there. Run it with no_log.
     """
 
-    _VALID_ARGS = frozenset({"users", "credentials", "regenerate", "state"})
+    _VALID_ARGS = frozenset(
+        {"users", "robots", "credentials", "regenerate", "rotation", "state"}
+        | {"names", "hosts", "overlap", "overlap_ends"}
+    )
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Never changes the host by itself, apart from its own account's secret being prepared."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        credentials = Credentials(Path(self._task.args["credentials"]), self._task.check_mode)
+        now = datetime.now(UTC)
+        if self._task.args.get("state") == "rotated":
+            result.update(self._rotated(credentials, now))
+            return result
         users = self._task.args["users"]
+        robots = list(map(str, self._task.args["robots"]))
         regenerate = self._task.args["regenerate"]
         if regenerate and (regenerate not in users or users[regenerate]):
             raise AnsibleActionFail(
@@ -41,7 +55,6 @@ class ActionModule(ActionBase):
                 f"registry_users has no user {regenerate} without password and password_hash. "
                 f"Write -e regenerate=NAME with one of: {self._generated(users)}."
             )
-        credentials = Credentials(Path(self._task.args["credentials"]), self._task.check_mode)
         if self._task.args.get("state") == "renewed":
             credentials.generate(regenerate, replace=True)
             result["changed"] = True
@@ -67,19 +80,52 @@ class ActionModule(ActionBase):
                     strict=True,
                 )
             )
+        rotation = Rotation.of(self._task.args.get("rotation") or {}, now)
+        for name in robots:
+            entries[name] = robot_entry(name, known.get(name), credentials, rotation)
         hashes = {name: found["hash"] for name, found in entries.items()}
         if prepared.get("verification_hash"):
             hashes["wharfinger-verification"] = prepared["verification_hash"]
         result.update(
             changed=credentials.changed or prepared.get("changed", False),
             hashes=hashes,
+            previous={
+                name: found["previous"] for name, found in entries.items() if "previous" in found
+            },
             record=json.dumps(entries, indent=1, sort_keys=True) + "\n",
             generated=sorted(credentials.written),
             kept=sorted(credentials.kept),
             stale=sorted(credentials.stale),
-            removed=removed(known, plain, credentials),
+            removed=removed(known, entries, credentials),
         )
         return result
+
+    def _rotated(self, credentials: Credentials, now: datetime) -> dict[str, Any]:
+        """New secrets for the robots `names`, unless a run that was interrupted has made them.
+
+        `hosts` are the records of all hosts (preflight's `robots`), `overlap` is in seconds. With
+        `overlap_ends` no secret is made. Answers for the calls on each host: `names`, `until` (""
+        for no overlap), `ended`; and `lasting`, robots for which there is nothing left to begin.
+        """
+        arguments = self._task.args
+        names = [str(name) for name in arguments["names"]]
+        if arguments.get("overlap_ends"):
+            return {"changed": False, "names": [], "ended": names, "until": "", "lasting": {}}
+        overlap = int(arguments["overlap"])
+        until = instant(now + timedelta(seconds=overlap)) if overlap else ""
+        begun, lasting = plan(names, list(arguments["hosts"]), credentials, overlap, instant(now))
+        if lasting and len(lasting) < len(names):
+            raise AnsibleActionFail(f"robot: {already(lasting)}. Nothing was changed.")
+        for name in begun:
+            credentials.generate(name, replace=True, size=32)
+        return {
+            "changed": bool(begun),
+            "names": names,
+            "ended": [],
+            "until": until,
+            "lasting": lasting,
+            "why": f"robot: {already(lasting)}." if lasting else "",
+        }
 
     @staticmethod
     def _generated(users: dict[str, Any]) -> str:
@@ -108,9 +154,9 @@ class Credentials:
         except FileNotFoundError:
             return None
 
-    def generate(self, name: str, replace: bool) -> str:
-        """Makes a password, or takes the one that a run beside this one has just made."""
-        password = secrets.token_urlsafe(24)
+    def generate(self, name: str, replace: bool, size: int = 24) -> str:
+        """Makes a password of `size` bytes, or takes the one that a run beside this has made."""
+        password = secrets.token_urlsafe(size)
         self.written.append(name)
         if self.check_mode:
             return password
@@ -157,7 +203,8 @@ def entry(
             credentials.kept.append(name)
         elif known.get("generated") != digest(present):
             credentials.stale.append(name)
-        return known
+        # What was a robot has left the rest behind.
+        return {key: known[key] for key in ("hash", "generated") if key in known}
     if present is None:
         present = credentials.generate(name, replace=False)
     return {
@@ -166,10 +213,118 @@ def entry(
     }
 
 
+class Rotation(NamedTuple):
+    """What this run does with robots' secrets; instants as `YYYY-MM-DDTHH:MM:SSZ`."""
+
+    now: str
+    names: frozenset[str] = frozenset()
+    until: str = ""
+    ended: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, answer: dict[str, Any], now: datetime) -> Rotation:
+        """From the answer of `rotated`; empty: nothing is rotated."""
+        return cls(
+            instant(now),
+            frozenset(map(str, answer.get("names", ()))),
+            str(answer.get("until", "")),
+            frozenset(map(str, answer.get("ended", ()))),
+        )
+
+
+def robot_entry(
+    name: str, known: dict[str, Any] | None, credentials: Credentials, rotation: Rotation
+) -> dict[str, Any]:
+    """One robot's line of the record: `hash`, `generated`, `robot`, and `previous` (`hash` and
+    `until`) as long as the secret before this one counts.
+
+    What the host knows of a user of this name is nothing: it may be a password that somebody has
+    chosen.
+    """
+    if known and not known.get("robot"):
+        known = None
+    present = credentials.read(name)
+    if name in rotation.names and credentials.check_mode:
+        present = credentials.generate(name, replace=True, size=32)
+    taken_over = known and present is not None and known.get("generated") == digest(present)
+    if known and (name not in rotation.names or taken_over):
+        if present is None:
+            credentials.kept.append(name)
+        elif not taken_over:
+            credentials.stale.append(name)
+        ended = name in rotation.ended or known.get("previous", {}).get("until", "") <= rotation.now
+        return {key: value for key, value in known.items() if key != "previous" or not ended}
+    if present is None:
+        present = credentials.generate(name, replace=False, size=32)
+    made: dict[str, Any] = {
+        "hash": bcrypt.hashpw(present.encode(), bcrypt.gensalt(ROBOT_COST)).decode(),
+        "generated": digest(present),
+        "robot": True,
+    }
+    if known and rotation.until:
+        made["previous"] = {"hash": known["hash"], "until": rotation.until}
+    return made
+
+
+def plan(
+    names: list[str],
+    hosts: list[dict[str, dict[str, Any]]],
+    credentials: Credentials,
+    overlap: int,
+    now: str,
+) -> tuple[list[str], dict[str, str]]:
+    """The robots that need a new secret, and those whose overlap lasts on every host → its end.
+
+    A robot of neither kind is one whose new secret lies here and is on some of the hosts: a run
+    was interrupted, and this one goes on with it. Fails where the overlap that lasts is another
+    controller's. Without an overlap everybody gets a new secret, whatever lasts.
+    """
+    begun: list[str] = []
+    lasting: dict[str, str] = {}
+    for name in names:
+        ends = [(host.get(name) or {}).get("until") or "" for host in hosts]
+        last = [until for until in ends if until > now]
+        if not overlap or not last:
+            begun.append(name)
+            continue
+        present = credentials.read(name)
+        here = present is not None and all(
+            host[name]["generated"] == digest(present)
+            for host, until in zip(hosts, ends, strict=True)
+            if until > now
+        )
+        if not here:
+            raise AnsibleActionFail(
+                f"robot: {name} has been given a new secret from another copy of this inventory, "
+                f"whose credentials/{name} this one lacks; the former secret is valid until "
+                f"{max(last)}. Take the file from there, or write -e overlap=0, which refuses "
+                "both at once. Nothing was changed."
+            )
+        # A host that has not met the robot yet gets its present secret.
+        if len(last) == sum(name in host for host in hosts):
+            lasting[name] = max(last)
+    return begun, lasting
+
+
+def already(lasting: dict[str, str]) -> str:
+    """What is said of robots whose overlap lasts, and what to do."""
+    names = ", ".join(f"{name} (until {until})" for name, until in sorted(lasting.items()))
+    return (
+        f"the secret before the present one is still valid for {names}, and a robot has no more "
+        "than two: wait until then, or write -e overlap_ends=now to refuse the former one at once, "
+        "or -e overlap=0 for a new secret that refuses both"
+    )
+
+
+def instant(moment: datetime) -> str:
+    """As the token server reads it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def removed(
-    known: dict[str, dict[str, str]], users: dict[str, dict[str, str]], credentials: Credentials
+    known: dict[str, dict[str, Any]], users: dict[str, Any], credentials: Credentials
 ) -> list[str]:
-    """Users that the host knew and the inventory does not, whose password still lies here.
+    """Users and robots that the host knew and the inventory does not, whose password is still here.
 
     It is not deleted: another group of the same inventory may have a user of this name. Added
     again, the user would get it back.

@@ -24,12 +24,14 @@ from wharfinger.tokens import configuration
 def docker_auth_config(
     policy: dict[str, Any], hashes: dict[str, str], facts: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """The whole configuration of docker_auth from registry_users, _groups and _access.
+    """The whole configuration of docker_auth from registry_users, _robots, _groups and _access.
 
     `facts` are preflight's: the issuer and the realm's host come from its one `hostname`.
     """
     return access.auth_config(
-        access.Policy.from_inventory(policy["users"], policy["groups"], policy["access"]),
+        access.Policy.from_inventory(
+            policy["users"], policy["groups"], policy["access"], policy["robots"]
+        ),
         dict(hashes),
         issuer=facts["hostname"],
         certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
@@ -39,6 +41,7 @@ def docker_auth_config(
         real_ip_header="X-Real-IP",
         server=settings["server"],
         limits={name: int(limit) for name, limit in settings["limits"].items()},
+        previous=settings["previous"],
     )
 
 
@@ -138,12 +141,14 @@ def closing_message(
     facts: dict[str, Any],
     passwords: dict[str, Any],
     sources: dict[str, str],
-    users: dict[str, Any],
-    groups: dict[str, Any],
-    rules: list[Any],
+    inventory: dict[str, Any],
     auth: str,
 ) -> list[str]:
-    """What the operator needs at the end: address, passwords, the CA's file, who may do what."""
+    """What the operator needs at the end: address, passwords, the CA's file, who may do what.
+
+    passwords: what user_hashes answered; inventory: `users`, `robots`, `groups` and `access`.
+    """
+    users, robots = inventory["users"], inventory["robots"]
     lines = [
         f"Registry:        {facts['url']}",
         f"Log in with:     docker login {facts['address']}",
@@ -151,15 +156,24 @@ def closing_message(
     generated = sorted(name for name, user in users.items() if not user)
     if generated:
         lines.append(f"Passwords:       {facts['credentials']}/NAME for {', '.join(generated)}")
+    if robots:
+        lines.append(f"Robots' secrets: {facts['credentials']}/NAME for {', '.join(robots)}")
     for name in passwords.get("kept", []):
+        what, anew = _renewal(name, robots)
         lines.append(
-            f"                 {name}: the host has a password that this controller does not; it "
-            f"stays (a new one: -e regenerate={name})"
+            f"                 {name}: the host has a {what} that this controller does not; it "
+            f"stays (a new one: {anew})"
         )
     for name in passwords.get("stale", []):
+        what, anew = _renewal(name, robots)
         lines.append(
-            f"                 {name}: {facts['credentials']}/{name} is not the password on the "
-            f"host, which stays (a new one: -e regenerate={name})"
+            f"                 {name}: {facts['credentials']}/{name} is not the {what} on the "
+            f"host, which stays (a new one: {anew})"
+        )
+    for name, one in sorted(passwords.get("previous", {}).items()):
+        lines.append(
+            f"                 {name}: the secret before the present one is valid until "
+            f"{one['until']}"
         )
     for name in passwords.get("removed", []):
         lines.append(
@@ -174,8 +188,15 @@ def closing_message(
         lines.append(f"Images:          {kinds}")
     if auth == "htpasswd":
         return [*lines, "Who may do what: every user: everything"]
-    policy = access.Policy.from_inventory(users, groups, rules)
+    policy = access.Policy.from_inventory(users, inventory["groups"], inventory["access"], robots)
     return [*lines, "Who may do what:", *access.table(policy).splitlines()]
+
+
+def _renewal(name: str, robots: dict[str, Any]) -> tuple[str, str]:
+    """What a generated password is called, and how another one is made."""
+    if name in robots:
+        return "secret", f"playbooks/rotate_robots.yml -e robot={name}"
+    return "password", f"-e regenerate={name}"
 
 
 def contents_settings(variables: dict[str, Any]) -> dict[str, Any]:

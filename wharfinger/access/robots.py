@@ -142,7 +142,8 @@ def _date(value: object) -> date | str:
     if isinstance(value, datetime):
         return f"expires has a time of day: write the date alone, expires: {value.date()}"
     if isinstance(value, date):
-        return value
+        # Plain, whatever a loader has made of it.
+        return date(value.year, value.month, value.day)
     if not isinstance(value, str):
         return f"expires is {kind(value)}: write {_EXAMPLE}"
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from .output import Column, Output
 from .text import clean
 
 if TYPE_CHECKING:
-    from wharfinger.access import Policy
+    from wharfinger.access import Decision, Policy
 
 GROUP = "registry"
 ANONYMOUS = "anonymous"
@@ -25,6 +26,7 @@ ANONYMOUS = "anonymous"
 _IGNORED = {"ANSIBLE_INVENTORY_IGNORE_REGEX": "^credentials$"}
 _VARIABLES: dict[str, Any] = {
     "registry_users": {},
+    "registry_robots": {},
     "registry_groups": {},
     "registry_access": [],
     "registry_auth": "token",
@@ -75,12 +77,33 @@ def _decide(
 ) -> tuple[bool, int | None, str]:
     """Allowed, the rule's number, and the reason in words."""
     if user != ANONYMOUS and user not in settings["registry_users"]:
+        if user in (settings["registry_robots"] or {}):
+            return _decide_robot(settings, user, verb, repository)
         return False, None, f"registry_users has no {user}"
     if settings["registry_auth"] == "htpasswd":
         signed_in = user != ANONYMOUS
         return signed_in, None, "with registry_auth: htpasswd every user may do everything"
     policy = _policy(settings)
-    found = policy.decide(None if user == ANONYMOUS else user, verb, repository)
+    return _reason(policy, policy.decide(None if user == ANONYMOUS else user, verb, repository))
+
+
+def _decide_robot(
+    settings: Mapping[str, Any], name: str, verb: str, repository: str | None
+) -> tuple[bool, int | None, str]:
+    """As _decide, for a robot that signs in from where it may."""
+    policy = _policy(settings)
+    robot = policy.robots[name]
+    if robot.expires and robot.expires < datetime.now(UTC).date():
+        return False, None, f"registry_robots says that it has expired, on {robot.expires}"
+    allowed, rule, why = _reason(policy, policy.decide(name, verb, repository))
+    if allowed and robot.addresses:
+        why += f"; from {' or '.join(str(network) for network in robot.addresses)} only"
+    if allowed and robot.expires:
+        why += f"; until {robot.expires}"
+    return allowed, rule, why
+
+
+def _reason(policy: Policy, found: Decision) -> tuple[bool, int | None, str]:
     if found.rule is None:
         return found.allowed, None, "no rule of registry_access matches"
     rule = policy.rules[found.rule - 1]
@@ -123,7 +146,10 @@ def _policy(settings: Mapping[str, Any]) -> Policy:
     names: dict[str, object] = {name: {} for name in settings["registry_users"]}
     try:
         return Policy.from_inventory(
-            names, settings["registry_groups"], settings["registry_access"]
+            names,
+            settings["registry_groups"],
+            settings["registry_access"],
+            settings["registry_robots"],
         )
     except ValueError as error:
         raise ClientError(f"the inventory has mistakes:\n{error}") from error

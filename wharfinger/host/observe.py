@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import platform
 import pwd
@@ -261,9 +262,27 @@ def _remembered(
         prepared = False
     return {
         "prepared": prepared,
+        "robots": _robots(host),
         "verification_hash": state.verification_hash,
         "state": summary(state, containers, images, is_current(host, state)),
     }
+
+
+def _robots(host: Host) -> dict[str, dict[str, str | None]]:
+    """Robots that have a secret here → its SHA-256 (of 256 random bits), and `until` when the one
+    before it is valid, if there is one. {} where that cannot be read: `prepare` says so."""
+    try:
+        users: dict[str, dict[str, Any]] = json.loads(read_text(host.paths.users) or "{}")
+        return {
+            name: {
+                "generated": user["generated"],
+                "until": (user.get("previous") or {}).get("until"),
+            }
+            for name, user in users.items()
+            if user.get("robot")
+        }
+    except (ValueError, LookupError, AttributeError):
+        return {}
 
 
 def summary(

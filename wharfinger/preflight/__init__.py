@@ -8,6 +8,7 @@ stops a playbook is its scope's business: scopes.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from wharfinger import access
@@ -19,6 +20,7 @@ from .authority import check_authority
 from .certificates import check_provided
 from .host import check_host, own_name
 from .report import Report
+from .robots import check_secrets, check_two_secrets
 from .scopes import SCOPES, gathered
 from .settings import check_settings
 from .variables import RENAMED, Spec, check_variables
@@ -51,6 +53,7 @@ def check(
     `asked.check_asked`. unresolved: a sentence on each variable whose value is not known.
     Raises nothing for any YAML-shaped variables; the report's sentences hold no secrets.
     """
+    unresolved = list(unresolved)
     reading, values, files, found = Report(), Report(), Report(), Report()
     good = check_variables(variables, specs, renamed, reading)
     guessed = good.get("registry_hostname") == "" and bool(host.get("fqdn"))
@@ -63,7 +66,8 @@ def check(
         if variables.get(name, option.get("default")) != option.get("default")
     }
     good = check_settings(good, controller, values, given=given, hostname_is_guessed=guessed)
-    _check_access(good, values)
+    _check_access(good, controller, values)
+    check_two_secrets(good, host, controller, values)
     _check_registry(good, values)
     if scope in ("site", "rotate"):
         rotate = (asked or {}).get("rotate") if scope == "rotate" else None
@@ -74,20 +78,28 @@ def check(
         check_provided(good, controller, files)
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
+    if scope in ("site", "users"):
+        check_secrets(good, host, controller, files)
     check_host(good, host, controller, found)
-    report = gathered(scope, [*unresolved, *reading.errors], values, files, found)
+    report = gathered(scope, unresolved + reading.errors, values, files, found)
     demands = Report()
+    if unresolved:
+        # Robots are then unknown, not absent.
+        good.pop("registry_robots", None)
     check_asked(scope, asked or {}, extra, good, demands)
     report.errors += demands.errors
     return report
 
 
-def _check_access(good: Mapping[str, Any], report: Report) -> None:
+def _check_access(good: Mapping[str, Any], controller: Mapping[str, Any], report: Report) -> None:
     review = access.validate(
         good.get("registry_users", {}),
         good.get("registry_groups", {}),
         good.get("registry_access", []),
+        good.get("registry_robots", {}),
         auth=good.get("registry_auth", "token"),
+        server=good.get("docker_auth_server", "embedded"),
+        today=datetime.fromtimestamp(controller["clock"][1], UTC).date(),
     )
     report.errors += [str(problem) for problem in review.errors]
     report.warnings += [str(problem) for problem in review.warnings]

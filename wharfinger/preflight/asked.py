@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wharfinger.values import boolean
+from wharfinger.values import boolean, duration
 
 from .names import slips
 from .report import Report, shown
@@ -15,6 +15,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "site": ("regenerate",),
     "users": ("regenerate",),
     "rotate": ("rotate", "revoke", "finish", "rotate_wait"),
+    "rotate_robots": ("robot", "overlap", "overlap_ends"),
     "rollback": ("rollback",),
     "retention": (),
     "garbage_collect": (),
@@ -27,6 +28,7 @@ NAMES = frozenset(name for names in READ.values() for name in names)
 _PLAYBOOKS = {
     "regenerate": "playbooks/users.yml",
     **dict.fromkeys(READ["rotate"], "playbooks/rotate_certificates.yml"),
+    **dict.fromkeys(READ["rotate_robots"], "playbooks/rotate_robots.yml"),
     "rollback": "playbooks/rollback.yml",
     "remove_data": "playbooks/remove.yml",
 }
@@ -61,6 +63,8 @@ def check_asked(
                 report.error(name, f"is no variable of Wharfinger: write -e {near}=…")
     if scope == "rotate":
         _check_rotate(asked, good, report)
+    elif scope == "rotate_robots":
+        _check_rotate_robots(asked, good, report)
     elif scope == "rollback" and "rollback" in asked:
         _check_rollback(asked["rollback"], good, report)
     elif "regenerate" in READ[scope] and "regenerate" in asked:
@@ -127,6 +131,49 @@ def _truth(name: str, useful: str, asked: Mapping[str, Any], report: Report) -> 
         return False
 
 
+def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], report: Report) -> None:
+    robots = good.get("registry_robots")
+    if not isinstance(robots, Mapping):
+        return
+    name, overlap, ends = (asked.get(one) for one in READ["rotate_robots"])
+    choices = f"write -e robot=NAME with one of {', '.join(map(str, robots))}, or -e robot=all"
+    if not robots:
+        report.error(
+            "robot", "registry_robots has none: add one there, and run playbooks/users.yml"
+        )
+    elif name in (None, ""):
+        report.error("robot", f"is missing: {choices}")
+    elif name != "all" and name not in robots:
+        report.error("robot", f"{shown(str(name))} is none of registry_robots: {choices}")
+    if "overlap_ends" in asked and ends != "now":
+        report.error(
+            "overlap_ends",
+            f"{shown(str(ends))} is none of its choices: write -e overlap_ends=now, "
+            "or leave it out",
+        )
+    if "overlap" in asked and "overlap_ends" in asked:
+        report.error(
+            "overlap",
+            "is of a new secret, and overlap_ends makes none: leave one of them out",
+        )
+        return
+    try:
+        seconds = duration(overlap) if "overlap" in asked else None
+    except ValueError:
+        report.error(
+            "overlap",
+            f"{shown(str(overlap))} is no duration: write -e overlap=24h or the like, or "
+            "-e overlap=0, which refuses the old secret at once",
+        )
+        return
+    if good.get("docker_auth_server") == "cesanta" and "overlap_ends" not in asked and seconds != 0:
+        report.error(
+            "overlap",
+            "docker_auth_server is cesanta, which knows one secret of a robot: write -e overlap=0, "
+            "which refuses the old secret at once, or docker_auth_server: embedded",
+        )
+
+
 def _check_rollback(kind: object, good: Mapping[str, Any], report: Report) -> None:
     choices = "write -e rollback=registry or token_server, "
     if kind not in ROLLBACK:
@@ -140,6 +187,14 @@ def _check_rollback(kind: object, good: Mapping[str, Any], report: Report) -> No
 def _check_regenerate(name: object, good: Mapping[str, Any], report: Report) -> None:
     users = good.get("registry_users", {})
     if not isinstance(users, Mapping):
+        return
+    robots = good.get("registry_robots", {})
+    if isinstance(robots, Mapping) and name in robots:
+        report.error(
+            "regenerate",
+            f"{name} is a robot: run playbooks/rotate_robots.yml -e robot={name}, with "
+            "-e overlap=0 where the old secret shall be refused at once",
+        )
         return
     generated = sorted(str(user) for user, what in users.items() if what in ({}, None))
     if name not in generated:

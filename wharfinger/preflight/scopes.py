@@ -52,15 +52,15 @@ _CONTENTS = Scope(
     )
 )
 
+_ACCESS = ("registry_users", "registry_robots", "registry_groups", "registry_access")
+
 #: Scope → what is judged. Each is named after the playbook, `site` is site.yml.
 SCOPES = {
     "site": Scope(None),
     "users": Scope(
         frozenset(
             {
-                "registry_users",
-                "registry_groups",
-                "registry_access",
+                *_ACCESS,
                 "registry_auth",
                 # What the token server's configuration is made of beside them.
                 "registry_hostname",
@@ -71,6 +71,20 @@ SCOPES = {
                 "docker_auth_account_failures",
                 "docker_auth_known_failures",
                 "docker_auth_address_failures",
+            }
+        )
+    ),
+    "rotate_robots": Scope(
+        frozenset(
+            {
+                *_ACCESS,
+                "registry_auth",
+                "registry_hostname",
+                "registry_port",
+                "registry_drain_timeout",
+                "docker_auth_token_lifetime",
+                # The host ends what the controller's clock has given an end.
+                "host, clock",
             }
         )
     ),

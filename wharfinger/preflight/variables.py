@@ -26,6 +26,7 @@ RENAMED: Mapping[str, str] = {}
 _DELEGATED = frozenset(
     {
         "registry_users",
+        "registry_robots",
         "registry_groups",
         "registry_access",
         "registry_retention",

@@ -26,11 +26,17 @@ VAULTED = """registry_users:
       33366337663561616531643233386562336232306330643736616531623839356638636266393761
       3732346635393562300a336234376339376563643834393032636163623430653262316561663939
       6338
+registry_robots:
+  ci: {addresses: [10.0.0.0/8, "2001:db8::/32"], expires: 2100-06-30}
+  nodes: {}
+  past: {expires: 2020-06-30}
 registry_groups: {developers: [someuser]}
 registry_access:
   - {who: admin, may: all, on: all}
   - {who: group:developers, may: [pull, push], on: "{{ team }}/**"}
   - {who: anonymous, may: [pull], on: ["public/**"]}
+  - {who: ["robot:ci", "robot:nodes", "robot:past"], may: [pull], on: "ci/**"}
+  - {who: everyone, may: [pull], on: "all-of-us/**"}
 team: team
 """
 
@@ -60,6 +66,29 @@ def inventory(tmp_path: Path) -> Path:
             0,
             "someuser may push to team/app: rule 2 of registry_access, {who: group:developers, "
             "may: [pull, push], on: team/**}",
+        ),
+        (
+            ("ci", "pull", "ci/app"),
+            0,
+            "ci may pull ci/app: rule 4 of registry_access, {who: [robot:ci, robot:nodes, "
+            "robot:past], may: pull, on: ci/**}; from 10.0.0.0/8 or 2001:db8::/32 only; "
+            "until 2100-06-30",
+        ),
+        (
+            ("nodes", "pull", "ci/app"),
+            0,
+            "nodes may pull ci/app: rule 4 of registry_access, {who: [robot:ci, robot:nodes, "
+            "robot:past], may: pull, on: ci/**}",
+        ),
+        (
+            ("nodes", "pull", "all-of-us/app"),
+            3,
+            "nodes may not pull all-of-us/app: no rule of registry_access matches",
+        ),
+        (
+            ("past", "pull", "ci/app"),
+            3,
+            "past may not pull ci/app: registry_robots says that it has expired, on 2020-06-30",
         ),
         (
             ("someuser", "delete", "team/app"),
@@ -107,6 +136,10 @@ def test_the_whole_table(inventory: Path, wharf: Wharf) -> None:
             "1\tadmin\teverything\tevery repository and the catalog",
             "2\tgroup developers (someuser)\tpull, push\tteam/**",
             "3\tanyone, without login\tpull\tpublic/**",
+            "4\trobot ci (from 10.0.0.0/8 or 2001:db8::/32, until 2100-06-30)\tpull\tci/**",
+            "4\trobot nodes\tpull\tci/**",
+            "4\trobot past (until 2020-06-30)\tpull\tci/**",
+            "5\tevery user\tpull\tall-of-us/**",
         ],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,151 @@ def test_a_removed_users_password_that_still_lies_here_is_named(
     assert plugin.removed(known, {"here": {}}, credentials) == ["gone"]
     (credentials.directory / "gone").unlink()
     assert plugin.removed(known, {"here": {}}, credentials) == []
+
+
+NOW, LATER, BEFORE = "2026-11-25T00:00:00Z", "2026-11-26T00:00:00Z", "2026-11-24T00:00:00Z"
+SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def rotation(plugin: Any, *names: str, until: str = LATER, ended: tuple[str, ...] = ()) -> Any:
+    return plugin.Rotation(NOW, frozenset(names), until, frozenset(ended))
+
+
+@pytest.fixture
+def robot(plugin: Any, credentials: Any) -> dict[str, Any]:
+    """The record of a robot that has just been made."""
+    made: dict[str, Any] = plugin.robot_entry("ci", None, credentials, rotation(plugin))
+    return made
+
+
+def test_a_robots_secret_has_256_bits_and_a_quick_hash(
+    robot: dict[str, Any], credentials: Any
+) -> None:
+    path = credentials.directory / "ci"
+    assert SECRET.fullmatch(path.read_text().strip())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert robot["hash"].startswith("$2b$04$")
+    assert fits(credentials.read("ci"), robot["hash"])
+    assert set(robot) == {"hash", "generated", "robot"}
+    assert credentials.written == ["ci"]
+
+
+def test_a_robot_that_the_host_knows_stays_as_it_is(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    assert plugin.robot_entry("ci", robot, credentials, rotation(plugin)) == robot
+    (credentials.directory / "ci").write_text("another\n")
+    assert plugin.robot_entry("ci", robot, credentials, rotation(plugin)) == robot
+    (credentials.directory / "ci").unlink()
+    assert plugin.robot_entry("ci", robot, credentials, rotation(plugin)) == robot
+    assert (credentials.stale, credentials.kept) == (["ci"], ["ci"])
+
+
+def test_a_robot_takes_nothing_over_from_a_user_of_its_name(plugin: Any, credentials: Any) -> None:
+    known = {"hash": "$2b$10$chosen"}
+    made = plugin.robot_entry("ci", known, credentials, rotation(plugin, "ci"))
+    assert fits(credentials.read("ci"), made["hash"])
+    assert "previous" not in made
+
+
+def test_a_user_takes_no_rights_of_two_secrets_over_from_a_robot(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    known = {**robot, "previous": {"hash": "$2b$04$old", "until": LATER}}
+    kept = {"hash": robot["hash"], "generated": robot["generated"]}
+    assert plugin.entry("ci", {}, known, credentials, False) == kept
+
+
+def test_a_rotated_robot_has_two_secrets_until_then(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    new = credentials.generate("ci", replace=True, size=32)
+    made = plugin.robot_entry("ci", robot, credentials, rotation(plugin, "ci"))
+    assert fits(new, made["hash"])
+    assert made["previous"] == {"hash": robot["hash"], "until": LATER}
+    # Another run, with or without a word about this robot, changes nothing.
+    for again in (rotation(plugin), rotation(plugin, "ci"), rotation(plugin, "other")):
+        assert plugin.robot_entry("ci", made, credentials, again) == made
+
+
+def test_without_overlap_the_former_secret_is_gone(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    credentials.generate("ci", replace=True, size=32)
+    made = plugin.robot_entry("ci", robot, credentials, rotation(plugin, "ci", until=""))
+    assert made["hash"] != robot["hash"]
+    assert "previous" not in made
+
+
+def test_what_is_over_or_ended_is_forgotten(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    over = {**robot, "previous": {"hash": "$2b$04$old", "until": BEFORE}}
+    assert plugin.robot_entry("ci", over, credentials, rotation(plugin)) == robot
+    lasting = {**robot, "previous": {"hash": "$2b$04$old", "until": LATER}}
+    ended = rotation(plugin, ended=("ci",))
+    assert plugin.robot_entry("ci", lasting, credentials, ended) == robot
+
+
+def test_check_mode_tells_of_a_new_secret_and_writes_none(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    present = credentials.read("ci")
+    dry = plugin.Credentials(credentials.directory, check_mode=True)
+    made = plugin.robot_entry("ci", robot, dry, rotation(plugin, "ci"))
+    assert made["previous"]["hash"] == robot["hash"]
+    assert credentials.read("ci") == present
+
+
+def planned(plugin: Any, credentials: Any, *hosts: dict[str, Any], overlap: int = 60) -> Any:
+    return plugin.plan(["ci"], list(hosts), credentials, overlap, NOW)
+
+
+def seen(robot: dict[str, Any], until: str | None = None) -> dict[str, Any]:
+    """What `observe` says of this robot."""
+    return {"ci": {"generated": robot["generated"], "until": until}}
+
+
+def test_a_rotation_begins_where_no_former_secret_is_valid(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    assert planned(plugin, credentials, {}, {}) == (["ci"], {})
+    assert planned(plugin, credentials, seen(robot), seen(robot, BEFORE)) == (["ci"], {})
+
+
+def test_a_rotation_that_reached_some_hosts_goes_on_with_its_secret(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    before = {"generated": "of the former one"}
+    assert planned(plugin, credentials, seen(robot, LATER), seen(before)) == ([], {})
+
+
+def test_a_rotation_that_lasts_everywhere_is_not_begun_again(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    lasting = planned(plugin, credentials, seen(robot, LATER), seen(robot, LATER), {})
+    assert lasting == ([], {"ci": LATER})
+    assert plugin.already(lasting[1]) == (
+        f"the secret before the present one is still valid for ci (until {LATER}), and a robot has "
+        "no more than two: wait until then, or write -e overlap_ends=now to refuse the former one "
+        "at once, or -e overlap=0 for a new secret that refuses both"
+    )
+
+
+def test_without_overlap_a_secret_is_made_whatever_lasts(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    assert planned(plugin, credentials, seen(robot, LATER), overlap=0) == (["ci"], {})
+
+
+def test_a_rotation_from_another_copy_of_the_inventory_is_named(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    credentials.generate("ci", replace=True, size=32)
+    with pytest.raises(plugin.AnsibleActionFail) as caught:
+        planned(plugin, credentials, seen(robot, LATER))
+    assert str(caught.value) == (
+        "robot: ci has been given a new secret from another copy of this inventory, whose "
+        f"credentials/ci this one lacks; the former secret is valid until {LATER}. Take the file "
+        "from there, or write -e overlap=0, which refuses both at once. Nothing was changed."
+    )

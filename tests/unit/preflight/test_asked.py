@@ -13,6 +13,13 @@ from wharfinger.preflight.asked import READ
 Judge = Callable[..., Report]
 EVERYONE = [{"who": "everyone", "may": "all", "on": "all"}]
 HTPASSWD: dict[str, Any] = {"registry_auth": "htpasswd", "registry_access": EVERYONE}
+ROBOTS: dict[str, Any] = {
+    "registry_robots": {"ci": {}, "nodes": {}},
+    "registry_access": [
+        {"who": "admin", "may": "all", "on": "all"},
+        {"who": ["robot:ci", "robot:nodes"], "may": ["pull"], "on": "**"},
+    ],
+}
 ACME = {"certificates_tls_source": "acme"}
 DUE = "or leave it out for what is due"
 
@@ -37,10 +44,76 @@ def errors(judge: Judge, scope: str, asked: dict[str, Any], **changes: Any) -> l
         ("users", {"regenerate": "admin"}),
         ("site", {"regenerate": "admin"}),
         ("remove", {"remove_data": "registry.example.com"}),
+        ("rotate_robots", {"robot": "ci"}),
+        ("rotate_robots", {"robot": "all", "overlap": "2h"}),
+        ("rotate_robots", {"robot": "ci", "overlap": 0}),
+        ("rotate_robots", {"robot": "ci", "overlap_ends": "now"}),
     ],
 )
 def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> None:
-    assert errors(judge, scope, asked) == []
+    assert errors(judge, scope, asked, **ROBOTS) == []
+
+
+NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, f"robot: is missing: {NAMES}"),
+        ({"robot": ""}, f"robot: is missing: {NAMES}"),
+        ({"robot": "admin"}, f"robot: 'admin' is none of registry_robots: {NAMES}"),
+        (
+            {"robot": "ci", "overlap": "soon"},
+            "overlap: 'soon' is no duration: write -e overlap=24h or the like, or -e overlap=0, "
+            "which refuses the old secret at once",
+        ),
+        (
+            {"robot": "ci", "overlap": "-1h"},
+            "overlap: '-1h' is no duration: write -e overlap=24h or the like, or -e overlap=0, "
+            "which refuses the old secret at once",
+        ),
+        (
+            {"robot": "ci", "overlap_ends": "tomorrow"},
+            "overlap_ends: 'tomorrow' is none of its choices: write -e overlap_ends=now, "
+            "or leave it out",
+        ),
+        (
+            {"robot": "ci", "overlap": "1h", "overlap_ends": "now"},
+            "overlap: is of a new secret, and overlap_ends makes none: leave one of them out",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_rotation_of_robots(
+    judge: Judge, asked: dict[str, Any], message: str
+) -> None:
+    assert errors(judge, "rotate_robots", asked, **ROBOTS) == [message]
+
+
+def test_where_there_are_no_robots_none_is_rotated(judge: Judge) -> None:
+    assert errors(judge, "rotate_robots", {"robot": "all"}) == [
+        "robot: registry_robots has none: add one there, and run playbooks/users.yml"
+    ]
+
+
+def test_the_other_token_server_knows_one_secret_of_a_robot(judge: Judge) -> None:
+    cesanta = {**ROBOTS, "docker_auth_server": "cesanta"}
+    for asked in ({}, {"overlap": "1h"}):
+        assert errors(judge, "rotate_robots", {"robot": "ci", **asked}, **cesanta) == [
+            "overlap: docker_auth_server is cesanta, which knows one secret of a robot: "
+            "write -e overlap=0, which refuses the old secret at once, "
+            "or docker_auth_server: embedded"
+        ]
+    for asked in ({"overlap": "0"}, {"overlap_ends": "now"}):
+        assert errors(judge, "rotate_robots", {"robot": "ci", **asked}, **cesanta) == []
+
+
+@pytest.mark.parametrize("scope", ["site", "users"])
+def test_a_robots_secret_is_not_made_anew_as_a_users_password_is(judge: Judge, scope: str) -> None:
+    assert errors(judge, scope, {"regenerate": "ci"}, **ROBOTS) == [
+        "regenerate: ci is a robot: run playbooks/rotate_robots.yml -e robot=ci, with "
+        "-e overlap=0 where the old secret shall be refused at once"
+    ]
 
 
 @pytest.mark.parametrize("what", ["signng", "due", "", "TLS", None])
@@ -153,6 +226,8 @@ def test_where_no_password_is_generated_none_is_made_anew(judge: Judge) -> None:
     ("scope", "name", "playbook"),
     [
         ("site", "rotate", "rotate_certificates"),
+        ("site", "robot", "rotate_robots"),
+        ("users", "overlap_ends", "rotate_robots"),
         ("users", "revoke", "rotate_certificates"),
         ("rotate", "rollback", "rollback"),
         ("rotate", "regenerate", "users"),
@@ -186,10 +261,20 @@ def test_a_slip_names_what_is_meant(judge: Judge, scope: str, name: str, near: s
     ]
 
 
+@pytest.mark.parametrize(("name", "near"), [("robots", "robot"), ("overlp", "overlap")])
+def test_a_slip_in_a_rotation_of_robots_names_what_is_meant(
+    judge: Judge, name: str, near: str
+) -> None:
+    assert judge(scope="rotate_robots", asked={"robot": "ci"}, extra=(name,), **ROBOTS).errors == [
+        f"{name}: is no variable of Wharfinger: write -e {near}=…"
+    ]
+
+
 def test_other_extra_variables_are_left_alone(judge: Judge) -> None:
     for scope in SCOPES:
         given = ("registry_port", "ansible_user", "note", "images_refresh")
-        assert judge(scope=scope, extra=given).errors == []
+        asked = {"robot": "ci"} if scope == "rotate_robots" else {}
+        assert judge(scope=scope, asked=asked, extra=given, **ROBOTS).errors == []
 
 
 def test_every_scope_says_what_its_playbook_reads() -> None:

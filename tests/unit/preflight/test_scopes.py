@@ -54,6 +54,7 @@ MENDED = {"host, engine", "host, nginx"}
     ("scope", "stops"),
     [
         ("users", PROGRAM | READING | USERS),
+        ("rotate_robots", PROGRAM | READING | USERS | {"host, clock"}),
         ("rotate", PROGRAM | READING | ROTATE | MENDED | {"host, clock"}),
         ("rollback", PROGRAM | READING | MENDED | {"registry_hostname", "registry_drain_timeout"}),
         *((scope, PROGRAM | READING | MENDED | CONTENTS) for scope in LOOKING_AFTER),
@@ -63,6 +64,9 @@ MENDED = {"host, engine", "host, nginx"}
 def test_what_stops_a_playbook(judge: Judge, scope: str, stops: set[str]) -> None:
     everything = judge(**EVERYTHING)
     report = judge(scope=scope, **EVERYTHING)
+    if scope == "rotate_robots":
+        # What it is asked without any robots.
+        assert report.errors.pop().startswith("robot: ")
     assert {subject(one) for one in report.errors} == stops
     assert set(report.errors) <= set(everything.errors)
     aside = set(everything.errors) - set(report.errors)
@@ -115,6 +119,7 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
             *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
         ],
         "users": ["registry_users", "registry_hostname"],
+        "rotate_robots": ["registry_users", "registry_hostname"],
         "rotate": ["registry_hostname"],
         "rollback": ["registry_hostname"],
         **{key: ["registry_gc_schedule"] for key in LOOKING_AFTER},
@@ -135,7 +140,7 @@ def test_the_hosts_memory_that_cannot_be_read_stops_every_playbook(judge: Judge)
         "/var/lib/wharfinger/state.json cannot be read (JSONDecodeError): restore it from a "
         "backup, or remove it and deploy again (keys, users and data stay)"
     )
-    for scope in SCOPES:
+    for scope in SCOPES.keys() - {"rotate_robots"}:
         # As `observe` answers then: nothing but the words.
         report = judge(
             scope=scope,

@@ -1,0 +1,62 @@
+"""Robots' secrets: those that lie beside the inventory, and those that the host knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from .controller import on_controller
+from .report import Report
+
+#: 256 random bits, as `secrets.token_urlsafe(32)` writes them.
+SECRET = re.compile(rb"[A-Za-z0-9_-]{43}\n?")
+
+
+def rotating(host: Mapping[str, Any], now: float) -> dict[str, str]:
+    """Robots with two secrets on this host → the instant until which the former one is valid."""
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        name: one["until"]
+        for name, one in (host.get("robots") or {}).items()
+        if one.get("until") and one["until"] > moment
+    }
+
+
+def check_two_secrets(
+    good: Mapping[str, Any], host: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+) -> None:
+    """Whether a server that knows one secret of a robot would make a valid one invalid."""
+    if good.get("docker_auth_server") != "cesanta":
+        return
+    for name, until in rotating(host, controller["clock"][1]).items():
+        if name in good.get("registry_robots", {}):
+            report.error(
+                "docker_auth_server",
+                f"is cesanta, which knows one secret of a robot, and the former one of {name} is "
+                f"valid until {until}: write embedded until then, or end it before with "
+                f"playbooks/rotate_robots.yml -e robot={name} -e overlap_ends=now",
+            )
+
+
+def check_secrets(
+    good: Mapping[str, Any], host: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+) -> None:
+    """Whether what a robot would take for its secret is one: its hash protects nothing weaker."""
+    robots = good.get("registry_robots", {})
+    if not isinstance(robots, Mapping):
+        return
+    for name in robots:
+        if not isinstance(name, str) or name in (host.get("robots") or {}) or "/" in name:
+            continue
+        try:
+            found = on_controller(f"credentials/{name}", controller).read_bytes()
+        except OSError:
+            continue
+        if not SECRET.fullmatch(found):
+            report.error(
+                f"registry_robots, {name}",
+                f"credentials/{name} beside the inventory is not the secret of a robot (of "
+                "a user of that name, perhaps): move it away, and one is generated",
+            )
