@@ -121,9 +121,7 @@ def main() -> None:
             bench.clean()
             path.unlink()
         table(["most at any moment (MB)", *watch.parts, "all", "seconds"], rows)
-        print(
-            f"\nThe host's own dockerd and containerd, with their shims, beside them: {engine:.0f} MB."
-        )
+        print(f"\nThe host's own dockerd, containerd and shims beside them: {engine:.0f} MB.")
         print(f"A phase is cut short after {options.seconds} s: what it takes is known by then.")
 
 
