@@ -10,6 +10,7 @@ from operator import not_
 from pathlib import Path
 from typing import Any
 
+from .bridge import is_closed
 from .context import Host
 from .engine import DockerEngine
 from .errors import HostError
@@ -58,7 +59,10 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
         return answer
     answer["engine"]["present"] = True
     answer["networks"] = [{"name": one["Name"], "subnets": subnets(one)} for one in networks]
-    answer["network"] = ours(networks, str(wanted.get("name") or host.stack), host.labels)
+    name = str(wanted.get("name") or host.stack)
+    answer["network"] = ours(networks, name, host.labels)
+    if answer["network"] is not None:
+        answer["network"]["closed"] = is_closed(host, name)
     carried = [host.labels.items() <= (one.get("Labels") or {}).items() for one in containers]
     answer["containers"] = [listed(one) for one in compress(containers, carried)]
     answer["foreign_containers"] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .bridge import bridge, closed
 from .context import Host
 from .engine_facts import subnets
 from .errors import HostError
@@ -42,6 +43,8 @@ def network(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         actions.append(f"docker network {name}: made with the subnet {subnet}")
         if not check:
             host.engine.create_network(definition(host, name, subnet, internal))
+    if internal:
+        actions += closed(host, name, check)
     record = {"name": name, "subnet": subnet, "internal": internal}
     if state.network != record and not check:
         state.network = record
@@ -57,7 +60,6 @@ def definition(host: Host, name: str, subnet: str, internal: bool) -> dict[str, 
         "CheckDuplicate": True,
         "Internal": internal,
         "IPAM": {"Config": [{"Subnet": subnet, "Gateway": gateway(subnet)}]},
-        # A name that firewall rules can rely on; the kernel allows 15 characters.
-        "Options": {"com.docker.network.bridge.name": f"{name[:14]}0"},
+        "Options": {"com.docker.network.bridge.name": bridge(name)},
         "Labels": host.labels,
     }

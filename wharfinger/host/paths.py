@@ -25,6 +25,7 @@ class Paths:
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_log: Path = Path("/var/log/docker.log")
     proc: Path = Path("/proc")
+    interfaces: Path = Path("/proc/sys/net/ipv4/conf")
     os_release: Path = Path("/etc/os-release")
     systemd: Path = Path("/run/systemd/system")
     timer: Path = Path("/etc/systemd/system/timers.target.wants/wharfinger-renew.timer")

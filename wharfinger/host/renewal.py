@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import alert, certificates, jobs, keeping, proxy, publication, storage_facts
 from .authority import Authority, Wanted
+from .bridge import closed
 from .context import Host
 from .due import DAY, renew_from
 from .errors import HostError
@@ -360,6 +361,8 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             problems.append(f"renew: {where}{problem.strerror or problem}")
 
     if not check:
+        name = str((state.network or {}).get("name") or host.stack)
+        keeper.done.actions += closed(host, name, check=False)
         attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
         keeper.state = state = host.store.load()
         for kind in KINDS:

@@ -217,6 +217,22 @@ def test_the_network_is_made_once_and_every_slot_has_an_address_of_its_own(
     }
 
 
+def test_the_network_is_closed_towards_others_by_the_kernel(host: Host) -> None:
+    switch = host.paths.interfaces / "wharfinger0/forwarding"
+    switch.parent.mkdir(parents=True)
+    switch.write_text("1\n")
+    request = {"name": "wharfinger", "subnet": "172.31.255.240/28"}
+    said = "docker network wharfinger: closed towards other networks, whatever the firewall says"
+    assert said in run("network", request, host=host, check=True)["actions"]
+    assert switch.read_text() == "1\n"
+    assert said in run("network", request, host=host)["actions"]
+    assert switch.read_text() == "0\n"
+    assert run("network", request, host=host)["changed"] is False
+    # A bridge made anew at a boot is open again.
+    switch.write_text("1\n")
+    assert run("network", request, host=host)["actions"] == [said]
+
+
 def test_someone_elses_network_of_this_name_is_left_alone(host: Host, machine: Machine) -> None:
     machine.networks["wharfinger"] = {"Name": "wharfinger", "IPAM": {"Config": []}}
     assert message("network", {"name": "wharfinger", "subnet": SUBNET}, host) == (
@@ -480,6 +496,18 @@ def test_the_welcome_page_goes_and_comes_back_where_nginx_refuses(host: Host) ->
     assert (enabled / "default").is_symlink()
     run("site", {**request, "content": "server {}\n"}, host=host)
     assert not (enabled / "default").is_symlink()
+
+
+def test_the_sites_log_is_closed_to_others_before_nginx_makes_it(host: Host) -> None:
+    log = host.paths.nginx_log / "wharfinger.log"
+    log.parent.mkdir()
+    run("site", {"content": "server {}\n"}, host=host)
+    assert log.stat().st_mode & 0o777 == 0o640
+    # One that an earlier release has left open is closed; what it holds stays.
+    log.write_text("{}\n")
+    log.chmod(0o644)
+    run("site", {"content": "server { }\n"}, host=host)
+    assert (log.stat().st_mode & 0o777, log.read_text()) == (0o640, "{}\n")
 
 
 def test_reload_proxy_has_nginxs_words(host: Host, machine: Machine) -> None:

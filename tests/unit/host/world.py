@@ -334,6 +334,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         command=folder / "sbin" / "wharfinger-host",
         nginx=folder / "nginx",
         nginx_log=folder / "log",
+        interfaces=folder / "interfaces",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",
