@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -267,11 +267,10 @@ class _Reader:
 
     def _compose(self, content: bytes) -> yaml.Node | None:
         try:
-            obstacle = _obstacle(content)
-            if obstacle:
-                self.problems.append(Problem(self.file, 1, "", obstacle))
-                return None
-            root: yaml.Node | None = yaml.compose(content, Loader=_LOADER)
+            root = _composed(content)
+        except _Obstacle as error:
+            self.problems.append(Problem(self.file, 1, "", str(error)))
+            return None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark is not None else 1
@@ -748,11 +747,65 @@ def _on_a_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-def _obstacle(content: bytes) -> str | None:
-    """Why the file must not be read any further: its depth, or its size with all aliases put in.
+class _Obstacle(Exception):
+    """Why the file must not be read any further."""
 
-    Composing calls itself for each level, in C, and would end the process. Whoever walks the nodes
-    comes to an alias's as often as it is written: three levels of a few hundred are a billion.
+
+# YAML 1.1's words; which numbers and dates there are matters to nobody here.
+_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
+_BOOLEANS = frozenset(
+    variant
+    for word in ("yes", "no", "true", "false", "on", "off")
+    for variant in (word, word.capitalize(), word.upper())
+)
+_TAGS = {
+    yaml.ScalarNode: "tag:yaml.org,2002:str",
+    yaml.SequenceNode: "tag:yaml.org,2002:seq",
+    yaml.MappingNode: "tag:yaml.org,2002:map",
+}
+
+
+class _Composer(_LOADER):  # type: ignore[misc, valid-type]
+    """Composes within a depth, and looks only for the tags that matter: half the time."""
+
+    depth = 0
+
+    def descend_resolver(self, current_node: yaml.Node, current_index: Any) -> None:
+        # Composing calls itself for each level, in C, and would end the process.
+        self.depth += 1
+        if self.depth > DEEPEST + 1:
+            raise _Obstacle("is nested too deeply")
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+        if kind is yaml.ScalarNode and implicit[0]:
+            if value in _NULLS:
+                return "tag:yaml.org,2002:null"
+            if value in _BOOLEANS:
+                return "tag:yaml.org,2002:bool"
+        return _TAGS[kind]
+
+
+def _composed(content: bytes) -> yaml.Node | None:
+    """The file's nodes, None where it is empty.
+
+    Raises:
+        _Obstacle: it is too deep, or too large with all aliases put in.
+        yaml.YAMLError: it is no YAML.
+    """
+    if b"&" in content:
+        _check_aliases(content)
+    root: yaml.Node | None = yaml.compose(content, Loader=_Composer)
+    return root
+
+
+def _check_aliases(content: bytes) -> None:
+    """Raise where the file has too many nodes with all aliases put in.
+
+    Who walks the nodes comes to an alias's as often as it is written: three levels of a few hundred
+    are a billion.
     """
     started: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
@@ -764,22 +817,23 @@ def _obstacle(content: bytes) -> str | None:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
             if any(event.anchor == anchor for anchor, _ in started):
-                return "has an alias inside of what it stands for: write the value where it belongs"
+                raise _Obstacle(
+                    "has an alias inside of what it stands for: write the value where it belongs"
+                )
             # An unknown one is for the composer to tell of.
             size = sizes.get(str(event.anchor), 0)
             count, repeated = count + size, repeated + size
             if repeated > MOST_REPEATED:
-                return "repeats too much by aliases: write each value where it belongs"
+                raise _Obstacle("repeats too much by aliases: write each value where it belongs")
         elif isinstance(event, yaml.CollectionStartEvent):
             started.append((event.anchor, count))
             count += 1
             if len(started) > DEEPEST:
-                return "is nested too deeply"
+                raise _Obstacle("is nested too deeply")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = started.pop()
             if anchor:
                 sizes[anchor] = count - before
-    return None
 
 
 def listen_address(content: bytes) -> tuple[str, int] | None:

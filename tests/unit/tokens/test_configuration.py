@@ -6,6 +6,7 @@ import ipaddress
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from wharfinger.tokens.configuration import (
     ConfigurationError,
     Limits,
     PreviousPassword,
+    _composed,
     listen_address,
     load,
 )
@@ -447,6 +449,65 @@ def test_any_yaml_is_read_or_refused_and_never_a_crash(content: object) -> None:
 def test_any_bytes_are_read_or_refused_and_never_a_crash(content: bytes) -> None:
     with pytest.raises(ConfigurationError):
         load(content)
+
+
+def outline(node: yaml.Node | None) -> Any:
+    """What the reader sees of a node."""
+    if node is None:
+        return None
+    line = node.start_mark.line
+    if isinstance(node, yaml.ScalarNode):
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        return line, node.value, kind if kind in ("null", "bool", "binary") else "text"
+    if isinstance(node, yaml.SequenceNode):
+        return line, [outline(child) for child in node.value]
+    return line, [(outline(key), outline(child)) for key, child in node.value]
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
+
+
+@given(
+    st.recursive(
+        SCALARS,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4),
+        max_leaves=20,
+    ),
+    st.sampled_from([None, True, False]),
+)
+def test_the_nodes_are_those_that_yaml_makes(content: object, flow: bool | None) -> None:
+    text = yaml.safe_dump(content, default_flow_style=flow).encode()
+    assert outline(_composed(text)) == outline(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x [1, {b: &y c}]\nd: *x\ne: *y\n",
+        "a: !!binary aGk=\nb: !!str ~\nc: ! yes\nd: 'null'\ne:\nf: On\n",
+        "? [a, b]\n: c\n? {d: e}\n: f\n",
+        "--- a\n...\n",
+        "",
+        "# nothing\n",
+    ],
+)
+def test_the_nodes_of_rarer_files_are_those_that_yaml_makes(text: str) -> None:
+    content = text.encode()
+    assert outline(_composed(content)) == outline(yaml.compose(content, Loader=yaml.SafeLoader))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &x 1\nb: &x 2\n", "2: is no YAML: second occurrence"),
+        ("a: *x\n", "1: is no YAML: found undefined alias"),
+        ("a: 1\n---\nb: 2\n", "2: is no YAML: but found another document"),
+    ],
+)
+def test_what_yaml_refuses_is_refused(text: str, problem: str) -> None:
+    assert messages(text) == [problem]
+    with pytest.raises(yaml.composer.ComposerError):
+        yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def test_deep_nesting_is_refused() -> None:
