@@ -23,6 +23,8 @@ import httptools
 # A request's line and headers, and its body, in bytes.
 LARGEST_HEAD = 65536
 LARGEST_BODY = 65536
+# Requests that may wait behind the one that is being answered. Proxies send none before that.
+MOST_PIPELINED = 100
 # Longer than nginx keeps an idle connection (60 s): never the server closes one that the proxy
 # is just about to use.
 KEEP_ALIVE = 75.0
@@ -194,6 +196,9 @@ class _Connection(asyncio.Protocol):
         self._arriving = False
         self._progress += 1
         if self._last:
+            return
+        if len(self._waiting) >= MOST_PIPELINED:
+            self._refuse(429)
             return
         url = httptools.parse_url(self._url)
         path = (url.path or b"").decode("ascii")

@@ -271,6 +271,13 @@ def test_who_does_not_read_the_answers_is_not_kept(monkeypatch: pytest.MonkeyPat
     assert run(asyncio.wait_for(conversation(), 30))
 
 
+def test_requests_that_wait_for_each_other_are_bounded() -> None:
+    house, answer = said(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 150)
+    assert len(house.asked) <= 1 + http.MOST_PIPELINED
+    assert answer.count(b"HTTP/1.1 200 ") == len(house.asked)
+    assert house.refused == [429]
+
+
 def test_a_drip_of_bytes_does_not_make_a_request_last(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ARRIVAL", "SWEEP_INTERVAL"):
         monkeypatch.setattr(http, name, 0.2)
