@@ -27,7 +27,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule, auth_config
 from wharfinger.access.validation import examine
 from wharfinger.tokens import acl, challenge, configuration
 from wharfinger.tokens.decision import decide
+from wharfinger.tokens.service import shut
 
 PROJECT = Path(__file__).resolve().parents[2]
 HASH = "$2b$10$" + "a" * 53
@@ -53,7 +54,6 @@ SERVICE = "registry.example.com"
 # The OCI distribution specification's <name>.
 REPOSITORY = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 PER_RULE_SET = 40
-ROBOTS = "robots" in {one.name for one in fields(Policy)}
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -75,10 +75,7 @@ def understood(found: Inventory, *, accepted: bool) -> tuple[Inventory, Policy]:
     rules that preflight finds fault with.
     """
     while True:
-        arguments = [found.users, found.groups, found.access]
-        if ROBOTS:
-            arguments.append(found.robots)
-        policy, review = examine(*arguments)
+        policy, review = examine(found.users, found.groups, found.access, found.robots)
         if not accepted:
             return found, replace(policy, rules=tuple(_rules(found.access)))
         faulty = {int(error.where.removeprefix("rule ")) for error in review.errors}
@@ -100,10 +97,9 @@ def _rules(access: Sequence[dict[str, Any]]) -> Iterator[Rule]:
 
 def compiled(policy: Policy) -> str:
     """The configuration file's text."""
-    robots = policy.robots if ROBOTS else ()
     content = auth_config(
         policy,
-        dict.fromkeys((*policy.users, *robots, VERIFICATION_ACCOUNT), HASH),
+        dict.fromkeys((*policy.users, *policy.robots, VERIFICATION_ACCOUNT), HASH),
         issuer=SERVICE,
         certificate_path="/config/signing.pem",
         key_path="/config/signing.pem",
@@ -115,11 +111,10 @@ def compiled(policy: Policy) -> str:
 
 
 def by_the_model(policy: Policy, question: Question) -> list[str]:
-    where = (question.address,) if ROBOTS else ()
     return sorted(
         "*" if verb == "list" else verb
         for verb in question.verbs
-        if policy.decide(question.user, verb, question.repository, *where).allowed
+        if policy.decide(question.user, verb, question.repository, question.address).allowed
     )
 
 
@@ -177,7 +172,7 @@ def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
     """One set of rules, asked so many questions."""
     rng = random.Random(f"{seed}:{number}")
     accepted = number % 2 == 0
-    found, policy = understood(inventories.inventory(rng, robots=ROBOTS), accepted=accepted)
+    found, policy = understood(inventories.inventory(rng), accepted=accepted)
     outcome = Outcome(number, hashlib.blake2b(repr(found).encode(), digest_size=12).digest())
     counts = outcome.counts
     text = compiled(policy)
@@ -199,16 +194,30 @@ def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
         counts["nothing is granted"] += not model
         counts["not signed in"] += question.user is None
         counts["robots"] += question.user in found.robots
+        counts["robots from where they may not"] += _is_elsewhere(policy, question)
         counts["repositories of no possible name"] += not _is_a_name(question.repository)
         counts["the catalog"] += question.repository is None
         counts["no scope: refused with 400"] += not asked
         counts["of these the rules would grant"] += bool(model) and not asked
+        if question.user in policy.robots:
+            address = challenge.client_address(server.server, question.address, None)
+            refused = bool(shut(server.users[question.user], address, 0.0))
+            if refused != _is_elsewhere(policy, question):
+                outcome.differences.append(
+                    f"rule set {number}: {found.robots}: {question}: the server "
+                    f"{'refuses' if refused else 'takes'} the login, the model does not"
+                )
         if not model == reading == served:
             outcome.differences.append(
                 f"rule set {number}: {found}: {question}: the model gives {model}, "
                 f"the compiled file {reading}, the server {served}"
             )
     return outcome
+
+
+def _is_elsewhere(policy: Policy, question: Question) -> bool:
+    robot = policy.robots.get(question.user or "")
+    return robot is not None and not robot.comes_from(question.address)
 
 
 def _is_a_name(repository: str | None) -> bool:
@@ -307,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.rule_set is not None:
         rng = random.Random(f"{options.seed}:{options.rule_set}")
-        print(inventories.inventory(rng, robots=ROBOTS))
+        print(inventories.inventory(rng))
         outcome = compare(options.seed, options.rule_set)
         print("\n".join(outcome.differences) or "no differences")
         return 1 if outcome.differences else 0

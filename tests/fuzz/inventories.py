@@ -86,12 +86,12 @@ def _some(rng: random.Random, choices: tuple[str, ...], least: int, most: int) -
     return rng.sample(choices, rng.randint(least, min(most, len(choices))))
 
 
-def inventory(rng: random.Random, *, robots: bool) -> Inventory:
+def inventory(rng: random.Random) -> Inventory:
     """An inventory without mistakes (useless rules are none)."""
     users = _some(rng, USERS, 1, 6)
     groups = {name: _some(rng, tuple(users), 0, 4) for name in _some(rng, GROUPS, 0, 3)}
     machines: dict[str, dict[str, Any]] = {}
-    if robots and rng.random() < 0.5:
+    if rng.random() < 0.65:
         for name in _some(rng, ROBOTS, 1, 3):
             entry: dict[str, Any] = {}
             if rng.random() < 0.6:

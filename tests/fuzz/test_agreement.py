@@ -32,12 +32,14 @@ def test_the_questions_are_about_everything_that_rules_can_say(run: agreement.Ru
     counts = run.counts
     assert len(run.digests) > 0.95 * RULE_SETS
     assert counts["sets of rules that preflight accepts"] == RULE_SETS / 2
-    for common in ("something is granted", "repositories of no possible name", "not signed in"):
+    for common in (
+        *("something is granted", "repositories of no possible name", "not signed in", "robots"),
+    ):
         assert counts[common] > 0.1 * PAIRS, common
-    for rarer in ("the catalog", "no scope: refused with 400"):
+    for rarer in (
+        *("the catalog", "no scope: refused with 400", "robots from where they may not"),
+    ):
         assert counts[rarer] > 0.005 * PAIRS, rarer
-    if agreement.ROBOTS:
-        assert counts["robots"] > 0.1 * PAIRS
 
 
 def test_the_report_has_the_counts_and_the_command(
@@ -73,7 +75,8 @@ def test_a_difference_is_reported_and_the_exit_code_says_so(
 
 
 ANCHORED, MATCHES = compiler.anchored, policy.matches
-PREFIX = acl.literal_prefix
+PREFIX, PRINCIPALS = acl.literal_prefix, compiler._principals
+NAMES = policy.Policy._names
 
 
 def star_takes_many(pattern: Any, path: Any, user: Any) -> bool:
@@ -115,6 +118,24 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
         compiler,
         "_actions",
         lambda rule: [action for action in ("pull", "delete") if rule.gives(action)],
+    ),
+    "compiler: everyone includes robots": (
+        compiler,
+        "_principals",
+        lambda who, found: [{"account": "/.+/"}] if who == "everyone" else PRINCIPALS(who, found),
+    ),
+    "compiler: robots may come from everywhere": (
+        compiler,
+        "_principals",
+        lambda who, found: [
+            {k: v for k, v in one.items() if k != "ip"} for one in PRINCIPALS(who, found)
+        ],
+    ),
+    "server: robots may log in from everywhere": (agreement, "shut", lambda *asked: ""),
+    "model: robots are everyone": (
+        policy.Policy,
+        "_names",
+        lambda self, user, address: NAMES(self, user, address) | ({"everyone"} if user else set()),
     ),
     "model: * takes many": (policy, "matches", star_takes_many),
     "model: empty segments count": (policy, "matches", empty_segments_count),
