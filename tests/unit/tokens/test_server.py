@@ -204,14 +204,42 @@ def test_guesses_are_refused_at_once_and_the_owner_gets_in_where_she_was_right(
         assert logged["reason"].startswith("too many wrong passwords for this account")
     assert login("10.0.0.2", "owner", "new").status == 429
     assert login("10.0.0.1", "owner", "new").status == 200
-    # Now it is remembered, for every address.
-    assert login("10.0.0.2", "owner", "new").status == 200
+    # Now it is remembered, and who may not guess any more is not told so.
+    assert login("10.0.0.2", "owner", "new").status == 429
+    assert login("10.0.0.1", "owner", "new").status == 200
 
 
 def test_a_job_with_an_old_password_shuts_nobody_out(start: Start, keys: Path) -> None:
     running = start(settings(keys, limits={"account_failures": 6, "address_failures": 6}))
     assert {running.login("someuser", "old").status for _ in range(50)} == {401}
     assert running.login("someuser", "someuser-pw").status == 200
+
+
+def test_who_is_refused_goes_behind_who_is_not(keys: Path) -> None:
+    from wharfinger.tokens import configuration
+    from wharfinger.tokens.server import Application
+    from wharfinger.tokens.service import Service
+
+    content = settings(keys)
+    del content["server"]["real_ip_header"]
+    service = Service(configuration.load(yaml.safe_dump(content), check_keys=True))
+    application = Application(service)
+    order: list[int] = []
+
+    async def ask(password: str) -> None:
+        status, _ = await call(application, b"service=reg", basic("someuser", password))
+        order.append(status)
+
+    async def crowd() -> None:
+        # From now on both are remembered.
+        await ask("wrong")
+        await ask("someuser-pw")
+        order.clear()
+        await asyncio.gather(*(ask(word) for word in ["wrong"] * 9 + ["someuser-pw"] * 9))
+
+    asyncio.run(crowd())
+    service.close()
+    assert order == [200] * 9 + [401] * 9
 
 
 # Anonymous, and scopes
