@@ -105,12 +105,14 @@ class ActionModule(ActionBase):
 
         `hosts` are the records of all hosts (preflight's `robots`), `overlap` is in seconds. With
         `overlap_ends` no secret is made. Answers for the calls on each host: `names`, `until` (""
-        for no overlap), `ended`; and `lasting`, robots for which there is nothing left to begin.
+        for no overlap), `ended`; and `lasting`, robots for which there is nothing left to begin,
+        with `why`.
         """
         arguments = self._task.args
         names = [str(name) for name in arguments["names"]]
+        answer = {"changed": False, "names": [], "ended": [], "until": "", "lasting": {}, "why": ""}
         if arguments.get("overlap_ends"):
-            return {"changed": False, "names": [], "ended": names, "until": "", "lasting": {}}
+            return answer | {"ended": names}
         overlap = int(arguments["overlap"])
         until = instant(now + timedelta(seconds=overlap)) if overlap else ""
         begun, lasting = plan(names, list(arguments["hosts"]), credentials, overlap, instant(now))
@@ -118,14 +120,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"robot: {already(lasting)}. Nothing was changed.")
         for name in begun:
             credentials.generate(name, replace=True, size=32)
-        return {
-            "changed": bool(begun),
-            "names": names,
-            "ended": [],
-            "until": until,
-            "lasting": lasting,
-            "why": f"robot: {already(lasting)}." if lasting else "",
-        }
+        why = f"robot: {already(lasting)}." if lasting else ""
+        found = {"names": names, "until": until, "lasting": lasting, "why": why}
+        return answer | {"changed": bool(begun)} | found
 
     @staticmethod
     def _generated(users: dict[str, Any]) -> str:

@@ -83,6 +83,9 @@ SCOPES = {
                 "registry_port",
                 "registry_drain_timeout",
                 "docker_auth_token_lifetime",
+                "docker_auth_account_failures",
+                "docker_auth_known_failures",
+                "docker_auth_address_failures",
                 # The host ends what the controller's clock has given an end.
                 "host, clock",
             }

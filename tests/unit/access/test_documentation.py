@@ -10,17 +10,22 @@ import yaml
 
 from wharfinger.access import validate
 
-USERS: dict[str, Any] = {name: {} for name in ("admin", "readonly", "someuser", "ci", "bob")}
+USERS: dict[str, Any] = {name: {} for name in ("admin", "readonly", "someuser", "bob")}
+ROBOTS: dict[str, Any] = {"ci": {}, "nodes": {}}
 GROUPS = {"developers": ["someuser"], "interns": ["bob"]}
 
 
-def test_every_rule_in_the_documentation_is_free_of_errors(project: Path) -> None:
-    text = (project / "docs/access.md").read_text(encoding="utf-8")
-    lists = [
+def parts(path: Path) -> list[Any]:
+    """What the YAML of a page says, part by part."""
+    return [
         yaml.safe_load(part)
-        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        for block in re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
         for part in block.split("\n\n")
     ]
+
+
+def test_every_rule_in_the_documentation_is_free_of_errors(project: Path) -> None:
+    lists = parts(project / "docs/access.md")
     rules = [
         part["registry_access"] if isinstance(part, dict) else part
         for part in lists
@@ -28,7 +33,13 @@ def test_every_rule_in_the_documentation_is_free_of_errors(project: Path) -> Non
     ]
     assert len(rules) == 5
     for example in rules:
-        assert validate(USERS, GROUPS, example).errors == []
+        assert validate(USERS, GROUPS, example, ROBOTS).errors == []
+
+
+def test_the_robots_in_the_documentation_are_free_of_errors_and_warnings(project: Path) -> None:
+    robots, rules = parts(project / "docs/robots.md")
+    review = validate({}, {}, rules["registry_access"], robots["registry_robots"])
+    assert (review.errors, review.warnings) == ([], [])
 
 
 def test_the_local_inventory_is_free_of_errors_and_warnings(project: Path) -> None:

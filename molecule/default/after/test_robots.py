@@ -1,0 +1,171 @@
+"""Robots' secrets are replaced while they are used. The tests run as they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import hosts
+from support.registry import Account
+
+PROJECT = Path(__file__).resolve().parents[3]
+REGISTRIES = hosts.group("registry")
+ONE, OTHER = REGISTRIES[0], REGISTRIES[1]
+RECORD = "/var/lib/wharfinger/users.json"
+FILE = "/etc/wharfinger/token_server/auth_config.yml"
+outputs: list[str] = []
+formers: dict[str, Account] = {}
+
+
+def play(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a playbook as an operator would, and keeps what it says."""
+    ran = subprocess.run(
+        [
+            *("ansible-playbook", "-i", str(hosts.inventory_file().parent), "--diff"),
+            *(f"playbooks/{playbook}.yml", *arguments),
+        ],
+        cwd=PROJECT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outputs.append(ran.stdout + ran.stderr)
+    return ran
+
+
+def rotate(robot: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Rotates a robot's secret, and remembers the one before."""
+    formers[robot] = hosts.account(robot)
+    return play("rotate_robots", "-e", f"robot={robot}", *more)
+
+
+def changed(ran: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Host → how many tasks have changed something, by the recap."""
+    found = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", ran.stdout, re.MULTILINE)
+    return {host: int(count) for host, count in found}
+
+
+def logins(account: Account, *names: str) -> list[int]:
+    """The account's login on each of the hosts, or on all."""
+    return [hosts.registry(name).login(account) for name in names or REGISTRIES]
+
+
+def record(name: str, robot: str) -> dict[str, Any]:
+    """What a host remembers of a robot."""
+    found: dict[str, Any] = json.loads(hosts.host(name).check_output("cat %s", RECORD))[robot]
+    return found
+
+
+def test_a_robot_that_was_added_by_users_yml_signs_in() -> None:
+    assert logins(hosts.account("builder")) == [200, 200]
+
+
+def test_after_a_rotation_both_secrets_are_valid() -> None:
+    ran = rotate("ci")
+    assert ran.returncode == 0, ran.stdout
+    assert formers["ci"].password != hosts.account("ci").password
+    assert "ci: the secret before the present one is valid until 2" in ran.stdout
+    assert logins(hosts.account("ci")) == [200, 200]
+    assert logins(formers["ci"]) == [200, 200]
+
+
+def test_another_run_of_the_users_changes_nothing_and_keeps_both() -> None:
+    ran = play("users")
+    assert (ran.returncode, set(changed(ran).values())) == (0, {0}), ran.stdout
+    assert logins(hosts.account("ci")) + logins(formers["ci"]) == [200] * 4
+
+
+def test_a_third_secret_is_refused_and_nothing_changes() -> None:
+    present = hosts.account("ci")
+    ran = play("rotate_robots", "-e", "robot=ci")
+    assert (ran.returncode, set(changed(ran).values())) == (2, {0}), ran.stdout
+    said = " ".join(ran.stdout.split())
+    assert re.search(
+        r"robot: the secret before the present one is still valid for ci \(until 2\S+Z\), and a "
+        r"robot has no more than two: wait until then, or write -e overlap_ends=now to refuse the "
+        r"former one at once, or -e overlap=0 for a new secret that refuses both. "
+        r"Nothing was changed.",
+        said,
+    )
+    assert hosts.account("ci") == present
+
+
+def test_what_a_killed_run_has_not_written_the_next_one_writes() -> None:
+    machine = hosts.host(ONE)
+    machine.check_output("cp -p %s /root/kept.yml", FILE)
+    assert play("rotate_robots", "-e", "robot=ci", "-e", "overlap_ends=now").returncode == 0
+    assert logins(formers["ci"]) == [401, 401]
+    assert rotate("ci", "--limit", ONE).returncode == 0
+    # As if it had been killed once the host remembered, and before the token server was told.
+    machine.check_output("mv /root/kept.yml %s", FILE)
+    ran = play("rotate_robots", "-e", "robot=ci", "--limit", ONE)
+    assert (ran.returncode, changed(ran)) == (0, {ONE: 1}), ran.stdout
+    assert logins(hosts.account("ci"), ONE) + logins(formers["ci"], ONE) == [200, 200]
+
+
+def test_a_run_that_reached_one_host_goes_on_with_its_secret_on_the_other() -> None:
+    # The test before has left the robot so.
+    present = hosts.account("ci")
+    assert (logins(present, OTHER), logins(formers["ci"], OTHER)) == ([401], [200])
+    until = record(ONE, "ci")["previous"]["until"]
+    ran = play("rotate_robots", "-e", "robot=ci")
+    assert (ran.returncode, changed(ran)[ONE]) == (0, 0), ran.stdout
+    assert hosts.account("ci") == present
+    assert logins(present) + logins(formers["ci"]) == [200] * 4
+    assert record(ONE, "ci")["previous"]["until"] == until
+
+
+def test_an_overlap_ends_when_it_is_told_to() -> None:
+    ran = play("rotate_robots", "-e", "robot=all", "-e", "overlap_ends=now")
+    assert ran.returncode == 0, ran.stdout
+    assert logins(formers["ci"]) == [401, 401]
+    assert logins(hosts.account("ci")) == [200, 200]
+    again = play("rotate_robots", "-e", "robot=all", "-e", "overlap_ends=now")
+    assert (again.returncode, set(changed(again).values())) == (0, {0})
+
+
+def test_an_overlap_ends_by_itself() -> None:
+    ran = rotate("nodes", "-e", "overlap=1", "--limit", ONE)
+    assert ran.returncode == 0, ran.stdout
+    deadline = time.monotonic() + 30
+    while logins(formers["nodes"], ONE) != [401] and time.monotonic() < deadline:
+        time.sleep(1)
+    assert logins(formers["nodes"], ONE) == [401]
+    assert logins(hosts.account("nodes"), ONE) == [200]
+
+
+def test_a_leaked_secret_is_refused_at_once() -> None:
+    ran = rotate("nodes", "-e", "overlap=0")
+    assert ran.returncode == 0, ran.stdout
+    assert logins(formers["nodes"]) == [401, 401]
+    assert logins(hosts.account("nodes")) == [200, 200]
+    assert {tuple(sorted(record(name, "nodes"))) for name in REGISTRIES} == {
+        ("generated", "hash", "robot")
+    }
+
+
+@pytest.mark.parametrize("playbook", ["users", "rotate_robots"])
+def test_check_mode_changes_nothing(playbook: str) -> None:
+    present = hosts.account("ci")
+    more = ("-e", "robot=ci") if playbook == "rotate_robots" else ()
+    ran = play(playbook, "--check", *more)
+    assert ran.returncode == 0, ran.stdout
+    assert hosts.account("ci") == present
+    assert "previous" not in record(ONE, "ci")
+
+
+def test_no_output_shows_a_secret() -> None:
+    robots = ("ci", "nodes", "outside", "builder")
+    secrets = [hosts.account(name).password for name in robots]
+    secrets += [former.password for former in formers.values()]
+    secrets += [record(name, robot)["hash"] for name in REGISTRIES for robot in robots]
+    assert len(outputs) > 8
+    assert [secret for secret in secrets if any(secret in output for output in outputs)] == []
