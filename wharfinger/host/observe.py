@@ -270,7 +270,7 @@ def _remembered(
 
 def _robots(host: Host) -> dict[str, dict[str, str | None]]:
     """Robots that have a secret here → its SHA-256 (of 256 random bits), and `until` when the one
-    before it is valid, if there is one. {} where that cannot be read: `prepare` says so."""
+    before it is valid, if there is one. {} where the record has another shape."""
     try:
         users: dict[str, dict[str, Any]] = json.loads(read_text(host.paths.users) or "{}")
         return {
@@ -281,7 +281,7 @@ def _robots(host: Host) -> dict[str, dict[str, str | None]]:
             for name, user in users.items()
             if user.get("robot")
         }
-    except (ValueError, LookupError, AttributeError):
+    except (LookupError, AttributeError):
         return {}
 
 

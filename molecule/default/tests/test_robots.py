@@ -75,7 +75,7 @@ def test_from_a_wrong_address_a_robot_is_refused(registry: Registry, machine: Ho
     decisions = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     last = [one for one in decisions if one.get("account") == "outside"]
     assert {one["status"] for one in last} == {401}
-    assert any("address" in one["reason"] for one in last), last
+    assert any(one["reason"].startswith(reason) for one in last), last
 
 
 def test_a_real_docker_pulls_as_a_robot(
@@ -98,15 +98,10 @@ def test_from_a_wrong_address_a_real_docker_cannot_sign_in(docker: Docker) -> No
     assert docker.login("outside").rc != 0
 
 
-def test_a_secret_has_256_bits_and_is_on_the_controller_alone(name: str, machine: Host) -> None:
+def test_a_secret_has_256_bits_and_its_owner_alone_reads_it(machine: Host) -> None:
     record = json.loads(machine.check_output("cat /var/lib/wharfinger/users.json"))
     for robot in ("ci", "nodes", "outside"):
         path = hosts.inventory_file().parent / "credentials" / robot
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        secret = hosts.account(robot).password
-        assert len(secret) == 43
+        assert len(hosts.account(robot).password) == 43
         assert record[robot]["hash"].startswith("$2b$04$")
-        # By standard input: sudo logs arguments.
-        search = ["grep", "-rlF", "--file=-", "/etc", "/var/lib/wharfinger", "/var/log"]
-        found = hosts.run_with_input(name, search, secret)
-        assert (found.returncode, found.stdout) == (1, "")

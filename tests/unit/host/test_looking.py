@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -311,6 +312,30 @@ def test_once_prepared_observe_says_so(tmp_path: Path) -> None:
     assert found["verification_hash"].startswith("$2b$04$")
     host.paths.registry.chmod(0o700)
     assert run("observe", {}, host=host)["prepared"] is False
+
+
+def test_observe_tells_of_robots_without_their_hashes(tmp_path: Path) -> None:
+    host = host_of(tmp_path, Machine())
+    assert run("observe", {}, host=host)["robots"] == {}
+    until = "2026-12-01T00:00:00Z"
+    record = {
+        "admin": {"hash": "$2b$10$x"},
+        "someuser": {"hash": "$2b$10$x", "generated": "ab"},
+        "nodes": {"hash": "$2b$04$x", "generated": "cd", "robot": True},
+        "ci": {
+            **{"hash": "$2b$04$x", "generated": "ef", "robot": True},
+            "previous": {"hash": "$2b$04$y", "until": until},
+        },
+    }
+    host.paths.users.parent.mkdir(parents=True, exist_ok=True)
+    host.paths.users.write_text(json.dumps(record))
+    assert run("observe", {}, host=host)["robots"] == {
+        "nodes": {"generated": "cd", "until": None},
+        "ci": {"generated": "ef", "until": until},
+    }
+    for broken in ("", "[]", '{"ci": 7}', '{"ci": {"robot": true}}'):
+        host.paths.users.write_text(broken)
+        assert run("observe", {}, host=host)["robots"] == {}
 
 
 # -- disks that have no room, or cannot be written -------------------------------------------------

@@ -1,0 +1,65 @@
+"""What the end of a deployment says of passwords and secrets."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = Path(__file__).resolve().parents[3] / "plugins/filter/wharfinger.py"
+FACTS = {
+    "url": "https://r.example",
+    "address": "r.example",
+    "credentials": "/inventory/credentials",
+    "ca": "",
+}
+INVENTORY: dict[str, Any] = {
+    "users": {"admin": {"password": "x"}, "someuser": {}},
+    "robots": {"ci": {"expires": "2027-06-30"}, "nodes": {}},
+    "groups": {},
+    "access": [{"who": "robot:ci", "may": ["pull"], "on": "**"}],
+}
+
+
+@pytest.fixture(scope="module")
+def closing_message() -> Any:
+    spec = importlib.util.spec_from_file_location("wharfinger_filters", FILE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.closing_message
+
+
+def test_secrets_are_said_to_lie_where_they_lie(closing_message: Any) -> None:
+    lines = closing_message(FACTS, {}, {}, INVENTORY, "token")
+    assert lines[2:] == [
+        "Passwords:       /inventory/credentials/NAME for someuser",
+        "Robots' secrets: /inventory/credentials/NAME for ci, nodes",
+        "Who may do what:",
+        "rule  who                          may   on",
+        "1     robot ci (until 2027-06-30)  pull  **",
+        "The first rule that matches decides; anything else is denied.",
+    ]
+    without = closing_message(FACTS, {}, {}, INVENTORY | {"robots": {}, "access": []}, "token")
+    assert not any("Robots" in line for line in without)
+
+
+def test_each_is_made_anew_by_its_own_command(closing_message: Any) -> None:
+    passwords = {
+        "kept": ["someuser", "ci"],
+        "stale": ["nodes"],
+        "previous": {"ci": {"hash": "$2b$04$x", "until": "2026-12-01T00:00:00Z"}},
+    }
+    said = [line.strip() for line in closing_message(FACTS, passwords, {}, INVENTORY, "token")]
+    assert said[4:8] == [
+        "someuser: the host has a password that this controller does not; it stays (a new one: "
+        "-e regenerate=someuser)",
+        "ci: the host has a secret that this controller does not; it stays (a new one: "
+        "playbooks/rotate_robots.yml -e robot=ci)",
+        "nodes: /inventory/credentials/nodes is not the secret on the host, which stays (a new "
+        "one: playbooks/rotate_robots.yml -e robot=nodes)",
+        "ci: the secret before the present one is valid until 2026-12-01T00:00:00Z",
+    ]
+    assert "$2b$" not in "".join(said)
