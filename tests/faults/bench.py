@@ -20,6 +20,7 @@ from load.image import made
 from load.record import Attempt
 from load.transfer import Transfer, monolithic
 from support import hosts
+from support.containers import serving
 
 from .report import Row, markdown, told
 from .watch import Puller, Pusher, out
@@ -81,9 +82,7 @@ class Bench:
 
     def container(self, kind: str) -> str:
         """The name of the container that serves."""
-        state = self.state()["kinds"][kind]["generations"]
-        (number,) = (one["number"] for one in state if one["phase"] == "serving")
-        return f"wharfinger-{kind}-{number}"
+        return serving(self.state())[kind]
 
     def inspected(self, kind: str) -> dict[str, Any]:
         """docker inspect of it."""

@@ -17,6 +17,7 @@ from testinfra.host import Host
 from load.plays import Operator
 from load.session import Account, Session, Target
 from support import hosts
+from support.containers import serving
 
 from .clients import Beside, beside
 from .compare import STORED, differences, missing
@@ -222,10 +223,4 @@ class Site:
         registry = state["kinds"]["registry"]["generations"]
         assert [one["readonly"] for one in registry if one["phase"] == "serving"] == [False]
         containers = self.machine.check_output("docker ps --all --format '{{.Names}}'").split()
-        serving = {
-            f"wharfinger-{kind}-{one['number']}"
-            for kind, record in state["kinds"].items()
-            for one in record["generations"]
-            if one["phase"] == "serving"
-        }
-        assert set(containers) == serving
+        assert sorted(containers) == sorted(serving(state).values())

@@ -14,6 +14,7 @@ from typing import Any
 from testinfra.host import Host
 
 from support import hosts
+from support.containers import serving
 from support.registry import Registry
 
 from . import Account, Load, Target
@@ -129,15 +130,10 @@ class Site:
             folders = self.machine.check_output("ls /var/lib/wharfinger/generations/%s", kind)
             assert set(folders.split()) == known[kind]
         containers = self.machine.check_output("docker ps --all --format '{{.Names}}'").split()
-        serving = {
-            f"wharfinger-{kind}-{one['number']}"
-            for kind, record in state["kinds"].items()
-            for one in record["generations"]
-            if one["phase"] == "serving"
-        }
-        assert set(containers) == serving
+        names = set(serving(state).values())
+        assert set(containers) == names
         network = json.loads(self.machine.check_output("docker network inspect wharfinger"))[0]
-        assert {one["Name"] for one in network["Containers"].values()} == serving
+        assert {one["Name"] for one in network["Containers"].values()} == names
         files = self.machine.check_output("ls /etc/wharfinger/certificates").split()
         assert set(files) - allowed == set()
         assert self.status()["problems"] == []

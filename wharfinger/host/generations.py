@@ -421,8 +421,10 @@ class Generations:
         """Waits for the old one's last requests (not at all with `revoke`), then removes it. Where
         the new one has ended meanwhile, the old one serves again, and what happened is returned."""
         host, name = self.host, self.name(old.number)
-        deadline = old.since + self.drain_timeout
         looked = quiet = host.clock.monotonic()
+        # Only what has passed before comes from the clock on the wall, which may have jumped.
+        passed = max(host.clock.now() - old.since, 0)
+        deadline = looked + max(self.drain_timeout - passed, 0)
         while not self.revoke and (busy := self._busy(old)):
             if busy == "requests":
                 quiet = host.clock.monotonic()
@@ -433,7 +435,7 @@ class Generations:
                 looked = host.clock.monotonic()
                 if (why := self._take_back(old)) is not None:
                     return why
-            if host.clock.now() >= deadline:
+            if host.clock.monotonic() >= deadline:
                 self._did(
                     f"generation {old.number} still had requests after {self.drain_timeout:g} s "
                     "and was stopped all the same"

@@ -49,17 +49,23 @@ class Opened:
         self.window = window
         self.actions: list[str] = []
         self.drain_timeout = drain_timeout
+        # A clock that jumps meanwhile changes nothing.
+        self._ahead = host.clock.now() - host.clock.monotonic()
         self.seconds = 0.0  # how long writes were refused, once they are taken again
+
+    def _now(self) -> float:
+        """Seconds since 1970, by the clock as it was when this began."""
+        return self.host.clock.monotonic() + self._ahead
 
     @property
     def left(self) -> float:
         """Seconds until it must be over."""
-        return self.window.until - self.host.clock.now()
+        return self.window.until - self._now()
 
     def tick(self) -> None:
         """Called again and again: what clients do not notice as 503 becomes a readable 429 once it
         takes longer; when writes are taken again is noted."""
-        window, now = self.window, self.host.clock.now()
+        window, now = self.window, self._now()
         if window.step == OPENING:
             self.seconds = self.seconds or now - window.since
         elif window.status == 503 and now - window.since > _UNNOTICED:

@@ -303,12 +303,14 @@ def test_the_old_generation_stays_until_its_last_request_is_answered(
     assert 4.9 < machine.seconds - before < 10
 
 
-def test_draining_ends_with_its_timeout_and_says_so(
-    ensure: Ensure, host: Host, machine: Machine
+@pytest.mark.parametrize("jumps", [0, 3600, -3600])
+def test_draining_ends_with_its_timeout_and_says_so_however_the_clock_jumps(
+    ensure: Ensure, host: Host, machine: Machine, jumps: float
 ) -> None:
     ensure()
     with_site(host)
     machine.old_workers = [[1, 0]]  # the worker that never ends
+    machine.jumps = jumps
     before = machine.seconds
     answer = ensure(environment={"A": "b"}, request={"drain_timeout": 30})
     assert 30 <= machine.seconds - before < 31

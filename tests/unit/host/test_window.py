@@ -113,6 +113,25 @@ def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machin
     assert 60 <= opened.seconds <= host.clock.now() - begun
 
 
+@pytest.mark.parametrize("jumps", [3600, -3600])
+def test_a_window_lasts_as_long_as_it_may_however_the_clock_jumps(
+    host: Host, machine: Machine, jumps: float
+) -> None:
+    def work(opened: Opened) -> None:
+        machine.jumps = jumps
+        began = machine.seconds
+        with pytest.raises(HostError, match="ended after registry_gc_max_minutes"):
+            while True:
+                opened.go_on()
+                host.clock.sleep(1)
+        lasted.append(machine.seconds - began)
+
+    lasted: list[float] = []
+    opened = open_window(host, work, seconds=300)
+    assert 280 < lasted[0] <= 300
+    assert 280 < opened.seconds < 320
+
+
 def test_an_upload_is_waited_for_half_of_the_time(host: Host, machine: Machine) -> None:
     machine.connections["10.98.0.2"] = 10**9  # it never ends
     begun = host.clock.now()

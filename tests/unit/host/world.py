@@ -37,6 +37,9 @@ class Machine:
     after: bool = False
     steps: int = 0
     seconds: float = 1_000_000.0
+    # by so much the clock on the wall jumps whenever somebody waits
+    jumps: float = 0
+    jumped: float = 0
     containers: dict[str, Container] = field(default_factory=dict)
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -103,13 +106,14 @@ class FakeClock(Clock):
         self.machine = machine
 
     def now(self) -> float:
-        return self.machine.seconds
+        return self.machine.seconds + self.machine.jumped
 
     def monotonic(self) -> float:
         return self.machine.seconds
 
     def sleep(self, seconds: float) -> None:
         self.machine.seconds += seconds
+        self.machine.jumped += self.machine.jumps
 
 
 class FakeStore(Store):

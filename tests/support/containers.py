@@ -1,0 +1,16 @@
+"""Which containers serve on a host, by the host program's own record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def serving(state: Mapping[str, Any]) -> dict[str, str]:
+    """The name of the container that serves, by kind (`state`: state.json)."""
+    return {
+        kind: f"wharfinger-{kind}-{one['number']}"
+        for kind, record in state["kinds"].items()
+        for one in record["generations"]
+        if one["phase"] == "serving"
+    }
