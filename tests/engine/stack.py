@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically
 from wharfinger.host.paths import Paths
 
+PROJECT = Path(__file__).resolve().parents[2]
 STACK = "h4"
 NETWORK = "h4-net"
 SUBNET = "10.98.0.0/28"
@@ -44,6 +47,19 @@ class Fatal(Store):
 host = host_at(Path(sys.argv[1]))
 host.store = Fatal(host.paths.state)
 """
+
+
+def was_killed(program: str, folder: Path, steps: int, *more: str) -> bool:
+    """Runs a program that begins with KILLED; whether that killed it before it came to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder), str(steps), *more],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
 
 
 def host_at(folder: Path) -> Host:

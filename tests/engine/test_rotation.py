@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,7 +17,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.errors import HostError
 from wharfinger.host.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 
-from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack
+from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack, was_killed
 from .test_stack import Load
 
 
@@ -190,20 +189,12 @@ while answer["wait"] is not None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("what", "steps"), [("signing", (4, 7, 10)), ("ca", (1,))])
 def test_sigkill_in_a_rotation_under_load_fails_no_request_and_the_timer_leads_it_to_its_end(
-    deployed: Stack, project: Path, what: str, steps: tuple[int, ...]
+    deployed: Stack, what: str, steps: tuple[int, ...]
 ) -> None:
     kills = 0
     with Load() as load:
         for number in steps:
-            done = subprocess.run(
-                [sys.executable, "-c", ROTATED, str(deployed.folder), str(number), what],
-                cwd=project,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode in (0, -9), done.stderr
-            kills += done.returncode == -9
+            kills += was_killed(ROTATED, deployed.folder, number, what)
             answer = run("renew", {}, host=deployed.host)
             while answer["wait"] is not None:
                 deployed.host.clock.sleep(answer["wait"])

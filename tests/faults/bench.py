@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +16,13 @@ from testinfra.host import Host
 
 from load import Account, Load, Target
 from load.image import made
+from load.plays import PROJECT
 from load.record import Attempt
 from load.transfer import Transfer, monolithic
 from support import hosts
 from support.containers import serving
 
-from .report import Row, markdown, told
+from .report import Row, page, told
 from .watch import Puller, Pusher, out
 
 NAME = "debian13"
@@ -174,13 +174,15 @@ class Bench:
         return found
 
     def report(self) -> None:
-        """Writes what was seen: JSON into the run's directory, and the table to the file that
-        FAULTS_REPORT names, if any."""
+        """Writes what was seen: JSON into the run's directory, and a page to the file that
+        FAULTS_REPORT names (from the project's folder), if any."""
         plain = [one.plain() for one in self.rows]
         path = hosts.ephemeral() / "faults.json"
         path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         if wanted := os.environ.get("FAULTS_REPORT"):
-            Path(wanted).write_text(markdown(self.rows), encoding="utf-8")
+            day = time.strftime("%Y-%m-%d", time.gmtime())
+            text = page(self.rows, day, os.cpu_count() or 1)
+            (PROJECT / wanted).write_text(text, encoding="utf-8")
 
 
 def _never() -> threading.Event:

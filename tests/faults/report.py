@@ -62,8 +62,26 @@ def told(errors: Iterable[str]) -> dict[str, int]:
     return dict(Counter(map(words, errors)).most_common())
 
 
+def page(rows: Sequence[Row], day: str, cores: int) -> str:
+    """The table as a page of docs/evidence."""
+    pushed, lost = sum(one.pushed for one in rows), sum(len(one.lost) for one in rows)
+    return f"""# Faults
+
+What happened to clients at each fault, on a deployed Debian 13 host under load. Made by
+`FAULTS_REPORT=docs/evidence/faults.md ./test faults`, {day}, {cores} cores shared by host and
+clients (other work beside it makes the times longer). Explained in
+[reliability.md](../reliability.md).
+
+{pushed} pushes were acknowledged (201) during these faults; {lost} of them are lost.
+
+'Pulls out' and 'pushes out': seconds from the fault until a new client's pulls and pushes
+succeeded for good; where a fault lasts, its own time is part of that.
+
+{markdown(rows)}"""
+
+
 def markdown(rows: Sequence[Row]) -> str:
-    """A table for docs/evidence."""
+    """The table."""
     lines = [
         "| fault | service returns | pulls out | pushes out | operations failed "
         "| what they were told | pushes acknowledged | lost |",
