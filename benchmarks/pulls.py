@@ -210,7 +210,7 @@ def main() -> None:
                 SIDES, 2, lambda side: bench.many(side, middle, 40 * MB, 64), warm=False
             ),
             "2,000 layers of 20 kB, 8 clients (layers/s)": alternating(
-                SIDES, 3, lambda side: bench.small(side, small, 8)
+                SIDES, 2, lambda side: bench.small(side, small, 8), warm=False
             ),
         }
         spent = {side: sorted(found)[len(found) // 2] for side, found in bench.spent.items()}

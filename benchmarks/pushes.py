@@ -143,10 +143,10 @@ def main() -> None:
                 SIDES, options.rounds, lambda side: bench.chunked(side, big)
             ),
             "16 clients at once, 40 MB each (MB/s)": alternating(
-                SIDES, 3, lambda side: bench.many(side, middle, 16), warm=False
+                SIDES, 2, lambda side: bench.many(side, middle, 16), warm=False
             ),
             "400 layers of 20 kB, 8 clients (layers/s)": alternating(
-                SIDES, 3, lambda side: bench.small(side, small, 8)
+                SIDES, 3, lambda side: bench.small(side, small, 8), warm=False
             ),
         }
         spent = {side: sorted(found)[len(found) // 2] for side, found in bench.spent.items()}
