@@ -96,6 +96,7 @@ need_docker() {
 need_nginx() {
   need_root
   command -v nginx >/dev/null || apt_install_stopped nginx
+  [ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || apt_install_stopped libnginx-mod-http-js
 }
 
 # Debian's own registry, another release than ours.

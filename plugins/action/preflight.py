@@ -218,6 +218,7 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
             "/etc/cron.d/wharfinger",
             "/etc/cron.d/wharfinger-contents",
             "/etc/docker/daemon.json",
+            "/etc/nginx/wharfinger/wharfinger.js",
             "/etc/systemd/system/nginx.service.d/wharfinger.conf",
             "/etc/systemd/system/wharfinger-renew.service",
             "/etc/systemd/system/wharfinger-renew.timer",

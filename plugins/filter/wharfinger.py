@@ -66,7 +66,11 @@ def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def registry_config(
-    facts: dict[str, Any], auth: str, settings: dict[str, Any], drain_timeout: int
+    facts: dict[str, Any],
+    auth: str,
+    settings: dict[str, Any],
+    drain_timeout: int,
+    metrics: bool = False,
 ) -> dict[str, Any]:
     """The registry's whole configuration, registry_settings merged over it."""
     return registry_configuration.render(
@@ -76,6 +80,7 @@ def registry_config(
         issuer=facts["hostname"],
         settings=settings,
         drain_timeout=drain_timeout,
+        metrics=metrics,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from ansible.template import Templar, trust_as_template
 
 PROJECT = Path(__file__).resolve().parents[2]
 _TEMPLATE = PROJECT / "templates" / "nginx" / "wharfinger.conf.j2"
+
+SCRIPT = _TEMPLATE.with_name("wharfinger.js")
+# Debian's libnginx-mod-http-js.
+NJS = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 
 VARIABLES: dict[str, Any] = {
     "reverse_proxy_names": ["registry.example.com"],
@@ -43,9 +48,11 @@ def relocated(site: str, folder: Path) -> str:
         ("/var/log/nginx/wharfinger.log", "access.log"),
         ("/var/lib/wharfinger/acme", "acme"),
         ("/run/wharfinger-closing", "closing"),
+        ("/etc/nginx/wharfinger/wharfinger.js", "wharfinger.js"),
+        ("/var/lib/wharfinger/metrics", "metrics"),
     ):
         site = site.replace(path, str(folder / name))
-    return site.replace("    listen ", "    listen 127.0.0.1:")
+    return re.sub(r"    listen (?=[0-9]+[ ;])", "    listen 127.0.0.1:", site)
 
 
 def main_configuration(folder: Path, user: str | None = "www-data", others: str = "") -> str:
@@ -59,8 +66,9 @@ def main_configuration(folder: Path, user: str | None = "www-data", others: str 
         f"    {kind}_temp_path {folder}/temporary/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    module = f"load_module {NJS};\n" if NJS.exists() else ""
     return (
-        f"{owner}worker_processes 2;\npid {folder}/nginx.pid;\n"
+        f"{module}{owner}worker_processes 2;\npid {folder}/nginx.pid;\n"
         f"error_log {folder}/error.log info;\n"
         "events { worker_connections 256; }\n"
         # As in Debian's own nginx.conf.

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.proxy.site import main_configuration, relocated, render
+from tests.proxy.site import NJS, SCRIPT, main_configuration, relocated, render
 from wharfinger.host.proxy import refusal
 from wharfinger.registry import configuration
 
@@ -202,7 +202,7 @@ class Stack:
         return ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
 
     def start(self) -> None:
-        names = ("nginx", "plain", "registry", "direct", "debug", "debug2", "tokens")
+        names = ("nginx", "plain", "registry", "direct", "debug", "debug2", "tokens", "metrics")
         while len(set(self.ports.values())) < len(names):
             self.ports = {name: free_port() for name in names}
         self._files()
@@ -274,14 +274,21 @@ class Stack:
             registry_auth=self.auth,
             registry_settings=self.settings,
             storage_path=str(self.storage),
+            reverse_proxy_metrics_listen=f"127.0.0.1:{self.ports['metrics']}",
+            reverse_proxy_njs="of this run" if NJS.exists() else "",
         )
+        shutil.copy(SCRIPT, self.folder)
         (self.folder / "site.conf").write_text(relocated(site, self.folder))
         (self.folder / "nginx.conf").write_text(
             main_configuration(self.folder, others=self._others() if self.neighbour else "")
         )
 
     def _upstreams(self, refused: list[str]) -> None:
-        upstreams = {"wharfinger_registry": "registry", "wharfinger_token_server": "tokens"}
+        upstreams = {
+            "wharfinger_registry": "registry",
+            "wharfinger_registry_metrics": "debug",
+            "wharfinger_token_server": "tokens",
+        }
         lines = [
             f"upstream {upstream} {{ server 127.0.0.1:{self.ports[port]}; keepalive 8; }}"
             for upstream, port in upstreams.items()
@@ -330,6 +337,7 @@ class Stack:
             realm=f"https://{NAME}:{self.port}/auth",
             settings=self.settings,
             drain_timeout=5,
+            metrics=True,
         )
         rendered["storage"] |= storage
         rendered["storage"]["filesystem"]["rootdirectory"] = str(self.storage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import metrics
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
@@ -86,6 +87,10 @@ _REOPENS = frozenset(
 # Of these, the ones that begin a window of their own. The others may be what helps where the
 # registry cannot take writes again as it is, so that does not keep them from their work.
 _NEED_WRITES = frozenset({"retention", "collect"})
+# After these the metrics say something else than before, even where they have failed.
+_MEASURED = frozenset(
+    {"rotate", "renew", "ensure", "follow", "rollback", "withdraw", "site", *JOBS, "reopen"}
+)
 COMMANDS = (*_UNLOCKED, *_LOCKED)
 
 
@@ -99,7 +104,11 @@ def run(
     """
     host = host or Host.real()
     try:
-        answer = _run(host, command, request, check)
+        try:
+            answer = _run(host, command, request, check)
+        finally:
+            if command in _MEASURED and not check:
+                metrics.write(host)
     except KeyError as problem:
         raise HostError(f"{command}: the request lacks the key {problem}") from problem
     except OSError as problem:

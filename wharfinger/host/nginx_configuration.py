@@ -81,3 +81,12 @@ def user(dump: str) -> tuple[str, str | None] | None:
             if not around and words[0] == "user" and len(words) > 1:
                 return words[1], (words[2] if len(words) > 2 else None)
     return None
+
+
+def loads(dump: str, module: str) -> bool:
+    """Whether a dynamic module is loaded, by its file's name (`load_module`)."""
+    return any(
+        not around and words[0] == "load_module" and words[-1].rpartition("/")[2] == module
+        for _file, text in files(dump)
+        for around, words in directives(text)
+    )

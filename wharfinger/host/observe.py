@@ -30,6 +30,7 @@ _PACKAGES = (
     "podman-docker",
     "containerd",
     "nginx",
+    "libnginx-mod-http-js",
     "python3-apt",
     "python3-cryptography",
     "python3-requests",
@@ -217,6 +218,7 @@ def _nginx(host: Host) -> dict[str, Any]:
         "user": "www-data",
         "servers": [],
         "error": None,
+        "njs": False,
         "ours": exists(host.paths.site),
     }
     group: str | None = None
@@ -230,6 +232,7 @@ def _nginx(host: Host) -> dict[str, Any]:
             vars(one) | {"ours": one.file == str(host.paths.site)}
             for one in nginx_configuration.servers(dump.output)
         ]
+        answer["njs"] = nginx_configuration.loads(dump.output, "ngx_http_js_module.so")
         configured = nginx_configuration.user(dump.output)
         if configured is not None:
             answer["user"], group = configured

@@ -99,6 +99,11 @@ class Paths:
         return self.var / "contents"
 
     @property
+    def metrics(self) -> Path:
+        """What nginx serves to Prometheus of the host itself (metrics.py)."""
+        return self.var / "metrics" / "host.prom"
+
+    @property
     def images(self) -> Path:
         """Where images that travel to this host lie until they are loaded."""
         return self.var / "images"

@@ -18,6 +18,9 @@ from .files import exists, read_bytes, read_text, write_atomically
 from .names import REGISTRY
 from .state import KINDS, OPENING, Generation, State
 
+# The registry's debug listener (http.debug in its configuration).
+METRICS_PORT = 5001
+
 
 def refusal(status: int | None = None, until: float = 0) -> list[str]:
     """nginx's words for what it answers to writes, None: nothing of its own (pure).
@@ -53,13 +56,14 @@ def upstreams(
 
     `max_fails=0`: with one server, nginx must not declare it dead. Only the registry keeps
     connections open: it never closes an idle one, so nginx cannot send a request into a closing
-    connection; the token server does close them.
+    connection; the token server does close them. The registry's measurements are at a port of
+    their own.
     """
     lines = ["# Written by wharfinger-host at each switch of generations; changes are lost."]
     for kind in KINDS:
         if kind not in serving:
-            block = re.search(rf"^upstream wharfinger_{kind} {{.*?^}}$", present, re.M | re.S)
-            lines += [block.group()] if block else []
+            blocks = rf"^upstream wharfinger_{kind}(?:_metrics)? {{.*?^}}$"
+            lines += re.findall(blocks, present, re.M | re.S)
             continue
         generation = serving[kind]
         if generation is None:
@@ -67,9 +71,15 @@ def upstreams(
         lines += [
             f"upstream wharfinger_{kind} {{",
             f"    server {generation.address}:{generation.port} max_fails=0;",
-            *(["    keepalive 32;"] if kind == "registry" else []),
+            *(["    keepalive 32;"] if kind == REGISTRY else []),
             "}",
         ]
+        if kind == REGISTRY:
+            lines += [
+                f"upstream wharfinger_{kind}_metrics {{",
+                f"    server {generation.address}:{METRICS_PORT} max_fails=0;",
+                "}",
+            ]
     return "\n".join([*lines, *(refusal() if refused is None else refused)]) + "\n"
 
 

@@ -17,7 +17,7 @@ from .storage_facts import is_mount_point
 
 # Taking these away takes everything that docker holds with it.
 _ENGINE_PACKAGES = ("docker.io", "docker-cli", "docker-ce", "containerd", "containerd.io")
-_PROXY_PACKAGES = ("nginx",)
+_PROXY_PACKAGES = ("nginx", "libnginx-mod-http-js")
 
 
 def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class _Steps:
                     _rmdir(DOCKER_TRUST)
         for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
             self._tree(path)
-        for name in ("proxy", "acme", "acme-work", "contents", "check.lock"):
+        for name in ("proxy", "acme", "acme-work", "contents", "metrics", "check.lock"):
             self._tree(paths.var / name)
         self._tree(paths.command)
         self._tree(paths.program)

@@ -11,7 +11,7 @@ from wharfinger.values import readable_size
 
 from .names import is_address, is_loopback
 from .report import Report, shown
-from .settings import PRIVATE
+from .settings import PRIVATE, address_and_port
 
 #: Distributions that the tests cover: (id, version) of os-release.
 DISTRIBUTIONS = frozenset({("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")})
@@ -71,6 +71,7 @@ def check_host(
     _check_clock(good, host, controller, report)
     _check_ports(good, host, report)
     _check_nginx(good, host, report)
+    _check_metrics(good, host, report)
     _check_engine(host, report)
     _check_network(good, host, report)
     _check_users(host, report)
@@ -160,12 +161,53 @@ def _check_ports(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
             if one["port"] == port and not (ours and one["program"] == "nginx"):
                 taken.setdefault((one["program"], one["pid"]), one["address"])
         for (program, pid), address in taken.items():
-            who = f"{program} (process {pid})" if program else "another program"
-            if program == "docker-proxy":
-                who = f"a container's published port ({program}, process {pid})"
-            elif program == "nginx":
-                who = f"an nginx that is not the host's service (process {pid})"
-            report.error(subject, f"{port} is in use by {who} on {address}: {instead}")
+            report.error(
+                subject, f"{port} is in use by {_who(program, pid)} on {address}: {instead}"
+            )
+
+
+def _who(program: str | None, pid: int | None) -> str:
+    if program == "docker-proxy":
+        return f"a container's published port ({program}, process {pid})"
+    if program == "nginx":
+        return f"an nginx that is not the host's service (process {pid})"
+    return f"{program} (process {pid})" if program else "another program"
+
+
+def _check_metrics(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    name = "reverse_proxy_metrics_listen"
+    wanted = address_and_port(good.get(name) or "")
+    if wanted is None:
+        return
+    address, port = wanted
+    own = [_plain(one) for one in host.get("addresses", ())]
+    if host.get("addresses") is not None and not is_loopback(address) and address not in own:
+        report.error(
+            name,
+            f"{address} is no address of the host: write one that it has "
+            f"({', '.join(one for one in own if not is_loopback(one))}), or 127.0.0.1:{port}",
+        )
+        return
+    nginx = host.get("nginx") or {}
+    instead = f"stop it, or write another port, such as {good[name].rpartition(':')[0]}:{port + 1}"
+    for one in host.get("listeners", ()):
+        ours = nginx.get("running") and one["program"] == "nginx"
+        if one["port"] == port and not ours and one["address"] in (address, "0.0.0.0", "::"):
+            report.error(
+                name,
+                f"{port} is in use by {_who(one['program'], one['pid'])} on {one['address']}: "
+                f"{instead}",
+            )
+            return
+    for server in nginx.get("servers", ()):
+        taken = [where for where, number, _tls in map(_listen, server["listen"]) if number == port]
+        if not server.get("ours") and (None in taken or address in taken):
+            report.error(
+                name,
+                f"{shown(server['file'])} listens on port {port} already: write another port, "
+                f"such as {good[name].rpartition(':')[0]}:{port + 1}",
+            )
+            return
 
 
 def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:

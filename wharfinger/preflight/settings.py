@@ -195,6 +195,9 @@ def check_settings(
         problem = subnet_problem(checked["container_engine_network"])
         if problem:
             refuse("container_engine_network", problem)
+    problem = _metrics_listen_problem(checked)
+    if problem:
+        refuse("reverse_proxy_metrics_listen", problem)
     _check_certificates(checked, given, refuse=refuse, report=report)
     _check_limits(checked, given, refuse)
     _check_images(checked, controller, report)
@@ -220,6 +223,41 @@ def _registry_hostname_problem(name: str, good: Mapping[str, Any]) -> str | None
         return (
             f"{shown(name)} has no dot, so docker would take it for a repository on Docker Hub: "
             f"write a name with a dot, like {name}.internal, or a registry_port other than 443"
+        )
+    return None
+
+
+def address_and_port(text: str) -> tuple[str, int] | None:
+    """(address, port) of `127.0.0.1:9180` or `[::1]:9180`; None where the text is neither."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    if found is None or not 1 <= int(found[3]) <= 65535:
+        return None
+    address = found[1] or found[2]
+    if not is_address(address) or (":" in address) is not bool(found[1]):
+        return None
+    return str(ip_address(address)), int(found[3])
+
+
+def _metrics_listen_problem(checked: Mapping[str, Any]) -> str | None:
+    text = checked.get("reverse_proxy_metrics_listen")
+    if not text:
+        return None
+    found = address_and_port(text)
+    if found is None:
+        return (
+            f"{shown(text)} is no address with its port: write 127.0.0.1:9180, another address of "
+            'the host (IPv6 as [fd00::1]:9180), or "" for no metrics'
+        )
+    address, port = found
+    if ip_address(address).is_unspecified:
+        return (
+            f"{shown(text)} is every address of the host, and whoever reaches one could read the "
+            f"metrics: write the one to listen on, such as 127.0.0.1:{port}"
+        )
+    if port in (80, checked.get("registry_port", 443)):
+        return (
+            f"{shown(text)} has a port on which the registry itself is served: write another, "
+            f"such as {text.rpartition(':')[0]}:9180"
         )
     return None
 

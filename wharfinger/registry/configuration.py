@@ -82,7 +82,8 @@ REFUSED: Mapping[str, str] = {
     "http.draintimeout": "write registry_drain_timeout instead",
     "http.tls": _NO_TLS,
     "http.debug": (
-        "the health check of the container uses it, and nothing else can reach it: remove it"
+        "the health check of the container uses it, and nginx for reverse_proxy_metrics_listen: "
+        "remove it"
     ),
     "http.http2": _PLAIN_HTTP,
     "http.h2c": _PLAIN_HTTP,
@@ -428,12 +429,13 @@ def render(
     drain_timeout: int,
     issuer: str = "",
     realm: str = "",
+    metrics: bool = False,
 ) -> dict[str, Any]:
     """The registry's config.yml, `settings` (reviewed) merged over what the toolkit sets.
 
     `auth` is token or htpasswd; `realm` the address of the token server as clients reach it,
-    `issuer` the name it signs with; `drain_timeout` in seconds. Paths are those inside the
-    container.
+    `issuer` the name it signs with; `drain_timeout` in seconds; `metrics`: nginx may ask for them.
+    Paths are those inside the container.
     """
     configuration: dict[str, Any] = {
         "version": 0.1,
@@ -461,13 +463,20 @@ def render(
             "secret": SECRET_PLACEHOLDER,
             "draintimeout": f"{drain_timeout}s",
             "headers": {"X-Content-Type-Options": ["nosniff"]},
-            "debug": {"addr": "127.0.0.1:5001"},
+            "debug": _debug(metrics),
         },
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
         "catalog": {"maxentries": 1000},
         "auth": _auth(auth, service=service, issuer=issuer, realm=realm),
     }
     return _merge(configuration, settings)
+
+
+def _debug(metrics: bool) -> dict[str, Any]:
+    """The health check asks the container's own loopback, nginx its address."""
+    if not metrics:
+        return {"addr": "127.0.0.1:5001"}
+    return {"addr": ":5001", "prometheus": {"enabled": True, "path": "/metrics"}}
 
 
 def _auth(auth: str, *, service: str, issuer: str, realm: str) -> dict[str, Any]:

@@ -48,11 +48,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; `body` is JSON."""
+    """An answer; `kind` is the body's media type."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "application/json"
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -290,7 +291,7 @@ class _Connection(asyncio.Protocol):
 def _bytes(response: Response, with_body: bool, lasts: bool) -> bytes:
     head = [
         _status_line(response.status),
-        "content-type: application/json",
+        f"content-type: {response.kind}",
         f"content-length: {len(response.body)}",
         _date(int(time.time())),
         *(f"{name}: {value}" for name, value in response.headers.items()),

@@ -81,6 +81,9 @@ class _Memory:
         self._clock = clock
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._until)
+
     def has(self, ticket: bytes) -> bool:
         until = self._until.get(ticket)
         if until is None:
@@ -133,6 +136,10 @@ class _Cores:
             else:
                 self._free += 1
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     async def check(self, password: bytes, stored: tuple[bytes, ...]) -> bool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, _check_any, password, stored)
@@ -151,6 +158,18 @@ class Passwords:
         self._wrong = _Memory(clock)
         self._under_way: dict[bytes, asyncio.Future[bool]] = {}
         self._cores = _Cores(os.cpu_count() or 1)
+        #: How many were verified with bcrypt, right or wrong, known or unknown users' alike.
+        self.verified = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a core."""
+        return self._cores.waiting
+
+    @property
+    def remembered(self) -> dict[str, int]:
+        """How many are in memory, those among them whose time is over."""
+        return {"right": len(self._right), "wrong": len(self._wrong)}
 
     async def verify(
         self,
@@ -197,6 +216,7 @@ class Passwords:
             # Others may have failed meanwhile. What is counted now is at most what is verified.
             budgets = self.guard.admit(user, network)
             self.guard.begin(budgets)
+            self.verified += 1
             failed = True
             try:
                 right = await self._cores.check(password, stored) and known

@@ -17,6 +17,7 @@ import uvloop
 from . import http, log
 from .configuration import Configuration, ConfigurationError
 from .http import Request, Response
+from .metrics import CONTENT_TYPE, Metrics
 from .reload import Files, Rejected
 from .service import ENCODE, Reply, Service, refusal
 
@@ -38,12 +39,14 @@ class Application:
         self.rejected: Rejected | None = None
         # Not the same number for all, or they would all come at once again.
         self._turns = itertools.cycle(range(2, 9))
+        self.metrics = Metrics()
 
     async def __call__(self, request: Request) -> Response:
         try:
             return await self._respond(request)
         except Exception as error:
             _tell_failure(error)
+            self.metrics.results["failed"] += 1
             return _response(
                 refusal(500, "UNKNOWN", "the token server has failed", "server_error", {})
             )
@@ -58,6 +61,11 @@ class Application:
             if request.method not in ("GET", "HEAD"):
                 return _method_not_allowed("GET, HEAD")
             return self._health()
+        if request.path == "/metrics":
+            if request.method not in ("GET", "HEAD"):
+                return _method_not_allowed("GET, HEAD")
+            text = self.metrics.text(self.service, rejected=self.rejected is not None)
+            return Response(200, text.encode(), kind=CONTENT_TYPE)
         return _response(
             refusal(404, "UNSUPPORTED", "there is nothing at this address", "invalid_request", {})
         )
@@ -88,7 +96,9 @@ class Application:
             # busy one a flood of guesses turns as much slower.
             for _ in range(next(self._turns)):
                 await asyncio.sleep(0)
-        log.write(reply.log | {"ms": round((time.perf_counter() - begun) * 1000, 1)})
+        seconds = time.perf_counter() - begun
+        self.metrics.answered(reply.log, seconds)
+        log.write(reply.log | {"ms": round(seconds * 1000, 1)})
         return _response(reply)
 
 
@@ -140,7 +150,12 @@ async def _logging_together(
 async def _serve(files: Files, configuration: Configuration, listener: socket.socket) -> None:
     service = Service(configuration)
     application = Application(service)
-    server = http.Server(application, _tell_no_request)
+
+    def no_request(status: int, client: str) -> None:
+        application.metrics.results["malformed"] += 1
+        log.write({"event": "http", "client": client, "status": status})
+
+    server = http.Server(application, no_request)
     stop = asyncio.Event()
 
     def end(number: signal.Signals) -> None:
@@ -177,6 +192,7 @@ async def watch(files: Files, application: Application) -> None:
                 _tell_failure(error)
                 continue
             application.rejected = Rejected(files.digest(), str(error))
+            application.metrics.reloads["rejected"] += 1
             log.write(
                 {
                     "event": "rejected",
@@ -188,13 +204,10 @@ async def watch(files: Files, application: Application) -> None:
             continue
         old, application.rejected = service.configuration.server, None
         service.use(configuration)
+        application.metrics.reloads["taken"] += 1
         _tell(configuration, "reload", ms=round((time.perf_counter() - begun) * 1000, 1))
         if (old.host, old.port) != (configuration.server.host, configuration.server.port):
             log.write({"event": "warning", "message": "server.addr counts from the next start on"})
-
-
-def _tell_no_request(status: int, client: str) -> None:
-    log.write({"event": "http", "client": client, "status": status})
 
 
 def _tell_failure(error: BaseException | None) -> None:

@@ -65,7 +65,7 @@ class Service:
     """Answers requests for tokens. `use` swaps the configuration between two requests."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self._passwords = passwords.Passwords()
+        self.passwords = passwords.Passwords()
         self._decoys = passwords.Decoys()
         self.use(configuration)
 
@@ -78,10 +78,10 @@ class Service:
         if configuration.signing_key is None:
             raise ValueError("the configuration was loaded without its signing key")
         self._in_force = InForce(configuration)
-        self._passwords.guard.use(configuration.limits)
+        self.passwords.guard.use(configuration.limits)
 
     def close(self) -> None:
-        self._passwords.close()
+        self.passwords.close()
 
     async def answer(
         self,
@@ -105,24 +105,26 @@ class Service:
             }
             user = await self._authenticate(request, address, log)
         except BadRequest as error:
+            log["result"] = "malformed"
             return refusal(400, "UNSUPPORTED", str(error), error.error, log)
         except BadCredentials as error:
-            return self._unauthorized(str(error), log)
+            return self._unauthorized(str(error), log | {"result": "malformed"})
         except Shut as error:
-            return self._unauthorized(str(error), log)
+            return self._unauthorized(str(error), log | {"result": "not_let_in"})
         except Later as error:
             headers = {"Retry-After": str(error.retry_after)}
-            log["limit"] = error.limit
+            log |= {"result": "limited", "limit": error.limit}
             return refusal(
                 429, "TOOMANYREQUESTS", str(error), "temporarily_unavailable", log, headers
             )
         if user is None:
             # The clients show this text; who has not logged in has given nothing wrong.
+            if request.offered:
+                log["result"] = "wrong_password"
+                return self._unauthorized("wrong user or password", log)
             return self._unauthorized(
-                "wrong user or password"
-                if request.offered
-                else "log in first: nothing is given here to who is not logged in",
-                log,
+                "log in first: nothing is given here to who is not logged in",
+                log | {"result": "not_signed_in"},
             )
         return self._grant(request, user, address, log)
 
@@ -136,7 +138,7 @@ class Service:
                 return user
             if not request.offered and user is None:
                 return None
-            right = await self._passwords.verify(
+            right = await self.passwords.verify(
                 request.account,
                 request.password,
                 hashes(user, time.time())
@@ -171,6 +173,7 @@ class Service:
             for scope, answer in zip(request.scopes, answers, strict=True)
         ]
         log |= {
+            "result": "granted",
             "status": 200,
             "granted": access,
             "rules": [rule(configuration, answer) for answer in answers],

@@ -67,7 +67,7 @@ class Machine:
         return _Step(self, what, self.steps == self.kill_at)
 
     def serving_addresses(self) -> list[str]:
-        return re.findall(r"server ([0-9.]+):", self.loaded)
+        return re.findall(r"server ([0-9.]+):(?!5001 )", self.loaded)
 
     def check_promise(self, what: str) -> None:
         healthy = {

@@ -143,6 +143,68 @@ def test_the_hosts_own_nginx_may_have_the_ports(errors: Strings) -> None:
     assert errors(host={"listeners": listeners, "nginx": nginx}) == []
 
 
+METRICS = "reverse_proxy_metrics_listen"
+
+
+@pytest.mark.parametrize(
+    ("listen", "address", "program", "message"),
+    [
+        (
+            "127.0.0.1:9180",
+            "127.0.0.1",
+            "prometheus",
+            "9180 is in use by prometheus (process 7) on 127.0.0.1: "
+            "stop it, or write another port, such as 127.0.0.1:9181",
+        ),
+        (
+            "[::1]:9180",
+            "::",
+            "nginx",
+            "9180 is in use by an nginx that is not the host's service (process 7) on ::: "
+            "stop it, or write another port, such as [::1]:9181",
+        ),
+        (
+            "10.0.0.5:9180",
+            "0.0.0.0",
+            None,
+            "9180 is in use by another program on 0.0.0.0: "
+            "stop it, or write another port, such as 10.0.0.5:9181",
+        ),
+    ],
+)
+def test_an_address_for_metrics_that_is_in_use(
+    errors: Strings, listen: str, address: str, program: str | None, message: str
+) -> None:
+    taken = {"address": address, "port": 9180, "program": program, "pid": 7}
+    assert errors(reverse_proxy_metrics_listen=listen, host={"listeners": [taken]}) == [
+        f"{METRICS}: {message}"
+    ]
+
+
+def test_an_address_for_metrics_that_is_another_hosts(errors: Strings) -> None:
+    assert errors(reverse_proxy_metrics_listen="10.0.0.6:9180") == [
+        f"{METRICS}: 10.0.0.6 is no address of the host: write one that it has "
+        "(10.0.0.5, 172.17.0.1), or 127.0.0.1:9180"
+    ]
+
+
+def test_an_address_for_metrics_that_another_site_has(errors: Strings) -> None:
+    assert errors(host=nginx((["9180"], ["stats.example.com"]))) == [
+        f"{METRICS}: '/etc/nginx/site' listens on port 9180 already: write another port, "
+        "such as 127.0.0.1:9181"
+    ]
+
+
+def test_metrics_may_stay_where_they_are_or_beside_a_program_on_another_address(
+    errors: Strings,
+) -> None:
+    own = {"address": "127.0.0.1", "port": 9180, "program": "nginx", "pid": 7}
+    other = {"address": "10.0.0.5", "port": 9180, "program": "exporter", "pid": 9}
+    present = nginx((["127.0.0.1:9180"], ["_"]), ours=True)
+    assert errors(host=present | {"listeners": [own, other]}) == []
+    assert errors(reverse_proxy_metrics_listen="", host={"listeners": [own]}) == []
+
+
 def nginx(*servers: tuple[list[str], list[str]], ours: bool = False) -> dict[str, Any]:
     found = [
         {"file": "/etc/nginx/site", "ours": ours, "listen": listen, "names": names}

@@ -455,3 +455,45 @@ def test_credentials_in_a_pasted_url_are_not_shown(errors: Strings) -> None:
     (message,) = errors(registry_hostname="https://me:hunter2@registry.example.com")
     assert "hunter2" not in message
     assert "registry.example.com" in message
+
+
+@pytest.mark.parametrize(
+    ("listen", "message"),
+    [
+        *(
+            (
+                listen,
+                f"'{listen}' is no address with its port: write 127.0.0.1:9180, another address "
+                'of the host (IPv6 as [fd00::1]:9180), or "" for no metrics',
+            )
+            for listen in (
+                *("9180", "localhost:9180", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000"),
+                *("::1:9180", "[::1]", "[127.0.0.1]:9180", "1.2.3.4.5:80", "unix:/run/m"),
+            )
+        ),
+        (
+            "0.0.0.0:9180",
+            "'0.0.0.0:9180' is every address of the host, and whoever reaches one could read the "
+            "metrics: write the one to listen on, such as 127.0.0.1:9180",
+        ),
+        (
+            "[::]:9181",
+            "'[::]:9181' is every address of the host, and whoever reaches one could read the "
+            "metrics: write the one to listen on, such as 127.0.0.1:9181",
+        ),
+        (
+            "127.0.0.1:443",
+            "'127.0.0.1:443' has a port on which the registry itself is served: write another, "
+            "such as 127.0.0.1:9180",
+        ),
+        (
+            "[::1]:80",
+            "'[::1]:80' has a port on which the registry itself is served: write another, "
+            "such as [::1]:9180",
+        ),
+    ],
+)
+def test_an_address_for_metrics_that_cannot_be(errors: Strings, listen: str, message: str) -> None:
+    assert errors(reverse_proxy_metrics_listen=listen) == [
+        f"reverse_proxy_metrics_listen: {message}"
+    ]

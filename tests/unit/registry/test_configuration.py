@@ -110,7 +110,8 @@ def test_unknown_key_is_an_error_that_shows_the_right_one(path: str, message: st
         ),
         (
             "http.debug",
-            "the health check of the container uses it, and nothing else can reach it: remove it",
+            "the health check of the container uses it, and nginx for "
+            "reverse_proxy_metrics_listen: remove it",
         ),
         ("http.h2c", "only nginx talks to the registry, over plain HTTP/1.1: remove it"),
         (
@@ -390,6 +391,13 @@ def test_facts_that_cost_time_to_find_out_are_in_the_file() -> None:
     (middleware,) = file["middleware"]["storage"]
     assert middleware["options"] == {"baseurl": f"http://{configuration.BLOB_REDIRECT_HOST}"}
     assert environment({})["OTEL_TRACES_EXPORTER"] == "none"
+
+
+def test_where_metrics_are_wanted_nginx_reaches_the_debug_listener() -> None:
+    assert rendered(metrics=True)["http"]["debug"] == {
+        "addr": ":5001",
+        "prometheus": {"enabled": True, "path": "/metrics"},
+    }
 
 
 def test_token_authentication_trusts_rs256_only() -> None:

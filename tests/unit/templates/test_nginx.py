@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.proxy.site import main_configuration, relocated, render
+from tests.proxy.site import NJS, SCRIPT, main_configuration, relocated, render
 from tests.proxy.stack import NGINX, certificate, pem
 from wharfinger.host.proxy import refusal
 from wharfinger.registry import configuration
@@ -26,8 +27,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "alone on its ports": {"reverse_proxy_owned_ports": [18080, 18443]},
     "the containers' network": {"reverse_proxy_gateway": "172.31.255.241"},
     "no plain port": {"reverse_proxy_http_port": 0},
+    "metrics": {"reverse_proxy_metrics_listen": "127.0.0.1:19180"},
+    "metrics, htpasswd": {
+        "reverse_proxy_metrics_listen": "[::1]:19180",
+        "registry_auth": "htpasswd",
+        "reverse_proxy_gateway": "172.31.255.241",
+    },
     "headers": {"registry_settings": {"http": {"headers": {"X-Team": ["a"]}}}},
 }
+
+
+if NJS.exists():
+    VARIANTS["njs"] = {"reverse_proxy_njs": "abc", "reverse_proxy_metrics_listen": "127.0.0.1:1918"}
 
 
 def server_with(site: str, text: str) -> str:
@@ -48,10 +59,12 @@ def test_nginx_accepts_the_site(tmp_path: Path, variant: str) -> None:
     )
     (tmp_path / "upstreams.conf").write_text(
         "upstream wharfinger_registry { server 172.31.255.242:5000; keepalive 8; }\n"
+        "upstream wharfinger_registry_metrics { server 172.31.255.242:5001; }\n"
         "upstream wharfinger_token_server { server 172.31.255.244:5002; keepalive 8; }\n"
         + "\n".join(refusal())
     )
     (tmp_path / "site.conf").write_text(relocated(site, tmp_path))
+    shutil.copy(SCRIPT, tmp_path)
     (tmp_path / "nginx.conf").write_text(main_configuration(tmp_path, user=None))
     command = [str(NGINX), "-t", "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
     tested = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -67,9 +80,13 @@ def test_nothing_outside_our_servers_touches_other_sites(variant: str) -> None:
         "include": r"/etc/nginx/wharfinger/upstreams\.conf",
         "limit_conn_zone": r"\$binary_remote_addr zone=wharfinger_\w+:1m",
         "log_format": r"wharfinger .*",
+        "js_import": r"wharfinger from /etc/nginx/wharfinger/wharfinger\.js;  # abc",
+        "js_set": r"\$wharfinger_subject wharfinger\.subject",
         "map": r".* \$wharfinger_[a-z_]+ ",
         "server": "",
     }
+    if "reverse_proxy_njs" not in VARIANTS[variant]:
+        del names["js_import"], names["js_set"]
     assert {directive for directive, _ in outside} == set(names)
     for directive, value in outside:
         assert re.fullmatch(names[directive], value), (directive, value)
