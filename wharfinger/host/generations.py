@@ -17,7 +17,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from .engine import Container
 from .errors import HostError
 from .files import exists, read_text, remove_tree, sha256, write_atomically
 from .images import take_away_unused
+from .names import TOKEN_SERVER
 from .specification import HTTP_SECRET, Specification, definition, read, with_live, with_readonly
 from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
@@ -39,6 +42,8 @@ _CUT_OFF = 10
 # Lines of a log: what is shown, and what is read to find the reason above a stack.
 _LOG_LINES = 12
 _LOG_READ = 400
+# Lines of a token server's that outlive its container: more than Docker keeps.
+_LOG_KEPT = 200_000
 
 
 class Generations:
@@ -447,11 +452,29 @@ class Generations:
         # Where writes wait for it, what was waited for long enough is cut off for good.
         patience = old.stop_timeout if self.settle is None else min(old.stop_timeout, _CUT_OFF)
         host.engine.stop(name, 0 if self.revoke else patience)
+        self._keep_log(name)
         host.engine.remove(name)
         self._enter(old, RETIRED)
         old.workers = []
         self._save()
         return None
+
+    def _keep_log(self, name: str) -> None:
+        """What Docker still has of a token server's decisions outlives the container: appended to a
+        file beside nginx's logs, for root and adm, that is rotated with them. Killed in between,
+        the next run appends it once more."""
+        path = self.host.paths.token_server_log
+        if self.kind != TOKEN_SERVER or not exists(path.parent):
+            return
+        with suppress(HostError, OSError):
+            text = self.host.engine.logs(name, _LOG_KEPT)
+            descriptor = os.open(
+                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640
+            )
+            with os.fdopen(descriptor, "a") as file:
+                file.write(text)
+            with suppress(LookupError):
+                shutil.chown(path, group="adm")
 
     def _take_back(self, old: Generation) -> str | None:
         """Where the new one has ended while the old one is still there, that serves again; what

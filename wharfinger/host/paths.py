@@ -31,6 +31,11 @@ class Paths:
     timer: Path = Path("/etc/systemd/system/timers.target.wants/wharfinger-renew.timer")
 
     @property
+    def token_server_log(self) -> Path:
+        """The decisions of token servers whose containers are gone."""
+        return self.nginx_log / "wharfinger-token-server.log"
+
+    @property
     def certificates(self) -> Path:
         return self.etc / "certificates"
 

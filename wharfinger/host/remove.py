@@ -176,7 +176,11 @@ class _Steps:
         self._tree(storage / "docker")
         if not self.check and not is_mount_point(storage, self.host):
             _rmdir(storage)
-        logs = sorted(paths.nginx_log.glob("wharfinger.log*"))
+        logs = [
+            path
+            for name in ("wharfinger.log", paths.token_server_log.name)
+            for path in sorted(paths.nginx_log.glob(f"{name}*"))
+        ]
         for path in (paths.etc, paths.users, *logs, *([] if state_stays else [paths.state])):
             self._tree(path)
         if not self.check:
