@@ -49,7 +49,7 @@ def relocated(site: str, folder: Path) -> str:
         ("/var/lib/wharfinger/acme", "acme"),
         ("/run/wharfinger-closing", "closing"),
         ("/etc/nginx/wharfinger/wharfinger.js", "wharfinger.js"),
-        ("/var/lib/wharfinger/metrics", "metrics"),
+        ("/run/wharfinger/host.prom", "metrics/host.prom"),
     ):
         site = site.replace(path, str(folder / name))
     return re.sub(r"    listen (?=[0-9]+[ ;])", "    listen 127.0.0.1:", site)

@@ -21,6 +21,8 @@ class Paths:
     nginx_log: Path = Path("/var/log/nginx")
     # While it is there, nginx tells clients to use no connection again: the site looks for it.
     closing: Path = Path("/run/wharfinger-closing")
+    # What nginx serves to Prometheus of the host itself (metrics.py): a boot ends what it tells.
+    metrics: Path = Path("/run/wharfinger/host.prom")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_log: Path = Path("/var/log/docker.log")
@@ -102,11 +104,6 @@ class Paths:
     def reports(self) -> Path:
         """What the last run of each job has left."""
         return self.var / "contents"
-
-    @property
-    def metrics(self) -> Path:
-        """What nginx serves to Prometheus of the host itself (metrics.py)."""
-        return self.var / "metrics" / "host.prom"
 
     @property
     def images(self) -> Path:

@@ -152,12 +152,14 @@ class _Steps:
                     _rmdir(DOCKER_TRUST)
         for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
             self._tree(path)
-        for name in ("proxy", "acme", "acme-work", "contents", "metrics", "check.lock"):
+        for name in ("proxy", "acme", "acme-work", "contents", "check.lock"):
             self._tree(paths.var / name)
         self._tree(paths.command)
         self._tree(paths.program)
+        self._tree(paths.metrics)
         if not self.check:
             _rmdir(paths.program.parent)
+            _rmdir(paths.metrics.parent)
             # What stays on record is what a second call, or a later deployment, has to know.
             if exists(paths.state):
                 self.host.store.save(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .context import Host
 from .errors import HostError
-from .files import exists, read_text
+from .files import read_text
 from .proxy import apply, serving_now
 from .publication import served
 
@@ -21,10 +19,10 @@ def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     Request: {"content", "remove_default_site": false}. The latter takes away Debian's welcome page
     (put back where nginx then refuses the configuration).
     """
-    actions = _private_log(host, check)
     state = host.store.load()
     before = read_text(host.paths.site) or ""
     default = host.paths.nginx / "sites-enabled" / "default"
+    actions = []
     link: Path | None = None
     if request.get("remove_default_site") and default.is_symlink():
         actions.append(f"{default}: removed")
@@ -56,17 +54,3 @@ def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
             "after_header": header,
         }
     return answer
-
-
-def _private_log(host: Host, check: bool) -> list[str]:
-    """The access log says who did what: nobody but root and adm reads it, as the distribution has
-    it with nginx's other logs. nginx itself would make it readable by all."""
-    path = host.paths.nginx_log / "wharfinger.log"
-    if not exists(path.parent) or (exists(path) and not path.stat().st_mode & 0o007):
-        return []
-    if not check:
-        path.touch()
-        path.chmod(0o640)
-        with suppress(LookupError, PermissionError):
-            shutil.chown(path, group="adm")
-    return [f"{path}: readable by root and adm only"]

@@ -6,7 +6,6 @@ import fcntl
 import io
 import json
 import os
-import stat
 import subprocess
 import sys
 import zipfile
@@ -823,19 +822,3 @@ def test_only_packages_that_nobody_else_needs_are_removed_with_what_came_for_the
         ["nginx", "nginx-common"],
         {"python3-cryptography": "certbot needs it"},
     )
-
-
-def test_nobody_but_root_and_adm_reads_the_access_log(host: Host) -> None:
-    log = host.paths.nginx_log / "wharfinger.log"
-    log.parent.mkdir()
-    asked, told = {"content": "server {}"}, f"{log}: readable by root and adm only"
-    assert told in run("site", asked, host=host, check=True)["actions"]
-    assert not log.exists()
-    assert told in run("site", asked, host=host)["actions"]
-    assert stat.S_IMODE(log.stat().st_mode) == 0o640
-    assert run("site", asked, host=host)["actions"] == []
-    # As nginx makes it, and as an earlier version of this toolkit left it.
-    log.write_text("{}")
-    log.chmod(0o644)
-    assert run("site", asked, host=host)["actions"] == [told]
-    assert (stat.S_IMODE(log.stat().st_mode), log.read_text()) == (0o640, "{}")

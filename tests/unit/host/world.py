@@ -339,6 +339,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         nginx=folder / "nginx",
         nginx_log=folder / "log",
         interfaces=folder / "interfaces",
+        metrics=folder / "run" / "host.prom",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",
