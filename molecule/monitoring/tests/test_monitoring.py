@@ -136,7 +136,7 @@ def test_the_panels_show_something() -> None:
 
 
 def test_prometheus_finds_no_fault_with_the_rules_and_they_alert_when_they_should() -> None:
-    test = (Path(__file__).parents[1] / "rules_test.yml").read_text()
+    test = (Path(__file__).with_name("rules_test.yml")).read_text()
     done = hosts.run_with_input(
         NAME,
         ["sh", "-c", "cat > /tmp/rules_test.yml && cd /tmp && promtool test rules rules_test.yml"],
