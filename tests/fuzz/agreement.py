@@ -6,7 +6,7 @@
 3. the token server: wharfinger.tokens reads that file and the request as the registry's clients
    send it (a query string, a Basic header, the proxy's header), and decides.
 
-    tests/fuzz/agreement.py --pairs 1000000 --report docs/evidence/agreement.md
+    tests/fuzz/agreement.py --pairs 1000000 --report docs/evidence/fuzz.md
     tests/fuzz/agreement.py --rule-set 4711 --seed 1      one set of rules again, with what it asked
 
 A pair is one set of rules with one request. Every set of rules comes from the seed and
@@ -22,13 +22,11 @@ import multiprocessing
 import os
 import random
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -39,7 +37,7 @@ if not __package__:
     # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.fuzz import inventories
+from tests.fuzz import evidence, inventories
 from tests.fuzz.inventories import Inventory, Question
 from tests.unit.access import docker_auth
 from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule, auth_config
@@ -48,7 +46,7 @@ from wharfinger.tokens import acl, challenge, configuration
 from wharfinger.tokens.decision import decide
 from wharfinger.tokens.service import shut
 
-PROJECT = Path(__file__).resolve().parents[2]
+HEADING = "Model, compiled file and token server agree"
 HASH = "$2b$10$" + "a" * 53
 SERVICE = "registry.example.com"
 # The OCI distribution specification's <name>.
@@ -277,32 +275,28 @@ def run(
 
 
 def report(total: Run, command: str) -> str:
-    """Markdown."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    """The chapter of the page of evidence."""
     rows = [
         ("pairs of a set of rules and a request", total.counts["pairs"]),
         ("different sets of rules", len(total.digests)),
         *((name, count) for name, count in total.counts.items() if name != "pairs"),
         ("**the three differ**", len(total.differences)),
     ]
-    lines = [
-        "# Model, compiled file and token server agree",
-        "",
-        "Random inventories and requests, answered by `Policy.decide`, by the compiled file in the",
-        "tests' own reading of docker_auth, and by the token server, which share no code",
-        "(tests/fuzz/agreement.py; tests/fuzz/test_independence.py holds the last part).",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}, {total.seconds:.0f} s:",
-        f"`{command}`",
-        "",
-        "| what | how many |",
-        "|---|---|",
-        *(f"| {name} | {count:,} |" for name, count in rows),
-        "",
-    ]
-    return "\n".join(lines)
+    return evidence.chapter(
+        HEADING,
+        [
+            "Random inventories and requests, answered by `Policy.decide`, by the compiled file",
+            "in the tests' own reading of docker_auth, and by the token server from the request's",
+            "query string on. The three share no code (tests/fuzz/test_independence.py), and faults",
+            "put into each of them on purpose are found (tests/fuzz/test_agreement.py).",
+            "",
+            evidence.made(command, total.seconds),
+            "",
+            "| what | how many |",
+            "|---|---|",
+            *(f"| {name} | {count:,} |" for name, count in rows),
+        ],
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -312,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first set of rules")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rule-set", type=int, help="only this one, and show its questions")
-    parser.add_argument("--report", type=Path, help="write Markdown here")
+    parser.add_argument("--report", type=Path, help="put a chapter on this page (Markdown)")
     options = parser.parse_args(arguments)
     if options.rule_set is not None:
         rng = random.Random(f"{options.seed}:{options.rule_set}")
@@ -328,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = report(total, command)
     print(text)
     if options.report:
-        options.report.write_text(text, encoding="utf-8")
+        evidence.write(options.report, HEADING, text)
     for difference in total.differences[:20]:
         print(difference, file=sys.stderr)
     return 1 if total.differences else 0

@@ -25,18 +25,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 if not __package__:
     # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.fuzz import mutations, targets, wire
+from tests.fuzz import evidence, mutations, targets, wire
 from tests.unit.tokens.conftest import make_key, settings, started, stopped
 
 PROJECT = Path(__file__).resolve().parents[2]
 CORPUS = Path.home() / ".cache/wharfinger/fuzz"
+HEADING = "Any bytes: requests, configuration, patterns, the socket"
 WIRE = "wire"
 # The longest that one input of a few kilobytes may take, in seconds, before it is a failure.
 SLOWEST = 20
@@ -164,32 +164,29 @@ def over_the_wire(seconds: float | None, count: int | None, seed: int) -> Result
 
 
 def report(results: Sequence[Result], command: str) -> str:
-    """Markdown."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    """The chapter of the page of evidence."""
     seeds = {name: len(mutations.seeds(name)) for name in (*targets.TARGETS, WIRE)}
-    lines = [
-        "# Fuzzing the token server",
-        "",
-        "`request`: a request's query, form and headers; `reader`: any bytes as configuration;",
-        "`pattern`: globs against an independent reading of Go's path.Match, expressions against",
-        "RE2; `decision`: entries and questions against the tests' own reading of docker_auth;",
-        "`wire`: any bytes on a running server's socket. What each promises: tests/fuzz/targets.py",
-        "and tests/fuzz/wire.py.",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit or 'unknown'}: `{command}`",
-        "",
-        "| target | how | seeds | inputs | seconds | failures | |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {one.target} | {one.how} | {seeds[one.target]} | {one.count:,} "
-            f"| {one.seconds:.0f} | {one.failures} | {one.note} |"
-            for one in results
-        ),
-        "",
-    ]
-    return "\n".join(lines)
+    return evidence.chapter(
+        HEADING,
+        [
+            "`request`: a request's query, form and headers; `reader`: any bytes as configuration;",
+            "`pattern`: globs against an independent reading of Go's path.Match, expressions",
+            "against RE2; `decision`: entries and questions against the tests' own reading of",
+            "docker_auth;",
+            "`wire`: any bytes on a running server's socket. What each promises is in",
+            "tests/fuzz/targets.py and tests/fuzz/wire.py.",
+            "",
+            evidence.made(command, sum(one.seconds for one in results)),
+            "",
+            "| target | how | seeds | inputs | seconds | failures | |",
+            "|---|---|---|---|---|---|---|",
+            *(
+                f"| {one.target} | {one.how} | {seeds[one.target]} | {one.count:,} "
+                f"| {one.seconds:.0f} | {one.failures} | {one.note} |"
+                for one in results
+            ),
+        ],
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", action="append", choices=[*targets.TARGETS, WIRE])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plain", action="store_true", help="without atheris")
-    parser.add_argument("--report", type=Path, help="write Markdown here")
+    parser.add_argument("--report", type=Path, help="put a chapter on this page (Markdown)")
     options = parser.parse_args(arguments)
     names = options.target or [*targets.TARGETS, WIRE]
     seconds = options.minutes * 60 / len(names) if options.minutes else None
@@ -228,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command += "".join(f" --target {name}" for name in options.target or ())
     command += " --plain" if options.plain else ""
     if options.report:
-        options.report.write_text(report(results, command), encoding="utf-8")
+        evidence.write(options.report, HEADING, report(results, command))
     return 1 if any(one.failures for one in results) else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fuzz import agreement, inventories
+from tests.fuzz import agreement, evidence, inventories
 from tests.unit.access import docker_auth
 from wharfinger.access import compiler, policy
 from wharfinger.tokens import acl
@@ -49,10 +49,18 @@ def test_the_report_has_the_counts_and_the_command(
     status = agreement.main(["--pairs", "400", "--workers", "1", "--report", str(file)])
     assert status == 0
     text = file.read_text(encoding="utf-8")
-    assert text.rstrip() == capsys.readouterr().out.rstrip()
+    assert text.startswith(f"{evidence.TITLE}\n\n## ")
+    assert text.rstrip().endswith(capsys.readouterr().out.rstrip())
     assert "`tests/fuzz/agreement.py --pairs 400 --seed 1`" in text
     assert "| pairs of a set of rules and a request | 400 |" in text
     assert "| **the three differ** | 0 |" in text
+
+
+def test_each_program_has_its_chapter_on_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "evidence" / "fuzz.md"
+    for heading, text in (("One", "first"), ("Two", "second"), ("One", "third")):
+        evidence.write(page, heading, evidence.chapter(heading, [text]))
+    assert page.read_text() == f"{evidence.TITLE}\n\n## Two\n\nsecond\n\n## One\n\nthird\n"
 
 
 def test_a_run_that_was_ended_goes_on_where_it_was() -> None:
