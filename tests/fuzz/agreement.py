@@ -286,8 +286,8 @@ def report(total: Run, command: str) -> str:
         HEADING,
         [
             "Random inventories and requests, answered by `Policy.decide`, by the compiled file",
-            "in the tests' own reading of docker_auth, and by the token server from the request's",
-            "query string on. The three share no code (tests/fuzz/test_independence.py), and faults",
+            "in the tests' own reading of docker_auth, and by the token server from the query",
+            "string on. The three share no code (tests/fuzz/test_independence.py), and faults",
             "put into each of them on purpose are found (tests/fuzz/test_agreement.py).",
             "",
             evidence.made(command, total.seconds),
