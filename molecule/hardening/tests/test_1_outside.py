@@ -1,0 +1,194 @@
+"""What a neighbour reaches: nginx and SSH, and nothing behind them, whatever routes it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from support import hosts
+
+OPEN = [22, 80, 443]
+# Which of the TCP ports FIRST,LAST of an address take a connection. Who is silent is asked again:
+# the machine may be busy.
+SCAN = r"""
+import json, select, socket, sys, time
+address, (first, last) = sys.argv[1], map(int, sys.argv[2].split(","))
+found = {"open": [], "closed": 0}
+left = list(range(first, last + 1))
+def ask(ports):
+    poll, waiting, silent = select.poll(), {}, []
+    for port in ports:
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex((address, port))
+        waiting[one.fileno()] = one, port
+        poll.register(one, select.POLLOUT)
+    deadline = time.monotonic() + 3
+    while waiting and (rest := deadline - time.monotonic()) > 0:
+        for number, _ in poll.poll(rest * 1000):
+            one, port = waiting.pop(number)
+            poll.unregister(number)
+            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                found["closed"] += 1
+            else:
+                found["open"].append(port)
+            one.close()
+    for one, port in waiting.values():
+        silent.append(port)
+        one.close()
+    return silent
+for attempt in range(3 if len(left) > 1000 else 1):
+    asked, left = left, []
+    for start in range(0, len(asked), 500):
+        left += ask(asked[start : start + 500])
+print(json.dumps({"open": sorted(found["open"]), "closed": found["closed"], "silent": len(left)}))
+"""
+# Which of these UDP ports the host does not refuse.
+UDP = r"""
+import json, socket, sys
+silent = []
+for port in map(int, sys.argv[2].split(",")):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(1)
+        one.connect((sys.argv[1], port))
+        for _ in range(4):  # the kernel refuses a few a second only
+            try:
+                one.send(b"\0" * 12)
+                one.recv(1)
+            except ConnectionRefusedError:
+                break
+            except OSError:
+                continue
+        else:
+            silent.append(port)
+print(json.dumps(silent))
+"""
+UDP_PORTS = "53,67,69,80,111,123,137,161,443,500,514,1900,2377,4789,5353,7946"
+PORTS = {"registry": "5000,5001", "token_server": "5001,5003"}
+
+
+def look(host: Host, code: str, address: str, ports: str, namespace: str = "") -> Any:
+    """What one of the programs above prints on `host`."""
+    return json.loads(host.check_output(f"{namespace} python3 -c %s {address} {ports}", code))
+
+
+def opened(host: Host, address: str, ports: str, namespace: str = "") -> list[int]:
+    """The TCP ports from FIRST,LAST that take a connection from `host`."""
+    return list(look(host, SCAN, address, ports, namespace)["open"])
+
+
+@pytest.fixture
+def targets(containers: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Kind → the container's address."""
+    found = {}
+    for kind, container in containers.items():
+        (network,) = container["NetworkSettings"]["Networks"].values()
+        found[kind] = network["IPAddress"]
+    return found
+
+
+@pytest.fixture
+def gateway(machine: Host) -> str:
+    """The host's own address in the containers' network."""
+    form = "{{(index .IPAM.Config 0).Gateway}}"
+    return machine.check_output("docker network inspect wharfinger --format %s", form)
+
+
+@pytest.fixture
+def routed(neighbour: Host, machine: Host, address: str) -> Iterator[None]:
+    """The neighbour sends what is for the containers' network to the host under test."""
+    form = "{{(index .IPAM.Config 0).Subnet}}"
+    subnet = machine.check_output("docker network inspect wharfinger --format %s", form)
+    neighbour.check_output(f"ip route replace {subnet} via {address}")
+    yield
+    neighbour.check_output(f"ip route del {subnet}")
+
+
+def test_nothing_but_ssh_and_nginx_takes_connections(neighbour: Host, address: str) -> None:
+    found = look(neighbour, SCAN, address, "1,65535")
+    assert found == {"open": OPEN, "closed": 65535 - len(OPEN), "silent": 0}
+
+
+def test_no_listener_is_meant_for_others(machine: Host) -> None:
+    lines = machine.check_output("ss --no-header --numeric --listening --tcp --udp").splitlines()
+    places = {line.split()[4] for line in lines}
+    outward = {place for place in places if not place.startswith(("127.", "[::1]"))}
+    assert {int(place.rpartition(":")[2]) for place in outward} == set(OPEN)
+
+
+def test_no_datagram_is_taken(neighbour: Host, address: str) -> None:
+    assert look(neighbour, UDP, address, UDP_PORTS) == []
+
+
+@pytest.mark.usefixtures("routed")
+def test_no_route_leads_to_the_containers(
+    neighbour: Host, machine: Host, targets: dict[str, str], gateway: str
+) -> None:
+    # Packets get that far, and from the host itself somebody answers there.
+    assert machine.check_output("sysctl --values net.ipv4.ip_forward") == "1"
+    assert opened(neighbour, gateway, "1,10000") == OPEN
+    for kind, target in targets.items():
+        assert opened(machine, target, PORTS[kind]), kind
+        for ports in ("1,500", "4990,5100", "8000,8100", "9000,9200"):
+            assert opened(neighbour, target, ports) == [], kind
+
+
+@pytest.mark.usefixtures("routed")
+def test_no_route_leads_there_while_the_firewalls_rules_are_gone(
+    neighbour: Host, machine: Host, targets: dict[str, str]
+) -> None:
+    """As after `nft flush ruleset`: the containers of an internal network know no way out."""
+    machine.check_output("iptables-save >/run/saved-rules")
+    try:
+        machine.check_output("iptables --policy FORWARD ACCEPT && iptables --flush")
+        assert machine.run("iptables --list-rules | grep -q DROP").rc == 1
+        for kind, target in targets.items():
+            assert opened(machine, target, PORTS[kind]), kind
+            assert opened(neighbour, target, "4990,5100") == [], kind
+    finally:
+        machine.check_output("iptables-restore </run/saved-rules && rm /run/saved-rules")
+
+
+@pytest.fixture
+def beside(neighbour: Host, address: str) -> Iterator[str]:
+    """What starts a command on the neighbour in a namespace that has no loopback of its own, and
+    sends what is for 127.0.0.1 to the host under test."""
+    own = str(hosts.variables("neighbour")["ansible_host"])
+    other = own.rpartition(".")[0] + ".77"
+    inside = "ip netns exec beside"
+    neighbour.check_output(
+        "ip netns add beside && ip link add link eth0 name eth9 type macvlan mode bridge"
+        " && ip link set eth9 netns beside"
+        f" && ip -n beside address add {other}/24 dev eth9 && ip -n beside link set eth9 up"
+        f" && {inside} sysctl -q -w net.ipv4.conf.all.route_localnet=1"
+        f" && ip -n beside route add 127.0.0.1/32 via {address}"
+    )
+    yield inside
+    neighbour.check_output("ip netns del beside")
+
+
+def test_no_route_leads_to_the_loopback_address(
+    neighbour: Host, machine: Host, address: str, beside: str
+) -> None:
+    counted = "PREROUTING --in-interface eth0 --destination 127.0.0.1 --protocol tcp"
+    machine.check_output(f"iptables --table raw --insert {counted}")
+    # Somebody listens on this address alone.
+    machine.check_output(
+        "systemd-run --quiet --unit=listener python3 -m http.server --bind 127.0.0.1 9999"
+    )
+    try:
+        assert opened(neighbour, address, "443,443", beside) == [443]
+        assert opened(neighbour, "127.0.0.1", "9999,9999", beside) == []
+        assert opened(neighbour, "127.0.0.1", "443,443", beside) == []
+        assert opened(machine, "127.0.0.1", "9999,9999") == [9999]
+        # The packets have come to the host, and were dropped there.
+        rules = machine.check_output("iptables --table raw --list PREROUTING --verbose --exact -n")
+        (rule,) = [line for line in rules.splitlines() if "127.0.0.1" in line]
+        assert int(rule.split()[0]) >= 2
+    finally:
+        machine.check_output(f"iptables --table raw --delete {counted}")
+        machine.check_output("systemctl stop listener")

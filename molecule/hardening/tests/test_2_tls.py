@@ -1,0 +1,76 @@
+"""What sslyze finds in the served TLS, held against Mozilla's intermediate profile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import evidence, hosts
+
+PROJECT = Path(__file__).resolve().parents[3]
+# sslyze needs an older cryptography than the rest: an environment of its own, made in seconds.
+SSLYZE = [
+    *(str(PROJECT / ".venv/bin/uv"), "run", "--quiet", "--no-project", "--isolated"),
+    *("--python", sys.executable),
+    *("--with-requirements", str(PROJECT / "requirements/tls.txt"), "python", "-m", "sslyze"),
+]
+OLD = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
+
+
+@pytest.fixture(scope="module")
+def report(name: str, address: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """sslyze's findings by scan, and its words for people under `text`."""
+    path = tmp_path_factory.mktemp("sslyze") / "report.json"
+    authority = hosts.inventory_file().parent / f"credentials/{name}.wharfinger.test-ca.crt"
+    assert authority.exists()
+    command = [*SSLYZE, "--mozilla_config=intermediate", f"--certinfo_ca_file={authority}"]
+    command += [f"--json_out={path}", f"{name}.wharfinger.test:443{{{address}}}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert path.exists(), done.stdout + done.stderr
+    (scanned,) = json.loads(path.read_text())["server_scan_results"]
+    assert scanned["scan_status"] == "COMPLETED", done.stdout
+    words = done.stdout.partition("SCAN RESULTS")[2]
+    return dict(scanned["scan_result"]) | {"text": words, "code": done.returncode}
+
+
+def test_nothing_is_found_against_the_profile(name: str, report: dict[str, Any]) -> None:
+    assert f"{name}.wharfinger.test:443: OK - Compliant." in report["text"], report["text"]
+    assert report["code"] == 0
+
+
+def test_what_is_old_is_refused(report: dict[str, Any]) -> None:
+    for protocol in OLD:
+        found = report[f"{protocol}_cipher_suites"]["result"]
+        assert found["accepted_cipher_suites"] == [], protocol
+        assert found["rejected_cipher_suites"], protocol
+    for protocol in ("tls_1_2", "tls_1_3"):
+        found = report[f"{protocol}_cipher_suites"]["result"]["accepted_cipher_suites"]
+        assert found
+        assert all(one["ephemeral_key"] for one in found), protocol
+    assert report["heartbleed"]["result"]["is_vulnerable_to_heartbleed"] is False
+    assert report["tls_compression"]["result"]["supports_compression"] is False
+    renegotiation = report["session_renegotiation"]["result"]
+    assert renegotiation["is_vulnerable_to_client_renegotiation_dos"] is False
+
+
+def test_the_clients_authority_and_no_other_vouches(name: str, report: dict[str, Any]) -> None:
+    for deployment in report["certificate_info"]["result"]["certificate_deployments"]:
+        trusted = {
+            one["trust_store"]["name"]: one["was_validation_successful"]
+            for one in deployment["path_validation_results"]
+        }
+        assert trusted.pop("Supplied CA file") is True
+        assert set(trusted.values()) == {False}
+    # Last, when nothing speaks against it.
+    evidence.write(
+        f"tls-{name}.md",
+        f"TLS as sslyze sees it, on {name}",
+        "./test evidence",
+        "An authority of the registry's own is trusted by no system as it comes: that is what the"
+        " lines of other stores say.\n\n```text\n" + report["text"].strip() + "\n```",
+    )

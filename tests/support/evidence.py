@@ -1,0 +1,28 @@
+"""What a run of the tests has seen, written down for people who decide by it: docs/evidence/.
+
+Only where WHARFINGER_EVIDENCE names a folder, as `./test evidence` does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def write(name: str, title: str, command: str, text: str) -> None:
+    """Replaces the file `name` by a page that says which command made it, and when."""
+    folder = os.environ.get("WHARFINGER_EVIDENCE")
+    if not folder:
+        return
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    page = f"# {title}\nMade by `{command}` on {day}.\n\n{text.rstrip()}\n"
+    Path(folder, name).write_text(page)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
