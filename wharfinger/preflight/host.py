@@ -220,6 +220,12 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
             f"its present configuration is broken ({_nginx_words(nginx['error'])}): "
             "mend it until `nginx -t` is content",
         )
+    elif nginx.get("njs") is False:
+        report.warning(
+            "host, nginx",
+            "it loads no njs, so the access log has no users: install libnginx-mod-http-js in a "
+            "quiet moment (nginx reloads at once), and run site.yml again",
+        )
     names = {good.get("registry_hostname"), *good.get("registry_extra_hostnames", ())} - {None}
     ports = {80, good.get("registry_port")} - {None}
     # One server's `ssl` is enough for all that share its address and port.

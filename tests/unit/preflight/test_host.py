@@ -143,6 +143,15 @@ def test_the_hosts_own_nginx_may_have_the_ports(errors: Strings) -> None:
     assert errors(host={"listeners": listeners, "nginx": nginx}) == []
 
 
+def test_an_nginx_without_njs_logs_no_users(warnings: Strings) -> None:
+    present = {"present": True, "running": True, "servers": [], "njs": False}
+    assert warnings(host={"nginx": present}) == [
+        "host, nginx: it loads no njs, so the access log has no users: install "
+        "libnginx-mod-http-js in a quiet moment (nginx reloads at once), and run site.yml again"
+    ]
+    assert warnings(host={"nginx": present | {"njs": True}}) == []
+
+
 METRICS = "reverse_proxy_metrics_listen"
 
 
