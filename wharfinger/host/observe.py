@@ -31,6 +31,7 @@ _PACKAGES = (
     "containerd",
     "nginx",
     "libnginx-mod-http-js",
+    "logrotate",
     "python3-apt",
     "python3-cryptography",
     "python3-requests",
