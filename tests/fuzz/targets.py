@@ -134,7 +134,10 @@ def reader(data: bytes) -> None:
 
 
 def _secret_elsewhere(data: bytes) -> bool:
-    """Whether a mutation has put a secret where none belongs: not below a user's name."""
+    """Whether a mutation has put a secret where none belongs: not below a user's name.
+
+    Or into the name of a label, which messages show as they show users' names.
+    """
     try:
         root = yaml.compose(data, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, UnicodeError):
@@ -157,9 +160,21 @@ def _secret_elsewhere(data: bytes) -> bool:
                 users = node is root and getattr(key, "value", None) == "users"
                 if users and isinstance(value, yaml.MappingNode):
                     nodes += [name for name, _ in value.value]
+                    nodes += _label_names(value)
                 else:
                     nodes.append(value)
     return False
+
+
+def _label_names(users: yaml.MappingNode) -> list[yaml.Node]:
+    entries = [entry for _, entry in users.value if isinstance(entry, yaml.MappingNode)]
+    return [
+        name
+        for entry in entries
+        for key, labels in entry.value
+        if getattr(key, "value", None) == "labels" and isinstance(labels, yaml.MappingNode)
+        for name, _ in labels.value
+    ]
 
 
 def pattern(data: bytes) -> None:
