@@ -18,7 +18,8 @@ def write(name: str, title: str, command: str, text: str) -> None:
         return
     day = time.strftime("%Y-%m-%d", time.gmtime())
     Path(folder).mkdir(parents=True, exist_ok=True)
-    page = f"# {title}\nMade by `{command}` on {day}.\n\n{text.rstrip()}\n"
+    made = f"Made by `{command}`, a part of `./test evidence`, on {day}."
+    page = f"# {title}\n{made}\n\n{text.rstrip()}\n"
     Path(folder, name).write_text(page)
 
 

@@ -70,7 +70,7 @@ def test_the_clients_authority_and_no_other_vouches(name: str, report: dict[str,
     evidence.write(
         f"tls-{name}.md",
         f"TLS as sslyze sees it, on {name}",
-        "./test evidence",
+        "molecule verify --scenario-name hardening",
         "An authority of the registry's own is trusted by no system as it comes: that is what the"
         " lines of other stores say.\n\n```text\n" + report["text"].strip() + "\n```",
     )
