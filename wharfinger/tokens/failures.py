@@ -72,13 +72,17 @@ class Failures:
     be known outside: the hash is keyed.
     """
 
-    def __init__(self, clock: Callable[[], float], width: int = WIDTH) -> None:
+    def __init__(
+        self, clock: Callable[[], float], width: int = WIDTH, *, patient: bool = False
+    ) -> None:
         self._clock = clock
+        # Whether many at once may wait for their verification while few have failed.
+        self._patient = patient
         self._width = width
         self._key = secrets.token_bytes(32)
         self._counts = array("d", bytes(16 * width))
         self._last = array("d", bytes(16 * width))
-        # What is being verified may fail too. There are only as many as threads for it.
+        # What waits or is being verified may fail too. The queue before the threads bounds it.
         self._under_way: Counter[str] = Counter()
 
     def count(self, key: str, allowance: Allowance) -> float:
@@ -86,23 +90,27 @@ class Failures:
         now = self._clock()
         return min(self._count(cell, now, allowance) for cell in self._cells(key))
 
-    def wait(self, key: str, allowance: Allowance) -> float:
-        """Seconds until another failure may be risked; 0: now."""
+    def wait(self, key: str, allowance: Allowance, own: int = 0) -> float:
+        """Seconds until another failure may be risked; 0: now.
+
+        What is under way counts as if it had just failed, `own` of it left out.
+        """
         if not allowance.limit:
             return HOUR
         now = self._clock()
-        spare = allowance.at_once - 1 - self._under_way.get(key, 0)
-        waits = [
-            max(
-                (self._count(cell, now, allowance) - spare) / allowance.a_second,
-                self._last[cell] + allowance.pause(self._counts[cell]) - now,
-            )
-            for cell in self._cells(key)
-        ]
+        others = self._under_way.get(key, 0) - own
+        waits = []
+        for cell in self._cells(key):
+            count = self._count(cell, now, allowance)
+            wait = self._last[cell] + allowance.pause(self._counts[cell]) - now
+            if others and not (self._patient and not allowance.pause(count + 1)):
+                count += others
+                wait = max(wait, allowance.pause(count))
+            waits.append(max(wait, (count + 1 - allowance.at_once) / allowance.a_second))
         return max(min(waits), 0.0)
 
     def begin(self, key: str) -> None:
-        """A verification begins, which may become a failure."""
+        """A verification is to come, which may become a failure."""
         self._under_way[key] += 1
 
     def end(self, key: str, allowance: Allowance, *, failed: bool) -> None:
@@ -167,8 +175,11 @@ class _Budget:
     key: str
     allowance: Allowance
 
-    def wait(self) -> float:
-        return self.failures.wait(self.key, self.allowance)
+    def wait(self, own: int = 0) -> float:
+        return self.failures.wait(self.key, self.allowance, own)
+
+
+Budgets = tuple[_Budget, ...]
 
 
 class Guard:
@@ -177,7 +188,8 @@ class Guard:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.known = KnownAddresses()
         self._accounts = Failures(clock)
-        self._addresses = Failures(clock)
+        # The first logins of all behind one address are no guesses.
+        self._addresses = Failures(clock, patient=True)
         # Of accounts that exist, and of what they have as known addresses.
         self._owners = Failures(clock, WIDTH // 8)
         self._pairs = Failures(clock, WIDTH // 8)
@@ -224,7 +236,7 @@ class Guard:
             _Budget("address", self._addresses, network, self._address),
         )
 
-    def admit(self, account: str, network: str) -> tuple[_Budget, ...]:
+    def admit(self, account: str, network: str) -> Budgets:
         """What an attempt would be counted against.
 
         Raises:
@@ -245,7 +257,14 @@ class Guard:
             if max(owns) < max(waits):
                 budgets, waits = own, owns
             self._tries.add(_pair(account, network), self._try)
+        self._refuse_over(budgets, waits)
+        return budgets
+
+    @staticmethod
+    def _refuse_over(budgets: Budgets, waits: list[float]) -> None:
         wait = max(waits)
+        if not wait:
+            return
         limit = budgets[waits.index(wait)].limit
         of = "for this account" if limit == "account" else "from your address"
         raise Later(
@@ -254,13 +273,21 @@ class Guard:
             limit,
         )
 
+    def still(self, budgets: Budgets) -> None:
+        """What was admitted has waited, and others may have failed meanwhile.
+
+        Raises:
+            Later: now it would be too many.
+        """
+        self._refuse_over(budgets, [budget.wait(own=1) for budget in budgets])
+
     @staticmethod
-    def begin(budgets: tuple[_Budget, ...]) -> None:
+    def begin(budgets: Budgets) -> None:
         for budget in budgets:
             budget.failures.begin(budget.key)
 
     @staticmethod
-    def end(budgets: tuple[_Budget, ...], *, failed: bool) -> None:
+    def end(budgets: Budgets, *, failed: bool) -> None:
         for budget in budgets:
             budget.failures.end(budget.key, budget.allowance, failed=failed)
 

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from .acl import Address
-from .failures import Guard, Later, neighbourhood
+from .failures import Budgets, Guard, Later, neighbourhood
 
 # How long a password is remembered, in seconds: a right one after its last use, a wrong one after
 # it was verified; and how many of each.
@@ -195,10 +195,11 @@ class Passwords:
                 return False
             under_way = self._under_way.get(ticket)
             if under_way is None:
-                self.guard.admit(user, network)
+                budgets = self.guard.admit(user, network)
+                self.guard.begin(budgets)
                 # The same login many times at once is one verification.
                 under_way = asyncio.ensure_future(
-                    self._verify(user, password, stored, known, network)
+                    self._verify(user, password, stored, known, network, budgets)
                 )
                 self._under_way[ticket] = under_way
                 under_way.add_done_callback(lambda _: self._under_way.pop(ticket, None))
@@ -210,20 +211,24 @@ class Passwords:
         return True
 
     async def _verify(
-        self, user: str, password: bytes, stored: tuple[bytes, ...], known: bool, network: str
+        self,
+        user: str,
+        password: bytes,
+        stored: tuple[bytes, ...],
+        known: bool,
+        network: str,
+        budgets: Budgets,
     ) -> bool:
-        async with self._cores.turn(self.guard.rank(user, network)):
-            # Others may have failed meanwhile. What is counted now is at most what is verified.
-            budgets = self.guard.admit(user, network)
-            self.guard.begin(budgets)
-            self.verified += 1
-            failed = True
-            try:
-                right = await self._cores.check(password, stored) and known
-                failed = not right
-            finally:
-                self.guard.end(budgets, failed=failed)
-        return right
+        failed = False
+        try:
+            async with self._cores.turn(self.guard.rank(user, network)):
+                self.guard.still(budgets)
+                self.verified += 1
+                failed = True
+                failed = not (await self._cores.check(password, stored) and known)
+        finally:
+            self.guard.end(budgets, failed=failed)
+        return not failed
 
     def _ticket(self, user: str, password: bytes, stored: tuple[bytes, ...]) -> bytes:
         keyed = hashlib.blake2b(key=self._key, digest_size=32)

@@ -95,9 +95,26 @@ def test_what_is_under_way_counts_before_it_has_failed(clock: Clock) -> None:
     while not counted.wait("u", allowance):
         counted.begin("u")
         begun += 1
-    assert begun == 5
+    # From the third on there would be a pause.
+    assert begun == 3
+    assert counted.wait("u", allowance, own=1) == 0
     counted.end("u", allowance, failed=False)
     assert counted.wait("u", allowance) == 0
+
+
+def test_many_first_logins_behind_one_address_may_wait_until_some_have_failed(
+    clock: Clock,
+) -> None:
+    counted = Failures(clock, patient=True)
+    allowance = Allowance(100)
+    for _ in range(500):
+        assert counted.wait("nat", allowance) == 0
+        counted.begin("nat")
+    for _ in range(25):
+        assert counted.wait("nat", allowance, own=1) == 0
+        counted.end("nat", allowance, failed=True)
+    assert counted.wait("nat", allowance) > 0
+    assert counted.wait("nat", allowance, own=1) > 0
 
 
 def test_a_flood_of_a_million_keys_grows_nothing_and_forgets_nothing(clock: Clock) -> None:

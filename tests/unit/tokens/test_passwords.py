@@ -254,6 +254,34 @@ async def guesses(verifier: Passwords, count: int, address: Any) -> None:
         await attempt(verifier, password=b"unheard of", address=address)
 
 
+def test_who_is_refused_does_not_wait_in_the_queue(verifier: Passwords, checked: Checked) -> None:
+    async def besieged() -> list[Any]:
+        for number in range(20):
+            await attempt(verifier, "victim", b"%d" % number, address=ipaddress.ip_address(number))
+        checked.gate.clear()
+        # The queue is long.
+        others = [
+            asyncio.ensure_future(attempt(verifier, f"u{number}", address=HOME))
+            for number in range(20)
+        ]
+        await asyncio.sleep(0.05)
+        guesses = [
+            asyncio.ensure_future(
+                attempt(verifier, "victim", b"x%d" % number, address=ipaddress.ip_address(number))
+            )
+            for number in range(50)
+        ]
+        done, _ = await asyncio.wait(guesses, timeout=0.5)
+        checked.gate.set()
+        await asyncio.gather(*others, *guesses, return_exceptions=True)
+        return [guess.exception() for guess in done]
+
+    refused = run(besieged())
+    # One may be verified, in its turn.
+    assert len(refused) == 49
+    assert all(isinstance(found, Later) and found.limit == "account" for found in refused)
+
+
 def test_a_remembered_password_is_served_where_it_was_right_whatever_strangers_do(
     verifier: Passwords, checked: Checked
 ) -> None:
