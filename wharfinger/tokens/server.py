@@ -14,9 +14,9 @@ from pathlib import Path
 
 import uvloop
 
-from . import http, log
+from . import asgi, log
+from .asgi import Request, Response
 from .configuration import Configuration, ConfigurationError
-from .http import Request, Response
 from .metrics import CONTENT_TYPE, Metrics
 from .reload import Files, Rejected
 from .service import ENCODE, Reply, Service, refusal
@@ -155,7 +155,7 @@ async def _serve(files: Files, configuration: Configuration, listener: socket.so
         application.metrics.results["malformed"] += 1
         log.write({"event": "http", "client": client, "status": status})
 
-    server = http.Server(application, no_request)
+    server = asgi.Server(application, no_request)
     stop = asyncio.Event()
 
     def end(number: signal.Signals) -> None:

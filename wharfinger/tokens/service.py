@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import SHA256 as Sha256
+import jwt
 
 from . import challenge, passwords
 from .acl import Address, within
@@ -22,12 +21,10 @@ from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
 from .failures import Later
-from .keys import base64url
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
-PKCS1_V15, SHA256 = PKCS1v15(), Sha256()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +226,7 @@ def sign(
         "jti": secrets.token_urlsafe(16),
         "access": access,
     }
-    signed = f"{_header(key.algorithm, key.identifier)}.{base64url(ENCODE(claims).encode())}"
-    signature = key.private.sign(signed.encode(), PKCS1_V15, SHA256)
-    return f"{signed}.{base64url(signature)}"
-
-
-@functools.lru_cache(maxsize=4)
-def _header(algorithm: str, identifier: str) -> str:
-    header = {"alg": algorithm, "typ": "JWT", "kid": identifier}
-    return base64url(ENCODE(header).encode())
+    return jwt.encode(claims, key.private, key.algorithm, {"kid": key.identifier})
 
 
 @functools.lru_cache(maxsize=64)

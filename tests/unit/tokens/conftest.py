@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from wharfinger.tokens.http import Request
+from wharfinger.tokens.asgi import Request
 
 PROJECT = Path(__file__).resolve().parents[3]
 

@@ -624,7 +624,7 @@ def test_reading_needs_no_library_of_the_server() -> None:
     program = (
         "import sys; from wharfinger.tokens.configuration import load; load(sys.stdin.read());"
         "print([name for name in sys.modules if name.partition('.')[0] in "
-        "('bcrypt', 'cryptography', 'uvloop', 'httptools')])"
+        "('uvicorn', 'jwt', 'bcrypt', 'cryptography', 'uvloop', 'httptools')])"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program], input=VALID, text=True, capture_output=True, check=True
