@@ -18,7 +18,7 @@ import jwt
 import pytest
 import yaml
 
-from wharfinger.tokens import challenge, configuration, http
+from wharfinger.tokens import asgi, challenge, configuration
 from wharfinger.tokens.decision import decide
 from wharfinger.tokens.server import Application
 from wharfinger.tokens.service import Service
@@ -130,7 +130,7 @@ async def answered(case: dict[str, Any], keys: Path) -> list[tuple[int, Any]]:
     """What a server with the case's file answers to the case's questions."""
     token = {"certificate": str(keys / "signing.crt"), "key": str(keys / "signing.key")}
     service = Service(configuration.load(rendered(case, **token), check_keys=True))
-    server = http.Server(Application(service), lambda status, client: None)
+    server = asgi.Server(Application(service), lambda status, client: None)
     listener = socket.create_server(("127.0.0.1", 0))
     stop = asyncio.Event()
     serving = asyncio.create_task(server.serve(listener, stop, 5))
