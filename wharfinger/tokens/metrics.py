@@ -1,17 +1,24 @@
 """What the token server counts, in Prometheus' text format (version 0.0.4).
 
-Counting is a few additions a request; everything else is looked up when it is asked for.
+Counting is a few additions a request; prometheus_client, whose own counters cost as much as all the
+rest of a refusal, makes the text when it is asked for.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
+
+from prometheus_client import Metric, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
 
 from .service import Service
 
@@ -26,7 +33,8 @@ RESULTS = (
     "failed",
 )
 LIMITS = ("account", "address", "queue")
-_BEGUN = time.time()
+PREFIX = "wharfinger_token_server_"
+_PROCESS = ProcessCollector(registry=None)
 
 
 class Metrics:
@@ -47,100 +55,81 @@ class Metrics:
         self._buckets[bisect_left(BUCKETS, seconds)] += 1
         self._seconds += seconds
 
-    def text(self, service: Service, *, rejected: bool) -> str:
+    def text(self, service: Service, *, rejected: bool) -> bytes:
         """All of it. `rejected`: the file as it is now is not the one in force."""
-        return "".join(self._lines(service, rejected))
+        return generate_latest(
+            _Collected([*self._families(service, rejected), *_PROCESS.collect()])
+        )
 
-    def _lines(self, service: Service, rejected: bool) -> Iterator[str]:
-        yield from _family(
-            "requests_total",
-            "counter",
-            "Requests for a token, by what came of them.",
-            ((f'{{result="{name}"}}', count) for name, count in self.results.items()),
-        )
-        yield from _family(
-            "limited_total",
-            "counter",
-            "Requests answered 429, by the limit that was reached.",
-            ((f'{{limit="{name}"}}', count) for name, count in self.limits.items()),
-        )
-        yield from _family(
-            "request_seconds", "histogram", "How long answers took.", self._histogram()
-        )
+    def _families(self, service: Service, rejected: bool) -> Iterator[Metric]:
         passwords = service.passwords
-        yield from _family(
-            "bcrypt_verifications_total",
-            "counter",
-            "Passwords verified with bcrypt.",
-            [("", passwords.verified)],
-        )
-        yield from _family(
-            "bcrypt_waiting",
-            "gauge",
-            "Logins that wait for a core to be verified.",
-            [("", passwords.waiting)],
-        )
-        yield from _family(
-            "remembered_passwords",
-            "gauge",
-            "Passwords in memory, right and wrong.",
-            ((f'{{kind="{kind}"}}', count) for kind, count in passwords.remembered.items()),
-        )
-        yield from _family(
-            "reloads_total",
-            "counter",
-            "Changed files that were read, by what came of them.",
-            ((f'{{result="{name}"}}', count) for name, count in self.reloads.items()),
-        )
-        yield from _family(
-            "configuration_rejected",
-            "gauge",
-            "1 while the file is one that cannot be used, and an earlier one is in force.",
-            [("", int(rejected))],
-        )
         users = service.configuration.users
-        yield from _family("users", "gauge", "Users in the file.", [("", len(users))])
-        yield from _family(
-            "user_expires_timestamp_seconds",
-            "gauge",
-            "When a login that ends does so.",
-            (
-                (f'{{account="{_escaped(name)}"}}', user.expires)
-                for name, user in users.items()
-                if user.expires is not None
-            ),
+        yield _counter(
+            "requests", "Requests for a token, by what came of them.", "result", self.results
         )
-        yield from _process()
+        yield _counter(
+            "limited", "Requests answered 429, by the limit that was reached.", "limit", self.limits
+        )
+        yield HistogramMetricFamily(
+            f"{PREFIX}request_seconds",
+            "How long answers took.",
+            buckets=self.buckets(),
+            sum_value=round(self._seconds, 6),
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}bcrypt_verifications", "Passwords verified with bcrypt.", passwords.verified
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}bcrypt_waiting",
+            "Logins that wait for a core to be verified.",
+            passwords.waiting,
+        )
+        yield _gauge(
+            "remembered_passwords",
+            "Passwords in memory, right and wrong.",
+            "kind",
+            passwords.remembered,
+        )
+        yield _counter(
+            "reloads", "Changed files that were read, by what came of them.", "result", self.reloads
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}configuration_rejected",
+            "1 while the file is one that cannot be used, and an earlier one is in force.",
+            int(rejected),
+        )
+        yield GaugeMetricFamily(f"{PREFIX}users", "Users in the file.", len(users))
+        yield _gauge(
+            "user_expires_timestamp_seconds",
+            "When a login that ends does so.",
+            "account",
+            {name: user.expires for name, user in users.items() if user.expires is not None},
+        )
 
-    def _histogram(self) -> Iterator[tuple[str, float]]:
-        total = 0
-        for end, count in zip((*map(str, BUCKETS), "+Inf"), self._buckets, strict=True):
-            total += count
-            yield f'_bucket{{le="{end}"}}', total
-        yield "_sum", round(self._seconds, 6)
-        yield "_count", total
+    def buckets(self) -> list[tuple[str, float]]:
+        """How many answers took at most so many seconds, by the buckets' upper ends."""
+        return list(zip((*map(str, BUCKETS), "+Inf"), accumulate(self._buckets), strict=True))
 
 
-def _family(
-    name: str, kind: str, about: str, samples: Iterable[tuple[str, float]]
-) -> Iterator[str]:
-    name = f"wharfinger_token_server_{name}"
-    yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
-    for rest, value in samples:
-        yield f"{name}{rest} {value}\n"
+class _Collected(Collector):
+    """What has been looked up, for the library to write down."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        return self._families
 
 
-def _process() -> Iterator[str]:
-    """Under the names by which Prometheus' own client libraries have them."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    for name, kind, value in (
-        ("cpu_seconds_total", "counter", round(time.process_time(), 3)),
-        ("resident_memory_bytes", "gauge", pages * os.sysconf("SC_PAGE_SIZE")),
-        ("open_fds", "gauge", len(list(Path("/proc/self/fd").iterdir()))),
-        ("start_time_seconds", "gauge", round(_BEGUN, 3)),
-    ):
-        yield f"# TYPE process_{name} {kind}\nprocess_{name} {value}\n"
+def _counter(name: str, about: str, label: str, counts: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"{PREFIX}{name}", about, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
-def _escaped(label: str) -> str:
-    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+def _gauge(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}{name}", about, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family

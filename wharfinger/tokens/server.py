@@ -65,7 +65,7 @@ class Application:
             if request.method not in ("GET", "HEAD"):
                 return _method_not_allowed("GET, HEAD")
             text = self.metrics.text(self.service, rejected=self.rejected is not None)
-            return Response(200, text.encode(), kind=CONTENT_TYPE)
+            return Response(200, text, kind=CONTENT_TYPE)
         return _response(
             refusal(404, "UNSUPPORTED", "there is nothing at this address", "invalid_request", {})
         )
