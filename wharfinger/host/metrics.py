@@ -16,6 +16,7 @@ from .context import Host
 from .errors import HostError
 from .files import write_atomically
 from .state import KINDS, State
+from .storage_facts import data_of
 
 _PREFIX = "wharfinger_host_"
 _CERTIFICATES = ("tls", "ca", "ca_previous", "signing", "signing_next", "signing_previous")
@@ -32,7 +33,9 @@ def write(host: Host) -> None:
     """Writes the file anew. Whatever cannot be found out is left away, and nothing is raised: the
     file's own time tells that it has become old."""
     with suppress(HostError, OSError, LookupError, TypeError, ValueError):
-        host.paths.metrics.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        host.paths.metrics.parent.mkdir(parents=True, exist_ok=True)
+        # Whatever the umask: nginx's workers are not root.
+        host.paths.metrics.parent.chmod(0o755)
         write_atomically(host.paths.metrics, text(host).encode(), 0o644)
 
 
@@ -77,7 +80,7 @@ def _lines(host: Host, state: State) -> Iterator[str]:
         "Problems that an operator was told of and that are not over.",
         [({}, len(state.alerted))],
     )
-    yield from _space(Path(state.storage_path or host.paths.var / "registry"))
+    yield from _space(data_of(host, state))
     found = {job: report for job in jobs.JOBS if (report := jobs.report(host, job)) is not None}
     for name, about, key in _JOBS:
         yield from _gauge(

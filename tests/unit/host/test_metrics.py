@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def host(tmp_path: Path, machine: Machine) -> Host:
     run("prepare", {}, host=host)
     run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
     return host
+
+
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    """As hardened hosts have it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 def samples(text: str) -> Samples:
@@ -70,7 +80,9 @@ def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, ho
     assert "damaged" not in metrics.text(host)
 
 
-def test_what_changes_them_writes_them_and_all_may_read(tmp_path: Path, host: Host) -> None:
+def test_what_changes_them_writes_them_and_all_may_read(
+    tmp_path: Path, host: Host, closed_umask: None
+) -> None:
     assert not host.paths.metrics.exists()
     run("ensure", {"spec": spec(tmp_path)}, host=host, check=True)
     run("observe", {}, host=host)
