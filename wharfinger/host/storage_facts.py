@@ -32,6 +32,8 @@ def problems(host: Host, data: Path) -> list[str]:
     found: list[str] = []
     for path in (data, host.paths.var):
         what = "registry's data" if path == data else "host's own files"
+        if path != data and _device(path) == _device(data):
+            continue  # the same disk, and told already
         try:
             sizes = os.statvfs(nearest(path))
         except OSError as problem:
@@ -49,6 +51,10 @@ def problems(host: Host, data: Path) -> list[str]:
                 f"where the {what} lie: make room, as in docs/operations.md"
             )
     return found
+
+
+def _device(path: Path) -> int:
+    return nearest(path).stat().st_dev
 
 
 def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dict[str, Any]:

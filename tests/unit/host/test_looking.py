@@ -379,8 +379,12 @@ def test_the_disk_of_the_hosts_own_files_is_looked_at_too(
 ) -> None:
     host = host_of(tmp_path, Machine())
     monkeypatch.setattr(os, "statvfs", lambda path: sizes(0, 300))
-    told = storage_facts.problems(host, tmp_path / "disk")
-    assert told[1] == (
+    data = tmp_path / "disk"
+    # Where both lie on one disk, as without storage_mount, that is told once.
+    (told,) = storage_facts.problems(host, data)
+    assert "the registry's data" in told
+    monkeypatch.setattr(storage_facts, "_device", lambda path: 1 if path == data else 2)
+    assert storage_facts.problems(host, data)[1] == (
         f"storage: only 0 MiB of 300 MiB are free at {host.paths.var}, where the host's own files "
         "lie: make room, as in docs/operations.md"
     )
