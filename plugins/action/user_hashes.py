@@ -104,9 +104,9 @@ class ActionModule(ActionBase):
         """New secrets for the robots `names`, unless a run that was interrupted has made them.
 
         `hosts` are the records of all hosts (preflight's `robots`), `overlap` is in seconds. With
-        `overlap_ends` no secret is made. Answers for the calls on each host: `names`, `until` (""
-        for no overlap), `ended`; and `lasting`, robots for which there is nothing left to begin,
-        with `why`.
+        `overlap_ends` no secret is made. Answers for the calls on each host: `names` (none where
+        nothing is left to begin, so that a dry run tells of no new secrets), `until` ("" for no
+        overlap), `ended`; and `lasting`, the robots for which nothing is, with `why`.
         """
         arguments = self._task.args
         names = [str(name) for name in arguments["names"]]
@@ -121,7 +121,7 @@ class ActionModule(ActionBase):
         for name in begun:
             credentials.generate(name, replace=True, size=32)
         why = f"robot: {already(lasting)}." if lasting else ""
-        found = {"names": names, "until": until, "lasting": lasting, "why": why}
+        found = {"names": [] if lasting else names, "until": until, "lasting": lasting, "why": why}
         return answer | {"changed": bool(begun)} | found
 
     @staticmethod

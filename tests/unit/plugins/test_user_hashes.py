@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 import stat
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bcrypt
@@ -247,6 +249,23 @@ def test_a_rotation_that_lasts_everywhere_is_not_begun_again(
         "no more than two: wait until then, or write -e overlap_ends=now to refuse the former one "
         "at once, or -e overlap=0 for a new secret that refuses both"
     )
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_dry_run_too_finds_nothing_to_begin_where_a_rotation_lasts(
+    plugin: Any, robot: dict[str, Any], credentials: Any, check_mode: bool
+) -> None:
+    credentials.check_mode = check_mode
+    hosts = [seen(robot, LATER)]
+    task = SimpleNamespace(args={"names": ["ci"], "hosts": hosts, "overlap": 60})
+    action = plugin.ActionModule.__new__(plugin.ActionModule)
+    action._task = task
+    now = datetime.fromisoformat(NOW)
+    answer = action._rotated(credentials, now)
+    assert answer["lasting"] == {"ci": LATER}
+    known = {**robot, "previous": {"hash": "$2b$04$old", "until": LATER}}
+    asked = plugin.Rotation.of(answer, now)
+    assert plugin.robot_entry("ci", known, credentials, asked) == known
 
 
 def test_without_overlap_a_secret_is_made_whatever_lasts(
