@@ -188,11 +188,18 @@ def _check_metrics(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
             f"({', '.join(one for one in own if not is_loopback(one))}), or 127.0.0.1:{port}",
         )
         return
+    if ":" in address and host.get("ipv6") is False:
+        report.error(
+            name, f"{good[name]} is IPv6, which the host does not have: write 127.0.0.1:{port}"
+        )
+        return
+    # An IPv4 socket leaves IPv6 addresses free, the other way round it depends.
+    everywhere = {"::"} if ":" in address else {"::", "0.0.0.0"}
     nginx = host.get("nginx") or {}
     instead = f"stop it, or write another port, such as {good[name].rpartition(':')[0]}:{port + 1}"
     for one in host.get("listeners", ()):
         ours = nginx.get("running") and one["program"] == "nginx"
-        if one["port"] == port and not ours and one["address"] in (address, "0.0.0.0", "::"):
+        if one["port"] == port and not ours and one["address"] in {address, *everywhere}:
             report.error(
                 name,
                 f"{port} is in use by {_who(one['program'], one['pid'])} on {one['address']}: "

@@ -197,6 +197,13 @@ def test_an_address_for_metrics_that_is_another_hosts(errors: Strings) -> None:
     ]
 
 
+def test_an_ipv6_address_for_metrics_on_a_host_without(errors: Strings) -> None:
+    assert errors(reverse_proxy_metrics_listen="[::1]:9180", host={"ipv6": False}) == [
+        f"{METRICS}: [::1]:9180 is IPv6, which the host does not have: write 127.0.0.1:9180"
+    ]
+    assert errors(reverse_proxy_metrics_listen="[::1]:9180", host={"ipv6": True}) == []
+
+
 def test_an_address_for_metrics_that_another_site_has(errors: Strings) -> None:
     assert errors(host=nginx((["9180"], ["stats.example.com"]))) == [
         f"{METRICS}: '/etc/nginx/site' listens on port 9180 already: write another port, "
@@ -212,6 +219,8 @@ def test_metrics_may_stay_where_they_are_or_beside_a_program_on_another_address(
     present = nginx((["127.0.0.1:9180"], ["_"]), ours=True)
     assert errors(host=present | {"listeners": [own, other]}) == []
     assert errors(reverse_proxy_metrics_listen="", host={"listeners": [own]}) == []
+    ipv4 = {"address": "0.0.0.0", "port": 9180, "program": "exporter", "pid": 9}
+    assert errors(reverse_proxy_metrics_listen="[::1]:9180", host={"listeners": [ipv4]}) == []
 
 
 def nginx(*servers: tuple[list[str], list[str]], ours: bool = False) -> dict[str, Any]:
