@@ -62,7 +62,8 @@ class Allowance:
     def pause(self, count: float) -> float:
         """Seconds between the failure that made it so many and the next."""
         beyond = math.ceil(count) - self.at_once // 2
-        return min(2.0 ** (beyond - 1), 1 / self.a_second) if beyond > 0 else 0.0
+        # No pause is longer than 4,000 seconds, and a float ends at 2**1024.
+        return min(2.0 ** min(beyond - 1, 12), 1 / self.a_second) if beyond > 0 else 0.0
 
 
 class Failures:
@@ -104,7 +105,7 @@ class Failures:
             count = self._count(cell, now, allowance)
             wait = self._last[cell] + allowance.pause(self._counts[cell]) - now
             if others and not (self._patient and not allowance.pause(count + 1)):
-                count += others
+                count = min(count + others, allowance.limit)
                 wait = max(wait, allowance.pause(count))
             waits.append(max(wait, (count + 1 - allowance.at_once) / allowance.a_second))
         return max(min(waits), 0.0)
@@ -134,7 +135,10 @@ class Failures:
                 self._last[cell] = now
 
     def _count(self, cell: int, now: float, allowance: Allowance) -> float:
-        return max(self._counts[cell] - (now - self._last[cell]) * allowance.a_second, 0.0)
+        # More than the limit there are where it was higher before, or where refusals are counted:
+        # nobody shall be shut out for longer for that.
+        count = min(self._counts[cell], allowance.limit)
+        return max(count - (now - self._last[cell]) * allowance.a_second, 0.0)
 
     def _cells(self, key: str) -> tuple[int, int]:
         data = key.encode(errors="surrogatepass")

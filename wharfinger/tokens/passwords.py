@@ -2,9 +2,9 @@
 
 What was verified is remembered in memory, under a keyed hash whose key dies with the process, over
 user, stored hashes and password: a changed hash forgets by itself, and a reload keeps the rest. A
-right one is served from memory, but not to whoever may not guess any more; the same wrong one
-again (a job with an old secret) costs nothing and counts once. An unknown user costs, and is told,
-what a known one is.
+right one is served from memory, and the same wrong one again (a job with an old secret) costs
+nothing and counts once; but not for whoever may not guess any more. An unknown user costs, and is
+told, what a known one is.
 """
 
 from __future__ import annotations
@@ -191,11 +191,13 @@ class Passwords:
         network = neighbourhood(address)
         remembered = known and self._right.has(ticket)
         if not (remembered and self.guard.trusts(user, network)):
-            if self._wrong.has(ticket):
-                return False
             under_way = self._under_way.get(ticket)
             if under_way is None:
                 budgets = self.guard.admit(user, network)
+                # Only behind this: what somebody has mistyped, or had for a password last year, may
+                # not be guessed without end either.
+                if self._wrong.has(ticket):
+                    return False
                 self.guard.begin(budgets)
                 # The same login many times at once is one verification.
                 under_way = asyncio.ensure_future(

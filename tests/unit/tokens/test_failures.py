@@ -259,6 +259,43 @@ def test_other_limits_count_at_once_and_keep_what_was_counted(guard: Guard) -> N
         guard.admit("u", "one")
 
 
+def test_lower_limits_shut_nobody_out_for_longer_than_the_hour_and_a_little(
+    guard: Guard, clock: Clock
+) -> None:
+    guard.use(Limits(9999, 20, 300))
+    for number in range(2400):
+        assert guess(guard, "u", f"address {number}") == 0
+    guard.use(Limits())
+    with pytest.raises(Later) as refused:
+        guard.admit("u", "one")
+    assert refused.value.retry_after <= 1.1 * HOUR
+    clock.now += refused.value.retry_after
+    guard.admit("u", "one")
+
+
+def test_a_thousand_who_wait_behind_one_address_are_refused_as_a_few_are(guard: Guard) -> None:
+    waiting = [guard.admit(f"account {number}", "one") for number in range(2000)]
+    for budgets in waiting:
+        guard.begin(budgets)
+    for budgets in waiting[:75]:
+        guard.end(budgets, failed=True)
+    with pytest.raises(Later, match="from your address"):
+        guard.still(waiting[75])
+    with pytest.raises(Later, match="from your address"):
+        guard.admit("u", "one")
+
+
+def test_a_flood_behind_a_known_address_is_forgiven_within_hours(
+    guard: Guard, clock: Clock
+) -> None:
+    guard.known.add("u", "home")
+    for number in range(20_000):
+        guess(guard, "u", "home" if number > 100 else f"address {number}")
+    assert not guard.trusts("u", "home")
+    clock.now += HOUR
+    assert guard.trusts("u", "home")
+
+
 def test_who_has_failed_less_goes_first(guard: Guard) -> None:
     assert guard.rank("u", "one") == 0
     guess(guard, "u", "one")

@@ -306,6 +306,18 @@ def test_who_may_not_guess_any_more_is_not_told_what_is_remembered(
     assert len(checked.calls) < 100
 
 
+def test_nor_is_one_told_which_wrong_passwords_others_have_tried(
+    verifier: Passwords, checked: Checked
+) -> None:
+    async def stranger() -> None:
+        assert await attempt(verifier, password=b"last year's", address=HOME) is False
+        await guesses(verifier, 500, AWAY)
+        await attempt(verifier, password=b"last year's", address=AWAY)
+
+    with pytest.raises(Later, match="too many wrong passwords"):
+        run(stranger())
+
+
 def test_a_neighbour_behind_the_owners_address_has_a_thousand_tries_at_what_is_remembered(
     verifier: Passwords, checked: Checked, clock: Clock
 ) -> None:
