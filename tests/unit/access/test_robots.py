@@ -232,6 +232,21 @@ def test_htpasswd_has_no_robots() -> None:
     assert errors({}, auth="htpasswd") == []
 
 
+@pytest.mark.parametrize(
+    ("expires", "end"),
+    [
+        ("2027-12-31", "2028-01-01T00:00:00Z"),
+        ("9999-12-30", "9999-12-31T00:00:00Z"),
+        # There is no day after it.
+        ("9999-12-31", "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_a_robot_ends_with_its_last_day(expires: str, end: str) -> None:
+    robots = {"ci": {"expires": expires}}
+    assert errors(robots) == []
+    assert Policy.from_inventory(USERS, GROUPS, rules(), robots).robots["ci"].end == end
+
+
 def test_an_expiry_needs_the_embedded_server() -> None:
     robots = {"ci": {"expires": "2027-06-30"}, "nodes": {"addresses": ["10.0.0.0/8"]}}
     assert errors(robots, server="cesanta") == [
