@@ -74,6 +74,9 @@ def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
             wrong.append(
                 f"expires is {last}, which is past: write a later date, or remove the robot"
             )
+        elif last == date.max:
+            # It has no next day, at whose beginning it would end.
+            wrong.append(f"expires is {last}: leave it out for a robot that stays for good")
         else:
             expires = last
     return Robot(tuple(networks), expires), wrong

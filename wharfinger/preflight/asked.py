@@ -34,6 +34,8 @@ _PLAYBOOKS = {
 }
 ROTATE = ("signing", "tls", "ca", "all")
 ROLLBACK = ("registry", "token_server")
+# Of a robot's former secret, in seconds.
+LONGEST_OVERLAP = 366 * 86400
 _OR_DUE = "or leave it out for what is due"
 
 
@@ -166,6 +168,11 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
             "-e overlap=0, which refuses the old secret at once",
         )
         return
+    if seconds is not None and seconds > LONGEST_OVERLAP:
+        report.error(
+            "overlap",
+            f"{shown(str(overlap))} is more than a year: write -e overlap=24h or the like",
+        )
     if good.get("docker_auth_server") == "cesanta" and "overlap_ends" not in asked and seconds != 0:
         report.error(
             "overlap",

@@ -130,6 +130,10 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
             "expires is 2026-11-24, which is past: write a later date, or remove the robot",
         ),
         (
+            {"expires": "9999-12-31"},
+            "expires is 9999-12-31: leave it out for a robot that stays for good",
+        ),
+        (
             {"expires": "2020-01-01"},
             "expires is 2020-01-01, which is past: write a later date, or remove the robot",
         ),

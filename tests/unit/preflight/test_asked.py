@@ -69,6 +69,10 @@ NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
             "which refuses the old secret at once",
         ),
         (
+            {"robot": "ci", "overlap": "99999999d"},
+            "overlap: '99999999d' is more than a year: write -e overlap=24h or the like",
+        ),
+        (
             {"robot": "ci", "overlap": "-1h"},
             "overlap: '-1h' is no duration: write -e overlap=24h or the like, or -e overlap=0, "
             "which refuses the old secret at once",
