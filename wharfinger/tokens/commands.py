@@ -10,6 +10,7 @@ import argparse
 import http.client
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,6 +125,13 @@ def _explain(options: argparse.Namespace) -> int:
     if user is None:
         for scope in scopes:
             print(f"{scope.type}:{scope.name}: nothing (no rule is for anonymous: 401, log in)")
+        return 0
+    from .service import shut
+
+    closed = shut(user, address, time.time())
+    if closed:
+        for scope in scopes:
+            print(f"{scope.type}:{scope.name}: nothing ({options.user} {closed}: 401)")
         return 0
     request = challenge.Challenge(options.user, b"", True, options.service, scopes)
     for scope, answer in zip(scopes, decide(found, request, user, address), strict=True):

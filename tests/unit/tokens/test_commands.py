@@ -96,6 +96,27 @@ def test_explain_of_who_is_not_signed_in_where_no_rule_is_for_anonymous(
     ]
 
 
+def test_explain_of_who_is_not_let_in_says_why(
+    file: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = settings(keys)
+    content["users"]["someuser"]["addresses"] = ["10.0.0.0/8"]
+    file.write_text(yaml.safe_dump(content))
+    asked = ["explain", str(file), "someuser", "repository:someuser/a:pull"]
+    assert main(asked) == 0
+    assert capsys.readouterr().out == (
+        "repository:someuser/a: nothing (someuser may not log in from 127.0.0.1: 401)\n"
+    )
+    assert main([*asked, "--ip", "10.1.2.3"]) == 0
+    assert capsys.readouterr().out == "repository:someuser/a: pull (acl[2] rule 3)\n"
+    content["users"]["someuser"]["expires"] = "2026-01-01T00:00:00Z"
+    file.write_text(yaml.safe_dump(content))
+    assert main([*asked, "--ip", "10.1.2.3"]) == 0
+    assert capsys.readouterr().out == (
+        "repository:someuser/a: nothing (someuser expired at 2026-01-01T00:00:00Z: 401)\n"
+    )
+
+
 def test_explain_of_an_unknown_user_ends_with_1(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
