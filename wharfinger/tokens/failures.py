@@ -25,8 +25,9 @@ from .configuration import Limits
 HOUR = 3600.0
 # Cells in each of a table's two rows; a table has 4 MiB.
 WIDTH = 131072
-# Addresses that accounts were right from: of one account, and of all together.
-MOST_KNOWN = 64
+# Addresses that accounts were right from: of one account (a robot may be on hundreds of nodes), and
+# of all together.
+MOST_KNOWN = 1024
 MOST_KNOWN_IN_ALL = 65536
 # Refused tries an hour at one account from an address it was right from. Beyond them a remembered
 # password is not looked for any more: a neighbour could otherwise try a thousand a second.
@@ -240,8 +241,8 @@ class Guard:
             _Budget("address", self._addresses, network, self._address),
         )
 
-    def admit(self, account: str, network: str) -> Budgets:
-        """What an attempt would be counted against.
+    def admit(self, account: str, network: str, *, again: bool = False) -> Budgets:
+        """What an attempt would be counted against. `again`: it is known to be wrong.
 
         Raises:
             Later: it would be too many.
@@ -260,7 +261,8 @@ class Guard:
                 return own
             if max(owns) < max(waits):
                 budgets, waits = own, owns
-            self._tries.add(_pair(account, network), self._try)
+            if not again:
+                self._tries.add(_pair(account, network), self._try)
         self._refuse_over(budgets, waits)
         return budgets
 

@@ -193,10 +193,11 @@ class Passwords:
         if not (remembered and self.guard.trusts(user, network)):
             under_way = self._under_way.get(ticket)
             if under_way is None:
-                budgets = self.guard.admit(user, network)
+                again = self._wrong.has(ticket)
+                budgets = self.guard.admit(user, network, again=again)
                 # Only behind this: what somebody has mistyped, or had for a password last year, may
                 # not be guessed without end either.
-                if self._wrong.has(ticket):
+                if again:
                     return False
                 self.guard.begin(budgets)
                 # The same login many times at once is one verification.

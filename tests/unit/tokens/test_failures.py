@@ -194,6 +194,19 @@ def test_the_owner_gets_in_from_where_she_was_right_while_strangers_guess(guard:
     guard.admit("owner", "home")
 
 
+def test_each_of_a_hundred_nodes_gets_in_while_strangers_guess_their_robots_secret(
+    guard: Guard,
+) -> None:
+    nodes = [f"node {number}" for number in range(300)]
+    for node in nodes:
+        guard.known.add("nodes", node)
+    for number in range(200):
+        guess(guard, "nodes", f"stranger {number}")
+    for node in nodes:
+        assert guard.trusts("nodes", node)
+        guard.admit("nodes", node)
+
+
 def test_a_bad_neighbour_behind_a_known_address_leaves_the_other_known_ones_half(
     guard: Guard, clock: Clock
 ) -> None:

@@ -335,6 +335,21 @@ def test_a_neighbour_behind_the_owners_address_has_a_thousand_tries_at_what_is_r
     run(neighbour())
 
 
+def test_the_same_wrong_password_again_is_no_new_try_at_what_is_remembered(
+    verifier: Passwords, checked: Checked
+) -> None:
+    async def job_with_an_old_secret() -> bool:
+        await attempt(verifier, address=HOME)
+        await attempt(verifier, password=b"last year's", address=HOME)
+        await guesses(verifier, 500, HOME)
+        for _ in range(2000):
+            with pytest.raises(Later):
+                await attempt(verifier, password=b"last year's", address=HOME)
+        return await attempt(verifier, address=HOME)
+
+    assert run(job_with_an_old_secret()) is True
+
+
 def test_being_remembered_makes_an_address_known(verifier: Passwords, checked: Checked) -> None:
     async def both() -> None:
         await attempt(verifier, address=HOME)
