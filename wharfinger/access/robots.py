@@ -38,8 +38,6 @@ class Robot:
         """The instant from which on it is refused, `YYYY-MM-DDTHH:MM:SSZ`: its last day's end."""
         if self.expires is None:
             return None
-        if self.expires == date.max:  # as people write "never"
-            return f"{self.expires}T23:59:59Z"
         return f"{self.expires + timedelta(days=1)}T00:00:00Z"
 
 
