@@ -38,6 +38,7 @@ def full(bench: Bench, folder: str) -> Iterator[None]:
     # Most at once, then again and again: what clients give back meanwhile is taken too.
     free = int(bench.run(f"df --output=avail --block-size=1K {folder} | tail -1"))
     bench.run(f"fallocate --length {max(free - 2048, 4)}K {folder}/filler")
+    # dd fails each time: the disk is full, and is to stay so.
     filling = (
         f"while :; do dd if=/dev/zero bs=4k >>{folder}/filler 2>/dev/null || true; sleep 0.2; done"
     )
