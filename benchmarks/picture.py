@@ -30,23 +30,22 @@ _STYLE = """
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP, _THICK = 760, 290, 110, 64, 34, 20
 
 
-def bars(path: Path | str, title: str, unit: str, rows: Sequence[Bar | tuple[object, ...]]) -> None:
+def bars(path: Path | str, title: str, unit: str, rows: Sequence[Bar]) -> None:
     """Writes horizontal bars from zero, one for each row, the longest across the whole width."""
-    shown = [row if isinstance(row, Bar) else Bar(*row) for row in rows]  # type: ignore[arg-type]
-    aims = [bar.aim for bar in shown if bar.aim is not None]
-    most = max([*(bar.value for bar in shown), *aims], default=0) or 1
+    aims = [bar.aim for bar in rows if bar.aim is not None]
+    most = max([*(bar.value for bar in rows), *aims], default=0) or 1
     scale = (_WIDTH - _LEFT - _RIGHT) / most
-    height = _TOP + _STEP * len(shown) + (34 if aims else 12)
+    height = _TOP + _STEP * len(rows) + (34 if aims else 12)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
-        f" aria-label={quoteattr(_spoken(title, unit, shown))}"
+        f" aria-label={quoteattr(_spoken(title, unit, rows))}"
         ' font-family="system-ui, sans-serif" font-size="14">',
         f"  <style>{_STYLE}  </style>",
         f'  <rect class="card" x=".5" y=".5" width="{_WIDTH - 1}" height="{height - 1}" rx="8"/>',
         f'  <text x="20" y="30" font-size="16" font-weight="600">{escape(title)}</text>',
         f'  <text class="small" x="{_WIDTH - 20}" y="30" text-anchor="end">{escape(unit)}</text>',
     ]
-    for number, bar in enumerate(shown):
+    for number, bar in enumerate(rows):
         top = _TOP - 14 + _STEP * number
         middle = top + _THICK / 2 + 5
         end = _LEFT + bar.value * scale
@@ -67,7 +66,7 @@ def bars(path: Path | str, title: str, unit: str, rows: Sequence[Bar | tuple[obj
         value = f'<text x="{end + 8:.1f}" y="{middle:g}" font-weight="600">{_number(bar.value)}'
         lines.append(f"  {value}</text>")
     if aims:
-        line = _TOP + _STEP * len(shown) + 6
+        line = _TOP + _STEP * len(rows) + 6
         lines += [
             f'  <path class="aim" d="M{_LEFT} {line}h24" stroke-width="2" stroke-dasharray="4 3"/>',
             f'  <text class="small" x="{_LEFT + 32}" y="{line + 5}" font-size="13">the aim</text>',

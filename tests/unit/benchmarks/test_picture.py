@@ -12,7 +12,7 @@ from benchmarks.picture import Bar, bars
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(path: Path, *rows: Bar | tuple[object, ...]) -> ElementTree.Element:
+def drawn(path: Path, *rows: Bar) -> ElementTree.Element:
     bars(path, "Pulls & pushes <400 MB>", "MB/s", rows)
     return ElementTree.parse(path).getroot()
 
@@ -26,7 +26,7 @@ def widths(picture: ElementTree.Element) -> list[float]:
 
 
 def test_is_well_formed_and_says_everything(tmp_path: Path) -> None:
-    picture = drawn(tmp_path / "a.svg", ('the "usual" recipe', 250.0), Bar("ours", 1234.5))
+    picture = drawn(tmp_path / "a.svg", Bar('the "usual" recipe', 250.0), Bar("ours", 1234.5))
     words = [text.text for text in picture.iter(f"{SVG}text")]
     assert words == [
         "Pulls & pushes <400 MB>",
@@ -42,7 +42,7 @@ def test_is_well_formed_and_says_everything(tmp_path: Path) -> None:
 
 
 def test_bars_are_in_proportion_and_ours_stands_out(tmp_path: Path) -> None:
-    picture = drawn(tmp_path / "a.svg", ("usual", 25), Bar("ours", 100, ours=True))
+    picture = drawn(tmp_path / "a.svg", Bar("usual", 25), Bar("ours", 100, ours=True))
     small, large = widths(picture)
     assert large == pytest.approx(4 * small, abs=0.2)
     classes = [rect.attrib["class"] for rect in picture.iter(f"{SVG}rect")]
@@ -60,6 +60,6 @@ def test_an_aim_is_a_dashed_line_and_explained(
     assert ("the aim" in words) == bool(lines)
 
 
-@pytest.mark.parametrize("rows", [[], [("nothing", 0)]])
-def test_nothing_to_show_is_a_picture_too(tmp_path: Path, rows: list[tuple[object, ...]]) -> None:
+@pytest.mark.parametrize("rows", [[], [Bar("nothing", 0)]])
+def test_nothing_to_show_is_a_picture_too(tmp_path: Path, rows: list[Bar]) -> None:
     drawn(tmp_path / "a.svg", *rows)
