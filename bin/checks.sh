@@ -3,21 +3,72 @@
 
 passed=0 failed=0 skipped=0
 started=()
+lanes=()
 logs=$(mktemp -d)
 
 # Ends what this run started, however it ends.
 clean_up() {
-  local undo
-  # A scenario that was cut off still has its hosts.
-  if [ -n "${scenario:-}" ]; then
-    molecule destroy --scenario-name "$scenario" >/dev/null 2>&1 || true
-    rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY"
-  fi
-  for undo in "${started[@]}"; do $undo || true; done
+  local one
+  # Each lane is a group of processes of its own.
+  for one in "${lanes[@]}"; do kill -TERM -- "-$one" 2>/dev/null || true; done
+  for one in "${lanes[@]}"; do wait "$one" 2>/dev/null || true; done
+  for one in "${started[@]}"; do $one || true; done
   rm -rf "$logs"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
+
+# A scenario that was cut off still has its hosts.
+destroy_scenario() {
+  [ -n "${scenario:-}" ] || return 0
+  molecule destroy --scenario-name "$scenario" >/dev/null 2>&1 || true
+  rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY"
+}
+
+# run_in_lanes COUNT PART…: so many parts at a time, each by run_part; then summary can tell. A part's
+# output comes when it has ended.
+run_in_lanes() {
+  local count=$1 lane counts
+  shift
+  printf '%s\n' "$@" >"$logs/queue"
+  # Groups of processes of their own, so that clean_up can end all of a lane.
+  set -m
+  for ((lane = 0; lane < count; lane++)); do
+    run_lane </dev/null &
+    lanes+=($!)
+  done
+  set +m
+  wait "${lanes[@]}"
+  lanes=()
+  while read -r -a counts; do
+    passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+  done < <(cat "$logs"/*.counts)
+}
+
+# One part after the other, as long as there are any. A part that ends before its time has failed.
+run_lane() {
+  local part start
+  trap 'exit 130' TERM
+  while part=$(next_part) && [ -n "$part" ]; do
+    say "$part: started"
+    start=$SECONDS
+    (
+      trap 'exit 130' TERM
+      trap destroy_scenario EXIT
+      passed=0 failed=0 skipped=0 log=$logs/$part.log
+      run_part "$part"
+      printf '%d %d %d\n' "$passed" "$failed" "$skipped" >"$logs/$part.counts"
+    ) >"$logs/$part.out" 2>&1 || true
+    [ -s "$logs/$part.counts" ] || echo 0 1 0 >"$logs/$part.counts"
+    flock "$logs/queue" cat "$logs/$part.out"
+    say "$part: ended after $((SECONDS - start)) s"
+  done
+}
+
+# The next part of the queue; nothing where it is empty.
+next_part() {
+  flock "$logs/queue" sh -c 'head -n 1 "$1" && tail -n +2 "$1" >"$1.rest" && cat "$1.rest" >"$1"' sh "$logs/queue"
+}
 
 # The closing lines of pytest in a log, summed: "passed failed skipped". Errors count as failures.
 count_pytest() {
@@ -30,7 +81,7 @@ count_pytest() {
 # check TITLE COMMAND…: runs it, counts its tests (a command without tests counts as one) and shows
 # its output where it fails.
 check() {
-  local title=$1 log=$logs/log start=$SECONDS status=0 counts
+  local title=$1 log=${log:-$logs/log} start=$SECONDS status=0 counts
   shift
   say "$title"
   "$@" >"$log" 2>&1 </dev/null || status=$?
