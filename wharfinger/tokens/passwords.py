@@ -21,8 +21,9 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from .acl import Address
+from .acl import Address, Network
 from .failures import Budgets, Guard, Later, neighbourhood
 
 # How long a password is remembered, in seconds: a right one after its last use, a wrong one after
@@ -55,23 +56,36 @@ def _check_any(password: bytes, stored: tuple[bytes, ...]) -> bool:
     return any(check(password, one) for one in stored)
 
 
-class Decoys:
-    """Hashes that unknown users are checked against, so that they cost what known ones cost.
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What can be seen of a user from outside: the hashes' costs, and where logins are allowed."""
 
-    Each unknown name gets, and keeps, the costs of one of the known users: which names exist
+    costs: tuple[int, ...] = (10,)
+    addresses: tuple[Network, ...] = ()
+
+
+class Decoys:
+    """What unknown users are taken for, so that they cost, and are counted, as known ones are.
+
+    Each unknown name gets, and keeps, the shape of one of the known users: which names exist
     cannot be told from the time, nor from a change of it at a reload.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def hashes_for(self, user: str, costs: Sequence[Sequence[int]]) -> tuple[bytes, ...]:
-        """Bcrypt hashes for a user who is not there; `costs`: the known users', in order."""
-        digest = hashlib.blake2b(user.encode(errors="replace"), key=self._key).digest()
-        # By the place in their order: when users come or go, hardly a name changes its costs.
-        drawn = costs[int.from_bytes(digest[:8], "big") * len(costs) >> 64] if costs else (10,)
+    def shape_of(self, user: str, known: Sequence[Shape]) -> Shape:
+        """The shape of a user who is not there; `known`: those of the known users, in order."""
+        data = user.encode(errors="surrogatepass")
+        digest = hashlib.blake2b(data, key=self._key).digest()
+        # By the place in their order: when users come or go, hardly a name changes its shape.
+        return known[int.from_bytes(digest[:8], "big") * len(known) >> 64] if known else Shape()
+
+    @staticmethod
+    def hashes(shape: Shape) -> tuple[bytes, ...]:
+        """Bcrypt hashes that no password belongs to."""
         # Nobody looked for a password that has this hash: 22 characters of salt, 31 of digest.
-        return tuple(b"$2b$%02d$" % cost + b"." * 53 for cost in drawn)
+        return tuple(b"$2b$%02d$" % cost + b"." * 53 for cost in shape.costs)
 
 
 class _Memory:

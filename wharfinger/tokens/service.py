@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -16,14 +17,16 @@ from typing import Any
 import jwt
 
 from . import challenge, passwords
-from .acl import Address, within
+from .acl import Address, Network, within
 from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
 from .failures import Later
+from .passwords import Shape
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
+WRONG = "wrong user or password"
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -37,25 +40,38 @@ class Reply:
     log: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InForce:
-    """A configuration with what is derived from it once."""
+    """A configuration with what is derived from it."""
 
     configuration: Configuration
-    costs: tuple[tuple[int, ...], ...] = field(init=False)
+    _shapes: tuple[Shape, ...] = field(init=False)
+    _until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        now = time.time()
-        costs = [
-            tuple(int(stored[4:6]) for stored in hashes(user, now))
+        self._derive(time.time())
+
+    def shapes(self, now: float) -> tuple[Shape, ...]:
+        """Those of the users with a password, in an order of their own."""
+        if now >= self._until:
+            # Somebody has one password less: unknown names must not go on as if it were not so.
+            self._derive(now)
+        return self._shapes
+
+    def _derive(self, now: float) -> None:
+        shapes = [
+            Shape(tuple(int(stored[4:6]) for stored in hashes(user, now)), user.addresses)
             for user in self.configuration.users.values()
             if user.password is not None
         ]
-        object.__setattr__(self, "costs", tuple(sorted(costs)))
+        shapes.sort(key=lambda shape: (shape.costs, [str(one) for one in shape.addresses]))
+        self._shapes = tuple(shapes)
+        ends = (user.previous.until for user in self.configuration.users.values() if user.previous)
+        self._until = min((until for until in ends if until > now), default=math.inf)
 
 
 class Shut(Exception):
-    """The password was right, and still the user is not let in: the text says why."""
+    """The user is not let in, though there is one: the text is what the client is told."""
 
 
 class Service:
@@ -118,7 +134,7 @@ class Service:
             # The clients show this text; who has not logged in has given nothing wrong.
             if request.offered:
                 log["result"] = "wrong_password"
-                return self._unauthorized("wrong user or password", log)
+                return self._unauthorized(WRONG, log)
             return self._unauthorized(
                 "log in first: nothing is given here to who is not logged in",
                 log | {"result": "not_signed_in"},
@@ -135,24 +151,42 @@ class Service:
                 return user
             if not request.offered and user is None:
                 return None
+            name, met, stored = self._met(request.account, address, in_force)
+            outside = user is not None and met is None
+            if user is not None and outside:
+                log["shut"] = shut(user, address, time.time())
             right = await self.passwords.verify(
-                request.account,
-                request.password,
-                hashes(user, time.time())
-                if user is not None
-                else self._decoys.hashes_for(request.account, in_force.costs),
-                known=user is not None,
-                address=address,
+                name, request.password, stored, known=met is not None, address=address
             )
             # A user who was removed or changed meanwhile is judged by what is in force now.
             if right and in_force is not self._in_force:
                 continue
+            if outside:
+                raise Shut(WRONG)
             closed = user is not None and shut(user, address, time.time())
             if right and closed:
                 raise Shut(f"{request.account} {closed}")
             if closed:
                 log["shut"] = closed
             return user if right else None
+
+    def _met(
+        self, account: str, address: Address, in_force: InForce
+    ) -> tuple[str, User | None, tuple[bytes, ...]]:
+        """Whom somebody at this address meets: the name to count under, the user, the hashes.
+
+        From outside a user's addresses that is somebody else, who does not exist. An unknown name
+        has addresses too, if the user after whom it takes has: who can try from both sides cannot
+        tell the two apart either.
+        """
+        now = time.time()
+        user = in_force.configuration.users.get(account)
+        shape = self._decoys.shape_of(account, in_force.shapes(now)) if user is None else Shape()
+        if is_outside(shape.addresses if user is None else user.addresses, address):
+            account = elsewhere(account)
+            user, shape = None, self._decoys.shape_of(account, in_force.shapes(now))
+        stored = self._decoys.hashes(shape) if user is None else hashes(user, now)
+        return account, user, stored
 
     def _unauthorized(self, message: str, log: dict[str, Any]) -> Reply:
         issuer = self.configuration.token.issuer
@@ -201,9 +235,22 @@ def shut(user: User, address: Address, now: float) -> str:
     """
     if user.expires is not None and now >= user.expires:
         return f"expired at {_instant(user.expires)}"
-    if user.addresses and not any(within(network, address) for network in user.addresses):
+    if is_outside(user.addresses, address):
         return f"may not log in from {address}"
     return ""
+
+
+def is_outside(addresses: tuple[Network, ...], address: Address) -> bool:
+    """Whether a user with these addresses may not log in from this one; none: from anywhere."""
+    return bool(addresses) and not any(within(network, address) for network in addresses)
+
+
+def elsewhere(account: str) -> str:
+    """The name under which a user is counted for who may not log in from where they are.
+
+    Nobody has it: what a client sends is read as strict UTF-8, which has no lone surrogate.
+    """
+    return f"\ud800{account}"
 
 
 def sign(

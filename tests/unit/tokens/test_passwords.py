@@ -15,7 +15,7 @@ import pytest
 from wharfinger.tokens import passwords
 from wharfinger.tokens.configuration import Limits
 from wharfinger.tokens.failures import Later
-from wharfinger.tokens.passwords import Decoys, Passwords, check
+from wharfinger.tokens.passwords import Decoys, Passwords, Shape, check
 
 from .conftest import Clock, hashed
 
@@ -426,22 +426,27 @@ def test_memory_is_bounded(
     assert verifier._under_way == {}
 
 
-def test_an_unknown_name_keeps_its_cost_and_all_known_costs_occur() -> None:
+def test_an_unknown_name_keeps_its_shape_and_all_known_shapes_occur() -> None:
     decoys = Decoys()
-    costs = ((10,), (12,), (4, 4))
-    found = {name: decoys.hashes_for(name, costs) for name in map(str, range(200))}
-    assert {tuple(int(one[4:6]) for one in stored) for stored in found.values()} == set(costs)
-    assert all(decoys.hashes_for(name, costs) == stored for name, stored in found.items())
-    assert decoys.hashes_for("x", ())[0][:7] == b"$2b$10$"
+    networks = (ipaddress.ip_network("10.0.0.0/8"),)
+    known = (Shape((4, 4), networks), Shape((10,)), Shape((12,)))
+    found = {name: decoys.shape_of(name, known) for name in map(str, range(200))}
+    assert set(found.values()) == set(known)
+    assert all(decoys.shape_of(name, known) == shape for name, shape in found.items())
+    assert decoys.shape_of("x", ()) == Shape((10,), ())
 
 
-def test_hardly_an_unknown_name_changes_its_cost_when_a_user_comes() -> None:
+def test_decoys_have_the_costs_of_their_shape() -> None:
+    assert [one[:7] for one in Decoys.hashes(Shape((4, 12)))] == [b"$2b$04$", b"$2b$12$"]
+
+
+def test_hardly_an_unknown_name_changes_its_shape_when_a_user_comes() -> None:
     decoys = Decoys()
-    before, after = [(4,)] * 50 + [(10,)] * 50, [(4,)] * 50 + [(10,)] * 51
+    before = [Shape((4,))] * 50 + [Shape((10,))] * 50
     changed = [
         name
         for name in map(str, range(1000))
-        if decoys.hashes_for(name, before) != decoys.hashes_for(name, after)
+        if decoys.shape_of(name, before) != decoys.shape_of(name, [*before, Shape((10,))])
     ]
     assert len(changed) < 30
 
@@ -449,4 +454,4 @@ def test_hardly_an_unknown_name_changes_its_cost_when_a_user_comes() -> None:
 def test_a_decoy_is_a_hash_that_bcrypt_works_on_and_refuses() -> None:
     import bcrypt
 
-    assert bcrypt.checkpw(b"pw", Decoys().hashes_for("x", ((4,),))[0]) is False
+    assert bcrypt.checkpw(b"pw", Decoys.hashes(Shape((4,)))[0]) is False

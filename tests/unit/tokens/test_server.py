@@ -159,9 +159,41 @@ def test_who_has_addresses_is_let_in_from_there_alone(start: Start, keys: Path) 
     for address in ("192.0.2.1", "2001:db9::1"):
         answer = login(address)
         assert answer.status == 401
-        assert answer.json["errors"][0]["message"] == f"ci may not log in from {address}"
-    wrong = login("192.0.2.1", "wrong")
-    assert wrong.json["errors"][0]["message"] == "wrong user or password"
+        assert answer.json["errors"][0]["message"] == "wrong user or password"
+    logged = [running.wait_for("token") for _ in range(5)]
+    assert [(line["result"], line["shut"]) for line in logged[3:]] == [
+        ("not_let_in", "may not log in from 192.0.2.1"),
+        ("not_let_in", "may not log in from 2001:db9::1"),
+    ]
+
+
+def test_from_outside_its_addresses_a_robot_answers_as_nobody_does_and_is_not_locked(
+    start: Start, keys: Path
+) -> None:
+    users = {
+        "ci": {"password": hashed("pw"), "addresses": ["10.0.0.0/8"]},
+        "someuser": {"password": hashed("pw")},
+    }
+    running = start(settings(keys, users=users, limits={"account_failures": 8}))
+
+    def login(account: str, address: str, password: str) -> Answer:
+        return running.ask("/auth", basic(account, password) | {"X-Real-IP": address})
+
+    def guesses(account: str, network: str) -> list[Answer]:
+        words = [*map(str, range(20)), "pw"]
+        return [login(account, f"{network}.{n}", word) for n, word in enumerate(words)]
+
+    robot, nobody = guesses("ci", "192.0.2"), guesses("nobody", "198.51.100")
+    assert [one.status for one in robot] == [one.status for one in nobody]
+    assert {one.status for one in robot} == {401, 429}
+    assert robot[0].body == nobody[0].body
+    for one, other in zip(robot, nobody, strict=True):
+        passing = ("content-length", "date", "retry-after")
+        assert {k: v for k, v in one.headers.items() if k not in passing} == {
+            k: v for k, v in other.headers.items() if k not in passing
+        }
+        assert ("retry-after" in one.headers) == ("retry-after" in other.headers)
+    assert login("ci", "10.0.0.1", "pw").status == 200
 
 
 # Guessing

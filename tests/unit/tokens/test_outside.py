@@ -1,0 +1,209 @@
+"""Who may not log in from where they are meets no such account, whatever they try and measure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from wharfinger.tokens import configuration, passwords, service
+from wharfinger.tokens.passwords import Passwords
+from wharfinger.tokens.service import Reply, Service, elsewhere
+
+from .conftest import Clock, basic, hashed, settings
+
+INSIDE, OUTSIDE = "10.0.0.1", "192.0.2.1"
+ADDRESSES = ["10.0.0.0/8", "2001:db8::/32"]
+WRONG = "wrong user or password"
+
+
+class Asked:
+    """A service whose bcrypt calls are noted, and whose clock stands still."""
+
+    def __init__(self, content: dict[str, Any], clock: Clock) -> None:
+        self.service = Service(configuration.load(yaml.safe_dump(content), check_keys=True))
+        self.service.passwords.close()
+        self.service.passwords = Passwords(clock)
+        self.clock = clock
+
+    def login(self, account: str, password: str, *addresses: str) -> list[Reply]:
+        """The same login from each of the addresses."""
+
+        async def one_by_one() -> list[Reply]:
+            header = basic(account, password)["Authorization"]
+            return [
+                await self.service.answer(b"service=reg", None, header, address, None)
+                for address in addresses
+            ]
+
+        return asyncio.run(one_by_one())
+
+    def guesses(self, account: str, network: str, count: int) -> list[Reply]:
+        """So many guesses, each another one and from another address of the network."""
+        return [
+            self.login(account, f"guess {number}", f"{network}.{number // 250}.{number % 250}")[0]
+            for number in range(count)
+        ]
+
+
+def told(reply: Reply) -> tuple[int, str, str]:
+    """All that a client is told."""
+    return reply.status, json.dumps(reply.headers), json.dumps(reply.body)
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What bcrypt has compared a password with, as long as it was called."""
+    found: list[bytes] = []
+
+    def noted(password: bytes, one: bytes) -> bool:
+        found.append(one)
+        return b"secret" in password and b"." * 53 not in one
+
+    monkeypatch.setattr(passwords, "check", noted)
+    return found
+
+
+@pytest.fixture
+def asked(keys: Path, clock: Clock, stored: list[bytes]) -> Iterator[Asked]:
+    users = {
+        "ci": {"password": hashed("secret"), "addresses": ADDRESSES},
+        "owner": {"password": hashed("secret")},
+    }
+    made = Asked(settings(keys, users=users), clock)
+    yield made
+    made.service.close()
+
+
+def test_from_outside_the_right_secret_and_a_wrong_one_are_told_the_same_as_an_unknown_name(
+    asked: Asked, stored: list[bytes]
+) -> None:
+    right, wrong, unknown = (
+        asked.login(account, password, OUTSIDE)[0]
+        for account, password in (("ci", "secret"), ("ci", "no"), ("nobody", "secret"))
+    )
+    assert told(right) == told(wrong) == told(unknown)
+    assert right.body["errors"][0]["message"] == WRONG
+    # As much bcrypt as for an unknown name, and none with the robot's own hash.
+    assert [one[7:] for one in stored] == [b"." * 53] * 3
+    assert right.log["shut"] == wrong.log["shut"] == f"may not log in from {OUTSIDE}"
+    assert right.log["result"] == wrong.log["result"] == "not_let_in"
+    assert unknown.log["result"] == "wrong_password"
+    assert "shut" not in unknown.log
+
+
+def test_from_outside_many_guesses_are_answered_and_delayed_as_those_at_an_unknown_name(
+    asked: Asked,
+) -> None:
+    def besieged(account: str, network: str) -> list[tuple[int, str, str]]:
+        replies = asked.guesses(account, network, 120)
+        # Then the right one, which an unknown name has not; time passes, and all of it again.
+        replies += asked.login(account, "secret", f"{network}.9.9")
+        asked.clock.now += 200
+        replies += asked.guesses(account, network, 130)[120:]
+        # One address alone, at many names.
+        for number in range(400):
+            replies += asked.login(f"{account}{number}", "x", f"{network}.8.8")
+        return [*map(told, replies), *map(told, asked.login(account, "secret", f"{network}.8.8"))]
+
+    robot, nobody = besieged("ci", "192.168"), besieged("nobody", "172.16")
+    assert robot == nobody
+    assert {status for status, _, _ in robot} == {401, 429}
+    assert any("Retry-After" in headers for _, headers, _ in robot)
+
+
+def test_guesses_from_outside_lock_nobody_out_inside(asked: Asked) -> None:
+    asked.guesses("ci", "192.168", 200)
+    assert asked.guesses("ci", "192.168", 201)[-1].status == 429
+    # No address is known yet.
+    for address in (INSIDE, "::ffff:10.0.0.2", "2001:db8::1"):
+        assert asked.login("ci", "secret", address)[0].status == 200
+
+
+def test_guesses_from_inside_count_as_ever(asked: Asked) -> None:
+    asked.guesses("ci", "10.1", 100)
+    assert asked.login("ci", "secret", INSIDE)[0].status == 429
+
+
+def test_a_right_secret_from_outside_is_not_remembered_nor_makes_the_address_known(
+    asked: Asked, stored: list[bytes]
+) -> None:
+    asked.login("ci", "secret", OUTSIDE)
+    assert asked.service.passwords.remembered == {"right": 0, "wrong": 1}
+    known = asked.service.passwords.guard.known
+    assert not any(known.has(name, OUTSIDE) for name in ("ci", elsewhere("ci")))
+    # What is remembered as wrong is that of the account that is not there.
+    assert asked.login("ci", "secret", INSIDE, OUTSIDE)[0].status == 200
+    assert asked.login("ci", "secret", INSIDE, OUTSIDE)[1].status == 401
+    assert asked.service.passwords.remembered == {"right": 1, "wrong": 1}
+    assert not known.has("ci", OUTSIDE)
+
+
+def test_an_address_that_was_known_before_it_was_taken_away_is_outside(
+    asked: Asked, keys: Path
+) -> None:
+    assert asked.login("owner", "secret", OUTSIDE)[0].status == 200
+    users = {"owner": {"password": hashed("secret"), "addresses": ADDRESSES}}
+    content = yaml.safe_dump(settings(keys, users=users))
+    asked.service.use(configuration.load(content, check_keys=True))
+    asked.guesses("owner", "192.168", 100)
+    assert asked.login("owner", "secret", OUTSIDE, INSIDE)[0].status == 429
+    assert asked.login("owner", "secret", INSIDE)[0].status == 200
+
+
+def test_who_tries_from_both_sides_cannot_tell_a_robot_from_an_unknown_name(
+    keys: Path, clock: Clock, stored: list[bytes]
+) -> None:
+    # So each unknown name takes after a user with addresses.
+    users = {"ci": {"password": hashed("secret"), "addresses": ADDRESSES}}
+    asked = Asked(settings(keys, users=users), clock)
+    for account, networks in (("ci", ("192.168", "10.1")), ("nobody", ("172.16", "10.2"))):
+        before, after = (asked.guesses(account, network, 60) for network in networks)
+        statuses = [[reply.status for reply in replies] for replies in (before, after)]
+        # 429 outside is none inside.
+        assert statuses[0] == statuses[1] == [401] * 21 + [429] * 39, account
+    asked.service.close()
+
+
+def test_an_unknown_name_has_as_many_hashes_as_users_have_at_this_time(
+    keys: Path, clock: Clock, stored: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    previous = {"password": hashed("old"), "until": "2027-01-01T00:00:00Z"}
+    users = {"ci": {"password": hashed("secret"), "previous_password": previous}}
+    until = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+    now = [until - 1]
+    monkeypatch.setattr(service.time, "time", lambda: now[0])
+    asked = Asked(settings(keys, users=users), clock)
+    compared = []
+    for now[0] in (until - 1, until):
+        for account in ("ci", "nobody"):
+            stored.clear()
+            asked.login(account, f"{now[0]}", OUTSIDE)
+            compared.append(len(stored))
+    asked.service.close()
+    assert compared == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", [b"\xed\xa0\x80ci", b"\xed\xb0\x80ci"])
+def test_no_client_can_name_the_account_that_is_not_there(asked: Asked, name: bytes) -> None:
+    header = basic(name, "x")["Authorization"]
+    form = b"grant_type=password&password=x&username=" + b"".join(b"%%%02x" % one for one in name)
+
+    async def both() -> list[Reply]:
+        return [
+            await asked.service.answer(b"", None, header, OUTSIDE, None),
+            await asked.service.answer(b"", form, None, OUTSIDE, None),
+        ]
+
+    assert [(reply.status, reply.log["result"]) for reply in asyncio.run(both())] == [
+        (401, "malformed"),
+        (400, "malformed"),
+    ]
+    with pytest.raises(UnicodeEncodeError):
+        elsewhere("ci").encode()
