@@ -168,7 +168,12 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
             "-e overlap=0, which refuses the old secret at once",
         )
         return
-    if seconds is not None and seconds > LONGEST_OVERLAP:
+    if seconds and str(overlap).isdecimal():
+        report.error(
+            "overlap",
+            f"{shown(str(overlap))} has no unit: write -e overlap={overlap}h or the like",
+        )
+    elif seconds is not None and seconds > LONGEST_OVERLAP:
         report.error(
             "overlap",
             f"{shown(str(overlap))} is more than a year: write -e overlap=24h or the like",

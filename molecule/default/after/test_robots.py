@@ -133,7 +133,7 @@ def test_an_overlap_ends_when_it_is_told_to() -> None:
 
 
 def test_an_overlap_ends_by_itself() -> None:
-    ran = rotate("nodes", "-e", "overlap=1", "--limit", ONE)
+    ran = rotate("nodes", "-e", "overlap=1s", "--limit", ONE)
     assert ran.returncode == 0, ran.stdout
     deadline = time.monotonic() + 30
     while logins(formers["nodes"], ONE) != [401] and time.monotonic() < deadline:

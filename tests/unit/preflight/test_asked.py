@@ -69,6 +69,10 @@ NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
             "which refuses the old secret at once",
         ),
         (
+            {"robot": "ci", "overlap": "24"},
+            "overlap: '24' has no unit: write -e overlap=24h or the like",
+        ),
+        (
             {"robot": "ci", "overlap": "99999999d"},
             "overlap: '99999999d' is more than a year: write -e overlap=24h or the like",
         ),
