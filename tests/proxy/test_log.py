@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.proxy.site import NJS
-from tests.proxy.stack import NAME, Stack
+from tests.proxy.stack import NAME, Stack, running
 
 needs_njs = pytest.mark.skipif(not NJS.exists(), reason="needs libnginx-mod-http-js")
 NOWHERE = "sha256:" + "0" * 64
@@ -229,7 +229,9 @@ def test_nginx_tells_of_its_connections_and_requests(stack: Stack) -> None:
 
 
 def test_the_registrys_metrics_are_at_their_own_address_only(stack: Stack) -> None:
-    stack.proxied("GET", "/v2/")
+    digest = stack.push_blob("team/app", b"something to count")
+    token = stack.signer.token(("repository", "team/app", ["pull"]))
+    assert stack.proxied("GET", f"/v2/team/app/blobs/{digest}", token=token).status == 200
     address = f"http://127.0.0.1:{stack.ports['metrics']}/metrics/registry"
     with urllib.request.urlopen(address) as answer:
         text = answer.read().decode()
@@ -240,6 +242,46 @@ def test_the_registrys_metrics_are_at_their_own_address_only(stack: Stack) -> No
     for path in ("/debug/vars", "/metrics/registry/../../debug/vars", "/", "/v2/", "/auth"):
         with pytest.raises(HTTPError, match="404"):
             urllib.request.urlopen(address.replace("/metrics/registry", path))
+
+
+def test_a_registry_that_refuses_everything_counts_as_down(
+    registry: Path, _possible: None, tmp_path: Path
+) -> None:
+    """As it does when its storage does not answer; here a file makes its health check fail."""
+    ill = tmp_path / "ill"
+    check = {"file": str(ill), "interval": "100ms", "threshold": 1}
+    with running("token", registry, {"health": {"file": [check]}}) as stack:
+        address = f"http://127.0.0.1:{stack.ports['metrics']}/metrics/registry"
+
+        def answered() -> tuple[int, int]:
+            """To a client, and to Prometheus."""
+            try:
+                with urllib.request.urlopen(address) as answer:
+                    read = answer.status
+            except HTTPError as problem:
+                read = problem.code
+                assert b"ill" not in problem.read()
+            return stack.proxied("GET", "/v2/").status, read
+
+        def awaited(wanted: tuple[int, int]) -> None:
+            deadline = time.monotonic() + 20
+            while answered() != wanted:
+                assert time.monotonic() < deadline, answered()
+                time.sleep(0.05)
+
+        awaited((401, 200))
+        ill.touch()
+        awaited((503, 500))
+        with urllib.request.urlopen(f"http://127.0.0.1:{stack.ports['debug']}/metrics") as answer:
+            counted = {
+                sample.labels["code"]
+                for family in text_string_to_metric_families(answer.read().decode())
+                for sample in family.samples
+                if sample.name == "registry_http_requests_total"
+            }
+        assert counted == {"401"}
+        ill.unlink()
+        awaited((401, 200))
 
 
 def test_nothing_of_a_request_for_metrics_goes_on(

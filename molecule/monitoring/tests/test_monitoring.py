@@ -180,6 +180,20 @@ def test_a_users_file_that_cannot_be_used_fires_until_it_is_mended() -> None:
     awaited(lambda: "WharfingerConfigurationRejected" not in firing())
 
 
+def test_a_registry_that_does_not_run_fires_until_it_does(registry: Registry) -> None:
+    state = json.loads(machine().check_output("wharfinger-host status --json"))["state"]
+    container = f"wharfinger-registry-{state['generations']['registry']['serving']['number']}"
+    machine().check_output("docker stop %s", container)
+    try:
+        awaited(lambda: "WharfingerDown" in firing())
+        # What clients are answered then is nginx's own, and no error rate sees it.
+        assert registry.request("GET", "/v2/").status in (502, 504)
+        assert "WharfingerErrors" not in firing()
+    finally:
+        machine().check_output("docker start %s", container)
+    awaited(lambda: "WharfingerDown" not in firing())
+
+
 def test_the_log_says_who_pulled_what() -> None:
     text = machine().file("/var/log/nginx/wharfinger.log").content_string
     lines = [json.loads(line) for line in text.splitlines()]
