@@ -239,7 +239,8 @@ def test_the_registrys_metrics_are_at_their_own_address_only(stack: Stack) -> No
     assert "registry_storage_action_seconds_count" in names(text)
     for path in ("/metrics", "/metrics/registry", "/metrics/nginx", "/debug/vars", "/debug/health"):
         assert stack.proxied("GET", path).status == 404
-    for path in ("/debug/vars", "/metrics/registry/../../debug/vars", "/", "/v2/", "/auth"):
+    internal = ("/.wharfinger/registry_health", "/debug/vars", "/debug/health")
+    for path in (*internal, "/metrics/registry/../../debug/vars", "/", "/v2/", "/auth"):
         with pytest.raises(HTTPError, match="404"):
             urllib.request.urlopen(address.replace("/metrics/registry", path))
 
