@@ -14,10 +14,10 @@ from typing import Any
 
 from testinfra.host import Host
 
-from load import Account, Load, Target
 from load.image import made
 from load.plays import PROJECT
 from load.record import Attempt
+from load.site import NAME, new_load
 from load.transfer import Transfer, monolithic
 from support import hosts
 from support.containers import serving
@@ -25,8 +25,6 @@ from support.containers import serving
 from .report import Row, page, told
 from .watch import Puller, Pusher, out
 
-NAME = "debian13"
-HOSTNAME = f"{NAME}.wharfinger.test"
 # Seconds that a client waits for an answer before it gives up.
 PATIENCE = 10
 
@@ -37,14 +35,7 @@ class Bench:
     def __init__(self) -> None:
         self.machine: Host = hosts.host(NAME)
         self.rows: list[Row] = []
-        admin = hosts.account("admin")
-        authority = hosts.inventory_file().parent / "credentials" / f"{HOSTNAME}-ca.crt"
-        self.load = Load(
-            Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
-            Account(admin.name, admin.password),
-            authority,
-            timeout=PATIENCE,
-        )
+        self.load = new_load(hosts.authority(NAME), PATIENCE)
         image = made((2048, 4096))
         session = self.load.session()
         Transfer(session, "load/watched", _never()).push(Attempt(), image, "kept", monolithic())
@@ -91,14 +82,11 @@ class Bench:
 
     def state(self) -> dict[str, Any]:
         """state.json."""
-        found: dict[str, Any] = json.loads(self.run("cat /var/lib/wharfinger/state.json"))
-        return found
+        return hosts.state(NAME)
 
     def script(self, text: str, *arguments: str) -> str:
         """A Python program on the host as root; its output."""
-        done = hosts.run_with_input(NAME, ["python3", "-", *arguments], text)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return hosts.script(NAME, text, *arguments)
 
     # -- faults ------------------------------------------------------------------------------------
 

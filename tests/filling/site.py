@@ -82,11 +82,10 @@ class Site:
         self.content = Content()
         self._pool = ThreadPoolExecutor(4)
         admin = hosts.account("admin")
-        authority = hosts.inventory_file().parent / "credentials" / f"{HOSTNAME}-ca.crt"
         self.session = Session(
             Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
             Account(admin.name, admin.password),
-            str(authority),
+            str(hosts.authority(NAME)),
             timeout=300,
         )
 
@@ -125,9 +124,7 @@ class Site:
 
     def script(self, text: str, *arguments: str) -> str:
         """Runs a Python program on the host as root; its output."""
-        done = hosts.run_with_input(NAME, ["python3", "-", *arguments], text)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return hosts.script(NAME, text, *arguments)
 
     @contextmanager
     def settings(self, **changed: Any) -> Iterator[None]:
@@ -193,10 +190,7 @@ class Site:
 
     def state(self) -> dict[str, Any]:
         """state.json."""
-        found: dict[str, Any] = json.loads(
-            self.machine.check_output("cat /var/lib/wharfinger/state.json")
-        )
-        return found
+        return hosts.state(NAME)
 
     def generation(self) -> int:
         """The number of the registry's generation that serves."""

@@ -30,16 +30,17 @@ CERTIFICATES |= {"tls.key", "tls.pem", "tls_before.pem", "trusted.crt"}
 
 def authority() -> Path:
     """The authority's certificate that a client is given today."""
-    return hosts.inventory_file().parent / "credentials" / f"{HOSTNAME}-ca.crt"
+    return hosts.authority(NAME)
 
 
-def new_load(ca_file: Path) -> Load:
-    """Clients that know only this authority."""
+def new_load(ca_file: Path, timeout: float = 60) -> Load:
+    """Clients that know only this authority, and wait `timeout` seconds for the next byte."""
     admin = hosts.account("admin")
     return Load(
         Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
         Account(admin.name, admin.password),
         ca_file,
+        timeout,
     )
 
 
@@ -89,10 +90,7 @@ class Site:
 
     def state(self) -> dict[str, Any]:
         """state.json."""
-        found: dict[str, Any] = json.loads(
-            self.machine.check_output("cat /var/lib/wharfinger/state.json")
-        )
-        return found
+        return hosts.state(NAME)
 
     def serving(self, kind: str) -> dict[str, Any]:
         """The container that serves, as docker inspect shows it: there is one of each kind."""
@@ -112,9 +110,7 @@ class Site:
 
     def script(self, text: str, *arguments: str) -> str:
         """Runs a Python program on the host as root; its output."""
-        done = hosts.run_with_input(NAME, ["python3", "-", *arguments], text)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return hosts.script(NAME, text, *arguments)
 
     def tidy(self, *, rotating: bool = False) -> None:
         """Nothing is under way, and nothing that was has left anything behind. `rotating`: the

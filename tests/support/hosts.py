@@ -73,6 +73,21 @@ def run_with_input(name: str, command: list[str], text: str) -> subprocess.Compl
     )
 
 
+def script(name: str, text: str, *arguments: str) -> str:
+    """Runs a Python program on a host as root; its output."""
+    done = run_with_input(name, ["python3", "-", *arguments], text)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def state(name: str) -> dict[str, Any]:
+    """state.json of a host."""
+    done = run_with_input(name, ["cat", "/var/lib/wharfinger/state.json"], "")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def users() -> dict[str, Any]:
     """What users.py has written: `registry_users`, and everybody's `passwords`."""
     found: dict[str, Any] = json.loads((ephemeral() / "users.json").read_text())
@@ -89,8 +104,12 @@ def account(name: str) -> Account:
     return Account(name, chosen)
 
 
+def authority(name: str) -> Path:
+    """The certificate of a host's authority, that a client is given today."""
+    return inventory_file().parent / "credentials" / f"{name}.wharfinger.test-ca.crt"
+
+
 def registry(name: str, **options: Any) -> Registry:
     """The registry that runs on a host."""
-    hostname = f"{name}.wharfinger.test"
-    authority = inventory_file().parent / "credentials" / f"{hostname}-ca.crt"
-    return Registry(hostname, variables(name)["ansible_host"], str(authority), **options)
+    address = variables(name)["ansible_host"]
+    return Registry(f"{name}.wharfinger.test", address, str(authority(name)), **options)
