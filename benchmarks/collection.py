@@ -13,7 +13,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
-from switches import ADDRESS, NAME, Bench, quiet  # noqa: E402
+from switches import ADDRESS, NAME, Bench, deployed  # noqa: E402
 
 from filling import Amount, Content, Pushing, fill, missing  # noqa: E402
 from filling.clients import beside  # noqa: E402
@@ -95,24 +94,14 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=int, default=10, help="of large layers")
     gigabytes = parser.parse_args().gigabytes
     room(gigabytes)
-    quiet(sys.executable, "images/build.py", "build")
-    quiet(sys.executable, "molecule/shared/images.py", "debian13")
-    with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(Path(directory))
-        bench.hosts("create.yml")
-        try:
-            bench.write_inventory()
-            bench.operator.play("site.yml")
-            authority = bench.operator.inventory / "credentials" / f"{NAME}-ca.crt"
-            target, admin = Target(NAME, ADDRESS), Account("admin", bench.password)
-            session = Session(target, admin, str(authority), timeout=300)
-            began = time.monotonic()
-            content = fill(session, Amount(large=LAYER, layers=gigabytes * 10**9 // LAYER))
-            print(f"filled in              {time.monotonic() - began:8.1f} s", flush=True)
-            check(bench)
-            collect(bench, session, content)
-        finally:
-            bench.hosts("destroy.yml")
+    with deployed() as (bench, authority):
+        target, admin = Target(NAME, ADDRESS), Account("admin", bench.password)
+        session = Session(target, admin, str(authority), timeout=300)
+        began = time.monotonic()
+        content = fill(session, Amount(large=LAYER, layers=gigabytes * 10**9 // LAYER))
+        print(f"filled in              {time.monotonic() - began:8.1f} s", flush=True)
+        check(bench)
+        collect(bench, session, content)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Clients are curl and share the machine's cores with all servers. Medians of alte
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import os
@@ -23,32 +22,30 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.picture import Bar, bars  # noqa: E402
 from benchmarks.stack import (  # noqa: E402
     MB,
     SIDES,
     Stack,
     alternating,
     contents,
-    ratios,
     running,
     said,
     table,
     together,
 )
+from benchmarks.transfers import REPOSITORY, asked, draw  # noqa: E402
+from benchmarks.transfers import Bench as Transfers  # noqa: E402
 
-REPOSITORY = "bench/app"
 BLKIO = Path("/sys/fs/cgroup/blkio")
 THREADS = "aio threads;"
 
 
-class Bench:
+class Bench(Transfers):
     """A stack with blobs in it."""
 
     def __init__(self, stack: Stack) -> None:
-        self.stack = stack
+        super().__init__(stack)
         self.token = stack.token(REPOSITORY)
-        self.spent: dict[str, list[float]] = {side: [] for side in SIDES}
 
     def push(self, size: int, seed: int = 0) -> str:
         return self.stack.push(REPOSITORY, contents(size, seed), self.token)
@@ -58,11 +55,10 @@ class Bench:
 
     def one(self, side: str, digest: str, size: int) -> float:
         """MB/s to one client."""
-        before = self.stack.cpu()
         words = ("--output", "/dev/null", "--write-out", "%{size_download} %{time_total}")
-        told = said(*self.stack.curl(REPOSITORY, *words, self.address(side, digest))).split()
+        with self.spending(side, size):
+            told = said(*self.stack.curl(REPOSITORY, *words, self.address(side, digest))).split()
         assert int(told[0]) == size
-        self.spent[side].append((self.stack.cpu() - before) / (size / 1e9))
         return size / MB / float(told[1])
 
     def checked(self, side: str, digest: str, size: int) -> float:
@@ -87,17 +83,10 @@ class Bench:
 
     def small(self, side: str, digests: list[str], clients: int) -> float:
         """Blobs a second, each client asking for one after the other on one connection."""
-        commands = []
-        for client in range(clients):
-            config = self.stack.folder / f"small.{side}.{client}"
-            config.write_text(
-                "".join(
-                    f'url = "{self.address(side, digest)}"\noutput = /dev/null\n'
-                    for digest in digests[client::clients]
-                )
-            )
-            commands.append(self.stack.curl(REPOSITORY, "--config", str(config)))
-        return len(digests) / together(commands)
+        requests = [
+            {"url": self.address(side, digest), "output": "/dev/null"} for digest in digests
+        ]
+        return len(digests) / together(self.shared(f"small.{side}", requests, clients))
 
 
 @contextmanager
@@ -187,10 +176,7 @@ def _row(found: list[float]) -> list[str]:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--picture", type=Path, help="writes an SVG there")
-    options = parser.parse_args()
+    options = asked(__doc__)
     with running() as stack:
         bench = Bench(stack)
         big, middle = bench.push(400 * MB), bench.push(40 * MB)
@@ -213,12 +199,7 @@ def main() -> None:
                 SIDES, 2, lambda side: bench.small(side, small, 8), warm=False
             ),
         }
-        spent = {side: sorted(found)[len(found) // 2] for side, found in bench.spent.items()}
-        table(*ratios("pulled", results))
-        print(
-            "\nSeconds of the servers' CPU for 1 GB to one client: "
-            + ", ".join(f"{side} {seconds:.2f}" for side, seconds in spent.items())
-        )
+        bench.tell("pulled", results)
         if (BLKIO / "blkio.throttle.read_bps_device").exists():
             table(
                 ["small pulls (ms)", "p50", "p99", "p50 beside 8 slow readers", "p99"],
@@ -227,16 +208,8 @@ def main() -> None:
         else:
             print("\nNo slow disk here: it takes cgroup v1's blkio.")
     if options.picture:
-        found = results["one client, 400 MB (MB/s)"]
-        bars(
-            options.picture,
-            "One client pulls a 400 MB blob",
-            "MB/s",
-            [
-                Bar("the registry itself, no TLS", found["direct"]),
-                Bar("here, TLS", found["ours"], 0.9 * found["direct"], True),
-                Bar("the usual recipe, TLS", found["usual"]),
-            ],
+        draw(
+            options.picture, "One client pulls a 400 MB blob", results["one client, 400 MB (MB/s)"]
         )
 
 

@@ -8,7 +8,6 @@ Medians of alternating rounds.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
@@ -17,32 +16,25 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.picture import Bar, bars  # noqa: E402
 from benchmarks.stack import (  # noqa: E402
     MB,
     SIDES,
-    Stack,
     alternating,
     contents,
     digest_of,
-    ratios,
     running,
     said,
-    table,
     together,
 )
+from benchmarks.transfers import REPOSITORY, asked, draw  # noqa: E402
+from benchmarks.transfers import Bench as Transfers  # noqa: E402
 
-REPOSITORY = "bench/app"
 # curl would wait for a 100 Continue.
 BODY = ("--header", "Expect:", "--header", "Content-Type: application/octet-stream")
 
 
-class Bench:
+class Bench(Transfers):
     """A stack, and files to push to it."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.spent: dict[str, list[float]] = {side: [] for side in SIDES}
 
     def file(self, size: int, seed: int = 0) -> tuple[Path, str]:
         path = self.stack.folder / f"push.{size}.{seed}"
@@ -71,14 +63,10 @@ class Bench:
         """MB/s of one PUT."""
         path, digest = blob
         (address,) = self.begun(side)
-        before, began = self.stack.cpu(), time.monotonic()
-        said(
-            *self.stack.curl(REPOSITORY, *BODY, "--upload-file", str(path)),
-            f"{address}&digest={digest}",
-        )
-        seconds = time.monotonic() - began
         size = path.stat().st_size
-        self.spent[side].append((self.stack.cpu() - before) / (size / 1e9))
+        command = self.stack.curl(REPOSITORY, *BODY, "--upload-file", str(path))
+        with self.spending(side, size):
+            seconds = together([[*command, f"{address}&digest={digest}"]])
         return size / MB / seconds
 
     def chunked(self, side: str, blob: tuple[Path, str]) -> float:
@@ -109,28 +97,17 @@ class Bench:
         """Blobs a second, uploads begun beforehand and counted in."""
         began = time.monotonic()
         addresses = self.begun(side, len(blobs))
-        commands = []
-        for client in range(clients):
-            config = self.stack.folder / f"small.{side}.{client}"
-            config.write_text(
-                "".join(
-                    f'url = "{address}&digest={digest}"\nupload-file = "{path}"\n'
-                    for address, (path, digest) in list(zip(addresses, blobs, strict=True))[
-                        client::clients
-                    ]
-                )
-            )
-            commands.append(self.stack.curl(REPOSITORY, *BODY, "--config", str(config)))
-        together(commands)
+        requests = [
+            {"url": f"{address}&digest={digest}", "upload-file": str(path)}
+            for address, (path, digest) in zip(addresses, blobs, strict=True)
+        ]
+        together(self.shared(f"small.{side}", requests, clients, *BODY))
         return len(blobs) / (time.monotonic() - began)
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--picture", type=Path, help="writes an SVG there")
-    options = parser.parse_args()
+    options = asked(__doc__)
     with running() as stack:
         bench = Bench(stack)
         big, middle = bench.file(400 * MB), bench.file(40 * MB)
@@ -149,23 +126,12 @@ def main() -> None:
                 SIDES, 3, lambda side: bench.small(side, small, 8), warm=False
             ),
         }
-        spent = {side: sorted(found)[len(found) // 2] for side, found in bench.spent.items()}
-        table(*ratios("pushed", results))
-        print(
-            "\nSeconds of the servers' CPU for 1 GB from one client: "
-            + ", ".join(f"{side} {seconds:.2f}" for side, seconds in spent.items())
-        )
+        bench.tell("pushed", results)
     if options.picture:
-        found = results["one client, 400 MB, PATCH in chunks as docker (MB/s)"]
-        bars(
+        draw(
             options.picture,
             "One client pushes a 400 MB blob, as docker does",
-            "MB/s",
-            [
-                Bar("the registry itself, no TLS", found["direct"]),
-                Bar("here, TLS", found["ours"], 0.9 * found["direct"], True),
-                Bar("the usual recipe, TLS", found["usual"]),
-            ],
+            results["one client, 400 MB, PATCH in chunks as docker (MB/s)"],
         )
 
 

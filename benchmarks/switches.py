@@ -232,11 +232,10 @@ def tell_memory(samples: list[tuple[str, dict[str, float]]]) -> None:
         print(f"  most with two of {kind}: {most / 2**20:.0f} MiB, {most / base:.2f} x steady")
 
 
-def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="without waiting for tokens to expire")
-    quick = parser.parse_args().quick
+@contextmanager
+def deployed() -> Iterator[tuple[Bench, Path]]:
+    """A test host that site.yml has made a registry, and its authority's certificate. Gone
+    afterwards."""
     quiet(sys.executable, "images/build.py", "build")
     quiet(sys.executable, "molecule/shared/images.py", "debian13")
     with tempfile.TemporaryDirectory() as directory:
@@ -245,13 +244,21 @@ def main() -> None:
         try:
             bench.write_inventory()
             bench.operator.play("site.yml")
-            authority = bench.operator.inventory / "credentials" / f"{NAME}-ca.crt"
-            load = Load(Target(NAME, ADDRESS), Account("admin", bench.password), authority)
-            with load, memory(bench, load) as samples:
-                changes(bench, load, quick)
-            tell(bench, load, samples)
+            yield bench, bench.operator.inventory / "credentials" / f"{NAME}-ca.crt"
         finally:
             bench.hosts("destroy.yml")
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="without waiting for tokens to expire")
+    quick = parser.parse_args().quick
+    with deployed() as (bench, authority):
+        load = Load(Target(NAME, ADDRESS), Account("admin", bench.password), authority)
+        with load, memory(bench, load) as samples:
+            changes(bench, load, quick)
+        tell(bench, load, samples)
 
 
 if __name__ == "__main__":

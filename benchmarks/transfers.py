@@ -1,0 +1,77 @@
+"""What benchmarks of pulls and of pushes have in common: their stack, and how they tell of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.picture import Bar, bars
+from benchmarks.stack import SIDES, Stack, ratios, table
+
+REPOSITORY = "bench/app"
+
+
+class Bench:
+    """A stack whose sides are compared."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.spent: dict[str, list[float]] = {side: [] for side in SIDES}
+
+    @contextmanager
+    def spending(self, side: str, size: int) -> Iterator[None]:
+        """The servers' CPU during the body is that side's, for so many bytes."""
+        before = self.stack.cpu()
+        yield
+        self.spent[side].append((self.stack.cpu() - before) / (size / 1e9))
+
+    def shared(
+        self, name: str, requests: Sequence[Mapping[str, str]], clients: int, *words: str
+    ) -> list[list[str]]:
+        """Commands of clients that share these requests (curl's options), each making one after
+        the other on one connection."""
+        commands = []
+        for client in range(clients):
+            config = self.stack.folder / f"{name}.{client}"
+            config.write_text(
+                "".join(
+                    f'{option} = "{value}"\n'
+                    for request in requests[client::clients]
+                    for option, value in request.items()
+                )
+            )
+            commands.append(self.stack.curl(REPOSITORY, *words, "--config", str(config)))
+        return commands
+
+    def tell(self, done: str, results: Mapping[str, Mapping[str, float]]) -> None:
+        """Prints the ratios (`done`: pulled, pushed), and what one client has cost."""
+        table(*ratios(done, results))
+        spent = {side: sorted(found)[len(found) // 2] for side, found in self.spent.items()}
+        print(
+            "\nSeconds of the servers' CPU for 1 GB, one client: "
+            + ", ".join(f"{side} {seconds:.2f}" for side, seconds in spent.items())
+        )
+
+
+def asked(about: str | None) -> argparse.Namespace:
+    """The command line: `rounds`, and `picture`, a file or None."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--picture", type=Path, help="writes an SVG there")
+    return parser.parse_args()
+
+
+def draw(path: Path, title: str, found: Mapping[str, float]) -> None:
+    """MB/s by side, as bars, with 0.9 of the registry's own as the aim."""
+    bars(
+        path,
+        title,
+        "MB/s",
+        [
+            Bar("the registry itself, no TLS", found["direct"]),
+            Bar("here, TLS", found["ours"], 0.9 * found["direct"], True),
+            Bar("the usual recipe, TLS", found["usual"]),
+        ],
+    )
