@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# What a part counts is its own, in a shell of its own: it tells by a file.
+# shellcheck disable=SC2030,SC2031
 # What ./test is made of: running one check, counting, and the services that checks need (sourced by it).
 
 passed=0 failed=0 skipped=0
@@ -67,6 +69,7 @@ run_lane() {
 
 # The next part of the queue; nothing where it is empty.
 next_part() {
+  # shellcheck disable=SC2016
   flock "$logs/queue" sh -c 'head -n 1 "$1" && tail -n +2 "$1" >"$1.rest" && cat "$1.rest" >"$1"' sh "$logs/queue"
 }
 
