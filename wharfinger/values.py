@@ -1,8 +1,10 @@
-"""Durations, sizes and truth values as an inventory writes them."""
+"""Durations, sizes and truth values as an inventory writes them, and what YAML makes of others."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import date, datetime
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -12,6 +14,47 @@ _SIZE = re.compile(r"([0-9]+) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
 # What Ansible's `bool` filter and argument specs take for true and false.
 _TRUE = frozenset({"1", "y", "yes", "t", "true", "on"})
 _FALSE = frozenset({"0", "n", "no", "f", "false", "off"})
+
+
+# YAML 1.1, which Ansible reads, takes the bare word `on` for the boolean true. JSON and Jinja,
+# through which variables may have gone, make a text of that.
+_MISREAD_ON = (True, "true", "True")
+
+
+def kind(value: object) -> str:
+    """What YAML made of a value, in plain words with their article: `a date`, `a list`."""
+    if value is None:
+        return "nothing (null)"
+    # The order matters: a bool is an int, and a datetime is a date.
+    for types, words in (
+        (str, "text"),
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (Mapping, "a mapping"),
+        ((list, tuple), "a list"),
+        (datetime, "a date with a time of day"),
+        (date, "a date"),
+        (bytes, "binary data"),
+    ):
+        if isinstance(value, types):
+            return words
+    return "neither text, a number, a list nor a mapping"
+
+
+def bare_key(key: object) -> object:
+    """The key `on` where YAML made a boolean of it, and every other key as it is.
+
+    For mappings whose keys are known words. `yes` and `true` become `on` too: none of them is a
+    word that any such mapping knows.
+    """
+    return "on" if key in _MISREAD_ON else key
+
+
+def spelt(key: object) -> str:
+    """A mapping's key as YAML writes it, for messages: `true`, `null`, `2026-01-01`."""
+    if isinstance(key, bool):
+        return str(key).lower()
+    return "null" if key is None else str(key)
 
 
 def _number(value: object, pattern: re.Pattern[str], units: dict[str, int]) -> int:

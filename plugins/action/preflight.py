@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVari
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
+
+try:
+    # Where a value was written. Not part of Ansible's interface, so it may be gone one day.
+    from ansible._internal._datatag._tags import Origin
+except ImportError:
+    Origin = None  # type: ignore[assignment,misc]
 
 # Registered by the roles, not set by anyone.
 NOT_SETTINGS = frozenset(
@@ -26,6 +33,8 @@ NOT_SETTINGS = frozenset(
 )
 # As many are shown; a thousand users without a rule make a thousand of them.
 WARNINGS = 20
+# Mappings and lists in which some values may be numbers.
+FREE_NUMBERS = frozenset({"registry_retention", "registry_settings", "registry_environment"})
 POLICY = frozenset({"registry_users", "registry_robots", "registry_groups", "registry_access"})
 UNITS = "/etc/systemd/system"
 CONTENTS_UNITS = [f"{UNITS}/wharfinger-contents@.service"]
@@ -81,7 +90,7 @@ class ActionModule(ActionBase):
         if scope not in preflight.SCOPES:
             raise AnsibleActionFail(f"scope: {scope!r} is none of {', '.join(preflight.SCOPES)}")
         specs = specifications()
-        variables, asked, unresolved = self._variables(specs, task_vars)
+        variables, asked, unresolved = read_variables(specs, task_vars, self._templar.template)
         settings = {
             # A value of a wrong type is reported, and not worked with.
             name: usable(variables.get(name, option.get("default")), option)
@@ -142,33 +151,6 @@ class ActionModule(ActionBase):
         result.update(facts(settings, host, base), host=host, archive=archive)
         return result
 
-    def _variables(
-        self, specs: dict[str, dict[str, Any]], task_vars: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-        """All variables' names with the resolved values of those that carry one of our prefixes,
-        what the playbook is asked, and a sentence about each of both that cannot be resolved."""
-        prefixes = tuple(f"{role}_" for role in specs)
-        values: dict[str, Any] = {}
-        errors: list[str] = []
-        missing: set[str] = set()
-        for name in task_vars:
-            if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
-                continue
-            # Of all others only the name is of interest: it may be one of ours, misspelt.
-            ours = name.startswith(prefixes) or name in NAMES
-            try:
-                values[name] = plain(self._templar.template(task_vars[name])) if ours else None
-            except AnsibleError as error:
-                # Left to Ansible, it would be the only mistake shown, with the lines of the
-                # inventory around it: other users' passwords.
-                errors.append(f"{name}: {why_unresolved(error)}")
-                missing.add(name)
-        if missing & POLICY:
-            # They are judged against each other, which tells nothing where one is unknown.
-            values = {name: value for name, value in values.items() if name not in POLICY}
-        asked = {name: values.pop(name) for name in NAMES & values.keys()}
-        return values, asked, errors
-
     def _read(self, path: Path) -> bytes:
         """A file of the controller, decrypted where ansible-vault encrypts it and we have its
         password. Raises OSError."""
@@ -195,6 +177,90 @@ class ActionModule(ActionBase):
         if opened.returncode:
             return {}, opened.stderr.strip()
         return json.loads(opened.stdout), None
+
+
+def read_variables(
+    specs: dict[str, dict[str, Any]], task_vars: dict[str, Any], template: Callable[[Any], Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """All variables' names with the resolved values of those that carry one of our prefixes,
+    what the playbook is asked, and a sentence about each of both that cannot be resolved."""
+    prefixes = tuple(f"{role}_" for role in specs)
+    options = {name: option for role in specs.values() for name, option in role.items()}
+    values: dict[str, Any] = {}
+    errors: list[str] = []
+    missing: set[str] = set()
+    for name in task_vars:
+        if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
+            continue
+        # Of all others only the name is of interest: it may be one of ours, misspelt.
+        ours = name.startswith(prefixes) or name in NAMES
+        try:
+            values[name] = plain(template(task_vars[name])) if ours else None
+        except AnsibleError as error:
+            # Left to Ansible, it would be the only mistake shown, with the lines of the
+            # inventory around it: other users' passwords.
+            errors.append(f"{name}: {why_unresolved(error)}")
+            missing.add(name)
+            continue
+        where = misread_number(name, values[name], options.get(name, {})) if ours else None
+        if where:
+            errors.append(
+                f"{name}: YAML reads the number in {where} as another one (a leading 0 is octal, "
+                "12:30 counts to 60, 1.10 is 1.1): write a plain number, or text in quotation marks"
+            )
+            missing.add(name)
+            del values[name]
+    if missing & POLICY:
+        # They are judged against each other, which tells nothing where one is unknown.
+        values = {name: value for name, value in values.items() if name not in POLICY}
+    asked = {name: values.pop(name) for name in NAMES & values.keys()}
+    return values, asked, errors
+
+
+def misread_number(name: str, value: Any, option: dict[str, Any]) -> str | None:
+    """Where a number stands that YAML reads as another one than an operator does; None without.
+
+    Only in variables that may hold a number: in all others one is refused, whatever it is.
+    """
+    text = option.get("elements", option.get("type")) in ("str", "path")
+    if not text and option.get("type") != "int" and name not in FREE_NUMBERS:
+        return None
+    if isinstance(value, dict):
+        found = (misread_number(name, one, option) for one in value.values())
+        return next(filter(None, found), None)
+    if isinstance(value, list):
+        found = (misread_number(name, one, option) for one in value)
+        return next(filter(None, found), None)
+    kinds = (int, float) if name in FREE_NUMBERS else int
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return None
+    written, where = spelling(value)
+    if written is None or written == str(value):
+        return None
+    plain_number = re.fullmatch(r"[+-]?[0-9][0-9_]*", written) and int(written) == value
+    return None if plain_number and option.get("type") == "int" else where
+
+
+def spelling(value: Any) -> tuple[str | None, str]:
+    """A number as it is written in an inventory's YAML file, and where: the file and the line.
+
+    (None, "") where that cannot be known, as with a value from the command line.
+    """
+    origin = Origin.get_tag(value) if Origin is not None else None
+    if origin is None or not (origin.path and origin.line_num and origin.col_num):
+        return None, ""
+    try:
+        line = Path(origin.path).read_text(encoding="utf-8").splitlines()[origin.line_num - 1]
+    except (OSError, UnicodeDecodeError, IndexError):
+        return None, ""
+    word = re.match(r"[^\s,\]}#]+", line[origin.col_num - 1 :])
+    # In a file that the vault encrypts, another text is in this place.
+    try:
+        if word is None or yaml.safe_load(word[0]) != value:
+            return None, ""
+    except yaml.YAMLError:
+        return None, ""
+    return word[0], f"{origin.path}, line {origin.line_num}"
 
 
 def request(settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -229,15 +230,19 @@ def differing(files: list[dict[str, Any]], hashes: dict[str, Any]) -> list[dict[
 
 
 def _plain(value: Any) -> Any:
-    """Ansible's tagged and lazy containers as plain ones, which PyYAML's safe dumper knows."""
+    """Ansible's tagged and lazy containers as plain ones, which PyYAML's safe dumper knows.
+
+    A key stays what YAML made of it (a bare `on` is true): its reader knows what was meant.
+    """
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     for kind in (str, bool, int, float):
         if isinstance(value, kind):
             return value if kind is bool else kind(value)
-    return value
+    # A date is the text that was written.
+    return str(value) if isinstance(value, date) else value
 
 
 class FilterModule:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+from wharfinger.values import kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +36,6 @@ def quoted(value: object) -> str:
     if not isinstance(value, str):
         return kind(value)
     return json.dumps(value if len(value) <= 80 else value[:79] + "…", ensure_ascii=False)
-
-
-def kind(value: object) -> str:
-    """What YAML made of a value, in the operator's words, with the article."""
-    if value is None:
-        return "nothing (null)"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return f"a {type(value).__name__}"
 
 
 def texts(

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from .problems import kind, nearest, quoted, texts
+from wharfinger.values import kind
+
+from .problems import nearest, quoted, texts
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

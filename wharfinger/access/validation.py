@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from wharfinger.values import bare_key, kind, spelt
+
 from . import coverage
 from .patterns import COMPONENT, mistake, verb_meant
 from .policy import (
@@ -25,7 +27,7 @@ from .policy import (
     Policy,
     Rule,
 )
-from .problems import Problem, Review, answered_before, kind, nearest, quoted, texts
+from .problems import Problem, Review, answered_before, nearest, quoted, texts
 from .robots import Robot, expires_soon, read_robot
 
 USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
@@ -39,9 +41,6 @@ LONGEST_PASSWORD = 72
 _MAKE_HASH = f"make one with `htpasswd -nBC {LOWEST_COST} NAME` and write what follows the colon"
 _RULE_KEYS = ("who", "may", "on")
 _USER_KEYS = ("password", "password_hash")
-# YAML 1.1, which Ansible reads, takes the bare word `on` for the boolean true; JSON, through which
-# variables may have gone, makes a text of it.
-MISREAD_ON = (True, "true")
 
 
 def validate(
@@ -84,6 +83,9 @@ def examine(
     inventory = _Inventory(tuple(reserved))
     inventory.read_users(users)
     inventory.read_robots({} if robots is None else robots, auth, server, today)
+    if not isinstance(users, Mapping):
+        # Every name in groups and rules would be told to be no user.
+        return Policy((), {}, ()), Review(inventory.errors)
     inventory.read_groups(groups)
     if auth == "htpasswd":
         inventory.read_htpasswd(access)
@@ -336,7 +338,7 @@ class _Inventory:
             return None
         fields: dict[str, object] = {}
         for key, value in entry.items():
-            plain = "on" if key in MISREAD_ON else key
+            plain = bare_key(key)
             if plain in fields:
                 self.error(ACCESS, where, f"{plain} is there twice: remove one")
             elif isinstance(plain, str) and plain in _RULE_KEYS:
@@ -657,10 +659,8 @@ def _shown_name(name: object, entry: object) -> str | None:
 
     YAML takes `{admin:secret}` for a key without value.
     """
-    if isinstance(name, bool):
-        return str(name).lower()
     if not isinstance(name, str):
-        return str(name) if isinstance(name, int | float) else None
+        return spelt(name) if isinstance(name, bool | int | float) else None
     innocent = NAME.fullmatch(name) or (
         isinstance(entry, Mapping) and re.fullmatch(r"[A-Za-z0-9 ._@+-]{1,64}", name)
     )

@@ -14,13 +14,11 @@ from wharfinger.access.problems import (
     Problem,
     Review,
     answered_before,
-    kind,
     nearest,
     quoted,
     texts,
 )
-from wharfinger.access.validation import MISREAD_ON
-from wharfinger.values import duration
+from wharfinger.values import bare_key, duration, kind
 
 RETENTION = "registry_retention"
 CRITERIA = ("newest", "newer_than", "matching")
@@ -87,7 +85,7 @@ def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:
     wrong: list[str] = []
     fields: dict[str, object] = {}
     for key, value in entry.items():
-        plain = "on" if key in MISREAD_ON else key
+        plain = bare_key(key)
         if plain in fields:
             wrong.append(f"{plain} is there twice: remove one")
         elif isinstance(plain, str) and plain in _KEYS:

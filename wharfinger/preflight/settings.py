@@ -311,13 +311,13 @@ def _check_storage_mount(checked: dict[str, Any], *, refuse: Any) -> None:
     mount = checked["storage_mount"]
     example = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
     for key, value in mount.items():
-        where = f"storage_mount, {key}"
+        where = f"storage_mount, {values.spelt(key)}"
         if key not in _MOUNT_KEYS:
             near = nearest(str(key), _MOUNT_KEYS)
             instead = f"write {near}" if near else f"its keys are {', '.join(_MOUNT_KEYS)}"
             refuse(where, f"is no key of storage_mount: {instead}")
         elif not isinstance(value, str):
-            refuse(where, f"is not text: write what /etc/fstab has, {example}")
+            refuse(where, f"is {values.kind(value)}: write what /etc/fstab has, {example}")
         elif key == "opts" and re.search(r"(?i)\bpass(word|wd)?=", value):
             refuse(
                 where,

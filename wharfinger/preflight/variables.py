@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wharfinger.values import boolean
+from wharfinger.values import boolean, kind, spelt
 
 from .names import nearest, slips
 from .report import Report, shown
@@ -116,7 +116,7 @@ def _almost(name: str, known: str) -> bool:
 
 def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
     """The value as its spec wants it, or None after reporting what is wrong."""
-    kind = str(spec.get("type", "str"))
+    wanted = str(spec.get("type", "str"))
     if value is None:
         if spec.get("required") or spec.get("default") is not None:
             report.error(
@@ -124,15 +124,15 @@ def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
             )
         return None
     try:
-        value = _converted(value, kind)
+        value = _converted(value, wanted)
     except ValueError:
-        report.error(subject, f"is {_described(value)}: write {_wanted(spec)}")
+        report.error(subject, _wrong_type(value, wanted, spec))
         return None
     choices = spec.get("choices")
-    if choices and kind not in ("list", "dict") and value not in choices:
+    if choices and wanted not in ("list", "dict") and value not in choices:
         report.error(subject, f"{shown(str(value))} is none of its choices: write {_wanted(spec)}")
         return None
-    if kind == "list":
+    if wanted == "list":
         if "elements" not in spec:
             return value
         element = {**spec, "type": spec["elements"], "required": True}
@@ -140,7 +140,7 @@ def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
             _checked(f"{subject}, entry {number}", entry, element, report)
             for number, entry in enumerate(value, 1)
         ]
-    if kind == "dict" and "options" in spec:
+    if wanted == "dict" and "options" in spec:
         return _checked_keys(subject, value, spec["options"], report)
     return value
 
@@ -148,8 +148,7 @@ def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
 def usable(value: Any, spec: Spec) -> Any:
     """The value as its spec wants it, or the spec's default where it is of another type."""
     found = _checked("", value, spec, Report())
-    kind = {"list": list, "dict": Mapping}.get(str(spec.get("type")))
-    if found is None or (kind is list and None in found):
+    if found is None or (spec.get("type") == "list" and None in found):
         return spec.get("default")
     return found
 
@@ -162,7 +161,7 @@ def _checked_keys(
         if key not in options:
             near = nearest(str(key), options)
             instead = f"write {near}" if near else f"its keys are {', '.join(options)}"
-            report.error(f"{subject}, {key}", f"is no key of {subject}: {instead}")
+            report.error(f"{subject}, {spelt(key)}", f"is no key of {subject}: {instead}")
     for key, spec in options.items():
         if key in value:
             good[key] = _checked(f"{subject}, {key}", value[key], spec, report)
@@ -172,24 +171,38 @@ def _checked_keys(
     return good
 
 
-def _converted(value: Any, kind: str) -> Any:
-    if kind == "bool":
+def _wrong_type(value: object, wanted: str, spec: Spec) -> str:
+    """What is wrong with a value of another type, and what to write instead."""
+    misread = wanted in ("str", "path") and not isinstance(value, Mapping | list | tuple)
+    if misread and not spec.get("choices"):
+        default = spec.get("default")
+        example = f', like "{default}"' if default else ""
+        return f"is {kind(value)} to YAML: write text in quotation marks{example}"
+    return f"is {kind(value)}: write {_wanted(spec)}"
+
+
+def _converted(value: Any, wanted: str) -> Any:
+    if wanted == "bool":
         return boolean(value)
-    if kind == "int":
+    if wanted == "int":
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ValueError
+        # Roles use it as it was written: `0443` would be no port to nginx.
+        if str(value) != str(int(value)):
+            raise ValueError
         return int(value)
-    if kind == "float":
+    if wanted == "float":
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
         return float(value)
-    if kind in ("str", "path"):
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if wanted in ("str", "path"):
+        # A number with a point is not what was written: 1.10 is 1.1.
+        if isinstance(value, bool) or not isinstance(value, int | str):
             raise ValueError
         return str(value)
-    if kind == "list" and not isinstance(value, list | tuple):
+    if wanted == "list" and not isinstance(value, list | tuple):
         raise ValueError
-    if kind == "dict" and not isinstance(value, Mapping):
+    if wanted == "dict" and not isinstance(value, Mapping):
         raise ValueError
     return value
 
@@ -198,13 +211,3 @@ def _wanted(spec: Spec) -> str:
     if spec.get("choices") and spec.get("type") not in ("list", "dict"):
         return "one of " + ", ".join(str(choice) for choice in spec["choices"])
     return _TYPES.get(str(spec.get("type", "str")), "a value")
-
-
-def _described(value: object) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, int | float):
-        return "a number"
-    return "a mapping" if isinstance(value, Mapping) else "a list"

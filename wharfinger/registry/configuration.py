@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from wharfinger.values import kind, spelt
+
 VERSION = "3.1.1"
 
 # The registry redirects a reader of a blob to this name; nginx catches the answer and sends the
@@ -190,7 +192,7 @@ def review(settings: object, environment: object) -> list[Problem]:
         for name, value in environment.items():
             mistake = _review_variable(name, value)
             if mistake:
-                problems.append(Problem(_ENVIRONMENT, str(name), mistake))
+                problems.append(Problem(_ENVIRONMENT, spelt(name), mistake))
     else:
         problems.append(
             Problem(_ENVIRONMENT, "value", "must be names and values of variables: write {}")
@@ -250,7 +252,7 @@ def _review_value(key: _Key, value: object, path: str) -> Iterator[tuple[str, st
     elif key.type in ("section", "map"):
         if isinstance(value, Mapping):
             for name, below in value.items():
-                yield from _review_key(key, name, below, f"{path}.{name}".lstrip("."))
+                yield from _review_key(key, name, below, f"{path}.{spelt(name)}".lstrip("."))
         else:
             yield path, "must be a section with keys of its own"
     elif key.type == "list":
@@ -267,7 +269,7 @@ def _review_value(key: _Key, value: object, path: str) -> Iterator[tuple[str, st
 
 def _review_key(key: _Key, name: object, value: object, path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(name, str):
-        yield path, "must be text: write this key in quotes"
+        yield path, f"is {kind(name)} to YAML and must be text: write this key in quotes"
     elif key.type == "map":
         if re.fullmatch(r".*\bheaders\.[^.]*", path) and not _HEADER_NAME.fullmatch(name):
             yield path, "is no name of an HTTP header: use letters, digits and hyphens"
@@ -304,7 +306,7 @@ def _review_scalar(type_: str, value: object, path: str) -> str | None:
     if type_ == "duration" and not (isinstance(value, str) and _DURATION.fullmatch(value)):
         return "must be a time with its unit, such as 30s, 10m or 168h"
     if type_ == "string" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
-        return "must be text"
+        return f"is {kind(value)} to YAML and must be text: write it in quotes"
     # Lists carry their index in the path, choices do not lie below lists.
     choices = _CHOICES.get(path)
     if choices and str(value).lower() not in choices:
@@ -337,9 +339,9 @@ def _variable_path(name: str) -> tuple[_Key | None, str]:
 
 def _review_variable(name: object, value: object) -> str | None:
     if not isinstance(name, str) or not name:
-        return "must be the name of a variable, in text"
+        return f"is {kind(name)} to YAML and must be the name of a variable, in text"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return "must be text: write the value in quotes"
+        return f"is {kind(value)} to YAML and must be text: write the value in quotes"
     if name == "REGISTRY_CONFIGURATION_PATH":
         return "the toolkit writes the configuration file and says where it is: remove it"
     if name.startswith("AWS_"):

@@ -152,7 +152,7 @@ def test_a_right_entry_of_a_user_is_accepted(entry: object) -> None:
                 (SECRET, "text"),
             )
         ),
-        ({True: {}}, [", true: the name is a boolean to YAML: write it in quotation marks"]),
+        ({True: {}}, [", true: the name is true or false to YAML: write it in quotation marks"]),
         ({123: {}}, [", 123: the name is a number to YAML: write it in quotation marks"]),
         (
             {None: {}},

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
 
 FILE = Path(__file__).resolve().parents[3] / "plugins/filter/wharfinger.py"
 FACTS = {
@@ -24,12 +26,41 @@ INVENTORY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def closing_message() -> Any:
+def filters() -> Any:
     spec = importlib.util.spec_from_file_location("wharfinger_filters", FILE)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.closing_message
+    return module
+
+
+@pytest.fixture(scope="module")
+def closing_message(filters: Any) -> Any:
+    return filters.closing_message
+
+
+def test_a_bare_on_reaches_the_hosts_file_of_retention(filters: Any) -> None:
+    written = 'registry_retention:\n- {on: "team/**", newest: 10}\n'
+    variables = {
+        "retention": yaml.safe_load(written)["registry_retention"],
+        "untagged_keep": "14d",
+        "gc_max_minutes": 60,
+        "check_rate": "100m",
+        "storage_path": "/srv/registry",
+        "drain_timeout": "10m",
+    }
+    assert True in variables["retention"][0]
+    rule = filters.contents_settings(variables)["retention"][0]
+    assert (rule["on"], rule["newest"]) == (["^team(/[^/]+)+$"], 10)
+
+
+def test_a_date_in_the_registrys_settings_stays_the_text_that_was_written(
+    filters: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.yml"
+    file.write_text("log: {fields: {since: 2026-01-01}}\n", encoding="utf-8")
+    text = filters.yaml_text(DataLoader().load_from_file(str(file)))
+    assert yaml.safe_load(text) == {"log": {"fields": {"since": "2026-01-01"}}}
 
 
 def test_secrets_are_said_to_lie_where_they_lie(closing_message: Any) -> None:

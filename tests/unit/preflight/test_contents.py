@@ -97,7 +97,10 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
         ),
         (rule(newest="ten"), ['newest is "ten": write a whole number, for example newest: 10']),
         (rule(newest=1.5), ["newest is a number: write a whole number, for example newest: 10"]),
-        (rule(newest=True), ["newest is a boolean: write a whole number, for example newest: 10"]),
+        (
+            rule(newest=True),
+            ["newest is true or false: write a whole number, for example newest: 10"],
+        ),
         (
             rule(newest=None),
             ["newest is nothing (null): write a whole number, for example newest: 10"],

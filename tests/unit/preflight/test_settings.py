@@ -324,7 +324,7 @@ EXAMPLE = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
         ),
         (
             {"src": "/dev/sdb1", "fstype": "ext4", "opts": ["noatime"]},
-            [f"storage_mount, opts: is not text: write what /etc/fstab has, {EXAMPLE}"],
+            [f"storage_mount, opts: is a list: write what /etc/fstab has, {EXAMPLE}"],
         ),
         (
             {"src": "//nas/data", "fstype": "cifs", "opts": "username=me,password=planted"},

@@ -114,7 +114,12 @@ def test_a_renamed_variable_names_the_new_one(errors: Errors) -> None:
             "registry_extra_hostnames, entry 2: is a list: write text",
         ),
         ("storage_mount", "/dev/sdb1", "storage_mount: is text: write a mapping"),
-        ("storage_path", False, "storage_path: is true or false: write text"),
+        (
+            "storage_path",
+            False,
+            "storage_path: is true or false to YAML: write text in quotation marks, "
+            'like "/var/lib/wharfinger/registry"',
+        ),
     ],
 )
 def test_a_wrong_type_says_which_is_right(

@@ -177,7 +177,7 @@ def test_everything_that_is_rendered_and_not_open_to_the_operator_is_refused() -
         ("validation.disabled", "yes", "must be true or false, without quotes"),
         ("log.level", "loud", "must be one of error, warn, info, debug"),
         ("log.formatter", "xml", "must be one of text, json, logstash"),
-        ("log.level", None, "must be text"),
+        ("log.level", None, "is nothing (null) to YAML and must be text: write it in quotes"),
         ("log", "debug", "must be a section with keys of its own"),
         ("log.hooks", {"type": "mail"}, "must be a list"),
         (
@@ -258,8 +258,16 @@ def test_all_mistakes_are_told_at_once() -> None:
         ),
         ("REGISTRY_CATALOG_MAXENTRIES", "many", "must be a whole number, without quotes"),
         ("REGISTRY_LOG_LEVEL", "loud", "must be one of error, warn, info, debug"),
-        ("REGISTRY_LOG_LEVEL", None, "must be text: write the value in quotes"),
-        ("REGISTRY_LOG_ACCESSLOG_DISABLED", True, "must be text: write the value in quotes"),
+        (
+            "REGISTRY_LOG_LEVEL",
+            None,
+            "is nothing (null) to YAML and must be text: write the value in quotes",
+        ),
+        (
+            "REGISTRY_LOG_ACCESSLOG_DISABLED",
+            True,
+            "is true or false to YAML and must be text: write the value in quotes",
+        ),
         (
             "REGISTRY_LOG_FORMATTER",
             "@json",
@@ -282,7 +290,7 @@ def test_all_mistakes_are_told_at_once() -> None:
             "GOGC, GOMAXPROCS, GOMEMLIMIT, GOTRACEBACK, HTTPS_PROXY, HTTP_PROXY, NO_PROXY, "
             "SSL_CERT_DIR, SSL_CERT_FILE, TZ",
         ),
-        (5, "x", "must be the name of a variable, in text"),
+        (5, "x", "is a number to YAML and must be the name of a variable, in text"),
     ],
 )
 def test_variable_that_cannot_work_is_an_error(name: Any, value: object, message: str) -> None:
