@@ -57,6 +57,7 @@ from wharfinger.preflight.asked import NAMES  # noqa: E402
 from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
 from wharfinger.preflight.controller import on_controller  # noqa: E402
 from wharfinger.preflight.names import hostname_problem  # noqa: E402
+from wharfinger.preflight.report import mistakes  # noqa: E402
 from wharfinger.preflight.variables import usable  # noqa: E402
 from wharfinger.registry import proxy  # noqa: E402
 
@@ -139,14 +140,7 @@ class ActionModule(ActionBase):
         if len(report.warnings) > WARNINGS:
             self._display.warning(f"{len(report.warnings) - WARNINGS} more warnings like these")
         if report.errors:
-            count = len(report.errors)
-            result["failed"] = True
-            result["msg"] = "\n".join(
-                [
-                    f"{count} mistake{'s' if count > 1 else ''} found; nothing was changed.",
-                    *(f"  - {error}" for error in report.errors),
-                ]
-            )
+            result.update(failed=True, msg=mistakes(report.errors))
             return result
         result.update(facts(settings, host, base), host=host, archive=archive)
         return result

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,7 +97,7 @@ class ActionModule(ActionBase):
             generated=sorted(credentials.written),
             kept=sorted(credentials.kept),
             stale=sorted(credentials.stale),
-            removed=removed(known, entries, credentials),
+            removed=removed(known, {*entries, *elsewhere(task_vars or {})}, credentials),
         )
         return result
 
@@ -318,13 +319,23 @@ def instant(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def elsewhere(task_vars: dict[str, Any]) -> set[str]:
+    """The names of users and robots that other registries of the inventory have."""
+    found: set[str] = set()
+    for host in set(task_vars["groups"].get("registry", [])) - {task_vars["inventory_hostname"]}:
+        raw = task_vars["hostvars"].raw_get(host)
+        for variable in ("registry_users", "registry_robots"):
+            if isinstance(raw.get(variable), Mapping):
+                found.update(map(str, raw[variable]))
+    return found
+
+
 def removed(
-    known: dict[str, dict[str, Any]], users: dict[str, Any], credentials: Credentials
+    known: dict[str, dict[str, Any]], users: set[str], credentials: Credentials
 ) -> list[str]:
     """Users and robots that the host knew and the inventory does not, whose password is still here.
 
-    It is not deleted: another group of the same inventory may have a user of this name. Added
-    again, the user would get it back.
+    It is not deleted: added again, the user would get it back.
     """
     return sorted(
         name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -23,6 +24,14 @@ class Report:
     def warning(self, subject: str, message: str) -> None:
         """Add a warning about `subject`."""
         self.warnings.append(f"{subject}: {message}")
+
+
+def mistakes(errors: Sequence[str]) -> str:
+    """The message with which a run stops before it changes anything."""
+    count = f"{len(errors)} mistake{'s' if len(errors) > 1 else ''}"
+    return "\n".join(
+        [f"{count} found; nothing was changed.", *(f"  - {error}" for error in errors)]
+    )
 
 
 def shown(value: str) -> str:

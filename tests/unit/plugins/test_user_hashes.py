@@ -117,9 +117,9 @@ def test_a_removed_users_password_that_still_lies_here_is_named(
 ) -> None:
     known = {name: plugin.entry(name, {}, None, credentials, False) for name in ("gone", "here")}
     known["chosen"] = {"hash": "$2b$04$x"}
-    assert plugin.removed(known, {"here": {}}, credentials) == ["gone"]
+    assert plugin.removed(known, {"here"}, credentials) == ["gone"]
     (credentials.directory / "gone").unlink()
-    assert plugin.removed(known, {"here": {}}, credentials) == []
+    assert plugin.removed(known, {"here"}, credentials) == []
 
 
 NOW, LATER, BEFORE = "2026-11-25T00:00:00Z", "2026-11-26T00:00:00Z", "2026-11-24T00:00:00Z"

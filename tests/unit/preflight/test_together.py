@@ -1,0 +1,42 @@
+"""Hosts of one inventory that have the same name without an authority of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wharfinger.preflight.report import Report
+from wharfinger.preflight.together import Registry, check_together
+
+ONE = Registry("r.example.com", "443", "/i", "provided", "", "10.0.0.1, port 22", {})
+TWO = replace(ONE, machine="10.0.0.2, port 22")
+
+
+def judged(*hosts: Registry) -> Report:
+    report = Report()
+    check_together(dict(zip("abc", hosts, strict=False)), report, deploys=True)
+    return report
+
+
+def test_a_name_for_two_without_an_authority_to_mix_up_is_told() -> None:
+    report = judged(ONE, TWO)
+    assert report.errors == []
+    assert report.warnings == [
+        "registry_hostname: a, b have the same one, 'r.example.com', so a client reaches only the "
+        "one that DNS leads to: write a registry_hostname for each (host_vars/a.yml and "
+        "host_vars/b.yml), and remove it from group_vars, unless that is meant"
+    ]
+    assert judged(ONE, replace(TWO, port="5000")) == Report()
+    assert judged(ONE, replace(TWO, hostname="s.example.com")) == Report()
+
+
+def test_authorities_that_differ_are_refused() -> None:
+    assert len(judged(ONE, replace(TWO, source="own_ca")).errors) == 1
+    assert len(judged(ONE, replace(TWO, root="other.crt")).errors) == 1
+    private = replace(ONE, root="root.crt")
+    assert judged(private, replace(TWO, root="root.crt")).errors == []
+
+
+def test_other_inventories_keep_their_own_files() -> None:
+    assert judged(replace(ONE, source="own_ca"), replace(TWO, source="own_ca", folder="/j")) == (
+        Report()
+    )

@@ -1,0 +1,96 @@
+"""What the hosts of one inventory must not have in common: one folder keeps the files of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from wharfinger.access.problems import listed
+
+from .report import Report, shown
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One host of the group `registry`, as its variables describe it.
+
+    hostname: "" where it is not known. folder: the inventory's, in which credentials/ lies.
+    source and root: certificates_tls_source and certificates_tls_ca. machine: the address and port
+    by which Ansible reaches it, in words. accounts: name → `user` or `robot`, of those whose
+    password or secret is generated.
+    """
+
+    hostname: str
+    port: str
+    folder: str
+    source: str
+    root: str
+    machine: str
+    accounts: Mapping[str, str]
+
+    @property
+    def authority(self) -> tuple[str, str]:
+        """What decides the content of the authority's file; equal where the file is the same."""
+        return (self.source if self.source == "own_ca" else "", self.root)
+
+
+def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bool) -> None:
+    """Report what stands against the hosts' being in one inventory.
+
+    hosts: every host of the group, whether the run is limited to some of them or not. deploys:
+    whether certificates are made or the host is changed otherwise than in its users.
+    """
+    if deploys:
+        for names in _alike(hosts, lambda one: one.machine):
+            report.error(
+                "ansible_host",
+                f"{listed(names)} are the same machine ({hosts[names[0]].machine}), and a machine "
+                "holds one registry: remove one of them, or correct its ansible_host",
+            )
+        for names in _alike(hosts, lambda one: one.hostname and (one.hostname, one.folder)):
+            _check_hostname(names, hosts, report)
+    for first, second in combinations(hosts, 2):
+        if hosts[first].folder == hosts[second].folder:
+            _check_accounts(first, second, hosts, report)
+
+
+def _alike(
+    hosts: Mapping[str, Registry], by: Callable[[Registry], Hashable]
+) -> Iterator[list[str]]:
+    """The names of hosts, two or more, that have the same of something; not of something empty."""
+    groups: dict[Hashable, list[str]] = {}
+    for name, one in hosts.items():
+        groups.setdefault(by(one), []).append(name)
+    yield from (names for what, names in groups.items() if what and len(names) > 1)
+
+
+def _check_hostname(names: list[str], hosts: Mapping[str, Registry], report: Report) -> None:
+    hostname = hosts[names[0]].hostname
+    files = " and ".join(f"host_vars/{name}.yml" for name in names[:2])
+    instead = f"write a registry_hostname for each ({files}), and remove it from group_vars"
+    same = f"{listed(names)} have the same one, {shown(hostname)}"
+    authorities = [hosts[name].authority for name in names]
+    if len(set(authorities)) > 1 or authorities[0][0]:
+        report.error(
+            "registry_hostname",
+            f"{same}, but not the same authority, and credentials/{hostname}-ca.crt can hold only "
+            f"one: {instead}",
+        )
+    elif len({hosts[name].port for name in names}) < len(names):
+        report.warning(
+            "registry_hostname",
+            f"{same}, so a client reaches only the one that DNS leads to: {instead}, unless that "
+            "is meant",
+        )
+
+
+def _check_accounts(first: str, second: str, hosts: Mapping[str, Registry], report: Report) -> None:
+    kinds, others = hosts[first].accounts, hosts[second].accounts
+    for name in sorted(kinds.keys() & others.keys()):
+        if kinds[name] != others[name]:
+            report.error(
+                "registry_robots",
+                f"{shown(name)} is a {kinds[name]} of {first} and a {others[name]} of {second}, "
+                f"and credentials/{name} can hold the secret of only one: rename one of them",
+            )
