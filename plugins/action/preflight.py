@@ -53,6 +53,7 @@ sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.host import package  # noqa: E402
+from wharfinger.inventory import CLOSED  # noqa: E402
 from wharfinger.preflight.asked import NAMES  # noqa: E402
 from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
 from wharfinger.preflight.controller import on_controller  # noqa: E402
@@ -299,10 +300,7 @@ def why_unresolved(error: AnsibleError) -> str:
     """Why a variable's value cannot be worked out. Ansible's own words may quote values."""
     # A single value that cannot be decrypted is a mere template error, told apart by its words.
     if isinstance(error, AnsibleVaultError) or "undecryptable" in str(error):
-        return (
-            "is encrypted by ansible-vault and cannot be decrypted: give the vault's password "
-            "(--ask-vault-pass, or --vault-password-file FILE)"
-        )
+        return CLOSED
     missing = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", str(error))
     if isinstance(error, AnsibleUndefinedVariable) and missing:
         return f"needs {missing[1]}, which is undefined: define it, or correct its name"

@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.constants import DEFAULT_VAULT_ID_MATCH
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -27,25 +30,254 @@ def play(playbook: str, inventory: Path, *arguments: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("groups", [{}, {"clients": {"hosts": {}}}], ids=["no group", "no host"])
-def test_trust_without_clients_fails_and_says_where_to_write_them(
-    tmp_path: Path, groups: dict[str, object]
+PLAYBOOKS = ["../site.yml", *(path.name for path in sorted(PROJECT.glob("playbooks/*.yml")))]
+NOTHING = {"registry": {"hosts": {}}}
+ELSEWHERE = {"registry": {"hosts": {"one.test": None}}, "clients": {"hosts": {"two.test": None}}}
+
+
+def written(folder: Path, groups: dict[str, Any] | str) -> Path:
+    inventory = folder / "hosts.yml"
+    inventory.write_text(groups if isinstance(groups, str) else yaml.safe_dump(groups))
+    return inventory
+
+
+def error(ran: subprocess.CompletedProcess[str]) -> str:
+    """What it ended with, on one line; nothing was run on any host before."""
+    assert ran.returncode not in (0, 250), ran.stdout + ran.stderr
+    assert "TASK" not in ran.stdout
+    return " ".join(ran.stderr.partition("[ERROR]: ")[2].split())
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_a_limit_to_hosts_of_another_group_fails(playbook: str, tmp_path: Path) -> None:
+    group, own, other = "registry", "one.test", "two.test"
+    if playbook == "trust.yml":
+        group, own, other = "clients", other, own
+    assert error(play(playbook, written(tmp_path, ELSEWHERE), "--limit", other)) == (
+        f"--limit {other}: matches no host of the group {group}, so nothing was done: "
+        f"write one of {own}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "arguments", "message"),
+    [
+        (
+            {"registries": {"hosts": {"one.test": None}}},
+            (),
+            "registry: no host is in this group, so nothing was done: write `registry:` for "
+            "`registries:` in the inventory's hosts.yml; the inventory has registries (one.test)",
+        ),
+        (
+            {"web": {"hosts": {"one.test": None}}} | NOTHING,
+            (),
+            "registry: no host is in this group, so nothing was done: write hosts under "
+            "`registry:` and `hosts:` in the inventory's hosts.yml; the inventory has web "
+            "(one.test)",
+        ),
+        (
+            NOTHING,
+            (),
+            "registry: no host is in this group, so nothing was done: write hosts under "
+            "`registry:` and `hosts:` in the inventory's hosts.yml; the inventory has no host",
+        ),
+        (
+            NOTHING,
+            ("--limit", "nothing"),
+            "registry: no host is in this group, so nothing was done: write hosts under "
+            "`registry:` and `hosts:` in the inventory's hosts.yml; the inventory has no host",
+        ),
+        (
+            ELSEWHERE,
+            ("--limit", "nothing"),
+            "--limit nothing: matches no host, so nothing was done: the inventory has "
+            "clients (two.test), registry (one.test)",
+        ),
+        (
+            ELSEWHERE,
+            ("--tags", "certificates,nosuch"),
+            "--tags nosuch: no task has this tag, so nothing was done: write one of "
+            "certificates, container_engine, contents, docker_auth, images, registry, "
+            "reverse_proxy, storage, verification",
+        ),
+        (
+            ELSEWHERE,
+            ("--skip-tags", "nosuch"),
+            "--skip-tags nosuch: no task has this tag, so nothing was done: write one of "
+            "certificates, container_engine, contents, docker_auth, images, registry, "
+            "reverse_proxy, storage, verification",
+        ),
+    ],
+)
+def test_a_run_for_nobody_fails_and_names_what_there_is(
+    groups: dict[str, Any], arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text(yaml.safe_dump({"registry": {"hosts": {"one.test": None}}} | groups))
-    ran = play("trust.yml", inventory, "-e", "client_trust_registry=one.test")
-    assert ran.returncode == 2
-    assert (
-        "clients: no host is in this group, so nobody was made to trust the registry: write the "
-        "machines that shall trust it into hosts.yml as the hosts of a group clients."
-    ) in " ".join(ran.stdout.split())
-    assert "one.test" not in ran.stdout
+    assert error(play("../site.yml", written(tmp_path, groups), *arguments)) == message
+
+
+def test_trust_without_clients_fails_and_says_where_to_write_them(tmp_path: Path) -> None:
+    ran = play("trust.yml", written(tmp_path, {"registry": {"hosts": {"one.test": None}}}))
+    assert error(ran) == (
+        "clients: no host is in this group, so nothing was done: write hosts under `clients:` "
+        "and `hosts:` in the inventory's hosts.yml; the inventory has registry (one.test)"
+    )
+
+
+def test_an_inventory_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
+    for missing in (tmp_path / "typo", Path("inventory/typo")):
+        assert error(play("users.yml", missing)) == (
+            f"1 mistake in the inventory; nothing was changed. - {missing}: there is no such "
+            "inventory: write -i with one of inventory/example, inventory/local, or copy "
+            "inventory/example there"
+        )
+
+
+def test_an_empty_folder_is_no_inventory(tmp_path: Path) -> None:
+    (tmp_path / "group_vars").mkdir()
+    assert error(play("users.yml", tmp_path)) == (
+        f"1 mistake in the inventory; nothing was changed. - {tmp_path}: holds no inventory: "
+        f"write {tmp_path}/hosts.yml"
+    )
+
+
+@pytest.mark.parametrize("name", ["hosts", "inventory/hosts", "script"])
+def test_an_inventory_beside_a_good_one_that_no_plugin_reads_is_an_error(
+    name: str, tmp_path: Path
+) -> None:
+    good = written(tmp_path, ELSEWHERE)
+    bad = tmp_path / "bad" / name
+    bad.parent.mkdir(parents=True)
+    bad.write_text("#!/bin/false\nnot an inventory\n")
+    bad.chmod(0o755 if name == "script" else 0o644)
+    source = bad.parent if name.startswith("inventory") else bad
+    ran = play("users.yml", good, "-i", str(source))
+    assert error(ran).endswith(
+        f"{source}: cannot be read as an inventory, so nothing was done: correct it; Ansible's "
+        "warnings above say why"
+    )
+
+
+SECRET = "planted9d41"
+DUPLICATE = f"registry_users:\n  a: {{password: {SECRET}}}\n  a: {{password: {SECRET}}}\n"
+TWICE = (
+    "is written a second time, the first is in line 2: keep one of the two, or give one another "
+    "name"
+)
+
+
+@pytest.mark.parametrize("verbosity", ["-v", "-vvvv"])
+def test_every_file_that_ansible_would_read_is_read_ahead_and_none_other(
+    tmp_path: Path, verbosity: str
+) -> None:
+    files = {
+        "group_vars/registry/users.yml": DUPLICATE,
+        "group_vars/registry/more/deep": DUPLICATE,
+        "group_vars/all.yml": f"a:\n\tb: {SECRET}\n",
+        "host_vars/one.test.yaml": f"a: @{SECRET}\n",
+        "host_vars/one.test.json": f'{{"a": "{SECRET}"',
+        # Ansible reads none of these.
+        "group_vars/registry/.hidden.yml": DUPLICATE,
+        "group_vars/registry/users.yml~": DUPLICATE,
+        "group_vars/registry/users.yml.orig": DUPLICATE,
+        "group_vars/nobodys_group.yml": DUPLICATE,
+        "host_vars/nobody.test.yml": DUPLICATE,
+        "credentials/a": DUPLICATE,
+        "readme.md": DUPLICATE,
+    }
+    for name, text in files.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    written(tmp_path, ELSEWHERE)
+    ran = play("users.yml", tmp_path, verbosity)
+    assert ran.returncode == 4
+    wrong = [line.strip() for line in ran.stderr.splitlines() if line.startswith("  - ")]
+    assert wrong == [
+        f"- {tmp_path}/group_vars/all.yml, line 2: the line is indented with a tab: write spaces",
+        f"- {tmp_path}/group_vars/registry/more/deep, line 3: a {TWICE}",
+        f"- {tmp_path}/group_vars/registry/users.yml, line 3: a {TWICE}",
+        f"- {tmp_path}/host_vars/one.test.yaml, line 1: a value that begins with a special "
+        "character (such as @ ` % * & ! | > ? - , or a bracket) must be in quotes: "
+        "write 'the value'",
+    ]
+    assert SECRET not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "hosts.yml",
+            f"registry:\n  hosts:\n   one.test: {{ansible_password: {SECRET}}}\n  vars: {{}}}}\n",
+            ", line 4: a } closes what is not open: remove it",
+        ),
+        (
+            "hosts",
+            f"registry:\n  hosts:\n    one.test:\n\tansible_password: {SECRET}\n",
+            ", line 4: the line is indented with a tab: write spaces",
+        ),
+        (
+            "group_vars/registry.yml",
+            f"{{a: {SECRET}\nb: {SECRET}\n",
+            ", line 1: the { that opens here is not closed in its line: write }",
+        ),
+        (
+            "group_vars/registry.json",
+            f'{{"a": "{SECRET}",\n "b" "c"}}',
+            ", line 2: the JSON cannot be read: look for a comma, quote or bracket",
+        ),
+        (
+            "group_vars/registry.yml",
+            "$ANSIBLE_VAULT;1.1;AES256\n3661\n",
+            ": is encrypted by ansible-vault and cannot be decrypted: give the vault's password "
+            "(--ask-vault-pass, or --vault-password-file FILE)",
+        ),
+    ],
+)
+def test_one_file_s_mistake_is_told_with_its_line(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    written(tmp_path, ELSEWHERE)
+    if name == "hosts":
+        (tmp_path / "hosts.yml").unlink()
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    ran = play("users.yml", tmp_path, "-vvv")
+    assert error(ran) == f"1 mistake in the inventory; nothing was changed. - {file}{message}"
+    assert SECRET not in ran.stdout + ran.stderr
+
+
+def test_files_and_yaml_of_e_are_read_ahead_too(tmp_path: Path) -> None:
+    (tmp_path / "more.yml").write_text(DUPLICATE)
+    inventory = written(tmp_path, ELSEWHERE)
+    given = ("-e", f"@{tmp_path}/more.yml", "-e", "@nix.yml", "-e", f"{{a: {SECRET}, b: [}}")
+    ran = play("users.yml", inventory, *given)
+    assert error(ran) == (
+        "3 mistakes in the inventory; nothing was changed. "
+        f"- {tmp_path}/more.yml, line 3: a {TWICE} "
+        "- -e @nix.yml: there is no such file: correct its name "
+        "- -e, line 1: a comma between two entries is missing, or the ] that closes [: write it, "
+        "and quotes around values with such characters"
+    )
+    assert SECRET not in ran.stdout + ran.stderr
+
+
+def test_what_a_vault_encrypts_is_read_too_where_its_password_is_given(tmp_path: Path) -> None:
+    vault = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(b"open"))])
+    (tmp_path / "password").write_text("open\n")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/registry.yml").write_bytes(vault.encrypt(DUPLICATE))
+    inventory = written(tmp_path, ELSEWHERE)
+    ran = play("users.yml", inventory, "--vault-password-file", f"{tmp_path}/password")
+    assert error(ran) == (
+        "1 mistake in the inventory; nothing was changed. - "
+        f"{tmp_path}/group_vars/registry.yml, line 3: a {TWICE}"
+    )
 
 
 def test_trust_with_clients_goes_on_to_its_role(tmp_path: Path) -> None:
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text(yaml.safe_dump({"clients": {"hosts": {"client.test": None}}}))
-    ran = play("trust.yml", inventory)
+    ran = play("trust.yml", written(tmp_path, {"clients": {"hosts": {"client.test": None}}}))
     assert ran.returncode == 2
     assert "client_trust_registry: '': write the registry's address" in ran.stdout
 

@@ -20,6 +20,7 @@ from .text import clean
 if TYPE_CHECKING:
     from wharfinger.access import Decision, Policy
 
+PROJECT = Path(__file__).resolve().parents[2]
 GROUP = "registry"
 ANONYMOUS = "anonymous"
 # Beside an inventory's files lie generated passwords, which are no inventory.
@@ -167,6 +168,8 @@ def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
         from ansible.parsing.dataloader import DataLoader
         from ansible.template import Templar
         from ansible.vars.manager import VariableManager
+
+        from wharfinger.inventory import inventory_mistakes, variable_mistakes
     except ModuleNotFoundError as error:
         raise ClientError(
             "this needs Ansible, which is not installed here: pip install 'wharfinger[inventory]', "
@@ -176,8 +179,12 @@ def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
         _load_plugins()
         loader = DataLoader()
         _give_vault_passwords(loader)
+        _refuse(inventory_mistakes([str(inventory)], PROJECT))
         manager = InventoryManager(loader=loader, sources=[str(inventory)])
         host = _host(manager, inventory, limit)
+        folder = inventory if inventory.is_dir() else inventory.parent
+        groups = [group.name for group in host.get_groups()]
+        _refuse(variable_mistakes(loader, [folder], groups, [host.name]))
         variables = VariableManager(loader=loader, inventory=manager).get_vars(host=host)
         templar = Templar(loader=loader, variables=variables)
         found = {}
@@ -197,6 +204,16 @@ def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
                 "file in ANSIBLE_VAULT_PASSWORD_FILE)"
             )
         raise ClientError(f"{inventory} cannot be read{hint}: {said[:500]}") from error
+
+
+def _refuse(mistakes: list[str]) -> None:
+    """What Ansible would say has the lines around the mistake in it, other users' passwords too."""
+    from wharfinger.inventory import CLOSED, report
+
+    # A closed vault is left to Ansible: the file may hold nothing that is needed here.
+    mistakes = [one for one in mistakes if not one.endswith(CLOSED)]
+    if mistakes:
+        raise ClientError(report(mistakes))
 
 
 @functools.cache

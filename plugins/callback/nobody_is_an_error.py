@@ -1,0 +1,91 @@
+"""Ends a run of this project's playbooks that would do nothing: Ansible calls it a success."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: nobody_is_an_error
+type: aggregate
+short_description: a run for no host, or for tags that nothing has, fails
+description:
+  - Ends the run with a message and exit code 1 where no host is in the group that a playbook of
+    this project is for, where an inventory could not be read, and where no task has a tag that
+    was asked for. Other playbooks are left alone.
+options: {}
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.playbook.block import Block
+from ansible.plugins.callback import CallbackBase
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from wharfinger.inventory import nobody, tag_mistakes, unread_sources
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "nobody_is_an_error"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._play: Any = None
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        if not _ours(Path(playbook._file_name)):
+            return
+        asked = {
+            f"--{name.replace('_', '-')}": context.CLIARGS.get(name) or ()
+            for name in ("tags", "skip_tags")
+        }
+        if all(tag == "all" for tags in asked.values() for tag in tags):
+            return
+        known = {tag for play in playbook.get_plays() for tag in _tags(play)}
+        self._end(
+            one for option, tags in asked.items() for one in tag_mistakes(option, tags, known)
+        )
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        self._play = play
+        inventory = play.get_variable_manager()._inventory
+        if _ours(_file(play)):
+            read = inventory._inventory.processed_sources
+            self._end(unread_sources(map(str, inventory._sources), read))
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        if _ours(_file(self._play)):
+            groups = self._play.get_variable_manager()._inventory.groups
+            self._end([nobody(self._play.hosts, context.CLIARGS.get("subset"), groups)])
+
+    def _end(self, sentences: Any) -> None:
+        """An exception would only become a warning here."""
+        said = list(sentences)
+        for sentence in said:
+            self._display.error(sentence)
+        if said:
+            sys.exit(1)
+
+
+def _ours(file: Path) -> bool:
+    return file.resolve() == PROJECT / "site.yml" or file.resolve().parent == PROJECT / "playbooks"
+
+
+def _file(play: Any) -> Path:
+    return Path(play.get_path().rpartition(":")[0])
+
+
+def _tags(play: Any) -> set[str]:
+    found = set(play.tags)
+    blocks = list(play.compile())
+    while blocks:
+        for task in blocks.pop().block:
+            if isinstance(task, Block):
+                blocks.append(task)
+            else:
+                found.update(task.tags)
+    return found

@@ -1,0 +1,69 @@
+"""Refuses variables that cannot be read, and a --limit that names no host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: readable_variables
+short_description: group_vars and host_vars are read ahead of Ansible
+description:
+  - Has no variables itself. Looks at the files of all groups and hosts at once, and ends the run
+    where something is wrong, with file and line and without any value.
+options:
+  stage:
+    ini:
+      - {key: stage, section: vars_readable_variables}
+    default: inventory
+    choices: [inventory]
+    description: Before any variable is read.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleOptionsError, AnsibleParserError
+from ansible.plugins.vars import BaseVarsPlugin
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from wharfinger.inventory import (
+    given_mistakes,
+    limit_mistake,
+    report,
+    variable_mistakes,
+)
+
+
+class VarsModule(BaseVarsPlugin):
+    """Called for each group and host once the inventory is parsed; the first call does it all."""
+
+    judged = False
+
+    def get_vars(
+        self, loader: Any, path: str, entities: Sequence[Any], cache: bool = True
+    ) -> dict[str, Any]:
+        super().get_vars(loader, path, entities)
+        if VarsModule.judged or entities[0].name != "all":
+            return {}
+        VarsModule.judged = True
+        top = entities[0]
+        # Of an empty directory no source is ever parsed, and no inventory plugin made.
+        mistakes = given_mistakes(context.CLIARGS, PROJECT)
+        if not mistakes:
+            sources = map(str, context.CLIARGS.get("inventory") or ())
+            folders = [Path(one) if Path(one).is_dir() else Path(one).parent for one in sources]
+            playbooks = context.CLIARGS.get("args") or ()
+            folders += [Path(one).resolve().parent for one in playbooks if Path(one).is_file()]
+            groups = ["all", *(group.name for group in top.get_descendants())]
+            hosts = [host.name for host in top.get_hosts()]
+            mistakes = variable_mistakes(loader, folders, groups, hosts)
+        if mistakes:
+            raise AnsibleParserError(report(mistakes))
+        limit = context.CLIARGS.get("subset")
+        mistake = limit_mistake(loader, top, limit) if limit else None
+        if mistake:
+            raise AnsibleOptionsError(mistake)
+        return {}

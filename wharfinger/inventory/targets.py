@@ -1,0 +1,89 @@
+"""Whom a run is for: a run for nobody, or for tags that nothing has, is a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+# As many names are shown.
+_NAMES = 20
+_SPECIAL_TAGS = frozenset({"all", "always", "never", "tagged", "untagged"})
+
+
+def limit_mistake(loader: Any, top: Any, limit: str) -> str | None:
+    """What is wrong with a --limit that leaves none of an inventory's hosts, or None.
+
+    top: the inventory's group `all`. None too where the inventory has no host at all.
+    """
+    from ansible.inventory.manager import InventoryManager
+
+    manager = InventoryManager(loader=loader, parse=False)
+    manager.groups.update({group.name: group for group in [top, *top.get_descendants()]})
+    manager.hosts.update({host.name: host for host in top.get_hosts()})
+    manager.subset(limit)
+    if not manager.hosts or manager.list_hosts("all"):
+        return None
+    return f"--limit {limit}: matches no host, so nothing was done: {_there_is(manager.groups)}"
+
+
+def nobody(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]) -> str:
+    """Why no host was matched by a play's patterns, which are this project's groups.
+
+    groups: name → Ansible's group, the whole inventory.
+    """
+    pattern = ", ".join(patterns)
+    group = groups.get(pattern)
+    hosts = [host.name for host in group.get_hosts()] if group else []
+    if hosts:
+        return (
+            f"--limit {limit}: matches no host of the group {pattern}, so nothing was done: "
+            f"write one of {_listed(hosts)}"
+        )
+    near = get_close_matches(pattern, set(groups) - {pattern}, n=1)
+    instead = f"`{pattern}:` for `{near[0]}:`" if near else f"hosts under `{pattern}:` and `hosts:`"
+    return (
+        f"{pattern}: no host is in this group, so nothing was done: write {instead} in the "
+        f"inventory's hosts.yml; {_there_is(groups)}"
+    )
+
+
+def tag_mistakes(option: str, asked: Iterable[str], known: Collection[str]) -> list[str]:
+    """A sentence for each tag of --tags or --skip-tags that no task has."""
+    tags = sorted(set(known) - _SPECIAL_TAGS)
+    instead = f"write one of {', '.join(tags)}" if tags else f"leave {option} out"
+    return [
+        f"{option} {tag}: no task has this tag, so nothing was done: {instead}"
+        for tag in asked
+        if tag not in known and tag not in _SPECIAL_TAGS
+    ]
+
+
+def unread_sources(sources: Iterable[str], read: Iterable[str | None]) -> list[str]:
+    """A sentence for each inventory that no plugin of Ansible could read.
+
+    read: the files (and lists of hosts) that one has read.
+    """
+    files = {str(file) for file in read}
+    return [
+        f"{source}: cannot be read as an inventory, so nothing was done: correct it; "
+        "Ansible's warnings above say why"
+        for source in sources
+        if source not in files and not any(Path(source) in Path(file).parents for file in files)
+    ]
+
+
+def _there_is(groups: Mapping[str, Any]) -> str:
+    members = {
+        name: [host.name for host in group.get_hosts()]
+        for name, group in sorted(groups.items())
+        if name != "all"
+    }
+    listed = [f"{name} ({_listed(hosts)})" for name, hosts in members.items() if hosts]
+    return f"the inventory has {_listed(listed)}" if listed else "the inventory has no host"
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:_NAMES])
+    return shown if len(names) <= _NAMES else f"{shown} and {len(names) - _NAMES} more"
