@@ -20,7 +20,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
-from switches import ADDRESS, NAME, Bench, deployed  # noqa: E402
+from switches import NAME, Bench, deployed  # noqa: E402
 
 from filling import Amount, Content, Pushing, fill, missing  # noqa: E402
 from filling.clients import beside  # noqa: E402
@@ -95,7 +95,7 @@ def main() -> None:
     gigabytes = parser.parse_args().gigabytes
     room(gigabytes)
     with deployed() as (bench, authority):
-        target, admin = Target(NAME, ADDRESS), Account("admin", bench.password)
+        target, admin = Target(NAME, bench.address), Account("admin", bench.password)
         session = Session(target, admin, str(authority), timeout=300)
         began = time.monotonic()
         content = fill(session, Amount(large=LAYER, layers=gigabytes * 10**9 // LAYER))

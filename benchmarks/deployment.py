@@ -27,7 +27,7 @@ sys.path.insert(0, str(PROJECT))
 from wharfinger import access  # noqa: E402
 
 NAME = "registry.wharfinger.test"
-HOSTS = {"by-hand": "10.99.90.10", "site": "10.99.90.11"}
+HOSTS = ("by-hand", "site")
 RULES = [
     {"who": "admin", "may": "all", "on": "all"},
     {"who": "everyone", "may": ["pull"], "on": "**"},
@@ -45,10 +45,7 @@ class Bench:
             "molecule_instance_config": str(directory / "instances.yml"),
             "molecule_yml": {
                 "scenario": {"name": "benchmark"},
-                "platforms": [
-                    {"name": name, "image": "debian13", "address": address}
-                    for name, address in HOSTS.items()
-                ],
+                "platforms": [{"name": name, "image": "debian13"} for name in HOSTS],
             },
         }
 
@@ -67,13 +64,18 @@ class Bench:
             json.dumps(self.settings),
         )
 
+    def address(self, host: str) -> str:
+        """Where a host is, once it was created."""
+        known = yaml.safe_load((self.directory / "instances.yml").read_text())
+        return next(str(one["address"]) for one in known if one["instance"] == host)
+
     def ssh(self, host: str, command: str) -> None:
         """Runs a command as root on a host."""
-        quiet("ssh", *self._options(), f"operator@{HOSTS[host]}", f"sudo {command}")
+        quiet("ssh", *self._options(), f"operator@{self.address(host)}", f"sudo {command}")
 
     def copy(self, host: str, *files: Path) -> None:
         """Copies files to the operator's home on a host."""
-        quiet("scp", "-q", *self._options(), *map(str, files), f"operator@{HOSTS[host]}:")
+        quiet("scp", "-q", *self._options(), *map(str, files), f"operator@{self.address(host)}:")
 
     def _options(self) -> list[str]:
         return [
@@ -86,7 +88,7 @@ class Bench:
         variables = self.inventory / "group_vars" / "registry"
         variables.mkdir(parents=True, exist_ok=True)
         host = {
-            "ansible_host": HOSTS["site"],
+            "ansible_host": self.address("site"),
             "ansible_user": "operator",
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_private_key_file": str(self.directory / "test_run"),

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
+from support import networks  # noqa: E402
 from tests.client.registries import free_ports, hashed, make_certificates  # noqa: E402
 from tests.proxy.site import main_configuration, relocated, render  # noqa: E402
 from wharfinger import access, containers  # noqa: E402
@@ -46,8 +48,7 @@ from wharfinger.registry import configuration  # noqa: E402
 
 NAME = "127.0.0.1"
 NETWORK = "wharfinger-benchmark"
-SUBNET, GATEWAY = "10.99.115.0/28", "10.99.115.1"
-ADDRESSES = {"token_server": "10.99.115.2", "registry": "10.99.115.3", "direct": "10.99.115.4"}
+CONTAINERS = ("token_server", "registry", "direct")
 SIDES = ("direct", "ours", "usual")
 USER, PASSWORD = "admin", "admin-pw"
 MB = 1_000_000
@@ -67,6 +68,9 @@ class Stack:
 
     folder: Path
     sides: dict[str, str]
+    # Of the containers, by kind, and of this machine on their network.
+    addresses: dict[str, str]
+    gateway: str
     nginx: subprocess.Popen[bytes] | None = None
     # Of the containers' processes, by kind.
     processes: dict[str, int] = field(default_factory=dict)
@@ -205,16 +209,23 @@ def running(change: Callable[[str], str] = lambda site: site) -> Iterator[Stack]
         folder = Path(name)
         folder.chmod(0o755)
         port, usual = free_ports(2)
+        subnet = IPv4Network(
+            networks.create(NETWORK, "--internal", within=networks.CONTAINERS, prefix=28)
+        )
+        gateway, *others = map(str, subnet.hosts())
+        addresses = dict(zip(CONTAINERS, others, strict=False))
         stack = Stack(
             folder,
             {
                 "ours": f"https://{NAME}:{port}",
-                "direct": f"http://{ADDRESSES['direct']}:{containers.REGISTRY_PORT}",
+                "direct": f"http://{addresses['direct']}:{containers.REGISTRY_PORT}",
                 "usual": f"https://{NAME}:{usual}",
             },
+            addresses,
+            gateway,
         )
-        _files(stack, port, usual, change)
         try:
+            _files(stack, port, usual, change)
             _containers(stack, images)
             stack.start_nginx()
             yield stack
@@ -225,7 +236,7 @@ def running(change: Callable[[str], str] = lambda site: site) -> Iterator[Stack]
             raise
         finally:
             stack.stop_nginx()
-            for kind in ADDRESSES:
+            for kind in CONTAINERS:
                 subprocess.run(
                     ["docker", "rm", "-f", f"{NETWORK}-{kind}"], capture_output=True, check=False
                 )
@@ -277,7 +288,7 @@ def _files(stack: Stack, port: int, usual: int, change: Callable[[str], str]) ->
     shutil.chown(stack.storage / "docker", containers.REGISTRY_ID, containers.REGISTRY_ID)
     (stack.storage / "docker").chmod(0o755)
     upstreams = [
-        f"upstream wharfinger_{kind} {{ server {ADDRESSES[kind]}:{number} max_fails=0;"
+        f"upstream wharfinger_{kind} {{ server {stack.addresses[kind]}:{number} max_fails=0;"
         f"{' keepalive 32;' if kind == 'registry' else ''} }}"
         for kind, number in (
             ("registry", containers.REGISTRY_PORT),
@@ -288,7 +299,7 @@ def _files(stack: Stack, port: int, usual: int, change: Callable[[str], str]) ->
     site = render(
         reverse_proxy_names=[NAME],
         reverse_proxy_http_port=0,
-        reverse_proxy_gateway=GATEWAY,
+        reverse_proxy_gateway=stack.gateway,
         registry_port=port,
         storage_path=str(stack.storage),
     )
@@ -312,7 +323,6 @@ def _containers(stack: Stack, images: dict[str, Any]) -> None:
     for kind in ("registry", "token_server"):
         told = said("docker", "load", "--quiet", "--input", images[kind]["path"])
         loaded[kind] = told.rpartition(": ")[2].strip()
-    said(*("docker", "network", "create", "--internal", "--subnet", SUBNET), NETWORK)
     live = stack.folder / "live"
     mounts = {
         "token_server": [f"{stack.folder}/tokens:/config:ro"],
@@ -325,7 +335,7 @@ def _containers(stack: Stack, images: dict[str, Any]) -> None:
             for side in ("registry", "direct")
         },
     }
-    for kind, address in ADDRESSES.items():
+    for kind, address in stack.addresses.items():
         token_server = kind == "token_server"
         number = containers.TOKEN_SERVER_ID if token_server else containers.REGISTRY_ID
         said(
@@ -345,7 +355,7 @@ def _containers(stack: Stack, images: dict[str, Any]) -> None:
         ("registry", containers.REGISTRY_PORT),
         ("direct", containers.REGISTRY_PORT),
     ):
-        listens(ADDRESSES[kind], port)
+        listens(stack.addresses[kind], port)
 
 
 def alternating(

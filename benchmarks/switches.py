@@ -33,7 +33,6 @@ from load.other_image import write as write_other_images  # noqa: E402
 from load.plays import Operator  # noqa: E402
 
 NAME = "registry.wharfinger.test"
-ADDRESS = "10.99.80.10"
 STEADY = "steady"
 IDLE = "site.yml, nothing changes"
 ROTATE = "playbooks/rotate_certificates.yml"
@@ -72,7 +71,7 @@ class Bench:
             "molecule_instance_config": str(self.directory / "instances.yml"),
             "molecule_yml": {
                 "scenario": {"name": "switches"},
-                "platforms": [{"name": "site", "image": "debian13", "address": ADDRESS}],
+                "platforms": [{"name": "site", "image": "debian13"}],
             },
         }
         file = PROJECT / "molecule" / "shared" / playbook
@@ -81,17 +80,23 @@ class Bench:
             *("-e", json.dumps(settings)),
         )
 
+    @property
+    def address(self) -> str:
+        """Where the host is, once it was created."""
+        [known] = yaml.safe_load((self.directory / "instances.yml").read_text())
+        return str(known["address"])
+
     def ssh(self) -> list[str]:
         """How a command is run on the host."""
         key = str(self.directory / "test_run")
-        return ["ssh", "-i", key, *_OPTIONS, f"operator@{ADDRESS}"]
+        return ["ssh", "-i", key, *_OPTIONS, f"operator@{self.address}"]
 
     def write_inventory(self) -> None:
         """The inventory with the users of now."""
         variables = self.operator.inventory / "group_vars" / "registry"
         variables.mkdir(parents=True, exist_ok=True)
         host = {
-            "ansible_host": ADDRESS,
+            "ansible_host": self.address,
             "ansible_user": "operator",
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_private_key_file": str(self.directory / "test_run"),
@@ -255,7 +260,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="without waiting for tokens to expire")
     quick = parser.parse_args().quick
     with deployed() as (bench, authority):
-        load = Load(Target(NAME, ADDRESS), Account("admin", bench.password), authority)
+        load = Load(Target(NAME, bench.address), Account("admin", bench.password), authority)
         with load, memory(bench, load) as samples:
             changes(bench, load, quick)
         tell(bench, load, samples)

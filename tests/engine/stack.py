@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from support.networks import for_containers
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically
@@ -19,7 +20,6 @@ from wharfinger.host.paths import Paths
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = "h4"
 NETWORK = "h4-net"
-SUBNET = "10.98.0.0/28"
 PORT = 18443
 HOSTNAME = "localhost"
 ISSUER = "h4 issuer"
@@ -98,7 +98,7 @@ class Stack:
         )
         storage = {"path": str(self.folder / "storage"), "group": 33}
         run("prepare", {"storage": storage}, host=self.host)
-        run("network", {"name": NETWORK, "subnet": SUBNET}, host=self.host)
+        run("network", {"name": NETWORK, "subnet": for_containers()}, host=self.host)
         load = [
             {
                 "kind": kind,

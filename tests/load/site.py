@@ -52,7 +52,7 @@ class Site:
         self.machine: Host = hosts.host(NAME)
         # What a killed run has left goes on with its own container's identity, so that it does not
         # restart or kill the one that has the same name in the next run.
-        self.container = inspected(f"wharfinger-test-zero_gap-{NAME}", "{{.Id}}")
+        self.container = inspected(f"{hosts.prefix('zero_gap')}-{NAME}", "{{.Id}}")
         self.operator = Operator(hosts.inventory_file().parent, NAME)
         self.operator.settings |= {"registry_settings": {"log": {"level": "info"}}}
         self.load: Load | None = None

@@ -6,16 +6,18 @@ import json
 import shlex
 import subprocess
 import sys
+from ipaddress import IPv4Interface
 from pathlib import Path
+
+import yaml
+
+from support.hosts import prefix
 
 from .controller import BIN, PROJECT
 
 NAME = "registry.play.test"
-ADDRESS = "10.99.90.10"
 INSTANCE = "host"
 SCENARIO = "play"
-# As molecule/shared/create.yml names containers and their network.
-PREFIX = f"wharfinger-test-{SCENARIO}"
 
 # Everything that a deployment could change: content, owners, modes, packages, processes' traces.
 # Docker's own directory is another file system; what it holds is listed by docker.
@@ -41,10 +43,21 @@ class Machine:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.variables = {
-            "ansible_host": ADDRESS,
+        # Known once it is created.
+        self.address = ""
+
+    @property
+    def subnet(self) -> str:
+        """The network that it is in."""
+        return str(IPv4Interface(f"{self.address}/24").network)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """How Ansible reaches it."""
+        return {
+            "ansible_host": self.address,
             "ansible_user": "operator",
-            "ansible_ssh_private_key_file": str(directory / "test_run"),
+            "ansible_ssh_private_key_file": str(self.directory / "test_run"),
             "ansible_ssh_common_args": " ".join(self._options()),
         }
 
@@ -65,13 +78,13 @@ class Machine:
     def destroy(self) -> None:
         """Nothing of the host is left."""
         for command in (
-            ["rm", "--force", "--volumes", f"{PREFIX}-{INSTANCE}"],
-            ["network", "rm", PREFIX],
+            ["rm", "--force", "--volumes", f"{prefix(SCENARIO)}-{INSTANCE}"],
+            ["network", "rm", prefix(SCENARIO)],
         ):
             subprocess.run(["docker", *command], capture_output=True, check=False)
 
     def _create(self) -> None:
-        platform = {"name": INSTANCE, "image": "debian13", "address": ADDRESS}
+        platform = {"name": INSTANCE, "image": "debian13"}
         settings = {
             "molecule_ephemeral_directory": str(self.directory),
             "molecule_instance_config": str(self.directory / "instances.yml"),
@@ -82,10 +95,12 @@ class Machine:
         command += [str(PROJECT / "molecule/shared/create.yml"), "-e", json.dumps(settings)]
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        [known] = yaml.safe_load((self.directory / "instances.yml").read_text())
+        self.address = known["address"]
 
     def run(self, script: str, *, given: str = "", user: str = "root") -> str:
         """What a shell script prints on the host; it must succeed."""
-        target = f"operator@{ADDRESS}"
+        target = f"operator@{self.address}"
         words = ["ssh", *self._options(), "-i", str(self.directory / "test_run"), target]
         remote = shlex.join(["sudo", "-u", user, "sh", "-euc", script])
         done = subprocess.run(

@@ -22,10 +22,11 @@ Cases = dict[str, tuple[dict[str, Any], list[str]]]
 
 
 @pytest.fixture(scope="module")
-def cases(controller: Controller) -> Cases:
+def cases(controller: Controller, machine: Machine) -> Cases:
     """Host → what its inventory says differently, and every sentence of preflight's answer."""
     plant, folder = controller.secrets.plant, controller.directory
     sha256 = files.bundle(folder / "bundle.tar")
+    within = machine.subnet.replace("/24", "/28")
     end = files.expired(folder / "expired.crt")
     controller.secrets.values["the other key"] = files.other_key(folder / "other.key")
     return {
@@ -311,10 +312,10 @@ def cases(controller: Controller) -> Cases:
             ],
         ),
         "subnet": (
-            {"container_engine_network": "10.99.90.0/28"},
+            {"container_engine_network": within},
             [
-                "container_engine_network: 10.99.90.0/28 overlaps a route of the host through "
-                "eth0 (10.99.90.0/24): write a subnet that is free, like 172.31.255.240/28"
+                f"container_engine_network: {within} overlaps a route of the host through "
+                f"eth0 ({machine.subnet}): write a subnet that is free, like 172.31.255.240/28"
             ],
         ),
         "not-root": (

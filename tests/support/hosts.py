@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -15,10 +16,19 @@ from testinfra.host import Host
 
 from support.registry import ANONYMOUS, Account, Registry
 
+PROJECT = Path(__file__).resolve().parents[2]
+
 
 def ephemeral() -> Path:
     """The directory of this run: keys, passwords, inventory."""
     return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+
+
+def prefix(scenario: str) -> str:
+    """What the names of a scenario's containers begin with, and the name of their network
+    (molecule/shared/vars/names.yml)."""
+    clone = hashlib.sha1(str(PROJECT).encode(), usedforsecurity=False).hexdigest()[:6]
+    return f"wharfinger-test-{clone}-{scenario}"
 
 
 def inventory_file() -> Path:

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Subnets that nothing on this machine uses, and Docker networks in them.
+
+`networks.py NAME` creates the test hosts' network of that name, where it is not there yet, and
+prints its subnet. The standard library only: Molecule runs it as a program.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+# Test hosts get a /24 of these. Were the choice Docker's, the Docker inside a host could choose the
+# same subnet for its own bridge.
+HOSTS = IPv4Network("10.99.0.0/16")
+# Containers that a suite runs on this machine itself get a /28 of these.
+CONTAINERS = IPv4Network("10.98.0.0/16")
+ROUTES = Path("/proc/net/route")
+
+
+def routed(table: str) -> list[IPv4Network]:
+    """The networks that a table of routes, as /proc/net/route has it, leads to; not the default
+    route."""
+    found = []
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        address, mask = (socket.ntohl(int(fields[column], 16)) for column in (1, 7))
+        if mask:
+            found.append(IPv4Network((address, mask.bit_count())))
+    return found
+
+
+def taken() -> list[IPv4Network]:
+    """What this machine has a route to: networks of Docker's, with or without containers, too."""
+    return routed(ROUTES.read_text())
+
+
+def free(within: IPv4Network, prefix: int, used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
+    """The subnets of this size that overlap nothing in `used`, in random order: two runs that start
+    at once hardly choose the same."""
+    used = list(used)
+    candidates = list(within.subnets(new_prefix=prefix))
+    random.shuffle(candidates)
+    return (one for one in candidates if not any(one.overlaps(other) for other in used))
+
+
+def for_containers() -> str:
+    """A free subnet for a network that the toolkit itself is to make on this machine."""
+    return str(next(free(CONTAINERS, 28, taken())))
+
+
+def docker(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", "network", *words], capture_output=True, text=True)
+
+
+def create(name: str, *options: str, within: IPv4Network = HOSTS, prefix: int = 24) -> str:
+    """Has the network, made with these options of Docker's; its subnet. Another run may take a
+    subnet between the look and the act: Docker refuses it then, and the next one is tried."""
+    present = docker("inspect", name)
+    if present.returncode == 0:
+        return str(json.loads(present.stdout)[0]["IPAM"]["Config"][0]["Subnet"])
+    for subnet in free(within, prefix, taken()):
+        created = docker("create", *options, "--subnet", str(subnet), name)
+        if created.returncode == 0:
+            return str(subnet)
+        if "overlap" not in created.stderr:
+            raise SystemExit(created.stderr.strip())
+    raise SystemExit(f"{within} has no free /{prefix}: remove networks (docker network ls)")
+
+
+if __name__ == "__main__":
+    print(create(sys.argv[1]))
