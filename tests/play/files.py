@@ -26,9 +26,9 @@ KEY_USAGES = (
 def bundle(path: Path) -> str:
     """A bundle whose one image is not the one that its index tells of; the image's own SHA-256."""
     image = {
-        "version": "3.1.1",
+        "version": "3.1.2",
         "inputs": "0" * 12,
-        "reference": "wharfinger/registry:3.1.1-000000000000",
+        "reference": "wharfinger/registry:3.1.2-000000000000",
         "path": "registry.tar",
         "sha256": "0" * 64,
         "ids": [],

@@ -32,7 +32,7 @@ from .state import KINDS
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _SECOND = 1_000_000_000
 HTTP_SECRET = "@@http_secret@@"
-# As a whole: a registry 3.1.1 ends at …_READONLY_ENABLED, and the other keys of `maintenance` stay.
+# As a whole: a registry 3.1.2 ends at …_READONLY_ENABLED, and the other keys of `maintenance` stay.
 _READONLY = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": '{"enabled": true}'}
 
 

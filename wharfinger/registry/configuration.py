@@ -1,7 +1,7 @@
 """distribution's configuration file: what the inventory may set in it, and the file itself.
 
-Pure: settings in, problems or a dictionary out. The keys that distribution 3.1.1 knows are data
-(`distribution-3.1.1.keys`, derived from its source), because distribution ignores an unknown key
+Pure: settings in, problems or a dictionary out. The keys that distribution 3.1.2 knows are data
+(`distribution-3.1.2.keys`, derived from its source), because distribution ignores an unknown key
 silently: a misspelt option would look set and do nothing.
 
 Follows https://distribution.github.io/distribution/about/configuration/ and, where that is silent,
@@ -22,7 +22,7 @@ import yaml
 
 from wharfinger.values import kind, spelt
 
-VERSION = "3.1.1"
+VERSION = "3.1.2"
 
 # The registry redirects a reader of a blob to this name; nginx catches the answer and sends the
 # file instead. `.invalid` never resolves (RFC 6761), so an answer that escaped would lead nowhere.

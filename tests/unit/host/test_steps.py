@@ -280,7 +280,7 @@ def archive(host: Host, content: str) -> dict[str, Any]:
     return {
         "kind": "registry",
         "path": str(path),
-        "reference": "wharfinger/registry:3.1.1-abc",
+        "reference": "wharfinger/registry:3.1.2-abc",
         "ids": ["sha256:one", "sha256:two"],
         "source": "build",
         "inputs": "abc",
@@ -295,7 +295,7 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
     assert answer["images"] == {
         "registry": {
             "source": "build",
-            "reference": "wharfinger/registry:3.1.1-abc",
+            "reference": "wharfinger/registry:3.1.2-abc",
             "id": "sha256:two",
             "inputs": "abc",
             "digest": None,
@@ -303,7 +303,7 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
         }
     }
     assert not Path(one["path"]).exists()
-    assert machine.images["sha256:two"]["RepoTags"] == ["wharfinger/registry:3.1.1-abc"]
+    assert machine.images["sha256:two"]["RepoTags"] == ["wharfinger/registry:3.1.2-abc"]
     assert run("images", {"load": [one]}, host=host)["changed"] is False
 
 
@@ -392,7 +392,7 @@ def test_an_image_that_docker_does_not_remove_fails_no_deployment(
 def test_an_archive_with_another_image_is_refused(host: Host) -> None:
     one = archive(host, "sha256:forged")
     assert message("images", {"load": [one]}, host) == (
-        f"the image archive {one['path']} does not hold wharfinger/registry:3.1.1-abc (docker "
+        f"the image archive {one['path']} does not hold wharfinger/registry:3.1.2-abc (docker "
         "said: Loaded image ID: sha256:forged; none of the ids sha256:one, sha256:two is there): "
         "make the image again"
     )
@@ -402,7 +402,7 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     host: Host, machine: Machine
 ) -> None:
     digest = "sha256:" + "a" * 64
-    reference = "registry.example:5000/library/registry:3.1.1"
+    reference = "registry.example:5000/library/registry:3.1.2"
     image = {"Id": "sha256:id", "RepoTags": [reference], "RepoDigests": []}
     machine.images["sha256:id"] = image
     runner(host).answers["docker pull"] = Result(0, f"Digest: {digest}\n", "")
@@ -425,7 +425,7 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     ("reference", "name"),
     [
         ("registry:3", "registry"),
-        ("docker.io/library/registry:3.1.1", "docker.io/library/registry"),
+        ("docker.io/library/registry:3.1.2", "docker.io/library/registry"),
         ("host:5000/a/b", "host:5000/a/b"),
         ("host:5000/a/b:1@sha256:00", "host:5000/a/b"),
     ],

@@ -243,7 +243,7 @@ def test_the_command_runs_from_any_folder(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout)["registry"]["version"] == "3.1.1"
+    assert json.loads(done.stdout)["registry"]["version"] == "3.1.2"
 
 
 @pytest.mark.parametrize(

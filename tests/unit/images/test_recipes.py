@@ -9,16 +9,33 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from images.image_tar import Entry, symlink
 from images.registry import recipe as registry
 from images.token_server import recipe as token_server
 from images.token_server.elf import needed
 from images.toolbox import ROOT, BuildError, install_wheels, pinned, run
+from wharfinger.registry import configuration
 
 
 def test_the_registry_is_the_version_everything_else_was_written_for() -> None:
-    assert registry.version() == "3.1.1"
+    assert registry.version() == configuration.VERSION == "3.1.2"
+    defaults = yaml.safe_load((ROOT / "roles/images/defaults/main.yml").read_text(encoding="utf-8"))
+    assert defaults["images_registry"] == f"docker.io/library/registry:{configuration.VERSION}"
+
+
+def test_the_lists_of_keys_are_those_of_the_module_that_is_compiled() -> None:
+    locked = (registry.FOLDER / "go.sum").read_text(encoding="utf-8")
+    module = re.escape(f"{registry.MODULE} v{configuration.VERSION}")
+    (checksum,) = re.findall(rf"^{module} (h1:\S+)$", locked, re.MULTILINE)
+    folder = ROOT / "wharfinger" / "registry"
+    assert sorted(path.name for path in folder.glob("*.keys")) == [
+        f"distribution-{configuration.VERSION}.keys",
+        f"storage-{configuration.VERSION}.keys",
+    ]
+    derived = (folder / f"distribution-{configuration.VERSION}.keys").read_text(encoding="utf-8")
+    assert f"v{configuration.VERSION} ({checksum})" in derived
 
 
 def test_the_token_server_carries_the_projects_version() -> None:

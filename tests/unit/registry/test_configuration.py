@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from wharfinger.registry import configuration
 from wharfinger.registry.configuration import REFUSED, environment, render, review, warnings
 
-IGNORED = "distribution 3.1.1 knows no such key and would ignore it: "
-IGNORED_VARIABLE = "distribution 3.1.1 knows no such variable and would ignore it: "
+IGNORED = "distribution 3.1.2 knows no such key and would ignore it: "
+IGNORED_VARIABLE = "distribution 3.1.2 knows no such variable and would ignore it: "
 ELSEWHERE = (
     "this version keeps the registry's data below storage_path only: "
     "remove it, and write storage_path or storage_mount instead"

@@ -5,7 +5,7 @@ such a manifest names; every other blob goes. It looks at no tag (without `-m`).
 error at a link without a digest, at a manifest that it cannot read, at a repository without the
 folder _layers, and where the folder of the repositories is missing; it passes over a manifest whose
 blob is gone, so that the layers of such an image go, and it believes a manifest whose content was
-changed. Tried with distribution 3.1.1.
+changed. Tried with distribution 3.1.2.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 // Prints every key of distribution's configuration file: its path, its type and the
-// environment variable that sets it, tab-separated. See ../distribution-3.1.1.keys.
+// environment variable that sets it, tab-separated. See ../distribution-3.1.2.keys.
 package main
 
 import (
