@@ -63,6 +63,7 @@ run_lane() {
     ) >"$logs/$part.out" 2>&1 || true
     [ -s "$logs/$part.counts" ] || echo 0 1 0 >"$logs/$part.counts"
     flock "$logs/queue" cat "$logs/$part.out"
+    printf '%d %s\n' $((SECONDS - start)) "$part" >>"$logs/times"
     say "$part: ended after $((SECONDS - start)) s"
   done
 }
@@ -100,7 +101,19 @@ check() {
   fi
 }
 
+# How long each part took, the longest first, and all of them together: what one lane would take.
+print_times() {
+  local seconds part sum=0
+  [ -s "$logs/times" ] || return 0
+  while read -r seconds part; do
+    printf '%4d:%02d  %s\n' $((seconds / 60)) $((seconds % 60)) "$part"
+    sum=$((sum + seconds))
+  done < <(sort --numeric-sort --reverse "$logs/times")
+  printf '%4d:%02d  sum\n' $((sum / 60)) $((sum % 60))
+}
+
 summary() {
+  print_times
   printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
   [ "$failed" = 0 ]
 }
