@@ -23,12 +23,13 @@ from wharfinger.host.runner import SystemRunner  # noqa: E402
 class ActionModule(ActionBase):
     """`wanted`: what the host asks for (wharfinger/host/authority.py); returns `signed` for it.
     `adopted`: the authority that the host has now; what was prepared for it takes its place.
+    `key`: the present authority's key, which moves here from the host.
 
     The key is HOST-ca.key in `credentials`, beside the inventory, 0600. An authority that is to
     follow waits as HOST-ca_next until the host has it, so that a run that is cut off goes on.
     """
 
-    _VALID_ARGS = frozenset({"wanted", "adopted", "credentials", "hostname"})
+    _VALID_ARGS = frozenset({"wanted", "adopted", "key", "credentials", "hostname"})
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -41,6 +42,9 @@ class ActionModule(ActionBase):
         keeper = Keeper(folder, str(arguments["hostname"]))
         if "adopted" in arguments:
             result["changed"] = keeper.adopt(str(arguments["adopted"]).encode())
+            return result
+        if "key" in arguments:
+            result["changed"] = keeper.take(str(arguments["key"]).encode())
             return result
         try:
             result["signed"] = keeper.sign(arguments["wanted"])
@@ -154,6 +158,12 @@ class Keeper:
                 f"certificates_ca_offline: {path} is not the key of the host's authority: bring "
                 "the right one back from its backup"
             )
+
+    def take(self, key: bytes) -> bool:
+        """The host's own key lies here, also after a power loss: the host then gives it up."""
+        changed = self._read("ca.key") != key
+        self._write("ca.key", key)
+        return changed
 
     def adopt(self, present: bytes) -> bool:
         """What was prepared takes its place once the host has it; the key before is kept beside."""

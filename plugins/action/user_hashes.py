@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,10 @@ from typing import Any, NamedTuple
 import bcrypt
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from wharfinger.host.files import sync_directory
 
 COST = 10
 # A robot's secret is 256 random bits: a slow hash would protect nothing, and cost every login.
@@ -163,16 +168,20 @@ class Credentials:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(password + "\n")
+            stream.flush()
+            # The host keeps only its hash.
+            os.fsync(stream.fileno())
         target = self.directory / name
-        if replace:
-            temporary.replace(target)
-            return password
         try:
-            os.link(temporary, target)
+            if replace:
+                temporary.replace(target)
+            else:
+                os.link(temporary, target)
         except FileExistsError:
             return self.read(name) or password
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
+        sync_directory(self.directory)
         return password
 
 

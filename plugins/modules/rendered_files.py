@@ -8,13 +8,13 @@ module: rendered_files
 short_description: Writes a role's rendered files in one module execution
 description:
   - The host's half of the action plugin of the same name, which renders the templates.
-  - Each file is replaced atomically, and only where content, owner, group or mode differ.
+  - Each file is replaced atomically, and only where content, group or mode differ; once the module
+    has answered, the file outlives a power loss.
 options:
   files:
     description:
-      - Each with O(files[].path), O(files[].content), and optionally O(files[].owner),
-        O(files[].group), O(files[].mode) (octal text) and O(files[].secret), which keeps the
-        content out of the diff.
+      - Each with O(files[].path), O(files[].content), and optionally O(files[].group) (its number),
+        O(files[].mode) (octal text) and O(files[].secret), which keeps the content out of the diff.
     type: list
     elements: dict
     required: true
@@ -47,16 +47,15 @@ paths:
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.unlogged_module import UnloggedModule
+from ansible.module_utils.wharfinger_host.files import UMASK, sync_directory, write_atomically
 
 FILE_OPTIONS = {
     "path": {"type": "str", "required": True},
     "content": {"type": "str", "required": True, "no_log": False},
-    "owner": {"type": "str"},
-    "group": {"type": "str"},
+    "group": {"type": "int"},
     "mode": {"type": "str", "default": "0644"},
     "secret": {"type": "bool", "default": False, "no_log": False},
 }
@@ -76,23 +75,20 @@ def write(module: UnloggedModule, wanted: dict) -> bool:
     changed = read(path) != wanted["content"]
     if changed and not module.check_mode:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(wanted["content"])
-        # The final owner and mode before the rename: no moment at which others could read a secret.
-        attributes(module, temporary, wanted)
-        module.atomic_move(temporary, path, keep_dest_attrs=False)
+        write_atomically(
+            Path(path), wanted["content"].encode(), int(wanted["mode"], 8), group=wanted["group"]
+        )
     if Path(path).exists():
         changed = attributes(module, path, wanted) or changed
     return changed
 
 
 def attributes(module: UnloggedModule, path: str, wanted: dict) -> bool:
-    """Owner, group and mode as wanted; True where one of them had to be changed."""
+    """Group and mode as wanted; True where one of them had to be changed."""
     return module.set_fs_attributes_if_different(
         {
             "path": path,
-            "owner": wanted["owner"],
+            "owner": None,
             "group": wanted["group"],
             "mode": wanted["mode"],
             "secontext": [None, None, None],
@@ -116,6 +112,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(UMASK)
     files, absent = module.params["files"], module.params["absent"]
     # Ansible adds the parameters to every answer, a failure's too, and -vvv prints them.
     module.params = {"files": [file["path"] for file in files], "absent": absent}
@@ -144,6 +141,7 @@ def main() -> None:
             paths.append(path)
             if not module.check_mode:
                 Path(path).unlink()
+                sync_directory(Path(path).parent)
     module.exit_json(changed=bool(paths), paths=paths, diff=differences)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from . import metrics
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
+from .files import UMASK
 from .generations import follow, followed, rollback, withdraw
 from .images import images
 from .jobs import JOBS, check_contents, collect, contents, note, retention
@@ -102,6 +104,7 @@ def run(
     Returns {"changed", "actions", …the command's own keys}. Raises HostError with a text for the
     operator. Safe to be killed anywhere: the next call repairs what was left half-done.
     """
+    os.umask(UMASK)
     host = host or Host.real()
     try:
         try:

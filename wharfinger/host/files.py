@@ -10,6 +10,10 @@ from pathlib import Path
 
 from .errors import HostError
 
+# A hardened host's umask (077) would close the directories that are made here to nginx's workers
+# and to the containers' users. Secrets have modes of their own.
+UMASK = 0o022
+
 
 def write_atomically(
     path: Path, data: bytes, mode: int, owner: int | None = None, group: int | None = None

@@ -18,15 +18,20 @@ from .storage_facts import is_mount_point
 
 
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"installed": {...}, "storage": {"path", "group", "mount"}, "program": base64}, all
-    optional. Returns verification_hash and users (users.json's content, {} where there is none).
+    """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
+    "program": base64}, all optional. Returns verification_hash and users (users.json's content, {}
+    where there is none).
 
-    `installed` (what the toolkit brought: packages, files, …) is added to what is recorded. With
+    `installed` (what the toolkit brought: packages, files, …) is added to what is recorded.
+    `mount_point` is made where it is missing, with parents that nginx can get through. With
     `storage`, the data directories too: `path` 0750 registry:`group`, and `docker` below it, which
     is made only on the right file system (`mount`: true demands that `path` is a mount point).
     `program` is the host program as a zipapp (package.py), installed for people and timers.
     """
     actions = directories(host, check)
+    mount_point = request.get("mount_point")
+    if mount_point is not None and not exists(Path(mount_point)):
+        actions += directory(Path(mount_point), 0o755, host.root_id, host.root_id, check=check)
     storage = request.get("storage")
     if storage is not None:
         actions += storage_directories(host, storage, check)

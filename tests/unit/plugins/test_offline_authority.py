@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -193,3 +194,20 @@ def test_anothers_key_is_refused(site: Site) -> None:
         f"certificates_ca_offline: {key} is not the key of the host's authority: bring the right "
         "one back from its backup"
     )
+
+
+def test_the_hosts_key_is_on_the_disk_before_the_host_gives_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    keeper = Keeper(tmp_path, HOSTNAME)
+    assert keeper.take(b"the key\n") is True
+    key = tmp_path / f"{HOSTNAME}-ca.key"
+    assert (key.read_bytes(), key.stat().st_mode & 0o777) == (b"the key\n", 0o600)
+    assert synced == [tmp_path / f".{key.name}.new", tmp_path]
+    assert keeper.take(b"the key\n") is False

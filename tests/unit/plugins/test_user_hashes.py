@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import stat
 from datetime import datetime
@@ -285,3 +286,33 @@ def test_a_rotation_from_another_copy_of_the_inventory_is_named(
         f"credentials/ci this one lacks; the former secret is valid until {LATER}. Take the file "
         "from there, or write -e overlap=0, which refuses both at once. Nothing was changed."
     )
+
+
+def test_a_generated_password_is_on_the_disk_before_the_host_gets_its_hash(
+    credentials: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.name, [file.name for file in credentials.directory.iterdir()]))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for replace in (False, True):
+        synced.clear()
+        credentials.generate("u", replace=replace)
+        assert len(synced) == 2 and synced[0][0].startswith(".u.")
+        assert synced[1] == ("credentials", ["u"])
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000], ids=oct)
+def test_a_generated_password_is_its_owner_s_whatever_the_umask(
+    credentials: Any, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        credentials.generate("u", replace=False)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(credentials.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE((credentials.directory / "u").stat().st_mode) == 0o600
