@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -19,6 +18,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from wharfinger import generated
 from wharfinger.host.files import sync_directory
 
 COST = 10
@@ -27,8 +27,9 @@ ROBOT_COST = 4
 
 
 class ActionModule(ActionBase):
-    """hashes (name → bcrypt hash), previous (robot → the one before it, while that counts), record
-    (users.json's text), and what is worth telling.
+    """hashes (name → bcrypt hash), digests (name → SHA-256 of a generated secret), previous (robot
+    → the secret before it, while that counts), record (users.json's text), and what is worth
+    telling.
 
     Arguments: `users` and `robots` (registry_users, registry_robots), `credentials` (the directory
     for generated passwords), `regenerate` (a user's name, or empty), `rotation` (what `rotated`
@@ -90,11 +91,19 @@ class ActionModule(ActionBase):
         for name in robots:
             entries[name] = robot_entry(name, known.get(name), credentials, rotation)
         hashes = {name: found["hash"] for name, found in entries.items()}
+        digests = {
+            name: found["generated"]
+            for name, found in entries.items()
+            if found.get("robot") or found.get("random")
+        }
         if prepared.get("verification_hash"):
             hashes["wharfinger-verification"] = prepared["verification_hash"]
+        if prepared.get("verification_digest"):
+            digests["wharfinger-verification"] = prepared["verification_digest"]
         result.update(
             changed=credentials.changed or prepared.get("changed", False),
             hashes=hashes,
+            digests=digests,
             previous={
                 name: found["previous"] for name, found in entries.items() if "previous" in found
             },
@@ -125,7 +134,7 @@ class ActionModule(ActionBase):
         if lasting and len(lasting) < len(names):
             raise AnsibleActionFail(f"robot: {already(lasting)}. Nothing was changed.")
         for name in begun:
-            credentials.generate(name, replace=True, size=32)
+            credentials.generate(name, replace=True, size=generated.ROBOT_BYTES)
         why = f"robot: {already(lasting)}." if lasting else ""
         found = {"names": [] if lasting else names, "until": until, "lasting": lasting, "why": why}
         return answer | {"changed": bool(begun)} | found
@@ -157,9 +166,9 @@ class Credentials:
         except FileNotFoundError:
             return None
 
-    def generate(self, name: str, replace: bool, size: int = 24) -> str:
+    def generate(self, name: str, replace: bool, size: int = generated.USER_BYTES) -> str:
         """Makes a password of `size` bytes, or takes the one that a run beside this has made."""
-        password = secrets.token_urlsafe(size)
+        password = generated.make(size)
         self.written.append(name)
         if self.check_mode:
             return password
@@ -188,14 +197,17 @@ class Credentials:
 def entry(
     name: str,
     user: dict[str, str],
-    known: dict[str, str] | None,
+    known: dict[str, Any] | None,
     credentials: Credentials,
     regenerate: bool,
-) -> dict[str, str]:
-    """One user's line of the record: `hash`, and `generated` for a password made here.
+) -> dict[str, Any]:
+    """One user's line of the record: `hash`, and for a generated secret `generated`, its SHA-256,
+    and `random`: true.
 
-    `generated` is the SHA-256 of a random 192-bit password, which tells a stale file in
-    credentials/ apart without a bcrypt round; of a chosen password no fast digest is kept.
+    `generated` tells a stale file in credentials/ apart without a bcrypt round. With `random`, it
+    is also what the token server compares. A record from before `random` existed, which has
+    `generated` for whatever lay in credentials/, learns which it is from the first run that has
+    the file. Of a chosen password no fast digest is kept.
     """
     if "password_hash" in user:
         return {"hash": user["password_hash"]}
@@ -208,16 +220,30 @@ def entry(
     if known and not regenerate:
         if present is None:
             credentials.kept.append(name)
-        elif known.get("generated") != digest(present):
+        elif not is_of(known, present):
             credentials.stale.append(name)
+        else:
+            return {"hash": known["hash"], **_digest_of(present)}
         # What was a robot has left the rest behind.
-        return {key: known[key] for key in ("hash", "generated") if key in known}
+        return {key: known[key] for key in ("hash", "generated", "random") if key in known}
     if present is None:
         present = credentials.generate(name, replace=False)
-    return {
-        "hash": bcrypt.hashpw(present.encode(), bcrypt.gensalt(COST)).decode(),
-        "generated": digest(present),
-    }
+    made = bcrypt.hashpw(present.encode(), bcrypt.gensalt(COST)).decode()
+    return {"hash": made, **_digest_of(present)}
+
+
+def _digest_of(secret: str) -> dict[str, Any]:
+    """What is recorded of a secret in credentials/ beside its hash: of a chosen word nothing."""
+    if not generated.has_form(secret):
+        return {}
+    return {"generated": generated.digest(secret), "random": True}
+
+
+def is_of(known: dict[str, Any], secret: str) -> bool:
+    """Whether the secret in credentials/ is the one that the host knows."""
+    if "generated" in known:
+        return bool(known["generated"] == generated.digest(secret))
+    return bcrypt.checkpw(secret.encode(), known["hash"].encode())
 
 
 class Rotation(NamedTuple):
@@ -242,8 +268,8 @@ class Rotation(NamedTuple):
 def robot_entry(
     name: str, known: dict[str, Any] | None, credentials: Credentials, rotation: Rotation
 ) -> dict[str, Any]:
-    """One robot's line of the record: `hash`, `generated`, `robot`, and `previous` (`hash` and
-    `until`) as long as the secret before this one counts.
+    """One robot's line of the record: `hash`, `generated`, `robot`, and `previous` (`hash`,
+    `digest` and `until`) as long as the secret before this one counts.
 
     What the host knows of a user of this name is nothing: it may be a password that somebody has
     chosen.
@@ -252,8 +278,10 @@ def robot_entry(
         known = None
     present = credentials.read(name)
     if name in rotation.names and credentials.check_mode:
-        present = credentials.generate(name, replace=True, size=32)
-    taken_over = known and present is not None and known.get("generated") == digest(present)
+        present = credentials.generate(name, replace=True, size=generated.ROBOT_BYTES)
+    taken_over = (
+        known and present is not None and known.get("generated") == generated.digest(present)
+    )
     if known and (name not in rotation.names or taken_over):
         if present is None:
             credentials.kept.append(name)
@@ -262,14 +290,18 @@ def robot_entry(
         ended = name in rotation.ended or known.get("previous", {}).get("until", "") <= rotation.now
         return {key: value for key, value in known.items() if key != "previous" or not ended}
     if present is None:
-        present = credentials.generate(name, replace=False, size=32)
+        present = credentials.generate(name, replace=False, size=generated.ROBOT_BYTES)
     made: dict[str, Any] = {
         "hash": bcrypt.hashpw(present.encode(), bcrypt.gensalt(ROBOT_COST)).decode(),
-        "generated": digest(present),
+        "generated": generated.digest(present),
         "robot": True,
     }
     if known and rotation.until:
-        made["previous"] = {"hash": known["hash"], "until": rotation.until}
+        made["previous"] = {
+            "hash": known["hash"],
+            "digest": known["generated"],
+            "until": rotation.until,
+        }
     return made
 
 
@@ -296,7 +328,7 @@ def plan(
             continue
         present = credentials.read(name)
         here = present is not None and all(
-            host[name]["generated"] == digest(present)
+            host[name]["generated"] == generated.digest(present)
             for host, until in zip(hosts, ends, strict=True)
             if until > now
         )
@@ -351,10 +383,5 @@ def removed(
         for name, entry in known.items()
         if name not in users
         and (present := credentials.read(name)) is not None
-        and entry.get("generated") == digest(present)
+        and is_of(entry, present)
     )
-
-
-def digest(password: str) -> str:
-    """The SHA-256 of a generated password, in hexadecimal."""
-    return hashlib.sha256(password.encode()).hexdigest()

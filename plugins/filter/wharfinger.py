@@ -23,17 +23,18 @@ from wharfinger.tokens import configuration
 
 
 def docker_auth_config(
-    policy: dict[str, Any], hashes: dict[str, str], facts: dict[str, Any], settings: dict[str, Any]
+    policy: dict[str, Any], secrets: dict[str, Any], facts: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The whole configuration of docker_auth from registry_users, _robots, _groups and _access.
 
-    `facts` are preflight's: the issuer and the realm's host come from its one `hostname`.
+    `secrets` are what user_hashes answers: `hashes`, `previous`, `digests`. `facts` are
+    preflight's: the issuer and the realm's host come from its one `hostname`.
     """
     return access.auth_config(
         access.Policy.from_inventory(
             policy["users"], policy["groups"], policy["access"], policy["robots"]
         ),
-        dict(hashes),
+        dict(secrets["hashes"]),
         issuer=facts["hostname"],
         certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
         key_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
@@ -42,7 +43,8 @@ def docker_auth_config(
         real_ip_header="X-Real-IP",
         server=settings["server"],
         limits={name: int(limit) for name, limit in settings["limits"].items()},
-        previous=settings["previous"],
+        previous=secrets["previous"],
+        digests=secrets["digests"],
     )
 
 

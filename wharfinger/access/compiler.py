@@ -30,6 +30,8 @@ SERVERS = ("embedded", "cesanta")
 _ACTIONS = ("pull", "push", "delete")
 # With robots every user carries this label, by which `everyone` tells them from robots.
 _KIND, _USER_KIND = "kind", "user"
+# The label in which the embedded server finds the digest of a generated secret.
+_DIGESTS = "secret_sha256"
 
 
 def compile_acl(policy: Policy) -> list[dict[str, Any]]:
@@ -45,12 +47,15 @@ def compile_users(
     hashes: Mapping[str, str],
     previous: Mapping[str, Mapping[str, str]] | None = None,
     server: str = "embedded",
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """docker_auth's `users`: name → bcrypt hash and labels; `""` where a rule knows anonymous.
 
     `hashes` is name → bcrypt hash; others than the policy's users and robots are left out, and the
-    verification account is there as soon as its hash is. `previous` is robot → `hash` and `until`
-    of the secret before its present one. Raises ValueError for users without hash.
+    verification account is there as soon as its hash is. `previous` is robot → `hash`, `until` and
+    (where it is known) `digest` of the secret before its present one. `digests` is name → SHA-256
+    of a generated secret, which the embedded server compares instead of the bcrypt hash. Raises
+    ValueError for users without hash.
     """
     missing = [name for name in (*policy.users, *policy.robots) if name not in hashes]
     if missing:
@@ -73,6 +78,11 @@ def compile_users(
         users[name] = {"password": str(hashes[name])}
         if server == "embedded":
             users[name] |= _limits(policy.robots[name], (previous or {}).get(name))
+    if server == "embedded":
+        for name, digest in (digests or {}).items():
+            if name in users:
+                before = (previous or {}).get(name, {}).get("digest")
+                users[name].setdefault("labels", {})[_DIGESTS] = [digest, *filter(None, [before])]
     if policy.knows_anonymous:
         users[""] = {}
     return users
@@ -91,14 +101,16 @@ def auth_config(
     server: str = "embedded",
     limits: Mapping[str, int] | None = None,
     previous: Mapping[str, Mapping[str, str]] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """docker_auth's whole configuration file.
 
     `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` what the proxy
-    sets, `previous` as in compile_users. `server` names the one that will read the file, and
-    anything else than `embedded` or `cesanta` is a ValueError: only the embedded one is told of
-    `limits` and of what is judged at a robot's login, the rest is the same for both. The realm and
-    the service are the registry's to say; docker_auth takes the service from the question.
+    sets, `previous` and `digests` as in compile_users. `server` names the one that will read the
+    file, and anything else than `embedded` or `cesanta` is a ValueError: only the embedded one is
+    told of `limits`, of `digests` and of what is judged at a robot's login, the rest is the same
+    for both. The realm and the service are the registry's to say; docker_auth takes the service
+    from the question.
     """
     if server not in SERVERS:
         raise ValueError(f"docker_auth_server: write one of {', '.join(SERVERS)}")
@@ -118,7 +130,7 @@ def auth_config(
             # The registry since 3.0 looks keys up by their RFC 7638 thumbprint.
             "disable_legacy_key_id": True,
         },
-        "users": compile_users(policy, hashes, previous, server),
+        "users": compile_users(policy, hashes, previous, server, digests),
         "acl": compile_acl(policy),
         **({"limits": dict(limits)} if limits and server == "embedded" else {}),
     }

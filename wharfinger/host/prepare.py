@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import re
 import secrets as random
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +21,9 @@ from .storage_facts import is_mount_point
 
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
-    "program": base64}, all optional. Returns verification_hash and users (users.json's content, {}
-    where there is none).
+    "program": base64}, all optional. Returns verification_hash, verification_digest (the SHA-256 of
+    that account's generated secret, or None) and users (users.json's content, {} where there is
+    none).
 
     `installed` (what the toolkit brought: packages, files, …) is added to what is recorded.
     `mount_point` is made where it is missing, with parents that nginx can get through. With
@@ -42,7 +45,12 @@ def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     if actions and not check:
         host.store.save(state)
     users = json.loads(read_text(host.paths.users) or "{}")
-    return {"actions": actions, "verification_hash": state.verification_hash, "users": users}
+    return {
+        "actions": actions,
+        "verification_hash": state.verification_hash,
+        "verification_digest": _digest(_verification_password(host)),
+        "users": users,
+    }
 
 
 def directories(host: Host, check: bool) -> list[str]:
@@ -131,7 +139,7 @@ def _program(host: Host, encoded: str | None, check: bool) -> list[str]:
 
 def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]:
     actions = []
-    password = (read_text(host.paths.verification_password) or "").strip()
+    password = _verification_password(host)
     known = state.verification_hash
     if password and not (known and belongs(password, known)):
         state.verification_hash = bcrypt(password)
@@ -145,6 +153,17 @@ def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]
         state.storage_path = str(storage["path"])
         actions.append(f"the storage path {storage['path']} is recorded")
     return actions
+
+
+def _verification_password(host: Host) -> str:
+    return (read_text(host.paths.verification_password) or "").strip()
+
+
+def _digest(password: str) -> str | None:
+    """None for what `_secrets` has not made: somebody may have chosen it."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", password):
+        return None
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -430,7 +430,7 @@ def _check_limits(
     if account and known and known >= account:
         refuse(
             "docker_auth_known_failures",
-            f"{known} leaves strangers nothing of docker_auth_account_failures, {account}: "
+            f"{known} must be smaller than docker_auth_account_failures, {account}: "
             + (f"write at most {account - 1}" if account > 1 else "write at least 2 there"),
         )
 

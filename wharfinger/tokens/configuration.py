@@ -3,7 +3,7 @@
 docker_auth reads loosely: a misspelt key in a match means 'everyone', a user without a password
 needs none. Whatever it would misunderstand is an error here; whatever this reader accepts has the
 same meaning for both servers, but for what only this server knows: `limits`, and a user's
-`previous_password`, `expires` and `addresses`.
+`previous_password`, `expires` and `addresses`, and the label `secret_sha256`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ ONLY_DOCKER_AUTH = {
         *("tls_min_version", "tls_curve_preferences", "tls_cipher_suites"),
     ),
 }
+#: The label with the SHA-256 of a user's generated secret, and behind it that of the one before. A
+#: label, because docker_auth and every earlier version of this reader accept any label: a host can
+#: go back to an earlier image while the file stays.
+DIGESTS = "secret_sha256"
+DIGEST = re.compile(r"[0-9a-f]{64}")
 # What a user who signs in may have and docker_auth does not know.
 OF_LOGINS = ("previous_password", "expires", "addresses")
 # A valid file has five levels: acl, entry, match, labels, label.
@@ -107,16 +112,21 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class PreviousPassword:
-    """A bcrypt hash that is right too, before the instant `until` (seconds since the epoch)."""
+    """A bcrypt hash that is right too, before the instant `until` (seconds since the epoch).
+
+    `digest` as in User.
+    """
 
     password: bytes
     until: float
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class User:
     """A user's bcrypt hash (None: needs no password, only the anonymous user) and labels.
 
+    `digest` is the SHA-256 of a generated secret; None where the password is a chosen one.
     From the instant `expires` (seconds since the epoch) on, and from elsewhere than `addresses`
     where there are some, a login is refused.
     """
@@ -126,14 +136,16 @@ class User:
     previous: PreviousPassword | None = None
     expires: float | None = None
     addresses: tuple[acl.Network, ...] = ()
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many wrong passwords an hour cost a bcrypt; what comes after is refused at once.
+    """How many wrong passwords an hour are checked; what comes after is refused at once.
 
-    `account_failures` are those of one account, from everywhere; `known_failures` of them are kept
-    for addresses that the account was right from. `address_failures` are those of one address.
+    `account_failures` are those of one account, `address_failures` those of one network, both
+    without the networks that the account has logged in from: at each of these it has
+    `known_failures`.
     """
 
     account_failures: int = 100
@@ -350,8 +362,9 @@ class _Reader:
                     'write password: and a bcrypt hash (only the anonymous user "" has none)',
                 )
             labels = self._part(part, "labels", self._user_labels) or {}
+            digest, digest_before = self._digests(part, labels)
             if not any(key in part.values for key in OF_LOGINS):
-                users[name] = User(password, labels)
+                users[name] = User(password, labels, digest=digest)
                 continue
             if name == "":
                 self.problem(
@@ -362,8 +375,27 @@ class _Reader:
             previous = self._part(part, "previous_password", self._previous_password)
             expires = self._part(part, "expires", self._instant)
             addresses = self._part(part, "addresses", self._addresses) or ()
-            users[name] = User(password, labels, previous, expires, addresses)
+            if previous is not None:
+                previous = replace(previous, digest=digest_before)
+            users[name] = User(password, labels, previous, expires, addresses, digest)
         return users
+
+    def _digests(
+        self, user: _Mapping, labels: Mapping[str, tuple[str, ...]]
+    ) -> tuple[bytes | None, bytes | None]:
+        """The digests of the user's generated secret and of the one before it."""
+        texts = labels.get(DIGESTS, ())
+        most = 2 if "previous_password" in user.values else 1
+        if len(texts) > most or not all(map(DIGEST.fullmatch, texts)):
+            self.problem(
+                user.values["labels"],
+                user.path(f"labels.{DIGESTS}"),
+                "is not the SHA-256 of the user's secret, followed by that of the one before where "
+                "there is a previous_password: write 64 hexadecimal digits each",
+            )
+            return None, None
+        present, before = (*map(bytes.fromhex, texts), None, None)[:2]
+        return present, before
 
     def _previous_password(self, node: yaml.Node, key: str) -> PreviousPassword | None:
         part = self._mapping(node, key, required=("password", "until"), known=(), secret=True)
@@ -399,11 +431,10 @@ class _Reader:
             self.problem(
                 part.values["known_failures"],
                 part.path("known_failures"),
-                f"'{known}' leaves strangers nothing of account_failures ({account}): "
-                "write a smaller number",
+                f"'{known}' must be smaller than account_failures ({account})",
             )
         if known is None:
-            known = min(usual.known_failures, account // 5)
+            known = min(usual.known_failures, max(account // 5, 1))
         return Limits(account, known, address)
 
     def _user_labels(self, node: yaml.Node, key: str) -> dict[str, tuple[str, ...]]:

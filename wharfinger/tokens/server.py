@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import signal
 import socket
@@ -37,8 +36,6 @@ class Application:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.rejected: Rejected | None = None
-        # Not the same number for all, or they would all come at once again.
-        self._turns = itertools.cycle(range(2, 9))
         self.metrics = Metrics()
 
     async def __call__(self, request: Request) -> Response:
@@ -91,11 +88,6 @@ class Application:
             _text(request, header) if header else None,
             request.client,
         )
-        if reply.status != 200:
-            # Who is refused goes behind who is not: on an idle server that is no time at all, on a
-            # busy one a flood of guesses turns as much slower.
-            for _ in range(next(self._turns)):
-                await asyncio.sleep(0)
         seconds = time.perf_counter() - begun
         self.metrics.answered(reply.log, seconds)
         log.write(reply.log | {"ms": round(seconds * 1000, 1)})

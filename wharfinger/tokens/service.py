@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +21,6 @@ from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
 from .failures import Later
-from .passwords import Shape
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
@@ -40,36 +38,6 @@ class Reply:
     log: dict[str, Any]
 
 
-@dataclass(slots=True)
-class InForce:
-    """A configuration with what is derived from it."""
-
-    configuration: Configuration
-    _shapes: tuple[Shape, ...] = field(init=False)
-    _until: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._derive(time.time())
-
-    def shapes(self, now: float) -> tuple[Shape, ...]:
-        """Those of the users with a password, in an order of their own."""
-        if now >= self._until:
-            # Somebody has one password less: unknown names must not go on as if it were not so.
-            self._derive(now)
-        return self._shapes
-
-    def _derive(self, now: float) -> None:
-        shapes = [
-            Shape(tuple(int(stored[4:6]) for stored in hashes(user, now)), user.addresses)
-            for user in self.configuration.users.values()
-            if user.password is not None
-        ]
-        shapes.sort(key=lambda shape: (shape.costs, [str(one) for one in shape.addresses]))
-        self._shapes = tuple(shapes)
-        ends = (user.previous.until for user in self.configuration.users.values() if user.previous)
-        self._until = min((until for until in ends if until > now), default=math.inf)
-
-
 class Shut(Exception):
     """The user is not let in, though there is one: the text is what the client is told."""
 
@@ -79,18 +47,13 @@ class Service:
 
     def __init__(self, configuration: Configuration) -> None:
         self.passwords = passwords.Passwords()
-        self._decoys = passwords.Decoys()
         self.use(configuration)
-
-    @property
-    def configuration(self) -> Configuration:
-        return self._in_force.configuration
 
     def use(self, configuration: Configuration) -> None:
         """Put a configuration, loaded with `check_keys`, in force."""
         if configuration.signing_key is None:
             raise ValueError("the configuration was loaded without its signing key")
-        self._in_force = InForce(configuration)
+        self.configuration = configuration
         self.passwords.guard.use(configuration.limits)
 
     def close(self) -> None:
@@ -144,49 +107,35 @@ class Service:
     async def _authenticate(
         self, request: Challenge, address: Address, log: dict[str, Any]
     ) -> User | None:
+        """The user who is let in; None where nobody is."""
         while True:
-            in_force = self._in_force
-            user = in_force.configuration.users.get(request.account)
+            configuration = self.configuration
+            user = configuration.users.get(request.account)
             if user is not None and user.password is None:
                 return user
-            if not request.offered and user is None:
+            if user is None and not request.offered:
                 return None
-            name, met, stored = self._met(request.account, address, in_force)
-            outside = user is not None and met is None
-            if user is not None and outside:
-                log["shut"] = shut(user, address, time.time())
-            right = await self.passwords.verify(
-                name, request.password, stored, known=met is not None, address=address
-            )
-            # A user who was removed or changed meanwhile is judged by what is in force now.
-            if right and in_force is not self._in_force:
-                continue
+            now = time.time()
+            outside = user is not None and is_outside(user.addresses, address)
+            if user is not None and (closed := shut(user, address, now)):
+                log["shut"] = closed
+            # From outside a user's addresses nothing is right, and nothing counts against the user.
+            counted = elsewhere(request.account) if outside else request.account
+            digests, hashes = secrets_of(None if outside else user, now)
+            right = passwords.is_generated(request.password, digests)
+            if not right:
+                right = await self.passwords.verify(counted, request.password, hashes, address)
             if outside:
                 raise Shut(WRONG)
-            closed = user is not None and shut(user, address, time.time())
-            if right and closed:
+            if not right:
+                return None
+            # A user who was removed or changed meanwhile is judged by what is in force now.
+            if configuration is not self.configuration:
+                continue
+            if user is not None and (closed := shut(user, address, time.time())):
+                log.pop("shut", None)
                 raise Shut(f"{request.account} {closed}")
-            if closed:
-                log["shut"] = closed
-            return user if right else None
-
-    def _met(
-        self, account: str, address: Address, in_force: InForce
-    ) -> tuple[str, User | None, tuple[bytes, ...]]:
-        """Whom somebody at this address meets: the name to count under, the user, the hashes.
-
-        From outside a user's addresses that is somebody else, who does not exist. An unknown name
-        has addresses too, if the user after whom it takes has: who can try from both sides cannot
-        tell the two apart either.
-        """
-        now = time.time()
-        user = in_force.configuration.users.get(account)
-        shape = self._decoys.shape_of(account, in_force.shapes(now)) if user is None else Shape()
-        if is_outside(shape.addresses if user is None else user.addresses, address):
-            account = elsewhere(account)
-            user, shape = None, self._decoys.shape_of(account, in_force.shapes(now))
-        stored = self._decoys.hashes(shape) if user is None else hashes(user, now)
-        return account, user, stored
+            return user
 
     def _unauthorized(self, message: str, log: dict[str, Any]) -> Reply:
         issuer = self.configuration.token.issuer
@@ -220,12 +169,20 @@ class Service:
         return Reply(200, body, {}, log)
 
 
-def hashes(user: User, now: float) -> tuple[bytes, ...]:
-    """The hashes that a user's password may belong to, the present one first."""
-    assert user.password is not None
+def secrets_of(user: User | None, now: float) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """What a user's password may belong to: digests of generated secrets, bcrypt hashes of others.
+
+    Both are empty where there is no user.
+    """
+    if user is None or user.password is None:
+        return (), ()
+    found = [(user.digest, user.password)]
     if user.previous is not None and now < user.previous.until:
-        return user.password, user.previous.password
-    return (user.password,)
+        found.append((user.previous.digest, user.previous.password))
+    return (
+        tuple(digest for digest, _ in found if digest is not None),
+        tuple(stored for digest, stored in found if digest is None),
+    )
 
 
 def shut(user: User, address: Address, now: float) -> str:

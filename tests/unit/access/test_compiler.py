@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from wharfinger.access import Policy, Rule, auth_config, compile_acl, compile_users
+from wharfinger.access.robots import Robot
 
 RESERVED = "wharfinger-verification"
 OWN = {"type": "repository", "name": "/^wharfinger-verification(/[^/]+)+$/"}
@@ -132,6 +133,32 @@ def test_the_embedded_servers_file_has_the_limits() -> None:
     limits = {"account_failures": 50, "known_failures": 5, "address_failures": 60}
     assert config(limits=limits) == config() | {"limits": limits}
     assert config(server="cesanta", limits=limits) == config()
+
+
+def test_the_embedded_servers_file_has_the_digests_of_generated_secrets() -> None:
+    digests = {"ci.robot": "d" * 64, RESERVED: "e" * 64, "removed": "f" * 64}
+    users = config(digests=digests)["users"]
+    groups = {"group": ["team", "ops"]}
+    assert users["ci.robot"] == {
+        "password": "hash of ci.robot",
+        "labels": groups | {"secret_sha256": ["d" * 64]},
+    }
+    assert users[RESERVED]["labels"] == {"secret_sha256": ["e" * 64]}
+    assert "secret_sha256" not in users["admin"]["labels"]
+    assert "removed" not in users
+    assert config(server="cesanta", digests=digests) == config()
+
+
+def test_a_robot_with_two_secrets_has_two_digests() -> None:
+    policy = Policy((), {}, (), {"ci": Robot()})
+    hashes, digests = {"ci": "hash"}, {"ci": "d" * 64}
+    before = {"hash": "hash before", "until": "2026-12-01T00:00:00Z"}
+    known = {"ci": before | {"digest": "c" * 64}}
+    labels = compile_users(policy, hashes, known, digests=digests)["ci"]["labels"]
+    assert labels == {"secret_sha256": ["d" * 64, "c" * 64]}
+    # The record of a rotation that an earlier version began: bcrypt until it is over.
+    labels = compile_users(policy, hashes, {"ci": before}, digests=digests)["ci"]["labels"]
+    assert labels == {"secret_sha256": ["d" * 64]}
 
 
 def test_without_robots_both_servers_read_the_very_same_file() -> None:

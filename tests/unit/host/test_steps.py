@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -76,6 +77,8 @@ def test_prepare_makes_directories_closed_to_others_and_secrets_once(
     password = host.paths.verification_password.read_text().strip()
     assert len(password) >= 40
     assert belongs(password, first["verification_hash"])
+    assert first["verification_digest"] == hashlib.sha256(password.encode()).hexdigest()
+    assert would["verification_digest"] is None
     again = run("prepare", {}, host=host)
     assert (again["changed"], again["verification_hash"]) == (False, first["verification_hash"])
     assert password not in json.dumps(first)

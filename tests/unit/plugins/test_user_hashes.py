@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -72,6 +73,50 @@ def test_a_password_is_generated_once_and_only_its_owner_can_read_it(
     assert stat.S_IMODE(credentials.directory.stat().st_mode) == 0o700
     assert plugin.entry("u", {}, first, credentials, False) == first
     assert credentials.written == ["u"]
+
+
+def test_a_generated_password_is_recorded_as_such(plugin: Any, credentials: Any) -> None:
+    made = plugin.entry("u", {}, None, credentials, False)
+    assert made["random"] is True
+    assert made["generated"] == hashlib.sha256(credentials.read("u").encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "word", ["my own word", "a" * 32, "correct-horse-battery-staple-wow", "x" * 43, "1" * 12]
+)
+def test_a_word_that_somebody_wrote_into_credentials_is_a_chosen_one(
+    plugin: Any, credentials: Any, word: str
+) -> None:
+    credentials.directory.mkdir()
+    (credentials.directory / "u").write_text(word + "\n")
+    made = plugin.entry("u", {}, None, credentials, False)
+    assert fits(word, made["hash"])
+    # No fast digest of it, also not the one that an earlier version kept.
+    assert set(made) == {"hash"}
+    assert plugin.entry("u", {}, made, credentials, False) == made
+    earlier = made | {"generated": hashlib.sha256(word.encode()).hexdigest()}
+    assert plugin.entry("u", {}, earlier, credentials, False) == made
+    assert credentials.stale == []
+    (credentials.directory / "u").write_text("another\n")
+    assert plugin.entry("u", {}, made, credentials, False) == made
+    assert credentials.stale == ["u"]
+
+
+def test_a_record_of_an_earlier_version_learns_that_its_secret_is_random(
+    plugin: Any, credentials: Any
+) -> None:
+    made = plugin.entry("u", {}, None, credentials, False)
+    earlier = {key: made[key] for key in ("hash", "generated")}
+    path = credentials.directory / "u"
+    secret = path.read_text()
+    # Without the file nobody can tell: bcrypt goes on.
+    path.unlink()
+    assert plugin.entry("u", {}, earlier, credentials, False) == earlier
+    path.write_text(secret)
+    assert plugin.entry("u", {}, earlier, credentials, False) == made
+    # And then it stays known without the file.
+    path.unlink()
+    assert plugin.entry("u", {}, made, credentials, False) == made
 
 
 def test_a_second_host_gets_the_password_of_the_first(plugin: Any, credentials: Any) -> None:
@@ -172,7 +217,7 @@ def test_a_user_takes_no_rights_of_two_secrets_over_from_a_robot(
     plugin: Any, robot: dict[str, Any], credentials: Any
 ) -> None:
     known = {**robot, "previous": {"hash": "$2b$04$old", "until": LATER}}
-    kept = {"hash": robot["hash"], "generated": robot["generated"]}
+    kept = {"hash": robot["hash"], "generated": robot["generated"], "random": True}
     assert plugin.entry("ci", {}, known, credentials, False) == kept
 
 
@@ -182,7 +227,11 @@ def test_a_rotated_robot_has_two_secrets_until_then(
     new = credentials.generate("ci", replace=True, size=32)
     made = plugin.robot_entry("ci", robot, credentials, rotation(plugin, "ci"))
     assert fits(new, made["hash"])
-    assert made["previous"] == {"hash": robot["hash"], "until": LATER}
+    assert made["previous"] == {
+        "hash": robot["hash"],
+        "digest": robot["generated"],
+        "until": LATER,
+    }
     # Another run, with or without a word about this robot, changes nothing.
     for again in (rotation(plugin), rotation(plugin, "ci"), rotation(plugin, "other")):
         assert plugin.robot_entry("ci", made, credentials, again) == made

@@ -153,7 +153,7 @@ def test_extra_hostnames_may_be_addresses_and_names_without_dot(errors: Strings)
         (
             "docker_auth_known_failures",
             100,
-            "100 leaves strangers nothing of docker_auth_account_failures, 100: write at most 99",
+            "100 must be smaller than docker_auth_account_failures, 100: write at most 99",
         ),
         ("certificates_tls_days", 826, "826 is out of range: write a number from 1 to 825"),
         ("preflight_clock_tolerance", 0, "0 is out of range: write a number from 1 to 3600"),
@@ -229,9 +229,9 @@ def test_a_limit_that_nothing_would_enforce(
     assert errors(**given, **{name: 50}) == [f"{name}: {message}"]
 
 
-def test_a_limit_of_one_leaves_nothing_to_keep(errors: Strings) -> None:
+def test_a_limit_of_one_leaves_no_smaller_one(errors: Strings) -> None:
     assert errors(docker_auth_account_failures=1, docker_auth_known_failures=1) == [
-        "docker_auth_known_failures: 1 leaves strangers nothing of docker_auth_account_failures, "
+        "docker_auth_known_failures: 1 must be smaller than docker_auth_account_failures, "
         "1: write at least 2 there"
     ]
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ipaddress
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
+import bcrypt
 import pytest
 
 from wharfinger.tokens import passwords
-from wharfinger.tokens.configuration import Limits
 from wharfinger.tokens.failures import Later
-from wharfinger.tokens.passwords import Decoys, Passwords, Shape, check
+from wharfinger.tokens.passwords import DUMMY, Passwords, check, is_generated
 
 from .conftest import Clock, hashed
 
@@ -55,9 +56,6 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(coroutine)
 
 
-Try = Callable[..., Coroutine[Any, Any, bool]]
-
-
 def attempt(
     verifier: Passwords,
     user: str = "u",
@@ -66,7 +64,7 @@ def attempt(
     known: bool = True,
     address: Any = HOME,
 ) -> Coroutine[Any, Any, bool]:
-    return verifier.verify(user, password, (stored,), known=known, address=address)
+    return verifier.verify(user, password, (stored,) if known else (), address)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,7 @@ def test_one_of_several_hashes_is_enough(verifier: Passwords) -> None:
 
     async def each() -> list[bool]:
         return [
-            await verifier.verify("u", password, stored, known=True, address=HOME)
+            await verifier.verify("u", password, stored, HOME)
             for password in (b"new", b"old", b"other")
         ]
 
@@ -191,222 +189,167 @@ def test_what_is_remembered_does_not_have_the_password_in_it(
         assert password not in repr(vars(remembered))
 
 
-def test_the_same_login_many_times_at_once_is_one_bcrypt(
+# Generated secrets
+
+
+def sha256(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()
+
+
+def test_a_generated_secret_is_known_by_its_digest() -> None:
+    digests = (sha256(b"present"), sha256(b"former"))
+    found = [is_generated(one, digests) for one in (b"present", b"former", b"other", b"")]
+    assert found == [True, True, False, False]
+    assert not is_generated(b"anything", ())
+
+
+# Guessing
+
+
+async def guesses(
+    verifier: Passwords, count: int, account: str = "u", address: Any = AWAY
+) -> list[str]:
+    """Different wrong passwords: "" for each that was checked, else the limit that was reached."""
+    found = []
+    for number in range(count):
+        try:
+            assert await attempt(verifier, account, b"%d" % number, address=address) is False
+            found.append("")
+        except Later as error:
+            found.append(error.limit)
+    return found
+
+
+def test_no_more_than_the_limit_is_checked(
+    verifier: Passwords, checked: Checked, clock: Clock
+) -> None:
+    for _ in range(3):
+        assert run(guesses(verifier, 400)) == [""] * 100 + ["account"] * 300
+        clock.now += 3600
+        verifier._wrong._until.clear()
+    assert len(checked.calls) == 300
+
+
+def test_many_guesses_at_once_are_no_more_than_one_by_one(
     verifier: Passwords, checked: Checked
 ) -> None:
-    async def at_once() -> list[bool]:
-        return await asyncio.gather(*(attempt(verifier) for _ in range(50)))
-
-    assert run(at_once()) == [True] * 50
-    assert len(checked.calls) == 1
-
-
-def test_who_has_failed_waits_behind_who_has_not(verifier: Passwords, checked: Checked) -> None:
-    async def flood() -> list[bool]:
-        for number in range(2):
-            await attempt(verifier, f"x{number}", b"wrong", address=AWAY)
-        checked.calls.clear()
-        checked.gate.clear()
-        guesses = [
-            asyncio.ensure_future(attempt(verifier, "x", b"%d" % number, address=AWAY))
-            for number in range(20)
-        ]
-        await asyncio.sleep(0.05)
-        right = asyncio.ensure_future(attempt(verifier, "u", address=HOME))
-        await asyncio.sleep(0.05)
-        checked.gate.set()
-        await right
-        order = [password for _, password, _ in checked.calls]
-        await asyncio.gather(*guesses, return_exceptions=True)
-        return [b"right" in order, len(order) < 20]
-
-    assert run(flood()) == [True, True]
-
-
-def test_a_flood_at_once_reaches_bcrypt_no_oftener_than_is_allowed(
-    verifier: Passwords, checked: Checked
-) -> None:
-    verifier.guard.use(Limits(20, 4, 300))
-
     async def flood() -> list[Any]:
-        checked.gate.clear()
-        guesses = [
-            asyncio.ensure_future(
-                attempt(verifier, "u", b"%d" % number, address=ipaddress.ip_address(number))
-            )
-            for number in range(200)
-        ]
-        await asyncio.sleep(0.05)
-        checked.gate.set()
-        return await asyncio.gather(*guesses, return_exceptions=True)
+        tries = (
+            attempt(verifier, "u", b"%d" % number, address=ipaddress.ip_address(number))
+            for number in range(500)
+        )
+        return await asyncio.gather(*tries, return_exceptions=True)
 
     answers = run(flood())
     refused = [found for found in answers if isinstance(found, Later)]
-    assert 4 <= len(checked.calls) == 200 - len(refused) <= 8
-    assert answers.count(False) == len(checked.calls)
+    assert len(checked.calls) == 100 == answers.count(False)
+    assert {found.limit for found in refused} == {"account"}
+    assert len(refused) == 400
 
 
-async def guesses(verifier: Passwords, count: int, address: Any) -> None:
-    for number in range(count):
-        with contextlib.suppress(Later):
-            await attempt(verifier, password=b"%d" % number, address=address)
-    with pytest.raises(Later):
-        await attempt(verifier, password=b"unheard of", address=address)
-
-
-def test_who_is_refused_does_not_wait_in_the_queue(verifier: Passwords, checked: Checked) -> None:
-    async def besieged() -> list[Any]:
-        for number in range(20):
-            await attempt(verifier, "victim", b"%d" % number, address=ipaddress.ip_address(number))
-        checked.gate.clear()
-        # The queue is long.
-        others = [
-            asyncio.ensure_future(attempt(verifier, f"u{number}", address=HOME))
-            for number in range(20)
-        ]
-        await asyncio.sleep(0.05)
-        guesses = [
-            asyncio.ensure_future(
-                attempt(verifier, "victim", b"x%d" % number, address=ipaddress.ip_address(number))
-            )
-            for number in range(50)
-        ]
-        done, _ = await asyncio.wait(guesses, timeout=0.5)
-        checked.gate.set()
-        await asyncio.gather(*others, *guesses, return_exceptions=True)
-        return [guess.exception() for guess in done]
-
-    refused = run(besieged())
-    # One may be verified, in its turn.
-    assert len(refused) == 49
-    assert all(isinstance(found, Later) and found.limit == "account" for found in refused)
-
-
-def test_a_remembered_password_is_served_where_it_was_right_whatever_strangers_do(
-    verifier: Passwords, checked: Checked
+@pytest.mark.parametrize("word", [b"right", b"last year's"])
+def test_who_is_refused_is_not_told_what_is_remembered(
+    verifier: Passwords, checked: Checked, word: bytes
 ) -> None:
-    async def besieged() -> bool:
-        await attempt(verifier, address=HOME)
-        await guesses(verifier, 5000, AWAY)
-        return await attempt(verifier, address=HOME)
+    """Ten thousand guesses, the owner's password among them: none is compared."""
 
-    assert run(besieged()) is True
+    async def stranger() -> list[str]:
+        await attempt(verifier, password=word, address=HOME)
+        await guesses(verifier, 100)
+        refused = await guesses(verifier, 10_000)
+        with pytest.raises(Later, match="too many wrong passwords"):
+            await attempt(verifier, password=word, address=AWAY)
+        return refused
 
-
-def test_who_may_not_guess_any_more_is_not_told_what_is_remembered(
-    verifier: Passwords, checked: Checked
-) -> None:
-    async def stranger() -> None:
-        await attempt(verifier, address=HOME)
-        await guesses(verifier, 500, AWAY)
-        await attempt(verifier, address=AWAY)
-
-    with pytest.raises(Later, match="too many wrong passwords"):
-        run(stranger())
-    assert len(checked.calls) < 100
+    assert set(run(stranger())) == {"account"}
+    assert len(checked.calls) <= 101
 
 
-def test_nor_is_one_told_which_wrong_passwords_others_have_tried(
-    verifier: Passwords, checked: Checked
-) -> None:
-    async def stranger() -> None:
-        assert await attempt(verifier, password=b"last year's", address=HOME) is False
-        await guesses(verifier, 500, AWAY)
-        await attempt(verifier, password=b"last year's", address=AWAY)
-
-    with pytest.raises(Later, match="too many wrong passwords"):
-        run(stranger())
-
-
-def test_a_neighbour_behind_the_owners_address_has_a_thousand_tries_at_what_is_remembered(
+def test_nor_behind_the_owners_own_address(
     verifier: Passwords, checked: Checked, clock: Clock
 ) -> None:
     async def neighbour() -> None:
         await attempt(verifier, address=HOME)
-        await guesses(verifier, 900, HOME)
-        assert await attempt(verifier, address=HOME) is True
-        await guesses(verifier, 300, HOME)
-        with pytest.raises(Later, match="too many wrong passwords"):
+        assert await guesses(verifier, 1000, address=HOME) == [""] * 20 + ["account"] * 980
+        with pytest.raises(Later, match="too many wrong passwords for this account"):
             await attempt(verifier, address=HOME)
-        assert await attempt(verifier, "other", address=HOME) is True
+        assert await attempt(verifier, "another", address=HOME) is True
         clock.now += 3600
         assert await attempt(verifier, address=HOME) is True
 
     run(neighbour())
 
 
-def test_the_same_wrong_password_again_is_no_new_try_at_what_is_remembered(
+def test_a_guess_at_the_moment_of_the_owners_login_is_counted_first(
     verifier: Passwords, checked: Checked
 ) -> None:
-    async def job_with_an_old_secret() -> bool:
+    async def beside_the_owner() -> None:
+        await guesses(verifier, 100)
+        verifier.guard.know("u", str(HOME))
+        checked.gate.clear()
+        owner = asyncio.ensure_future(attempt(verifier, address=HOME))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Later):
+            await attempt(verifier, address=AWAY)
+        checked.gate.set()
+        assert await owner is True
+
+    run(beside_the_owner())
+
+
+def test_the_owner_gets_in_from_a_known_network_while_others_guess(
+    verifier: Passwords, checked: Checked, clock: Clock
+) -> None:
+    async def hours() -> None:
         await attempt(verifier, address=HOME)
-        await attempt(verifier, password=b"last year's", address=HOME)
-        await guesses(verifier, 500, HOME)
-        for _ in range(2000):
+        for _ in range(5):
+            await guesses(verifier, 500)
+            # Every account of the network, too.
+            for account in range(400):
+                with contextlib.suppress(Later):
+                    await attempt(verifier, f"x{account}", b"wrong", address=HOME)
+            assert await attempt(verifier, address=HOME) is True
+            assert await attempt(verifier, password=b"right", stored=b"new", address=HOME) is True
             with pytest.raises(Later):
-                await attempt(verifier, password=b"last year's", address=HOME)
-        return await attempt(verifier, address=HOME)
+                await attempt(verifier, address=ipaddress.ip_address("203.0.113.1"))
+            clock.now += 1800
 
-    assert run(job_with_an_old_secret()) is True
+    run(hours())
 
 
-def test_being_remembered_makes_an_address_known(verifier: Passwords, checked: Checked) -> None:
-    async def both() -> None:
-        await attempt(verifier, address=HOME)
-        await attempt(verifier, address=AWAY)
+def test_the_same_login_many_times_at_once_costs_a_bcrypt_per_core(
+    verifier: Passwords, checked: Checked
+) -> None:
+    async def at_once() -> list[bool]:
+        tries = (attempt(verifier, address=ipaddress.ip_address(number)) for number in range(500))
+        return await asyncio.gather(*tries)
 
-    run(both())
-    assert verifier.guard.known.has("u", str(AWAY))
+    assert run(at_once()) == [True] * 500
+    assert len(checked.calls) <= (os.cpu_count() or 1)
 
 
 def test_too_many_who_wait_are_told_to_come_back(
     verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords, "MOST_STRANGERS_WAITING", 30)
-    checked.gate.clear()
+    monkeypatch.setattr(passwords, "MOST_WAITING", 30)
 
     async def crowd() -> list[Any]:
+        checked.gate.clear()
         logins = [
             asyncio.ensure_future(attempt(verifier, f"u{number}", address=HOME))
             for number in range(60)
         ]
         await asyncio.sleep(0.05)
+        assert verifier.waiting == 30
         checked.gate.set()
         return await asyncio.gather(*logins, return_exceptions=True)
 
     answers = run(crowd())
     refused = [found for found in answers if isinstance(found, Later)]
     assert answers.count(True) == 60 - len(refused)
-    assert len(refused) == 60 - 30 - ((os.cpu_count() or 1) + 1)
+    assert len(refused) == 60 - 30 - (os.cpu_count() or 1)
     assert (str(refused[0]), refused[0].limit) == ("too many logins wait to be verified", "queue")
-
-
-def test_who_is_known_has_a_place_in_the_queue_before_strangers(
-    verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(passwords, "MOST_STRANGERS_WAITING", 20)
-    monkeypatch.setattr(passwords, "MOST_WAITING", 25)
-
-    async def crowd() -> bool:
-        verifier.guard.known.add("owner", str(HOME))
-        checked.gate.clear()
-        strangers = [
-            asyncio.ensure_future(
-                attempt(verifier, f"u{number}", b"wrong", address=ipaddress.ip_address(number))
-            )
-            for number in range(60)
-        ]
-        await asyncio.sleep(0.05)
-        owner = asyncio.ensure_future(attempt(verifier, "owner", address=HOME))
-        await asyncio.sleep(0.05)
-        checked.gate.set()
-        await asyncio.gather(*strangers, return_exceptions=True)
-        return await owner
-
-    assert run(crowd()) is True
-    # Only those who were with a thread, or at hand for it, went before.
-    passwords_checked = [password for _, password, _ in checked.calls]
-    assert passwords_checked.index(b"right") <= (os.cpu_count() or 1) + 1
+    assert verifier.waiting == 0
 
 
 def test_memory_is_bounded(
@@ -423,35 +366,8 @@ def test_memory_is_bounded(
     run(many())
     assert len(verifier._right._until) == 5
     assert len(verifier._wrong._until) == 5
-    assert verifier._under_way == {}
 
 
-def test_an_unknown_name_keeps_its_shape_and_all_known_shapes_occur() -> None:
-    decoys = Decoys()
-    networks = (ipaddress.ip_network("10.0.0.0/8"),)
-    known = (Shape((4, 4), networks), Shape((10,)), Shape((12,)))
-    found = {name: decoys.shape_of(name, known) for name in map(str, range(200))}
-    assert set(found.values()) == set(known)
-    assert all(decoys.shape_of(name, known) == shape for name, shape in found.items())
-    assert decoys.shape_of("x", ()) == Shape((10,), ())
-
-
-def test_decoys_have_the_costs_of_their_shape() -> None:
-    assert [one[:7] for one in Decoys.hashes(Shape((4, 12)))] == [b"$2b$04$", b"$2b$12$"]
-
-
-def test_hardly_an_unknown_name_changes_its_shape_when_a_user_comes() -> None:
-    decoys = Decoys()
-    before = [Shape((4,))] * 50 + [Shape((10,))] * 50
-    changed = [
-        name
-        for name in map(str, range(1000))
-        if decoys.shape_of(name, before) != decoys.shape_of(name, [*before, Shape((10,))])
-    ]
-    assert len(changed) < 30
-
-
-def test_a_decoy_is_a_hash_that_bcrypt_works_on_and_refuses() -> None:
-    import bcrypt
-
-    assert bcrypt.checkpw(b"pw", Decoys.hashes(Shape((4,)))[0]) is False
+def test_an_unknown_account_is_checked_against_a_hash_that_no_password_has() -> None:
+    assert bcrypt.checkpw(b"pw", DUMMY) is False
+    assert DUMMY.startswith(b"$2b$10$")

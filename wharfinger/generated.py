@@ -1,0 +1,41 @@
+"""Generated secrets: how they are made, what they look like, and the digest that is kept of them.
+
+A generated secret has 192 random bits (a user's) or 256 (a robot's). Nobody can try so many, not
+even with the digest at hand, so a plain SHA-256 of it may lie on the host and needs no slow hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+USER_BYTES, ROBOT_BYTES = 24, 32
+_FORM = re.compile(r"[A-Za-z0-9_-]{32}|[A-Za-z0-9_-]{43}")
+# A random one has about 25 different characters; words and repetitions have fewer.
+_LEAST_CHARACTERS = 16
+
+
+def make(size: int) -> str:
+    """A new secret of `size` random bytes."""
+    while not has_form(made := secrets.token_urlsafe(size)):
+        pass
+    return made
+
+
+def has_form(text: str) -> bool:
+    """Whether the text looks like a secret of `make`: its length, its alphabet, and so mixed.
+
+    It tells a password that somebody wrote into a credentials file from a generated one. One
+    secret in 200 of those made before this check existed has no digit and does not pass.
+    """
+    return (
+        _FORM.fullmatch(text) is not None
+        and len(set(text)) >= _LEAST_CHARACTERS
+        and all(re.search(kind, text) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+    )
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a secret, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
