@@ -54,6 +54,7 @@ sys.path.insert(0, str(PROJECT))
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.host import package  # noqa: E402
 from wharfinger.inventory import CLOSED  # noqa: E402
+from wharfinger.preflight import images  # noqa: E402
 from wharfinger.preflight.asked import NAMES  # noqa: E402
 from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
 from wharfinger.preflight.controller import on_controller  # noqa: E402
@@ -118,6 +119,8 @@ class ActionModule(ActionBase):
             settings["registry_hostname"] = preflight.own_name(
                 host, settings["registry_hosts_entry"]
             )
+        if scope == "site":
+            host["registries"] = self._registries(settings, host, task_vars)
         base = task_vars.get("inventory_dir") or "."
         archive, archive_error = self._archive(settings, base) if scope == "site" else ({}, None)
         report = preflight.check(
@@ -145,6 +148,22 @@ class ActionModule(ActionBase):
             return result
         result.update(facts(settings, host, base), host=host, archive=archive)
         return result
+
+    def _registries(
+        self, settings: dict[str, Any], host: dict[str, Any], task_vars: dict[str, Any]
+    ) -> dict[str, str]:
+        """Image registry → "" where it answers the host, else why it does not; of those that this
+        deployment pulls from."""
+        pulled = images.pulled(settings, host.get("state") or {})
+        names = images.registries(pulled.values())
+        if not names:
+            return {}
+        answer = self._execute_module(
+            module_name="wharfinger_host",
+            module_args={"command": "reachable", "request": {"registries": names}},
+            task_vars=task_vars,
+        )
+        return dict(answer.get("registries") or {})
 
     def _read(self, path: Path) -> bytes:
         """A file of the controller, decrypted where ansible-vault encrypts it and we have its

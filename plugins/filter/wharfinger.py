@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -108,12 +108,6 @@ def images_plan(
     )
 
 
-def image_registry_host(reference: str) -> str:
-    """The host that serves an image reference; Docker Hub answers under a name of its own."""
-    host = reference.partition("/")[0]
-    return "registry-1.docker.io" if host == "docker.io" else host
-
-
 def image_to_load(kind: str, files: dict[str, Any], source: str) -> dict[str, Any]:
     """The host program's request to load one image that has travelled to the host."""
     made = files[kind]
@@ -151,10 +145,12 @@ def closing_message(
     sources: dict[str, str],
     inventory: dict[str, Any],
     auth: str,
+    to_do: Sequence[str] = (),
 ) -> list[str]:
     """What the operator needs at the end: address, passwords, the CA's file, who may do what.
 
-    passwords: what user_hashes answered; inventory: `users`, `robots`, `groups` and `access`.
+    passwords: what user_hashes answered; inventory: `users`, `robots`, `groups` and `access`;
+    to_do: what the verification warns of.
     """
     users, robots = inventory["users"], inventory["robots"]
     lines = [
@@ -194,10 +190,11 @@ def closing_message(
     if sources:
         kinds = ", ".join(f"{kind} ({source})" for kind, source in sorted(sources.items()))
         lines.append(f"Images:          {kinds}")
+    last = [f"Still to do:     {one}" for one in to_do]
     if auth == "htpasswd":
-        return [*lines, "Who may do what: every user: everything"]
+        return [*lines, "Who may do what: every user: everything", *last]
     policy = access.Policy.from_inventory(users, inventory["groups"], inventory["access"], robots)
-    return [*lines, "Who may do what:", *access.table(policy).splitlines()]
+    return [*lines, "Who may do what:", *access.table(policy).splitlines(), *last]
 
 
 def _renewal(name: str, robots: dict[str, Any]) -> tuple[str, str]:
@@ -261,7 +258,7 @@ class FilterModule:
             "contents_timers": contents.timers,
             "differing": differing,
             "docker_auth_config": docker_auth_config,
-            "image_registry_host": image_registry_host,
+            "image_registry_host": images.registry_host,
             "image_to_load": image_to_load,
             "images_plan": images_plan,
             "json_text": json_text,

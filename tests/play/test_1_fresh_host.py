@@ -311,6 +311,14 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                 f"{sha256}, bundle.json says {'0' * 64}: copy the bundle again"
             ],
         ),
+        "no-image-registry": (
+            {"images_source": "pull", "images_registry": "127.0.0.1:9/registry:3.1.1"},
+            [
+                "images_source: pull needs 127.0.0.1:9, which does not answer the host (Connection "
+                "refused): write images_source: build, which needs no image registry, or open the "
+                "way there, or write an image that the host can pull into images_registry"
+            ],
+        ),
         "subnet": (
             {"container_engine_network": within},
             [

@@ -12,7 +12,7 @@ import pytest
 
 from .controller import Controller, readable_by_all
 from .files import expired
-from .machine import Machine
+from .machine import ADDRESS, NAME, Machine
 
 # The time from which on files are looked at.
 MARK = "/etc/ssh/before_the_deployment"
@@ -44,6 +44,8 @@ rm /root/patterns /root/readable
 def deployed(machine: Machine, controller: Controller, settings: dict[str, Any]) -> Path:
     """A deployment, a change that fails, and a password made anew; their inventory."""
     machine.run(f"touch {MARK}")
+    # The name is in no DNS and in no /etc/hosts.
+    settings = settings | {"registry_hosts_entry": False}
     inventory = controller.inventory("deployed", settings, {"instance": {}})
     broken = copy.deepcopy(settings)
     # distribution does not start with it, and only the attempt shows that.
@@ -59,6 +61,18 @@ def deployed(machine: Machine, controller: Controller, settings: dict[str, Any])
         remember(machine, controller, inventory, name)
     assert "urls.allow" in controller.runs["failing change"].said["instance"]
     return inventory
+
+
+def test_a_name_that_is_in_no_dns_is_told_at_the_end_and_no_failure(
+    deployed: Path, controller: Controller
+) -> None:
+    said = " ".join(controller.runs["deployment"].output.split())
+    enter = (
+        f"{NAME} does not resolve on this host. The registry was verified at its own address, "
+        f"{ADDRESS}. Clients find it once DNS has: {NAME}. A {ADDRESS}"
+    )
+    assert f"[WARNING]: {enter}" in said
+    assert f"Still to do: {enter}" in said
 
 
 def remember(machine: Machine, controller: Controller, inventory: Path, when: str) -> None:

@@ -52,12 +52,19 @@ def _verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     return verify(host, request, check)
 
 
+def _reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    from .reach import reachable  # only here: TLS takes long to import
+
+    return reachable(host, request, check)
+
+
 # Commands that change nothing of what locked ones do take no lock, so that they answer while
 # something is under way; `contents` starts a job, which takes it.
 _UNLOCKED: dict[str, _Command] = {
     "observe": _observe,
     "status": status,
     "verify": _verify,
+    "reachable": _reachable,
     "check_contents": check_contents,
     "contents": contents,
 }

@@ -68,7 +68,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         trusted = pool.submit(
             certificates.issued_by, host.runner, folder / "tls.crt", folder / "ca.crt"
         )
-        names = _Names([str(name) for name in request.get("names") or ()])
+        names = Names([str(name) for name in request.get("names") or ()])
         answer: dict[str, Any] = {
             "python": platform.python_version(),
             "distribution": distribution(read_text(paths.os_release) or ""),
@@ -79,7 +79,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "hostname": socket.gethostname(),
             "ipv6": exists(paths.proc / "net" / "if_inet6"),
             "addresses": processes.addresses(paths.proc),
-            "primary_address": _primary_address(),
+            "primary_address": processes.primary_address(),
             "routes": processes.routes(paths.proc),
             "listeners": processes.listeners(paths.proc),
             "storage": storage_facts.look(
@@ -132,18 +132,6 @@ def watched(host: Host) -> bool:
     return processes.is_running(host.paths.proc, "cron")
 
 
-def _primary_address() -> str | None:
-    """The address that the default route would use. Connecting a UDP socket sends nothing."""
-    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((somewhere, 9))
-                return str(probe.getsockname()[0])
-            except OSError:
-                continue
-    return None
-
-
 def _user_name(uid: int) -> str | None:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -151,7 +139,7 @@ def _user_name(uid: int) -> str | None:
         return None
 
 
-class _Names:
+class Names:
     """Name look-ups in threads of their own: a resolver that hangs delays nothing for long.
 
     Asked for none, it looks up those under which a host that was given none may serve.

@@ -25,6 +25,7 @@ class Paths:
     metrics: Path = Path("/run/wharfinger/host.prom")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
+    docker_units: Path = Path("/etc/systemd/system/docker.service.d")
     docker_log: Path = Path("/var/log/docker.log")
     proc: Path = Path("/proc")
     interfaces: Path = Path("/proc/sys/net/ipv4/conf")

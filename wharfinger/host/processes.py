@@ -191,3 +191,15 @@ def addresses(proc: Path) -> list[str]:
         if not address.is_loopback and not address.is_link_local:
             found.append(str(address))
     return found
+
+
+def primary_address() -> str | None:
+    """The address that the default route would use. Connecting a UDP socket sends nothing."""
+    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((somewhere, 9))
+                return str(probe.getsockname()[0])
+            except OSError:
+                continue
+    return None

@@ -1,7 +1,12 @@
 """`verify`: a real login, push, pull and denials, through TLS, as a client elsewhere would do them.
 
-Strict TLS against the given authority, addresses by name resolution, no proxies, redirects not
-followed. Always the same bytes under the same names, so that the storage does not grow.
+Strict TLS against the given authority, the host's own address under the registry's name, no
+proxies, redirects not followed. Always the same bytes under the same names, so that the storage
+does not grow.
+
+The name may not lead here yet: DNS is entered last by many, and until then it does not know the
+name or leads to the machine before this one. That is worth a warning, and proves nothing about the
+registry.
 """
 
 from __future__ import annotations
@@ -15,13 +20,16 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from . import observe
 from .challenge import Challenge, challenge, claims, error_words, granted
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text
+from .processes import addresses, primary_address
 from .proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 
 # The account has no rights here.
@@ -34,7 +42,6 @@ _PATIENCE = 30
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN}
 
 _ADVICE = {
-    "name resolution": "look at /etc/hosts and the DNS entry of registry_hostname",
     "TLS": "look at /etc/wharfinger/certificates and at what else may answer at this address "
     "(openssl s_client)",
     "proxy": "look at `nginx -T` and /var/log/nginx/error.log",
@@ -58,12 +65,63 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Way:
+    """How the host reaches itself under a name.
+
+    resolved: the addresses to which the name leads on the host. address: one that is the host's
+    own, by which it is reached. leads_here: whether the name leads to the host.
+    """
+
+    resolved: list[str]
+    address: str
+    leads_here: bool
+
+    @classmethod
+    def to(cls, hostname: str, own: list[str], primary: str | None) -> Way:
+        """own: the host's addresses; primary: that of its default route."""
+        resolved = observe.Names([hostname]).answers()[1][hostname]
+        here = [one for one in resolved if one in own or ip_address(one).is_loopback]
+        # Of localhost's, every nginx listens on the IPv4 one.
+        here.sort(key=lambda one: ":" in one)
+        return cls(resolved, here[0] if here else primary or "127.0.0.1", bool(here))
+
+    def warning(self, hostname: str) -> str | None:
+        """What to enter in DNS, where the name does not lead to the host."""
+        if self.leads_here:
+            return None
+        leads = (
+            f"leads to {', '.join(self.resolved)}, which is no address of this host"
+            if self.resolved
+            else "does not resolve on this host"
+        )
+        kind = "AAAA" if ":" in self.address else "A"
+        unless = " (right behind NAT or a load balancer)" if self.resolved else ""
+        return (
+            f"{hostname} {leads}{unless}. The registry was verified at its own address, "
+            f"{self.address}. Clients find it once DNS has: {hostname}. {kind} {self.address}"
+        )
+
+
+class _Connection(http.client.HTTPSConnection):
+    """To an address, by another name: SNI, the certificate's check and Host have the name."""
+
+    def __init__(self, name: str, port: int, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(name, port, timeout=_PATIENCE, context=context)
+        self._address, self._tls = address, context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
 class Client:
     """A strict HTTPS client for one registry, which says at which hop a connection fails."""
 
-    def __init__(self, hostname: str, port: int, ca_file: str | None) -> None:
+    def __init__(self, hostname: str, port: int, ca_file: str | None, address: str) -> None:
         self.hostname = hostname
         self.port = port
+        self.address = address
         self.base = f"https://{hostname}" + ("" if port == 443 else f":{port}")
         try:
             self._context = ssl.create_default_context(cafile=ca_file)
@@ -91,9 +149,7 @@ class Client:
                 "look at X-Forwarded-Proto and Host in the site file",
             )
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection = http.client.HTTPSConnection(
-            self.hostname, self.port, timeout=_PATIENCE, context=self._context
-        )
+        connection = _Connection(self.hostname, self.port, self.address, self._context)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -102,10 +158,6 @@ class Client:
                 {name.lower(): value for name, value in response.getheaders()},
                 response.read(),
             )
-        except socket.gaierror as problem:
-            raise failure(
-                "name resolution", f"{self.hostname} does not resolve ({problem.strerror})"
-            ) from problem
         except ssl.SSLCertVerificationError as problem:
             raise failure(
                 "TLS",
@@ -115,7 +167,7 @@ class Client:
             raise failure("TLS", f"no TLS with {self.base}: {problem.reason}") from problem
         except ConnectionRefusedError as problem:
             raise failure(
-                "proxy", f"nothing listens at {self.hostname}, port {self.port}"
+                "proxy", f"nothing listens at {self.address}, port {self.port}"
             ) from problem
         except TimeoutError as problem:
             if connection.sock is None:
@@ -136,18 +188,10 @@ class Client:
             connection.close()
 
     def _unreachable(self, why: str) -> HostError:
-        """This host reaches itself at every address that is its own: the name leads elsewhere."""
-        try:
-            found = socket.getaddrinfo(self.hostname, self.port, type=socket.SOCK_STREAM)
-            addresses = ", ".join(dict.fromkeys(str(one[4][0]) for one in found))
-        except OSError:
-            addresses = "no address any more"
         return failure(
-            "name resolution",
-            f"{self.hostname} resolves to {addresses}, where port {self.port} cannot be reached "
-            f"({why})",
-            f"{_ADVICE['name resolution']}; if the address is right, at what is between it and "
-            "this host (a firewall, a router that does not lead back)",
+            "proxy",
+            f"port {self.port} of this host's own address {self.address} cannot be reached ({why})",
+            "look at this host's firewall (nft list ruleset, iptables -S)",
         )
 
 
@@ -388,9 +432,9 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """Request: {"hostname", "port", "auth": "token" | "htpasswd", "service", "issuer", "ca_file"}.
 
     ca_file, optional: the authority to trust instead of what clients must trust (trusted.crt, else
-    the system's roots). Returns digest, done (what was proven) and seconds. Raises HostError naming
-    the hop that failed (name resolution, TLS, proxy, token server, registry, storage) and what to
-    look at.
+    the system's roots). Returns digest, done (what was proven), seconds, and warnings where the
+    hostname does not lead to this host, with what to enter in DNS. Raises HostError naming the hop
+    that failed (TLS, proxy, token server, registry, storage) and what to look at.
     """
     if check:
         return {"actions": []}
@@ -400,7 +444,8 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     began = time.monotonic()
     hostname, authority = str(request["hostname"]), host.paths.for_clients
     ca_file = request.get("ca_file") or (str(authority) if exists(authority) else None)
-    client = Client(hostname, int(request.get("port") or 443), ca_file)
+    way = Way.to(hostname, addresses(host.paths.proc), primary_address())
+    client = Client(hostname, int(request.get("port") or 443), ca_file, way.address)
     steps = Verification(
         client,
         str(request.get("auth") or "token"),
@@ -409,9 +454,11 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         password,
     )
     proven = steps.run()
+    warning = way.warning(hostname)
     return {
         "actions": [],
         "digest": proven,
         "done": steps.done,
+        "warnings": [warning] if warning else [],
         "seconds": round(time.monotonic() - began, 3),
     }

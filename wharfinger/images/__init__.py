@@ -1,5 +1,5 @@
 """Which images a host needs, and where each comes from. Pure: no Ansible, no I/O."""
 
-from wharfinger.images.plan import Plan, plan
+from wharfinger.images.plan import REFERENCE, Plan, plan, registry_host
 
-__all__ = ["Plan", "plan"]
+__all__ = ["REFERENCE", "Plan", "plan", "registry_host"]

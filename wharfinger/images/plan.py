@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 REGISTRY = "registry"
 TOKEN_SERVER = "token_server"
+
+_COMPONENT = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+#: What docker can pull: [HOST[:PORT]/]NAME[:TAG][@DIGEST].
+REFERENCE = re.compile(
+    r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"
+    rf"{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?(?:@sha256:[0-9a-f]{{64}})?"
+)
 
 
 @dataclass(frozen=True)
@@ -87,3 +95,11 @@ def _made_of(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 def _is(record: Mapping[str, Any], key: str, value: object) -> bool:
     """Whether the host has the image, and got it from just this."""
     return bool(record.get("present")) and value is not None and record.get(key) == value
+
+
+def registry_host(reference: str) -> str:
+    """The host that serves an image reference; Docker Hub answers under a name of its own."""
+    host, slash, _ = reference.partition("/")
+    if not slash or host == "docker.io" or not ("." in host or ":" in host or host == "localhost"):
+        return "registry-1.docker.io"
+    return host

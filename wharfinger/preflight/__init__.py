@@ -19,6 +19,7 @@ from .asked import check_asked
 from .authority import check_authority
 from .certificates import check_provided
 from .host import check_host, own_name
+from .images import check_reachable
 from .report import Report
 from .robots import check_secrets, check_two_secrets
 from .scopes import SCOPES, gathered
@@ -81,6 +82,7 @@ def check(
     if scope in ("site", "users"):
         check_secrets(good, host, controller, files)
     check_host(good, host, controller, found)
+    check_reachable(good, host, found)
     report = gathered(scope, unresolved + reading.errors, values, files, found)
     demands = Report()
     if unresolved:

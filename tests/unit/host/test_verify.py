@@ -37,10 +37,12 @@ class Registry:
         self.manifests: dict[str, bytes] = {}
         self.port = 0
         self.requests: list[str] = []
+        self.hosts: set[str] = set()
+        self.name = "localhost"
 
     @property
     def base(self) -> str:
-        return f"https://localhost:{self.port}"
+        return f"https://{self.name}:{self.port}"
 
     def token(self, user: str, scope: str) -> str:
         name = scope.split(":")[1]
@@ -92,6 +94,7 @@ def handler(registry: Registry) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             registry.requests.append(f"{self.command} {parts.path}")
+            registry.hosts.add(str(self.headers.get("Host")))
             if parts.path == "/auth":
                 self.auth(query)
             else:
@@ -368,13 +371,61 @@ def test_a_manifest_that_comes_back_changed_is_a_failure_of_the_storage(start: S
         verify()
 
 
-def test_a_name_that_does_not_resolve_is_named(start: Start) -> None:
-    _, verify = start()
-    with pytest.raises(HostError) as caught:
-        verify(hostname="registry.invalid")
-    assert str(caught.value).startswith(
-        "verification failed at name resolution: registry.invalid does not resolve ("
-    )
+@pytest.fixture
+def leads(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """leads("192.0.2.7"): where other.example leads; the host's own address is 127.0.0.1."""
+    look_up = socket.getaddrinfo
+
+    def to(*found: str) -> None:
+        def answer(name: str, *rest: Any, **more: Any) -> Any:
+            if name != "other.example":
+                return look_up(name, *rest, **more)
+            if not found:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 0)) for one in found]
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+        monkeypatch.setattr("wharfinger.host.verify.primary_address", lambda: "127.0.0.1")
+
+    return to
+
+
+ENTER = (
+    " The registry was verified at its own address, 127.0.0.1. Clients find it once DNS has: "
+    "other.example. A 127.0.0.1"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "other.example does not resolve on this host."),
+        (
+            ["192.0.2.7", "192.0.2.8"],
+            "other.example leads to 192.0.2.7, 192.0.2.8, which is no address of this host (right "
+            "behind NAT or a load balancer).",
+        ),
+    ],
+)
+def test_a_name_that_does_not_lead_here_is_a_warning_and_the_host_is_proven_all_the_same(
+    start: Start, leads: Callable[..., None], found: list[str], said: str
+) -> None:
+    registry, verify = start(certificate="name")
+    registry.name = "other.example"
+    leads(*found)
+    answer = verify(hostname="other.example")
+    assert "pull by digest" in answer["done"]
+    assert answer["warnings"] == [said + ENTER]
+    assert registry.hosts == {f"other.example:{registry.port}"}
+
+
+def test_a_name_that_leads_here_is_worth_no_warning(
+    start: Start, leads: Callable[..., None]
+) -> None:
+    registry, verify = start(certificate="name")
+    registry.name = "other.example"
+    leads("192.0.2.7", "127.0.0.1")
+    assert verify(hostname="other.example")["warnings"] == []
 
 
 @pytest.mark.parametrize(
@@ -421,7 +472,7 @@ def test_nothing_that_listens_is_the_proxys_failure(start: Start) -> None:
     with pytest.raises(HostError) as caught:
         verify(port=port)
     assert str(caught.value) == (
-        f"verification failed at proxy: nothing listens at localhost, port {port}: {NGINX}"
+        f"verification failed at proxy: nothing listens at 127.0.0.1, port {port}: {NGINX}"
     )
 
 
@@ -433,22 +484,25 @@ def test_nothing_that_listens_is_the_proxys_failure(start: Start) -> None:
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
     ],
 )
-def test_an_address_that_cannot_be_reached_is_a_failure_of_name_resolution(
-    start: Start, monkeypatch: pytest.MonkeyPatch, problem: OSError, why: str
+def test_an_own_address_that_cannot_be_reached_is_a_firewalls_failure(
+    start: Start,
+    leads: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    problem: OSError,
+    why: str,
 ) -> None:
     _, verify = start()
 
     def connect(*_: Any) -> None:
         raise problem
 
+    leads("192.0.2.7")
     monkeypatch.setattr(socket, "create_connection", connect)
     with pytest.raises(HostError) as caught:
-        verify(hostname="192.0.2.7", port=443)
+        verify(hostname="other.example", port=443)
     assert str(caught.value) == (
-        "verification failed at name resolution: 192.0.2.7 resolves to 192.0.2.7, where port 443 "
-        f"cannot be reached ({why}): look at /etc/hosts and the DNS entry of registry_hostname; if "
-        "the address is right, at what is between it and this host (a firewall, a router that does "
-        "not lead back)"
+        "verification failed at proxy: port 443 of this host's own address 127.0.0.1 cannot be "
+        f"reached ({why}): look at this host's firewall (nft list ruleset, iptables -S)"
     )
 
 

@@ -1,0 +1,152 @@
+"""`reachable`: whether image registries answer this host, asked as docker would ask them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shlex
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .context import Host
+from .files import read_text
+from .processes import process_ids, program
+
+# Seconds for one answer, and for all of them with their name look-ups.
+_PATIENCE = 5.0
+_ALTOGETHER = 15.0
+# Which registry daemon.json's registry-mirrors stand for.
+HUB = "registry-1.docker.io"
+
+
+def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Request: {"registries": [HOST[:PORT]]}. Changes nothing.
+
+    Returns registries: HOST[:PORT] → "" where it answers, whatever it answers, else why not.
+    """
+    found: dict[str, str] = {}
+    docker = Docker.of(host.paths.docker_settings, host.paths.proc, host.paths.docker_units)
+
+    def ask(name: str) -> None:
+        found[name] = docker.ask(name)
+
+    names = [str(name) for name in request["registries"]]
+    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _ALTOGETHER
+    for thread in threads:
+        # A name look-up has no time limit of its own.
+        thread.join(max(0.0, deadline - time.monotonic()))
+    late = f"no answer within {_ALTOGETHER:g} s"
+    return {"actions": [], "registries": {name: found.get(name, late) for name in names}}
+
+
+class Docker:
+    """How docker reaches registries: its daemon.json, and the environment of dockerd."""
+
+    def __init__(self, settings: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        proxies = settings.get("proxies") or {}
+
+        def proxy(name: str) -> str:
+            given = proxies.get(f"{name}-proxy".replace("_", "-"))
+            upper, lower = f"{name.upper()}_PROXY", f"{name}_proxy"
+            return str(given or environment.get(upper) or environment.get(lower) or "")
+
+        self._proxies = {"https": proxy("https"), "http": proxy("http")}
+        self._without_proxy = proxy("no")
+        self._mirrors = [str(one) for one in settings.get("registry-mirrors") or ()]
+        self._insecure = [str(one) for one in settings.get("insecure-registries") or ()]
+
+    @classmethod
+    def of(cls, settings: Path, proc: Path, units: Path) -> Docker:
+        """settings: daemon.json; units: the folder of what is added to docker's unit."""
+        try:
+            read = json.loads(read_text(settings) or "{}")
+        except ValueError:
+            read = {}  # preflight reports it
+        return cls(read if isinstance(read, dict) else {}, environment(proc, units))
+
+    def ask(self, name: str) -> str:
+        """Why neither the registry nor (of Docker Hub) a mirror answers; "" where one does."""
+        why = self._ask(f"https://{name}/v2/", name)
+        if why and self._may_be_plain(name) and not self._ask(f"http://{name}/v2/", name):
+            return ""
+        if why and name == HUB:
+            for mirror in self._mirrors:
+                if not self._ask(f"{mirror.rstrip('/')}/v2/", mirror.partition("://")[2]):
+                    return ""
+        return why
+
+    def _may_be_plain(self, name: str) -> bool:
+        bare = name.partition(":")[0]
+        # A subnet may be the registry's: whether it is would take another look-up.
+        subnets = any("/" in one for one in self._insecure)
+        local = bare == "localhost" or bare.startswith("127.")
+        return local or subnets or name in self._insecure or bare in self._insecure
+
+    def _ask(self, url: str, name: str) -> str:
+        context = ssl.create_default_context()
+        for authority in sorted(Path("/etc/docker/certs.d", name.rstrip("/")).glob("*.crt")):
+            with contextlib.suppress(OSError):
+                context.load_verify_locations(authority)
+        handlers = [urllib.request.HTTPSHandler(context=context)]
+        why = ""
+        for proxies in self._ways(name):
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), *handlers)
+            try:
+                opener.open(url, timeout=_PATIENCE).close()
+            except urllib.error.HTTPError as answer:
+                answer.close()
+            except (OSError, http.client.HTTPException, ValueError) as problem:
+                reason = getattr(problem, "reason", problem)
+                if isinstance(reason, ssl.SSLCertVerificationError):
+                    why = why or f"its certificate is refused: {reason.verify_message}"
+                    continue
+                if isinstance(reason, ssl.SSLError):
+                    if "ALERT" in str(reason.reason):
+                        return ""  # it may ask for a certificate that docker has
+                    why = why or f"it speaks no TLS that is understood ({reason.reason})"
+                    continue
+                words = getattr(reason, "strerror", None) or str(reason)
+                why = why or f"{words} (through the proxy)" if proxies else why or words
+                continue
+            return ""
+        return why
+
+    def _ways(self, name: str) -> list[dict[str, str]]:
+        """The proxies to try, one after the other; {} for none."""
+        proxies = {scheme: url for scheme, url in self._proxies.items() if url}
+        bare = name.partition(":")[0]
+        bypass = urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
+            bare, {"no": self._without_proxy}
+        )
+        if not proxies or bypass:
+            return [{}]
+        # Python knows no subnets in NO_PROXY, docker does.
+        return [proxies, {}] if "/" in self._without_proxy else [proxies]
+
+
+def environment(proc: Path, units: Path) -> dict[str, str]:
+    """That of dockerd; where it does not run, what docker's unit will give it."""
+    for pid in process_ids(proc):
+        if program(proc, pid) == "dockerd":
+            text = read_text(proc / str(pid) / "environ") or ""
+            return dict(one.split("=", 1) for one in text.split("\0") if "=" in one)
+    found: dict[str, str] = {}
+    for file in sorted(units.glob("*.conf")) if os.access(units, os.R_OK) else ():
+        for line in (read_text(file) or "").splitlines():
+            given = re.match(r"\s*Environment\s*=(.*)", line)
+            with contextlib.suppress(ValueError):
+                words = shlex.split(given[1]) if given else []
+                found |= dict(one.split("=", 1) for one in words if "=" in one)
+    return found
