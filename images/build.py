@@ -2,6 +2,7 @@
 """Make wharfinger's two images on the controller, or take them from a bundle.
 
     images/build.py inputs --architecture amd64
+    images/build.py ready --architecture amd64 [--only registry] [--cache DIR]
     images/build.py build --architecture amd64 [--only registry] [--refresh] [--cache DIR]
     images/build.py bundle --architecture amd64 --output FILE [--cache DIR]
     images/build.py open FILE [--architecture amd64] [--cache DIR]
@@ -104,6 +105,20 @@ def build(kind: str, architecture: str, cache: Path, *, refresh: bool = False) -
             _forget_old(cache, prefix)
         folder.touch()
     return found
+
+
+def ready(kinds: Sequence[str], architecture: str, cache: Path) -> dict[str, Wanted]:
+    """The images that are not in the cache, for which this machine has the tools. Raises BuildError
+    where it has not."""
+    goals = {kind: wanted(kind, architecture) for kind in kinds}
+    missing = {
+        kind: goal
+        for kind, goal in goals.items()
+        if _from_cache(cache / f"{kind}-{architecture}-{goal.inputs[:12]}", goal) is None
+    }
+    if "token_server" in missing:
+        token_server.require_tools(f"building {token_server.NAME} for {architecture}")
+    return missing
 
 
 def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) -> Built:
@@ -218,6 +233,8 @@ def _answer(options: argparse.Namespace, cache: Path) -> Mapping[str, Wanted]:
     if options.command == "inputs":
         return {kind: wanted(kind, architecture) for kind in KINDS}
     kinds = [options.only] if options.only else KINDS
+    if options.command == "ready":
+        return ready(kinds, architecture, cache)
     built = build_all(kinds, architecture, cache, refresh=options.refresh)
     if options.command == "bundle":
         bundles.write(built, architecture, Path(options.output).resolve())
@@ -232,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     descriptions = {
         "inputs": "say which images this checkout asks for, without making them",
+        "ready": "say whether this machine has what making them needs; nothing is made",
         "build": "make the images that are not in the cache",
         "bundle": "make the images and write them to one file, for images_source: archive",
         "open": "check a bundle and unpack it into the cache",

@@ -105,7 +105,7 @@ def sources() -> list[Path]:
 def build(work: Path, architecture: str) -> list[bytes]:
     """The image's layers. ``work`` is an empty folder that the caller removes."""
     doing = f"building {NAME} for {architecture}"
-    _require_tools(doing)
+    require_tools(doing)
     with ThreadPoolExecutor() as pool:
         say(f"{doing}: fetching Debian's packages and the locked wheels")
         fetched_system = pool.submit(_debian, work / "system.tar", architecture, doing)
@@ -137,7 +137,8 @@ def build(work: Path, architecture: str) -> list[bytes]:
     return [layer(with_bytecode(system)), layer(with_bytecode(wheels)), layer(with_bytecode(code))]
 
 
-def _require_tools(doing: str) -> None:
+def require_tools(doing: str) -> None:
+    """Raises BuildError where this machine lacks a program that `build` runs."""
     missing = []
     if shutil.which("mmdebstrap") is None:
         missing.append("mmdebstrap")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import subprocess
 import sys
@@ -58,6 +59,7 @@ from wharfinger.preflight import images  # noqa: E402
 from wharfinger.preflight.asked import NAMES  # noqa: E402
 from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
 from wharfinger.preflight.controller import on_controller  # noqa: E402
+from wharfinger.preflight.host import ARCHITECTURES  # noqa: E402
 from wharfinger.preflight.names import hostname_problem  # noqa: E402
 from wharfinger.preflight.report import mistakes  # noqa: E402
 from wharfinger.preflight.variables import usable  # noqa: E402
@@ -122,7 +124,11 @@ class ActionModule(ActionBase):
         if scope == "site":
             host["registries"] = self._registries(settings, host, task_vars)
         base = task_vars.get("inventory_dir") or "."
-        archive, archive_error = self._archive(settings, base) if scope == "site" else ({}, None)
+        archive, archive_error = (
+            self._archive(settings, base, host.get("architecture"))
+            if scope == "site"
+            else ({}, None)
+        )
         report = preflight.check(
             variables,
             specs,
@@ -133,6 +139,7 @@ class ActionModule(ActionBase):
                 "read": lambda path: self._read(on_controller(path, {"base": base})),
                 "archive_error": archive_error,
                 "roots": None,
+                "closed": closed(Path(base)),
             },
             scope=scope,
             asked=asked,
@@ -176,14 +183,20 @@ class ActionModule(ActionBase):
         except AnsibleError:
             return content
 
-    def _archive(self, settings: dict[str, Any], base: str) -> tuple[dict[str, Any], str | None]:
-        """The bundle of images_archive, its digests checked: what is in it, or what is wrong."""
+    def _archive(
+        self, settings: dict[str, Any], base: str, architecture: str | None
+    ) -> tuple[dict[str, Any], str | None]:
+        """The bundle of images_archive, its digests checked: what is in it, or what is wrong.
+
+        architecture: the host's, where it is one that a bundle can be for.
+        """
         named = settings["images_archive"]
         if settings["images_source"] != "archive" or not named:
             return {}, None
         path = on_controller(named, {"base": base})
+        wanted = ["--architecture", architecture] if architecture in ARCHITECTURES else []
         opened = subprocess.run(
-            [sys.executable, PROJECT / "images/build.py", "open", path],
+            [sys.executable, PROJECT / "images/build.py", "open", path, *wanted],
             capture_output=True,
             text=True,
             check=False,
@@ -290,6 +303,7 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
         "storage_mount": {
             "src": str(mount.get("src") or ""),
             "bind": bool({"bind", "rbind"} & set(str(mount.get("opts") or "").split(","))),
+            "fstype": str(mount.get("fstype") or ""),
         }
         if mount
         else None,
@@ -313,6 +327,14 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
         "names": [name for name in names if hostname_problem(name) is None],
         "packages": settings["container_engine_packages"],
     }
+
+
+def closed(folder: Path) -> str | None:
+    """The directory that keeps generated passwords from being written, where one does."""
+    for one in (folder / "credentials", folder):
+        if one.exists():
+            return None if os.access(one, os.W_OK | os.X_OK) else str(one)
+    return None
 
 
 def why_unresolved(error: AnsibleError) -> str:

@@ -67,6 +67,11 @@ def provided(folder: Path, name: str, vaulted: Callable[[str], str]) -> str:
     return _key_pem(server).splitlines()[1]
 
 
+def root(path: Path) -> None:
+    """The certificate of an authority that signs itself."""
+    private(path, _pem(_certificate("Play root", ec.generate_private_key(ec.SECP256R1()))))
+
+
 def other_key(path: Path) -> str:
     """A key that belongs to nothing; a line of it."""
     private(path, _key_pem(ec.generate_private_key(ec.SECP256R1())))

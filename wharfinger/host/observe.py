@@ -46,7 +46,7 @@ _RESOLUTION = 5.0
 
 
 def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Request, all optional: storage_path, storage_mount {src, bind}, network {name}, names
+    """Request, all optional: storage_path, storage_mount {src, bind, fstype}, network {name}, names
     [hostnames to resolve; none: the host's own], packages [more of them], config_files [paths],
     installed and storage (as `prepare` would get them).
 

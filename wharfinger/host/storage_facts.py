@@ -71,6 +71,8 @@ def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dic
         "is_mount": any(one["target"] == str(path) for one in mounts),
         "source": mount["source"],
         "is_source": is_source(wanted, path, mount["source"]) if wanted else None,
+        "source_there": source_there(wanted) if wanted else None,
+        "helper_there": helper_there(wanted) if wanted else None,
         "fstype": mount["fstype"],
         "parent_mount": mount["target"],
         "free_bytes": sizes.f_bavail * sizes.f_frsize,
@@ -132,6 +134,23 @@ def is_source(wanted: Mapping[str, Any], path: Path, present: str) -> bool | Non
     except OSError:
         return None
     return source.rstrip("/") == present.rstrip("/")
+
+
+def source_there(wanted: Mapping[str, Any]) -> bool | None:
+    """Whether what storage_mount names is there; None where only mounting it would tell."""
+    source = str(wanted.get("src") or "")
+    # A name like LABEL=x is found by mount itself, also where nothing makes links in /dev/disk.
+    if wanted.get("bind") or source.startswith("/dev/"):
+        return Path(source).exists()
+    return None
+
+
+def helper_there(wanted: Mapping[str, Any]) -> bool | None:
+    """Whether the program is there that mounts a network file system; None for all others."""
+    kind = str(wanted.get("fstype") or "")
+    if kind not in ("nfs", "nfs4", "cifs"):
+        return None
+    return Path(f"/sbin/mount.{kind}").exists()
 
 
 def parse_mounts(text: str) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from .acme import check_acme_files
 from .asked import check_asked
 from .authority import check_authority
 from .certificates import check_provided
+from .controller import check_credentials
 from .host import check_host, own_name
 from .images import check_reachable
 from .report import Report
@@ -50,7 +51,8 @@ def check(
     `clock` (epoch seconds before and after observing), `base` (directory that relative paths in
     the inventory start from), and where there is such a thing `archive_error` (what opening
     images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
-    (the PEM file of the system's root certificates). scope: one of `SCOPES`. asked and extra: see
+    (the PEM file of the system's root certificates), and `closed` (the directory that keeps
+    credentials/ from being written). scope: one of `SCOPES`. asked and extra: see
     `asked.check_asked`. unresolved: a sentence on each variable whose value is not known.
     Raises nothing for any YAML-shaped variables; the report's sentences hold no secrets.
     """
@@ -83,6 +85,8 @@ def check(
         check_secrets(good, host, controller, files)
     check_host(good, host, controller, found)
     check_reachable(good, host, found)
+    if scope == "site":
+        check_credentials(good, host, controller, found)
     report = gathered(scope, unresolved + reading.errors, values, files, found)
     demands = Report()
     if unresolved:

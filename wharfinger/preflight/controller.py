@@ -6,10 +6,34 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .report import Report, shown
+
 
 def on_controller(text: str, controller: Mapping[str, Any]) -> Path:
     """The file on the controller that an inventory's path means: relative to `base`."""
     return Path(controller.get("base", ".")) / Path(text).expanduser()
+
+
+def check_credentials(
+    good: Mapping[str, Any], host: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+) -> None:
+    """Report a folder into which the first deployment could not write what it generates.
+
+    controller: `closed`, the directory that may not be written, or None.
+    """
+    folder = controller.get("closed")
+    generations = (host.get("state") or {}).get("generations") or {}
+    if folder is None or any(kind.get("serving") for kind in generations.values()):
+        return
+    users = good.get("registry_users", {})
+    generates = isinstance(users, Mapping) and any(not entry for entry in users.values())
+    if generates or good.get("registry_robots") or good.get("certificates_tls_source") == "own_ca":
+        report.error(
+            "credentials",
+            f"{shown(folder)} cannot be written, and what is generated is kept in credentials/ "
+            "beside the inventory: run this as the owner of the inventory, or copy the inventory "
+            "to a folder of your own",
+        )
 
 
 def reader(controller: Mapping[str, Any]) -> Callable[[str], bytes]:

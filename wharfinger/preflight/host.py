@@ -427,6 +427,21 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
             f"hide: mount the new disk elsewhere, copy {path}/docker to it, "
             f"and rename {path}/docker away",
         )
+    elif mount and storage.get("source_there") is False:
+        report.error(
+            "storage_mount, src",
+            "there is no such device or directory on the host: attach it, or write one that "
+            "`lsblk -f` shows there",
+        )
+    package = "cifs-utils" if mount and mount.get("fstype") == "cifs" else "nfs-common"
+    brought = package in good.get("container_engine_packages", ())
+    lacking = storage.get("helper_there") is False and not storage["is_mount"]
+    if mount and lacking and not brought:
+        report.error(
+            "storage_mount, fstype",
+            f"the host has no program that mounts {mount['fstype']}: write "
+            f"container_engine_packages: [{package}], or install {package} there",
+        )
     if storage["uid"] not in (None, 0, REGISTRY_UID):
         report.error(
             "storage_path",

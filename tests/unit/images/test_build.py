@@ -332,3 +332,20 @@ def test_the_callers_umask_takes_no_part_in_an_image(
     finally:
         os.umask(before)
     assert met == [0o644]
+
+
+def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
+    kitchen: Kitchen,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cache = tmp_path / "cache"
+    words = ["ready", "--architecture", "amd64", "--cache", str(cache)]
+    assert build.main(words) == 1
+    assert "needs mmdebstrap" in capfd.readouterr().err
+    assert kitchen.made == [] and not cache.exists()
+    assert build.main([*words, "--only", "registry"]) == 0
+    build.build("token_server", "amd64", cache)
+    assert build.main(words) == 0

@@ -664,3 +664,53 @@ def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(
         "host, Python: 3.9.2 is too old: "
         "use Python 3.11 or newer, as Debian 12 and Ubuntu 24.04 have it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "mount", "message"),
+    [
+        (
+            {"source_there": False},
+            {"src": "/dev/sdz1", "fstype": "ext4"},
+            "storage_mount, src: there is no such device or directory on the host: attach it, or "
+            "write one that `lsblk -f` shows there",
+        ),
+        (
+            {"helper_there": False},
+            {"src": "nas:/registry", "fstype": "nfs4"},
+            "storage_mount, fstype: the host has no program that mounts nfs4: write "
+            "container_engine_packages: [nfs-common], or install nfs-common there",
+        ),
+    ],
+)
+def test_what_cannot_be_mounted_is_told_before_anything_is_changed(
+    errors: Callable[..., list[str]], found: dict[str, bool], mount: dict[str, str], message: str
+) -> None:
+    assert errors(storage_mount=mount, host={"storage": found}) == [message]
+    # What is mounted already needs no more.
+    present = {"is_mount": True, "is_source": True}
+    assert errors(storage_mount=mount, host={"storage": {**found, **present}}) == []
+
+
+def test_a_package_that_is_brought_may_mount(errors: Callable[..., list[str]]) -> None:
+    assert (
+        errors(
+            storage_mount={"src": "nas:/registry", "fstype": "nfs4"},
+            container_engine_packages=["nfs-common"],
+            host={"storage": {"helper_there": False}},
+        )
+        == []
+    )
+
+
+def test_a_folder_that_cannot_be_written_stops_the_first_deployment(
+    errors: Callable[..., list[str]],
+) -> None:
+    closed = {"closed": "/srv/inventory"}
+    assert errors(controller=closed) == [
+        "credentials: '/srv/inventory' cannot be written, and what is generated is kept in "
+        "credentials/ beside the inventory: run this as the owner of the inventory, or copy the "
+        "inventory to a folder of your own"
+    ]
+    serving = {"state": {"generations": {"registry": {"serving": {"number": 1}}}}}
+    assert errors(controller=closed, host=serving) == []

@@ -1,0 +1,155 @@
+"""Every YAML block of README and docs, and the inventories that are made of them, word for word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .controller import PROJECT, dump, private
+
+#: A block's page and its first line.
+Key = tuple[str, str]
+
+CONFIGURATION, CERTIFICATES = "docs/configuration.md", "docs/certificates.md"
+ACCESS, ROBOTS = "docs/access.md", "docs/robots.md"
+WISHES = (ACCESS, "# Everyone has a place of their own and reads everything else.")
+
+#: Blocks of the token server's own file, which no inventory has.
+AUTH_CONFIG: tuple[Key, ...] = (
+    (
+        "docs/token-server.md",
+        "limits:                    # of docker_auth_…_failures in the inventory; all of it may be "
+        "left away",
+    ),
+    ("docs/token-server.md", "users:"),
+)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """blocks: each a file of its own, in this order; context: what they need beside them."""
+
+    blocks: tuple[Key, ...]
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+INVENTORIES: Mapping[str, Inventory] = {
+    "start": Inventory(
+        (
+            ("README.md", "# inventory/NAME/group_vars/registry/users.yml"),
+            (
+                "README.md",
+                "# inventory/NAME/group_vars/registry/access.yml: the first rule that matches "
+                "decides",
+            ),
+            (CONFIGURATION, "registry_settings:"),
+            (CONFIGURATION, "registry_retention:"),
+            (
+                CERTIFICATES,
+                'certificates_alert_command: mail -s "$WHARFINGER_HOSTNAME" admin@example.com',
+            ),
+            ("docs/images.md", "images_source: archive"),
+        )
+    ),
+    "access": Inventory(
+        (
+            (ACCESS, "# group_vars/registry/users.yml"),
+            (ACCESS, "# group_vars/registry/access.yml"),
+            (
+                CERTIFICATES,
+                'certificates_alert_command: "curl -fsS -m 30 --data-binary @- '
+                'https://alerts.example.com/hook"',
+            ),
+            ("docs/storage.md", "storage_path: /srv/registry"),
+        ),
+        {"vault_admin_password": "a password of the vault"},
+    ),
+    "robots": Inventory(
+        (
+            (ROBOTS, "# group_vars/registry/users.yml"),
+            (ROBOTS, "# group_vars/registry/access.yml"),
+            (CERTIFICATES, "certificates_tls_source: acme"),
+            (
+                CERTIFICATES,
+                "certificates_acme_directory: https://acme.example.com/acme/acme/directory",
+            ),
+        ),
+        {"vault_acme_eab_hmac_key": "c2VjcmV0"},
+    ),
+    # Rules alone: the variable's name is written above each of them.
+    "wishes": Inventory(
+        (WISHES,),
+        {
+            "registry_users": {"admin": {}, "bob": {}, "someuser": {}},
+            "registry_groups": {"interns": ["someuser"]},
+            "registry_robots": {"ci": {}},
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One ```yaml block, and where it begins."""
+
+    page: str
+    line: int
+    text: str
+
+    @property
+    def key(self) -> Key:
+        return self.page, self.text.partition("\n")[0]
+
+    @property
+    def file(self) -> str | None:
+        """The inventory's file that its first comment names."""
+        named = re.match(r"# (?:inventory/NAME/)?(group_vars/\S+\.yml)", self.text)
+        return named[1] if named else None
+
+
+@cache
+def blocks() -> dict[Key, Block]:
+    """Those of all pages but the generated ones."""
+    pages = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/**/*.md"))]
+    found = {}
+    for page in pages:
+        name = str(page.relative_to(PROJECT))
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            block = Block(name, text.count("\n", 0, match.start()) + 2, match[1])
+            if not name.startswith("docs/evidence/"):
+                assert block.key not in found, f"{name}, line {block.line}: begins as another block"
+                found[block.key] = block
+    return found
+
+
+def write(folder: Path, name: str, settings: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+    """The inventory `name` in a folder: its blocks as they are, `settings` and its context.
+
+    host: the variables by which Ansible reaches the one host.
+    """
+    made = INVENTORIES[name]
+    write_blocks(folder, made.blocks, {**settings, **made.context}, host)
+
+
+def write_blocks(
+    folder: Path, keys: Sequence[Key], context: Mapping[str, Any], host: Mapping[str, Any]
+) -> None:
+    """As `write`, with these blocks and nothing but `context` beside them."""
+    variables = folder / "group_vars" / "registry"
+    variables.mkdir(parents=True)
+    private(folder / "hosts.yml", dump({"registry": {"hosts": {"instance": dict(host)}}}))
+    # Read before all others, which win.
+    private(variables / "00_context.yml", dump(context))
+    for number, key in enumerate(keys):
+        block = blocks()[key]
+        text = block.text
+        if key == WISHES:
+            # Of two wishes for everyone the narrower one stands first, as the page says.
+            first, *others = text.split("\n\n")
+            text = "registry_access:\n" + "\n".join([*others, first]) + "\n"
+        private(folder / (block.file or f"group_vars/registry/block_{number}.yml"), text)

@@ -1,0 +1,76 @@
+"""The inventories of README and docs, word for word, and the samples: on a host never deployed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import documentation, files
+from .controller import BIN, PROJECT, Controller
+from .machine import NAME, Machine, differences
+
+#: What no page says, since it differs from host to host.
+SETTINGS: dict[str, Any] = {
+    "registry_hostname": NAME,
+    "registry_hosts_entry": True,
+    "images_source": "build",
+    "registry_users": {"admin": {}},
+    "registry_access": [{"who": "admin", "may": "all", "on": "all"}],
+}
+
+
+@pytest.fixture(scope="module")
+def disk(machine: Machine) -> None:
+    """What docs/storage.md mounts is on the host."""
+    machine.run("mkdir -p /dev/disk/by-label && ln -s /dev/null /dev/disk/by-label/registry")
+
+
+@pytest.mark.parametrize("name", documentation.INVENTORIES)
+def test_what_docs_show_deploys(
+    machine: Machine, disk: None, controller: Controller, name: str
+) -> None:
+    folder = controller.directory / f"documented-{name}"
+    documentation.write(folder, name, SETTINGS, controller.host_variables)
+    if name == "start":
+        bundle = [sys.executable, PROJECT / "images/build.py", "bundle", "--architecture", "amd64"]
+        done = subprocess.run(
+            [*bundle, "--output", folder / "wharfinger-images.tar"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    if name == "robots":
+        for root in ("acme-root.crt", "issuing-root.crt"):
+            files.root(folder / root)
+    before = machine.snapshot()
+    run = controller.play(f"documented {name}", folder, "--check")
+    assert run.code == 0, run.output[-4000:]
+    assert differences(before, machine.snapshot()) == []
+
+
+@pytest.mark.parametrize("name", documentation.INVENTORIES)
+def test_wharf_reads_what_docs_show(controller: Controller, name: str) -> None:
+    folder = controller.directory / f"documented-{name}"
+    words = [BIN / "wharf", "access", "--inventory", folder, "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(row["on"] for row in json.loads(done.stdout))
+
+
+def test_the_example_deploys_as_it_is_but_for_the_host(
+    machine: Machine, controller: Controller
+) -> None:
+    hosts = {"registry": {"hosts": {"registry.example.com": controller.host_variables}}}
+    mine = controller.directory / "hosts.json"
+    mine.write_text(json.dumps(hosts), encoding="utf-8")
+    example: Path = PROJECT / "inventory/example"
+    # No image registry can be reached where these tests run.
+    options = ("-i", str(mine), "--check", "-e", "images_source=build")
+    run = controller.play("the example", example, *options)
+    assert run.code == 0, run.output[-4000:]

@@ -1,0 +1,31 @@
+"""What README and docs show as YAML is what tests feed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from tests.play.documentation import AUTH_CONFIG, INVENTORIES, blocks
+from wharfinger.tokens import configuration
+
+
+def test_every_block_is_fed_to_what_reads_it() -> None:
+    fed = Counter([*AUTH_CONFIG, *(key for one in INVENTORIES.values() for key in one.blocks)])
+    missing = [f"{one.page}, line {one.line}" for key, one in blocks().items() if key not in fed]
+    assert missing == [], "add these to tests/play/documentation.py"
+    assert set(fed) == set(blocks()), "these are in no page any more"
+
+
+def test_no_block_hides_from_the_others(project: Path) -> None:
+    for page in [project / "README.md", *project.glob("docs/*.md")]:
+        text = page.read_text(encoding="utf-8")
+        assert "```yml" not in text and "~~~" not in text, page
+        # Indented, it would be one that nobody tries.
+        assert not any(line.startswith("    registry_") for line in text.splitlines()), page
+
+
+def test_the_token_servers_own_file_takes_its_blocks() -> None:
+    rest = (
+        'server: {addr: ":1"}\ntoken: {issuer: i, expiration: 1, certificate: c, key: k}\nacl: []\n'
+    )
+    configuration.load(rest + "".join(blocks()[key].text for key in AUTH_CONFIG), check_keys=False)
