@@ -36,8 +36,9 @@ def test_nobody_is_needed_from_whom_nothing_is_pulled(
     assert judge(host={"registries": WHY | {"else.test": ""}}, **variables).errors == []
 
 
-def test_an_image_that_is_there_is_not_pulled(judge: Judge) -> None:
-    record = {"source": "pull", "reference": "docker.io/library/registry:3.1.1", "present": True}
+def test_an_image_that_is_there_is_not_pulled(judge: Judge, specs: dict[str, Any]) -> None:
+    reference = specs["images"]["images_registry"]["default"]
+    record = {"source": "pull", "reference": reference, "present": True}
     host = {"registries": WHY, "state": {"images": {"registry": record}}}
     assert judge(host=host).errors == []
 
