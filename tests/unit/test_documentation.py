@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
+import yaml
+
 from tests.play.documentation import AUTH_CONFIG, INVENTORIES, blocks
+from wharfinger import contents
 from wharfinger.tokens import configuration
 
 
@@ -29,3 +33,14 @@ def test_the_token_servers_own_file_takes_its_blocks() -> None:
         'server: {addr: ":1"}\ntoken: {issuer: i, expiration: 1, certificate: c, key: k}\nacl: []\n'
     )
     configuration.load(rest + "".join(blocks()[key].text for key in AUTH_CONFIG), check_keys=False)
+
+
+def test_what_the_sample_leaves_in_comments_is_right_too(project: Path) -> None:
+    sample = project / "inventory/example/group_vars/registry/settings.yml"
+    lines = re.findall(r"^# (registry_\w+:.*|  - \{.*)$", sample.read_text(encoding="utf-8"), re.M)
+    settings = yaml.safe_load("\n".join(lines))
+    assert settings.keys() >= {"registry_retention", "registry_gc_schedule"}
+    _, review = contents.examine(settings["registry_retention"])
+    assert (review.errors, review.warnings) == ([], [])
+    for name in ("registry_retention_schedule", "registry_gc_schedule"):
+        contents.schedule(settings[name])
