@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from tests.support.networks import free_ports
 from wharfinger import access
 from wharfinger.registry import configuration
 
@@ -56,15 +57,6 @@ class Served:
     def name(self) -> str:
         """As docker writes it."""
         return f"{ADDRESS}:{self.port}"
-
-
-def free_ports(number: int) -> list[int]:
-    """So many ports on which nobody listens."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind((ADDRESS, 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def make_certificates(folder: Path) -> None:

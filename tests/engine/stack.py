@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -11,16 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.networks import for_containers
+from tests.support.networks import CLONE, for_containers, free_ports
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically
 from wharfinger.host.paths import Paths
 
 PROJECT = Path(__file__).resolve().parents[2]
-STACK = "h4"
-NETWORK = "h4-net"
-PORT = 18443
+STACK = f"h4-{CLONE}"
+NETWORK = f"{STACK}-net"
+# The same one for the processes that a test starts.
+PORT = int(os.environ.setdefault("WHARFINGER_TEST_PORT", str(free_ports(1)[0])))
 HOSTNAME = "localhost"
 ISSUER = "h4 issuer"
 SERVICE = "h4 service"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -14,9 +13,8 @@ from typing import Any
 import testinfra
 from testinfra.host import Host
 
+from support.networks import CLONE
 from support.registry import ANONYMOUS, Account, Registry
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def ephemeral() -> Path:
@@ -27,8 +25,7 @@ def ephemeral() -> Path:
 def prefix(scenario: str) -> str:
     """What the names of a scenario's containers begin with, and the name of their network
     (molecule/shared/vars/names.yml)."""
-    clone = hashlib.sha1(str(PROJECT).encode(), usedforsecurity=False).hexdigest()[:6]
-    return f"wharfinger-test-{clone}-{scenario}"
+    return f"wharfinger-test-{CLONE}-{scenario}"
 
 
 def inventory_file() -> Path:

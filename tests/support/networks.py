@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Subnets that nothing on this machine uses, and Docker networks in them.
+"""Subnets and ports that nothing on this machine uses, and Docker networks in them.
 
 `networks.py NAME` creates the test hosts' network of that name, where it is not there yet, and
 prints its subnet. The standard library only: Molecule runs it as a program.
@@ -7,6 +7,8 @@ prints its subnet. The standard library only: Molecule runs it as a program.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import random
 import socket
@@ -22,6 +24,10 @@ HOSTS = IPv4Network("10.99.0.0/16")
 # Containers that a suite runs on this machine itself get a /28 of these.
 CONTAINERS = IPv4Network("10.98.0.0/16")
 ROUTES = Path("/proc/net/route")
+# Of this clone of the project: what runs at the same time for another one has other names.
+CLONE = hashlib.sha1(
+    str(Path(__file__).resolve().parents[2]).encode(), usedforsecurity=False
+).hexdigest()[:6]
 
 
 def routed(table: str) -> list[IPv4Network]:
@@ -53,6 +59,15 @@ def free(within: IPv4Network, prefix: int, used: Iterable[IPv4Network]) -> Itera
 def for_containers() -> str:
     """A free subnet for a network that the toolkit itself is to make on this machine."""
     return str(next(free(CONTAINERS, 28, taken())))
+
+
+def free_ports(number: int) -> list[int]:
+    """So many ports of 127.0.0.1 on which nobody listens."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def docker(*words: str) -> subprocess.CompletedProcess[str]:
