@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import json
 import re
 import secrets
@@ -32,6 +31,7 @@ from .due import aged, normal
 from .errors import HostError
 from .files import directory, read_bytes, read_text, remove_tree, write_atomically
 from .pki import Pki, alternative_name
+from .processes import is_own
 from .runner import Result
 
 CHALLENGES = "/.well-known/acme-challenge/"
@@ -368,20 +368,6 @@ def addresses_of(name: str) -> list[str]:
     """The addresses of `name`, as this host resolves it. Raises OSError where there is none."""
     found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
-
-
-def is_own(address: str) -> bool:
-    """Whether it is one of this host's: then the kernel also answers from it."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if parsed.is_loopback:
-        return True
-    family = socket.AF_INET if parsed.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((address, 9))
-            return ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]) == parsed
-        except OSError:
-            return False
 
 
 def reachability(

@@ -203,3 +203,17 @@ def primary_address() -> str | None:
             except OSError:
                 continue
     return None
+
+
+def is_own(address: str) -> bool:
+    """Whether it is one of this host's: then the kernel also answers from it."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if parsed.is_loopback:
+        return True
+    family = socket.AF_INET if parsed.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+            return ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]) == parsed
+        except OSError:
+            return False

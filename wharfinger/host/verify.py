@@ -20,7 +20,6 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -29,7 +28,7 @@ from .challenge import Challenge, challenge, claims, error_words, granted
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text
-from .processes import addresses, primary_address
+from .processes import is_own, primary_address
 from .proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 
 # The account has no rights here.
@@ -78,13 +77,13 @@ class Way:
     leads_here: bool
 
     @classmethod
-    def to(cls, hostname: str, own: list[str], primary: str | None) -> Way:
-        """own: the host's addresses; primary: that of its default route."""
+    def to(cls, hostname: str) -> Way:
+        """The way to this host by this name, or else by the address of its default route."""
         resolved = observe.Names([hostname]).answers()[1][hostname]
-        here = [one for one in resolved if one in own or ip_address(one).is_loopback]
+        here = [one for one in resolved if is_own(one)]
         # Of localhost's, every nginx listens on the IPv4 one.
         here.sort(key=lambda one: ":" in one)
-        return cls(resolved, here[0] if here else primary or "127.0.0.1", bool(here))
+        return cls(resolved, here[0] if here else primary_address() or "127.0.0.1", bool(here))
 
     def warning(self, hostname: str) -> str | None:
         """What to enter in DNS, where the name does not lead to the host."""
@@ -444,7 +443,7 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     began = time.monotonic()
     hostname, authority = str(request["hostname"]), host.paths.for_clients
     ca_file = request.get("ca_file") or (str(authority) if exists(authority) else None)
-    way = Way.to(hostname, addresses(host.paths.proc), primary_address())
+    way = Way.to(hostname)
     client = Client(hostname, int(request.get("port") or 443), ca_file, way.address)
     steps = Verification(
         client,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.unit.host.world import FakeRunner, Machine, host_of
-from wharfinger.host import acme
+from wharfinger.host import acme, processes
 from wharfinger.host.acme_errors import explain
 from wharfinger.host.certificates import facts
 from wharfinger.host.context import Host
@@ -846,8 +846,8 @@ def test_a_name_without_an_address_is_said(host: Host) -> None:
 
 
 def test_this_hosts_addresses_are_its_own_and_others_are_not() -> None:
-    assert acme.is_own("127.0.0.1")
-    assert acme.is_own("127.0.1.1")
-    assert acme.is_own("::1")
-    assert not acme.is_own("203.0.113.9")
+    assert processes.is_own("127.0.0.1")
+    assert processes.is_own("127.0.1.1")
+    assert processes.is_own("::1")
+    assert not processes.is_own("203.0.113.9")
     assert acme.addresses_of("127.0.0.1") == ["127.0.0.1"]
