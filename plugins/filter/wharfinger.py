@@ -68,6 +68,11 @@ def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def registry_catalog(settings: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
+    """The catalog's `limit`, and the regular expression `over` for larger numbers."""
+    return registry_configuration.catalog(settings, environment)
+
+
 def registry_config(
     facts: dict[str, Any],
     auth: str,
@@ -262,6 +267,7 @@ class FilterModule:
             "image_to_load": image_to_load,
             "images_plan": images_plan,
             "json_text": json_text,
+            "registry_catalog": registry_catalog,
             "registry_config": registry_config,
             "registry_container": registry_container,
             "seconds": values.duration,

@@ -11,6 +11,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from wharfinger.registry import configuration
+
 PROJECT = Path(__file__).resolve().parents[2]
 _TEMPLATE = PROJECT / "templates" / "nginx" / "wharfinger.conf.j2"
 
@@ -24,6 +26,7 @@ VARIABLES: dict[str, Any] = {
     "registry_auth": "token",
     "registry_settings": {},
     "storage_path": "/var/lib/wharfinger/registry",
+    "reverse_proxy_catalog": configuration.catalog({}, {}),
 }
 
 

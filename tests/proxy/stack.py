@@ -273,6 +273,7 @@ class Stack:
             registry_port=self.port,
             registry_auth=self.auth,
             registry_settings=self.settings,
+            reverse_proxy_catalog=configuration.catalog(self.settings, {}),
             storage_path=str(self.storage),
             reverse_proxy_metrics_listen=f"127.0.0.1:{self.ports['metrics']}",
             reverse_proxy_njs="of this run" if NJS.exists() else "",
@@ -418,6 +419,15 @@ class Stack:
             with contextlib.suppress(TimeoutError, ssl.SSLError):
                 while chunk := tls.recv(65536):
                     received += chunk
+            return received
+
+    def raw_direct(self, data: bytes) -> bytes:
+        """Sends bytes to the registry itself and reads until it closes."""
+        with socket.create_connection(("127.0.0.1", self.ports["direct"]), 5) as plain:
+            plain.sendall(data)
+            received = b""
+            while chunk := plain.recv(65536):
+                received += chunk
             return received
 
     def push_blob(self, repository: str, content: bytes) -> str:

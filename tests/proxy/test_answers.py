@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import io
 import re
-import socket
 from email.utils import formatdate
 
 import pytest
@@ -212,15 +211,6 @@ def raw(data: bytes) -> tuple[int, dict[str, str], bytes]:
     return int(line.split()[1]), {name.lower(): value for name, value in headers.items()}, body
 
 
-def to_registry(stack: Stack, data: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", stack.ports["direct"]), 5) as plain:
-        plain.sendall(data)
-        received = b""
-        while chunk := plain.recv(65536):
-            received += chunk
-    return received
-
-
 def text(stack: Stack, request: dict[str, str], method: str = "GET", version: str = "1.1") -> bytes:
     sent = {
         "Host": f"{NAME}:{stack.port}",
@@ -237,7 +227,7 @@ def text(stack: Stack, request: dict[str, str], method: str = "GET", version: st
 def test_http_1_0_is_answered_alike(compared: Stack, request_: dict[str, str]) -> None:
     sent = text(compared, request_, version="1.0")
     status, headers, body = raw(compared.raw(sent))
-    registrys_status, registrys, registrys_body = raw(to_registry(compared, sent))
+    registrys_status, registrys, registrys_body = raw(compared.raw_direct(sent))
     assert (status, body) == (registrys_status, registrys_body)
     for name in OF_THE_CONNECTION:
         headers.pop(name, None)
@@ -254,7 +244,7 @@ def test_what_is_answered_differently_is_known(
     """Should nginx or the registry change, the list of differences is to be looked at again."""
     del why
     ours, headers, body = raw(compared.raw(text(compared, request_)))
-    theirs, registrys_headers, _ = raw(to_registry(compared, text(compared, request_)))
+    theirs, registrys_headers, _ = raw(compared.raw_direct(text(compared, request_)))
     assert (ours, theirs) == (status, registrys)
     assert int(headers["content-length"]) == len(body)
     assert headers["x-content-type-options"] == registrys_headers["x-content-type-options"]

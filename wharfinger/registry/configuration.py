@@ -33,6 +33,9 @@ SECRET_PLACEHOLDER = "@@http_secret@@"
 
 LIVE_DIRECTORY = "/etc/wharfinger/registry"
 
+# How many repositories one page of the catalog has at most, where the inventory says nothing else.
+CATALOG_ENTRIES = 1000
+
 _SETTINGS = "registry_settings"
 _ENVIRONMENT = "registry_environment"
 
@@ -468,10 +471,26 @@ def render(
             "debug": _debug(metrics),
         },
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
-        "catalog": {"maxentries": 1000},
+        "catalog": {"maxentries": CATALOG_ENTRIES},
         "auth": _auth(auth, service=service, issuer=issuer, realm=realm),
     }
     return _merge(configuration, settings)
+
+
+def catalog(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The most repositories that the registry gives at once, as `limit`, and `over`: a regular
+    expression for a larger number without leading zeros.
+
+    Takes reviewed settings. An environment variable wins, as it does in distribution.
+    """
+    said = environment.get("REGISTRY_CATALOG_MAXENTRIES") or _get(settings, "catalog", "maxentries")
+    limit = str(int(CATALOG_ENTRIES if said is None else str(said)))
+    larger = [f"[1-9][0-9]{{{len(limit)},}}"]
+    for place, digit in enumerate(limit):
+        if digit != "9":
+            rest = len(limit) - place - 1
+            larger.append(f"{limit[:place]}[{int(digit) + 1}-9][0-9]{{{rest}}}")
+    return {"limit": int(limit), "over": f"(?:{'|'.join(larger)})"}
 
 
 def _debug(metrics: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -447,3 +448,22 @@ def test_environment_of_the_operator_comes_over_the_toolkits() -> None:
         "OTEL_TRACES_EXPORTER": "otlp",
         "REGISTRY_CATALOG_MAXENTRIES": "5",
     }
+
+
+@pytest.mark.parametrize("limit", [0, 1, 9, 10, 50, 99, 100, 999, 1000, 1090, 25_000])
+def test_every_larger_number_is_over_the_catalogs_limit_and_no_other(limit: int) -> None:
+    found = configuration.catalog({"catalog": {"maxentries": limit}}, {})
+    assert found["limit"] == limit
+    pattern = re.compile(found["over"])
+    for number in {*range(2_000), *range(max(limit - 50, 0), limit + 50), limit * 10, 10**20}:
+        assert bool(pattern.fullmatch(str(number))) is (number > limit)
+
+
+def test_the_catalogs_limit_is_what_distribution_takes() -> None:
+    def limit(settings: dict[str, Any], environment: dict[str, Any]) -> int:
+        return int(configuration.catalog(settings, environment)["limit"])
+
+    assert limit({}, {}) == rendered()["catalog"]["maxentries"] == 1000
+    assert limit({"catalog": {"maxentries": 5}}, {}) == 5
+    for value in (7, "7"):
+        assert limit({"catalog": {"maxentries": 5}}, {"REGISTRY_CATALOG_MAXENTRIES": value}) == 7
