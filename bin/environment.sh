@@ -22,13 +22,31 @@ as_root() {
   fi
 }
 
+# apt-get, which waits up to 300 s where another apt or dpkg is at work. Its own option for that,
+# DPkg::Lock::Timeout, does not cover the locks of package lists and archives.
+apt_get() {
+  local end=$((SECONDS + 300)) said told=
+  until said=$(as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1 >/dev/null); do
+    case $said in
+      *"Could not get lock"* | *"is another process using it"* | *"lock was locked by another process"*) ;;
+      *)
+        printf '%s\n' "$said" >&2
+        return 1
+        ;;
+    esac
+    [ $SECONDS -lt $end ] || fail "apt was waited for in vain, 300 s: ${said%%$'\n'*}"
+    if [ "$said" != "$told" ]; then say "waiting for another apt, up to 300 s: ${said%%$'\n'*}"; fi
+    told=$said
+    sleep 2
+  done
+}
+
 # Installs Debian or Ubuntu packages; several starts at once wait for each other.
 apt_install() {
   command -v apt-get >/dev/null || fail "install $* with your package manager, then start again."
   say "installing $* (apt)"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update >/dev/null
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
-    install --yes --no-install-recommends "$@" >/dev/null
+  apt_get update
+  apt_get install --yes --no-install-recommends "$@"
 }
 
 # The first Python of 3.11 or newer, the system's own before any other.

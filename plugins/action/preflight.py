@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
+from ansible.errors import (
+    AnsibleActionFail,
+    AnsibleConnectionFailure,
+    AnsibleError,
+    AnsibleUndefinedVariable,
+)
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
@@ -58,6 +63,7 @@ from wharfinger.inventory import CLOSED  # noqa: E402
 from wharfinger.preflight import images  # noqa: E402
 from wharfinger.preflight.asked import NAMES  # noqa: E402
 from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
+from wharfinger.preflight.connection import advice  # noqa: E402
 from wharfinger.preflight.controller import on_controller  # noqa: E402
 from wharfinger.preflight.host import ARCHITECTURES  # noqa: E402
 from wharfinger.preflight.names import hostname_problem  # noqa: E402
@@ -103,14 +109,7 @@ class ActionModule(ActionBase):
             for name, option in options.items()
         }
         before = time.time()
-        observed = self._execute_module(
-            module_name="wharfinger_host",
-            module_args={
-                "command": "observe",
-                "request": request(settings),
-            },
-            task_vars=task_vars,
-        )
+        observed = self._observed(request(settings), task_vars)
         if observed.get("failed"):
             return observed
         host = {name: value for name, value in observed.items() if not name.startswith("_")}
@@ -171,6 +170,37 @@ class ActionModule(ActionBase):
             task_vars=task_vars,
         )
         return dict(answer.get("registries") or {})
+
+    def _observed(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What `observe` answers. Where the host cannot be reached or may not be looked at, the
+        error says what to do about it, after what was said."""
+        try:
+            answer: dict[str, Any] = self._execute_module(
+                module_name="wharfinger_host",
+                module_args={"command": "observe", "request": asked},
+                task_vars=task_vars,
+            )
+        except AnsibleError as error:
+            told = self._advice(str(error), task_vars)
+            if told is None:
+                raise
+            unreachable = isinstance(error, AnsibleConnectionFailure)
+            kind = AnsibleConnectionFailure if unreachable else AnsibleActionFail
+            raise kind(told) from None
+        if answer.get("failed"):
+            said = (answer.get(key) for key in ("msg", "module_stderr", "module_stdout"))
+            told = self._advice("\n".join(str(words) for words in said if words), task_vars)
+            if told is not None:
+                return {"failed": True, "msg": told}
+        return answer
+
+    @staticmethod
+    def _advice(said: str, task_vars: dict[str, Any]) -> str | None:
+        sources = task_vars.get("ansible_inventory_sources") or ["INVENTORY"]
+        sentence = advice(said, task_vars, " -i ".join(map(str, sources)))
+        if sentence is None:
+            return None
+        return f"the host cannot be looked at; nothing was changed.\n  - {sentence}\n{said.strip()}"
 
     def _read(self, path: Path) -> bytes:
         """A file of the controller, decrypted where ansible-vault encrypts it and we have its

@@ -66,3 +66,14 @@ def test_public_variables_begin_with_the_roles_name_or_belong_to_the_contract(ro
     shared |= {name for name in options(CONTENTS) if name.startswith("registry_")}
     foreign = {name for name in options(role) if not name.startswith(f"{role.name}_")}
     assert foreign - shared == set()
+
+
+def test_no_task_hides_what_the_host_program_says_is_wrong() -> None:
+    # Its answers hold no secret, its messages say what to do.
+    hidden = [
+        f"{path.relative_to(ROLES[0].parent)}: {task['name']}"
+        for path in ROLES[0].parent.glob("*/tasks/*.yml")
+        for task in yaml.safe_load(path.read_text()) or ()
+        if "wharfinger_host" in task and task.get("no_log")
+    ]
+    assert hidden == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import metrics
+from .apt import packages
 from .context import Host
 from .engine_facts import answers
 from .errors import HostError
@@ -59,7 +60,7 @@ def _reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str,
 
 
 # Commands that change nothing of what locked ones do take no lock, so that they answer while
-# something is under way; `contents` starts a job, which takes it.
+# something is under way; `contents` starts a job, which takes it. apt has locks of its own.
 _UNLOCKED: dict[str, _Command] = {
     "observe": _observe,
     "status": status,
@@ -67,6 +68,7 @@ _UNLOCKED: dict[str, _Command] = {
     "reachable": _reachable,
     "check_contents": check_contents,
     "contents": contents,
+    "packages": packages,
 }
 _LOCKED: dict[str, _Command] = {
     "prepare": prepare,

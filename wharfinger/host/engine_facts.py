@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from itertools import compress
 from operator import not_
 from pathlib import Path
 from typing import Any
 
+from . import engine_settings, processes
 from .bridge import is_closed
 from .context import Host
 from .engine import DockerEngine
+from .engine_settings import value_of
+from .engine_state import (
+    ABSENT,
+    CLIENT_ONLY,
+    ELSEWHERE,
+    MASKED,
+    MISCONFIGURED,
+    PARTS,
+    PODMAN,
+    ROOTLESS,
+    RUNNING,
+    SILENT,
+    SNAP,
+    STOPPED,
+    USERNS,
+    EngineState,
+)
 from .errors import HostError
 from .files import exists
+from .packages import clashing
+from .service import units
 from .state import KINDS
 from .storage_facts import nearest
 
@@ -22,20 +43,24 @@ from .storage_facts import nearest
 _USUAL_ROOT = Path("/var/lib/docker")
 # Seconds that docker may take for one answer before it counts as not running.
 _PATIENCE = 5.0
+# Seconds after its start that dockerd may take until it answers.
+_STARTING = 60.0
+_UNITS = ("docker.service", "docker.socket", "containerd.service")
 
 
 def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """engine, network (`wanted["name"]`), networks, containers (ours), foreign_containers (with
-    names like ours, but somebody else's) and images (id → names)."""
-    client = host.runner.which("docker")
-    daemon = host.runner.which("dockerd")
+    """engine (its `state` is one of engine_state.py, `detail` what its message needs, `warning`
+    why an engine that runs would not start again), network (`wanted["name"]`), networks, containers
+    (ours), foreign_containers (with names like ours, but somebody else's) and images (id → names).
+    """
     answer: dict[str, Any] = {
         "engine": {
-            "present": bool(client or daemon),
-            "running": False,
-            "version": None,
-            "problem": client_problem(client, _head(client)),
+            "state": ABSENT.name,
             "detail": None,
+            "present": False,
+            "running": False,
+            "warning": None,
+            "version": None,
             "root": None,
             "images_store": None,
             "free_bytes": free_bytes(_USUAL_ROOT),
@@ -46,18 +71,23 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "foreign_containers": [],
         "images": {},
     }
+    client = host.runner.which("docker")
+    theirs = client_state(client, _head(client))
     docker = DockerEngine(host.paths.docker_socket)
     try:
         info = docker.get("/info", timeout=_PATIENCE)
-        answer["engine"] |= facts(info) if answer["engine"]["problem"] is None else {}
         networks = docker.get("/networks", timeout=_PATIENCE)
         containers = docker.listed_containers({}, timeout=_PATIENCE)
         images = docker.get("/images/json", timeout=_PATIENCE)
-    except HostError as problem:
-        if answer["engine"]["present"]:
-            answer["engine"]["detail"] = str(problem)
+    except HostError:
+        state, detail = (theirs, None) if theirs else unanswered(host, client)
+        answer["engine"] |= _engine(state, detail)
         return answer
-    answer["engine"]["present"] = True
+    if theirs is None:
+        answer["engine"] |= facts(info)
+        answer["engine"]["warning"] = _Service(host).warning()
+    else:
+        answer["engine"] |= _engine(theirs, None)
     answer["networks"] = [{"name": one["Name"], "subnets": subnets(one)} for one in networks]
     name = str(wanted.get("name") or host.stack)
     answer["network"] = ours(networks, name, host.labels)
@@ -85,15 +115,15 @@ def _head(program: str | None) -> str:
         return ""
 
 
-def client_problem(client: str | None, head: str) -> str | None:
-    """`snap` or `podman` where the docker command is one of theirs."""
+def client_state(client: str | None, head: str) -> EngineState | None:
+    """SNAP or PODMAN where the docker command is one of theirs. head: how its file begins."""
     if client is None:
         return None
     target = str(Path(client).resolve())
     if target.startswith("/snap/") or target.endswith("/bin/snap"):
-        return "snap"
+        return SNAP
     if "podman" in Path(target).name or (head.startswith("#!") and "podman" in head):
-        return "podman"
+        return PODMAN
     return None
 
 
@@ -101,26 +131,121 @@ def facts(info: Mapping[str, Any]) -> dict[str, Any]:
     """The engine's part of the answer, from what GET /info gave."""
     options = " ".join(info.get("SecurityOptions") or ())
     root = str(info.get("DockerRootDir") or "")
-    problem = None
-    detail = None
+    state = RUNNING
     if "name=rootless" in options:
-        problem, detail = "rootless", "docker runs rootless on this host"
+        state = ROOTLESS
     elif "name=userns" in options:
-        problem, detail = "userns-remap", "docker maps user ids (userns-remap in daemon.json)"
+        state = USERNS
     elif root.startswith("/var/snap/"):
-        problem, detail = "snap", f"docker is the snap package (its data is in {root})"
+        state = SNAP
     elif "libpod" in info or str(info.get("ProductLicense", "")).startswith("podman"):
-        problem, detail = "podman", "podman answers at docker's socket"
+        state = PODMAN
     status = json.dumps(info.get("DriverStatus") or [])
     return {
+        **_engine(state, None),
         "running": True,
         "version": info.get("ServerVersion"),
-        "problem": problem,
-        "detail": detail,
         "root": root,
         "free_bytes": free_bytes(Path(root)) if root else None,
         "images_store": "containerd" if "io.containerd.snapshotter" in status else "classic",
     }
+
+
+def _engine(state: EngineState, detail: str | None) -> dict[str, Any]:
+    return {"state": state.name, "detail": detail, "present": state.deployment != "installs"}
+
+
+class _Service:
+    """How this host starts dockerd, and what is in the way."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.units = units(host.paths, host.runner, _UNITS)
+        self.flags = engine_settings.flags(self.units.get(_UNITS[0]), host.paths)
+
+    def is_there(self) -> bool:
+        """Without systemd the host program starts dockerd itself."""
+        return not self.units or self.units[_UNITS[0]].get("LoadState") == "loaded"
+
+    def masked(self) -> str:
+        """Those of its units that are masked, "" for none. A dockerd that is told where containerd
+        is does not start its own."""
+        names = _UNITS if value_of(self.flags, "containerd") else _UNITS[:2]
+        return " ".join(
+            name for name in names if self.units.get(name, {}).get("LoadState") == "masked"
+        )
+
+    def misconfigured(self) -> str | None:
+        return engine_settings.problem(self.flags, self.host.paths)
+
+    def warning(self) -> str | None:
+        """Why a dockerd that runs would not start again."""
+        masked = self.masked()
+        if masked:
+            return f"it is masked in systemd: run `systemctl unmask {masked}`"
+        return self.misconfigured()
+
+    def elsewhere(self, process: int) -> str | None:
+        """Where this dockerd listens, a sentence; None where docker's socket is among it."""
+        paths = self.host.paths
+        options = processes.words(paths.proc, process)[1:]
+        file = engine_settings.settings_file(options, paths)
+        written = list(map(str, engine_settings.read(file)[0].get("hosts") or ()))
+        where = [*value_of(options, "H", "host"), *written]
+        usual = f"unix://{paths.docker_socket}"
+        if not where or {usual, "unix:///run/docker.sock", "unix://"} & set(where):
+            return None
+        if "fd://" in where:
+            listen = self.units.get(_UNITS[1], {}).get("Listen", "")
+            if not listen or re.search(r"/run/docker\.sock \(", listen):
+                return None
+            where, place = [listen], "`systemctl cat docker.socket`"
+            cure = "write ListenStream=/run/docker.sock there"
+        elif written:
+            place, cure = str(file), f'add "{usual}" to hosts there'
+        else:
+            place, cure = "its flag -H", f"add -H {usual}"
+        restart = "systemctl restart" if self.units else "service"
+        return (
+            f"Docker runs (process {process}), but not at {paths.docker_socket}, where it is "
+            f"needed: it listens at {', '.join(where)}, by {place}: {cure}, and run "
+            f"`{restart} docker{'' if self.units else ' restart'}`"
+        )
+
+
+def unanswered(host: Host, client: str | None) -> tuple[EngineState, str | None]:
+    """(state, detail) of an engine that does not answer at docker's socket."""
+    service = _Service(host)
+    process = _process(host.paths.proc)
+    if process is not None:
+        where = service.elsewhere(process)
+        if where is not None:
+            return ELSEWHERE, where
+        if processes.age(host.paths.proc, process) > _STARTING:
+            return SILENT, f"process {process}"
+    masked = service.masked()
+    if masked:
+        return MASKED, masked
+    daemon = host.runner.which("dockerd")
+    why = service.misconfigured()
+    if why is None and daemon is not None:
+        why = engine_settings.refused(service.flags, host.paths, host.runner)
+    if why is not None:
+        return MISCONFIGURED, why
+    if daemon is not None and (process is not None or service.is_there()):
+        return STOPPED, None
+    parts = set() if daemon else clashing(host, ["docker.io"])
+    if parts:
+        return PARTS, " and ".join(sorted(parts))
+    return (CLIENT_ONLY if client or daemon else ABSENT), None
+
+
+def _process(proc: Path) -> int | None:
+    """The dockerd that runs as root on the host itself: no user's, and none in a container."""
+    for pid in sorted(processes.process_ids(proc)):
+        if processes.program(proc, pid) == "dockerd" and processes.is_the_hosts(proc, pid):
+            return pid
+    return None
 
 
 def free_bytes(root: Path) -> int:

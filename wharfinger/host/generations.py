@@ -30,6 +30,7 @@ from .errors import HostError
 from .files import exists, read_text, remove_tree, sha256, write_atomically
 from .images import take_away_unused
 from .names import TOKEN_SERVER
+from .service import last_words
 from .specification import HTTP_SECRET, Specification, definition, read, with_live, with_readonly
 from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
@@ -39,8 +40,7 @@ _TICK = 0.1
 _LOOK = 1.0
 # Seconds that a process has to end in once it was waited for in vain.
 _CUT_OFF = 10
-# Lines of a log: what is shown, and what is read to find the reason above a stack.
-_LOG_LINES = 12
+# Lines of a log that are read to find the reason above a stack.
 _LOG_READ = 400
 # Lines of a token server's that outlive its container: more than Docker keeps.
 _LOG_KEPT = 200_000
@@ -810,11 +810,3 @@ def _would(state: State, spec: Specification) -> list[str]:
         return []
     instead = f" instead of {serving.number}" if serving is not None else ""
     return [f"{spec.kind}: generation {record.next} serves{instead}"]
-
-
-def last_words(lines: list[str]) -> str:
-    """The last lines of a log; of a Go program that gave up, the reason and no stack below it."""
-    reasons = [at for at, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: "))]
-    if reasons:
-        lines = lines[: reasons[-1] + 1]
-    return "\n".join(lines[-_LOG_LINES:]).strip()

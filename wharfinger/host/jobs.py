@@ -22,9 +22,10 @@ from . import window
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text, write_atomically
-from .generations import generations_of, last_words
+from .generations import generations_of
 from .lock import locked
 from .names import REGISTRY
+from .service import last_words
 from .specification import Specification, definition
 from .state import State
 

@@ -23,6 +23,18 @@ class Server:
     names: list[str] = field(default_factory=list)
 
 
+def built(said: str) -> dict[str, str | None]:
+    """`version`, and `settings`: the file that this nginx reads, from what `nginx -V` prints; null
+    where it says neither."""
+    version = re.search(r"nginx version: \S+?/(\S+)", said)
+    if version is None:
+        return {"version": None, "settings": None}
+    named = re.search(r"--conf-path=(\S+)", said)
+    prefix = re.search(r"--prefix=(\S+)", said)
+    usual = f"{prefix[1] if prefix else '/usr/local/nginx'}/conf/nginx.conf"
+    return {"version": version[1], "settings": named[1] if named else usual}
+
+
 def files(dump: str) -> Iterator[tuple[str, str]]:
     """Splits the dump into (file name, text)."""
     marks = list(_FILE.finditer(dump))

@@ -15,20 +15,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import certificates, engine_facts, nginx_configuration, processes, storage_facts
+from . import apt, certificates, engine_facts, nginx_configuration, processes, storage_facts
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text, sha256
-from .prepare import prepare
+from .prepare import missing_data, prepare
 from .proxy import is_current
+from .service import units
 from .state import KINDS, RETIRED, SERVING, State
 
 _PACKAGES = (
     "docker.io",
     "docker-cli",
     "docker-ce",
+    "docker-ce-cli",
     "podman-docker",
     "containerd",
+    "containerd.io",
     "nginx",
     "libnginx-mod-http-js",
     "logrotate",
@@ -90,8 +93,9 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "uids": {str(uid): _user_name(uid) for uid in (host.registry_id, host.token_server_id)},
             "files": {str(path): sha256(Path(path)) for path in request.get("config_files") or ()},
             "host_program": sha256(paths.program),
+            "apt_held_by": apt.holder(host),
         }
-        answer["packages"] = packages.result()
+        answer["packages"], answer["unfinished_packages"] = packages.result()
         answer["nginx"] = nginx.result()
         answer |= docker.result()
         answer["certificates"] = {name: future.result() for name, future in found.items()}
@@ -184,26 +188,35 @@ class Names:
         return self._fqdn, {name: self._found.get(name, []) for name in names}
 
 
-def _packages(host: Host, more: list[str]) -> dict[str, Any]:
+def _packages(host: Host, more: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """(package → version, null where it is not installed; those that a killed apt has left
+    half-way)."""
     names = list(dict.fromkeys([*_PACKAGES, *more]))
     said = host.runner.run(
         ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status} ${Version}\\n", *names],
         timeout=10,
     )
     answer: dict[str, Any] = dict.fromkeys(names)
+    begun = []
     for line in said.output.splitlines():
         words = line.split()
         if len(words) == 3 and words[1] == "installed":
             answer[words[0]] = words[2]
+        elif len(words) == 3 and words[1] in ("half-installed", "unpacked", "half-configured"):
+            begun.append(words[0])
     answer["apt-managed"] = host.runner.which("apt-get") is not None
-    return answer
+    return answer, begun
 
 
 def _nginx(host: Host) -> dict[str, Any]:
+    unit = units(host.paths, host.runner, ["nginx.service"]).get("nginx.service", {})
     answer: dict[str, Any] = {
         "present": host.nginx.installed(),
         "running": host.nginx.running(),
+        "masked": unit.get("LoadState") == "masked",
+        "program": host.runner.which("nginx"),
         "version": None,
+        "settings": None,
         "user": "www-data",
         "servers": [],
         "error": None,
@@ -212,8 +225,8 @@ def _nginx(host: Host) -> dict[str, Any]:
     }
     group: str | None = None
     if answer["present"]:
-        said = host.runner.run(["nginx", "-v"], timeout=10)
-        answer["version"] = said.error.rpartition("/")[2].split(" ")[0].strip() or None
+        said = host.runner.run(["nginx", "-V"], timeout=10)
+        answer |= nginx_configuration.built(said.error)
         dump = host.runner.run(["nginx", "-T"], timeout=10)
         if not dump.ok:
             answer["error"] = dump.words
@@ -246,14 +259,23 @@ def _remembered(
     try:
         state = host.store.load()
     except HostError as problem:
-        return {"prepared": False, "verification_hash": None, "state": {"error": str(problem)}}
+        return {
+            "prepared": False,
+            "missing_data": None,
+            "verification_hash": None,
+            "state": {"error": str(problem)},
+        }
     wanted = {key: request[key] for key in ("installed", "storage") if key in request}
     try:
         prepared = not prepare(host, wanted, check=True)["actions"]
     except (HostError, OSError):
         prepared = False
+    path = Path(request.get("storage_path") or host.paths.var / "registry")
+    to_come = request.get("storage_mount") and not storage_facts.is_mount_point(path, host)
     return {
         "prepared": prepared,
+        # What a mount that is still to be made will show is unknown.
+        "missing_data": None if to_come else missing_data(host, path),
         "robots": _robots(host),
         "verification_hash": state.verification_hash,
         "state": summary(state, containers, images, is_current(host, state)),

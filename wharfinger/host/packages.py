@@ -51,6 +51,12 @@ def removable(host: Host, names: Sequence[str]) -> tuple[list[str], dict[str, st
     return [], stay
 
 
+def clashing(host: Host, names: Sequence[str]) -> set[str]:
+    """What apt would remove to install `names`: somebody else's packages that exclude them. Empty
+    where apt cannot tell, as before its first `apt-get update`."""
+    return _removed(host, ["install", "--no-install-recommends", *names]) or set()
+
+
 def _removed(host: Host, command: Sequence[str]) -> set[str] | None:
     """What apt-get would remove; None where it refuses."""
     said = host.runner.run(["apt-get", "--simulate", *command], timeout=60)

@@ -26,11 +26,21 @@ class Paths:
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")
+    # What the service and the init script of Debian's package read.
+    docker_defaults: Path = Path("/etc/default/docker")
     docker_log: Path = Path("/var/log/docker.log")
     proc: Path = Path("/proc")
     interfaces: Path = Path("/proc/sys/net/ipv4/conf")
     os_release: Path = Path("/etc/os-release")
     systemd: Path = Path("/run/systemd/system")
+    # What takes turns among apt and dpkg: each is a lock that one process holds.
+    apt_locks: tuple[Path, ...] = (
+        Path("/var/lib/dpkg/lock-frontend"),
+        Path("/var/lib/dpkg/lock"),
+        Path("/var/lib/apt/lists/lock"),
+        Path("/var/cache/apt/archives/lock"),
+    )
+    apt_lists: Path = Path("/var/lib/apt/lists")
     timer: Path = Path("/etc/systemd/system/timers.target.wants/wharfinger-renew.timer")
 
     @property

@@ -21,9 +21,9 @@ from .storage_facts import is_mount_point
 
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
-    "program": base64}, all optional. Returns verification_hash, verification_digest (the SHA-256 of
-    that account's generated secret, or None) and users (users.json's content, {} where there is
-    none).
+    "program": base64}, all optional. Asked for none of these, it returns verification_hash,
+    verification_digest (the SHA-256 of that account's generated secret, or None) and users
+    (users.json's content, {} where there is none); otherwise nothing that a log may not show.
 
     `installed` (what the toolkit brought: packages, files, …) is added to what is recorded.
     `mount_point` is made where it is missing, with parents that nginx can get through. With
@@ -44,6 +44,8 @@ def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     actions += _remember(host, state, request)
     if actions and not check:
         host.store.save(state)
+    if {"installed", "mount_point", "storage", "program"} & request.keys():
+        return {"actions": actions}
     users = json.loads(read_text(host.paths.users) or "{}")
     return {
         "actions": actions,
@@ -93,20 +95,31 @@ def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> 
                 "once, while nothing else uses it"
             )
         return actions
-    recorded = host.store.load().storage_path
+    missing = missing_data(host, path)
+    if missing:
+        raise HostError(f"storage_path: {missing}")
+    return actions + directory(data, 0o755, host.registry_id, host.registry_id, check=check)
+
+
+def missing_data(host: Host, path: Path) -> str | None:
+    """Why the registry would begin with nothing in the storage path `path` although this host has
+    had data, a sentence without its subject; None where the data are there or never were."""
+    data, recorded = path / "docker", host.store.load().storage_path
+    if exists(data) or recorded is None:
+        return None
     anew = f"to begin anew, run `install -d -o {host.registry_id} -g {host.registry_id} {data}`"
     if recorded == str(path):
-        raise HostError(
-            f"storage_path: {data} is not there any more, and the registry would begin with "
+        return (
+            f"{data} is not there any more, and the registry would begin with "
             f"nothing: bring the disk with the data back; {anew}"
         )
-    if recorded is not None and exists(Path(recorded) / "docker"):
-        raise HostError(
-            f"storage_path: this host's registry has its data in {recorded}, and {path} holds "
+    if exists(Path(recorded) / "docker"):
+        return (
+            f"this host's registry has its data in {recorded}, and {path} holds "
             "none, so the registry would begin with nothing: stop its container and copy "
             f"{recorded}/docker there with `cp -a`, or write {recorded} again; {anew}"
         )
-    return actions + directory(data, 0o755, host.registry_id, host.registry_id, check=check)
+    return None
 
 
 def _secrets(host: Host, check: bool) -> list[str]:

@@ -124,6 +124,29 @@ def command_line(proc: Path, pid: int) -> str:
     return (read_text(proc / str(pid) / "cmdline") or "").replace("\0", " ").strip()
 
 
+def words(proc: Path, pid: int) -> list[str]:
+    """The program that the process runs, and its arguments; [] where it is gone."""
+    text = read_text(proc / str(pid) / "cmdline") or ""
+    return text.removesuffix("\0").split("\0") if text else []
+
+
+def is_the_hosts(proc: Path, pid: int) -> bool:
+    """Whether root runs this process, and not inside a container."""
+    try:
+        process = proc / str(pid)
+        own = (process / "ns/pid").readlink() == (proc / "self/ns/pid").readlink()
+        return own and process.stat().st_uid == 0
+    except OSError:
+        return False
+
+
+def age(proc: Path, pid: int) -> float:
+    """Seconds since the process has started; 0 where it is gone."""
+    facts = parent_and_start(proc, pid)
+    uptime = (read_text(proc / "uptime") or "0").split()[0]
+    return 0.0 if facts is None else float(uptime) - facts[1] / os.sysconf("SC_CLK_TCK")
+
+
 def is_running(proc: Path, name: str) -> bool:
     """Whether a process of this short name lives."""
     return any(program(proc, pid) == name for pid in process_ids(proc))

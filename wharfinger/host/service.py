@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .errors import HostError
 from .files import exists, read_text
@@ -12,6 +12,10 @@ from .runner import Runner
 
 # Seconds until a service that was started must answer.
 _PATIENCE = 60.0
+# Of a log, what is shown.
+_LOG_LINES = 12
+# Units whose journal has the reason why another one does not start.
+_JOURNALS = {"docker": ("docker.service", "docker.socket", "containerd.service")}
 
 
 def start_service(
@@ -37,14 +41,60 @@ def start_service(
     said = runner.run(command, timeout=120)
     # docker's script may end well before, or without, dockerd being there
     if _becomes(running, patience if said.ok else 3):
-        return [f"{name}: started ({' '.join(command)})"]
+        started = f"{name}: started ({' '.join(command)})"
+        return [started, *(_enabled(name, runner) if systemd else [])]
     if name == "docker" and not systemd:
         return _start_dockerd(paths, runner, running, said.words, patience)
-    advice = f"systemctl status {name}" if systemd else f"service {name} start"
     raise HostError(
-        f"{name} does not start (`{' '.join(command)}` said: {said.words or 'nothing'}): run "
-        f"`{advice}` on the host and look at its log"
+        f"{name} does not start (`{' '.join(command)}` said: {said.words or 'nothing'})."
+        f"{last_lines(name, paths, runner)}"
     )
+
+
+def _enabled(name: str, runner: Runner) -> list[str]:
+    """A service that was stopped may be disabled too: the registry must come back after a boot."""
+    if runner.run(["systemctl", "is-enabled", name]).output.strip() != "disabled":
+        return []
+    said = runner.run(["systemctl", "enable", name], timeout=60)
+    return [f"{name}: enabled, so that it starts at a boot"] if said.ok else []
+
+
+def last_lines(name: str, paths: Paths, runner: Runner) -> str:
+    """The end of a service's own log, for a message that it follows: of the journal, or where
+    there is no systemd of its log file."""
+    if exists(paths.systemd):
+        units = [f"--unit={unit}" for unit in _JOURNALS.get(name, (name,))]
+        command = ["journalctl", *units, "--boot", "--lines=40", "--output=cat", "--no-pager"]
+        place, text = f"`journalctl -u {name}`", runner.run(command, timeout=20).output
+    else:
+        log = paths.docker_log if name == "docker" else paths.nginx_log / "error.log"
+        place, text = str(log), read_text(log) or ""
+    lines = last_words(text.splitlines())
+    return f" The end of {place}:\n{lines[-3000:]}" if lines else f" Nothing is in {place}."
+
+
+def last_words(lines: list[str]) -> str:
+    """The last lines of a log; of a Go program that gave up, the reason and no stack below it."""
+    reasons = [at for at, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: "))]
+    if reasons:
+        lines = lines[: reasons[-1] + 1]
+    return "\n".join(lines[-_LOG_LINES:]).strip()
+
+
+def units(paths: Paths, runner: Runner, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Unit → what systemd says of it (LoadState, UnitFileState, ExecStart, Listen); {} where there
+    is no systemd."""
+    if not exists(paths.systemd):
+        return {}
+    properties = "LoadState,UnitFileState,ExecStart,Listen"
+    said = runner.run(["systemctl", "show", f"--property={properties}", *names])
+    found: list[dict[str, str]] = []
+    for part in said.output.rstrip("\n").split("\n\n"):
+        found.append({})
+        for key, _, value in (line.partition("=") for line in part.splitlines()):
+            # A socket has a line for each place where it listens.
+            found[-1][key] = f"{found[-1][key]}, {value}" if key in found[-1] else value
+    return dict(zip(names, found, strict=False))
 
 
 def _start_dockerd(
@@ -60,10 +110,9 @@ def _start_dockerd(
         timeout=30,
     )
     if not said.ok or not _becomes(running, patience):
-        log = "\n".join((read_text(paths.docker_log) or said.words).splitlines()[-8:])
         raise HostError(
             f"docker does not start, neither by its init script ({reason or 'no message'}) nor by "
-            f"itself; the end of {paths.docker_log}:\n{log}"
+            f"itself ({said.words or 'no message'}).{last_lines('docker', paths, runner)}"
         )
     why = next((line for line in reason.splitlines() if "limit" in line), reason.splitlines()[-1:])
     return [

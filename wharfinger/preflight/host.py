@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
+from wharfinger.host.engine_state import STATES
 from wharfinger.values import readable_size
 
 from .names import is_address, is_loopback
@@ -21,25 +22,8 @@ ENGINE = (20, 10)
 #: Who owns the registry's data, and who reads the token server's files.
 REGISTRY_UID = 64500
 NETWORK = "wharfinger"
-
-_ENGINE_PROBLEMS = {
-    "rootless": (
-        "Docker runs rootless, and nginx cannot reach its containers' addresses: "
-        "use an engine that runs as root (remove the rootless one, or use another host)"
-    ),
-    "userns-remap": (
-        "Docker maps user ids (userns-remap), so the registry could not own its data: "
-        "remove userns-remap from /etc/docker/daemon.json, or use another host"
-    ),
-    "snap": (
-        "Docker comes from a snap, which cannot read /etc and /var/lib: "
-        "remove it (snap remove docker); Wharfinger then installs the distribution's"
-    ),
-    "podman": (
-        "the docker command is podman's, which is not Docker Engine: "
-        "remove podman-docker; Wharfinger then installs the distribution's Docker"
-    ),
-}
+#: What the nginx of a distribution, and of nginx.org, reads.
+NGINX_SETTINGS = "/etc/nginx/nginx.conf"
 
 
 def own_name(host: Mapping[str, Any], hosts_entry: bool) -> str:
@@ -219,9 +203,24 @@ def _check_metrics(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
 
 def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
     nginx = host.get("nginx") or {}
+    if nginx.get("masked"):
+        tell = report.warning if nginx.get("running") else report.error
+        tell(
+            "host, nginx",
+            f"nginx {'would not start again' if nginx.get('running') else 'cannot start'}, because "
+            "it is masked in systemd: run `systemctl unmask nginx.service`",
+        )
     if not nginx.get("present"):
         return
-    if nginx.get("error"):
+    settings = nginx.get("settings")
+    if settings and settings != NGINX_SETTINGS:
+        report.error(
+            "host, nginx",
+            f"{nginx['program']} reads {settings}, and Wharfinger's site would not be part of it: "
+            f"use an nginx that reads {NGINX_SETTINGS}, or remove this one; "
+            "Wharfinger then installs the distribution's",
+        )
+    elif nginx.get("error"):
         report.error(
             "host, nginx",
             f"its present configuration is broken ({_nginx_words(nginx['error'])}): "
@@ -304,19 +303,17 @@ def _listen(text: str) -> tuple[str | None, int | None, bool]:
 
 def _check_engine(host: Mapping[str, Any], report: Report) -> None:
     engine = host.get("engine") or {}
-    problem = engine.get("problem")
-    if problem:
-        report.error(
-            "host, engine",
-            _ENGINE_PROBLEMS.get(
-                problem,
-                f"it cannot be used ({problem}): mend it, or use another host",
-            ),
-        )
-    elif engine.get("present") and engine.get("version") and _version(engine["version"]) < ENGINE:
+    state = STATES.get(engine.get("state", ""))
+    if state and state.message:
+        report.error("host, engine", state.message.format(detail=engine.get("detail")))
+    elif engine.get("version") and _version(engine["version"]) < ENGINE:
         report.error(
             "host, engine",
             f"Docker {engine['version']} is too old: install 20.10 or newer",
+        )
+    elif engine.get("warning"):
+        report.warning(
+            "host, engine", f"Docker runs, but it would not start again: {engine['warning']}"
         )
     for name in host.get("foreign_containers", ()):
         report.error(
@@ -448,6 +445,10 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
             f"{path} belongs to user id {storage['uid']}, from whom the registry would take it: "
             f"write a directory of its own, like {path}/registry",
         )
+    if host.get("missing_data"):
+        # Of another path the inventory is wrong; of the same one the disk is.
+        moved = (host.get("state") or {}).get("storage_path") != path
+        report.error("storage_path" if moved else "host, data", host["missing_data"])
     if storage["foreign_owner"]:
         report.error(
             "storage_path",

@@ -46,6 +46,7 @@ _CONTENTS = Scope(
             "registry_check_schedule",
             "registry_drain_timeout",
             "storage_path",
+            "host, data",
             "host, engine",
             "host, nginx",
         }

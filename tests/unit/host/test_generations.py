@@ -14,7 +14,7 @@ from tests.unit.host.world import SUBNET, Killed, Machine, host_of, spec
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
-from wharfinger.host.generations import last_words
+from wharfinger.host.service import last_words
 from wharfinger.host.state import RETIRED, SERVING
 
 Ensure = Callable[..., dict[str, Any]]

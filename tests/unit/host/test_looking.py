@@ -16,6 +16,7 @@ from tests.unit.host.world import FakeRunner, Machine, host_of
 from wharfinger.host import (
     certificates,
     engine_facts,
+    engine_state,
     nginx_configuration,
     observe,
     processes,
@@ -171,7 +172,7 @@ def test_without_openssl_or_without_a_file_there_is_no_certificate(tmp_path: Pat
 def test_an_engine_that_cannot_work_is_recognised(
     info: dict[str, object], problem: str | None
 ) -> None:
-    assert engine_facts.facts(info)["problem"] == problem
+    assert engine_facts.facts(info)["state"] == (problem or "running")
 
 
 def test_the_two_image_stores_are_told_apart() -> None:
@@ -184,8 +185,10 @@ def test_the_two_image_stores_are_told_apart() -> None:
 def test_podmans_docker_command_is_recognised_by_what_it_is(tmp_path: Path) -> None:
     command = tmp_path / "docker"
     command.write_text('#!/bin/sh\nexec /usr/bin/podman "$@"\n')
-    assert engine_facts.client_problem(str(command), command.read_text()) == "podman"
-    assert engine_facts.client_problem(str(command), "\x7fELF podman") is None
+    assert engine_facts.client_state(str(command), command.read_text()) == engine_state.PODMAN
+    assert engine_facts.client_state(str(command), "\x7fELF podman") is None
+    assert engine_facts.client_state("/snap/bin/docker", "\x7fELF") == engine_state.SNAP
+    assert engine_facts.client_state(None, "") is None
 
 
 def test_a_path_is_on_the_mount_that_is_nearest_and_came_last() -> None:
@@ -231,7 +234,11 @@ def test_os_release_is_read() -> None:
     }
 
 
-def test_observe_works_where_nothing_is_installed_and_changes_nothing(tmp_path: Path) -> None:
+def test_observe_works_where_nothing_is_installed_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This machine's own.
+    monkeypatch.setattr(engine_facts, "_process", lambda _proc: None)
     host = host_of(tmp_path, Machine())
     before = sorted(tmp_path.rglob("*"))
     found = run("observe", {"names": ["localhost"], "config_files": ["/nowhere"]}, host=host)
@@ -240,12 +247,13 @@ def test_observe_works_where_nothing_is_installed_and_changes_nothing(tmp_path: 
     assert found["prepared"] is False
     assert found["verification_hash"] is None
     assert found["engine"].pop("free_bytes") > 0
-    assert found["engine"] | {"detail": None} == {
+    assert found["engine"] == {
+        "state": "absent",
+        "detail": None,
         "present": False,
         "running": False,
+        "warning": None,
         "version": None,
-        "problem": None,
-        "detail": None,
         "root": None,
         "images_store": None,
     }

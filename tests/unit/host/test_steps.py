@@ -81,6 +81,9 @@ def test_prepare_makes_directories_closed_to_others_and_secrets_once(
     assert would["verification_digest"] is None
     again = run("prepare", {}, host=host)
     assert (again["changed"], again["verification_hash"]) == (False, first["verification_hash"])
+    # What a role's task asks for is shown by -v, hashes are not.
+    asked = run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
+    assert asked.keys() == {"changed", "actions"}
     assert password not in json.dumps(first)
 
 
@@ -185,9 +188,67 @@ def test_a_service_that_does_not_start_is_an_error_with_its_words(host: Host) ->
     with pytest.raises(HostError) as caught:
         start_service("nginx", host.paths, host.runner, lambda: False, patience=0)
     assert str(caught.value) == (
-        "nginx does not start (`service nginx start` said: bind() to 0.0.0.0:80 failed): run "
-        "`service nginx start` on the host and look at its log"
+        "nginx does not start (`service nginx start` said: bind() to 0.0.0.0:80 failed). Nothing "
+        f"is in {host.paths.nginx_log}/error.log."
     )
+    host.paths.nginx_log.mkdir()
+    (host.paths.nginx_log / "error.log").write_text("[emerg] 80 is in use\n")
+    with pytest.raises(HostError) as caught:
+        start_service("nginx", host.paths, host.runner, lambda: False, patience=0)
+    assert str(caught.value).endswith(
+        f" The end of {host.paths.nginx_log}/error.log:\n[emerg] 80 is in use"
+    )
+
+
+def test_a_service_that_does_not_start_shows_its_last_journal_lines(host: Host) -> None:
+    host.paths.systemd.mkdir()
+    lines = "".join(f"line {number}\n" for number in range(20))
+    runner(host).answers |= {
+        "systemctl start docker": Result(1, "", "Job for docker.service failed."),
+        "journalctl --unit=docker.service --unit=docker.socket --unit=containerd.service": Result(
+            0, f"{lines}failed to start daemon: no such driver\n", ""
+        ),
+    }
+    with pytest.raises(HostError) as caught:
+        start_service("docker", host.paths, host.runner, lambda: False, patience=0)
+    assert str(caught.value) == (
+        "docker does not start (`systemctl start docker` said: Job for docker.service failed.). "
+        "The end of `journalctl -u docker`:\n"
+        + "".join(f"line {number}\n" for number in range(9, 20))
+        + "failed to start daemon: no such driver"
+    )
+
+
+def test_dockerd_that_does_not_start_by_itself_shows_the_end_of_its_log(host: Host) -> None:
+    host.paths.docker_log.write_text("failed to start daemon: no such driver\n")
+    runner(host).answers |= {"service docker": Result(2, "", "ulimit: error setting limit")}
+    runner(host).answers |= {"start-stop-daemon": Result(0, "", "")}
+    with pytest.raises(HostError) as caught:
+        start_service("docker", host.paths, host.runner, lambda: False, patience=0)
+    assert str(caught.value) == (
+        "docker does not start, neither by its init script (ulimit: error setting limit) nor by "
+        f"itself (no message). The end of {host.paths.docker_log}:\n"
+        "failed to start daemon: no such driver"
+    )
+
+
+def test_a_service_that_was_disabled_starts_at_the_next_boot_too(host: Host) -> None:
+    host.paths.systemd.mkdir()
+    runner(host).answers |= {
+        "systemctl is-enabled docker": Result(1, "disabled\n", ""),
+        "systemctl": Result(0, "", ""),
+    }
+    answers = iter([False, True])
+    assert start_service("docker", host.paths, host.runner, lambda: next(answers)) == [
+        "docker: started (systemctl start docker)",
+        "docker: enabled, so that it starts at a boot",
+    ]
+
+
+def test_a_dry_run_says_that_a_stopped_service_would_be_started(host: Host) -> None:
+    assert start_service("docker", host.paths, host.runner, lambda: False, check=True) == [
+        "docker: would be started"
+    ]
 
 
 def test_only_known_services_are_started(host: Host) -> None:
@@ -714,6 +775,12 @@ def test_another_storage_path_does_not_begin_anew_beside_the_data(
         with pytest.raises(HostError) as problem:
             run("prepare", request, check=check, host=host)
         assert str(problem.value) == text
+    # Preflight has it before anything is changed.
+    seen = run("observe", {"storage_path": str(new)}, host=host)
+    assert f"storage_path: {seen['missing_data']}" == text
+    unmounted = {"storage_path": str(new), "storage_mount": {"src": "/dev/sdz", "bind": False}}
+    assert run("observe", unmounted, host=host)["missing_data"] is None
+    assert run("observe", {"storage_path": str(old)}, host=host)["missing_data"] is None
     (old / "docker").rename(new / "docker")
     assert run("prepare", request, host=host)["changed"] is True
     assert host.store.load().storage_path == str(new)

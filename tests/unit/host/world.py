@@ -309,6 +309,8 @@ class FakeRunner:
         self.calls: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         self.answers: dict[str, Result] = {}
+        # program → its file
+        self.programs: dict[str, str] = {}
 
     def run(
         self,
@@ -326,7 +328,7 @@ class FakeRunner:
         return Result(127, "", f"{arguments[0]} is not installed")
 
     def which(self, program: str) -> str | None:
-        return None
+        return self.programs.get(program)
 
 
 def host_of(folder: Path, machine: Machine) -> Host:
@@ -343,7 +345,10 @@ def host_of(folder: Path, machine: Machine) -> Host:
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",
+        docker_defaults=folder / "docker.default",
         systemd=folder / "systemd",
+        apt_locks=(folder / "apt.lock",),
+        apt_lists=folder / "lists",
         os_release=folder / "os-release",
     )
     (paths.nginx / "conf.d").mkdir(parents=True, exist_ok=True)

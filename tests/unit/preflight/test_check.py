@@ -29,7 +29,7 @@ def test_many_mistakes_are_reported_together(judge: Callable[..., Report]) -> No
         host={
             "python": "3.10.1",
             "uid": 1000,
-            "engine": {"problem": "snap"},
+            "engine": {"state": "snap"},
             "storage": {"free_bytes": 0},
         },
     )

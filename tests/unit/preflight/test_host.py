@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wharfinger.host import engine_facts
+from wharfinger.host.engine_state import STATES
 from wharfinger.preflight import Report, own_name
 
-from .conftest import NOW
+from .conftest import NOW, Judge
 
 Strings = Callable[..., list[str]]
 
@@ -338,38 +341,92 @@ def test_an_nginx_whose_configuration_is_broken(errors: Strings, said: str, show
     ]
 
 
-@pytest.mark.parametrize(
-    ("engine", "message"),
-    [
-        (
-            {"problem": "rootless"},
-            "Docker runs rootless, and nginx cannot reach its containers' addresses: "
-            "use an engine that runs as root (remove the rootless one, or use another host)",
-        ),
-        (
-            {"problem": "userns-remap"},
-            "Docker maps user ids (userns-remap), so the registry could not own its data: "
-            "remove userns-remap from /etc/docker/daemon.json, or use another host",
-        ),
-        (
-            {"problem": "snap"},
-            "Docker comes from a snap, which cannot read /etc and /var/lib: "
-            "remove it (snap remove docker); Wharfinger then installs the distribution's",
-        ),
-        (
-            {"problem": "podman"},
-            "the docker command is podman's, which is not Docker Engine: "
-            "remove podman-docker; Wharfinger then installs the distribution's Docker",
-        ),
-        (
-            {"problem": "swarm-only"},
-            "it cannot be used (swarm-only): mend it, or use another host",
-        ),
-        ({"version": "19.03.15"}, "Docker 19.03.15 is too old: install 20.10 or newer"),
-    ],
-)
-def test_an_engine_that_cannot_work(errors: Strings, engine: dict[str, Any], message: str) -> None:
-    assert errors(host={"engine": engine}) == [f"host, engine: {message}"]
+# Every state of the table that stops a deployment, word for word.
+ENGINES = {
+    "masked": (
+        "docker.service docker.socket",
+        "Docker cannot start, because it is masked in systemd: "
+        "run `systemctl unmask docker.service docker.socket`",
+    ),
+    "misconfigured": (
+        "/etc/docker/daemon.json, line 3, is not JSON (Expecting value): correct it",
+        "Docker would not start: /etc/docker/daemon.json, line 3, is not JSON (Expecting value): "
+        "correct it",
+    ),
+    "elsewhere": ("Docker runs, but not here: move it", "Docker runs, but not here: move it"),
+    "silent": (
+        "process 812",
+        "Docker runs (process 812), but it does not answer at /var/run/docker.sock: look for the "
+        "reason in its log, and restart it",
+    ),
+    "parts": (
+        "containerd.io",
+        "there is no engine, and the distribution's docker.io would replace containerd.io: install "
+        "the engine that belongs to it (docker-ce, from Docker's own repository), or remove "
+        "containerd.io; Wharfinger then installs the distribution's",
+    ),
+    "rootless": (
+        None,
+        "Docker runs rootless, and nginx cannot reach its containers' addresses: "
+        "use an engine that runs as root (remove the rootless one, or use another host)",
+    ),
+    "userns-remap": (
+        None,
+        "Docker maps user ids (userns-remap), so the registry could not own its data: "
+        "remove userns-remap from /etc/docker/daemon.json, or use another host",
+    ),
+    "snap": (
+        None,
+        "Docker comes from a snap, which cannot read /etc and /var/lib: "
+        "remove it (snap remove docker); Wharfinger then installs the distribution's",
+    ),
+    "podman": (
+        None,
+        "the docker command is podman's, which is not Docker Engine: "
+        "remove podman-docker; Wharfinger then installs the distribution's Docker",
+    ),
+}
+
+
+def test_the_table_of_engine_states_has_a_message_for_each_that_stops_a_deployment() -> None:
+    stopping = {name for name, one in STATES.items() if one.deployment == "stops"}
+    assert set(ENGINES) == stopping == {name for name, one in STATES.items() if one.message}
+
+
+@pytest.mark.parametrize("state", ENGINES)
+def test_an_engine_that_cannot_work(errors: Strings, state: str) -> None:
+    detail, message = ENGINES[state]
+    assert errors(host={"engine": {"state": state, "detail": detail, "running": False}}) == [
+        f"host, engine: {message}"
+    ]
+
+
+@pytest.mark.parametrize("state", sorted(STATES.keys() - ENGINES.keys()))
+def test_an_engine_that_is_there_or_is_brought(
+    errors: Strings, warnings: Strings, state: str
+) -> None:
+    engine = {"state": state, "version": None, "root": None, "free_bytes": None}
+    assert errors(host={"engine": engine, "networks": []}) == []
+    assert warnings(host={"engine": engine, "networks": []}) == []
+
+
+def test_an_engine_that_is_too_old(errors: Strings) -> None:
+    assert errors(host={"engine": {"version": "19.03.15"}}) == [
+        "host, engine: Docker 19.03.15 is too old: install 20.10 or newer"
+    ]
+
+
+def test_an_engine_that_would_not_start_again_is_a_warning(warnings: Strings) -> None:
+    why = "it is masked in systemd: run `systemctl unmask docker.service`"
+    assert warnings(host={"engine": {"warning": why}}) == [
+        f"host, engine: Docker runs, but it would not start again: {why}"
+    ]
+
+
+def test_the_documentation_has_every_engine_state(project: Path) -> None:
+    text = (project / "docs" / "platforms.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \|.*\| (installs|starts|uses|stops)", text, re.MULTILINE)
+    assert dict(rows) == {name: one.deployment for name, one in STATES.items()}
 
 
 @pytest.mark.parametrize(
@@ -384,29 +441,63 @@ def test_an_engine_that_cannot_work(errors: Strings, engine: dict[str, Any], mes
 def test_an_engine_that_is_recognised_on_the_host_has_its_sentence(
     errors: Strings, info: dict[str, Any], words: str
 ) -> None:
-    engine = {"present": True, **engine_facts.facts(info), "free_bytes": 50 * 2**30}
+    engine = {**engine_facts.facts(info), "free_bytes": 50 * 2**30}
     (message,) = errors(host={"engine": engine})
     assert message.startswith(f"host, engine: {words}")
 
 
 @pytest.mark.parametrize(
-    ("client", "head", "words"),
+    ("nginx", "message"),
     [
-        ("/snap/bin/docker", "\x7fELF", "Docker comes from a snap"),
-        ("/usr/bin/docker", "#!/bin/sh\nexec /usr/bin/podman", "the docker command is podman's"),
+        (
+            {"present": True, "masked": True},
+            "nginx cannot start, because it is masked in systemd: "
+            "run `systemctl unmask nginx.service`",
+        ),
+        (
+            {"present": False, "masked": True},
+            "nginx cannot start, because it is masked in systemd: "
+            "run `systemctl unmask nginx.service`",
+        ),
+        (
+            {
+                "present": True,
+                "program": "/usr/local/sbin/nginx",
+                "settings": "/usr/local/nginx/conf/nginx.conf",
+            },
+            "/usr/local/sbin/nginx reads /usr/local/nginx/conf/nginx.conf, and Wharfinger's site "
+            "would not be part of it: use an nginx that reads /etc/nginx/nginx.conf, or remove "
+            "this one; Wharfinger then installs the distribution's",
+        ),
     ],
 )
-def test_a_docker_command_that_is_recognised_on_the_host_has_its_sentence(
-    errors: Strings, client: str, head: str, words: str
+def test_an_nginx_that_cannot_serve(errors: Strings, nginx: dict[str, Any], message: str) -> None:
+    assert errors(host={"nginx": nginx}) == [f"host, nginx: {message}"]
+
+
+def test_an_nginx_that_would_not_start_again_is_a_warning(warnings: Strings) -> None:
+    nginx = {"present": True, "running": True, "masked": True, "njs": True}
+    assert warnings(host={"nginx": nginx}) == [
+        "host, nginx: nginx would not start again, because it is masked in systemd: "
+        "run `systemctl unmask nginx.service`"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "subject"),
+    [("/var/lib/wharfinger/registry", "host, data"), ("/srv/old", "storage_path")],
+)
+def test_data_that_are_not_where_the_inventory_says(
+    judge: Judge, recorded: str, subject: str
 ) -> None:
-    problem = engine_facts.client_problem(client, head)
-    (message,) = errors(host={"engine": {"problem": problem}})
-    assert message.startswith(f"host, engine: {words}")
-
-
-def test_a_host_without_engine_is_fine(errors: Strings) -> None:
-    none = {"present": False, "running": False, "version": None, "root": None, "free_bytes": None}
-    assert errors(host={"engine": none, "networks": []}) == []
+    host = {
+        "missing_data": "the host's own words: its own cure",
+        "state": {"storage_path": recorded},
+    }
+    assert judge(host=host).errors == [f"{subject}: the host's own words: its own cure"]
+    # A registry whose disk is lost can still be taken away.
+    kept = judge(host=host, scope="remove").errors
+    assert kept == ([] if subject == "host, data" else judge(host=host).errors)
 
 
 def test_containers_and_networks_of_somebody_else_with_our_names(errors: Strings) -> None:

@@ -35,7 +35,7 @@ EVERYTHING: dict[str, Any] = {
         "python": "3.10.1",
         "uid": 1000,
         "clock": NOW - 4000,
-        "engine": {"problem": "snap", "free_bytes": 0},
+        "engine": {"state": "snap", "free_bytes": 0},
         "nginx": {"present": True, "error": "broken"},
         "storage": {"free_bytes": 0},
         "state": {"error": "state.json cannot be read"},

@@ -1,0 +1,252 @@
+"""In which state an engine is that does not answer: what the host shows → the table's row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.host.world import FakeRunner, Machine, host_of
+from wharfinger.host import engine_facts, engine_settings
+from wharfinger.host.context import Host
+from wharfinger.host.engine_state import (
+    ABSENT,
+    CLIENT_ONLY,
+    ELSEWHERE,
+    MASKED,
+    MISCONFIGURED,
+    PARTS,
+    SILENT,
+    STOPPED,
+)
+from wharfinger.host.runner import Result
+
+CLIENT = "/usr/local/bin/docker"
+# As systemd 252 and 257 print them, for docker.service, docker.socket and containerd.service.
+SERVICE = (
+    "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// "
+    "--containerd=/run/containerd/containerd.sock $DOCKER_OPTS ; ignore_errors=no ; "
+    "start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n"
+    "LoadState=loaded\nUnitFileState=enabled\n"
+)
+SOCKET = "Listen=/run/docker.sock (Stream)\nLoadState=loaded\nUnitFileState=enabled\n"
+CONTAINERD = "LoadState=loaded\nUnitFileState=enabled\n"
+MISSING = "LoadState=not-found\nUnitFileState=\n"
+HIDDEN = "LoadState=masked\nUnitFileState=masked\n"
+
+
+@pytest.fixture
+def host(tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host with systemd, Debian's units and dockerd, which does not run."""
+    monkeypatch.setattr(engine_facts, "_process", lambda _proc: None)
+    host = host_of(tmp_path, machine)
+    host.paths.systemd.mkdir()
+    host.paths.docker_settings.parent.mkdir()
+    runner(host).programs["dockerd"] = "/usr/sbin/dockerd"
+    shows(host, SERVICE, SOCKET, CONTAINERD)
+    return host
+
+
+def runner(host: Host) -> FakeRunner:
+    assert isinstance(host.runner, FakeRunner)
+    return host.runner
+
+
+def shows(host: Host, *units: str) -> None:
+    runner(host).answers["systemctl show"] = Result(0, "\n".join(units), "")
+
+
+def settings(host: Host, text: str) -> Path:
+    host.paths.docker_settings.write_text(text)
+    return host.paths.docker_settings
+
+
+def test_an_engine_whose_service_is_stopped(host: Host) -> None:
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+def test_a_client_is_no_engine(host: Host) -> None:
+    runner(host).programs.clear()
+    shows(host, MISSING, MISSING, MISSING)
+    assert engine_facts.unanswered(host, CLIENT) == (CLIENT_ONLY, None)
+    assert engine_facts.unanswered(host, None) == (ABSENT, None)
+    host.paths.systemd.rmdir()
+    assert engine_facts.unanswered(host, CLIENT) == (CLIENT_ONLY, None)
+
+
+def test_a_dockerd_that_no_service_starts_is_none_either(host: Host) -> None:
+    shows(host, MISSING, MISSING, CONTAINERD)
+    assert engine_facts.unanswered(host, CLIENT) == (CLIENT_ONLY, None)
+    # Without systemd the host program starts it.
+    host.paths.systemd.rmdir()
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+@pytest.mark.parametrize(
+    ("units", "masked"),
+    [
+        ((HIDDEN, SOCKET, CONTAINERD), "docker.service"),
+        ((SERVICE, HIDDEN, CONTAINERD), "docker.socket"),
+        ((HIDDEN, HIDDEN, CONTAINERD), "docker.service docker.socket"),
+        ((SERVICE, SOCKET, HIDDEN), "containerd.service"),
+    ],
+)
+def test_units_that_are_masked(host: Host, units: tuple[str, ...], masked: str) -> None:
+    shows(host, *units)
+    assert engine_facts.unanswered(host, CLIENT) == (MASKED, masked)
+    # An engine that is still to come would not start either.
+    runner(host).programs.clear()
+    assert engine_facts.unanswered(host, None) == (MASKED, masked)
+
+
+def test_a_containerd_that_dockerd_does_not_ask_for_may_be_masked(host: Host) -> None:
+    shows(
+        host, SERVICE.replace("--containerd=/run/containerd/containerd.sock ", ""), SOCKET, HIDDEN
+    )
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{\n "debug": true,\n "log-level": \n}\n',
+            "{file}, line 4, is not JSON (Expecting value): correct it",
+        ),
+        ("[]", "{file} holds no JSON object: write its settings between {{ and }}"),
+        (
+            '{"hosts": ["tcp://127.0.0.1:2375"]}',
+            "hosts is in {file} and also given to dockerd as -H, by its service or by DOCKER_OPTS "
+            "in {defaults}: remove it from one of them",
+        ),
+        (
+            '{"log-level": "warn"}',
+            "log-level is in {file} and also given to dockerd as --log-level, by its service or by "
+            "DOCKER_OPTS in {defaults}: remove it from one of them",
+        ),
+    ],
+)
+def test_settings_with_which_dockerd_does_not_start(host: Host, text: str, message: str) -> None:
+    host.paths.docker_defaults.write_text(
+        '# DOCKER_OPTS="--dns 8.8.8.8"\nDOCKER_OPTS="--log-level=info --insecure-registry a"\n'
+    )
+    file = settings(host, text)
+    message = message.format(file=file, defaults=host.paths.docker_defaults)
+    assert engine_facts.unanswered(host, CLIENT) == (MISCONFIGURED, message)
+    runner(host).programs.clear()
+    shows(host, MISSING, MISSING, MISSING)
+    # Debian's unit, which comes with the engine, has the same flag.
+    assert engine_facts.unanswered(host, None) == (MISCONFIGURED, message)
+
+
+def test_what_dockerd_itself_says_of_its_settings(host: Host) -> None:
+    file = settings(host, '{"debgu": true}')
+    runner(host).answers["/usr/sbin/dockerd --validate"] = Result(
+        1,
+        "",
+        f"unable to configure the Docker daemon with file {file}: the following directives don't "
+        "match any configuration option: debgu",
+    )
+    assert engine_facts.unanswered(host, CLIENT) == (
+        MISCONFIGURED,
+        f"dockerd refuses {file} (the following directives don't match any configuration option: "
+        "debgu): correct it",
+    )
+    # Docker 20.10 cannot be asked.
+    runner(host).answers["/usr/sbin/dockerd --validate"] = Result(
+        125, "", "unknown flag: --validate"
+    )
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"runtimes": {}, "live-restore": true}'])
+def test_settings_with_which_dockerd_starts(host: Host, text: str) -> None:
+    settings(host, text)
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+def test_flags_are_read_as_dockerd_reads_them() -> None:
+    options = ["-H", "fd://", "-Hunix:///a", "--host=tcp://b", "--config-file", "/c"]
+    assert engine_settings.value_of(options, "H", "host") == ["fd://", "unix:///a", "tcp://b"]
+    assert engine_settings.value_of(options, "config-file") == ["/c"]
+
+
+@pytest.fixture
+def running(host: Host, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """How the dockerd of the host runs: its words, its age."""
+    process: dict[str, object] = {"words": ["/usr/sbin/dockerd", "-H", "fd://"], "age": 90.0}
+    monkeypatch.setattr(engine_facts, "_process", lambda _proc: 812)
+    monkeypatch.setattr(engine_facts.processes, "words", lambda _proc, _pid: process["words"])
+    monkeypatch.setattr(engine_facts.processes, "age", lambda _proc, _pid: process["age"])
+    return process
+
+
+def test_an_engine_that_listens_elsewhere_by_daemon_json(
+    host: Host, running: dict[str, object]
+) -> None:
+    running["words"] = ["/usr/sbin/dockerd"]
+    file = settings(host, '{"hosts": ["tcp://127.0.0.1:2375"]}')
+    socket = host.paths.docker_socket
+    assert engine_facts.unanswered(host, CLIENT) == (
+        ELSEWHERE,
+        f"Docker runs (process 812), but not at {socket}, where it is needed: it listens at "
+        f'tcp://127.0.0.1:2375, by {file}: add "unix://{socket}" to hosts there, and run '
+        "`systemctl restart docker`",
+    )
+
+
+def test_an_engine_that_listens_elsewhere_by_its_flags(
+    host: Host, running: dict[str, object]
+) -> None:
+    running["words"] = ["/usr/sbin/dockerd", "-H", "unix:///srv/docker.sock"]
+    socket = host.paths.docker_socket
+    text = (
+        f"Docker runs (process 812), but not at {socket}, where it is needed: it listens at "
+        f"unix:///srv/docker.sock, by its flag -H: add -H unix://{socket}, and run "
+    )
+    assert engine_facts.unanswered(host, None) == (ELSEWHERE, f"{text}`systemctl restart docker`")
+    host.paths.systemd.rmdir()
+    assert engine_facts.unanswered(host, None) == (ELSEWHERE, f"{text}`service docker restart`")
+
+
+def test_an_engine_that_listens_elsewhere_by_its_socket_unit(
+    host: Host, running: dict[str, object]
+) -> None:
+    shows(host, SERVICE, SOCKET.replace("/run/docker.sock", "/srv/docker.sock"), CONTAINERD)
+    assert engine_facts.unanswered(host, None) == (
+        ELSEWHERE,
+        f"Docker runs (process 812), but not at {host.paths.docker_socket}, where it is needed: it "
+        "listens at /srv/docker.sock (Stream), by `systemctl cat docker.socket`: write "
+        "ListenStream=/run/docker.sock there, and run `systemctl restart docker`",
+    )
+
+
+def test_an_engine_that_has_run_for_long_and_says_nothing(
+    host: Host, running: dict[str, object]
+) -> None:
+    assert engine_facts.unanswered(host, CLIENT) == (SILENT, "process 812")
+    # One that has just been started may need a while.
+    running["age"] = 5.0
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+def test_parts_of_another_docker_that_ours_would_replace(host: Host) -> None:
+    runner(host).programs.clear()
+    runner(host).answers["apt-get --simulate install --no-install-recommends docker.io"] = Result(
+        0, "Remv containerd.io [1.7]\nInst containerd (1.6 Debian)\nInst docker.io (20.10)\n", ""
+    )
+    shows(host, MISSING, MISSING, CONTAINERD)
+    assert engine_facts.unanswered(host, CLIENT) == (PARTS, "containerd.io")
+
+
+def test_an_engine_that_runs_and_would_not_start_again(host: Host) -> None:
+    assert engine_facts._Service(host).warning() is None
+    file = settings(host, "{,}")
+    assert engine_facts._Service(host).warning() == (
+        f"{file}, line 1, is not JSON (Expecting property name enclosed in double quotes): "
+        "correct it"
+    )
+    shows(host, HIDDEN, HIDDEN, CONTAINERD)
+    assert engine_facts._Service(host).warning() == (
+        "it is masked in systemd: run `systemctl unmask docker.service docker.socket`"
+    )
