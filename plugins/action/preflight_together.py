@@ -59,7 +59,10 @@ def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -
         return str(worked_out(variables, variable, default))
 
     facts = worked_out(variables, "preflight_facts", {})
-    local = text("ansible_connection") == "local"
+    connection = text("ansible_connection", "ssh")
+    # Others (docker, say) do not find their host by an address.
+    by_ssh = connection in ("ssh", "smart", "paramiko_ssh")
+    address = text("ansible_host", name) if by_ssh else name
     return Registry(
         # Preflight knows the name of a host whose registry_hostname is empty.
         hostname=str(facts.get("hostname") or text("registry_hostname")),
@@ -68,8 +71,9 @@ def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -
         source=text("certificates_tls_source", "own_ca"),
         root=text("certificates_tls_ca"),
         machine="this one"
-        if local
-        else f"{text('ansible_host', name)}, port {text('ansible_port', '22')}",
+        if connection == "local"
+        else f"{address}, port {text('ansible_port', '22')}",
+        via=f"{connection} {text('ansible_ssh_common_args')} {text('ansible_ssh_extra_args')}",
         accounts=accounts(raw, variables),
     )
 

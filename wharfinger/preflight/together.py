@@ -17,7 +17,8 @@ class Registry:
 
     hostname: "" where it is not known. folder: the inventory's, in which credentials/ lies.
     source and root: certificates_tls_source and certificates_tls_ca. machine: the address and port
-    by which Ansible reaches it, in words. accounts: name → `user` or `robot`, of those whose
+    by which Ansible reaches it, in words; via: how it gets there (two networks may have the same
+    addresses). accounts: name → `user` or `robot`, of those whose
     password or secret is generated.
     """
 
@@ -27,6 +28,7 @@ class Registry:
     source: str
     root: str
     machine: str
+    via: str
     accounts: Mapping[str, str]
 
     @property
@@ -42,7 +44,7 @@ def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bo
     whether certificates are made or the host is changed otherwise than in its users.
     """
     if deploys:
-        for names in _alike(hosts, lambda one: one.machine):
+        for names in _alike(hosts, lambda one: (one.machine, one.via)):
             report.error(
                 "ansible_host",
                 f"{listed(names)} are the same machine ({hosts[names[0]].machine}), and a machine "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from wharfinger.preflight.report import Report
 from wharfinger.preflight.together import Registry, check_together
 
-ONE = Registry("r.example.com", "443", "/i", "provided", "", "10.0.0.1, port 22", {})
+ONE = Registry("r.example.com", "443", "/i", "provided", "", "10.0.0.1, port 22", "ssh", {})
 TWO = replace(ONE, machine="10.0.0.2, port 22")
 
 
@@ -34,6 +34,12 @@ def test_authorities_that_differ_are_refused() -> None:
     assert len(judged(ONE, replace(TWO, root="other.crt")).errors) == 1
     private = replace(ONE, root="root.crt")
     assert judged(private, replace(TWO, root="root.crt")).errors == []
+
+
+def test_the_same_address_behind_another_jump_host_is_another_machine() -> None:
+    other = replace(TWO, hostname="s.example.com", machine=ONE.machine)
+    assert len(judged(ONE, other).errors) == 1
+    assert judged(ONE, replace(other, via="ssh -J there")).errors == []
 
 
 def test_other_inventories_keep_their_own_files() -> None:
