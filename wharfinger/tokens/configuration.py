@@ -558,7 +558,13 @@ class _Reader:
                 return ipaddress.ip_network(_plain_address(text))
             if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text):
                 raise ValueError(text)
-            return ipaddress.ip_network(text, strict=False)
+            network = ipaddress.ip_network(text, strict=False)
+            if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+                inner = network.network_address.ipv4_mapped
+                if inner is not None:
+                    # Clients that come by such an address are IPv4 ones, here as in docker_auth.
+                    return ipaddress.ip_network((inner, network.prefixlen - 96))
+            return network
         except ValueError:
             shown = _shown_below_users(text) if key.startswith("users.") else f"'{text}'"
             self.problem(

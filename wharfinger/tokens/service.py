@@ -25,6 +25,10 @@ from .failures import Later
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
 WRONG = "wrong user or password"
+# What a client sends, as it stands in the log: so many characters of a field, and of a list so many
+# of the first. Otherwise whoever writes long requests pushes everybody else's decisions out.
+LONGEST, LONGEST_ACTION = 256, 32
+FIRST = 5
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -75,9 +79,10 @@ class Service:
             log["client"] = str(address)
             request = challenge.read(query, form, authorization)
             log |= {
-                "account": request.account[:200],
-                "service": request.service[:200],
-                "asked": [_resource(scope, scope.actions) for scope in request.scopes],
+                "account": _short(request.account),
+                "service": _short(request.service),
+                "scopes": len(request.scopes),
+                "asked": [_logged(scope, scope.actions) for scope in request.scopes[:FIRST]],
             }
             user = await self._authenticate(request, address, log)
         except BadRequest as error:
@@ -155,8 +160,11 @@ class Service:
         log |= {
             "result": "granted",
             "status": 200,
-            "granted": access,
-            "rules": [rule(configuration, answer) for answer in answers],
+            "granted": [
+                _logged(scope, answer.actions)
+                for scope, answer in zip(request.scopes[:FIRST], answers, strict=False)
+            ],
+            "rules": [rule(configuration, answer) for answer in answers[:FIRST]],
         }
         now = int(time.time())
         token = sign(configuration, request.account, request.service, access, now)
@@ -252,7 +260,16 @@ def refusal(
         "error": error,
         "error_description": message,
     }
-    return Reply(status, body, headers or {}, log | {"status": status, "reason": message})
+    return Reply(status, body, headers or {}, log | {"status": status, "reason": _short(message)})
+
+
+def _short(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def _logged(scope: Scope, actions: tuple[str, ...]) -> dict[str, Any]:
+    resource = {"type": _short(scope.type), "name": _short(scope.name)}
+    return resource | {"actions": [_short(action, LONGEST_ACTION) for action in actions[:FIRST]]}
 
 
 def _resource(scope: Scope, actions: tuple[str, ...]) -> dict[str, Any]:

@@ -274,6 +274,24 @@ def test_without_limits_the_usual_ones_count() -> None:
     assert load(VALID).limits == Limits(100, 20, 300)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.7/128", "192.0.2.7/32"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+    ],
+)
+def test_an_ipv4_network_written_as_ipv6_is_that_network(written: str, meant: str) -> None:
+    """Clients' addresses are IPv4 ones then: an entry that denies would let everybody in."""
+    network = ipaddress.ip_network(meant)
+    found = load(changed("ip: 10.0.0.0/8", f"ip: '{written}'"))
+    assert found.acl.entries[0].network == network
+    found = load(FULL.replace("192.0.2.1]", f"'{written}']"))
+    assert found.users["u"].addresses[-1] == network
+
+
 @pytest.mark.parametrize(("account", "known"), [(50, 10), (4, 1), (1000, 20)])
 def test_a_known_network_has_a_small_part_of_the_accounts_limit(account: int, known: int) -> None:
     text = VALID + f"limits: {{account_failures: {account}}}\n"

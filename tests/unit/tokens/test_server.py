@@ -640,12 +640,29 @@ def test_a_decision_is_logged_with_who_where_what_and_why(server: Running) -> No
         "client": "2001:db8::7",
         "account": "someuser",
         "service": "reg",
+        "scopes": 1,
         "asked": [resource | {"actions": ["list", "pull", "push"]}],
         "result": "granted",
         "status": 200,
         "granted": [resource | {"actions": ["pull", "push"]}],
         "rules": ["acl[2] rule 3"],
     }
+
+
+def test_a_line_of_the_log_is_bounded_whatever_is_sent(server: Running) -> None:
+    long = "x" * 5000
+    scopes = "&".join([f"scope=repository:{long}/a:{','.join([long] * 3)}"] * 3)
+    few = "&".join([f"scope=repository:someuser/{number}:pull" for number in range(99)])
+    sent = len(server.text)
+    assert server.ask(f"/auth?service={long}&{scopes}", basic(long, "pw")).status == 401
+    assert server.ask(f"/auth?scope={long}&service=bounded", basic(long, "pw")).status == 400
+    answer = server.login("someuser", "someuser-pw", f"a:b:c&{few}&service=bounded")
+    assert len(answer.claims["access"]) == 100
+    while (found := server.wait_for("token")).get("scopes") != 100:
+        assert len(found.get("account", "")) <= 257
+    assert len(found["asked"]) == len(found["granted"]) == len(found["rules"]) == 5
+    assert found["asked"][0] == {"type": "a", "name": "b", "actions": ["c"]}
+    assert max(map(len, server.text[sent:])) < 6_000
 
 
 def test_no_secret_reaches_the_log(start: Start, keys: Path) -> None:
