@@ -68,7 +68,7 @@ from wharfinger.preflight.controller import on_controller  # noqa: E402
 from wharfinger.preflight.host import ARCHITECTURES  # noqa: E402
 from wharfinger.preflight.names import hostname_problem  # noqa: E402
 from wharfinger.preflight.report import mistakes  # noqa: E402
-from wharfinger.preflight.variables import usable  # noqa: E402
+from wharfinger.preflight.variables import check_variables, usable  # noqa: E402
 from wharfinger.registry import proxy  # noqa: E402
 
 
@@ -86,10 +86,11 @@ def specifications() -> dict[str, dict[str, Any]]:
 class ActionModule(ActionBase):
     """One observation of the host, then wharfinger.preflight.check over inventory and host.
 
-    `scope` says for which playbook (wharfinger/preflight/scopes.py): site by default.
+    `scope` says for which playbook (wharfinger/preflight/scopes.py): site by default. With `role`
+    only that role's variables are judged, and no host is asked.
     """
 
-    _VALID_ARGS = frozenset({"scope"})
+    _VALID_ARGS = frozenset({"scope", "role"})
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -97,6 +98,9 @@ class ActionModule(ActionBase):
         """Returns `facts` (below) and warnings; fails with all errors at once."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        if "role" in self._task.args:
+            found = role_mistakes(self._task.args["role"], task_vars, self._templar.template)
+            return result | ({"failed": True, "msg": mistakes(found)} if found else {})
         scope = self._task.args.get("scope", "site")
         if scope not in preflight.SCOPES:
             raise AnsibleActionFail(f"scope: {scope!r} is none of {', '.join(preflight.SCOPES)}")
@@ -272,6 +276,17 @@ def read_variables(
         values = {name: value for name, value in values.items() if name not in POLICY}
     asked = {name: values.pop(name) for name in NAMES & values.keys()}
     return values, asked, errors
+
+
+def role_mistakes(
+    role: str, task_vars: dict[str, Any], template: Callable[[Any], Any]
+) -> list[str]:
+    """What is wrong with the variables of one role."""
+    specs = {role: specifications()[role]}
+    variables, _, errors = read_variables(specs, task_vars, template)
+    report = preflight.Report()
+    check_variables(variables, specs, {}, report)
+    return errors + report.errors
 
 
 def misread_number(name: str, value: Any, option: dict[str, Any]) -> str | None:

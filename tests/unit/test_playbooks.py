@@ -355,3 +355,23 @@ def test_the_example_is_right_for_several_hosts(tmp_path: Path) -> None:
     settings = yaml.safe_load(example.read_text(encoding="utf-8"))
     hosts: dict[str, object] = {"a.test": settings, "b.test": settings}
     assert together(tmp_path, hosts, "site") == []
+
+
+def test_trust_says_what_its_variables_became(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        "clients:\n  hosts: {client.test: {ansible_connection: local, ansible_become: false}}\n"
+        "  vars:\n    client_trust_registry: 2026-01-01\n    client_trust_ca_file: no\n"
+        "    client_trust_system: 1e3\n    client_trust_systm: yes\n"
+    )
+    ran = play("trust.yml", inventory)
+    assert ran.returncode == 2
+    quoted = "write text in quotation marks"
+    for sentence in (
+        "4 mistakes found; nothing was changed.",
+        "client_trust_systm: is no variable of Wharfinger: write client_trust_system",
+        f"client_trust_registry: is a date to YAML: {quoted}",
+        f"client_trust_ca_file: is true or false to YAML: {quoted}",
+        "client_trust_system: is text: write true or false",
+    ):
+        assert sentence in ran.stdout, ran.stdout
