@@ -132,7 +132,7 @@ class Stack:
         known = run("prepare", {}, host=self.host)["verification_hash"]
         text = (
             "server:\n  addr: ':5002'\n  real_ip_header: X-Real-IP\n  real_ip_pos: -1\n"
-            f"token:\n  issuer: {ISSUER}\n  expiration: 60\n  certificate: /config/signing.pem\n"
+            f"token:\n  issuer: {ISSUER}\n  expiration: 3\n  certificate: /config/signing.pem\n"
             "  key: /config/signing.pem\n  disable_legacy_key_id: true\n"
             f"users:\n  wharfinger-verification:\n    password: {known}\n{more}"
             "acl:\n- match:\n    account: wharfinger-verification\n    type: repository\n"

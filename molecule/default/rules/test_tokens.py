@@ -1,0 +1,171 @@
+"""Which tokens the registry takes: only its own token server's, for it, in time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509 import load_pem_x509_certificate
+from testinfra.host import Host
+
+from support import hosts
+from support.images import Pushed
+from support.registry import MANIFEST, Account, Registry
+
+SCOPE = "repository:other/app:pull"
+
+
+@pytest.fixture(scope="module")
+def signing_key(machine: Host) -> str:
+    """The host's own key: what a thief of the key could do, the tests do to have a measure."""
+    return machine.file("/etc/wharfinger/certificates/signing.key").content_string
+
+
+@pytest.fixture(scope="module")
+def signing_certificate(machine: Host) -> bytes:
+    return machine.file("/etc/wharfinger/certificates/signing.crt").content
+
+
+@pytest.fixture(scope="module")
+def genuine(registry: Registry, admin: Account) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token as the token server makes it."""
+    token = registry.token(admin, SCOPE)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return jwt.get_unverified_header(token), claims
+
+
+Ask = Callable[[str], int]
+
+
+@pytest.fixture
+def ask(registry: Registry, images: dict[str, Pushed]) -> Ask:
+    """The status that a token gets for an image that is there."""
+    path = f"/v2/other/app/manifests/{images['other/app'].digest}"
+
+    def status(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
+        return registry.request("GET", path, headers=headers).status
+
+    return status
+
+
+def signed(
+    genuine: tuple[dict[str, Any], dict[str, Any]], key: str, header: Any = None, **claims: Any
+) -> str:
+    """The genuine token with other claims, signed with a key by the registry's algorithm."""
+    now = int(time.time())
+    times = {"iat": now, "nbf": now - 10, "exp": now + 60}
+    return jwt.encode(
+        {**genuine[1], **times, **claims},
+        key,
+        algorithm="RS256",
+        headers={"kid": genuine[0]["kid"], **(header or {})},
+    )
+
+
+def part(content: Any) -> str:
+    """A segment of a token."""
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_a_token_signed_like_the_token_servers_is_taken(
+    ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]], signing_key: str
+) -> None:
+    # The measure for everything below: the same token, with nothing wrong.
+    assert ask(signed(genuine, signing_key)) == 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"exp": int(time.time()) - 3600, "nbf": int(time.time()) - 7200},
+        {"nbf": int(time.time()) + 3600},
+        {"aud": "another.registry.test"},
+        {"iss": "another issuer"},
+        {"access": []},
+    ],
+    ids=["expired", "not valid yet", "for another service", "by another issuer", "for nothing"],
+)
+def test_a_wrong_token_is_refused_though_the_key_is_right(
+    ask: Ask,
+    genuine: tuple[dict[str, Any], dict[str, Any]],
+    signing_key: str,
+    wrong: dict[str, Any],
+) -> None:
+    assert ask(signed(genuine, signing_key, **wrong)) == 401
+
+
+def test_a_token_signed_with_another_key_is_refused(
+    ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+    assert ask(signed(genuine, pem)) == 401
+    # Nor does it help to bring the key along.
+    numbers = key.public_key().public_numbers()
+    own = {
+        "kty": "RSA",
+        "n": part(numbers.n.to_bytes(256, "big")),
+        "e": part(numbers.e.to_bytes(3, "big")),
+    }
+    assert ask(signed(genuine, pem, header={"jwk": own})) == 401
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE"])
+def test_a_token_without_signature_is_refused(
+    ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]], algorithm: str
+) -> None:
+    header = {**genuine[0], "alg": algorithm}
+    for signature in ("", part(b"signature")):
+        assert ask(f"{part(header)}.{part(genuine[1])}.{signature}") == 401
+
+
+def test_the_public_key_is_no_shared_secret(
+    ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]], signing_certificate: bytes
+) -> None:
+    public = load_pem_x509_certificate(signing_certificate).public_key()
+    encodings = [
+        (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
+        (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+        (serialization.Encoding.PEM, serialization.PublicFormat.PKCS1),
+    ]
+    secrets = [signing_certificate] + [public.public_bytes(*pair) for pair in encodings]
+    for secret in secrets:
+        text = f"{part({**genuine[0], 'alg': 'HS256'})}.{part(genuine[1])}"
+        mac = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+        assert ask(f"{text}.{part(mac)}") == 401
+
+
+def test_a_changed_token_is_refused(ask: Ask, registry: Registry, someuser: Account) -> None:
+    header, claims, signature = registry.token(someuser, SCOPE).split(".")
+    plain = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    plain["access"] = [{"type": "repository", "name": "other/app", "actions": ["pull"]}]
+    assert ask(f"{header}.{part(plain)}.{signature}") == 401
+
+
+def test_a_token_of_another_registry_is_refused(name: str, ask: Ask) -> None:
+    others = [other for other in hosts.group("registry") if other != name]
+    assert others
+    for other in others:
+        assert ask(hosts.registry(other).token(hosts.account("admin"), SCOPE)) == 401
+
+
+def test_the_token_says_how_long_it_lives(registry: Registry, admin: Account) -> None:
+    answer = registry.token_answer(admin, SCOPE).json
+    claims = jwt.decode(answer["token"], options={"verify_signature": False})
+    assert answer["expires_in"] == 60
+    assert claims["exp"] - claims["iat"] == 60
