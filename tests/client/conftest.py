@@ -80,10 +80,14 @@ def registry() -> Iterator[tuple[Served, Content]]:
     with tempfile.TemporaryDirectory(prefix="wharf-ours-") as name:
         folder = Path(name)
         with ours(folder, registry_program(folder)) as served:
-            session = Session(
-                Target(ADDRESS, ADDRESS, served.port), Account("admin", "admin-pw"), str(served.ca)
-            )
-            yield served, fill(session, AMOUNT)
+            yield served, fill(admin_session(served), AMOUNT)
+
+
+def admin_session(served: Served) -> Session:
+    """The API as who may do everything sees it."""
+    return Session(
+        Target(ADDRESS, ADDRESS, served.port), Account("admin", "admin-pw"), str(served.ca)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,15 +52,16 @@ class Served:
     port: int
     ca: Path
     folder: Path
+    address: str = ADDRESS
 
     @property
     def name(self) -> str:
         """As docker writes it."""
-        return f"{ADDRESS}:{self.port}"
+        return f"{self.address}:{self.port}"
 
 
-def make_certificates(folder: Path) -> None:
-    """ca.crt, and tls.crt with tls.key for ADDRESS; signing.crt with signing.key for tokens."""
+def make_certificates(folder: Path, address: str = ADDRESS) -> None:
+    """ca.crt, and tls.crt with tls.key for the address; signing.crt with signing.key for tokens."""
     now = datetime.datetime.now(datetime.UTC)
 
     def made(subject: str, key: Any, issuer: str, issuer_key: Any, *extensions: Any) -> Any:
@@ -100,7 +101,7 @@ def make_certificates(folder: Path) -> None:
         (x509.BasicConstraints(ca=True, path_length=0), True),
         (x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), True),
     )
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS))])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     served = made("registry", key, "authority", authority, (names, False))
     pem = serialization.Encoding.PEM
     for name, one in (
@@ -122,11 +123,14 @@ def hashed(password: str, cost: int = 4) -> str:
 
 
 @contextmanager
-def processes(folder: Path, *commands: tuple[list[str], int]) -> Iterator[None]:
-    """Runs commands, each of which listens on its port, until the end."""
+def processes(
+    folder: Path, *commands: tuple[list[str], int], address: str = ADDRESS
+) -> Iterator[None]:
+    """Runs commands, each of which listens on its port, the last one at `address`, until the
+    end."""
     running = []
     try:
-        for number, (command, port) in enumerate(commands):
+        for number, (command, port) in enumerate(commands, 1):
             log = (folder / f"{number}.log").open("wb")
             running.append(
                 subprocess.Popen(
@@ -137,7 +141,8 @@ def processes(folder: Path, *commands: tuple[list[str], int]) -> Iterator[None]:
                     env=os.environ | configuration.environment({}),
                 )
             )
-            _wait(port, running[-1], folder / f"{number}.log")
+            where = address if number == len(commands) else ADDRESS
+            _wait((where, port), running[-1], folder / f"{number}.log")
         yield
     finally:
         for process in reversed(running):
@@ -146,21 +151,30 @@ def processes(folder: Path, *commands: tuple[list[str], int]) -> Iterator[None]:
             process.wait(timeout=20)
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(where: tuple[str, int], process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((ADDRESS, port), 1):
+        with contextlib.suppress(OSError), socket.create_connection(where, 1):
             return
         time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port}: {log.read_text()}")
+    raise AssertionError(f"nothing listens on {where}: {log.read_text()}")
 
 
 @contextmanager
-def ours(folder: Path, program: Path, cost: int = 4) -> Iterator[Served]:
-    """The toolkit's registry with token authentication, its token server and nginx."""
-    make_certificates(folder)
+def ours(
+    folder: Path,
+    program: Path,
+    cost: int = 4,
+    *,
+    address: str = ADDRESS,
+    users: Mapping[str, Any] = USERS,
+    rules: Sequence[Mapping[str, Any]] = RULES,
+) -> Iterator[Served]:
+    """The toolkit's registry with token authentication, its token server and nginx, which listens
+    on `address`."""
+    make_certificates(folder, address)
     port, registry, debug, tokens = free_ports(4)
-    name = f"{ADDRESS}:{port}"
+    name = f"{address}:{port}"
     rendered = configuration.render(
         auth="token",
         service=name,
@@ -168,18 +182,19 @@ def ours(folder: Path, program: Path, cost: int = 4) -> Iterator[Served]:
         realm=f"https://{name}/auth",
         settings={},
         drain_timeout=1,
+        index_members=True,
     )
-    del rendered["middleware"]  # blobs come from the registry itself here
+    del rendered["middleware"]["storage"]  # blobs come from the registry itself here
     rendered["storage"]["filesystem"]["rootdirectory"] = str(folder / "storage")
     rendered["http"]["addr"] = f"{ADDRESS}:{registry}"
     rendered["http"]["debug"]["addr"] = f"{ADDRESS}:{debug}"
     (folder / "token_signing.pem").write_bytes((folder / "signing.crt").read_bytes())
     text = yaml.safe_dump(rendered).replace(configuration.LIVE_DIRECTORY, str(folder))
     (folder / "registry.yml").write_text(text)
-    policy = access.Policy.from_inventory(USERS, {}, RULES)
+    policy = access.Policy.from_inventory(users, {}, rules)
     auth = access.auth_config(
         policy,
-        {user: hashed(f"{user}-pw", cost) for user in USERS},
+        {user: hashed(f"{user}-pw", cost) for user in users},
         issuer=name,
         certificate_path=str(folder / "signing.crt"),
         key_path=str(folder / "signing.key"),
@@ -188,7 +203,7 @@ def ours(folder: Path, program: Path, cost: int = 4) -> Iterator[Served]:
         real_ip_header="X-Real-IP",
     )
     (folder / "auth_config.yml").write_text(yaml.safe_dump(auth))
-    (folder / "nginx.conf").write_text(_nginx(folder, port, registry, tokens))
+    (folder / "nginx.conf").write_text(_nginx(folder, name, registry, tokens))
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     assert nginx, "nginx is not installed"
     serve = [sys.executable, "-m", "wharfinger.tokens", "serve", str(folder / "auth_config.yml")]
@@ -197,11 +212,12 @@ def ours(folder: Path, program: Path, cost: int = 4) -> Iterator[Served]:
         ([str(program), "serve", str(folder / "registry.yml")], registry),
         ([*serve, "--host", ADDRESS, "--port", str(tokens)], tokens),
         ([nginx, "-c", str(folder / "nginx.conf"), "-g", "daemon off;"], port),
+        address=address,
     ):
-        yield Served(port, folder / "ca.crt", folder)
+        yield Served(port, folder / "ca.crt", folder, address)
 
 
-def _nginx(folder: Path, port: int, registry: int, tokens: int) -> str:
+def _nginx(folder: Path, name: str, registry: int, tokens: int) -> str:
     paths = "".join(
         f"{kind}_temp_path {folder}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -212,7 +228,7 @@ def _nginx(folder: Path, port: int, registry: int, tokens: int) -> str:
         f"http {{ access_log {folder}/access.log; {paths}\n"
         f"upstream registry {{ server {ADDRESS}:{registry}; keepalive 16; }}\n"
         f"upstream tokens {{ server {ADDRESS}:{tokens}; keepalive 16; }}\n"
-        f"server {{ listen {ADDRESS}:{port} ssl; client_max_body_size 0;\n"
+        f"server {{ listen {name} ssl; client_max_body_size 0;\n"
         f"ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;\n"
         "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_request_buffering off;\n"
         "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
-from filling import Content
+from filling import Content, Pushing, manifests
 from filling.fill import LARGE
-from tests.client.conftest import Person
+from tests.client.conftest import Person, admin_session
+from tests.client.registries import Served
 
 TAGS = 30 * 3
 
@@ -42,7 +44,9 @@ def test_digests_and_raw_manifests(somebody: Person, content: Content) -> None:
         assert "sha256:" + hashlib.sha256(raw.encode()).hexdigest() == digest
 
 
-@pytest.mark.parametrize("name", ["team/app:1.1", "classic/app:multi", "a/b/c/d/e:1"])
+@pytest.mark.parametrize(
+    "name", ["team/app:1.1", "classic/app:multi", "a/b/c/d/e:1", "cache/app:main"]
+)
 def test_every_kind_is_shown(somebody: Person, content: Content, name: str) -> None:
     shown = somebody.logged_in("admin")("show", name)
     assert (shown.code, shown.err) == (0, "")
@@ -138,3 +142,42 @@ def test_copy_then_remove_a_tag_then_the_manifest(somebody: Person, content: Con
     assert (ran.code, "WARNING" in ran.err) == (0, False)
     assert somebody("tags", "copied/app").out == ""
     assert somebody("show", f"copied/app@{child}").code == 1
+
+
+def test_a_build_cache_is_read_and_copied(somebody: Person, content: Content) -> None:
+    somebody.logged_in("admin")
+    shown = somebody("show", "cache/app:main", "--json").json
+    manifest = content["cache/app"].manifests[content["cache/app"].tags["main"]]
+    blobs = dict(manifest.blobs)
+    assert (shown["type"], shown["size"]) == ("BuildKit cache", sum(blobs.values()))
+    assert {one["digest"]: one["problem"] for one in shown["manifests"]} == dict.fromkeys(blobs)
+    [told] = somebody("du", "cache/app", "--json").json["repositories"]
+    assert told["size"] == len(manifest.content) + sum(blobs.values())
+    ran = somebody("copy", "cache/app:main", "copied/cache:main")
+    assert (ran.code, ran.err) == (0, "")
+    assert "(1 manifest, 3 blobs, 0 of them copied)" in ran.out
+
+
+@pytest.mark.parametrize("kind", [manifests.index, manifests.docker_list])
+def test_an_index_without_its_members_is_refused(
+    registry: tuple[Served, Content], kind: Callable[..., manifests.Manifest]
+) -> None:
+    """Whatever its members are: manifests, or layers as a build cache has them."""
+    repository = f"lacking/{kind.__name__}"
+    pushing = Pushing(admin_session(registry[0]), Content(), [repository])
+    layer, gone = manifests.layer(b"here"), manifests.layer(b"not here")
+    child = manifests.image(b"{}", [])
+    pushing.blob(repository, b"here")
+    for members, lacking in (
+        ([layer, gone], [gone["digest"]]),
+        ([layer, child.descriptor()], [child.digest]),
+    ):
+        index = kind(members)
+        answer = pushing.request(
+            "PUT", f"/v2/{repository}/manifests/1", index.content, Content_Type=index.media_type
+        )
+        assert answer.status_code == 400, answer.text
+        told = [(one["code"], one["detail"]) for one in answer.json()["errors"]]
+        assert told == [("MANIFEST_BLOB_UNKNOWN", one) for one in lacking]
+    assert pushing.found(repository, "1") is None
+    pushing.manifest(repository, kind([layer]), "1")

@@ -147,6 +147,7 @@ class Stack:
             "version: 0.1\n"
             "storage:\n  filesystem: {rootdirectory: /var/lib/registry}\n"
             "  delete: {enabled: true}\n"
+            "middleware:\n  repository: [{name: index-members}]\n"
             "http:\n  addr: ':5000'\n  secret: '@@http_secret@@'\n  draintimeout: 10s\n"
             "  debug: {addr: '127.0.0.1:5001'}\n"
             "auth:\n  token:\n"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.registry import MANIFEST, Account, Registry, digest, manifest
+from filling import manifests
+from support.registry import MANIFEST, Account, Answer, Registry, digest, manifest
 from wharfinger.host.commands import run
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
@@ -243,3 +244,108 @@ def test_a_slow_upload_is_finished_or_refused_and_never_half_there(contents: Con
     assert found.status == (200 if answers[-1] == 201 else 404)
     contents.push("slow", slow)
     assert contents.pulls("slow", slow)
+
+
+class Cache(Contents):
+    """The same, with indexes."""
+
+    def put(self, tag: str, made: manifests.Manifest) -> Answer:
+        """Pushes a manifest."""
+        return self.registry.call(
+            self.account,
+            f"repository:{REPOSITORY}:pull,push",
+            "PUT",
+            f"/v2/{REPOSITORY}/manifests/{tag}",
+            headers={"Content-Type": made.media_type},
+            body=made.content,
+        )
+
+    def upload(self, *blobs: bytes) -> None:
+        for one in blobs:
+            assert self.registry.upload(self.account, REPOSITORY, one).status == 201
+
+    def blobs(self, *blobs: bytes) -> list[int]:
+        """What each is answered with."""
+        return [self.registry.blob(self.account, REPOSITORY, digest(one)).status for one in blobs]
+
+
+@pytest.fixture
+def cache(deployed: Stack) -> Cache:
+    return Cache(deployed)
+
+
+def test_a_build_cache_survives_a_collection_and_the_former_one_goes(cache: Cache) -> None:
+    shared, old, new, config = b"of both", b"of yesterday", b"of today", b"{}"
+    cache.upload(shared, old, new, config)
+    for layer in (old, new):
+        answer = cache.put("cache", manifests.cache([shared, layer], config))
+        assert answer.status == 201, answer
+    assert cache.run("collect")["untagged"] == 1
+    assert cache.blobs(shared, new, config, old) == [200, 200, 200, 404]
+    assert cache.registry.pull(cache.account, REPOSITORY, "cache").status == 200
+    assert cache.run("check_contents", rate=0)["damage"] == []
+
+
+def test_an_index_whose_members_a_collection_has_taken_meanwhile_is_refused(cache: Cache) -> None:
+    """A client sends or finds the members first, then names them in an index; between the two a
+    collection may take what nothing names yet."""
+    cache.push("kept", b"so that there is a repository")
+    layer, config = b"a layer of a cache", b"{}"
+    child = manifests.image(config, [manifests.layer(layer)])
+    for index in (
+        manifests.cache([layer], config),
+        manifests.index([child.descriptor()]),
+        manifests.docker_list([child.descriptor()]),
+    ):
+        cache.upload(layer, config)
+        assert cache.put(child.digest, child).status == 201
+        cache.run("collect")
+        answer = cache.put("late", index)
+        assert (answer.status, set(answer.codes)) == (400, {"MANIFEST_BLOB_UNKNOWN"})
+        assert cache.registry.pull(cache.account, REPOSITORY, "late").status == 404
+        # A second push heals.
+        cache.upload(layer, config)
+        assert cache.put(child.digest, child).status == 201
+        assert cache.put("late", index).status == 201
+        cache.run("collect")
+        assert cache.blobs(layer, config) == [200, 200]
+        assert cache.run("check_contents", rate=0)["damage"] == []
+        assert cache.registry.delete(cache.account, REPOSITORY, index.digest).status == 202
+        cache.run("collect")
+
+
+def test_indexes_that_are_pushed_beside_collections_have_all_their_members(cache: Cache) -> None:
+    """Whatever is answered 201 is whole, however a push and a collection meet."""
+    cache.push("kept", b"so that there is a repository")
+    over = threading.Event()
+    accepted: dict[str, list[bytes]] = {}
+    refused: list[int] = []
+
+    def push(writer: int) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            layers = [f"layer {part} of {writer}, {number}".encode() for part in range(3)]
+            sent = [cache.registry.upload(cache.account, REPOSITORY, one).status for one in layers]
+            tag = f"cache-{writer}-{number}"
+            answer = cache.put(tag, manifests.cache(layers[:-1], layers[-1]))
+            if answer.status == 201:
+                accepted[tag] = layers
+            else:
+                refused.append(answer.status)
+            assert set(sent) <= {201, 202, 503, 429}, sent
+
+    writers = [threading.Thread(target=push, args=(number,)) for number in range(3)]
+    for one in writers:
+        one.start()
+    for number in range(3):
+        cache.upload(f"so that there is something to collect {number}".encode())
+        cache.run("collect")
+    over.set()
+    for one in writers:
+        one.join()
+    assert accepted
+    assert set(refused) <= {400, 503}
+    for layers in accepted.values():
+        assert cache.blobs(*layers) == [200, 200, 200]
+    assert cache.run("check_contents", rate=0)["damage"] == []

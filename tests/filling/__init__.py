@@ -5,7 +5,8 @@
 
 Of every kind something: indexes, images that share layers, a large layer, artifacts with subjects
 and the tag that stands in for the referrers API, signatures as cosign tags them, both families of
-manifests, nested names, revisions that no tag names any more, and very many small tags.
+manifests, a build cache, nested names, revisions that no tag names any more, and very many small
+tags.
 """
 
 from __future__ import annotations

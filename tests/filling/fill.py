@@ -23,7 +23,7 @@ SHARED = "small/shared"
 LARGE = "large/model"
 SPECIAL = (
     *("team/app", "team/other", "daily/app", "daily/multi", "signed/app", "artifacts/app"),
-    *("classic/app", "a/b/c/d/e", SHARED, LARGE),
+    *("classic/app", "a/b/c/d/e", "cache/app", SHARED, LARGE),
 )
 
 
@@ -51,6 +51,7 @@ def fill(session: Session, amount: Amount | None = None) -> Content:
             partial(artifacts, pushing),
             partial(classic, pushing),
             partial(nested, pushing),
+            partial(cached, pushing),
             partial(large, pushing, amount),
         ],
         workers=4,
@@ -165,6 +166,16 @@ def classic(pushing: Pushing) -> None:
 def nested(pushing: Pushing) -> None:
     """a/b/c/d/e."""
     one_image(pushing, "a/b/c/d/e", "1")
+
+
+def cached(pushing: Pushing) -> None:
+    """cache/app: main, a build's cache of yesterday and today's, which share a layer."""
+    shared = os.urandom(16384)
+    for day in range(2):
+        layers, config = [shared, os.urandom(8192)], b'{"day": %d}' % day
+        for one in (*layers, config):
+            pushing.blob("cache/app", one)
+        pushing.manifest("cache/app", manifests.cache(layers, config), "main")
 
 
 def large(pushing: Pushing, amount: Amount) -> None:

@@ -16,6 +16,7 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SBOM = "application/spdx+json"
+CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 EMPTY = "application/vnd.oci.empty.v1+json"
 # What a client accepts that takes everything.
 ACCEPTED = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
@@ -42,7 +43,12 @@ class Manifest:
     @property
     def children(self) -> list[str]:
         """The digests of an index's manifests."""
-        return [one["digest"] for one in self.parsed.get("manifests", [])]
+        return [one["digest"] for one in self._members if _is_manifest(one)]
+
+    @property
+    def _members(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.parsed.get("manifests", [])
+        return found
 
     @property
     def subject(self) -> str | None:
@@ -53,13 +59,19 @@ class Manifest:
     def blobs(self) -> Iterator[tuple[str, int]]:
         """Digest and size of everything that it needs beside other manifests."""
         parsed = self.parsed
-        for one in [parsed.get("config"), *parsed.get("layers", [])]:
+        members = [one for one in self._members if not _is_manifest(one)]
+        for one in [parsed.get("config"), *parsed.get("layers", []), *members]:
             if one is not None:
                 yield one["digest"], one["size"]
 
     def descriptor(self, **more: Any) -> dict[str, Any]:
         """How others name it."""
         return described(self.media_type, self.digest, len(self.content), **more)
+
+
+def _is_manifest(member: dict[str, Any]) -> bool:
+    """Whether an index's member is a manifest: those of a build cache are layers."""
+    return member["mediaType"] in (INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 
 def described(media_type: str, name: str, size: int, **more: Any) -> dict[str, Any]:
@@ -144,3 +156,8 @@ def platform(architecture: str, variant: str) -> dict[str, str]:
 def belonging(name: str, ending: str) -> str:
     """The tag of what belongs to a digest: `sha256-HEX` and the ending."""
     return name.replace(":", "-") + ending
+
+
+def cache(layers: Sequence[bytes], config: bytes) -> Manifest:
+    """BuildKit's cache as it writes it by default before 0.21: an index of layers."""
+    return index([*(layer(one) for one in layers), of(CACHE_CONFIG, config)])

@@ -71,9 +71,13 @@ class Stored:
         except (OSError, ValueError) as problem:
             self.problems.append(f"{who}: {digest}: {problem}")
             return
-        for child in parsed.get("manifests", []):
+        members = parsed.get("manifests", [])
+        manifests = [one for one in members if ".manifest." in one["mediaType"]]
+        manifests += [one for one in members if ".index." in one["mediaType"]]
+        for child in manifests:
             self._manifest(who, name, child["digest"], layers, done)
-        for blob in [parsed.get("config"), *parsed.get("layers", [])]:
+        others = [one for one in members if one not in manifests]
+        for blob in [parsed.get("config"), *parsed.get("layers", []), *others]:
             if blob is None:
                 continue
             if self.blobs.get(blob["digest"]) != blob["size"]:

@@ -18,7 +18,6 @@ from .errors import ClientError, Damaged, Denied, LoginRefused, NotFound, Unsupp
 from .text import clean
 from .transport import Content, Transport, codes
 
-SCHEMA_1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 ACCEPT = ", ".join(
     [
         manifests.OCI_INDEX,
@@ -26,11 +25,10 @@ ACCEPT = ", ".join(
         manifests.OCI_IMAGE,
         manifests.DOCKER_IMAGE,
         manifests.OCI_ARTIFACT,
-        SCHEMA_1_SIGNED,
+        manifests.SCHEMA_1_SIGNED,
         "*/*;q=0.1",
     ]
 )
-INDEXES = (manifests.OCI_INDEX, manifests.DOCKER_LIST)
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -209,7 +207,7 @@ class Registry:
         digest = content_digest(answer.content, reference if ":" in reference else said)
         wanted = reference if ":" in reference else said
         # The digest of a signed schema 1 manifest is that of a part of it.
-        if kind == SCHEMA_1_SIGNED and wanted:
+        if kind == manifests.SCHEMA_1_SIGNED and wanted:
             digest = wanted
         elif wanted and digest != wanted:
             raise Damaged(

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from wharfinger.host.contents.manifests import INDEXES
+
 from . import names
-from .api import INDEXES, Head, Registry, each
+from .api import Head, Registry, each
 from .asked import Asked
 from .errors import ClientError, Damaged, NotFound, Unsupported, UsageError
 from .listing import head_or_none

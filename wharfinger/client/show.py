@@ -9,7 +9,7 @@ from typing import Any
 
 from wharfinger.host.contents import manifests
 
-from . import names
+from . import kinds, names
 from .api import Fetched, Registry, each
 from .asked import Asked
 from .errors import ClientError, Damaged, NotFound
@@ -63,12 +63,13 @@ async def describe(api: Registry, wanted: names.Reference, fetched: Fetched) -> 
         "digest": fetched.digest,
         "media_type": fetched.media_type,
         "manifest_size": len(fetched.data),
+        "type": kinds.of_manifest(document) or None,
         "artifact_type": manifest.artifact_type,
         "subject": manifest.subject,
         "annotations": _texts(document.get("annotations")),
     }
-    if fetched.media_type in (manifests.OCI_INDEX, manifests.DOCKER_LIST):
-        found["manifests"] = await _children(api, wanted.repository, document)
+    if fetched.media_type in manifests.INDEXES:
+        found["manifests"] = await _members(api, wanted.repository, fetched)
         sizes = [one["size"] for one in found["manifests"]]
         found["size"] = None if None in sizes else sum(sizes)
     else:
@@ -95,31 +96,36 @@ def total(manifest: manifests.Manifest) -> int | None:
     return sum(known) if len(known) == len(sizes) else None
 
 
-async def _children(
-    api: Registry, repository: str, document: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """An index's entries, each with the size of what it is made of."""
+async def _members(api: Registry, repository: str, index: Fetched) -> list[dict[str, Any]]:
+    """An index's entries, each with its type and the size of what it is made of. A blob among them
+    (a layer of a build cache) is as large as the index says."""
+    blobs = {one.digest for one in index.manifest.blobs}
 
     async def one(entry: Mapping[str, Any]) -> dict[str, Any]:
-        state, complete = "", None
-        try:
-            child = await api.manifest(repository, str(entry["digest"]))
-            complete = total(child.manifest)
-        except NotFound:
-            state = "missing"
-        except Damaged:
-            state = "unreadable"
+        digest = str(entry["digest"])
+        artifact, annotations = str(entry.get("artifactType") or ""), entry.get("annotations")
+        state, complete, kind = "", entry.get("size"), kinds.of_type(artifact, annotations)
+        if digest not in blobs:
+            complete = None
+            try:
+                child = await api.manifest(repository, digest)
+                complete, kind = total(child.manifest), kinds.of_manifest(child.document)
+            except NotFound:
+                state = "missing"
+            except Damaged:
+                state = "unreadable"
         return {
             "platform": platform(entry.get("platform")),
-            "digest": str(entry["digest"]),
+            "digest": digest,
             "media_type": str(entry.get("mediaType", "")),
-            "artifact_type": str(entry.get("artifactType", "")) or None,
-            "annotations": _texts(entry.get("annotations")),
+            "type": kind or None,
+            "artifact_type": artifact or None,
+            "annotations": _texts(annotations),
             "size": complete,
             "problem": state or None,
         }
 
-    entries = _objects(document.get("manifests"))
+    entries = _objects(index.document.get("manifests"))
     return await each(entries, one)
 
 
@@ -138,6 +144,7 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
     found = [
         {
             "digest": str(one["digest"]),
+            "type": kinds.of_type(one.get("artifactType"), one.get("annotations")) or None,
             "artifact_type": str(one.get("artifactType", "")) or None,
             "tag": None,
             "annotations": _texts(one.get("annotations")),
@@ -151,7 +158,13 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
     wanted = digest.replace(":", "-", 1)
     # The tag without an ending is the list of referrers itself, which is read already.
     found += [
-        {"digest": None, "artifact_type": None, "tag": tag, "annotations": {}}
+        {
+            "digest": None,
+            "type": kinds.of_tag(tag) or None,
+            "artifact_type": None,
+            "tag": tag,
+            "annotations": {},
+        }
         for tag in tags
         if tag.startswith(wanted) and tag != wanted and BELONGING.fullmatch(tag)
     ]
@@ -185,14 +198,14 @@ def _print(found: Mapping[str, Any]) -> None:
     facts = [
         ("digest", found["digest"]),
         ("kind", kind_in_words(found["media_type"])),
-        ("type", found["artifact_type"]),
+        ("type", _type_in_words(found)),
         ("subject", found["subject"]),
         ("manifest", size(found["manifest_size"])),
         (
             "size",
             f"{size(found['size'])} (each blob once)"
             if "layers" in found
-            else f"{size(found['size'])} (all platforms together)",
+            else f"{size(found['size'])} ({_together(found)})",
         ),
         *_image_facts(found.get("configuration") or {}),
     ]
@@ -203,10 +216,12 @@ def _print(found: Mapping[str, Any]) -> None:
             Column("platform", "PLATFORM"),
             Column("digest", "DIGEST"),
             Column("media_type", "KIND", kind_in_words),
+            Column("type", "TYPE"),
             Column("size", "SIZE", size, right=True),
             Column("problem", ""),
         ]
-        _titled("manifests", columns, found["manifests"])
+        blobs = any(one["media_type"] not in manifests.MANIFESTS for one in found["manifests"])
+        _titled("members" if blobs else "manifests", columns, found["manifests"])
     layers = found.get("layers", [])
     columns = [
         Column("digest", "DIGEST"),
@@ -223,9 +238,21 @@ def _print(found: Mapping[str, Any]) -> None:
     columns = [
         Column("tag", "TAG"),
         Column("digest", "DIGEST"),
-        Column("artifact_type", "TYPE"),
+        Column("type", "TYPE"),
     ]
     _titled("refers to it", columns, found["referrers"])
+
+
+def _type_in_words(found: Mapping[str, Any]) -> str:
+    """The type, and its media type where that is another word."""
+    words, exact = found["type"] or "", found["artifact_type"] or ""
+    return f"{words} ({exact})" if words and exact and words != exact else words or exact
+
+
+def _together(found: Mapping[str, Any]) -> str:
+    """What an index's size is the sum of."""
+    platforms = [one for one in found["manifests"] if one["platform"]]
+    return "all platforms together" if platforms else "all members together"
 
 
 def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -17,6 +17,8 @@ from .state import RETIRED, State
 
 # What images/build.py puts on its images: they have a health check of their own.
 LABEL = "io.wharfinger.inputs"
+# What it puts on a registry that knows the middleware of images/registry/members.go.
+INDEX_MEMBERS = "io.wharfinger.index-members"
 # Seconds for pulling one image over a slow line.
 _PATIENCE = 1800
 
@@ -27,7 +29,7 @@ def images(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
     The digest of the first pull is recorded; from then on that reference must have it. An archive
     below /var/lib/wharfinger/images is removed once it is loaded. Returns the record: kind →
-    {source, reference, id, inputs, digest, made_by_toolkit}.
+    {source, reference, id, inputs, digest, made_by_toolkit, index_members}.
     """
     state = host.store.load()
     actions: list[str] = []
@@ -98,8 +100,14 @@ def _load(
         "inputs": one.get("inputs"),
         "digest": None,
         "made_by_toolkit": True,
+        "index_members": INDEX_MEMBERS in _labels(found),
     }
     return record, actions
+
+
+def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels in docker's description of an image."""
+    return (image.get("Config") or {}).get("Labels") or {}
 
 
 def present(host: Host, ids: list[str]) -> dict[str, Any] | None:
@@ -146,7 +154,8 @@ def _pull(
         "id": found["Id"],
         "inputs": None,
         "digest": got,
-        "made_by_toolkit": LABEL in ((found.get("Config") or {}).get("Labels") or {}),
+        "made_by_toolkit": LABEL in _labels(found),
+        "index_members": INDEX_MEMBERS in _labels(found),
     }
     return record, [f"{one['kind']}: the image {reference} was pulled ({got})"]
 

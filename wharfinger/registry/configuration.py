@@ -36,6 +36,11 @@ LIVE_DIRECTORY = "/etc/wharfinger/registry"
 # How many repositories one page of the catalog has at most, where the inventory says nothing else.
 CATALOG_ENTRIES = 1000
 
+# The middleware of images/registry/members.go, which only the toolkit's own image has.
+INDEX_MEMBERS = "index-members"
+# What says in distribution's own words which indexes it takes.
+_INDEX_CHECKS = ("validation.enabled", "validation.disabled", "validation.manifests.indexes")
+
 _SETTINGS = "registry_settings"
 _ENVIRONMENT = "registry_environment"
 
@@ -44,7 +49,8 @@ _STORAGE_ELSEWHERE = (
     "remove it, and write storage_path or storage_mount instead"
 )
 _NO_MIDDLEWARE = (
-    "the toolkit sets the only middleware there is, which hands blobs over to nginx: remove it"
+    "the toolkit sets all the middleware that there is, such as the one that hands blobs over to "
+    "nginx: remove it"
 )
 _NO_TLS = "nginx speaks TLS, the registry does not: write certificates_tls_source instead"
 _NO_PROXY = "a pull-through cache takes no pushes, which this registry is for: remove it"
@@ -426,6 +432,20 @@ def environment(variables: Mapping[str, object]) -> dict[str, str]:
     }
 
 
+def checks_members(image: Mapping[str, Any], settings: object, variables: object) -> bool:
+    """Whether the registry's index-members middleware checks indexes: the image (the host's record)
+    has it, and neither `registry_settings` nor `registry_environment` says what else to take."""
+    if not image.get("index_members"):
+        return False
+    names = variables if isinstance(variables, Mapping) else {}
+    chosen = [_variable_path(str(name))[1] for name in names]
+    return not any(
+        _get(settings, *check.split(".")) is not None
+        or any(f"{path}.".startswith(f"{check}.") for path in chosen)
+        for check in _INDEX_CHECKS
+    )
+
+
 def render(
     *,
     auth: str,
@@ -435,11 +455,13 @@ def render(
     issuer: str = "",
     realm: str = "",
     metrics: bool = False,
+    index_members: bool = False,
 ) -> dict[str, Any]:
     """The registry's config.yml, `settings` (reviewed) merged over what the toolkit sets.
 
     `auth` is token or htpasswd; `realm` the address of the token server as clients reach it,
-    `issuer` the name it signs with; `drain_timeout` in seconds; `metrics`: nginx may ask for them.
+    `issuer` the name it signs with; `drain_timeout` in seconds; `metrics`: nginx may ask for them;
+    `index_members`: as `checks_members` says.
     Paths are those inside the container.
     """
     configuration: dict[str, Any] = {
@@ -474,6 +496,8 @@ def render(
         "catalog": {"maxentries": CATALOG_ENTRIES},
         "auth": _auth(auth, service=service, issuer=issuer, realm=realm),
     }
+    if index_members:
+        configuration["middleware"]["repository"] = [{"name": INDEX_MEMBERS}]
     return _merge(configuration, settings)
 
 

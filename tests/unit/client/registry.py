@@ -70,6 +70,23 @@ def index(*children: bytes, media_type: str = OCI_INDEX, platforms: bool = True)
     ).encode()
 
 
+def cache() -> bytes:
+    """BuildKit's cache in its old form: an index of CACHED and of its own configuration."""
+    layer, config = "application/vnd.oci.image.layer.v1.tar+gzip", "{}"
+    described = [(layer, CACHED), ("application/vnd.buildkit.cacheconfig.v0", config.encode())]
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_INDEX,
+            "manifests": [
+                {"mediaType": kind, "digest": digest(data), "size": len(data)}
+                for kind, data in described
+            ],
+        }
+    ).encode()
+
+
+CACHED = b"a layer of forty bytes, exactly that....."[:40]
 CONFIGURATION = json.dumps(
     {
         "os": "linux",

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.unit.client.conftest import Wharf
-from tests.unit.client.registry import HOST, Fake, digest, errors, image, index
+from tests.unit.client.registry import CACHED, HOST, Fake, cache, digest, errors, image, index
 
 LAYER = b"a layer"
 
@@ -125,3 +125,14 @@ def test_what_cannot_be_copied(
 ) -> None:
     ran = wharf("copy", *arguments)
     assert (ran.code, ran.err) == (2, f"wharf: {message}\n")
+
+
+def test_a_build_cache_is_copied_with_its_layers(fake: Fake, wharf: Wharf) -> None:
+    name = fake.push("app", "cache", cache())
+    for data in (CACHED, b"{}"):
+        fake.content[digest(data)] = data
+        fake.blobs["app"].add(digest(data))
+    ran = wharf("copy", f"{HOST}/app:cache", f"{HOST}/other")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == f"{HOST}/other:cache is {name} (1 manifest, 2 blobs, 0 of them copied)\n"
+    assert {digest(CACHED), digest(b"{}")} < fake.blobs["other"]

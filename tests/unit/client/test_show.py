@@ -17,6 +17,7 @@ from tests.unit.client.registry import (
     OCI_IMAGE,
     OCI_INDEX,
     Fake,
+    cache,
     digest,
     image,
     index,
@@ -112,7 +113,10 @@ def test_referrers_by_the_api(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", image())
     fake.referrers = {name: [{"digest": digest(b"sig"), "artifactType": "sig"}, {"digest": 7}]}
     assert wharf("show", f"{APP}:1", "--json").json["referrers"] == [
-        {"digest": digest(b"sig"), "artifact_type": "sig", "tag": None, "annotations": {}}
+        {
+            **{"digest": digest(b"sig"), "type": "sig", "artifact_type": "sig", "tag": None},
+            "annotations": {},
+        }
     ]
 
 
@@ -217,3 +221,29 @@ def test_schema_1_is_shown_by_the_digest_that_the_registry_gives(fake: Fake, wha
     ]
     found = wharf("show", f"{APP}:1", "--json").json
     assert found["digest"] == name
+
+
+def test_a_build_cache_shows_its_layers(fake: Fake, wharf: Wharf) -> None:
+    fake.push("app", "cache", cache())
+    ran = wharf("show", f"{APP}:cache")
+    assert ran.code == 0
+    assert "  kind      OCI index" in ran.lines
+    assert "  type      BuildKit cache" in ran.lines
+    assert "  size      42 B (all members together)" in ran.lines
+    assert "members" in ran.lines
+    assert "missing" not in ran.out
+
+
+def test_types_stand_beside_what_refers_to_an_image(fake: Fake, wharf: Wharf) -> None:
+    name = fake.push("app", "1", image())
+    prefix = name.replace(":", "-")
+    signature = image(("sig", 1))
+    for ending in ("sig", "att", "sbom"):
+        fake.push("app", f"{prefix}.{ending}", signature)
+    fake.referrers = {name: [{"digest": digest(b"s"), "artifactType": "application/spdx+json"}]}
+    found = wharf("show", f"{APP}:1", "--json").json["referrers"]
+    assert [one["type"] for one in found] == [
+        "SPDX SBOM",
+        *("in-toto attestation", "SBOM", "cosign signature"),
+    ]
+    assert "cosign signature" in wharf("show", f"{APP}:1").out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.client.conftest import Wharf
-from tests.unit.client.registry import CONFIGURATION, HOST, Fake, digest, image, index
+from tests.unit.client.registry import CONFIGURATION, HOST, Fake, cache, digest, image, index
 
 SHARED, OWN = 1000, 500
 CONFIG = len(CONFIGURATION)
@@ -114,3 +114,10 @@ def test_what_cannot_be_summed_up(
 def test_a_repository_that_is_named_must_be_there(fake: Fake, wharf: Wharf) -> None:
     ran = wharf("du", f"{HOST}/nothing")
     assert (ran.code, ran.err) == (1, "wharf: registry.test has no repository nothing\n")
+
+
+def test_a_build_cache_counts_its_layers(fake: Fake, wharf: Wharf) -> None:
+    fake.push("app", "cache", cache())
+    ran = wharf("du", f"{HOST}/app")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[0] == f"app\t1\t{len(cache()) + 42}\t{len(cache()) + 42}\t0"

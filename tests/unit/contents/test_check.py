@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import OCI_IMAGE, Tree, descriptor, digest_of
+from tests.unit.contents.tree import OCI_IMAGE, OCI_INDEX, Tree, descriptor, digest_of
 from wharfinger.host.contents import Storage, scrub
 from wharfinger.host.contents.check import _Throttle
 from wharfinger.host.contents.storage import Link
@@ -437,3 +437,25 @@ def test_no_more_bytes_pass_than_the_rate_allows(
     throttle.take(1000)
     throttle.take(1000)
     assert 3601.9 <= now[0] - 1000 - 2 <= 3602.1
+
+
+def test_a_build_cache_is_sound_where_its_layers_are(tree: Tree, storage: Storage) -> None:
+    layers = [b"first layer", b"second layer"]
+    tree.cache("team/cache", layers, tag="main")
+    assert check(storage) == []
+    tree.blob_path(digest_of(layers[0])).unlink()
+    found = only(storage)
+    assert (found["kind"], found["digest"]) == ("missing blob", digest_of(layers[0]))
+    assert found["tags"] == ["team/cache:main"]
+    tree.blob(layers[0])
+    tree.layer_path("team/cache", digest_of(layers[0])).unlink()
+    assert only(storage)["kind"] == "missing layer link"
+
+
+def test_what_an_index_calls_a_blob_may_be_a_manifest(tree: Tree, storage: Storage) -> None:
+    child = tree.image("app", "amd64")
+    size = tree.blob_path(child).stat().st_size
+    entry = {"mediaType": "application/x-of-ours", "digest": child, "size": size}
+    content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    tree.tag("app", "v1", tree.manifest("app", content, 0))
+    assert check(storage) == []

@@ -8,6 +8,7 @@ from tests.unit.contents.tree import DAY, NOW, OCI_INDEX, Tree, digest_of
 from wharfinger.host.contents import (
     Storage,
     Usage,
+    apply,
     garbage,
     make_collectable,
     obstacles,
@@ -151,3 +152,23 @@ def test_a_child_without_a_link_of_its_own_is_kept_but_not_its_layers(
     tree.revision_path("app", image).unlink()
     config, layer = b'{"name": "image"}', b"layer of image"
     assert garbage(storage) == (2, len(config) + len(layer))
+
+
+def test_the_layers_of_a_build_cache_stay_as_long_as_it_does(tree: Tree, storage: Storage) -> None:
+    old, new = b"layer of before", b"layer of now"
+    before = tree.cache("team/cache", [old, b"of both"], tag="main", age=20 * DAY)
+    tree.cache("team/cache", [new, b"of both"], tag="main")
+    assert garbage(storage) == (0, 0)
+    removals = plan_untagged(storage, {"untagged_keep": 14 * DAY}, NOW)["removals"]
+    assert [one.digest for one in removals] == [before]
+    apply(storage, removals)
+    # The former index, its layer and its configuration.
+    assert garbage(storage)[0] == 3
+
+
+def test_a_manifest_that_an_index_calls_a_blob_is_kept(tree: Tree, storage: Storage) -> None:
+    child = tree.image("app", "amd64", age=20 * DAY)
+    entry = {"mediaType": "application/x-of-ours", "digest": child, "size": 1}
+    content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    tree.tag("app", "v1", tree.manifest("app", content, 20 * DAY))
+    assert plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"] == []

@@ -141,3 +141,15 @@ def test_any_json_has_an_answer(fields: dict[str, Any], version: object) -> None
 @given(st.binary())
 def test_any_bytes_have_an_answer(data: bytes) -> None:
     assert isinstance(parse(data), Unreadable)
+
+
+def test_an_index_of_layers_has_blobs_and_no_children() -> None:
+    """As BuildKit writes its cache."""
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": A, "size": 7}
+    config = {"mediaType": "application/vnd.buildkit.cacheconfig.v0", "digest": B, "size": 8}
+    child = {"mediaType": OCI_IMAGE, "digest": C}
+    found = read(mediaType=OCI_INDEX, manifests=[layer, child, config])
+    assert isinstance(found, Manifest)
+    assert found.children == (Descriptor(C, None),)
+    assert found.contents == found.blobs == (Descriptor(A, 7), Descriptor(B, 8))
+    assert {one.digest for one in found.members} == {A, B, C}

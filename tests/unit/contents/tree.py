@@ -11,6 +11,8 @@ from typing import Any
 
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 NOW = 1_800_000_000.0
 DAY = 86400.0
 
@@ -91,6 +93,19 @@ class Tree:
         digest = self.manifest(repository, content, age)
         if tag:
             self.tag(repository, tag, digest, age)
+        return digest
+
+    def cache(self, repository: str, layers: Iterable[bytes], *, tag: str, age: float = 0) -> str:
+        """BuildKit's cache in its old form, an index of layers and of what says what they are; the
+        index's digest."""
+        config = json.dumps({"layers": [digest_of(one) for one in layers]}).encode()
+        for data in (*layers, config):
+            self.layer(repository, data)
+        entries = [descriptor(one, OCI_LAYER) for one in layers]
+        entries.append(descriptor(config, CACHE_CONFIG))
+        content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        digest = self.manifest(repository, content, age)
+        self.tag(repository, tag, digest, age)
         return digest
 
     def tag(self, repository: str, tag: str, digest: str, age: float = 0) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from images.registry import recipe
 from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
 from wharfinger.host import package
 from wharfinger.host.__main__ import main
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
-from wharfinger.host.images import pulled_digest, repository
+from wharfinger.host.images import INDEX_MEMBERS, pulled_digest, repository
 from wharfinger.host.names import slots
 from wharfinger.host.packages import removable
 from wharfinger.host.passwords import bcrypt, belongs
@@ -364,6 +365,7 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
             "inputs": "abc",
             "digest": None,
             "made_by_toolkit": True,
+            "index_members": False,
         }
     }
     assert not Path(one["path"]).exists()
@@ -475,6 +477,7 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     assert pulled["digest"] == digest
     # It lacks the label of the toolkit's own images, so it has no health check of theirs.
     assert pulled["made_by_toolkit"] is False
+    assert pulled["index_members"] is False
     assert run("images", request, host=host)["changed"] is False
     machine.images.clear()
     runner(host).answers["docker pull"] = Result(1, "", "manifest unknown")
@@ -892,3 +895,16 @@ def test_only_packages_that_nobody_else_needs_are_removed_with_what_came_for_the
         ["nginx", "nginx-common"],
         {"python3-cryptography": "certbot needs it"},
     )
+
+
+def test_whether_an_image_checks_the_members_of_indexes_is_recorded(
+    host: Host, machine: Machine
+) -> None:
+    one = archive(host, "sha256:two")
+    machine.images["sha256:two"] = {
+        **{"Id": "sha256:two", "RepoTags": [], "RepoDigests": []},
+        "Config": {"Labels": {INDEX_MEMBERS: "yes"}},
+    }
+    recorded = run("images", {"load": [one]}, host=host)["images"]["registry"]
+    assert recorded["index_members"] is True
+    assert {INDEX_MEMBERS: "yes"} == recipe.LABELS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wharfinger.registry import configuration
-from wharfinger.registry.configuration import REFUSED, environment, render, review, warnings
+from wharfinger.registry.configuration import (
+    REFUSED,
+    checks_members,
+    environment,
+    render,
+    review,
+    warnings,
+)
 
 IGNORED = "distribution 3.1.2 knows no such key and would ignore it: "
 IGNORED_VARIABLE = "distribution 3.1.2 knows no such variable and would ignore it: "
@@ -90,8 +98,8 @@ def test_unknown_key_is_an_error_that_shows_the_right_one(path: str, message: st
         ),
         (
             "middleware",
-            "the toolkit sets the only middleware there is, which hands blobs over to nginx: "
-            "remove it",
+            "the toolkit sets all the middleware that there is, such as the one that hands blobs "
+            "over to nginx: remove it",
         ),
         ("http.addr", "write registry_port instead, the port that clients use"),
         (
@@ -147,7 +155,9 @@ def test_refused_key_is_refused_as_a_variable_too(path: str) -> None:
 def test_everything_that_is_rendered_and_not_open_to_the_operator_is_refused() -> None:
     """Except what an operator may well tune."""
     rendered = render(
-        auth="token", service="s", issuer="i", realm="r", settings={}, drain_timeout=1
+        **{"auth": "token", "service": "s", "issuer": "i", "realm": "r", "settings": {}},
+        drain_timeout=1,
+        index_members=True,
     )
     tunable = {
         *("log.level", "log.formatter", "log.accesslog.disabled", "catalog.maxentries"),
@@ -467,3 +477,34 @@ def test_the_catalogs_limit_is_what_distribution_takes() -> None:
     assert limit({"catalog": {"maxentries": 5}}, {}) == 5
     for value in (7, "7"):
         assert limit({"catalog": {"maxentries": 5}}, {"REGISTRY_CATALOG_MAXENTRIES": value}) == 7
+
+
+def test_the_middleware_that_checks_indexes_is_asked_for_where_the_image_has_it() -> None:
+    ours = {"index_members": True}
+    assert checks_members(ours, {}, {}) is True
+    # The official image, or one that an older checkout made, would answer everybody 500.
+    assert checks_members({}, {}, {}) is checks_members({"index_members": False}, {}, {}) is False
+    assert "repository" not in rendered()["middleware"]
+    assert rendered(index_members=True)["middleware"]["repository"] == [{"name": "index-members"}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "asked"),
+    [
+        ({"validation": {"manifests": {"indexes": {"platforms": "none"}}}}, {}, False),
+        ({"validation": {"disabled": True}}, {}, False),
+        ({}, {"REGISTRY_VALIDATION_MANIFESTS_INDEXES_PLATFORMS": "none"}, False),
+        ({}, {"REGISTRY_VALIDATION_DISABLED": "true"}, False),
+        ({"validation": {"manifests": {"urls": {"allow": ["^https://"]}}}}, {}, True),
+        ({"log": {"level": "debug"}}, {"REGISTRY_LOG_LEVEL": "debug", "TZ": "UTC"}, True),
+    ],
+)
+def test_what_the_inventory_says_of_indexes_stands(
+    settings: dict[str, Any], variables: dict[str, Any], asked: bool
+) -> None:
+    assert checks_members({"index_members": True}, settings, variables) is asked
+
+
+def test_the_middleware_has_the_name_that_the_binary_gives_it(project: Path) -> None:
+    source = (project / "images/registry/members.go").read_text()
+    assert f'const membersName = "{configuration.INDEX_MEMBERS}"' in source

@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import HostError
 from . import sentences
 from .garbage import manifest
-from .manifests import MAX_BYTES, Manifest, Unreadable, parse
+from .manifests import INDEXES, MAX_BYTES, Manifest, Unreadable, parse
 from .model import Damage
 from .storage import Link, Storage
 
@@ -76,6 +76,7 @@ class _Known:
 
     children: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()
+    index: bool = False
     uncollected: str = ""
     why: str = ""
 
@@ -233,6 +234,7 @@ class _Check:
         self._known[digest] = _Known(
             tuple(sys.intern(one.digest) for one in found.children),
             tuple(sys.intern(one.digest) for one in contents),
+            found.media_type in INDEXES,
             "" if found.collected else found.media_type,
         )
         for one in (*found.children, *contents):
@@ -293,7 +295,9 @@ class _Check:
                 elif self._mistaken(digest, child):
                     missing["size", child].add(digest)
             for content in known.contents:
-                self._content(listing, digest, content, missing)
+                # What an index calls a blob may still be a manifest.
+                if not (known.index and content in listing.revisions):
+                    self._content(listing, digest, content, missing)
         for (kind, digest), found_users in missing.items():
             yield self._lacking(repository, kind, digest, frozenset(found_users))
 

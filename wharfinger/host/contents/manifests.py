@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -18,6 +19,11 @@ OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
+SCHEMA_1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+# What an index's member may call itself that is a manifest. Any other member is a blob: BuildKit's
+# cache is an index of layers.
+MANIFESTS = (OCI_IMAGE, DOCKER_IMAGE, OCI_ARTIFACT, SCHEMA_1, SCHEMA_1_SIGNED, *INDEXES, "")
 
 # Distribution reads no manifest that is larger (maxBlobGetSize).
 MAX_BYTES = 4 << 20
@@ -31,18 +37,20 @@ _ELSEWHERE = re.compile(r"\.foreign\.|\.nondistributable\.")
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """What a manifest refers to. `size` in bytes, None where it is not said; `elsewhere`: a layer
-    that clients may fetch from another place, so that it is no damage where it is not here."""
+    that clients may fetch from another place, so that it is no damage where it is not here;
+    `media_type` as the manifest says it."""
 
     digest: str
     size: int | None
     elsewhere: bool = False
+    media_type: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that was read. `children` are manifests, `blobs` are layers (or an artifact's
-    blobs) without the config. `collected` is False where distribution 3 cannot read this kind, so
-    that its garbage collection stops at it."""
+    """A manifest that was read. `children` are manifests, `blobs` are layers (also those of a build
+    cache's index, or an artifact's blobs) without the config. `collected` is False where
+    distribution 3 cannot read this kind, so that its garbage collection stops at it."""
 
     media_type: str
     children: tuple[Descriptor, ...] = ()
@@ -56,6 +64,11 @@ class Manifest:
     def contents(self) -> tuple[Descriptor, ...]:
         """Config and blobs."""
         return self.blobs if self.config is None else (self.config, *self.blobs)
+
+    @property
+    def members(self) -> tuple[Descriptor, ...]:
+        """All that an index names, whatever it calls it."""
+        return (*self.children, *self.blobs) if self.media_type in INDEXES else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +125,8 @@ def _read(found: dict[str, Any]) -> Manifest | Unreadable:
         return Unreadable(f"its schemaVersion is {version}, not 2")
     if not media_type:
         media_type = OCI_INDEX if "manifests" in found else OCI_IMAGE
-    if media_type in (OCI_INDEX, DOCKER_LIST):
-        return _manifest(found, media_type, children="manifests")
+    if media_type in INDEXES:
+        return _manifest(found, media_type, members="manifests")
     if media_type in (OCI_IMAGE, DOCKER_IMAGE):
         return _manifest(found, media_type, blobs="layers", config="config")
     return Unreadable(f"its media type {media_type[:100]!r} is unknown")
@@ -123,17 +136,21 @@ def _manifest(
     found: dict[str, Any],
     media_type: str,
     *,
-    children: str = "",
+    members: str = "",
     blobs: str = "",
     config: str = "",
     collected: bool = True,
 ) -> Manifest:
     """A manifest whose references stand in the fields of these names."""
+    named = _descriptors(found, members)
     subject = _descriptor(found["subject"], "subject") if "subject" in found else None
     return Manifest(
         media_type,
-        children=_descriptors(found, children),
-        blobs=_descriptors(found, blobs),
+        children=tuple(one for one in named if one.media_type in MANIFESTS),
+        blobs=(
+            *_descriptors(found, blobs),
+            *(one for one in named if one.media_type not in MANIFESTS),
+        ),
         config=_descriptor(found[config], config) if config and config in found else None,
         subject=None if subject is None else subject.digest,
         artifact_type=_text(found, "artifacttype") or None,
@@ -164,5 +181,6 @@ def _descriptor(value: object, name: str) -> Descriptor:
     size = value.get("size")
     if size is not None and type(size) is not int:
         raise _Wrong(f"a size in its {name} is no number")
-    elsewhere = bool(_ELSEWHERE.search(_text(value, "mediatype"))) or bool(value.get("urls"))
-    return Descriptor(digest, size, elsewhere)
+    media_type = _text(value, "mediatype")
+    elsewhere = bool(_ELSEWHERE.search(media_type)) or bool(value.get("urls"))
+    return Descriptor(digest, size, elsewhere, sys.intern(media_type))

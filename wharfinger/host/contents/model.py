@@ -22,8 +22,8 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A manifest of a repository and the manifests it refers to. `readable` is False where nothing
-    is known about it."""
+    """A manifest of a repository and what it names as an index, manifests or not. `readable` is
+    False where nothing is known about it."""
 
     pushed: float
     children: tuple[str, ...] = ()

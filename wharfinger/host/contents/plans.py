@@ -113,5 +113,5 @@ def _revision(
     if isinstance(found, Unreadable):
         damage.append(unreadable_manifest(storage, repository, link.name, found.why))
         return Revision(link.pushed, readable=False)
-    children = tuple(one.digest for one in found.children)
-    return Revision(link.pushed, children, found.subject)
+    members = tuple(one.digest for one in found.members)
+    return Revision(link.pushed, members, found.subject)

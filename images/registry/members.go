@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/manifest/manifestlist"
+	"github.com/distribution/distribution/v3/manifest/ocischema"
+	"github.com/distribution/distribution/v3/registry/middleware/repository"
+	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/opencontainers/go-digest"
+)
+
+// BuildKit before 0.21 keeps its cache as an index whose members are layers. distribution 3 refuses
+// such an index, because it looks for members among the manifests only. To switch its check off
+// would let in every index that lacks a member: one whose members a garbage collection has just
+// taken, for example. So this middleware checks in its place, and takes a member that is a blob of
+// the repository as well as one that is a manifest of it.
+const membersName = "index-members"
+
+func init() {
+	if err := middleware.Register(membersName, withMembers); err != nil {
+		panic(err)
+	}
+}
+
+func withMembers(_ context.Context, repository distribution.Repository, _ map[string]any) (distribution.Repository, error) {
+	return membersRepository{repository}, nil
+}
+
+type membersRepository struct{ distribution.Repository }
+
+func (r membersRepository) Manifests(ctx context.Context, options ...distribution.ManifestServiceOption) (distribution.ManifestService, error) {
+	manifests, err := r.Repository.Manifests(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
+	unchecked, err := r.Repository.Manifests(ctx, append(options, storage.SkipLayerVerification())...)
+	if err != nil {
+		return nil, err
+	}
+	return membersService{manifests, unchecked, r.Blobs(ctx)}, nil
+}
+
+// membersService stores an index through `unchecked` once it has checked it, everything else as
+// distribution does.
+type membersService struct {
+	distribution.ManifestService
+	unchecked distribution.ManifestService
+	blobs     distribution.BlobStatter
+}
+
+func (s membersService) Put(ctx context.Context, manifest distribution.Manifest, options ...distribution.ManifestServiceOption) (digest.Digest, error) {
+	switch manifest.(type) {
+	case *ocischema.DeserializedImageIndex, *manifestlist.DeserializedManifestList:
+		if err := s.check(ctx, manifest); err != nil {
+			return "", err
+		}
+		return s.unchecked.Put(ctx, manifest, options...)
+	}
+	return s.ManifestService.Put(ctx, manifest, options...)
+}
+
+// check returns distribution's own error where the repository lacks a member.
+func (s membersService) check(ctx context.Context, index distribution.Manifest) error {
+	var missing distribution.ErrManifestVerification
+	for _, member := range index.References() {
+		found, err := s.exists(ctx, member.Digest)
+		if err != nil {
+			return err
+		}
+		if !found {
+			missing = append(missing, distribution.ErrManifestBlobUnknown{Digest: member.Digest})
+		}
+	}
+	if len(missing) != 0 {
+		return missing
+	}
+	return nil
+}
+
+func (s membersService) exists(ctx context.Context, member digest.Digest) (bool, error) {
+	found, err := s.ManifestService.Exists(ctx, member)
+	if found || err != nil {
+		return found, err
+	}
+	_, err = s.blobs.Stat(ctx, member)
+	if errors.Is(err, distribution.ErrBlobUnknown) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,117 @@
+"""What a manifest is, in the words that people use for it. Pure; any JSON has an answer.
+
+A manifest says it by its artifactType, by the types of its layers, or by that of its configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_SIGNATURE = "cosign signature"
+_ATTESTATION = "in-toto attestation"
+_BUNDLE = "Sigstore bundle"
+_WORDS = {
+    "application/vnd.cncf.helm.config.v1+json": "Helm chart",
+    "application/vnd.docker.plugin.v1+json": "Docker plugin",
+    "application/vnd.docker.compose.project": "Compose project",
+    "application/vnd.buildkit.cacheconfig.v0": "BuildKit cache",
+    "application/vnd.dev.cosign.simplesigning.v1+json": _SIGNATURE,
+    "application/vnd.dev.cosign.artifact.sig.v1+json": _SIGNATURE,
+    "application/vnd.dsse.envelope.v1+json": _ATTESTATION,
+    "application/vnd.in-toto+json": _ATTESTATION,
+    "application/vnd.dev.sigstore.bundle.v0.3+json": _BUNDLE,
+    "application/vnd.cncf.notary.signature": "Notary Project signature",
+    "application/spdx+json": "SPDX SBOM",
+    "text/spdx+json": "SPDX SBOM",
+    "text/spdx": "SPDX SBOM",
+    "application/vnd.cyclonedx": "CycloneDX SBOM",
+    "application/vnd.cyclonedx+json": "CycloneDX SBOM",
+    "application/vnd.cyclonedx+xml": "CycloneDX SBOM",
+    "application/vnd.syft+json": "Syft SBOM",
+    "application/wasm": "WebAssembly module",
+    "application/vnd.wasm.config.v0+json": "WebAssembly module",
+    "application/vnd.wasm.config.v1+json": "WebAssembly module",
+    "application/vnd.wasm.content.layer.v1+wasm": "WebAssembly module",
+    "application/vnd.sylabs.sif.config.v1+json": "Apptainer image",
+    "application/vnd.cncf.openpolicyagent.config.v1+json": "OPA bundle",
+    "application/vnd.cncf.flux.config.v1+json": "Flux artifact",
+    "application/vnd.cncf.model.config.v1+json": "AI model",
+    "application/vnd.docker.ai.model.config.v0.1+json": "AI model",
+}
+_IMAGES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+# Types that say nothing of what they are for.
+_NOTHING = ("", "application/vnd.oci.empty.v1+json", "application/octet-stream")
+_PREDICATES = {
+    "https://slsa.dev/provenance/v0.2": "SLSA provenance",
+    "https://slsa.dev/provenance/v1": "SLSA provenance",
+    "https://spdx.dev/Document": "SPDX SBOM",
+    "https://cyclonedx.org/bom": "CycloneDX SBOM",
+    "https://cosign.sigstore.dev/attestation/vuln/v1": "vulnerability scan",
+    "https://openvex.dev/ns": "OpenVEX",
+}
+_SIGNS = "https://sigstore.dev/cosign/sign/v1"
+# Where an attestation's predicate is named: by BuildKit, by cosign, in a bundle's manifest.
+_PREDICATE = ("in-toto.io/predicate-type", "predicateType", "dev.sigstore.bundle.predicateType")
+# The endings of cosign's tags.
+_ENDINGS = {"sig": _SIGNATURE, "att": _ATTESTATION, "sbom": "SBOM"}
+
+
+def of_manifest(document: Mapping[str, Any]) -> str:
+    """What this manifest is: "Helm chart", "container image", or its own type where nobody has a
+    word for that; empty for an ordinary index."""
+    artifact = _text(document, "artifactType")
+    config = _text(document.get("config"), "mediaType")
+    parts = [*_objects(document, "layers"), *_objects(document, "blobs")]
+    members = _objects(document, "manifests")
+    types = [artifact, *(_text(one, "mediaType") for one in (*parts, *members)), config]
+    known = next((_WORDS[one] for one in types if one in _WORDS), None)
+    if known in (_ATTESTATION, _BUNDLE):
+        return _attestation(known, document, parts)
+    if known is not None:
+        return known
+    if config in _IMAGES and artifact in _NOTHING:
+        return "container image"
+    return next((one for one in (artifact, config) if one not in _NOTHING), "")
+
+
+def of_type(artifact_type: str | None, annotations: Mapping[str, Any] | None = None) -> str:
+    """The same of what an index or a list of referrers says of a manifest."""
+    return of_manifest({"artifactType": artifact_type, "annotations": annotations})
+
+
+def of_tag(tag: str) -> str:
+    """What a tag of cosign's naming holds; empty for any other."""
+    return _ENDINGS.get(tag.rpartition(".")[2], "") if "." in tag else ""
+
+
+def _attestation(kind: str, document: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> str:
+    """With what is attested, each once."""
+    named = dict.fromkeys(predicate for one in (document, *parts) for predicate in _predicates(one))
+    content = _text(document.get("annotations"), "dev.sigstore.bundle.content")
+    if kind == _BUNDLE and (_SIGNS in named or content == "message-signature"):
+        return f"{_BUNDLE}: signature"
+    shown = ", ".join(dict.fromkeys(_PREDICATES.get(one, one) for one in named))
+    if kind == _BUNDLE and shown:
+        return f"{_BUNDLE}: attestation, {shown}"
+    return f"{kind}: {shown}" if shown else kind
+
+
+def _predicates(described: Mapping[str, Any]) -> Iterator[str]:
+    annotations = described.get("annotations")
+    for name in _PREDICATE:
+        if value := _text(annotations, name):
+            yield value
+
+
+def _objects(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    values = document.get(name)
+    return [one for one in values if isinstance(one, Mapping)] if isinstance(values, list) else []
+
+
+def _text(value: object, name: str) -> str:
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, str) else ""
