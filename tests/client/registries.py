@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from tests.proxy import site
+from tests.proxy.stack import refusal
 from tests.support.networks import free_ports
 from wharfinger import access
 from wharfinger.registry import configuration
@@ -174,6 +176,7 @@ def ours(
     on `address`."""
     make_certificates(folder, address)
     port, registry, debug, tokens = free_ports(4)
+    ports = {"nginx": port, "registry": registry, "token_server": tokens}
     name = f"{address}:{port}"
     rendered = configuration.render(
         auth="token",
@@ -184,7 +187,6 @@ def ours(
         drain_timeout=1,
         index_members=True,
     )
-    del rendered["middleware"]["storage"]  # blobs come from the registry itself here
     rendered["storage"]["filesystem"]["rootdirectory"] = str(folder / "storage")
     rendered["http"]["addr"] = f"{ADDRESS}:{registry}"
     rendered["http"]["debug"]["addr"] = f"{ADDRESS}:{debug}"
@@ -203,7 +205,7 @@ def ours(
         real_ip_header="X-Real-IP",
     )
     (folder / "auth_config.yml").write_text(yaml.safe_dump(auth))
-    (folder / "nginx.conf").write_text(_nginx(folder, name, registry, tokens))
+    _nginx(folder, address, ports)
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     assert nginx, "nginx is not installed"
     serve = [sys.executable, "-m", "wharfinger.tokens", "serve", str(folder / "auth_config.yml")]
@@ -217,25 +219,30 @@ def ours(
         yield Served(port, folder / "ca.crt", folder, address)
 
 
-def _nginx(folder: Path, name: str, registry: int, tokens: int) -> str:
-    paths = "".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+def _nginx(folder: Path, address: str, ports: Mapping[str, int]) -> None:
+    """The site as a deployment has it."""
+    folder.chmod(0o755)
+    for name in ("certificates", "temporary", "acme"):
+        (folder / name).mkdir()
+    (folder / "certificates/tls.pem").write_bytes(
+        (folder / "tls.crt").read_bytes() + (folder / "tls.key").read_bytes()
     )
-    return (
-        f"pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;\n"
-        f"user {'root' if os.geteuid() == 0 else 'nobody'}; events {{ }}\n"
-        f"http {{ access_log {folder}/access.log; {paths}\n"
-        f"upstream registry {{ server {ADDRESS}:{registry}; keepalive 16; }}\n"
-        f"upstream tokens {{ server {ADDRESS}:{tokens}; keepalive 16; }}\n"
-        f"server {{ listen {name} ssl; client_max_body_size 0;\n"
-        f"ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;\n"
-        "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_request_buffering off;\n"
-        "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;\n"
-        "proxy_set_header X-Real-IP $remote_addr;\n"
-        "location /v2/ { proxy_pass http://registry; }\n"
-        "location /auth { proxy_pass http://tokens; } } }\n"
+    upstreams = [
+        f"upstream wharfinger_{name} {{ server {ADDRESS}:{ports[name]}; keepalive 16; }}"
+        for name in ("registry", "token_server")
+    ]
+    (folder / "upstreams.conf").write_text("\n".join([*upstreams, *refusal()]) + "\n")
+    rendered = site.render(
+        reverse_proxy_names=[address],
+        reverse_proxy_http_port=0,
+        reverse_proxy_owned_ports=[ports["nginx"]],
+        registry_port=ports["nginx"],
+        storage_path=str(folder / "storage"),
     )
+    local = site.relocated(rendered, folder).replace("listen 127.0.0.1:", f"listen {address}:")
+    (folder / "site.conf").write_text(local)
+    user = "www-data" if os.geteuid() == 0 else None
+    (folder / "nginx.conf").write_text(site.main_configuration(folder, user))
 
 
 @contextmanager

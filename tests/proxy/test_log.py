@@ -107,6 +107,15 @@ def test_what_a_request_was(
 
 
 @needs_njs
+def test_a_mount_that_becomes_an_upload_has_its_user(stack: Stack) -> None:
+    path = f"/v2/a/b/blobs/uploads/?mount={NOWHERE}&from=not/readable"
+    token = stack.signer.token(("repository", "a/b", ["pull", "push"]))
+    line = logged(stack, "POST", path, token=token)
+    assert (line["status"], line["user"]) == ("202", "someuser")
+    assert (line["verb"], line["repository"]) == ("mount", "a/b")
+
+
+@needs_njs
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.proxy.stack import NAME, OTHER_NAME, Echo, Stack
+from tests.proxy.stack import NAME, OTHER_NAME, Echo, Signer, Stack
 
 REPOSITORY = "someuser/app"
 PUSH = ("repository", REPOSITORY, ["pull", "push"])
@@ -324,3 +324,42 @@ def test_settings_of_others_for_all_sites_do_not_reach_the_registry(shared_nginx
     path = upload_path(stack, started["Location"])
     assert stack.proxied("PATCH", path, token=token, body=b"x" * 5000).status == 202
     assert stack.proxied("GET", "/nothing").code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("first", ["mount", "from"])
+def test_a_mount_without_the_right_to_read_the_source_begins_an_upload(
+    stack: Stack, digest: str, first: str
+) -> None:
+    """As the specification has it. docker pushes an image whose layers came from several
+    repositories by naming any one of them."""
+    names = {"mount": digest, "from": "private/app"}
+    query = "&".join(f"{key}={names[key]}" for key in sorted(names, key=lambda key: key != first))
+    path = f"/v2/{REPOSITORY}/blobs/uploads/?{query}"
+    token = stack.signer.token(PUSH)
+    answer = stack.proxied("POST", path, token=token)
+    assert (answer.status, answer.body) == (202, b"")
+    location = urlsplit(answer["location"] or "")
+    assert (location.scheme, location.netloc) == ("https", f"{NAME}:{stack.port}")
+    address = f"{location.path}?{location.query}&digest={digest}"
+    answer = stack.proxied("PUT", address, token=token, body=SECRET_CONTENT)
+    assert answer.status == 201
+
+
+def test_a_mount_is_refused_as_the_registry_does_where_no_upload_is_allowed(
+    stack: Stack, digest: str
+) -> None:
+    path = f"/v2/{REPOSITORY}/blobs/uploads/?mount={digest}&from=private/app"
+    both = ("repository", "private/app", ["pull"])
+    scopes = (f"repository:{REPOSITORY}:pu", "repository:private/app:pull")
+    # Too little, nothing, no token, and what is not believed.
+    for token in (
+        stack.signer.token(both),
+        stack.signer.token(),
+        *("", "nonsense", Signer().token(PUSH, both)),
+    ):
+        answer = stack.proxied("POST", path, **({"token": token} if token else {}))
+        assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+        for scope in scopes:
+            assert scope in (answer["www-authenticate"] or "")
+    answer = stack.proxied("POST", path, token=stack.signer.token(PUSH, both))
+    assert answer.status == 201
