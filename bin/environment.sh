@@ -7,9 +7,30 @@
 #
 # Quick when nothing has changed, and safe when interrupted or started twice at once: a stamp in
 # .venv says what is installed and is written last; a lock lets one process at a time install.
+#
+# What the caller's shell has set for other work is left out: see own_surroundings.
 
 say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Another project's Python and folders, pip's and uv's other targets, a locale that is not generated
+# here, a home that is not there. The package index, proxies and TMPDIR stay the caller's.
+own_surroundings() {
+  unset CDPATH VIRTUAL_ENV "${!PYTHON@}" PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT \
+    UV_PYTHON UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_EXCLUDE_NEWER UV_WORKING_DIRECTORY
+  # A pip.conf may say `user = true`, which no virtual environment allows.
+  export PIP_USER=0
+  # Debian's sshd takes the locale from the operator's desktop; Ansible ends where it is not generated.
+  if [ "$(LC_ALL=C.UTF-8 locale charmap 2>/dev/null)" = UTF-8 ]; then export LC_ALL=C.UTF-8; fi
+  [ -d "${TMPDIR:-/tmp}" ] || unset TMPDIR
+  if [ -z "${HOME:-}" ]; then
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
+    export HOME
+  fi
+  # Ansible and uv keep their files there.
+  if [ ! -d "$HOME" ] || [ ! -w "$HOME" ]; then export HOME=$PWD/.venv/home; fi
+}
+own_surroundings
 
 # Runs a command as root: directly, or by sudo.
 as_root() {
@@ -65,7 +86,7 @@ environment_python() {
 # scripts in it useless.
 environment_stamp() {
   printf '%s %s %s\n' "$PWD" "$(readlink -f .venv/bin/python)" \
-    "$(cat requirements/bootstrap.txt "requirements/$1.txt" pyproject.toml | sha256sum)"
+    "$(cat requirements/bootstrap.txt "requirements/$1.txt" pyproject.toml bin/usable_locale.py | sha256sum)"
 }
 
 environment_is_ready() {
@@ -100,6 +121,10 @@ environment_install() {
     .venv/bin/uv pip install --quiet --offline --python .venv/bin/python --no-deps --no-build-isolation \
       --editable .
   fi
+  local packages
+  packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  cp bin/usable_locale.py "$packages"
+  echo 'import usable_locale' >"$packages/usable_locale.pth"
   environment_stamp "$1" >".venv/$1.stamp"
 }
 
@@ -107,12 +132,15 @@ environment() {
   if ! environment_is_ready "$1"; then
     (
       flock 9
+      # What is in .venv is no secret, and other users may run it.
+      umask 022
       # Another start may have done it meanwhile.
       if ! environment_is_ready "$1"; then environment_install "$1"; fi
     ) 9<requirements
   fi
   PATH=$PWD/.venv/bin:$PATH
   export PATH
+  mkdir -p "$HOME"
 }
 
 # What images/build.py needs on this machine beside Python.
@@ -123,4 +151,33 @@ build_tools() {
   # Without root, mmdebstrap works in a user namespace.
   [ "$(id -u)" = 0 ] || command -v newuidmap >/dev/null || missing+=(uidmap)
   if [ ${#missing[@]} != 0 ]; then apt_install "${missing[@]}"; fi
+}
+
+# The project's ansible.cfg, and its plugins before those that the caller's variables name.
+own_ansible() {
+  local part name collections
+  if [ -n "${ANSIBLE_CONFIG:-}" ] && [ "$(readlink -f "$ANSIBLE_CONFIG")" != "$PWD/ansible.cfg" ]; then
+    say "ANSIBLE_CONFIG is not used: the settings are those of $PWD/ansible.cfg"
+  fi
+  export ANSIBLE_CONFIG=$PWD/ansible.cfg
+  for part in roles_path=roles library=plugins/modules module_utils=plugins/module_utils \
+    {action,filter,lookup,inventory,vars,callback}_plugins; do
+    name=ANSIBLE_${part%%=*}
+    name=${name^^}
+    case $part in
+      *=*) part=${part#*=} ;;
+      *) part=plugins/${part%_plugins} ;;
+    esac
+    if [ -n "${!name:-}" ]; then export "$name=$PWD/$part:${!name}"; fi
+  done
+  if [ -n "${ANSIBLE_INVENTORY_ENABLED:-}" ]; then
+    export ANSIBLE_INVENTORY_ENABLED=readable_inventory,$ANSIBLE_INVENTORY_ENABLED
+  fi
+  if [ -n "${ANSIBLE_INVENTORY_IGNORE_REGEX:-}" ]; then
+    export ANSIBLE_INVENTORY_IGNORE_REGEX="^credentials\$,$ANSIBLE_INVENTORY_IGNORE_REGEX"
+  fi
+  # The locked collections before others of the same name.
+  collections=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  collections+=:${ANSIBLE_COLLECTIONS_PATH:-$HOME/.ansible/collections:/usr/share/ansible/collections}
+  export ANSIBLE_COLLECTIONS_PATH=$collections
 }
