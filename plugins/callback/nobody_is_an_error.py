@@ -8,8 +8,8 @@ type: aggregate
 short_description: a run for no host, or for tags that nothing has, fails
 description:
   - Ends the run with a message and exit code 1 where no host is in the group that a playbook of
-    this project is for, where an inventory could not be read, and where no task has a tag that
-    was asked for. Other playbooks are left alone.
+    this project is for, where an inventory could not be read, and where no task has the tag or
+    name that was asked for. Other playbooks are left alone.
 options: {}
 """
 
@@ -24,7 +24,7 @@ from ansible.plugins.callback import CallbackBase
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from wharfinger.inventory import nobody, tag_mistakes, unread_sources
+from wharfinger.inventory import nobody, start_mistakes, tag_mistakes, unread_sources
 
 
 class CallbackModule(CallbackBase):
@@ -37,18 +37,20 @@ class CallbackModule(CallbackBase):
         self._play: Any = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        if not _ours(Path(playbook._file_name)):
-            return
         asked = {
             f"--{name.replace('_', '-')}": context.CLIARGS.get(name) or ()
             for name in ("tags", "skip_tags")
         }
-        if all(tag == "all" for tags in asked.values() for tag in tags):
+        start = context.CLIARGS.get("start_at_task")
+        everything = not start and all(tag == "all" for tags in asked.values() for tag in tags)
+        if everything or not _ours(Path(playbook._file_name)):
             return
-        known = {tag for play in playbook.get_plays() for tag in _tags(play)}
-        self._end(
-            one for option, tags in asked.items() for one in tag_mistakes(option, tags, known)
-        )
+        plays = playbook.get_plays()
+        tasks = [task for play in plays for task in _tasks(play)]
+        tags = {tag for one in (*plays, *tasks) for tag in one.tags}
+        names = {name for task in tasks for name in (task.name, task.get_name())}
+        mistakes = [one for option in asked for one in tag_mistakes(option, asked[option], tags)]
+        self._end(mistakes + start_mistakes(start, names))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
@@ -79,13 +81,11 @@ def _file(play: Any) -> Path:
     return Path(play.get_path().rpartition(":")[0])
 
 
-def _tags(play: Any) -> set[str]:
-    found = set(play.tags)
+def _tasks(play: Any) -> list[Any]:
+    """Those that are known before the run, as --list-tasks shows them."""
+    found = []
     blocks = list(play.compile())
     while blocks:
         for task in blocks.pop().block:
-            if isinstance(task, Block):
-                blocks.append(task)
-            else:
-                found.update(task.tags)
+            (blocks if isinstance(task, Block) else found).append(task)
     return found

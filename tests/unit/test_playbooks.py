@@ -102,6 +102,12 @@ def test_a_limit_to_hosts_of_another_group_fails(playbook: str, tmp_path: Path) 
         ),
         (
             ELSEWHERE,
+            ("--start-at-task", "nosuch*"),
+            "--start-at-task nosuch*: no task has this name, so nothing was done: write one that "
+            "--list-tasks shows",
+        ),
+        (
+            ELSEWHERE,
             ("--skip-tags", "nosuch"),
             "--skip-tags nosuch: no task has this tag, so nothing was done: write one of "
             "certificates, container_engine, contents, docker_auth, images, registry, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .reading import Mistake, mistakes
 from .sources import CLOSED, given_mistakes, inventory_mistakes, report, variable_mistakes
-from .targets import limit_mistake, nobody, tag_mistakes, unread_sources
+from .targets import limit_mistake, nobody, start_mistakes, tag_mistakes, unread_sources
 
 __all__ = [
     "CLOSED",
@@ -20,6 +20,7 @@ __all__ = [
     "mistakes",
     "nobody",
     "report",
+    "start_mistakes",
     "tag_mistakes",
     "unread_sources",
     "variable_mistakes",

@@ -175,13 +175,14 @@ def _tag_mistakes(node: yaml.Node) -> Iterator[Mistake]:
 
 def _shape(root: yaml.Node, kind: str) -> Iterator[Mistake]:
     if not isinstance(root, yaml.MappingNode):
-        what = "list" if isinstance(root, yaml.SequenceNode) else "text"
-        example = "registry:" if kind == "inventory" else "registry_users:"
-        yield Mistake(
-            _at(root),
-            f"the file is a {what} and must be names with values: "
-            f"write a name and a colon first, as in `{example}`",
-        )
+        # Among an inventory's files such a one is nobody's hosts; Ansible warns of it.
+        if kind == "variables":
+            what = "list" if isinstance(root, yaml.SequenceNode) else "text"
+            yield Mistake(
+                _at(root),
+                f"the file is a {what} and must be names with values: "
+                "write a name and a colon first, as in `registry_users:`",
+            )
     elif kind == "inventory" and not any(key.value == "plugin" for key, _ in root.value):
         for key, value in root.value:
             yield from _group(key, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,18 @@ def tag_mistakes(option: str, asked: Iterable[str], known: Collection[str]) -> l
         f"{option} {tag}: no task has this tag, so nothing was done: {instead}"
         for tag in asked
         if tag not in known and tag not in _SPECIAL_TAGS
+    ]
+
+
+def start_mistakes(pattern: str | None, names: Iterable[str]) -> list[str]:
+    """A sentence where no task is called what --start-at-task says (a shell's pattern)."""
+    if pattern is None or any(
+        name and (name == pattern or fnmatch(name, pattern)) for name in names
+    ):
+        return []
+    return [
+        f"--start-at-task {pattern}: no task has this name, so nothing was done: write one that "
+        "--list-tasks shows"
     ]
 
 

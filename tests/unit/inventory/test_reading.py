@@ -243,12 +243,6 @@ GROUPS = {
         "a value follows the host's name: write nothing after its colon, or variables, as in "
         "`registry.example.com: {ansible_user: operator}`",
     ),
-    "a list of groups": (
-        "- registry\n",
-        1,
-        "the file is a list and must be names with values: write a name and a colon first, as in "
-        "`registry:`",
-    ),
 }
 
 
@@ -278,6 +272,10 @@ GOOD = [
 @pytest.mark.parametrize("text", GOOD)
 def test_what_ansible_reads_is_left_alone(text: str) -> None:
     assert mistakes(text.encode(), "variables") == []
+
+
+def test_another_file_beside_the_hosts_is_nobodys_hosts() -> None:
+    assert mistakes(b"- a\n- b\n", "inventory") == []
 
 
 def test_a_plugins_configuration_is_no_list_of_groups() -> None:
