@@ -184,6 +184,8 @@ class Stack:
     neighbour: bool = False
     # The real token server with these users and rules (its file's keys), instead of an Echo.
     accounts: dict[str, Any] = field(default_factory=dict)
+    # reverse_proxy_trusted_networks
+    trusted: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     signer: Signer = field(default_factory=Signer)
@@ -273,6 +275,7 @@ class Stack:
             registry_port=self.port,
             registry_auth=self.auth,
             registry_settings=self.settings,
+            reverse_proxy_trusted_networks=self.trusted,
             reverse_proxy_catalog=configuration.catalog(self.settings, {}),
             storage_path=str(self.storage),
             reverse_proxy_metrics_listen=f"127.0.0.1:{self.ports['metrics']}",
@@ -470,10 +473,12 @@ def running(
     elsewhere: str = "",
     neighbour: bool = False,
     accounts: dict[str, Any] | None = None,
+    trusted: list[str] | None = None,
 ) -> Iterator[Stack]:
     """A started Stack, stopped and removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="wharfinger-proxy-"))
     stack = Stack(auth, folder, registry, settings or {}, elsewhere, neighbour, accounts or {})
+    stack.trusted = trusted or []
     stack.start()
     try:
         yield stack

@@ -60,7 +60,7 @@ def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
         words, mistakes = texts("addresses", entry["addresses"], "[10.0.0.0/8]")
         wrong += mistakes
         for word in words:
-            found = _network(word)
+            found = read_network(word)
             if isinstance(found, str):
                 wrong.append(f"addresses: {found}")
             else:
@@ -113,7 +113,7 @@ def _unknown_key(position: int, key: object) -> str:
     return f"key {position} is unknown (not shown, it may be secret): {_ENTRY}"
 
 
-def _network(word: str) -> Network | str:
+def read_network(word: str) -> Network | str:
     """The network, or what is wrong with its text."""
     shown = quoted(word)
     nothing = (

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from wharfinger import values
+from wharfinger.access.robots import read_network
 
 from .acme import check_acme
 from .contents import check_contents
@@ -198,6 +199,7 @@ def check_settings(
     problem = _metrics_listen_problem(checked)
     if problem:
         refuse("reverse_proxy_metrics_listen", problem)
+    _check_trusted_networks(checked, report)
     _check_certificates(checked, given, refuse=refuse, report=report)
     _check_limits(checked, given, refuse)
     _check_images(checked, controller, report)
@@ -260,6 +262,20 @@ def _metrics_listen_problem(checked: Mapping[str, Any]) -> str | None:
             f"such as {text.rpartition(':')[0]}:9180"
         )
     return None
+
+
+def _check_trusted_networks(checked: Mapping[str, Any], report: Report) -> None:
+    for number, text in enumerate(checked.get("reverse_proxy_trusted_networks", ()), 1):
+        found = read_network(text)
+        where = f"reverse_proxy_trusted_networks, entry {number}"
+        if isinstance(found, str):
+            report.error(where, found)
+        elif found.prefixlen == 0:
+            report.error(
+                where,
+                f"{found} is everybody, and any client could say that it has another address: "
+                "write the addresses of your load balancers, like 10.0.0.7 or 10.0.0.0/24",
+            )
 
 
 def _check_extra_hostnames(checked: Mapping[str, Any], report: Report) -> None:

@@ -497,3 +497,34 @@ def test_an_address_for_metrics_that_cannot_be(errors: Strings, listen: str, mes
     assert errors(reverse_proxy_metrics_listen=listen) == [
         f"reverse_proxy_metrics_listen: {message}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "::ffff:10.0.0.0/104",
+            '"::ffff:10.0.0.0/104" is an IPv4 network written as IPv6: write 10.0.0.0/8',
+        ),
+        (
+            "10.0.0.7/8",
+            '"10.0.0.7/8" has bits set behind its prefix: write 10.0.0.0/8 for the network, '
+            "or 10.0.0.7 for one address",
+        ),
+        (
+            "balancer",
+            '"balancer" is neither an address nor a network: '
+            "write one like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32",
+        ),
+        (
+            "0.0.0.0/0",
+            "0.0.0.0/0 is everybody, and any client could say that it has another address: "
+            "write the addresses of your load balancers, like 10.0.0.7 or 10.0.0.0/24",
+        ),
+    ],
+)
+def test_trusted_networks_are_networks(errors: Strings, text: str, message: str) -> None:
+    assert errors(reverse_proxy_trusted_networks=["10.0.0.0/8", "2001:db8::7"]) == []
+    assert errors(reverse_proxy_trusted_networks=["10.0.0.0/8", text]) == [
+        f"reverse_proxy_trusted_networks, entry 2: {message}"
+    ]

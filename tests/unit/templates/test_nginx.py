@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "registry_auth": "htpasswd",
         "reverse_proxy_gateway": "172.31.255.241",
     },
+    "load balancers": {"reverse_proxy_trusted_networks": ["10.0.0.0/8", "2001:db8::7"]},
     "headers": {"registry_settings": {"http": {"headers": {"X-Team": ["a"]}}}},
 }
 

@@ -1,0 +1,80 @@
+"""Whose word counts for a client's address: that of load balancers before nginx, nobody else's."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+
+from tests.proxy.stack import Stack, running
+from tests.proxy.test_log import logged
+
+INSIDE, OUTSIDE = "10.1.2.3", "192.0.2.1"
+# What a client has written itself comes first; the load balancers have appended the rest.
+CHAIN = f"{INSIDE}, {OUTSIDE}, 172.16.0.9"
+
+
+def accounts() -> dict[str, Any]:
+    stored = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
+    return {
+        "users": {"ci": {"password": stored, "addresses": ["10.0.0.0/8"]}},
+        "acl": [{"match": {"account": "ci"}, "actions": ["pull"]}],
+        "limits": {"address_failures": 3},
+    }
+
+
+@pytest.fixture(scope="module")
+def behind(registry: Path, _possible: None) -> Iterator[Stack]:
+    """Behind load balancers of which the nearest is this machine."""
+    trusted = ["127.0.0.0/8", "172.16.0.0/12"]
+    with running("token", registry, accounts=accounts(), trusted=trusted) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def alone(registry: Path, _possible: None) -> Iterator[Stack]:
+    """Nobody is before it: what X-Forwarded-For says is the client's own word."""
+    with running("token", registry, accounts=accounts()) as started:
+        yield started
+
+
+def login(stack: Stack, forwarded: str, password: str = "pw") -> int:
+    credentials = base64.b64encode(f"ci:{password}".encode()).decode()
+    headers = {"Authorization": f"Basic {credentials}", "X-Forwarded-For": forwarded}
+    return stack.proxied("GET", "/auth?service=x", headers=headers).status
+
+
+def clients(stack: Stack) -> set[str]:
+    """Whom nginx has logged."""
+    lines = (stack.folder / "access.log").read_text().splitlines()
+    return {json.loads(line)["client"] for line in lines}
+
+
+def test_a_forged_header_changes_nothing(alone: Stack) -> None:
+    for forged in (INSIDE, CHAIN, f"{INSIDE}, 127.0.0.1"):
+        assert login(alone, forged) == 401
+        line = logged(alone, "GET", "/v2/", headers={"X-Forwarded-For": forged})
+        assert line["client"] == "127.0.0.1"
+    # Another address each time does not make another client, either.
+    statuses = [login(alone, f"203.0.113.{number}", f"guess {number}") for number in range(8)]
+    assert statuses[-1] == 429
+    assert clients(alone) == {"127.0.0.1"}
+
+
+def test_the_log_limits_and_robots_see_the_client_behind_trusted_networks(behind: Stack) -> None:
+    assert login(behind, f"{INSIDE}, 172.16.0.9") == 200
+    assert login(behind, OUTSIDE) == 401
+    # The client's own words before that count for nothing.
+    assert login(behind, CHAIN) == 401
+    line = logged(behind, "GET", "/v2/", headers={"X-Forwarded-For": CHAIN})
+    assert line["client"] == OUTSIDE
+    statuses = [login(behind, "203.0.113.1", f"guess {number}") for number in range(8)]
+    assert statuses == [401] * 3 + [429] * 5
+    assert login(behind, "203.0.113.2", "guess") == 401
+    assert clients(behind) >= {INSIDE, OUTSIDE, "203.0.113.1"}
+    assert "127.0.0.1" not in clients(behind)
