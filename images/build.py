@@ -211,8 +211,6 @@ def build_all(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status 0, 1 (a sentence on standard error), 2 (usage)."""
     options = _parser().parse_args(arguments)
-    # The modes of what mmdebstrap and its hook make, and so the image, would follow the caller's.
-    os.umask(0o022)
     cache = Path(options.cache).expanduser().resolve() if options.cache else default_cache()
     try:
         answer = _answer(options, cache)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -309,29 +308,6 @@ def test_what_editors_and_python_leave_behind_is_no_source(tmp_path: Path) -> No
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     assert [path.name for path in source_files(tmp_path)] == ["a.py", "data.json"]
-
-
-def test_the_callers_umask_takes_no_part_in_an_image(
-    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The real recipes' programs would write it into the modes of what they unpack."""
-    met: list[int] = []
-    recipe = build.RECIPES["registry"]
-
-    def layers(work: Path, architecture: str) -> list[bytes]:
-        met.append((work / "left-over").touch() or (work / "left-over").stat().st_mode & 0o777)
-        (work / "left-over").unlink()
-        return recipe.layers(work, architecture)
-
-    changed = {"registry": dataclasses.replace(recipe, layers=layers)}
-    monkeypatch.setattr(build, "RECIPES", changed)
-    before = os.umask(0o077)
-    try:
-        command = ["build", "--only", "registry", "--architecture", "amd64"]
-        assert build.main([*command, "--cache", str(tmp_path / "cache")]) == 0
-    finally:
-        os.umask(before)
-    assert met == [0o644]
 
 
 def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
