@@ -12,7 +12,7 @@ import pytest
 
 from .controller import Controller, readable_by_all
 from .files import expired
-from .machine import ADDRESS, NAME, Machine
+from .machine import NAME, Machine
 
 # The time from which on files are looked at.
 MARK = "/etc/ssh/before_the_deployment"
@@ -64,12 +64,12 @@ def deployed(machine: Machine, controller: Controller, settings: dict[str, Any])
 
 
 def test_a_name_that_is_in_no_dns_is_told_at_the_end_and_no_failure(
-    deployed: Path, controller: Controller
+    deployed: Path, machine: Machine, controller: Controller
 ) -> None:
     said = " ".join(controller.runs["deployment"].output.split())
     enter = (
         f"{NAME} does not resolve on this host. The registry was verified at its own address, "
-        f"{ADDRESS}. Clients find it once DNS has: {NAME}. A {ADDRESS}"
+        f"{machine.address}. Clients find it once DNS has: {NAME}. A {machine.address}"
     )
     assert f"[WARNING]: {enter}" in said
     assert f"Still to do: {enter}" in said
