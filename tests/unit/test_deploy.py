@@ -262,3 +262,16 @@ def test_the_environments_own_commands_take_any_locale_too(name: str, value: str
         text=True,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_tests_may_run_in_another_users_clone() -> None:
+    command = "git ls-files deploy"
+    for before, files in (("", ""), (". bin/checks.sh;", "deploy\n")):
+        ran = subprocess.run(
+            ["bash", "-c", f"{before} {command}"],
+            cwd=PROJECT,
+            env=os.environ | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_COUNT": "0"},
+            capture_output=True,
+            text=True,
+        )
+        assert ran.stdout == files

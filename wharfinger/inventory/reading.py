@@ -23,6 +23,11 @@ _SPECIAL = (
     "a value that begins with a special character (such as @ ` % * & ! | > ? - , or a bracket) "
     "must be in quotes: write 'the value'"
 )
+_NO_COLON = "a colon is missing after the name: write `NAME: value`"
+_VAULT = (
+    "an encrypted value must be indented further than its name: write two spaces more before each "
+    "of its lines"
+)
 _UNREADABLE = "the YAML cannot be read: compare it with the same file of inventory/example"
 
 
@@ -253,6 +258,8 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> Mistake:
         )
     if "another document" in problem or "another document" in context:
         return Mistake(at + 1, "a second `---`: remove this line")
+    if "simple key" in context:
+        return Mistake(begin + 1, _VAULT if "$ANSIBLE_VAULT" in lines[begin] else _NO_COLON)
     if "mapping values are not allowed" in problem:
         return _stray_colon(lines, at, column)
     if "expected key" in problem or "'-' indicator" in problem or "document start" in problem:
@@ -302,14 +309,14 @@ def _stray_colon(lines: list[str], at: int, column: int) -> Mistake:
     if re.search(r"[\w\"']:\S", lines[before]) and not re.search(r":\s", lines[before]):
         return Mistake(before + 1, "a space is missing after the colon: write `NAME: value`")
     if ":" not in lines[before]:
-        return Mistake(before + 1, "a colon is missing after the name: write `NAME: value`")
+        return Mistake(before + 1, _NO_COLON)
     return _out_of_place(lines, at, column, dash=False)
 
 
 def _out_of_place(lines: list[str], at: int, column: int, dash: bool) -> Mistake:
     """A line that belongs to no block above it."""
     line = lines[at]
-    if line[column : column + 1] in ("}", "]") and line[:column].strip():
+    if line[column : column + 1] in ("}", "]"):
         return Mistake(at + 1, f"a {line[column]} closes what is not open: remove it")
     if re.match(r"\s*-[^\s-]", line):
         return Mistake(at + 1, "a space is missing after the dash: write `- entry`")
@@ -324,11 +331,14 @@ def _out_of_place(lines: list[str], at: int, column: int, dash: bool) -> Mistake
         )
     spaces = _indent(line)
     fitting = _indents(lines, at)
-    if dash and spaces in fitting:
+    if spaces in fitting:
         return Mistake(
             at + 1,
             "the line is no entry of the list above it: begin it with a dash, or indent it like "
-            "the names within the entry",
+            "the names within the entry"
+            if dash
+            else "the line fits none above it: compare its indentation, dashes and quotation marks "
+            "with theirs",
         )
     wanted = re.sub(", ([0-9]+)$", r" or \1", ", ".join(map(str, fitting))) or "none"
     return Mistake(

@@ -130,6 +130,28 @@ CASES = {
         1,
         "a colon is missing after the name: write `NAME: value`",
     ),
+    "no colon at the end": (
+        "registry_users:\n  admin: {password: S}\n  newcomer\n",
+        3,
+        "a colon is missing after the name: write `NAME: value`",
+    ),
+    "an encrypted value that is not indented": (
+        "a:\n  password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3661\nb: S\n",
+        3,
+        "an encrypted value must be indented further than its name: write two spaces more before "
+        "each of its lines",
+    ),
+    "a closing brace on its own": (
+        "a: S\n}\n",
+        2,
+        "a } closes what is not open: remove it",
+    ),
+    "a line that fits nowhere": (
+        "a:\n  b: S\n  - S\n",
+        3,
+        "the line fits none above it: compare its indentation, dashes and quotation marks with "
+        "theirs",
+    ),
     "no space after a colon": (
         "registry_users:\n  admin:{}\n  b: {password: S}\n",
         2,
@@ -206,7 +228,7 @@ CASES = {
 def test_a_mistake_is_told_with_its_line_and_without_a_value(
     text: str, line: int, message: str
 ) -> None:
-    found = mistakes(re.sub("S", SECRET, text).encode(), "variables")
+    found = mistakes(re.sub(r"\bS\b", SECRET, text).encode(), "variables")
     assert [(one.line, one.message) for one in found] == [(line, message)]
     assert found[0].within("users.yml") == f"users.yml, line {line}: {message}"
     assert SECRET not in message
