@@ -226,6 +226,31 @@ def test_a_whole_file_in_the_vault_needs_its_password(inventory: Path, wharf: Wh
     ) in ran.err
 
 
+def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_passwords(
+    inventory: Path, wharf: Wharf
+) -> None:
+    (inventory / "host_vars").mkdir()
+    file = inventory / "host_vars/one.example.yml"
+    file.write_text("a: {password: planted}\na: {password: planted}\n")
+    hosts = inventory / "hosts.yml"
+    before = hosts.read_text()
+    hosts.write_text("registry:\n  hosts: {one.example: {}}\n\tvars: {a: planted}\n")
+    ran = wharf("access", "-i", str(inventory))
+    assert (ran.code, ran.err) == (
+        1,
+        "wharf: 1 mistake in the inventory; nothing was changed.\n"
+        f"  - {hosts}, line 3: the line is indented with a tab: write spaces\n",
+    )
+    hosts.write_text(before)
+    ran = wharf("can", "admin", "list", "-i", str(inventory))
+    assert (ran.code, ran.err) == (
+        1,
+        "wharf: 1 mistake in the inventory; nothing was changed.\n"
+        f"  - {file}, line 2: a is written a second time, the first is in line 1: keep one of the "
+        "two, or give one another name\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("question", "message"),
     [
