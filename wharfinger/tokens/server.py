@@ -1,9 +1,14 @@
-"""The server: the token service behind HTTP, one process, one event loop."""
+"""The server: the token service behind HTTP, one process, one event loop.
+
+A Starlette application on uvicorn. nginx is before it: the bounds on sizes, slowness and
+connections are its.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -11,10 +16,15 @@ import time
 import traceback
 from pathlib import Path
 
+import uvicorn
 import uvloop
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from . import asgi, log
-from .asgi import Request, Response
+from . import log
 from .configuration import Configuration, ConfigurationError
 from .metrics import CONTENT_TYPE, Metrics
 from .reload import Files, Rejected
@@ -24,6 +34,10 @@ from .service import ENCODE, Reply, Service, refusal
 POLL_INTERVAL = 0.2
 # How long requests that are under way may take to end after SIGTERM, in seconds.
 DRAIN = 20
+# Longer than nginx keeps an idle connection (60 s): never the server closes one that the proxy
+# is just about to use.
+KEEP_ALIVE = 75
+NO_STORE = {"cache-control": "no-store"}
 
 
 class CannotListen(Exception):
@@ -31,43 +45,50 @@ class CannotListen(Exception):
 
 
 class Application:
-    """From an HTTP request to an HTTP response."""
+    """From an HTTP request to an HTTP response; `asgi` is what an ASGI server runs."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.rejected: Rejected | None = None
         self.metrics = Metrics()
+        prefix = service.configuration.server.path_prefix
+        self.asgi = Starlette(
+            routes=[
+                Route(f"{prefix}/auth", self._token, methods=["GET", "POST"]),
+                Route(f"{prefix}/auth/token", self._token, methods=["GET", "POST"]),
+                Route("/healthz", self._health),
+                Route("/metrics", self._metrics),
+            ],
+            exception_handlers={404: _not_found, 405: _method_not_allowed},
+        )
+        # One address is one address: no redirect leads to it.
+        self.asgi.router.redirect_slashes = False
 
-    async def __call__(self, request: Request) -> Response:
+    async def _token(self, request: Request) -> Response:
+        begun = time.perf_counter()
+        header = self.service.configuration.server.real_ip_header
         try:
-            return await self._respond(request)
+            reply = await self.service.answer(
+                request.scope["query_string"],
+                await request.body() if request.method == "POST" else None,
+                request.headers.get("authorization"),
+                request.headers.get(header) if header else None,
+                request.client.host if request.client else None,
+            )
+        except ClientDisconnect:
+            return Response(status_code=400)
         except Exception as error:
             _tell_failure(error)
             self.metrics.results["failed"] += 1
             return _response(
                 refusal(500, "UNKNOWN", "the token server has failed", "server_error", {})
             )
+        seconds = time.perf_counter() - begun
+        self.metrics.answered(reply.log, seconds)
+        log.write(reply.log | {"ms": round(seconds * 1000, 1)})
+        return _response(reply)
 
-    async def _respond(self, request: Request) -> Response:
-        prefix = self.service.configuration.server.path_prefix
-        if request.path in (f"{prefix}/auth", f"{prefix}/auth/token"):
-            if request.method not in ("GET", "HEAD", "POST"):
-                return _method_not_allowed("GET, HEAD, POST")
-            return await self._token(request)
-        if request.path == "/healthz":
-            if request.method not in ("GET", "HEAD"):
-                return _method_not_allowed("GET, HEAD")
-            return self._health()
-        if request.path == "/metrics":
-            if request.method not in ("GET", "HEAD"):
-                return _method_not_allowed("GET, HEAD")
-            text = self.metrics.text(self.service, rejected=self.rejected is not None)
-            return Response(200, text, kind=CONTENT_TYPE)
-        return _response(
-            refusal(404, "UNSUPPORTED", "there is nothing at this address", "invalid_request", {})
-        )
-
-    def _health(self) -> Response:
+    async def _health(self, _: Request) -> Response:
         rejected = self.rejected
         content = {
             "status": "ok",
@@ -76,39 +97,29 @@ class Application:
             if rejected
             else None,
         }
-        return Response(200, ENCODE(content).encode(), NO_STORE)
+        return Response(ENCODE(content), 200, NO_STORE, "application/json")
 
-    async def _token(self, request: Request) -> Response:
-        begun = time.perf_counter()
-        header = self.service.configuration.server.real_ip_header
-        reply = await self.service.answer(
-            request.query,
-            request.body if request.method == "POST" else None,
-            _text(request, "authorization"),
-            _text(request, header) if header else None,
-            request.client,
-        )
-        seconds = time.perf_counter() - begun
-        self.metrics.answered(reply.log, seconds)
-        log.write(reply.log | {"ms": round(seconds * 1000, 1)})
-        return _response(reply)
-
-
-NO_STORE = {"cache-control": "no-store"}
-
-
-def _text(request: Request, header: str) -> str | None:
-    value = request.headers.get(header.lower().encode())
-    return None if value is None else value.decode("latin-1")
+    async def _metrics(self, _: Request) -> Response:
+        text = self.metrics.text(self.service, rejected=self.rejected is not None)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
 def _response(reply: Reply) -> Response:
-    return Response(reply.status, ENCODE(reply.body).encode(), {**NO_STORE, **reply.headers})
+    headers = NO_STORE | reply.headers
+    return Response(ENCODE(reply.body), reply.status, headers, "application/json")
 
 
-def _method_not_allowed(allow: str) -> Response:
-    reply = refusal(405, "UNSUPPORTED", f"this address takes {allow}", "invalid_request", {})
-    return Response(405, ENCODE(reply.body).encode(), {"allow": allow})
+async def _not_found(*_: object) -> Response:
+    text = "there is nothing at this address"
+    return _response(refusal(404, "UNSUPPORTED", text, "invalid_request", {}))
+
+
+async def _method_not_allowed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    allowed = ", ".join(sorted((error.headers or {})["Allow"].split(", ")))
+    text = f"this address takes {allowed}"
+    headers = {"allow": allowed}
+    return _response(refusal(405, "UNSUPPORTED", text, "invalid_request", {}, headers))
 
 
 def serve(path: Path, *, host: str | None = None, port: int | None = None) -> None:
@@ -128,44 +139,62 @@ def serve(path: Path, *, host: str | None = None, port: int | None = None) -> No
         configuration.server.host if host is None else host,
         configuration.server.port if port is None else port,
     )
+    # uvicorn stops at these signals, and then hands them on: so the process ends with 0, as a
+    # container's should.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _tell_stop)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_logging_together(files, configuration, listener))
+        runner.run(_serve(files, configuration, listener))
 
 
-async def _logging_together(
-    files: Files, configuration: Configuration, listener: socket.socket
-) -> None:
-    with log.together():
-        await _serve(files, configuration, listener)
+def _tell_stop(number: int, _: object) -> None:
+    log.write({"event": "stop", "signal": signal.Signals(number).name})
+
+
+def http_server(application: Application) -> uvicorn.Server:
+    """The HTTP server, which listens on the sockets that its `serve` is given."""
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [_JsonHandler()]
+    logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    return uvicorn.Server(
+        uvicorn.Config(
+            application.asgi,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            # Whose address counts is for `server.real_ip_header` to say.
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=DRAIN,
+        )
+    )
+
+
+class _JsonHandler(logging.Handler):
+    """What uvicorn has to say, in the log's form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage().strip()
+        log.write({"event": "http", "level": record.levelname, "message": message})
 
 
 async def _serve(files: Files, configuration: Configuration, listener: socket.socket) -> None:
     service = Service(configuration)
     application = Application(service)
-
-    def no_request(status: int, client: str) -> None:
-        application.metrics.results["malformed"] += 1
-        log.write({"event": "http", "client": client, "status": status})
-
-    server = asgi.Server(application, no_request)
-    stop = asyncio.Event()
-
-    def end(number: signal.Signals) -> None:
-        log.write({"event": "stop", "signal": number.name})
-        stop.set()
-
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, found: _tell_failure(found.get("exception")))
-    # Its status is 0 after SIGTERM, as a container's process's should be.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    _tell(configuration, "start", address="{}:{}".format(*listener.getsockname()[:2]))
-    watcher = asyncio.create_task(watch(files, application))
-    try:
-        await server.serve(listener, stop, DRAIN)
-    finally:
-        watcher.cancel()
-        service.close()
+    with log.together():
+        _tell(configuration, "start", address="{}:{}".format(*listener.getsockname()[:2]))
+        watcher = asyncio.create_task(watch(files, application))
+        try:
+            await http_server(application).serve([listener])
+        finally:
+            watcher.cancel()
+            service.close()
 
 
 async def watch(files: Files, application: Application) -> None:
@@ -198,8 +227,10 @@ async def watch(files: Files, application: Application) -> None:
         service.use(configuration)
         application.metrics.reloads["taken"] += 1
         _tell(configuration, "reload", ms=round((time.perf_counter() - begun) * 1000, 1))
-        if (old.host, old.port) != (configuration.server.host, configuration.server.port):
-            log.write({"event": "warning", "message": "server.addr counts from the next start on"})
+        new = configuration.server
+        if (old.host, old.port, old.path_prefix) != (new.host, new.port, new.path_prefix):
+            message = "server.addr and server.path_prefix count from the next start on"
+            log.write({"event": "warning", "message": message})
 
 
 def _tell_failure(error: BaseException | None) -> None:

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
+import httpx
 import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-
-from wharfinger.tokens.asgi import Request
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -206,11 +205,12 @@ class Running:
         replace(self.file, content if isinstance(content, str) else yaml.safe_dump(content))
 
 
-async def call(application: Any, query: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+async def call(application: Any, headers: dict[str, str]) -> tuple[int, Any]:
     """Status and JSON of GET /auth, asked of the application as the HTTP server would."""
-    found = {name.lower().encode(): value.encode() for name, value in headers.items()}
-    answer = await application(Request("GET", "/auth", query, found, b"", "127.0.0.1"))
-    return answer.status, json.loads(answer.body)
+    transport = httpx.ASGITransport(app=application.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tokens") as client:
+        answer = await client.get("/auth", headers=headers)
+    return answer.status_code, answer.json()
 
 
 Start = Callable[[dict[str, Any]], Running]

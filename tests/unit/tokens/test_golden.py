@@ -11,6 +11,7 @@ import socket
 from collections.abc import Coroutine
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,9 +21,9 @@ import pytest
 import uvloop
 import yaml
 
-from wharfinger.tokens import asgi, challenge, configuration
+from wharfinger.tokens import challenge, configuration
 from wharfinger.tokens.decision import decide
-from wharfinger.tokens.server import Application
+from wharfinger.tokens.server import Application, http_server
 from wharfinger.tokens.service import Service
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "decisions.json"
@@ -132,27 +133,28 @@ async def answered(keys: Path) -> list[list[tuple[int, Any]]]:
     """What a server answers to each case's questions, with the case's file."""
     token = {"certificate": str(keys / "signing.crt"), "key": str(keys / "signing.key")}
     listener = socket.create_server(("127.0.0.1", 0))
-    stop = asyncio.Event()
     answers = []
-    service: Service | None = None
+    application: Application | None = None
 
-    async def handle(request: asgi.Request) -> asgi.Response:
-        assert service is not None
-        return await Application(service)(request)
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
+        assert application is not None
+        await application.asgi(scope, receive, send)
 
     # One for all cases: uvicorn takes a moment to end.
-    server = asgi.Server(handle, lambda status, client: None)
-    serving = asyncio.create_task(server.serve(listener, stop, 5))
+    dispatcher: Any = SimpleNamespace(asgi=handle)
+    server = http_server(dispatcher)
+    serving = asyncio.create_task(server.serve([listener]))
     client = Client(*await asyncio.open_connection(*listener.getsockname()))
     try:
         for case in CASES:
             service = Service(configuration.load(rendered(case, **token), check_keys=True))
+            application = Application(service)
             answers.append([await client.ask(question) for question in case["questions"]])
             service.close()
         return answers
     finally:
         client.writer.close()
-        stop.set()
+        server.should_exit = True
         await serving
 
 
