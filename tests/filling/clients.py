@@ -140,8 +140,11 @@ class Beside:
 
 
 @contextmanager
-def beside(session: Session, content: Content, *, writing: bool = False) -> Iterator[Beside]:
-    """Readers read while the body runs; with `writing`, somebody wants to write."""
+def beside(
+    session: Session, content: Content, *, writing: bool = False, pace: float = 1.0
+) -> Iterator[Beside]:
+    """Readers read while the body runs, with so many times their usual pause between two rounds;
+    with `writing`, somebody wants to write."""
     found = Beside()
     image = made((64 * 1024, 512 * 1024))
     attempt = Attempt()
@@ -157,6 +160,7 @@ def beside(session: Session, content: Content, *, writing: bool = False) -> Iter
         found.writer = Writer(session.another())
         found.writer.start()
     for client in clients:
+        client.pace = pace
         client.start()
     try:
         yield found

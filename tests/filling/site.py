@@ -17,6 +17,7 @@ from testinfra.host import Host
 from load.plays import Operator
 from load.session import Account, Session, Target
 from support import hosts
+from support.amount import PACE
 from support.containers import serving
 
 from .clients import Beside, beside
@@ -183,7 +184,7 @@ class Site:
     @contextmanager
     def read(self, *, writing: bool = False) -> Iterator[Beside]:
         """Clients read during the body, and nothing of that fails."""
-        with beside(self.session, self.content, writing=writing) as found:
+        with beside(self.session, self.content, writing=writing, pace=PACE) as found:
             yield found
         assert found.failed == []
         assert len(found.reads) > 20

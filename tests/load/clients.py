@@ -25,9 +25,10 @@ REMOTE = Path(__file__).with_name("remote.py")
 
 
 class Client:
-    """A thread with a session of its own. `pause`: seconds between two rounds."""
+    """A thread with a session of its own. `pause`: seconds between two rounds, `pace` times."""
 
     pause = 0.02
+    pace = 1.0
     repository = STABLE
 
     def __init__(self, name: str, record: Record, session: Session) -> None:
@@ -46,7 +47,7 @@ class Client:
             if self.stopping.is_set():
                 break
             self.round(number)
-            self.stopping.wait(self.pause)
+            self.stopping.wait(self.pause * self.pace)
         self.session.close()
 
     def round(self, number: int) -> None:
@@ -165,6 +166,8 @@ class Holder(Client):
 class Remote:
     """A real client on another machine (remote.py), reached by a command like `ssh HOST sudo`."""
 
+    pace = 1.0
+
     def __init__(
         self,
         name: str,
@@ -179,7 +182,7 @@ class Remote:
         self.record = record
         self.tool = tool
         registry = target.name if target.port == 443 else f"{target.name}:{target.port}"
-        self._settings = {
+        self._settings: dict[str, str | float] = {
             "tool": tool,
             "registry": registry,
             "repository": f"load/{name}",
@@ -203,7 +206,8 @@ class Remote:
         )
         assert self._process.stdin is not None
         # By standard input: arguments can be read by everybody on both machines.
-        self._process.stdin.write(json.dumps(self._settings) + "\n")
+        settings = self._settings | {"pause": 0.5 * self.pace}
+        self._process.stdin.write(json.dumps(settings) + "\n")
         self._process.stdin.flush()
         self._thread.start()
 

@@ -25,13 +25,20 @@ class Load:
     """Clients of the registry `target`, signed in as `account`, who trust only `ca_file`."""
 
     def __init__(
-        self, target: Target, account: Account, ca_file: Path | str, timeout: float = 60
+        self,
+        target: Target,
+        account: Account,
+        ca_file: Path | str,
+        timeout: float = 60,
+        pace: float = 1.0,
     ) -> None:
-        """`timeout`: seconds that a client waits for the next byte."""
+        """`timeout`: seconds that a client waits for the next byte. `pace`: how many times its
+        usual pause a client makes between two rounds."""
         self.target = target
         self.account = account
         self.ca_file = str(ca_file)
         self.timeout = timeout
+        self.pace = pace
         self.record = Record()
         self._clients: list[Client | Remote] = []
 
@@ -68,6 +75,7 @@ class Load:
 
     def _add(self, client: Client | Remote) -> None:
         self._clients.append(client)
+        client.pace = self.pace
         client.start()
 
     def add_trusting(self, name: str, ca_file: Path | str) -> None:

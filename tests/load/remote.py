@@ -1,8 +1,9 @@
 """Real docker or containerd on this machine, over and over: login, push, pull by tag and by digest.
 
 Run on a client machine as `python3 -c`, with nothing but the standard library. The first line of
-standard input is JSON: tool (docker or containerd), registry, repository, user, password. Each
-operation is one line of JSON on standard output. The end of the input ends it.
+standard input is JSON: tool (docker or containerd), registry, repository, user, password, and
+pause, the seconds between two rounds. Each operation is one line of JSON on standard output. The
+end of the input ends it.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def new_image(path: Path, reference: str) -> str:
 class Docker:
     """The docker command and its engine, which keeps an image only until it was pushed."""
 
-    def __init__(self, settings: dict[str, str], folder: Path) -> None:
+    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
         self.settings = settings
         self.options = ("docker", "--config", str(folder))
         self.name = settings["registry"] + "/" + settings["repository"]
@@ -191,7 +192,7 @@ class Docker:
 class Containerd:
     """containerd by its own command, in a namespace of its own."""
 
-    def __init__(self, settings: dict[str, str], folder: Path) -> None:
+    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
         self.settings = settings
         self.name = settings["registry"] + "/" + settings["repository"]
         authority = f"/etc/docker/certs.d/{settings['registry']}/ca.crt"
@@ -241,7 +242,7 @@ def main() -> None:
         kind = Docker if settings["tool"] == "docker" else Containerd
         client = kind(settings, folder)
         number = 0
-        while not stopping.wait(0.5):
+        while not stopping.wait(settings["pause"]):
             number += 1
             client.round(folder / "image.tar", f"{client.name}:t{number % 8}")
     finally:

@@ -33,14 +33,16 @@ def authority() -> Path:
     return hosts.authority(NAME)
 
 
-def new_load(ca_file: Path, timeout: float = 60) -> Load:
-    """Clients that know only this authority, and wait `timeout` seconds for the next byte."""
+def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0) -> Load:
+    """Clients that know only this authority, and wait `timeout` seconds for the next byte, and
+    `pace` times their usual pause between two rounds."""
     admin = hosts.account("admin")
     return Load(
         Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
         Account(admin.name, admin.password),
         ca_file,
         timeout,
+        pace,
     )
 
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
-from filling import fill
+from filling import Amount, fill
 from filling.site import Site
 from support import hosts
+from support.amount import FULL
+
+MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="session")
-def site() -> Site:
+def amount() -> Amount:
+    """How much is in it. Every walk through the storage takes time for each tag."""
+    return Amount() if FULL else Amount(repositories=30, large=128 * MIB)
+
+
+@pytest.fixture(scope="session")
+def site(amount: Amount) -> Site:
     """The host under test, filled."""
     found = Site()
-    found.content = fill(found.session)
+    found.content = fill(found.session, amount)
     return found
 
 

@@ -1,8 +1,8 @@
 """What works in a window is killed in its midst: the host takes writes again by itself, nothing
 that a tag leads to is lost, and the next run goes on.
 
-tests/engine kills after each step; here every third one does for clients of a full registry. The
-tests run in the order in which they are written.
+tests/engine kills after each step; here every third or fourth one does for clients of a full
+registry. The tests run in the order in which they are written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from filling.fill import one_image
 from filling.site import Site, tag_path
+from support.amount import FULL
 
 PROGRAM = "/usr/local/lib/wharfinger/wharfinger-host.pyz"
 # How long the host may take to be open again, in seconds.
@@ -88,7 +89,7 @@ def work(site: Site) -> None:
 
 def test_collection_killed_after_a_step(site: Site, killed: None) -> None:
     with site.read():
-        for number in itertools.count(2, 3):
+        for number in itertools.count(2, 3 if FULL else 4):
             work(site)
             if not dies(site, "collect", number):
                 break
@@ -104,7 +105,7 @@ def test_collection_killed_after_a_step(site: Site, killed: None) -> None:
 def test_collection_killed_at_any_moment(site: Site) -> None:
     unit = UNIT.format("collect")
     with site.read():
-        for _ in range(4):
+        for _ in range(4 if FULL else 2):
             work(site)
             site.machine.check_output("systemctl start --no-block %s", unit)
             time.sleep(random.uniform(0.2, 8))
@@ -122,20 +123,20 @@ def test_retention_killed_after_a_step_and_at_any_moment(site: Site, killed: Non
     unit = UNIT.format("retention")
 
     def many() -> None:
-        for number in range(100):
+        for number in range(100 if FULL else 20):
             pushing.manifest(NAME, old, f"t{number}")
         # What the rules remove may be there or not.
         site.content[NAME].tags = {"latest": old.digest}
 
     with site.settings(retention=rules), site.read():
-        for number in itertools.count(3, 4):
+        for number in itertools.count(3, 4 if FULL else 6):
             many()
             if not dies(site, "retention", number):
                 break
             site.open_again(AGAIN)
             site.whole()
         lives(site, "retention")
-        for _ in range(2):
+        for _ in range(2 if FULL else 1):
             many()
             site.machine.check_output("systemctl start --no-block %s", unit)
             time.sleep(random.uniform(0.2, 8))

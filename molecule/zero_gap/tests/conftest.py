@@ -9,15 +9,26 @@ import pytest
 from load import Load
 from load.report import table
 from load.site import Site, new_load
+from support import evidence
+from support.amount import PACE
 
 _loads: list[tuple[str, Load]] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what happened to the clients, also where all is well."""
+    page = ""
     for title, load in _loads:
+        text = table(load.report("steady"))
         terminalreporter.write_sep("-", title)
-        terminalreporter.write_line(table(load.report("steady")))
+        terminalreporter.write_line(text)
+        page += f"{title}\n```text\n{text.rstrip()}\n```\n\n"
+    evidence.write(
+        "changes.md",
+        "What clients notice of changes",
+        "WHARFINGER_TEST_FULL=1 ./test zero_gap",
+        page,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def loaded(site: Site, request: pytest.FixtureRequest) -> Iterator[Load]:
     """Clients use the registry from the first to the last test of the file."""
     name = request.module.__name__.rpartition(".")[2]
-    with new_load(site.kept_authority(name)) as load:
+    with new_load(site.kept_authority(name), pace=PACE) as load:
         site.load = load
         _loads.append((str(request.module.__doc__).splitlines()[0], load))
         yield load
