@@ -74,6 +74,9 @@ def host_at(folder: Path) -> Host:
         nginx=folder / "nginx",
         nginx_pid=folder / "nginx.pid",
         closing=folder / "closing",
+        metrics=folder / "run" / "host.prom",
+        alert=folder / "run" / "alert.json",
+        told=folder / "run" / "told.json",
     )
     configuration = str(folder / "nginx" / "nginx.conf")
     return Host.real(paths, stack=STACK, nginx=("nginx", "-c", configuration))

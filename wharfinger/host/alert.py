@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from .context import Host
-from .state import State
+from .errors import HostError
+from .files import read_text, write_atomically
+from .state import State, Store
 
 _AGAIN = 86400.0
 _PATIENCE = 60
@@ -64,6 +69,58 @@ def tell(
             # On a full disk the alarm has gone out all the same; it goes out again next time.
             return f"{host.paths.state}: {problem.strerror or problem}"
     return failure
+
+
+class Told(HostError):
+    """What an operator has been told of already."""
+
+
+def remember(host: Host, hostname: str, command: str) -> None:
+    """Keeps what `last_resort` needs where neither a full disk nor a damaged file reaches it: in
+    memory (/run)."""
+    text = json.dumps({"hostname": hostname, "command": command})
+    with suppress(OSError):
+        if read_text(host.paths.alert) != text:
+            host.paths.alert.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(host.paths.alert, text.encode(), 0o600)
+
+
+def recovered(host: Host) -> None:
+    """What `last_resort` has told of is over."""
+    with suppress(OSError):
+        host.paths.told.unlink(missing_ok=True)
+
+
+def last_resort(host: Host, problem: str) -> str | None:
+    """Tells of what has kept a renewal from coming to its end, once a day. Needs no state.json and
+    no room on the disk. Returns what went wrong with the telling.
+    """
+    try:
+        known = json.loads(read_text(host.paths.alert) or "")
+        hostname, command = str(known["hostname"]), str(known["command"])
+    except (OSError, ValueError, LookupError, TypeError):
+        # Since this boot nothing was renewed; then what the last deployment wrote counts.
+        text = read_text(host.paths.certificate_settings)
+        if text is None:
+            return None  # never deployed: there is nobody to tell
+        try:
+            raw = json.loads(text)
+            hostname, command = str(raw["hostname"]), str(raw.get("alert_command") or "")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return (
+                f"nobody was told of this: {host.paths.certificate_settings} cannot be read: run "
+                "the whole site.yml, which writes it"
+            )
+    if not command:
+        return None
+    apart = replace(host, store=Store(host.paths.told))
+    with suppress(OSError):
+        host.paths.told.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        state = apart.store.load()
+    except (HostError, OSError):
+        state = State()
+    return tell(apart, state, hostname, command, [problem])
 
 
 _NEVER: Mapping[str, Any] = {"told": 0}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from . import metrics
+from . import alert, metrics
 from .apt import packages
 from .context import Host
 from .engine_facts import answers
@@ -15,7 +17,7 @@ from .files import UMASK
 from .generations import follow, followed, rollback, withdraw
 from .images import images
 from .jobs import JOBS, check_contents, collect, contents, note, retention
-from .lock import Busy, is_held, locked
+from .lock import Busy, held_since, is_held, locked
 from .network import network
 from .observe import observe
 from .prepare import prepare
@@ -30,6 +32,10 @@ from .window import ensure, reopen
 
 # Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
 _PATIENCE = 900.0
+
+# Seconds after which a lock is held for too long: a collection may take a day
+# (registry_gc_max_minutes), and its windows a little more.
+_HELD_TOO_LONG = 26 * 3600.0
 
 _Command = Callable[[Host, Mapping[str, Any], bool], dict[str, Any]]
 
@@ -116,6 +122,30 @@ def run(
     os.umask(UMASK)
     host = host or Host.real()
     try:
+        return _answered(host, command, request, check)
+    except alert.Told:
+        raise
+    except Exception as problem:
+        # Nobody looks at what the timer runs: whatever ends it is told.
+        if command != "renew" or check:
+            raise
+        text = str(problem) if isinstance(problem, HostError) else _internal(problem)
+        failure = alert.last_resort(host, text)
+        raise HostError("\n".join([text, *([failure] if failure else [])])) from problem
+
+
+def _internal(problem: Exception) -> str:
+    """An error of this program itself, by its kind and place: its own words may hold anything."""
+    places = traceback.extract_tb(problem.__traceback__)
+    where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    return (
+        f"renew: an error of wharfinger-host itself ({type(problem).__name__}{where}): nothing is "
+        "renewed until it is mended: deploy from an up-to-date checkout, or report it"
+    )
+
+
+def _answered(host: Host, command: str, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    try:
         try:
             answer = _run(host, command, request, check)
         finally:
@@ -138,9 +168,17 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
     if check:
         return _LOCKED[command](host, request, True)
     patience = float(request.get("lock_timeout", _PATIENCE))
-    if command == "renew" and is_held(host.paths.lock):
+    if command == "renew" and (held := held_since(host.paths.lock)):
         # A deployment or another renewal is at work; the timer comes again.
-        return {"actions": []}
+        holder, since = held
+        hours = (host.clock.now() - since) / 3600
+        if hours * 3600 < _HELD_TOO_LONG:
+            return {"actions": []}
+        raise HostError(
+            f"another wharfinger-host ({holder}) has been at work for {hours:.0f} hours and holds "
+            f"{host.paths.lock}, and nothing is renewed meanwhile: look what it waits for, or kill "
+            "its process: the next run ends what it leaves half-done"
+        )
     if command == "reopen" and host.store.load().window is None:
         return {"actions": []}  # as after every job that came to its end: nothing to wait for
     if command == "follow" and is_held(host.paths.lock):

@@ -78,13 +78,30 @@ def _settings(host: Host, request: Mapping[str, Any], check: bool) -> Settings:
 
 
 def report(host: Host, job: str) -> dict[str, Any] | None:
-    """What the job's last run has left; None where it never ran."""
-    text = read_text(host.paths.reports / f"{job}.json")
-    try:
-        found: dict[str, Any] | None = None if text is None else json.loads(text)
-    except ValueError:
+    """What the job's last run has left; None where it never ran. One that no job has written (a
+    damaged file) is a report of a failure: nobody knows how that run ended."""
+    path = host.paths.reports / f"{job}.json"
+    text = read_text(path)
+    if text is None:
         return None
-    return found
+    try:
+        found: dict[str, Any] = json.loads(text)
+        summary(found)
+        whole = (found["job"], found["ok"]) == (job, found["problem"] is None)
+        whole = whole and float(found["seconds"]) >= 0
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError):
+        whole = False
+    if whole:
+        return found
+    return {
+        "job": job,
+        "at": path.stat().st_mtime,
+        "seconds": 0,
+        "ok": False,
+        "problem": f"{path} is not what {job} writes, so how its last run ended is not known: run "
+        f"`{host.paths.command} {job}`, which writes it again, or remove the file",
+        "actions": [],
+    }
 
 
 def _reported(

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import HostError
@@ -26,11 +26,16 @@ def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
         raise HostError(f"{path} may not be opened: run wharfinger-host as root") from problem
     try:
         _wait(descriptor, path, timeout)
-        os.ftruncate(descriptor, 0)
-        holder = f"{command}, process {os.getpid()}, since {time.strftime('%H:%M:%S')}"
-        os.pwrite(descriptor, holder.encode(), 0)
+        # Who holds it is for people only. A full disk, on which it cannot be written, must not keep
+        # the timer from what it has to do there.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.utime(descriptor)
+            holder = f"{command}, process {os.getpid()}, since {time.strftime('%H:%M:%S')}"
+            os.pwrite(descriptor, holder.encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -50,6 +55,20 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def held_since(path: Path) -> tuple[str, float] | None:
+    """Who holds the lock, and since when (seconds since 1970); None where nobody does."""
+    if not is_held(path):
+        return None
+    try:
+        return _holder(path.read_bytes()), path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _holder(data: bytes) -> str:
+    return data.decode("utf-8", "replace") or "unknown"
+
+
 def _wait(descriptor: int, path: Path, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
@@ -58,7 +77,7 @@ def _wait(descriptor: int, path: Path, timeout: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "unknown"
+                holder = _holder(os.pread(descriptor, 200, 0))
                 raise Busy(
                     f"another wharfinger-host is at work ({holder}) and holds {path} for longer "
                     f"than {timeout:g} s: let it end and run again"

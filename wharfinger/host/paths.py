@@ -23,6 +23,9 @@ class Paths:
     closing: Path = Path("/run/wharfinger-closing")
     # What nginx serves to Prometheus of the host itself (metrics.py): a boot ends what it tells.
     metrics: Path = Path("/run/wharfinger/host.prom")
+    # In memory, for the alarm of last resort (alert.py).
+    alert: Path = Path("/run/wharfinger/alert.json")
+    told: Path = Path("/run/wharfinger/told.json")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")

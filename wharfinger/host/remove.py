@@ -156,7 +156,8 @@ class _Steps:
             self._tree(paths.var / name)
         self._tree(paths.command)
         self._tree(paths.program)
-        self._tree(paths.metrics)
+        for path in (paths.metrics, paths.alert, paths.told):
+            self._tree(path)
         if not self.check:
             _rmdir(paths.program.parent)
             _rmdir(paths.metrics.parent)

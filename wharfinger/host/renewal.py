@@ -342,12 +342,17 @@ def _answer(keeper: Keeper) -> dict[str, Any]:
 def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`renew`: what the timer runs. Takes up what an interrupted run left, renews what is due, goes
     on with a rotation. Whatever fails is told to certificates_alert_command and raised as one
-    HostError, so that the timer's unit fails. No request keys.
+    HostError, so that the timer's unit fails (`commands` tells of what keeps it from getting that
+    far). No request keys.
     """
-    state = host.store.load()
     settings = keeping.load(host)
+    if not check:
+        alert.remember(host, settings.hostname, settings.alert_command)
+    state = host.store.load()
     if not exists(host.paths.site):
-        return {"actions": []}  # the first deployment is still under way
+        if state.proxy_loaded is None:
+            return {"actions": []}  # the first deployment is still under way
+        raise HostError(f"{host.paths.site} is gone: run site.yml, which writes it again")
     keeper = Keeper(host, state, settings, check, alone=True)
     problems: list[str] = []
 
@@ -362,7 +367,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
 
     if not check:
         name = str((state.network or {}).get("name") or host.stack)
-        keeper.done.actions += closed(host, name, check=False)
+        attempt(lambda: keeper.done.actions.extend(closed(host, name, check=False)))
         attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
         keeper.state = state = host.store.load()
         for kind in KINDS:
@@ -383,8 +388,9 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             host, state, settings.hostname, settings.alert_command, problems, keeper.news()
         )
         problems += [failure] if failure else []
+        alert.recovered(host)
     if problems:
-        raise HostError("\n".join(problems))
+        raise alert.Told("\n".join(problems))
     return _answer(keeper)
 
 

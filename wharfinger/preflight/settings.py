@@ -407,6 +407,14 @@ def _check_certificates(
             f"{days} days outlive the CA's {longest}: "
             f"write at most {longest}, or a larger certificates_ca_days",
         )
+    ways = ("certificates_alert_command", "reverse_proxy_metrics_listen")
+    if all(checked.get(name) == "" for name in ways):
+        report.warning(
+            ways[0],
+            f"is empty, and so is {ways[1]}: nobody is told where the host cannot renew a "
+            "certificate or its disk is full: write a command for it, such as "
+            'mail -s "$WHARFINGER_HOSTNAME" admin@example.com',
+        )
     if re.search(r"[\0\r\n]", checked.get("certificates_alert_command", "")):
         refuse(
             "certificates_alert_command",

@@ -282,6 +282,33 @@ def test_a_job_that_never_came_to_its_work_is_told_all_the_same(world: World) ->
     assert jobs.problems(world.host) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"ok": true}', "[]", "", "{", "null", "7", '"text"', '{"ok": false, "problem": null}'),
+        '{"job": "collect", "at": 1, "seconds": 1, "ok": true, "problem": null}',
+        '{"job": "collect", "at": 1e400, "seconds": 1, "ok": false, "problem": "x"}',
+        '{"job": "retention", "at": 1, "seconds": 1, "ok": true, "problem": null, "removed": 0}',
+        '{"job": "collect", "at": 1, "seconds": 1, "ok": true, "problem": "x"}',
+        '{"job": "collect", "at": 1, "seconds": "x", "ok": false, "problem": "x"}',
+    ],
+)
+def test_a_report_that_no_job_has_written_is_a_problem(world: World, text: str) -> None:
+    world.tree.image("team/app", "now", tag="latest")
+    path = world.host.paths.reports / "collect.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    (problem,) = jobs.problems(world.host)
+    assert problem == (
+        f"{path} is not what collect writes, so how its last run ended is not known: run "
+        f"`{world.host.paths.command} collect`, which writes it again, or remove the file"
+    )
+    found = jobs.report(world.host, "collect")
+    assert found is not None and found["ok"] is False and problem in jobs.summary(found)
+    run("collect", {}, host=world.host)
+    assert jobs.problems(world.host) == []
+
+
 def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> None:
     digest = world.tree.image("team/app", "now", tag="latest")
     layer = world.tree.blob(b"layer of now")

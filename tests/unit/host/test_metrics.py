@@ -63,6 +63,7 @@ def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, ho
     host.store.save(state)
     host.paths.reports.mkdir()
     report = {"at": 1000.5, "seconds": 2.25, "ok": False, "problem": "something is damaged"}
+    report["job"] = "check_contents"
     (host.paths.reports / "check_contents.json").write_text(json.dumps(report))
     (host.paths.reports / "collect.json").write_text("half a fi")
     found = samples(metrics.text(host))
@@ -74,7 +75,7 @@ def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, ho
     assert found["job_last_run_timestamp_seconds", ("check_contents",)] == 1000.5
     assert found["job_last_run_seconds", ("check_contents",)] == 2.25
     assert found["job_last_run_ok", ("check_contents",)] == 0
-    assert ("job_last_run_ok", ("collect",)) not in found
+    assert found["job_last_run_ok", ("collect",)] == 0
     assert 0 < found["storage_free_bytes", ()] < found["storage_size_bytes", ()]
     # No name of a repository, tag or user, and no problem's words.
     assert "damaged" not in metrics.text(host)
@@ -106,4 +107,5 @@ def test_what_cannot_be_written_fails_nothing(tmp_path: Path, host: Host) -> Non
     (host.paths.reports / "collect.json").write_text("{}")
     host.paths.metrics.parent.unlink()
     run("ensure", {"spec": spec(tmp_path)}, host=host)
-    assert not host.paths.metrics.exists()
+    # A report that no job has written is one of a failure.
+    assert samples(host.paths.metrics.read_text())["job_last_run_ok", ("collect",)] == 0

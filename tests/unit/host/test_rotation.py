@@ -8,7 +8,10 @@ a token is given out, and every token that has not expired must count.
 from __future__ import annotations
 
 import copy
+import errno
 import functools
+import os
+import re
 import shutil
 import subprocess
 import time
@@ -22,11 +25,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
-from wharfinger.host import authority, pki, publication, rotation
+from wharfinger.host import authority, pki, publication, renewal, rotation
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
+from wharfinger.host.lock import locked
 from wharfinger.host.runner import SystemRunner
 
 LIFETIME = 300.0
@@ -809,6 +813,121 @@ def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any)
     with pytest.raises(HostError, match="renew: /etc/wharfinger: No space left on device"):
         run("renew", {}, host=host)
     assert "No space left on device" in alerts(host, tmp_path)
+
+
+def renewed_twice(host: Host) -> str:
+    """What the timer says where it fails; it has failed twice, with the same words."""
+    said = set()
+    for _ in range(2):
+        with pytest.raises(HostError) as caught:
+            run("renew", {}, host=host)
+        said.add(str(caught.value))
+    (text,) = said
+    return text
+
+
+@pytest.mark.parametrize("reboot", [False, True])
+def test_a_damaged_state_is_told_once_a_day(world: World, tmp_path: Path, reboot: bool) -> None:
+    host, machine = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    run("renew", {}, host=host)
+    if reboot:
+        shutil.rmtree(host.paths.alert.parent)
+    whole = host.paths.state.read_bytes()
+    host.paths.state.write_bytes(whole[: len(whole) // 2])
+    text = renewed_twice(host)
+    assert text.startswith(f"{host.paths.state} cannot be read (JSONDecodeError)")
+    assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
+    machine.seconds += 86401
+    renewed_twice(host)
+    assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n" * 2
+    # Once it is mended and damaged again, that is told at once.
+    host.paths.state.write_bytes(whole)
+    run("renew", {}, host=host)
+    host.paths.state.write_bytes(b"[]")
+    renewed_twice(host)
+    assert alerts(host, tmp_path).count("cannot be read (TypeError)") == 1
+
+
+def test_damaged_settings_are_told_by_what_the_last_renewal_knew(
+    world: World, tmp_path: Path
+) -> None:
+    host, _ = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    run("renew", {}, host=host)
+    host.paths.certificate_settings.write_text("{")
+    text = renewed_twice(host)
+    assert text == (
+        f"{host.paths.certificate_settings} cannot be read: run the whole site.yml, which writes it"
+    )
+    assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
+    # After a boot nobody knows whom to tell: the unit's failure says so.
+    shutil.rmtree(host.paths.alert.parent)
+    assert renewed_twice(host).endswith(
+        f"nobody was told of this: {host.paths.certificate_settings} cannot be read: run the whole "
+        "site.yml, which writes it"
+    )
+
+
+def test_a_lock_that_is_held_for_days_is_told_and_one_of_hours_is_not(
+    world: World, tmp_path: Path
+) -> None:
+    host, machine = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    with locked(host.paths.lock, "collect", 0):
+        machine.seconds = time.time() + 25 * 3600
+        assert run("renew", {}, host=host)["actions"] == []
+        machine.seconds = time.time() + 7 * 86400
+        text = renewed_twice(host)
+    assert re.fullmatch(
+        r"another wharfinger-host \(collect, process \d+, since [\d:]+\) has been at work for 168 "
+        rf"hours and holds {host.paths.lock}, and nothing is renewed meanwhile: look what it waits "
+        "for, or kill its process: the next run ends what it leaves half-done",
+        text,
+    )
+    assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
+
+
+def test_where_the_locks_holder_cannot_be_written_the_timer_works_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, _ = world()
+    deploy(host)
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert run("renew", {}, host=host)["actions"] == []
+    assert run("reopen", {}, host=host)["actions"] == []
+
+
+def test_a_site_that_somebody_removed_is_told(world: World, tmp_path: Path) -> None:
+    host, _ = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    host.paths.site.unlink()
+    text = renewed_twice(host)
+    assert text == f"{host.paths.site} is gone: run site.yml, which writes it again"
+    assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
+
+
+def test_an_error_of_the_program_itself_is_told_without_its_words(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, _ = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+
+    def broken(*_: Any) -> list[str]:
+        raise RecursionError("planted-secret")
+
+    monkeypatch.setattr(renewal, "expiring", broken)
+    text = renewed_twice(host)
+    assert re.fullmatch(
+        r"renew: an error of wharfinger-host itself \(RecursionError at test_rotation\.py:\d+\): "
+        "nothing is renewed until it is mended: deploy from an up-to-date checkout, or report it",
+        text,
+    )
+    assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
 
 
 def test_before_the_first_deployment_has_ended_the_timer_does_nothing(tmp_path: Path) -> None:

@@ -342,6 +342,8 @@ def host_of(folder: Path, machine: Machine) -> Host:
         nginx_log=folder / "log",
         interfaces=folder / "interfaces",
         metrics=folder / "run" / "host.prom",
+        alert=folder / "run" / "alert.json",
+        told=folder / "run" / "told.json",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",

@@ -418,6 +418,16 @@ def test_any_line_of_shell_may_alert(errors: Strings) -> None:
     assert errors(certificates_alert_command="curl -d @- 'https://x/?a=1' || logger -t ca") == []
 
 
+def test_a_host_of_which_nobody_would_be_told_is_a_warning(warnings: Strings) -> None:
+    assert warnings(certificates_alert_command="") == []
+    assert warnings(reverse_proxy_metrics_listen="", certificates_alert_command="logger") == []
+    assert warnings(reverse_proxy_metrics_listen="", certificates_alert_command="") == [
+        "certificates_alert_command: is empty, and so is reverse_proxy_metrics_listen: nobody is "
+        "told where the host cannot renew a certificate or its disk is full: write a command for "
+        'it, such as mail -s "$WHARFINGER_HOSTNAME" admin@example.com'
+    ]
+
+
 def test_an_archive_is_needed_for_archive(errors: Strings) -> None:
     assert errors(images_source="archive") == [
         "images_archive: is empty, but images_source is archive: "
