@@ -7,8 +7,6 @@ import json
 from filling.site import SETTINGS, Site
 
 JOBS = ("collect", "retention", "check_contents")
-# What a run with these finds, the whole one finds too, in a third of the time.
-TAGS = "--tags=contents"
 CHECK = "wharfinger-contents@check_contents.timer"
 
 
@@ -37,12 +35,12 @@ def test_schedules_become_timers_and_settings_reach_the_host(site: Site) -> None
         *(f"wharfinger-contents@{job}.timer" for job in JOBS),
     }
     assert json.loads(site.machine.check_output("cat %s", SETTINGS))["untagged_keep"] == 7 * 86400
-    assert site.operator.play("site.yml", TAGS).changed == 0
+    assert site.operator.play("site.yml").changed == 0
 
 
 def test_without_them_they_are_gone(site: Site) -> None:
     for name in ("registry_gc_schedule", "registry_retention_schedule", "registry_untagged_keep"):
         del site.operator.settings[name]
     site.operator.settings["registry_check_schedule"] = ""
-    site.operator.play("site.yml", TAGS)
+    site.operator.play("site.yml")
     assert timers(site) == {"wharfinger-renew.timer"}
