@@ -34,7 +34,7 @@ def message(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("signed_in", [True, False])
-@pytest.mark.parametrize("size", [8_200, 9_000, 16_000, 20_000, 32_000])
+@pytest.mark.parametrize("size", [8_200, 20_000, 32_000])
 @pytest.mark.parametrize(
     "path",
     [
@@ -47,11 +47,10 @@ def message(answer: Answer) -> str:
 def test_an_address_that_is_too_long_is_told_so(
     stack: Stack, path: str, size: int, signed_in: bool
 ) -> None:
-    for name in ("a" * size, "a/" * (size // 2) + "a"):
-        for method in ("GET", "POST"):
-            token = stack.signer.token(ACCESS) if signed_in else None
-            answer = stack.proxied(method, path.format(name), token=token)
-            assert (answer.status, message(answer)) == (414, TOO_LONG)
+    token = stack.signer.token(ACCESS) if signed_in else None
+    for method, name in (("GET", "a" * size), ("POST", "a/" * (size // 2) + "a")):
+        answer = stack.proxied(method, path.format(name), token=token)
+        assert (answer.status, message(answer)) == (414, TOO_LONG)
 
 
 @pytest.mark.parametrize("path", ["/v2/{}/tags/list", "/auth?scope={}", "/{}"])
