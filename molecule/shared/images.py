@@ -81,9 +81,16 @@ RECIPES = {
     ),
     # A machine that uses the registry: Docker is there already.
     "client": Recipe("trixie", packages=f"{PACKAGES} docker.io docker-cli"),
+    # Machines with the tools that a registry is used with, for tests/client.
+    "tools13": Recipe(
+        "trixie",
+        f"{PACKAGES} docker.io docker-cli docker-buildx buildah podman skopeo cosign oras",
+    ),
+    "tools12": Recipe("bookworm", f"{PACKAGES} docker.io buildah podman skopeo"),
 }
-# Made only when named: no scenario is refused for want of another distribution's mirror.
-OPTIONAL = {"ubuntu2404"}
+# Made only when named: no scenario is refused for want of another distribution's mirror, or waits
+# for what it does not use.
+OPTIONAL = {"ubuntu2404", "tools13", "tools12"}
 
 
 def cache() -> Path:

@@ -338,7 +338,7 @@ def test_indexes_that_are_pushed_beside_collections_have_all_their_members(cache
     writers = [threading.Thread(target=push, args=(number,)) for number in range(3)]
     for one in writers:
         one.start()
-    for number in range(3):
+    for number in range(2):
         cache.upload(f"so that there is something to collect {number}".encode())
         cache.run("collect")
     over.set()
