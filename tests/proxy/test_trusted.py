@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from tests.proxy.stack import Stack, running
+from tests.proxy.stack import NAME, Answer, Stack, running
 from tests.proxy.test_log import logged
 
 INSIDE, OUTSIDE = "10.1.2.3", "192.0.2.1"
@@ -24,7 +27,7 @@ def accounts() -> dict[str, Any]:
     return {
         "users": {"ci": {"password": stored, "addresses": ["10.0.0.0/8"]}},
         "acl": [{"match": {"account": "ci"}, "actions": ["pull"]}],
-        "limits": {"address_failures": 3},
+        "limits": {"account_failures": 1000, "known_failures": 5, "address_failures": 3},
     }
 
 
@@ -43,10 +46,47 @@ def alone(registry: Path, _possible: None) -> Iterator[Stack]:
         yield started
 
 
-def login(stack: Stack, forwarded: str, password: str = "pw") -> int:
+def answer(stack: Stack, forwarded: str, password: str) -> Answer:
     credentials = base64.b64encode(f"ci:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "X-Forwarded-For": forwarded}
-    return stack.proxied("GET", "/auth?service=x", headers=headers).status
+    return stack.proxied("GET", "/auth?service=x", headers=headers)
+
+
+def login(stack: Stack, forwarded: str, password: str = "pw") -> int:
+    return answer(stack, forwarded, password).status
+
+
+def begun(stack: Stack, address: str) -> ssl.SSLSocket:
+    """A login of this client whose body never comes."""
+    plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+    tls = stack.trust.wrap_socket(plain, server_hostname=NAME)
+    head = f"POST /auth HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 9999\r\n"
+    tls.sendall(f"{head}X-Forwarded-For: {address}\r\n\r\n".encode())
+    return tls
+
+
+@pytest.mark.parametrize(
+    ("addresses", "same", "other"),
+    [
+        ("2001:db8:0:1::{:x}", "2001:db8:0:1:ffff::1", "2001:db8:0:2::1"),
+        # Any byte may be in an address, that of a line's end too.
+        ("2001:db8:a0a:d0a:0:{:x}::a0a", "2001:db8:a0a:d0a::", "2001:db8:a0a:d0b::a0a"),
+        ("198.51.100.7", "198.51.100.7", "198.51.100.8"),
+    ],
+)
+def test_a_64_has_a_hundred_logins_in_hand_as_an_ipv4_address_has(
+    behind: Stack, addresses: str, same: str, other: str
+) -> None:
+    held = [begun(behind, addresses.format(number)) for number in range(1, 101)]
+    try:
+        deadline = time.monotonic() + 20
+        while (found := answer(behind, same, "x")).status != 429 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert b"too many logins at once from one address" in found.body
+        assert login(behind, other, "x") == 401
+    finally:
+        for one in held:
+            one.close()
 
 
 def clients(stack: Stack) -> set[str]:

@@ -79,7 +79,7 @@ def test_nothing_outside_our_servers_touches_other_sites(variant: str) -> None:
     outside = re.findall(r"(?m)^([a-z_]+)\s+(.*?)[;{]?$", site)
     names = {
         "include": r"/etc/nginx/wharfinger/upstreams\.conf",
-        "limit_conn_zone": r"\$binary_remote_addr zone=wharfinger_\w+:1m",
+        "limit_conn_zone": r"\$wharfinger_network zone=wharfinger_\w+:1m",
         "log_format": r"wharfinger .*",
         "js_import": r"wharfinger from /etc/nginx/wharfinger/wharfinger\.js;  # abc",
         "js_set": r"\$wharfinger_subject wharfinger\.subject",
