@@ -9,6 +9,7 @@ from typing import Any
 
 from . import certificates, engine_facts, jobs, keeping, renewal, storage_facts
 from .context import Host
+from .engine_state import STATES, STOPPED
 from .errors import HostError
 from .files import exists
 from .lock import is_held
@@ -82,7 +83,9 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
     """What someone should look at (pure)."""
     found = []
     if not answer["engine"]["running"]:
-        found.append(f"docker does not run: {answer['engine']['detail'] or 'start it'}")
+        state = STATES.get(answer["engine"].get("state", ""), STOPPED)
+        why = state.message.format(detail=answer["engine"]["detail"]) or "start it"
+        found.append(f"docker does not run: {why}")
     for kind, one in answer["state"]["generations"].items():
         serving = one["serving"]
         if serving and not serving["running"]:

@@ -737,6 +737,11 @@ def test_status_names_what_needs_someone() -> None:
         "unfinished: registry generation 2 is draining; run site.yml again",
         "nginx refuses something",
     ]
+    masked = {"running": False, "state": "masked", "detail": "docker.service"}
+    assert problems({**answer, "engine": masked}, 100_000)[0] == (
+        "docker does not run: Docker cannot start, because it is masked in systemd: "
+        "run `systemctl unmask docker.service`"
+    )
     working = problems({**answer, "busy": True}, 100_000)
     assert not [one for one in working if one.startswith("unfinished")]
 
