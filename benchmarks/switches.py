@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
 from load import Account, Load, Target  # noqa: E402
-from load.other_image import write as write_other_images  # noqa: E402
+from load.images_before import write as write_images_before  # noqa: E402
 from load.plays import Operator  # noqa: E402
 
 NAME = "registry.wharfinger.test"
@@ -181,7 +181,7 @@ def changes(bench: Bench, load: Load, quick: bool) -> None:
     settings["docker_auth_memory"] = "300m"
     bench.change(load, "a setting of the token server", "site.yml")
     settings["images_source"] = "archive"
-    settings["images_archive"] = str(write_other_images(bench.directory))
+    settings["images_archive"] = str(write_images_before(bench.directory))
     bench.change(load, "another build of the registry", "site.yml")
     bench.change(load, "back to the build before", "playbooks/rollback.yml")
     bench.change(load, "rotate tls", ROTATE, rotate="tls")

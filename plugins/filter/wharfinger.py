@@ -103,6 +103,7 @@ def images_plan(
     references: dict[str, str],
     wanted: dict[str, Any],
     recorded: dict[str, Any],
+    pinned: dict[str, str],
 ) -> dict[str, Any]:
     """What to make and what to pull: wharfinger.images.plan as a dictionary."""
     return asdict(
@@ -113,8 +114,17 @@ def images_plan(
             references=references,
             wanted=wanted,
             recorded=recorded,
+            pinned=pinned,
         )
     )
+
+
+def checked_pins(text: str, name: str) -> dict[str, str]:
+    """The pinned digests in the text of the file `name`: reference → digest."""
+    pins: dict[str, str] = yaml.safe_load(text) or {}
+    for problem in images.problems(pins):
+        raise AnsibleFilterError(f"{name}: {problem}")
+    return pins
 
 
 def image_to_load(kind: str, files: dict[str, Any], source: str) -> dict[str, Any]:
@@ -260,6 +270,7 @@ class FilterModule:
         """Name → filter."""
         return {
             "checked_auth_config": checked_auth_config,
+            "checked_pins": checked_pins,
             "gateway_address": gateway,
             "closing_message": closing_message,
             "contents_lines": contents_lines,

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -144,22 +143,7 @@ class Bench:
 
     def lost(self, references: Sequence[str]) -> list[str]:
         """Those that cannot be pulled with all blobs and equal digests, and why."""
-        found: list[str] = []
-        names = sorted({one.partition("@")[0] for one in references})
-        for name in names:
-            wanted = [one.partition("@")[2] for one in references if one.startswith(f"{name}@")]
-            transfer = Transfer(self.load.session(), name, _never())
-
-            def pull(digest: str, transfer: Transfer = transfer, name: str = name) -> None:
-                try:
-                    transfer.pull(Attempt(), digest, digest)
-                except Exception as problem:
-                    found.append(f"{name}@{digest}: {problem}")
-
-            with ThreadPoolExecutor(4) as pool:
-                list(pool.map(pull, wanted))
-            transfer.session.close()
-        return found
+        return self.load.lost(references)
 
     def report(self) -> None:
         """Writes what was seen: JSON into the run's directory, and a page to the file that

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from . import report as reports
 from .clients import STABLE, Client, Holder, Pusher, Reader, Remote, usual
 from .image import made
-from .record import Operation, Record
+from .record import Attempt, Operation, Record
 from .session import Account, Session, Target
 from .transfer import Transfer, monolithic
 
@@ -137,6 +138,24 @@ class Load:
     def pushed(self) -> list[str]:
         """Every manifest that was answered with 201, as NAME@DIGEST."""
         return [one for operation in self.operations() for one in operation.pushed]
+
+    def lost(self, references: Sequence[str]) -> list[str]:
+        """Those of NAME@DIGEST that cannot be pulled with all blobs and equal digests, and why."""
+        found: list[str] = []
+        for name in sorted({one.partition("@")[0] for one in references}):
+            wanted = [one.partition("@")[2] for one in references if one.startswith(f"{name}@")]
+            transfer = Transfer(self.session(), name, threading.Event())
+
+            def pull(digest: str, transfer: Transfer = transfer, name: str = name) -> None:
+                try:
+                    transfer.pull(Attempt(), digest, digest)
+                except Exception as problem:
+                    found.append(f"{name}@{digest}: {problem}")
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(pull, wanted))
+            transfer.session.close()
+        return found
 
     def report(self, steady: str | None = None) -> dict[str, Any]:
         """See report.py; `steady` is the phase that latencies are compared with."""

@@ -65,6 +65,7 @@ INVENTORIES: Mapping[str, Inventory] = {
                 'https://alerts.example.com/hook"',
             ),
             ("docs/storage.md", "storage_path: /srv/registry"),
+            ("docs/images.md", "images_registry: registry.example.com/mirror/registry:3.1.2"),
         ),
         {"vault_admin_password": "a password of the vault"},
     ),

@@ -133,11 +133,11 @@ def _pull(
     wanted = f"{repository(reference)}@{digest}" if digest else reference
     said = host.runner.run(["docker", "pull", wanted], timeout=_PATIENCE)
     if not said.ok:
-        hint = (
-            f"; {digest} is the digest recorded for it: the first pull's, or the one asked for"
-            if digest
-            else ""
-        )
+        hint = ""
+        if one.get("digest"):
+            hint = f"; {digest} is pinned for {reference} (images/pinned.yml or images_pinned)"
+        elif digest:
+            hint = f"; {digest} was recorded on this host at the first pull of {reference}"
         raise HostError(
             f"the image {wanted} cannot be pulled (docker said: {said.words}){hint}: look at the "
             "reference and the host's network, or write images_source: build"

@@ -20,11 +20,13 @@ REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class Plan:
-    """`source` as chosen; `make`: kinds to build or unpack; `pull`: requests for the host."""
+    """`source` as chosen; `make`: kinds to build or unpack; `pull`: requests for the host;
+    `replaced`: sentences about images that the host has pulled and that are not the pinned ones."""
 
     source: str
     make: list[str] = field(default_factory=list)
     pull: list[dict[str, Any]] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
 
 
 def plan(
@@ -37,6 +39,7 @@ def plan(
     wanted: Mapping[str, Mapping[str, Any]],
     recorded: Mapping[str, Mapping[str, Any]],
     refresh: bool = False,
+    pinned: Mapping[str, str] | None = None,
 ) -> Plan:
     """What has to be done so that the host has the images that the inventory asks for.
 
@@ -48,10 +51,12 @@ def plan(
     images may have been made anew from the same inputs and another day's Debian packages.
     recorded: kind → the host's record {"source", "reference", "id", "inputs", "digest", "present"}.
     refresh: images_refresh, makes the token server's image anew although its inputs are the same.
+    pinned: reference → the digest that it must have, or "" (images/pinned.yml, images_pinned).
     """
     chosen = source if source != "auto" else _automatic(reachable, recorded)
     made: list[str] = []
     pulled: list[dict[str, Any]] = []
+    replaced: list[str] = []
     for kind in [REGISTRY, *([TOKEN_SERVER] if auth == "token" else [])]:
         reference = _pulled_from(kind, chosen, server, references)
         record = recorded.get(kind, {})
@@ -60,9 +65,19 @@ def plan(
             stale = refresh and kind == TOKEN_SERVER
             if stale or not _made_of(record, wanted.get(kind, {})):
                 made.append(kind)
-        elif not _is(record, "reference", reference):
-            pulled.append({"kind": kind, "reference": reference, "digest": None})
-    return Plan(chosen, made, pulled)
+            continue
+        digest = (pinned or {}).get(reference) or None
+        known = _is(record, "reference", reference)
+        if not known or digest not in (None, record.get("digest")):
+            pulled.append({"kind": kind, "reference": reference, "digest": digest})
+        if known and digest not in (None, record.get("digest")):
+            replaced.append(
+                f"{kind}: this host has pulled {record.get('digest')} as {reference}, but "
+                f"{digest} is pinned for it (images/pinned.yml or images_pinned): the pinned image "
+                "replaces it as a new generation, and playbooks/rollback.yml goes back. The same "
+                "tag may have been published again; if not, find out who published the other image"
+            )
+    return Plan(chosen, made, pulled, replaced)
 
 
 def _automatic(reachable: bool, recorded: Mapping[str, Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, ip_address
 from pathlib import PurePosixPath
 from typing import Any
 
-from wharfinger import values
+from wharfinger import images, values
 from wharfinger.access.robots import read_network
 
 from .acme import check_acme
@@ -462,6 +462,16 @@ def _check_limits(
 def _check_images(
     checked: Mapping[str, Any], controller: Mapping[str, Any], report: Report
 ) -> None:
+    pinned = checked.get("images_pinned") or {}
+    for problem in images.problems(pinned):
+        report.error("images_pinned", problem)
+    pulled = ("images_registry", "images_token_server", "images_docker_auth")
+    for reference in pinned.keys() - {checked.get(name) for name in pulled}:
+        report.warning(
+            "images_pinned",
+            f"{shown(reference)} pins nothing: write the reference exactly as in "
+            f"{', '.join(pulled[:-1])} or {pulled[-1]}",
+        )
     source, archive = checked.get("images_source"), checked.get("images_archive")
     if source == "archive" and not archive:
         report.error(

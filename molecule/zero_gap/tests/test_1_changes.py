@@ -8,25 +8,31 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography import x509
 
-from load import Load
-from load.other_image import write as write_other_images
+from images.registry import recipe
+from load import Load, images_before
 from load.site import Site, authority, client_command, edit_users
 from support import hosts
-from support.registry import MANIFEST, Account
+from support.images import Pushed, push_everywhere
+from support.registry import MANIFEST, Account, digest
 
 ROTATE = "playbooks/rotate_certificates.yml"
 SCOPE = "repository:load/stable:pull"
 
 
+@pytest.fixture(scope="module")
+def images(site: Site) -> dict[str, Pushed]:
+    """Images that were pushed before the upgrade, by repository."""
+    return push_everywhere(site.registry(), hosts.account("admin"))
+
+
 @pytest.fixture(scope="module", autouse=True)
-def everybody(loaded: Load) -> None:
+def everybody(loaded: Load, images: dict[str, Pushed]) -> None:
     """Real clients work beside the pooled ones. First, nothing happens."""
     for tool in ("docker", "containerd"):
         loaded.add_real(tool, client_command())
@@ -80,6 +86,48 @@ def test_nothing_fails_while_nothing_happens(site: Site) -> None:
     } <= {one.kind for one in site.load.operations("steady")}  # type: ignore[union-attr]
 
 
+def version(site: Site) -> str:
+    """The version of distribution that serves, as its program says it."""
+    container = site.serving("registry")["Id"]
+    said = site.machine.check_output("docker exec %s /registry --version", container)
+    return said.split()[-1]
+
+
+def everything_is_there(site: Site, loaded: Load, images: dict[str, Pushed]) -> None:
+    """Everything that any version has answered with 201 can be pulled, with equal digests; a user
+    and a robot still sign in and pull."""
+    assert loaded.lost(loaded.pushed()) == []
+    registry = site.registry()
+    for account in map(hosts.account, ("readonly", "ci")):
+        for image in images.values():
+            if account.name == "readonly" or image.repository.startswith("team/"):
+                manifest = registry.pull(account, image.repository, "present")
+                assert (manifest.status, digest(manifest.body)) == (200, image.digest)
+                layer = registry.blob(account, image.repository, image.layer_digest)
+                assert (layer.status, layer.body) == (200, image.layer)
+
+
+def test_an_upgrade_from_the_release_before(
+    site: Site, loaded: Load, images: dict[str, Pushed]
+) -> None:
+    assert version(site) == images_before.version() != recipe.version()
+    site.change("upgrade", "site.yml")
+    assert version(site) == recipe.version()
+    everything_is_there(site, loaded, images)
+
+
+def test_back_to_the_release_before(site: Site, loaded: Load, images: dict[str, Pushed]) -> None:
+    site.change("roll back", "playbooks/rollback.yml")
+    assert version(site) == images_before.version()
+    everything_is_there(site, loaded, images)
+
+
+def test_and_forward_again(site: Site, loaded: Load, images: dict[str, Pushed]) -> None:
+    site.change("forward again", "playbooks/rollback.yml")
+    assert version(site) == recipe.version()
+    everything_is_there(site, loaded, images)
+
+
 def test_users_come_and_go(site: Site) -> None:
     former = hosts.account("leaver")
     assert site.registry().login(former) == 200
@@ -129,27 +177,6 @@ def test_another_authority(site: Site, loaded: Load) -> None:
     loaded.ca_file = str(new)
 
 
-def test_another_build_of_the_registry(site: Site, tmp_path: Path) -> None:
-    before = site.serving("registry")["Image"]
-    site.operator.settings |= {
-        "images_source": "archive",
-        "images_archive": str(write_other_images(tmp_path)),
-    }
-    site.change("upgrade", "site.yml")
-    now = site.serving("registry")
-    assert now["Image"] != before
-    assert now["Config"]["Labels"]["test.wharfinger.build"] == "another"
-
-
-def test_back_to_the_build_before(site: Site) -> None:
-    assert "test.wharfinger.build" in site.serving("registry")["Config"]["Labels"]
-    site.change("roll back", "playbooks/rollback.yml")
-    assert "test.wharfinger.build" not in site.serving("registry")["Config"]["Labels"]
-    # As rollback.yml tells its operator to do.
-    for name in ("images_source", "images_archive"):
-        del site.operator.settings[name]
-
-
 def test_another_generation_of_the_token_server(site: Site) -> None:
     registry, token_server = site.serving("registry")["Id"], site.serving("token_server")["Id"]
     site.operator.settings["docker_auth_memory"] = "300m"
@@ -176,7 +203,7 @@ def test_the_end_of_the_authority_before(site: Site, loaded: Load) -> None:
 def test_tokens_issued_just_before_a_change_have_worked_until_they_expired(
     site: Site, loaded: Load
 ) -> None:
-    assert len(site.holders) == 9
+    assert len(site.holders) == 10
     for holder in site.holders:
         holder.join(90)
         used = [one for one in loaded.operations() if one.client == holder.name]

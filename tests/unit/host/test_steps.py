@@ -483,9 +483,39 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     runner(host).answers["docker pull"] = Result(1, "", "manifest unknown")
     assert message("images", request, host) == (
         f"the image registry.example:5000/library/registry@{digest} cannot be pulled (docker said: "
-        f"manifest unknown); {digest} is the digest recorded for it: the first pull's, or the one "
-        "asked for: look at the reference and the host's network, or write images_source: build"
+        f"manifest unknown); {digest} was recorded on this host at the first pull of {reference}: "
+        "look at the reference and the host's network, or write images_source: build"
     )
+
+
+def test_a_pinned_digest_is_pulled_whatever_the_tag_names_and_nothing_else(
+    host: Host, machine: Machine
+) -> None:
+    first, pinned = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+    reference = "registry.example:5000/library/registry:3.1.2"
+    machine.images["sha256:id"] = {"Id": "sha256:id", "RepoTags": [reference], "RepoDigests": []}
+    runner(host).answers["docker pull"] = Result(0, f"Digest: {first}\n", "")
+    request: dict[str, Any] = {"kind": "registry", "reference": reference, "digest": None}
+    run("images", {"pull": [request]}, host=host)
+    request["digest"] = pinned
+    runner(host).answers["docker pull"] = Result(1, "", "manifest unknown")
+    assert message("images", {"pull": [request]}, host) == (
+        f"the image registry.example:5000/library/registry@{pinned} cannot be pulled (docker said: "
+        f"manifest unknown); {pinned} is pinned for {reference} (images/pinned.yml or "
+        "images_pinned): look at the reference and the host's network, or write images_source: "
+        "build"
+    )
+    assert host.store.load().images["registry"]["digest"] == first
+    image = {
+        "Id": "sha256:pinned",
+        "RepoTags": [],
+        "RepoDigests": [f"{repository(reference)}@{pinned}"],
+    }
+    machine.images["sha256:pinned"] = image
+    runner(host).answers["docker pull"] = Result(0, f"Digest: {pinned}\n", "")
+    pulled = run("images", {"pull": [request]}, host=host)["images"]["registry"]
+    assert (pulled["digest"], pulled["id"]) == (pinned, "sha256:pinned")
+    assert run("images", {"pull": [request]}, host=host)["changed"] is False
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from images.registry import recipe as registry
 from images.token_server import recipe as token_server
 from images.token_server.elf import needed
 from images.toolbox import ROOT, BuildError, install_wheels, pinned, run
+from load import images_before
 from wharfinger.registry import configuration
 
 
@@ -38,6 +39,14 @@ def test_the_lists_of_keys_are_those_of_the_module_that_is_compiled() -> None:
     assert f"v{configuration.VERSION} ({checksum})" in derived
 
 
+def test_the_upgrade_is_tried_from_an_older_release() -> None:
+    before, now = (
+        [int(part) for part in version.split(".")]
+        for version in (images_before.version(), registry.version())
+    )
+    assert before < now
+
+
 def test_the_token_server_carries_the_projects_version() -> None:
     from wharfinger import __version__
 
@@ -50,13 +59,14 @@ def test_the_go_toolchain_is_locked_for_both_architectures() -> None:
     assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", text)) == 2
 
 
-def test_every_module_that_go_mod_requires_is_locked() -> None:
+@pytest.mark.parametrize("modules", [registry.FOLDER, images_before.MODULES])
+def test_every_module_that_go_mod_requires_is_locked(modules: Path) -> None:
     required = re.findall(
         r"^\s*(?:require )?(\S+) (v\S+)",
-        (registry.FOLDER / "go.mod").read_text(encoding="utf-8"),
+        (modules / "go.mod").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
-    locked = (registry.FOLDER / "go.sum").read_text(encoding="utf-8").splitlines()
+    locked = (modules / "go.sum").read_text(encoding="utf-8").splitlines()
     known = {tuple(line.split()[:2]) for line in locked}
     assert len(required) > 20
     for module, version in required:

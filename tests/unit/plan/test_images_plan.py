@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from wharfinger.images import plan
+import pytest
+import yaml
+
+from images.toolbox import ROOT
+from wharfinger.images import plan, problems
 
 REFERENCES = {"registry": "hub/registry:3", "token_server": "", "docker_auth": "hub/docker_auth:1"}
 WANTED = {"registry": {"inputs": "r1"}, "token_server": {"inputs": "t1"}}
@@ -112,3 +116,69 @@ def test_a_refresh_makes_images_anew_and_leaves_pulled_ones() -> None:
 def test_a_refresh_leaves_the_registry_whose_image_holds_nothing_of_debian() -> None:
     recorded = {kind: record("build", inputs=f"{kind[0]}1") for kind in WANTED}
     assert asked("build", recorded=recorded, refresh=True)[1] == ["token_server"]
+
+
+ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+
+
+def pinned(digest: str, had: str | None = None) -> tuple[list[Any], list[str]]:
+    """The digests to pull, and what is told, where the registry's image is pinned to `digest`
+    and the host has pulled `had`."""
+    recorded = record("pull", reference="hub/registry:3", digest=had)
+    answer = plan(
+        source="pull",
+        reachable=True,
+        auth="htpasswd",
+        server="embedded",
+        references=REFERENCES,
+        wanted={},
+        recorded={"registry": recorded} if had else {},
+        pinned={"hub/registry:3": digest},
+    )
+    return [one["digest"] for one in answer.pull], answer.replaced
+
+
+def test_a_pinned_image_is_pulled_by_its_digest() -> None:
+    assert pinned(ONE) == ([ONE], [])
+    assert pinned("") == ([None], [])
+
+
+def test_a_host_that_has_the_pinned_image_pulls_nothing() -> None:
+    assert pinned(ONE, ONE) == ([], [])
+    assert pinned("", ONE) == ([], [])
+
+
+def test_another_image_that_a_host_pulled_before_is_replaced_and_told() -> None:
+    assert pinned(ONE, OTHER) == (
+        [ONE],
+        [
+            f"registry: this host has pulled {OTHER} as hub/registry:3, but {ONE} is pinned for it "
+            "(images/pinned.yml or images_pinned): the pinned image replaces it as a new "
+            "generation, and playbooks/rollback.yml goes back. The same tag may have been "
+            "published again; if not, find out who published the other image"
+        ],
+    )
+
+
+def test_the_pins_of_this_checkout_are_for_the_images_that_it_pulls() -> None:
+    pins = yaml.safe_load((ROOT / "images/pinned.yml").read_text(encoding="utf-8"))
+    defaults = yaml.safe_load((ROOT / "roles/images/defaults/main.yml").read_text(encoding="utf-8"))
+    assert problems(pins) == []
+    assert sorted(pins) == sorted([defaults["images_registry"], defaults["images_docker_auth"]])
+
+
+@pytest.mark.parametrize(
+    "digest", [f" {ONE}", "sha256:" + "A" * 64, "1" * 64, None, 12, ["x"], f"{ONE}\n"]
+)
+def test_what_is_no_digest_is_refused(digest: object) -> None:
+    assert problems({"hub/registry:3": digest}) == [
+        "hub/registry:3: the value is no digest: write sha256: and 64 hexadecimal digits in lower "
+        'case, or "" where the image is not pinned'
+    ]
+
+
+def test_a_key_that_is_no_reference_is_refused() -> None:
+    assert problems({3.1: ONE}) == [
+        "a key is a number: write an image's reference, in quotes, such as "
+        '"docker.io/library/registry:3.1.2"'
+    ]

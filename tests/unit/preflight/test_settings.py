@@ -428,6 +428,25 @@ def test_a_host_of_which_nobody_would_be_told_is_a_warning(warnings: Strings) ->
     ]
 
 
+def test_a_pin_is_a_digest(errors: Strings) -> None:
+    name = "docker.io/library/registry:3.1.2"
+    assert errors(images_pinned={name: "sha256:" + "0" * 64}) == []
+    assert errors(images_pinned={name: ""}) == []
+    assert errors(images_pinned={name: "3.1.2"}) == [
+        f"images_pinned: {name}: the value is no digest: write sha256: and 64 hexadecimal digits "
+        'in lower case, or "" where the image is not pinned'
+    ]
+
+
+def test_a_pin_of_an_image_that_is_not_pulled_is_a_warning(warnings: Strings) -> None:
+    name = "docker.io/library/registry:3.1.2"
+    assert warnings(images_registry=name, images_pinned={name: ""}) == []
+    assert warnings(images_registry=name, images_pinned={"registry:3.1.2": ""}) == [
+        "images_pinned: 'registry:3.1.2' pins nothing: write the reference exactly as in "
+        "images_registry, images_token_server or images_docker_auth"
+    ]
+
+
 def test_an_archive_is_needed_for_archive(errors: Strings) -> None:
     assert errors(images_source="archive") == [
         "images_archive: is empty, but images_source is archive: "

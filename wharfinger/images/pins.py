@@ -1,0 +1,27 @@
+"""Pinned digests: which image a reference must name (images/pinned.yml, images_pinned)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from wharfinger.values import kind
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def problems(pins: Mapping[object, object]) -> list[str]:
+    """What is wrong with the pins, each entry in one sentence; no value of theirs is repeated."""
+    found = []
+    for reference, digest in pins.items():
+        if not isinstance(reference, str) or not reference:
+            found.append(
+                f"a key is {kind(reference)}: write an image's reference, in quotes, such as "
+                '"docker.io/library/registry:3.1.2"'
+            )
+        elif digest != "" and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            found.append(
+                f"{reference}: the value is no digest: write sha256: and 64 hexadecimal digits in "
+                'lower case, or "" where the image is not pinned'
+            )
+    return found
