@@ -160,6 +160,9 @@ own_ansible() {
     say "ANSIBLE_CONFIG is not used: the settings are those of $PWD/ansible.cfg"
   fi
   export ANSIBLE_CONFIG=$PWD/ansible.cfg
+  if [ -n "$(find . -maxdepth 0 -perm -o+w)" ]; then
+    say "anyone may write to $PWD, and ansible-playbook ignores ansible.cfg there: chmod o-w '$PWD'"
+  fi
   for part in roles_path=roles library=plugins/modules module_utils=plugins/module_utils \
     {action,filter,lookup,inventory,vars,callback}_plugins; do
     name=ANSIBLE_${part%%=*}

@@ -234,9 +234,14 @@ def test_a_checkout_that_anyone_may_write_to_has_its_settings(
 ) -> None:
     checkout.chmod(0o777)
     try:
-        shows(deploy("-i", "inventory/local", folder=checkout), "this_machine")
+        ran = deploy("-i", "inventory/local", folder=checkout)
     finally:
         checkout.chmod(0o755)
+    shows(ran, "this_machine")
+    assert (
+        f"anyone may write to {checkout}, and ansible-playbook ignores ansible.cfg there: "
+        f"chmod o-w '{checkout}'"
+    ) in ran.stderr
 
 
 def test_a_caller_whose_folder_is_gone_may_deploy(deploy: Deploy, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from support import hosts
 from support.registry import ANONYMOUS, Account, Registry
 
 NAME = "fresh.internal"
-CREDENTIALS = "/opt/project/inventory/local/credentials"
+CREDENTIALS = "/opt/the project/inventory/local/credentials"
 
 
 @pytest.fixture(scope="module")
