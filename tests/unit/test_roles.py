@@ -77,3 +77,23 @@ def test_no_task_hides_what_the_host_program_says_is_wrong() -> None:
         if "wharfinger_host" in task and task.get("no_log")
     ]
     assert hidden == []
+
+
+def tagged(role: Path) -> list[dict[str, Any]]:
+    """The tasks of a role that a tag selects."""
+    files = sorted((role / "tasks").glob("*.yml"))
+    return [
+        task
+        for file in files
+        for task in yaml.safe_load(file.read_text()) or []
+        if "tags" in task and "always" not in task["tags"]
+    ]
+
+
+def test_a_tag_reaches_the_tasks_that_are_included(role: Path) -> None:
+    # Ansible hands the tags of an include_tasks to the included tasks only where `apply` says so.
+    # Without it, `--tags contents` was green and had skipped everything.
+    for task in tagged(role):
+        included = task.get("ansible.builtin.include_tasks")
+        if included is not None:
+            assert included["apply"]["tags"] == task["tags"], task["name"]
