@@ -6,8 +6,9 @@ DOCUMENTATION = """
 name: readable_variables
 short_description: group_vars and host_vars are read ahead of Ansible
 description:
-  - Has no variables itself. Looks at the files of all groups and hosts at once, and ends the run
-    where something is wrong, with file and line and without any value.
+  - Has no variables itself. Looks at once at the files of all hosts that a playbook may be for, and
+    of their groups, and ends the run where something is wrong, with file and line and without any
+    value.
 options:
   stage:
     ini:
@@ -36,6 +37,9 @@ from wharfinger.inventory import (
     variable_mistakes,
 )
 
+# The groups that this project's playbooks are for.
+GROUPS = ("registry", "clients")
+
 
 class VarsModule(BaseVarsPlugin):
     """Called for each group and host once the inventory is parsed; the first call does it all."""
@@ -57,9 +61,11 @@ class VarsModule(BaseVarsPlugin):
             folders = [Path(one) if Path(one).is_dir() else Path(one).parent for one in sources]
             playbooks = context.CLIARGS.get("args") or ()
             folders += [Path(one).resolve().parent for one in playbooks if Path(one).is_file()]
-            groups = ["all", *(group.name for group in top.get_descendants())]
-            hosts = [host.name for host in top.get_hosts()]
-            mistakes = variable_mistakes(loader, folders, groups, hosts)
+            # Of other hosts Ansible reads no variables; their vault may be another team's.
+            hosts = _ours(top) or top.get_hosts()
+            groups = dict.fromkeys(group.name for host in hosts for group in host.get_groups())
+            names = [host.name for host in hosts]
+            mistakes = variable_mistakes(loader, folders, ["all", *groups], names)
         if mistakes:
             raise AnsibleParserError(report(mistakes))
         limit = context.CLIARGS.get("subset")
@@ -67,3 +73,9 @@ class VarsModule(BaseVarsPlugin):
         if mistake:
             raise AnsibleOptionsError(mistake)
         return {}
+
+
+def _ours(top: Any) -> list[Any]:
+    """The hosts that a playbook of this project may be for. top: the inventory's group `all`."""
+    groups = [group for group in top.get_descendants() if group.name in GROUPS]
+    return list(dict.fromkeys(host for group in groups for host in group.get_hosts()))

@@ -282,6 +282,28 @@ def test_what_a_vault_encrypts_is_read_too_where_its_password_is_given(tmp_path:
     )
 
 
+def test_what_is_encrypted_for_others_is_left_alone(tmp_path: Path) -> None:
+    closed = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(b"theirs"))]).encrypt("a: 1\n")
+    for folder in ("group_vars", "host_vars"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "group_vars/databases.yml").write_bytes(closed)
+    (tmp_path / "host_vars/theirs.test.yml").write_bytes(closed)
+    (tmp_path / "theirs.yml").write_bytes(closed)
+    written(tmp_path, ELSEWHERE | {"databases": {"hosts": {"theirs.test": None}}})
+    ran = play("users.yml", tmp_path, "--list-hosts")
+    assert (ran.returncode, "one.test" in ran.stdout) == (0, True), ran.stderr
+
+
+def test_groups_above_registry_and_below_it_are_read(tmp_path: Path) -> None:
+    below = {"inner": {"hosts": {"one.test": None}}}
+    written(tmp_path, {"site": {"children": {"registry": {"children": below}}}})
+    (tmp_path / "group_vars").mkdir()
+    for name in ("site", "registry", "inner"):
+        (tmp_path / f"group_vars/{name}.yml").write_text(DUPLICATE)
+    said = error(play("users.yml", tmp_path))
+    assert said.startswith("3 mistakes in the inventory; nothing was changed. - ")
+
+
 def test_trust_with_clients_goes_on_to_its_role(tmp_path: Path) -> None:
     ran = play("trust.yml", written(tmp_path, {"clients": {"hosts": {"client.test": None}}}))
     assert ran.returncode == 2

@@ -34,7 +34,7 @@ def given_mistakes(options: Mapping[str, Any], project: Path) -> list[str]:
             path = Path(given[1:]).expanduser()
             if path.is_file():
                 found += _judged(path, "variables")
-            else:
+            elif not path.exists():
                 found.append(f"-e @{_shown(path)}: there is no such file: correct its name")
         elif given.startswith(("{", "[")):
             wrong = mistakes(given.encode(errors="surrogateescape"), "variables")
@@ -55,7 +55,9 @@ def inventory_mistakes(sources: Iterable[str], project: Path) -> list[str]:
             if not files:
                 found.append(f"{_shown(path)}: holds no inventory: write {_shown(path)}/hosts.yml")
             for file in files:
-                found += _inventory_file(file)
+                wrong = _inventory_file(file)
+                # Beside others, Ansible warns of a file that it cannot decrypt, and goes on.
+                found += [one for one in wrong if len(files) == 1 or not one.endswith(CLOSED)]
         elif path.exists():
             found += _inventory_file(path)
         elif "," not in source:
