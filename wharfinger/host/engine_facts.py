@@ -41,8 +41,10 @@ from .storage_facts import nearest
 
 # Where docker keeps everything, unless told otherwise.
 _USUAL_ROOT = Path("/var/lib/docker")
-# Seconds that docker may take for one answer before it counts as not running.
+# Seconds that docker may take for one answer before it counts as not running, and how many it gets
+# where a dockerd runs: on a busy host with thousands of images a healthy one takes its time.
 _PATIENCE = 5.0
+_PATIENCE_WITH_RUNNING = 30.0
 # Seconds after its start that dockerd may take until it answers.
 _STARTING = 60.0
 _UNITS = ("docker.service", "docker.socket", "containerd.service")
@@ -75,10 +77,7 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
     theirs = client_state(client, _head(client))
     docker = DockerEngine(host.paths.docker_socket)
     try:
-        info = docker.get("/info", timeout=_PATIENCE)
-        networks = docker.get("/networks", timeout=_PATIENCE)
-        containers = docker.listed_containers({}, timeout=_PATIENCE)
-        images = docker.get("/images/json", timeout=_PATIENCE)
+        info, networks, containers, images = _asked(host, docker)
     except HostError:
         state, detail = (theirs, None) if theirs else unanswered(host, client)
         answer["engine"] |= _engine(state, detail)
@@ -103,6 +102,25 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
     ]
     answer["images"] = {one["Id"]: one.get("RepoTags") or [] for one in images}
     return answer
+
+
+def _asked(host: Host, docker: DockerEngine) -> tuple[Any, Any, Any, Any]:
+    """What docker says of itself, its networks, all containers and images. Raises HostError."""
+
+    def within(patience: float) -> tuple[Any, Any, Any, Any]:
+        return (
+            docker.get("/info", timeout=patience),
+            docker.get("/networks", timeout=patience),
+            docker.listed_containers({}, timeout=patience),
+            docker.get("/images/json", timeout=patience),
+        )
+
+    try:
+        return within(_PATIENCE)
+    except HostError:
+        if _process(host.paths.proc) is None:
+            raise
+        return within(_PATIENCE_WITH_RUNNING)
 
 
 def _head(program: str | None) -> str:

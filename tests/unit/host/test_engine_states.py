@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socketserver
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,8 +21,10 @@ from wharfinger.host.engine_state import (
     MASKED,
     MISCONFIGURED,
     PARTS,
+    RUNNING,
     SILENT,
     STOPPED,
+    EngineState,
 )
 from wharfinger.host.runner import Result
 
@@ -228,6 +235,42 @@ def test_an_engine_that_has_run_for_long_and_says_nothing(
     # One that has just been started may need a while.
     running["age"] = 5.0
     assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+@pytest.mark.parametrize(("process", "state"), [(812, RUNNING), (None, STOPPED)])
+def test_an_engine_that_is_slow_is_asked_once_more(
+    host: Host, monkeypatch: pytest.MonkeyPatch, process: int | None, state: EngineState
+) -> None:
+    answered: list[str] = []
+
+    class Slow(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def address_string(self) -> str:
+            return ""
+
+        def do_GET(self) -> None:
+            first = not answered
+            answered.append(self.path)
+            if first:
+                time.sleep(0.6)
+            body = b'{"DockerRootDir": "/"}' if self.path.endswith("/info") else b"[]"
+            with contextlib.suppress(BrokenPipeError):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+    monkeypatch.setattr(engine_facts, "_process", lambda _proc: process)
+    monkeypatch.setattr(engine_facts, "_PATIENCE", 0.3)
+    host.paths.docker_socket.parent.mkdir(parents=True, exist_ok=True)
+    with socketserver.ThreadingUnixStreamServer(str(host.paths.docker_socket), Slow) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        found = engine_facts.look(host, {})
+        server.shutdown()
+    assert found["engine"]["state"] == state.name
 
 
 def test_parts_of_another_docker_that_ours_would_replace(host: Host) -> None:
