@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger import images
+from wharfinger.registry.configuration import VERSION
 
 from .report import Report
 
@@ -59,7 +60,7 @@ def check_reachable(good: Mapping[str, Any], host: Mapping[str, Any], report: Re
             report.error(
                 named,
                 "is no image that docker can pull (not shown, it may hold a password): write one "
-                "like docker.io/library/registry:3.1.1",
+                f"like docker.io/library/registry:{VERSION}",
             )
             continue
         registry = images.registry_host(reference)
