@@ -466,12 +466,15 @@ def _check_images(
     for problem in images.problems(pinned):
         report.error("images_pinned", problem)
     pulled = ("images_registry", "images_token_server", "images_docker_auth")
-    for reference in pinned.keys() - {checked.get(name) for name in pulled}:
-        report.warning(
-            "images_pinned",
-            f"{shown(reference)} pins nothing: write the reference exactly as in "
-            f"{', '.join(pulled[:-1])} or {pulled[-1]}",
-        )
+    references = [checked.get(name) for name in pulled]
+    for reference in pinned:
+        # A key that is not text has been refused above.
+        if isinstance(reference, str) and reference not in references:
+            report.warning(
+                "images_pinned",
+                f"{shown(reference)} pins nothing: write the reference exactly as in "
+                f"{', '.join(pulled[:-1])} or {pulled[-1]}",
+            )
     source, archive = checked.get("images_source"), checked.get("images_archive")
     if source == "archive" and not archive:
         report.error(

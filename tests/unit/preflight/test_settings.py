@@ -436,6 +436,10 @@ def test_a_pin_is_a_digest(errors: Strings) -> None:
         f"images_pinned: {name}: the value is no digest: write sha256: and 64 hexadecimal digits "
         'in lower case, or "" where the image is not pinned'
     ]
+    assert errors(images_pinned={3.12: ""}) == [
+        "images_pinned: a key is a number: write an image's reference, in quotes, such as "
+        '"docker.io/library/registry:3.1.2"'
+    ]
 
 
 def test_a_pin_of_an_image_that_is_not_pulled_is_a_warning(warnings: Strings) -> None:
