@@ -507,8 +507,12 @@ def catalog(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
 
     Takes reviewed settings. An environment variable wins, as it does in distribution.
     """
-    said = environment.get("REGISTRY_CATALOG_MAXENTRIES") or _get(settings, "catalog", "maxentries")
-    limit = str(int(CATALOG_ENTRIES if said is None else str(said)))
+    said = _get(settings, "catalog", "maxentries")
+    if "REGISTRY_CATALOG_MAXENTRIES" in environment:
+        # The registry reads it as YAML, in which 0x20 is a number.
+        said = yaml.safe_load(str(environment["REGISTRY_CATALOG_MAXENTRIES"]))
+    # 0 stands for distribution's own limit.
+    limit = str(said or CATALOG_ENTRIES)
     larger = [f"[1-9][0-9]{{{len(limit)},}}"]
     for place, digit in enumerate(limit):
         if digit != "9":

@@ -460,7 +460,7 @@ def test_environment_of_the_operator_comes_over_the_toolkits() -> None:
     }
 
 
-@pytest.mark.parametrize("limit", [0, 1, 9, 10, 50, 99, 100, 999, 1000, 1090, 25_000])
+@pytest.mark.parametrize("limit", [1, 9, 10, 50, 99, 100, 999, 1000, 1090, 25_000])
 def test_every_larger_number_is_over_the_catalogs_limit_and_no_other(limit: int) -> None:
     found = configuration.catalog({"catalog": {"maxentries": limit}}, {})
     assert found["limit"] == limit
@@ -475,8 +475,12 @@ def test_the_catalogs_limit_is_what_distribution_takes() -> None:
 
     assert limit({}, {}) == rendered()["catalog"]["maxentries"] == 1000
     assert limit({"catalog": {"maxentries": 5}}, {}) == 5
-    for value in (7, "7"):
+    for value in (7, "7", "0x7"):
         assert limit({"catalog": {"maxentries": 5}}, {"REGISTRY_CATALOG_MAXENTRIES": value}) == 7
+    # 0 is distribution's own limit, and not a page without entries.
+    assert limit({"catalog": {"maxentries": 0}}, {}) == 1000
+    for value in (0, "0"):
+        assert limit({"catalog": {"maxentries": 5}}, {"REGISTRY_CATALOG_MAXENTRIES": value}) == 1000
 
 
 def test_the_middleware_that_checks_indexes_is_asked_for_where_the_image_has_it() -> None:
