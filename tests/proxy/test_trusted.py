@@ -72,6 +72,7 @@ def begun(stack: Stack, address: str) -> ssl.SSLSocket:
         # Any byte may be in an address, that of a line's end too.
         ("2001:db8:a0a:d0a:0:{:x}::a0a", "2001:db8:a0a:d0a::", "2001:db8:a0a:d0b::a0a"),
         ("198.51.100.7", "198.51.100.7", "198.51.100.8"),
+        ("::ffff:198.51.100.7", "198.51.100.7", "::ffff:198.51.100.8"),
     ],
 )
 def test_a_64_has_a_hundred_logins_in_hand_as_an_ipv4_address_has(
