@@ -24,6 +24,8 @@ from wharfinger.host.files import sync_directory
 COST = 10
 # A robot's secret is 256 random bits: a slow hash would protect nothing, and cost every login.
 ROBOT_COST = 4
+# bcrypt takes no more bytes.
+LONGEST = 72
 
 
 class ActionModule(ActionBase):
@@ -228,6 +230,12 @@ def entry(
         return {key: known[key] for key in ("hash", "generated", "random") if key in known}
     if present is None:
         present = credentials.generate(name, replace=False)
+    if not 0 < len(present.encode()) <= LONGEST:
+        raise AnsibleActionFail(
+            f"credentials/{name} beside the inventory is {'too long' if present else 'empty'}, and "
+            f"what it holds would be the password of {name}: remove the file, and a password is "
+            f"generated, or write a password of 1 to {LONGEST} bytes into it."
+        )
     made = bcrypt.hashpw(present.encode(), bcrypt.gensalt(COST)).decode()
     return {"hash": made, **_digest_of(present)}
 
@@ -243,7 +251,8 @@ def is_of(known: dict[str, Any], secret: str) -> bool:
     """Whether the secret in credentials/ is the one that the host knows."""
     if "generated" in known:
         return bool(known["generated"] == generated.digest(secret))
-    return bcrypt.checkpw(secret.encode(), known["hash"].encode())
+    plain = secret.encode()
+    return len(plain) <= LONGEST and bcrypt.checkpw(plain, known["hash"].encode())
 
 
 class Rotation(NamedTuple):

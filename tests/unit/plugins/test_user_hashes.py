@@ -102,6 +102,26 @@ def test_a_word_that_somebody_wrote_into_credentials_is_a_chosen_one(
     assert credentials.stale == ["u"]
 
 
+@pytest.mark.parametrize(("word", "fault"), [("", "empty"), ("ä" * 37, "too long")])
+def test_a_file_in_credentials_without_a_password_is_named(
+    plugin: Any, credentials: Any, word: str, fault: str
+) -> None:
+    credentials.directory.mkdir()
+    (credentials.directory / "u").write_text(word + "\n")
+    with pytest.raises(plugin.AnsibleActionFail) as caught:
+        plugin.entry("u", {}, None, credentials, False)
+    assert str(caught.value) == (
+        f"credentials/u beside the inventory is {fault}, and what it holds would be the password "
+        "of u: remove the file, and a password is generated, or write a password of 1 to 72 bytes "
+        "into it."
+    )
+    # Where the host knows a password, that one stays.
+    known = {"hash": bcrypt.hashpw(b"chosen", bcrypt.gensalt(4)).decode()}
+    assert plugin.entry("u", {}, known, credentials, False) == known
+    assert credentials.stale == ["u"]
+    assert plugin.removed({"u": known}, set(), credentials) == []
+
+
 def test_a_record_of_an_earlier_version_learns_that_its_secret_is_random(
     plugin: Any, credentials: Any
 ) -> None:
