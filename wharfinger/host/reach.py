@@ -118,6 +118,9 @@ class Docker:
                     why = why or f"it speaks no TLS that is understood ({reason.reason})"
                     continue
                 words = getattr(reason, "strerror", None) or str(reason)
+                if isinstance(reason, (http.client.InvalidURL, ValueError)):
+                    # Its own words quote the address, which may hold the proxy's password.
+                    words = "the address cannot be read"
                 why = why or f"{words} (through the proxy)" if proxies else why or words
                 continue
             return ""

@@ -140,6 +140,12 @@ def test_dockers_proxy_is_asked(
     assert asked == ["CONNECT quay.io:443"]
 
 
+def test_a_proxys_password_is_not_shown() -> None:
+    # With an @ and a / in the password, Python takes the rest of it for a port.
+    proxy = {"HTTPS_PROXY": "http://me:x@y:planted/z@127.0.0.1:1"}
+    assert Docker({}, proxy).ask("quay.io") == "the address cannot be read (through the proxy)"
+
+
 def test_no_proxy_is_followed_with_its_subnets(serve: Serve, nobody: str) -> None:
     name, _ = serve(200)
     dead = {"HTTPS_PROXY": f"http://{nobody}", "HTTP_PROXY": f"http://{nobody}"}
