@@ -87,10 +87,11 @@ class ActionModule(ActionBase):
     """One observation of the host, then wharfinger.preflight.check over inventory and host.
 
     `scope` says for which playbook (wharfinger/preflight/scopes.py): site by default. With `role`
-    only that role's variables are judged, and no host is asked.
+    only that role's variables are judged, and no host is asked. With `reach` the host is asked for
+    an answer, and nothing is judged.
     """
 
-    _VALID_ARGS = frozenset({"scope", "role"})
+    _VALID_ARGS = frozenset({"scope", "role", "reach"})
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -101,6 +102,9 @@ class ActionModule(ActionBase):
         if "role" in self._task.args:
             found = role_mistakes(self._task.args["role"], task_vars, self._templar.template)
             return result | ({"failed": True, "msg": mistakes(found)} if found else {})
+        if self._task.args.get("reach"):
+            answer = self._asked("ansible.builtin.ping", {}, task_vars)
+            return answer if answer.get("failed") else result
         scope = self._task.args.get("scope", "site")
         if scope not in preflight.SCOPES:
             raise AnsibleActionFail(f"scope: {scope!r} is none of {', '.join(preflight.SCOPES)}")
@@ -113,7 +117,9 @@ class ActionModule(ActionBase):
             for name, option in options.items()
         }
         before = time.time()
-        observed = self._observed(request(settings), task_vars)
+        observed = self._asked(
+            "wharfinger_host", {"command": "observe", "request": request(settings)}, task_vars
+        )
         if observed.get("failed"):
             return observed
         host = {name: value for name, value in observed.items() if not name.startswith("_")}
@@ -175,14 +181,14 @@ class ActionModule(ActionBase):
         )
         return dict(answer.get("registries") or {})
 
-    def _observed(self, asked: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """What `observe` answers. Where the host cannot be reached or may not be looked at, the
+    def _asked(
+        self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What the module answers. Where the host cannot be reached or may not be looked at, the
         error says what to do about it, after what was said."""
         try:
             answer: dict[str, Any] = self._execute_module(
-                module_name="wharfinger_host",
-                module_args={"command": "observe", "request": asked},
-                task_vars=task_vars,
+                module_name=module, module_args=arguments, task_vars=task_vars
             )
         except AnsibleError as error:
             told = self._advice(str(error), task_vars)

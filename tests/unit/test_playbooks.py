@@ -403,3 +403,18 @@ def test_trust_says_what_its_variables_became(tmp_path: Path) -> None:
         "client_trust_system: is text: write true or false",
     ):
         assert sentence in ran.stdout, ran.stdout
+
+
+def test_trust_says_what_to_do_where_a_client_cannot_be_looked_at(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.crt"
+    authority.write_text("")
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        "clients:\n  hosts:\n    client.test:\n      ansible_connection: local\n"
+        "      ansible_become: false\n      ansible_python_interpreter: /nowhere/python3\n"
+        f"  vars:\n    client_trust_ca_file: {authority}\n"
+    )
+    ran = play("trust.yml", inventory, "-e", "client_trust_registry=registry.test")
+    assert ran.returncode == 2
+    assert "the host cannot be looked at; nothing was changed." in ran.stdout
+    assert "correct ansible_python_interpreter, which is /nowhere/python3" in ran.stdout
