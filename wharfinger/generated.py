@@ -7,6 +7,7 @@ even with the digest at hand, so a plain SHA-256 of it may lie on the host and n
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import secrets
 
@@ -14,6 +15,9 @@ USER_BYTES, ROBOT_BYTES = 24, 32
 _FORM = re.compile(r"[A-Za-z0-9_-]{32}|[A-Za-z0-9_-]{43}")
 # A random one has about 25 different characters; words and repetitions have fewer.
 _LEAST_CHARACTERS = 16
+# In a random one, two neighbours in three are of different kinds; within a word hardly any are.
+_LEAST_CHANGES = 2 / 5
+_KINDS = ("[a-z]", "[A-Z]", "[0-9]")
 
 
 def make(size: int) -> str:
@@ -27,13 +31,14 @@ def has_form(text: str) -> bool:
     """Whether the text looks like a secret of `make`: its length, its alphabet, and so mixed.
 
     It tells a password that somebody wrote into a credentials file from a generated one. One
-    secret in 200 of those made before this check existed has no digit and does not pass.
+    secret in 100 of those made before this check existed does not pass: it has no digit, or too
+    few changes between small letters, capitals, digits and `-_`.
     """
-    return (
-        _FORM.fullmatch(text) is not None
-        and len(set(text)) >= _LEAST_CHARACTERS
-        and all(re.search(kind, text) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    )
+    if _FORM.fullmatch(text) is None or len(set(text)) < _LEAST_CHARACTERS:
+        return False
+    kinds = [next((kind for kind in _KINDS if re.match(kind, one)), "") for one in text]
+    changes = sum(one != next_one for one, next_one in itertools.pairwise(kinds))
+    return set(kinds) >= set(_KINDS) and changes >= _LEAST_CHANGES * len(text)
 
 
 def digest(text: str) -> str:

@@ -82,7 +82,13 @@ def test_a_generated_password_is_recorded_as_such(plugin: Any, credentials: Any)
 
 
 @pytest.mark.parametrize(
-    "word", ["my own word", "a" * 32, "correct-horse-battery-staple-wow", "x" * 43, "1" * 12]
+    "word",
+    [
+        *("my own word", "a" * 32, "correct-horse-battery-staple-wow", "x" * 43, "1" * 12),
+        # As long as a generated one, and with characters of every kind.
+        *("Correct-Horse-Battery-Staple-123", "MyVeryLongAndSecurePassword12345"),
+        *("abcdefghijklmnopqrstuvwxyzABC123", "The-registry-password-of-the-whole-team-001"),
+    ],
 )
 def test_a_word_that_somebody_wrote_into_credentials_is_a_chosen_one(
     plugin: Any, credentials: Any, word: str
