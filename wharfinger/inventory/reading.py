@@ -16,7 +16,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ANSIBLE_TAGS = frozenset({"!vault", "!vault-encrypted", "!unsafe"})
 _MERGE = "tag:yaml.org,2002:merge"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*:")
-_NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,64}")
+# A key that may be shown. One with a colon may be a name and its password, `{admin:secret}`.
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _TEMPLATE = re.compile(r"(?:[:\[,{]|^\s*-)\s*\{\{")
 _QUOTE_TEMPLATE = 'an expression must be in quotes: write "{{ … }}"'
 _SPECIAL = (

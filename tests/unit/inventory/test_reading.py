@@ -246,6 +246,14 @@ def test_every_key_that_is_written_twice_is_told() -> None:
     assert [one.line for one in mistakes(text.encode(), "variables")] == [1, 4, 5, 6]
 
 
+def test_a_password_that_became_a_part_of_a_key_is_not_shown() -> None:
+    text = f"registry_users: {{admin:{SECRET}, admin:{SECRET}}}\n"
+    assert [one.message for one in mistakes(text.encode(), "variables")] == [
+        "a key is written a second time, the first is in line 1: keep one of the two, or give one "
+        "another name"
+    ]
+
+
 GROUPS = {
     "hosts as a list": (
         "registry:\n  hosts:\n    - a.test\n",
