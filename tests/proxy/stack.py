@@ -225,7 +225,7 @@ class Stack:
         ]
         tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         assert tested.returncode == 0, tested.stderr
-        assert "[warn]" not in tested.stderr
+        assert "[warn]" not in tested.stderr, tested.stderr
         self.processes.append(subprocess.Popen([*command, "-g", "daemon off;"]))
         for name in ("registry", "direct", "nginx", "tokens"):
             self._wait(self.ports[name])
