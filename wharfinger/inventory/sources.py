@@ -119,7 +119,11 @@ def _judged(path: Path, kind: Literal["variables", "inventory"]) -> list[str]:
     except OSError as error:
         return [_unreadable(path, error)]
     if content.startswith(b"$ANSIBLE_VAULT"):
-        opened = _decrypted(content)
+        try:
+            opened = _decrypted(content)
+        except ImportError:
+            # ansible-core before 2.19 does not tell which passwords it was given.
+            return []
         if opened is None:
             return [f"{_shown(path)}: {CLOSED}"]
         content = opened
