@@ -36,6 +36,16 @@ def test_nobody_is_needed_from_whom_nothing_is_pulled(
     assert judge(host={"registries": WHY | {"else.test": ""}}, **variables).errors == []
 
 
+@pytest.mark.parametrize(("version", "refused"), [(None, False), ("20230311", True)])
+def test_a_fresh_host_without_authorities_may_pull(
+    judge: Judge, version: str | None, refused: bool
+) -> None:
+    why = "its certificate is refused: unable to get local issuer certificate"
+    packages = {"ca-certificates": version}
+    assert bool(judge(host={"registries": {HUB: why}, "packages": packages}).errors) == refused
+    assert judge(host={"registries": WHY, "packages": packages}).errors != []
+
+
 def test_an_image_that_is_there_is_not_pulled(judge: Judge, specs: dict[str, Any]) -> None:
     reference = specs["images"]["images_registry"]["default"]
     record = {"source": "pull", "reference": reference, "present": True}
