@@ -62,7 +62,10 @@ def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -
     connection = text("ansible_connection", "ssh")
     # Others (docker, say) do not find their host by an address.
     by_ssh = connection in ("ssh", "smart", "paramiko_ssh")
-    address = text("ansible_host", name) if by_ssh else name
+    # Ansible still takes the older names, too.
+    address = text("ansible_host", text("ansible_ssh_host", name)) if by_ssh else name
+    port = text("ansible_port", text("ansible_ssh_port", "22"))
+    ways = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
     return Registry(
         # Preflight knows the name of a host whose registry_hostname is empty.
         hostname=str(facts.get("hostname") or text("registry_hostname")),
@@ -70,10 +73,8 @@ def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -
         folder=text("inventory_dir"),
         source=text("certificates_tls_source", "own_ca"),
         root=text("certificates_tls_ca"),
-        machine="this one"
-        if connection == "local"
-        else f"{address}, port {text('ansible_port', '22')}",
-        via=f"{connection} {text('ansible_ssh_common_args')} {text('ansible_ssh_extra_args')}",
+        machine="this one" if connection == "local" else f"{address}, port {port}",
+        via=" ".join([connection, *map(text, ways)]),
         accounts=accounts(raw, variables),
     )
 

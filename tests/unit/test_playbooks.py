@@ -378,6 +378,27 @@ def test_hosts_that_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     assert together(tmp_path, hosts, "site") == []
 
 
+def test_machines_that_are_told_apart_by_port_or_way_only(tmp_path: Path) -> None:
+    hosts: dict[str, object] = {
+        f"{name}.test": {
+            "registry_hostname": "{{ inventory_hostname }}",
+            "ansible_host": "127.0.0.1",
+            variable: value,
+        }
+        for name, variable, value in (
+            ("a", "ansible_port", 2201),
+            ("b", "ansible_ssh_port", 2202),
+            ("c", "ansible_ssh_args", "-J one.test"),
+            ("d", "ansible_ssh_common_args", "-J two.test"),
+        )
+    }
+    assert together(tmp_path, hosts, "site") == []
+    [said] = together(tmp_path, hosts | {"e.test": hosts["b.test"]}, "site")
+    assert said.startswith(
+        "ansible_host: b.test, e.test are the same machine (127.0.0.1, port 2202)"
+    )
+
+
 def test_the_example_is_right_for_several_hosts(tmp_path: Path) -> None:
     example = PROJECT / "inventory/example/group_vars/registry/settings.yml"
     settings = yaml.safe_load(example.read_text(encoding="utf-8"))
