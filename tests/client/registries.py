@@ -170,6 +170,8 @@ def ours(
     *,
     address: str = ADDRESS,
     users: Mapping[str, Any] = USERS,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    robots: Mapping[str, Any] | None = None,
     rules: Sequence[Mapping[str, Any]] = RULES,
 ) -> Iterator[Served]:
     """The toolkit's registry with token authentication, its token server and nginx, which listens
@@ -193,10 +195,10 @@ def ours(
     (folder / "token_signing.pem").write_bytes((folder / "signing.crt").read_bytes())
     text = yaml.safe_dump(rendered).replace(configuration.LIVE_DIRECTORY, str(folder))
     (folder / "registry.yml").write_text(text)
-    policy = access.Policy.from_inventory(users, {}, rules)
+    policy = access.Policy.from_inventory(users, groups or {}, rules, robots)
     auth = access.auth_config(
         policy,
-        {user: hashed(f"{user}-pw", cost) for user in users},
+        {name: hashed(f"{name}-pw", cost) for name in (*users, *(robots or {}))},
         issuer=name,
         certificate_path=str(folder / "signing.crt"),
         key_path=str(folder / "signing.key"),

@@ -22,6 +22,7 @@ from tests.client import machines
 from tests.client.conftest import Person
 from tests.client.machines import Machine
 from tests.client.registries import Served, ours
+from tests.support import networks
 from wharfinger.host.contents import (
     Storage,
     apply,
@@ -31,7 +32,11 @@ from wharfinger.host.contents import (
     scrub,
 )
 
-USERS = {name: {} for name in ("admin", "someuser", "dev", "builder", "intern")}
+USERS = {name: {} for name in ("admin", "someuser", "dev", "builder", "intern", "member", "lister")}
+GROUPS = {"reviewers": ["member"]}
+# From where the machines are.
+ROBOTS = {"runner": {"addresses": [str(networks.HOSTS)]}}
+# Every shape of `who`, `may` and `on` that docs/access.md has.
 RULES = [
     {"who": "admin", "may": "all", "on": "all"},
     {"who": "someuser", "may": ["pull", "push", "delete"], "on": "{user}/**"},
@@ -41,6 +46,13 @@ RULES = [
     {"who": "intern", "may": [], "on": "team/secret"},
     {"who": "intern", "may": ["pull"], "on": "**"},
     {"who": "anonymous", "may": ["pull"], "on": "public/**"},
+    {"who": "group:reviewers", "may": [], "on": "team/secret"},
+    {"who": ["group:reviewers", "robot:runner"], "may": ["pull"], "on": ["team/*", "base/**"]},
+    {"who": "robot:runner", "may": ["pull", "push"], "on": "ci/*"},
+    {"who": "everyone", "may": "all", "on": "{user}/**"},
+    {"who": "everyone", "may": ["pull"], "on": "shared/*"},
+    {"who": "everyone", "may": ["pull", "push"], "on": "shared/*/{user}"},
+    {"who": "lister", "may": ["list"], "on": "all"},
 ]
 PASSWORD = "someuser-pw"
 
@@ -345,7 +357,15 @@ def bench() -> Iterator[Bench]:
         program = registry_program(folder)
         name, address = stack.enter_context(machines.network())
         served = stack.enter_context(
-            ours(folder, program, address=address, users=USERS, rules=RULES)
+            ours(
+                folder,
+                program,
+                address=address,
+                users=USERS,
+                groups=GROUPS,
+                robots=ROBOTS,
+                rules=RULES,
+            )
         )
         found = {
             image: stack.enter_context(machines.machine(image, name, served))
@@ -425,11 +445,15 @@ echo $1-pw | skopeo login --username $1 --password-stdin $R
 echo $1-pw | oras login --username $1 --password-stdin $R
 regctl registry login $R --user $1 --pass $1-pw
 """
+# Of docker, podman and crane. skopeo fails where nobody has signed in before.
+LOG_OUT = "docker logout $R; skopeo logout $R || true; "
 
 
 def as_user(bench: Bench, user: str, script: str) -> tuple[int, str]:
-    """A script on Debian 13, whose tools are all signed in as this user."""
-    return bench.machines["tools13"].tried(f"set -- {user}; {LOG_IN}{script}")
+    """A script on Debian 13, whose tools are all signed in as this user or robot, or not at all as
+    `anonymous`."""
+    begin = LOG_OUT if user == "anonymous" else f"set -- {user}; {LOG_IN}"
+    return bench.machines["tools13"].tried(begin + script)
 
 
 def test_layers_of_repositories_with_other_rights_are_shared_or_uploaded(bench: Bench) -> None:
@@ -441,6 +465,7 @@ def test_layers_of_repositories_with_other_rights_are_shared_or_uploaded(bench: 
 docker buildx build --push --provenance=false --tag $R/base/app:1 .
 docker buildx build --push --provenance=false --tag $R/public/app:1 .
 docker buildx build --push --provenance=false --tag $R/team/secret:1 .
+crane copy $R/base/app:1 $R/shared/app:1
 """,
     )
     assert code == 0, text
@@ -471,6 +496,46 @@ skopeo copy docker://$R/base/app:1 docker://$R/team/skopeo:1
     assert code == 0, text
 
 
+# Who does what their rules give.
+GIVEN = {
+    # What the group reads its member shares with a place of their own, where `all` is also delete.
+    "member": """
+docker pull $R/team/derived:1
+docker tag $R/team/derived:1 $R/member/app:1
+docker push $R/member/app:1
+crane copy $R/base/app:1 $R/member/deep/app:1
+skopeo delete docker://$R/member/deep/app:1
+""",
+    # May not read where docker has these layers from.
+    "builder": """
+docker tag $R/team/derived:1 $R/builder/app:1
+docker push $R/builder/app:1
+docker pull $R/builder/app:1
+crane copy $R/shared/app:1 $R/shared/app/builder:1
+""",
+    # No group holds a robot: the `[]` for team/secret is the group's alone.
+    "runner": """
+docker pull $R/team/secret:1
+docker tag $R/team/derived:1 $R/ci/runner:1
+docker push $R/ci/runner:1
+crane copy $R/base/app:1 $R/ci/runner:2
+podman pull $R/ci/runner:1
+""",
+    "lister": "crane catalog $R > names; grep --line-regexp team/secret names",
+    "anonymous": """
+docker pull $R/public/app:1
+podman pull $R/public/app:1
+crane pull $R/public/app:1 public.tar
+""",
+}
+
+
+@pytest.mark.parametrize("user", GIVEN)
+def test_what_the_rules_give_is_done(bench: Bench, user: str) -> None:
+    code, text = as_user(bench, user, GIVEN[user])
+    assert code == 0, text
+
+
 @pytest.mark.parametrize(
     ("user", "script"),
     [
@@ -483,6 +548,25 @@ skopeo copy docker://$R/base/app:1 docker://$R/team/skopeo:1
         ("intern", "crane copy $R/base/app:1 $R/intern/app:1"),
         ("intern", "oras tag $R/base/app:1 extra"),
         ("intern", "regctl image copy $R/base/app:1 $R/team/app:1"),
+        # The narrower rule stands first.
+        ("member", "docker pull $R/team/secret:1"),
+        ("member", "crane copy $R/base/app:1 $R/team/member:1"),
+        # Somebody else's {user}.
+        ("member", "docker tag $R/member/app:1 $R/builder/app:2; docker push $R/builder/app:2"),
+        ("member", "docker pull $R/shared/app/builder:1"),
+        ("member", "crane copy $R/base/app:1 $R/shared/app:2"),
+        ("member", "crane catalog $R"),
+        ("lister", "docker pull $R/base/app:1"),
+        # A robot is not everyone, and `*` is one segment.
+        ("runner", "docker pull $R/shared/app:1"),
+        ("runner", "crane copy $R/base/app:1 $R/runner/app:1"),
+        ("runner", "skopeo copy docker://$R/base/app:1 docker://$R/ci/deep/app:1"),
+        ("runner", "docker tag $R/ci/runner:1 $R/base/app:2; docker push $R/base/app:2"),
+        # Nor is who has not signed in.
+        ("anonymous", "docker pull $R/shared/app:1"),
+        ("anonymous", "podman push $R/public/app:1 $R/public/app:2"),
+        ("anonymous", "docker tag $R/public/app:1 $R/public/app:2; docker push $R/public/app:2"),
+        ("anonymous", "crane catalog $R"),
     ],
 )
 def test_what_the_rules_do_not_give_is_refused(bench: Bench, user: str, script: str) -> None:
