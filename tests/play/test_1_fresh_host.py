@@ -358,6 +358,7 @@ def dry(machine: Machine, controller: Controller, settings: dict[str, Any]) -> R
 def test_a_dry_run_succeeds_on_a_fresh_host(dry: Run) -> None:
     assert dry.code == 0, dry.output[-4000:]
     assert dry.changed > 5
+    assert "Docker Engine is absent: it would be installed and started." in dry.output
 
 
 def test_a_dry_run_shows_the_files_that_are_no_secret(dry: Run) -> None:
