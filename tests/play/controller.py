@@ -112,8 +112,12 @@ class Controller:
         return folder
 
     def play(self, name: str, inventory: Path, *options: str, playbook: str = "site.yml") -> Run:
-        """Runs a playbook as verbosely as operators do, with --diff; keeps what it has said."""
-        command = [BIN / "ansible-playbook", "-i", inventory, PROJECT / playbook, "-vvv", "--diff"]
+        """Runs a playbook as verbosely as operators do, with --diff; keeps what it has said.
+
+        `playbook` may name several with a space between, which run one after the other.
+        """
+        playbooks = [PROJECT / file for file in playbook.split()]
+        command = [BIN / "ansible-playbook", "-i", inventory, *playbooks, "-vvv", "--diff"]
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")
         }
