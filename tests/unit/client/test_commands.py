@@ -75,8 +75,10 @@ def test_a_wrong_command_line_is_2(wharf: Wharf, arguments: tuple[str, ...], par
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_for_shells(shell: str) -> None:
+    # From a shell, as a user does it: typer looks for one among its parents, and ends without.
+    command = [sys.executable, "-m", "wharfinger.client", "--show-completion", shell]
     done = subprocess.run(
-        [sys.executable, "-m", "wharfinger.client", "--show-completion", shell],
+        ["bash", "-c", '"$@"; exit', "bash", *command],
         capture_output=True,
         text=True,
         check=True,
