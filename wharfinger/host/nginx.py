@@ -6,7 +6,7 @@ import time
 from typing import Protocol
 
 from .errors import HostError
-from .files import exists, read_text
+from .files import read_text
 from .paths import Paths
 from .processes import children, clients, command_line, listeners, program
 from .runner import Runner
@@ -123,8 +123,3 @@ class SystemNginx:
                 raise HostError(f"nginx was not started: {said.words}")
             return ["nginx started"]
         return start_service("nginx", self._paths, self._runner, self.running)
-
-
-def site_present(paths: Paths) -> bool:
-    """Whether the toolkit's own site file is in place."""
-    return exists(paths.site)
