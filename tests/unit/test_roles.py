@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from wharfinger.deployment.settings import SETTINGS
+
 ROLES = sorted((Path(__file__).resolve().parents[2] / "roles").iterdir())
 
 CONTENTS = ROLES[0].parent / "contents"
-
-
-def defaults(role: Path) -> dict[str, Any]:
-    file = role / "defaults" / "main.yml"
-    return (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
 
 
 def options(role: Path) -> dict[str, dict[str, Any]]:
@@ -32,25 +31,35 @@ def test_there_are_roles() -> None:
     assert len(ROLES) >= 9
 
 
-def test_every_default_is_an_option_and_every_optional_option_has_a_default(role: Path) -> None:
-    optional = {name for name, option in options(role).items() if not option.get("required")}
-    assert set(defaults(role)) == optional
+def test_every_option_has_a_default_or_must_be_set(role: Path) -> None:
+    without = {name for name, option in options(role).items() if "default" not in option}
+    assert without == {name for name, option in options(role).items() if option.get("required")}
 
 
-def test_defaults_have_the_value_that_the_specification_states(role: Path) -> None:
-    stated = {
-        name: option["default"] for name, option in options(role).items() if "default" in option
-    }
-    assert {name: defaults(role)[name] for name in stated} == stated
+def test_what_is_generated_from_the_specifications_is_fresh() -> None:
+    # docs/reference.md and every role's defaults.
+    done = subprocess.run(
+        [sys.executable, ROLES[0].parents[1] / "bin/generate", "--check"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "", "run bin/generate"
+    assert done.returncode == 0, done.stderr
 
 
-def test_every_default_that_is_not_computed_is_stated(role: Path) -> None:
-    unstated = {
-        name
-        for name, value in defaults(role).items()
-        if "{{" not in str(value) and "default" not in options(role)[name]
-    }
-    assert unstated == set()
+def test_the_table_of_settings_has_only_variables_of_the_roles() -> None:
+    known = {name for role in ROLES for name in options(role)}
+    assert SETTINGS.keys() - known == set()
+
+
+def test_the_reference_has_every_variable_with_its_range_and_what_it_stops() -> None:
+    page = (ROLES[0].parents[1] / "docs/reference.md").read_text()
+    for role in ROLES:
+        for name in options(role):
+            assert page.count(f"\n| `{name}` |") == 1, name
+    row = next(line for line in page.splitlines() if line.startswith("| `certificates_tls_days`"))
+    assert "a number from 1 to 825" in row
+    assert row.endswith("| rotate_certificates |")
 
 
 def test_every_option_says_what_it_is(role: Path) -> None:

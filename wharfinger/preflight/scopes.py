@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wharfinger.deployment.settings import stopping
+
 from .report import Report
 
 #: Whoever runs the host's program at all needs these.
@@ -33,105 +35,28 @@ class Scope:
         return self.subjects is None or subject(sentence) in self.subjects | _PROGRAM
 
 
-#: Retention, collection and check: one file of the host holds the settings of all three.
-_CONTENTS = Scope(
-    frozenset(
-        {
-            "registry_retention",
-            "registry_retention_schedule",
-            "registry_untagged_keep",
-            "registry_gc_max_minutes",
-            "registry_gc_schedule",
-            "registry_check_rate",
-            "registry_check_schedule",
-            "registry_drain_timeout",
-            "storage_path",
-            "host, data",
-            "host, engine",
-            "host, nginx",
-        }
-    )
-)
+#: What a playbook needs that replaces a container.
+_ENGINE = ("host, engine", "host, nginx")
+_CONTENTS = ("host, data", *_ENGINE)
 
-_ACCESS = ("registry_users", "registry_robots", "registry_groups", "registry_access")
+
+def _scope(name: str, *topics: str) -> Scope:
+    """The playbook's scope: its variables are in the table of settings."""
+    return Scope(stopping(name) | frozenset(topics))
+
 
 #: Scope → what is judged. Each is named after the playbook, `site` is site.yml.
 SCOPES = {
     "site": Scope(None),
-    "users": Scope(
-        frozenset(
-            {
-                *_ACCESS,
-                "registry_auth",
-                # What the token server's configuration is made of beside them.
-                "registry_hostname",
-                "registry_port",
-                "registry_drain_timeout",
-                "docker_auth_server",
-                "docker_auth_token_lifetime",
-                "docker_auth_account_failures",
-                "docker_auth_known_failures",
-                "docker_auth_address_failures",
-            }
-        )
-    ),
-    "rotate_robots": Scope(
-        frozenset(
-            {
-                *_ACCESS,
-                "registry_auth",
-                "registry_hostname",
-                "registry_port",
-                "registry_drain_timeout",
-                "docker_auth_token_lifetime",
-                "docker_auth_account_failures",
-                "docker_auth_known_failures",
-                "docker_auth_address_failures",
-                # The host ends what the controller's clock has given an end.
-                "host, clock",
-            }
-        )
-    ),
-    "rotate": Scope(
-        frozenset(
-            {
-                "registry_hostname",
-                "registry_extra_hostnames",
-                "registry_auth",
-                "registry_drain_timeout",
-                "docker_auth_token_lifetime",
-                "certificates_tls_source",
-                "certificates_ca_days",
-                "certificates_tls_days",
-                "certificates_signing_days",
-                "certificates_renew_days",
-                "certificates_ca_offline",
-                "certificates_acme_directory",
-                "certificates_acme_email",
-                "certificates_acme_eab_kid",
-                "certificates_acme_eab_hmac_key",
-                "certificates_alert_command",
-                "host, clock",
-                "host, engine",
-                "host, nginx",
-            }
-        )
-    ),
-    "rollback": Scope(
-        frozenset(
-            {
-                "registry_hostname",
-                "registry_auth",
-                "registry_drain_timeout",
-                "host, engine",
-                "host, nginx",
-            }
-        )
-    ),
-    "retention": _CONTENTS,
-    "garbage_collect": _CONTENTS,
-    "check": _CONTENTS,
-    "remove": Scope(frozenset({"storage_path"}), reading=False, tells=False),
+    "users": _scope("users"),
+    # The host ends what the controller's clock has given an end.
+    "rotate_robots": _scope("rotate_robots", "host, clock"),
+    "rotate": _scope("rotate", "host, clock", *_ENGINE),
+    "rollback": _scope("rollback", *_ENGINE),
+    "retention": _scope("retention", *_CONTENTS),
+    "garbage_collect": _scope("garbage_collect", *_CONTENTS),
+    "check": _scope("check", *_CONTENTS),
+    "remove": Scope(stopping("remove"), reading=False, tells=False),
 }
 
 

@@ -10,44 +10,13 @@ from typing import Any
 
 from wharfinger import images, values
 from wharfinger.access.robots import read_network
+from wharfinger.deployment.settings import SETTINGS, Duration, Number, Range, Size, used_only
 
 from .acme import check_acme
 from .contents import check_contents
 from .controller import on_controller
 from .names import hostname_problem, is_address, nearest
 from .report import Report, shown
-
-#: Seconds below which not even small requests are sure to end while a generation is replaced.
-DRAIN_MINIMUM = 10
-#: Variables that hold a duration: least and most, in seconds.
-DURATIONS = {
-    "registry_drain_timeout": (DRAIN_MINIMUM, 3600),
-    "docker_auth_token_lifetime": (60, 3600),
-}
-#: Variables that hold a size: the least, in bytes.
-SIZES = {
-    "registry_memory": 64 * 2**20,
-    "docker_auth_memory": 64 * 2**20,
-    "storage_free_minimum": 0,
-    "container_engine_free_minimum": 0,
-}
-#: Variables that hold a whole number: least and most.
-NUMBERS = {
-    "registry_port": (1, 65535),
-    "registry_pids": (32, 1_000_000),
-    "docker_auth_pids": (32, 1_000_000),
-    "docker_auth_account_failures": (1, 999_999),
-    "docker_auth_known_failures": (1, 999_999),
-    "docker_auth_address_failures": (1, 999_999),
-    "preflight_clock_tolerance": (1, 3600),
-    # Apple's clients refuse server certificates that are valid for more than 825 days.
-    "certificates_tls_days": (1, 825),
-    "certificates_signing_days": (1, 36_500),
-    "certificates_ca_days": (1, 36_500),
-    "certificates_renew_days": (1, 825),
-    # Clients wait for writes to be taken again.
-    "registry_gc_max_minutes": (5, 1440),
-}
 
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
@@ -132,48 +101,12 @@ def check_settings(
         report.error(name, message)
         checked.pop(name.split(",")[0], None)
 
-    for name, (least, most) in NUMBERS.items():
-        if name in checked and not least <= checked[name] <= most:
-            refuse(name, f"{checked[name]} is out of range: write a number from {least} to {most}")
-    for name, (least, most) in DURATIONS.items():
-        if name in checked:
-            try:
-                checked[name] = values.duration(checked[name])
-            except ValueError:
-                refuse(
-                    name,
-                    f"{shown(str(checked[name]))} is no duration: write seconds, or 90s, 10m, 1h",
-                )
-            else:
-                if name == "registry_drain_timeout" and checked[name] < least:
-                    refuse(
-                        name,
-                        f"{checked[name]} s is too short: at each change, requests that take "
-                        f"longer are cut off, like a layer being pushed: write at least {least}s; "
-                        "10m lets large layers through",
-                    )
-                elif not least <= checked[name] <= most:
-                    refuse(
-                        name,
-                        f"{checked[name]} s is out of range: "
-                        f"write a duration from {least}s to {most}s",
-                    )
-    for name, least in SIZES.items():
-        if name in checked:
-            try:
-                checked[name] = values.size(checked[name])
-            except ValueError:
-                refuse(
-                    name,
-                    f"{shown(str(checked[name]))} is no size: write bytes, or 512m, 2g, 2GiB",
-                )
-            else:
-                if checked[name] < least:
-                    refuse(
-                        name,
-                        f"{values.readable_size(checked[name])} is too little: "
-                        f"write at least {values.readable_size(least)}",
-                    )
+    for name, setting in SETTINGS.items():
+        if setting.range is not None and name in checked:
+            value, problem = _ranged(name, checked[name], setting.range)
+            checked[name] = value
+            if problem:
+                refuse(name, problem)
     if "registry_port" in checked and checked["registry_port"] == 80:
         refuse(
             "registry_port",
@@ -205,6 +138,40 @@ def check_settings(
     _check_images(checked, controller, report)
     check_contents(checked, refuse, report)
     return checked
+
+
+def _ranged(name: str, value: Any, wanted: Range) -> tuple[Any, str | None]:
+    """The value as a number, in seconds or bytes where it has a unit, and what is wrong with it."""
+    match wanted:
+        case Number(least, most):
+            if not least <= value <= most:
+                return value, f"{value} is out of range: write a number from {least} to {most}"
+        case Duration(least, most):
+            try:
+                value = values.duration(value)
+            except ValueError:
+                return value, f"{shown(str(value))} is no duration: write seconds, or 90s, 10m, 1h"
+            if name == "registry_drain_timeout" and value < least:
+                return value, (
+                    f"{value} s is too short: at each change, requests that take "
+                    f"longer are cut off, like a layer being pushed: write at least {least}s; "
+                    "10m lets large layers through"
+                )
+            if not least <= value <= most:
+                return value, (
+                    f"{value} s is out of range: write a duration from {least}s to {most}s"
+                )
+        case Size(least):
+            try:
+                value = values.size(value)
+            except ValueError:
+                return value, f"{shown(str(value))} is no size: write bytes, or 512m, 2g, 2GiB"
+            if value < least:
+                return value, (
+                    f"{values.readable_size(value)} is too little: "
+                    f"write at least {values.readable_size(least)}"
+                )
+    return value, None
 
 
 def _registry_hostname_problem(name: str, good: Mapping[str, Any]) -> str | None:
@@ -369,20 +336,6 @@ def subnet_problem(text: str) -> str | None:
     return None
 
 
-# Variable → the sources of the server's certificate that read it; the first is what to write.
-_READ_WITH = {
-    "certificates_tls_certificate": ("provided",),
-    "certificates_tls_key": ("provided",),
-    "certificates_tls_ca": ("provided", "acme"),
-    "certificates_ca_offline": ("own_ca", "acme"),
-    "certificates_acme_directory": ("acme",),
-    "certificates_acme_ca": ("acme",),
-    "certificates_acme_email": ("acme",),
-    "certificates_acme_eab_kid": ("acme",),
-    "certificates_acme_eab_hmac_key": ("acme",),
-}
-
-
 def _check_certificates(
     checked: Mapping[str, Any],
     given: Container[str],
@@ -391,7 +344,7 @@ def _check_certificates(
     report: Report,
 ) -> None:
     source = checked.get("certificates_tls_source")
-    for name, sources in _READ_WITH.items():
+    for name, sources in used_only("certificates_tls_source").items():
         if source and source not in sources and name in given and checked.get(name):
             report.warning(
                 name,
@@ -423,18 +376,11 @@ def _check_certificates(
         )
 
 
-_LIMITS = (
-    "docker_auth_account_failures",
-    "docker_auth_known_failures",
-    "docker_auth_address_failures",
-)
-
-
 def _check_limits(
     checked: Mapping[str, Any], given: Container[str], refuse: Callable[[str, str], None]
 ) -> None:
     """Limits that nothing enforces are errors: who writes them counts on them."""
-    for name in _LIMITS:
+    for name in used_only("docker_auth_server"):
         if name not in checked or name not in given:
             continue
         if checked.get("registry_auth") == "htpasswd":
