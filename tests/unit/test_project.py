@@ -117,3 +117,12 @@ def test_every_link_within_the_documentation_leads_somewhere() -> None:
             if not file.exists() or (anchor and anchor not in anchors(file)):
                 broken.append(f"{page.relative_to(PROJECT)}: {target}")
     assert broken == []
+
+
+def test_the_map_of_the_tests_has_each_part_and_each_folder() -> None:
+    listed = subprocess.run([PROJECT / "test", "--list"], capture_output=True, text=True).stdout
+    parts = set(listed.split()) - {"quick", "evidence"}
+    table = set(re.findall(r"^\| `([a-z_/]+)` \|", text(PROJECT / "tests/README.md"), re.MULTILINE))
+    suites = parts - {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
+    folders = {path.name for path in (PROJECT / "tests").iterdir() if path.is_dir()} - suites
+    assert table == parts | {f"{name}/" for name in folders if not name.startswith("__")}
