@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -246,9 +247,30 @@ class Registry:
             )
         raise self.transport.problem(answer, f"{_named(repository, reference)} is deleted")
 
+    async def may_delete(self, repository: str) -> None:
+        """Raises Denied or Unsupported where manifests of the repository cannot be deleted. Asks
+        for the deletion of the digest of nothing, which no manifest has."""
+        with contextlib.suppress(NotFound):
+            await self.delete(repository, content_digest(b""))
+
     async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
         """Descriptors of the manifests whose subject is `digest`: by the referrers API, or where
         there is none by the tag that the specification puts in its place."""
+        found = await self._referrers(repository, digest)
+        if found is not None:
+            return _descriptors(found)
+        try:
+            fetched = await self.manifest(repository, digest.replace(":", "-", 1))
+        except NotFound:
+            return []
+        return _descriptors(fetched.document.get("manifests") or [])
+
+    async def has_referrers(self, repository: str, digest: str) -> bool:
+        """Whether the registry has the referrers API, and so keeps no list in a tag."""
+        return await self._referrers(repository, digest) is not None
+
+    async def _referrers(self, repository: str, digest: str) -> list[Any] | None:
+        """What the referrers API answers, None where there is none."""
         scope = pull_scope(repository)
         path: str | None = f"/v2/{repository}/referrers/{digest}"
         found: list[Any] = []
@@ -257,21 +279,15 @@ class Registry:
             seen.add(path)
             answer = await self.transport.request("GET", path, scope=scope)
             if answer.status_code != 200:
-                break
+                return None
             kind = answer.headers.get("content-type", "")
             if "json" not in kind:
-                break  # a page for browsers
+                return None  # a page for browsers
             found += self._json(answer).get("manifests") or []
             following = answer.links.get("next", {}).get("url")
             parts = urlsplit(str(httpx.URL(path).join(following))) if following else None
             path = f"{parts.path}?{parts.query}" if parts else None
-        else:
-            return _descriptors(found)
-        try:
-            fetched = await self.manifest(repository, digest.replace(":", "-", 1))
-        except NotFound:
-            return []
-        return _descriptors(fetched.document.get("manifests") or [])
+        return found
 
     # Blobs
 

@@ -21,6 +21,7 @@ distribution API.
   wharf show registry.example.com/team/app:1.2   what a tag is made of
   wharf du registry.example.com                  who needs how much
   wharf rm registry.example.com/team/app:1.2     remove a tag
+  wharf repair registry.example.com/team/app     mend its lists of signatures
   wharf copy registry.example.com/team/app:1.2 other.example.com/app:1.2
 
 For the operator, from the inventory alone:
@@ -190,6 +191,10 @@ def rm(
     may move the tag; the API has no way to close it. Indexes without a tag cannot be seen by the
     API, nor counted here. Space is freed by the registry's garbage collection only.
 
+    What signs or describes another manifest (it has a `subject`) is first taken out of that
+    manifest's list of referrers, the tag sha256-…, which takes the right to push; without it,
+    nothing is deleted. The last entry takes the list's tag with it.
+
     \b
     Examples:
       wharf rm registry.example.com/team/app:1.2
@@ -199,6 +204,37 @@ def rm(
     from .remove import remove
 
     remove(references, yes, asked)
+
+
+@app.command()
+@options
+def repair(
+    *,
+    repositories: Annotated[
+        list[str], typer.Argument(metavar="REPO...", help="HOST[:PORT]/NAME, as docker writes it.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be taken out.")
+    ] = False,
+    asked: Asked,
+) -> None:
+    """Mend lists of referrers that name what is gone.
+
+    Where a registry has no referrers API, oras, cosign and regctl keep the list of what refers to
+    an image in its repository, as the tag sha256-…. Where a signature is deleted by something that
+    does not know of these lists (crane, skopeo, curl), its entry is left behind, and from then on
+    everything that is attached to that image is refused: `MANIFEST_BLOB_UNKNOWN`. This takes such
+    entries out, and the tag where nothing is left. It takes the right to push; to remove a tag,
+    that to delete. Nothing else is changed.
+
+    \b
+    Examples:
+      wharf repair registry.example.com/team/app
+      wharf repair registry.example.com/team/app registry.example.com/team/web --dry-run
+    """
+    from .referrers import repair as mend
+
+    mend(repositories, dry_run, asked)
 
 
 @app.command()

@@ -3,6 +3,9 @@
 A tag can be moved at any time by anybody who may push. What is deleted is therefore compared once
 more, right before, with what was shown; the API has no conditional DELETE, so that one request's
 time remains.
+
+A manifest that stands in a list of referrers (referrers.py) is taken out of it first, which needs
+the right to push; without that right nothing is deleted.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass, field
 
 from wharfinger.host.contents.manifests import INDEXES
 
-from . import names
+from . import names, referrers
 from .api import Head, Registry, each
 from .asked import Asked
 from .errors import ClientError, Damaged, NotFound, Unsupported, UsageError
@@ -24,18 +27,29 @@ from .output import progress, say
 
 @dataclass(frozen=True)
 class View:
-    """A repository as its tags show it: tag → where it leads, index digest → all it contains."""
+    """A repository as its tags show it: tag → where it leads, index digest → all it contains, tag
+    of a list of referrers → what it names."""
 
     heads: dict[str, Head]
     contents: dict[str, frozenset[str]] = field(default_factory=dict)
+    lists: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def tags_of(self, digest: str) -> list[str]:
         """The tags that lead to a digest."""
         return [tag for tag, head in self.heads.items() if head.digest == digest]
 
     def needed_by(self, digest: str) -> list[str]:
-        """The tagged indexes that contain a digest."""
-        return [index for index, inside in self.contents.items() if digest in inside]
+        """The tagged indexes that contain a digest; not the lists of referrers that name it."""
+        lists = set(self.listing(digest))
+        return [
+            index
+            for index, inside in self.contents.items()
+            if digest in inside and not lists.issuperset(self.tags_of(index))
+        ]
+
+    def listing(self, digest: str) -> list[str]:
+        """The tags of the lists of referrers that name a digest."""
+        return [tag for tag, named in self.lists.items() if digest in named]
 
     def belonging(self, digest: str) -> list[str]:
         """Tags of signatures and the like of a digest."""
@@ -124,7 +138,21 @@ async def view(api: Registry, repository: str) -> View:
     heads = {tag: head for tag, head in zip(tags, found, strict=True) if head is not None}
     indexes = {head.digest for head in heads.values() if head.media_type in INDEXES}
     contents = await each(sorted(indexes), lambda digest: _inside(api, repository, digest))
-    return View(heads, dict(zip(sorted(indexes), contents, strict=True)))
+    lists = {
+        tag: await _named_by(api, repository, head.digest)
+        for tag, head in heads.items()
+        if referrers.is_list(tag, head.digest, head.media_type)
+    }
+    return View(heads, dict(zip(sorted(indexes), contents, strict=True)), lists)
+
+
+async def _named_by(api: Registry, repository: str, digest: str) -> frozenset[str]:
+    """What an index names, which was read before."""
+    try:
+        fetched = await api.manifest(repository, digest)
+    except (NotFound, Damaged):
+        return frozenset()
+    return frozenset(one.digest for one in fetched.manifest.children)
 
 
 async def _inside(api: Registry, repository: str, digest: str) -> frozenset[str]:
@@ -169,7 +197,7 @@ def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list
             lines.append(f"  the manifest stays, with {_tags(leading)}")
         else:
             lines.append("  no other tag has this manifest: it stays without one, until cleaned up")
-        return lines
+        return [*lines, *_lost_lists([target.tag], seen)]
     lines = [str(target.reference)]
     if leading:
         lines.append(f"  {_tags(leading)} will be gone too")
@@ -182,10 +210,25 @@ def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list
                 f"  WARNING: the index {_named(repository, seen.tags_of(index))} ({index}) still "
                 "needs it: pulling that will fail for this platform"
             )
+    lines += [
+        f"  will be taken out of the list of referrers {repository}:{tag}"
+        for tag in seen.listing(digest)
+    ]
+    lines += _lost_lists(seen.tags_of(digest), seen)
     belonging = seen.belonging(digest)
     if belonging:
         lines.append(f"  what belongs to it stays, and is then useless: {_tags(belonging)}")
     return lines
+
+
+def _lost_lists(tags: Sequence[str], seen: View) -> list[str]:
+    """What is lost with tags of lists of referrers."""
+    return [
+        f"  WARNING: this is the list of {len(seen.lists[tag])} signatures and other referrers of "
+        f"{tag.replace('-', ':', 1)}: they stay, but oras, cosign and regctl find them no more"
+        for tag in tags
+        if seen.lists.get(tag)
+    ]
 
 
 def _named(repository: str, tags: Sequence[str]) -> str:
@@ -210,7 +253,8 @@ async def _delete(api: Registry, target: Target, seen: View, *, waited: bool) ->
                     f"{target.reference} was not deleted: since it was shown, another tag or index "
                     "has come to need it; look again"
                 )
-        await api.delete(repository, target.digest)
+            seen = now
+        await _delete_manifest(api, target, seen.listing(target.digest))
         return
     now_at = (await api.head(repository, target.tag)).digest
     if now_at != target.digest:
@@ -227,3 +271,31 @@ async def _delete(api: Registry, target: Target, seen: View, *, waited: bool) ->
             f"{error}: {target.reference} was not removed. By its digest the whole manifest can be "
             f"deleted{along}: wharf rm {target.reference.with_digest(target.digest)}"
         ) from error
+
+
+async def _delete_manifest(api: Registry, target: Target, lists: Sequence[str]) -> None:
+    """Takes a manifest out of these lists of referrers, then deletes it. Without the right to do
+    both, does neither."""
+    repository, digest = target.reference.repository, target.digest
+    if lists and await api.has_referrers(repository, digest):
+        lists = []
+    if lists:
+        await api.may_delete(repository)
+    for tag in lists:
+        try:
+            await referrers.take_out(api, repository, tag, {digest})
+        except ClientError as error:
+            raise type(error)(
+                f"{target.reference} was not deleted: it has to be taken out of the list of "
+                f"referrers {repository}:{tag} first, and {error}"
+            ) from error
+    await api.delete(repository, digest)
+    for tag in lists:
+        # Who attached something meanwhile may have written the list with it again.
+        try:
+            await referrers.take_out(api, repository, tag, {digest})
+        except ClientError as error:
+            raise type(error)(
+                f"{target.reference} is deleted, but the list of referrers {repository}:{tag} may "
+                f"name it again: {error}. Afterwards: wharf repair {api.name}/{repository}"
+            ) from error

@@ -235,6 +235,14 @@ class Fake:
     def _manifest(self, request: httpx.Request, repository: str, reference: str) -> httpx.Response:
         tags = self.repositories.get(repository, {})
         if request.method == "PUT":
+            lacking = [
+                one["digest"]
+                for one in json.loads(request.content).get("manifests", [])
+                if one["digest"] not in self.blobs.get(repository, set())
+            ]
+            if lacking:
+                body = errors("MANIFEST_BLOB_UNKNOWN", f"blob unknown: {lacking[0]}")
+                return httpx.Response(400, json=body)
             name = self.push(
                 repository, reference if ":" not in reference else None, request.content
             )

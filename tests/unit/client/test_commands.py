@@ -12,7 +12,8 @@ from tests.unit.client.conftest import Wharf
 from wharfinger import __version__
 
 COMMANDS = [
-    "repositories", "tags", "show", "rm", "du", "login", "copy", "can", "access", "retention",
+    "repositories", "tags", "show", "rm", "repair", "du", "login", "copy", "can", "access",
+    "retention",
 ]  # fmt: skip
 # Slow to import: a command that needs none of them must not pay for them.
 HEAVY = ("httpx", "docker", "jinja2", "ansible", "rich", "asyncio")

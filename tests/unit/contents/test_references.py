@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ times = st.sampled_from([NOW - age * DAY for age in (0, 1, 13.9, 14, 30, 90)])
 def revisions(draw: st.DrawFn) -> Revision:
     children = tuple(draw(st.lists(digests, max_size=3)))
     subject = draw(st.none() | digests)
-    return Revision(draw(times), children, subject)
+    return Revision(draw(times), children, subject, oci_index=draw(st.booleans()))
 
 
 ordinary = st.sampled_from(["latest", "v1", "v2", "v10", "main", "sha256-short"])
@@ -185,6 +186,34 @@ def test_a_tag_that_names_the_digest_in_its_name_keeps_it() -> None:
     assert removed(contents) == (set(), set())
     rule = retention.Rule(1, (), newest=0)
     assert decide(contents, rule) == set()
+
+
+@pytest.mark.parametrize("ending", ["", ".sig"])
+@pytest.mark.parametrize("oci_index", [True, False])
+def test_only_an_index_is_a_list_of_referrers(ending: str, oci_index: bool) -> None:
+    """A user's plain image under such a name is the user's own."""
+    subject, other = DIGESTS[:2]
+    name = subject.replace(":", "-") + ending
+    contents = Contents(
+        "app",
+        {"v1": Tag(subject, 1), name: Tag(other, 2), "v2": Tag(DIGESTS[2], 3)},
+        {
+            subject: Revision(0),
+            other: Revision(0, oci_index=oci_index),
+            DIGESTS[2]: Revision(0),
+        },
+    )
+    belongs = bool(ending) or oci_index
+    assert decide(contents, retention.Rule(1, (), newest=1)) == (
+        {"v1", name} if belongs else {"v1"}
+    )
+    rest = Contents("app", {name: contents.tags[name]}, contents.revisions)
+    assert removed(rest)[0] == ({name} if belongs else set())
+    if not belongs:
+        rule = retention.Rule(1, (re.compile("app"),), newest=1)
+        rows, _ = retention.plan(contents, [rule], KEEP, NOW)
+        reasons = {row.tag: row.reason for row in rows}
+        assert reasons[name] == f"has the name of a list of {subject}, but is none"
 
 
 def test_a_signature_of_what_is_not_here_stays_and_is_not_counted() -> None:

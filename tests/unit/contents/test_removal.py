@@ -12,6 +12,7 @@ import pytest
 from tests.unit.contents.tree import DAY, NOW, Tree
 from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged
 from wharfinger.host.contents.model import Removal
+from wharfinger.host.contents.plans import read
 
 SETTINGS = {
     "retention": [{"number": 1, "on": [".*"], "newest": 1}],
@@ -114,6 +115,63 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
         assert [link.name for link in storage.revisions("app")] == [kept]
         assert not [one for one in files(tree) if one.endswith(("v1", ".sig"))]
     assert moment > 20
+
+
+def signed(tree: Tree, name: str, age: float) -> str:
+    """A tagged image with a list of two referrers, the first of which has one of its own; the list
+    was written twice. Old but for the tag."""
+    image = tree.image("app", name, tag=name, age=age)
+    first, second = (
+        tree.image("app", f"{kind} of {name}", subject=image, age=90 * DAY)
+        for kind in ("signature", "sbom")
+    )
+    deep = tree.image("app", f"signature of sbom of {name}", subject=first, age=90 * DAY)
+    tree.index("app", [deep], tag=first.replace(":", "-"), age=90 * DAY)
+    tree.index("app", [first], tag=image.replace(":", "-"), age=90 * DAY)
+    tree.index("app", [first, second], tag=image.replace(":", "-"), age=90 * DAY)
+    return image
+
+
+def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images go with their signatures, and others stay with theirs; former lists have no tag."""
+    for moment in range(1000):
+        tree = Tree(tmp_path / str(moment))
+        signed(tree, "old", 60 * DAY)
+        signed(tree, "older", 80 * DAY)
+        kept = signed(tree, "new", DAY)
+        storage = Storage(tree.path)
+        with monkeypatch.context() as patched:
+            left = iter(range(moment))
+
+            def count(steps: Iterator[int] = left) -> None:
+                if next(steps, None) is None:
+                    raise Killed
+
+            changes(patched, count)
+            try:
+                everything(storage)
+                break
+            except Killed:
+                pass
+        _nothing_is_missing(storage)
+        everything(storage)
+        _nothing_is_missing(storage)
+    assert moment > 50
+    contents, _, _ = read(storage, "app")
+    names = {kept.replace(":", "-"), "new"}
+    assert set(contents.tags) > names and len(contents.tags) == 3
+    # The image, three referrers, two lists; not the former one.
+    assert len(contents.revisions) == 6
+    assert len(contents.revisions[contents.tags[kept.replace(":", "-")].digest].children) == 2
+
+
+def _nothing_is_missing(storage: Storage) -> None:
+    contents, damage, _ = read(storage, "app")
+    assert damage == []
+    for tag in contents.tags.values():
+        assert set(contents.revisions[tag.digest].children) <= set(contents.revisions)
 
 
 def test_a_tag_that_was_moved_or_pushed_again_stays(tree: Tree, storage: Storage) -> None:

@@ -23,12 +23,13 @@ class Tag:
 @dataclass(frozen=True, slots=True)
 class Revision:
     """A manifest of a repository and what it names as an index, manifests or not. `readable` is
-    False where nothing is known about it."""
+    False where nothing is known about it; `oci_index`: it can be a list of referrers."""
 
     pushed: float
     children: tuple[str, ...] = ()
     subject: str | None = None
     readable: bool = True
+    oci_index: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import retention, untagged
 from .garbage import manifest
-from .manifests import Unreadable
+from .manifests import OCI_INDEX, Unreadable
 from .model import Contents, Damage, Removal, Revision, Tag
 from .sentences import lost_tag, stray_tag, unreadable_link, unreadable_manifest
 from .storage import MISSING, Link, Storage
@@ -114,4 +114,4 @@ def _revision(
         damage.append(unreadable_manifest(storage, repository, link.name, found.why))
         return Revision(link.pushed, readable=False)
     members = tuple(one.digest for one in found.members)
-    return Revision(link.pushed, members, found.subject)
+    return Revision(link.pushed, members, found.subject, oci_index=found.media_type == OCI_INDEX)

@@ -27,12 +27,16 @@ def signatures(contents: Contents) -> dict[str, str]:
     """The signature tags that belong to a revision of this repository, and that revision.
 
     A tag that names the very digest in its name belongs to nothing: tools make such tags to keep an
-    image (imgpkg), so it is a tag as others are.
+    image (imgpkg). Nor does one without an ending that leads to anything but an OCI index, as lists
+    of referrers are.
     """
     found = {}
     for name, tag in contents.tags.items():
         subject = subject_of(name)
-        if subject is not None and subject != tag.digest and subject in contents.revisions:
+        if subject is None or subject == tag.digest or subject not in contents.revisions:
+            continue
+        revision = contents.revisions.get(tag.digest)
+        if "." in name or (revision is not None and revision.oci_index):
             found[name] = subject
     return found
 

@@ -125,8 +125,12 @@ def _decide(
         elif name in belonging:
             continue
         elif (subject := subject_of(name)) is not None:
-            own = subject == tag.digest
-            reason = "keeps the digest in its name" if own else f"{subject} is not here"
+            if subject == tag.digest:
+                reason = "keeps the digest in its name"
+            elif subject in contents.revisions:
+                reason = f"has the name of a list of {subject}, but is none"
+            else:
+                reason = f"{subject} is not here"
             decided[name] = (True, reason)
         elif revision.subject is not None and revision.subject in contents.revisions:
             referrers[name] = revision.subject

@@ -1,0 +1,170 @@
+"""The lists of referrers that clients keep where a registry has no API for them.
+
+Signatures, attestations and other manifests with a `subject` stand in an index, whose tag is the
+subject's digest (OCI distribution specification 1.1, "Referrers Tag Schema"). Who deletes such a
+manifest has to take it out of that list first: a registry refuses each later version of a list that
+names what is not there, so that nothing can be attached to the subject any more.
+
+The API has no conditional PUT. A list is read again right before it is written and once more
+afterwards; what somebody attaches in the time of that one request may be lost from the list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+
+from wharfinger.host.contents import manifests
+
+from . import names
+from .api import Fetched, Registry, each
+from .asked import Asked
+from .errors import ClientError, Damaged, NotFound, Unsupported
+from .listing import head_or_none
+
+# sha512 is cut to 64 digits, as the specification says.
+_LIST = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
+_MOST_TRIES = 10
+
+
+def list_tag(subject: str) -> str:
+    """The tag of the list of a digest's referrers."""
+    algorithm, _, value = subject.partition(":")
+    return f"{algorithm}-{value[:64]}"
+
+
+def is_list(tag: str, digest: str, media_type: str) -> bool:
+    """Whether what this tag leads to is a list of referrers. An index that is tagged with its own
+    digest is none: some tools keep images that way."""
+    return (
+        _LIST.fullmatch(tag) is not None
+        and media_type == manifests.OCI_INDEX
+        and list_tag(digest) != tag
+    )
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was taken out of a list: digests. `emptied`: nothing was left, so the tag went."""
+
+    digests: tuple[str, ...] = ()
+    emptied: bool = False
+
+
+async def take_out(
+    api: Registry,
+    repository: str,
+    tag: str,
+    going: Collection[str] = (),
+    *,
+    dry_run: bool = False,
+) -> Taken:
+    """Takes the digests in `going`, and what the repository no longer has, out of the list that a
+    tag leads to; nothing where it leads to no list. Raises ClientError."""
+    taken: dict[str, None] = {}
+    present: set[str] = set()
+    emptied = False
+    for _ in range(_MOST_TRIES):
+        listed = await _read(api, repository, tag)
+        if listed is None:
+            return Taken(tuple(taken), emptied)
+        named = {one.digest for one in listed.manifest.children}
+        unknown = sorted(named - present - set(going))
+        heads = await each(unknown, partial(head_or_none, api, repository))
+        present |= {one for one, head in zip(unknown, heads, strict=True) if head is not None}
+        unwanted = [one for one in dict.fromkeys(_digests(listed)) if one not in present]
+        if not unwanted:
+            return Taken(tuple(taken), emptied)
+        rest = _without(f"{repository}:{tag}", listed, unwanted)
+        empty = not rest.manifest.members
+        if dry_run:
+            return Taken(tuple(unwanted), empty)
+        now = await head_or_none(api, repository, tag)
+        if now is None or now.digest != listed.digest:
+            continue
+        if empty:
+            await _remove(api, repository, tag, listed.digest)
+        else:
+            await api.put_manifest(repository, tag, rest)
+        taken.update(dict.fromkeys(unwanted))
+        emptied = empty
+    raise ClientError(
+        f"{api.name}/{repository}:{tag} is written again and again by somebody else: try again "
+        "when nobody attaches anything"
+    )
+
+
+async def _read(api: Registry, repository: str, tag: str) -> Fetched | None:
+    try:
+        fetched = await api.manifest(repository, tag)
+    except NotFound:
+        return None
+    return fetched if is_list(tag, fetched.digest, fetched.media_type) else None
+
+
+def _digests(listed: Fetched) -> list[str]:
+    return [one.digest for one in listed.manifest.children]
+
+
+def _without(name: str, listed: Fetched, unwanted: Collection[str]) -> Fetched:
+    """The list without these; everything else in it stays as it is. Raises Damaged where it is
+    written so that this cannot be made sure of."""
+    document = listed.document
+    entries = document.get("manifests")
+    stays = [
+        one
+        for one in (entries if isinstance(entries, list) else [])
+        if not (isinstance(one, dict) and one.get("digest") in unwanted)
+    ]
+    text = json.dumps({**document, "manifests": stays}, separators=(",", ":"), ensure_ascii=False)
+    data = text.encode("utf-8", "replace")
+    read = manifests.parse(data)
+    wanted = [one for one in _digests(listed) if one not in unwanted]
+    if isinstance(read, manifests.Unreadable) or [one.digest for one in read.children] != wanted:
+        raise Damaged(
+            f"the list of referrers {name} is written in a way that no tool writes (fields twice, "
+            "or with unusual names), so it was not changed: remove that tag, and attach again what "
+            "it named"
+        )
+    return Fetched(listed.digest, listed.media_type, data, read)
+
+
+async def _remove(api: Registry, repository: str, tag: str, digest: str) -> None:
+    try:
+        await api.delete(repository, tag)
+    except Unsupported:
+        # As distribution 2: there a tag goes with its manifest only.
+        await api.delete(repository, digest)
+    except NotFound:
+        return
+
+
+def repair(repositories: Collection[str], dry_run: bool, asked: Asked) -> None:
+    """Takes what is gone out of all lists of these repositories, and prints a line for each
+    entry."""
+    by_registry: dict[str, list[str]] = {}
+    for text in dict.fromkeys(repositories):
+        one = names.repository_only(text)
+        by_registry.setdefault(one.registry, []).append(one.repository)
+    for registry, several in by_registry.items():
+        asked.run(registry, partial(_repair, several, dry_run))
+
+
+async def _repair(repositories: Collection[str], dry_run: bool, api: Registry) -> None:
+    would = "would be " if dry_run else ""
+    for repository in repositories:
+        name = f"{api.name}/{repository}"
+        lists = [tag for tag in await api.tags(repository) if _LIST.fullmatch(tag)]
+        found = 0
+        for tag in lists:
+            taken = await take_out(api, repository, tag, dry_run=dry_run)
+            found += len(taken.digests)
+            for digest in taken.digests:
+                print(f"{name}:{tag}: {digest} is gone, {would}taken out")
+            if taken.emptied:
+                print(f"{name}:{tag}: nothing is left in it, {would}removed")
+        if not found:
+            print(f"{name}: no list of referrers names anything that is gone")
