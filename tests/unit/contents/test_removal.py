@@ -139,7 +139,6 @@ def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
     for moment in range(1000):
         tree = Tree(tmp_path / str(moment))
         signed(tree, "old", 60 * DAY)
-        signed(tree, "older", 80 * DAY)
         kept = signed(tree, "new", DAY)
         storage = Storage(tree.path)
         with monkeypatch.context() as patched:
