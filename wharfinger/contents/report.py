@@ -66,7 +66,10 @@ def _collect(answer: Mapping[str, Any], would: str) -> list[str]:
 def _check(answer: Mapping[str, Any], would: str) -> list[str]:
     if would:
         return ["everything would be read and compared with its digest; nothing is changed"]
+    stale = [str(one["sentence"]) for one in answer.get("stale") or ()]
     return [
         f"{answer['blobs']} blobs, {readable_size(answer['bytes'])}, read in "
-        f"{answer['seconds']:.0f} s: nothing is damaged"
+        f"{answer['seconds']:.0f} s: nothing is damaged",
+        *stale[:_ROWS],
+        *([f"and {len(stale) - _ROWS} more"] if len(stale) > _ROWS else []),
     ]

@@ -490,4 +490,6 @@ def summary(found: Mapping[str, Any]) -> str:
         return f"{when}: {found['removed']} tags removed"
     if found["job"] == "collect":
         return f"{when}: {found['untagged']} untagged revisions and {found['freed']} bytes removed"
-    return f"{when}: {found['blobs']} blobs, {found['bytes']} bytes, nothing damaged"
+    stale = found.get("stale") or ()
+    more = f"; lists of referrers that name what was deleted: {len(stale)}" if stale else ""
+    return f"{when}: {found['blobs']} blobs, {found['bytes']} bytes, nothing damaged{more}"

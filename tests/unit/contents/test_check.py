@@ -75,6 +75,7 @@ def test_an_empty_storage_is_sound(storage: Storage) -> None:
         "seconds": 0,
         "damage": [],
         "harmless": [],
+        "stale": [],
     }
 
 
@@ -214,6 +215,58 @@ def test_a_child_that_was_deleted_is_damage(tree: Tree, storage: Storage) -> Non
     }
 
 
+def attached(tree: Tree) -> tuple[str, list[str], str]:
+    """An image, two referrers, and the tag of their list."""
+    image = tree.image("app", "image", tag="v1")
+    referrers = [tree.image("app", name, subject=image) for name in ("signature", "sbom")]
+    tag = image.replace(":", "-")
+    tree.index("app", referrers, tag=tag)
+    return image, referrers, tag
+
+
+def test_a_list_of_referrers_that_names_what_was_deleted_is_told_apart(
+    tree: Tree, storage: Storage
+) -> None:
+    image, referrers, tag = attached(tree)
+    listed = (tree.tag_path("app", tag) / "current/link").read_text()
+    assert scrub(storage)["stale"] == []
+    tree.revision_path("app", referrers[0]).unlink()
+    found = scrub(storage)
+    assert (found["damage"], found["harmless"]) == ([], [])
+    assert found["stale"] == [
+        {
+            "kind": "stale list",
+            "repository": "app",
+            "digest": listed,
+            "path": str(tree.tag_path("app", tag) / "current/link"),
+            "sentence": f"The list of referrers app:{tag} names {referrers[0]}, which was deleted:"
+            f" nothing can be signed with or attached to {image} any more (400"
+            " MANIFEST_BLOB_UNKNOWN). Mend it: wharf repair HOST/app",
+            "tags": [f"app:{tag}"],
+            "repositories": ["app"],
+        }
+    ]
+    tree.revision_path("app", referrers[1]).unlink()
+    (one,) = scrub(storage)["stale"]
+    assert f"names {referrers[0]} and 1 more, which was deleted" in one["sentence"]
+
+
+@pytest.mark.parametrize("tag", ["v2", "sha256-short"])
+def test_an_index_with_a_tag_of_its_own_is_no_list(tree: Tree, storage: Storage, tag: str) -> None:
+    _, referrers, name = attached(tree)
+    tree.tag("app", tag, (tree.tag_path("app", name) / "current/link").read_text())
+    tree.revision_path("app", referrers[0]).unlink()
+    assert scrub(storage)["stale"] == []
+    assert only(storage)["kind"] == "missing child"
+
+
+def test_a_damaged_referrer_is_damage(tree: Tree, storage: Storage) -> None:
+    _, referrers, _ = attached(tree)
+    tree.blob_path(referrers[0]).unlink()
+    assert {one["kind"] for one in check(storage)} == {"orphan revision link"}
+    assert scrub(storage)["stale"] == []
+
+
 def test_a_tag_without_its_manifest_is_damage(tree: Tree, storage: Storage) -> None:
     digest = tree.image("app", "image", tag="v1")
     tree.revision_path("app", digest).unlink()
@@ -345,6 +398,7 @@ def test_what_is_deleted_and_collected_meanwhile_is_no_damage(
         "seconds": 0,
         "damage": [],
         "harmless": [],
+        "stale": [],
     }
 
 

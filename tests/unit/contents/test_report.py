@@ -74,6 +74,10 @@ def test_a_check_shows_how_much_was_read() -> None:
     assert lines("check_contents", answer, check=False) == [
         "12 blobs, 2 GiB, read in 21 s: nothing is damaged"
     ]
+    answer["stale"] = [{"sentence": f"The list {number} …"} for number in range(201)]
+    said = lines("check_contents", answer, check=False)
+    assert said[:2] == ["12 blobs, 2 GiB, read in 21 s: nothing is damaged", "The list 0 …"]
+    assert said[-2:] == ["The list 199 …", "and 1 more"]
     assert lines("check_contents", {"actions": []}, check=True) == [
         "everything would be read and compared with its digest; nothing is changed"
     ]

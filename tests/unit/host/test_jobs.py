@@ -325,6 +325,23 @@ def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> Non
     assert jobs.problems(world.host) == [text]
 
 
+def test_a_stale_list_of_referrers_is_told_and_is_no_failure(world: World) -> None:
+    """Anybody who may delete can make one, so that it must not keep the timer failing."""
+    image = world.tree.image("team/app", "now", tag="latest")
+    signature = world.tree.image("team/app", "signature", subject=image)
+    world.tree.index("team/app", [signature], tag=image.replace(":", "-"))
+    world.tree.revision_path("team/app", signature).unlink()
+    answer = run("check_contents", {}, host=world.host)
+    (stale,) = answer["stale"]
+    assert stale["sentence"].endswith("Mend it: wharf repair HOST/team/app")
+    assert jobs.problems(world.host) == []
+    report = jobs.report(world.host, "check_contents")
+    assert report is not None and report["ok"] and report["stale"] == answer["stale"]
+    assert jobs.summary(report).endswith(
+        "nothing damaged; lists of referrers that name what was deleted: 1"
+    )
+
+
 def test_an_undamaged_storage_is_counted(world: World) -> None:
     world.tree.image("team/app", "now", tag="latest")
     answer = run("check_contents", {"rate": 0}, host=world.host)

@@ -20,8 +20,9 @@ from typing import Any
 from ..errors import HostError
 from . import sentences
 from .garbage import manifest
-from .manifests import INDEXES, MAX_BYTES, Manifest, Unreadable, parse
+from .manifests import INDEXES, MAX_BYTES, OCI_INDEX, Manifest, Unreadable, parse
 from .model import Damage
+from .references import is_list_tag
 from .storage import Link, Storage
 
 Progress = Callable[[int, int], None]
@@ -35,18 +36,20 @@ def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> 
     `rate`: at most so many bytes each second, 0 for as fast as it goes. `progress(done, total)` is
     called in bytes. Answers (JSON) `{"blobs": int, "bytes": int, "seconds": float, "damage":
     [{"kind", "repository", "digest", "path", "sentence", "tags", "repositories"}], "harmless":
-    [the same]}`: what is harmless is damaged, but nothing needs it. Raises HostError where the
-    storage as a whole cannot be read.
+    [the same], "stale": [the same]}`: what is harmless is damaged, but nothing needs it; lists of
+    referrers are stale where they name what was deleted. Raises HostError where the storage as a
+    whole cannot be read.
     """
     begun = time.monotonic()
     check = _Check(storage, rate, progress)
-    damage, harmless = check.run()
+    damage, harmless, stale = check.run()
     return {
         "blobs": check.blobs,
         "bytes": check.bytes,
         "seconds": round(time.monotonic() - begun, 3),
         "damage": [one.report() for one in damage],
         "harmless": [one.report() for one in harmless],
+        "stale": [one.report() for one in stale],
     }
 
 
@@ -77,6 +80,7 @@ class _Known:
     children: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()
     index: bool = False
+    oci_index: bool = False
     uncollected: str = ""
     why: str = ""
 
@@ -114,18 +118,20 @@ class _Check:
         self._done = 0
         self._total = 0
 
-    def run(self) -> tuple[list[Damage], list[Damage]]:
-        """Damage, and what is harmless."""
+    def run(self) -> tuple[list[Damage], list[Damage], list[Damage]]:
+        """Damage, what is harmless, and lists of referrers that name what is gone."""
         listings = {one: self._list(one) for one in self.storage.repositories()}
         strays = {path: sentences.stray_name(path) for path in self.storage.strays()}
         self._read_all({digest for one in listings.values() for digest in one.revisions})
-        first: dict[str, list[_Finding]] = {}
-        for repository, listing in listings.items():
-            found = list(self._look(repository, listing))
-            if found:
-                first[repository] = found
+        first = {
+            repository: findings
+            for repository, listing in listings.items()
+            if (findings := list(self._look(repository, listing)))
+        }
         listings.clear()
-        damage = self._again(first)
+        found = self._again(first)
+        stale = [one for one in found if one.kind == sentences.STALE_LIST]
+        damage = [one for one in found if one.kind != sentences.STALE_LIST]
         still = set(self.storage.strays()) if strays else set()
         damage += [one for path, one in strays.items() if path in still]
         needed = {one.digest for one in damage}
@@ -134,7 +140,7 @@ class _Check:
             for digest in sorted(self._bad)
             if digest not in needed
         ]
-        return damage, harmless
+        return damage, harmless, stale
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -235,6 +241,7 @@ class _Check:
             tuple(sys.intern(one.digest) for one in found.children),
             tuple(sys.intern(one.digest) for one in contents),
             found.media_type in INDEXES,
+            found.media_type == OCI_INDEX,
             "" if found.collected else found.media_type,
         )
         for one in (*found.children, *contents):
@@ -272,6 +279,7 @@ class _Check:
             if digest not in listing.revisions and digest not in listing.broken:
                 yield _Finding(sentences.lost_tag(storage, repository, name, digest))
         missing: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        lists = self._lists(listing)
         for digest in sorted(listing.revisions):
             users = frozenset((digest,))
             if not self._is_there(digest):
@@ -289,9 +297,19 @@ class _Check:
                     storage, repository, digest, known.uncollected
                 )
                 yield _Finding(found, users)
+            gone = [
+                child
+                for child in known.children
+                if child not in listing.revisions and child not in listing.broken
+            ]
+            if gone and digest in lists:
+                yield _Finding(
+                    sentences.stale_list(storage, repository, lists[digest], digest, gone), users
+                )
             for child in known.children:
-                if child not in listing.revisions and child not in listing.broken:
-                    missing["child", child].add(digest)
+                if child in gone:
+                    if digest not in lists:
+                        missing["child", child].add(digest)
                 elif self._mistaken(digest, child):
                     missing["size", child].add(digest)
             for content in known.contents:
@@ -300,6 +318,21 @@ class _Check:
                     self._content(listing, digest, content, missing)
         for (kind, digest), found_users in missing.items():
             yield self._lacking(repository, kind, digest, frozenset(found_users))
+
+    def _lists(self, listing: _Listing) -> dict[str, str]:
+        """The lists of referrers and their tags. What another tag leads to as well is none."""
+        found: dict[str, str] = {}
+        others: set[str] = set()
+        for tag, digest in listing.tags.items():
+            if is_list_tag(tag, digest) and digest in listing.revisions:
+                found[digest] = tag
+            else:
+                others.add(digest)
+        return {
+            digest: tag
+            for digest, tag in found.items()
+            if digest not in others and self._known.get(digest, _Known()).oci_index
+        }
 
     def _content(
         self,

@@ -23,6 +23,11 @@ def subject_of(tag: str) -> str | None:
     return f"sha256:{found[1]}" if found else None
 
 
+def is_list_tag(tag: str, digest: str) -> bool:
+    """Whether a tag that names this digest has the name of a list of referrers."""
+    return "." not in tag and subject_of(tag) not in (None, digest)
+
+
 def signatures(contents: Contents) -> dict[str, str]:
     """The signature tags that belong to a revision of this repository, and that revision.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .model import Damage
+from .references import subject_of
 from .storage import EMPTY, MALFORMED, MISSING, Link, Storage
 
 _WHAT = {
@@ -13,6 +15,7 @@ _WHAT = {
 }
 
 
+STALE_LIST = "stale list"
 _CANNOT = "cannot be read"
 _ENDS = "a garbage collection ends there"
 
@@ -148,6 +151,20 @@ def missing_child(storage: Storage, repository: str, digest: str) -> Damage:
         " the image cannot be pulled. Push the image again with all its platforms"
     )
     return Damage("missing child", repository, digest, str(path), sentence, (), (repository,))
+
+
+def stale_list(
+    storage: Storage, repository: str, tag: str, digest: str, gone: Sequence[str]
+) -> Damage:
+    """A list of referrers that names what was deleted."""
+    path = storage.link_path(repository, tag=tag)
+    more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+    sentence = (
+        f"The list of referrers {repository}:{tag} names {gone[0]}{more}, which was deleted:"
+        f" nothing can be signed with or attached to {subject_of(tag)} any more (400"
+        f" MANIFEST_BLOB_UNKNOWN). Mend it: wharf repair HOST/{repository}"
+    )
+    return Damage(STALE_LIST, repository, digest, str(path), sentence, (), (repository,))
 
 
 def missing_layer_link(storage: Storage, repository: str, digest: str) -> Damage:
