@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 
+from wharfinger.oci.names import COMPONENT, LONGEST_REPOSITORY
+
 from .policy import ALL, ONE_SEGMENT, SEGMENTS, USER
 from .problems import nearest, quoted
-
-# OCI distribution specification 1.1, `<name>`: one path component of it.
-COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-LONGEST_NAME = 255
 
 _EXAMPLE = '"team/*"'
 _COMPONENT_WORDS = (
@@ -55,9 +53,9 @@ def _whole(pattern: str) -> str | None:
             f"{shown} has a tag: rules are about repositories, "
             f"write {quoted(pattern.partition(':')[0])}"
         )
-    if len(pattern) > LONGEST_NAME:
+    if len(pattern) > LONGEST_REPOSITORY:
         return (
-            f"{shown} is longer than the {LONGEST_NAME} characters of a repository's name: "
+            f"{shown} is longer than the {LONGEST_REPOSITORY} characters of a repository's name: "
             "write a shorter one"
         )
     return None

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from wharfinger.oci.names import COMPONENT
 from wharfinger.values import bare_key, kind, spelt
 
 from . import coverage
-from .patterns import COMPONENT, mistake, verb_meant
+from .patterns import mistake, verb_meant
 from .policy import (
     ALL,
     ANONYMOUS,

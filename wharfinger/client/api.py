@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from wharfinger.host.contents import manifests
+from wharfinger.oci import manifests, media_types
+from wharfinger.oci.digests import DIGEST, digest_of
 
 from .errors import ClientError, Damaged, Denied, LoginRefused, NotFound, Unsupported
 from .text import clean
@@ -21,12 +20,12 @@ from .transport import Content, Transport, codes
 
 ACCEPT = ", ".join(
     [
-        manifests.OCI_INDEX,
-        manifests.DOCKER_LIST,
-        manifests.OCI_IMAGE,
-        manifests.DOCKER_IMAGE,
-        manifests.OCI_ARTIFACT,
-        manifests.SCHEMA_1_SIGNED,
+        media_types.OCI_INDEX,
+        media_types.DOCKER_LIST,
+        media_types.OCI_IMAGE,
+        media_types.DOCKER_IMAGE,
+        media_types.OCI_ARTIFACT,
+        media_types.SCHEMA_1_SIGNED,
         "*/*;q=0.1",
     ]
 )
@@ -59,8 +58,7 @@ class Fetched:
     @property
     def document(self) -> dict[str, Any]:
         """The JSON object, for what only people want to know."""
-        found: dict[str, Any] = json.loads(self.data.decode("utf-8", "replace"))
-        return found
+        return manifests.document(self.data)
 
 
 def pull_scope(repository: str) -> str:
@@ -173,7 +171,7 @@ class Registry:
         if answer.status_code == 404:
             raise self._absent(repository, reference)
         digest = answer.headers.get("docker-content-digest", "")
-        if answer.status_code == 200 and manifests.DIGEST.fullmatch(digest):
+        if answer.status_code == 200 and DIGEST.fullmatch(digest):
             length = answer.headers.get("content-length", "")
             kind = answer.headers.get("content-type", "").partition(";")[0].strip()
             return Head(digest, clean(kind), int(length) if length.isdigit() else None)
@@ -205,10 +203,10 @@ class Registry:
     def _fetched(self, repository: str, reference: str, answer: httpx.Response) -> Fetched:
         kind = clean(answer.headers.get("content-type", "").partition(";")[0])
         said = answer.headers.get("docker-content-digest", "")
-        digest = content_digest(answer.content, reference if ":" in reference else said)
+        digest = digest_of(answer.content, reference if ":" in reference else said)
         wanted = reference if ":" in reference else said
         # The digest of a signed schema 1 manifest is that of a part of it.
-        if kind == manifests.SCHEMA_1_SIGNED and wanted:
+        if kind == media_types.SCHEMA_1_SIGNED and wanted:
             digest = wanted
         elif wanted and digest != wanted:
             raise Damaged(
@@ -251,7 +249,7 @@ class Registry:
         """Raises Denied or Unsupported where manifests of the repository cannot be deleted. Asks
         for the deletion of the digest of nothing, which no manifest has."""
         with contextlib.suppress(NotFound):
-            await self.delete(repository, content_digest(b""))
+            await self.delete(repository, digest_of(b""))
 
     async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
         """Descriptors of the manifests whose subject is `digest`: by the referrers API, or where
@@ -300,7 +298,7 @@ class Registry:
             raise NotFound(f"{self.name}/{repository} lacks the blob {digest}")
         if answer.status_code != 200:
             raise self.transport.problem(answer, f"the blob {digest} of {repository} is read")
-        if content_digest(answer.content, digest) != digest:
+        if digest_of(answer.content, digest) != digest:
             raise Damaged(
                 f"{self.name} answers the blob {digest} of {repository} with other content: it is "
                 "damaged there, or changed on its way"
@@ -370,14 +368,6 @@ def push_scope(repository: str) -> str:
     return f"repository:{repository}:pull,push"
 
 
-def content_digest(data: bytes, like: str = "") -> str:
-    """The digest of bytes, by the algorithm that `like` has (sha256 where it has none)."""
-    algorithm = like.partition(":")[0]
-    if algorithm not in ("sha256", "sha384", "sha512"):
-        algorithm = "sha256"
-    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
-
-
 async def each(
     items: Sequence[T], work: Callable[[T], Awaitable[R]], done: Callable[[], None] = lambda: None
 ) -> list[R]:
@@ -407,5 +397,5 @@ def _descriptors(values: object) -> list[dict[str, Any]]:
     return [
         one
         for one in (values if isinstance(values, list) else [])
-        if isinstance(one, dict) and manifests.DIGEST.fullmatch(str(one.get("digest")))
+        if isinstance(one, dict) and DIGEST.fullmatch(str(one.get("digest")))
     ]

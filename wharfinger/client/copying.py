@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from wharfinger.host.contents.manifests import Descriptor
+from wharfinger.oci.manifests import Descriptor
 
 from . import names
 from .api import Fetched, Registry, each, pull_scope

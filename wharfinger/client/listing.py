@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from wharfinger.oci import media_types
+
 from . import names
 from .api import Head, Registry, each, pull_scope
 from .asked import Asked
@@ -101,13 +103,13 @@ async def head_or_none(api: Registry, repository: str, tag: str) -> Head | None:
 def kind_in_words(media_type: str | None) -> str:
     """A manifest's media type in short."""
     kinds = {
-        "application/vnd.oci.image.manifest.v1+json": "OCI image",
-        "application/vnd.oci.image.index.v1+json": "OCI index",
-        "application/vnd.oci.artifact.manifest.v1+json": "OCI artifact",
-        "application/vnd.docker.distribution.manifest.v2+json": "Docker image",
-        "application/vnd.docker.distribution.manifest.list.v2+json": "Docker manifest list",
-        "application/vnd.docker.distribution.manifest.v1+json": "Docker schema 1",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws": "Docker schema 1, signed",
+        media_types.OCI_IMAGE: "OCI image",
+        media_types.OCI_INDEX: "OCI index",
+        media_types.OCI_ARTIFACT: "OCI artifact",
+        media_types.DOCKER_IMAGE: "Docker image",
+        media_types.DOCKER_LIST: "Docker manifest list",
+        media_types.SCHEMA_1: "Docker schema 1",
+        media_types.SCHEMA_1_SIGNED: "Docker schema 1, signed",
     }
     return kinds.get(media_type or "", media_type or "")
 

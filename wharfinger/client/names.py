@@ -10,14 +10,13 @@ import os
 import re
 from dataclasses import dataclass
 
+from wharfinger.oci.digests import ANY_DIGEST
+from wharfinger.oci.names import LONGEST_REPOSITORY, REPOSITORY, TAG
+
 from .errors import UsageError
 
 REGISTRY_VARIABLE = "WHARF_REGISTRY"
 
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-zA-Z=_-]{32,}")
 _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?"
 )
@@ -66,7 +65,7 @@ def reference(text: str) -> Reference:
     """The reference that an argument writes. Raises UsageError."""
     _refuse_scheme(text)
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.fullmatch(digest):
+    if at and not ANY_DIGEST.fullmatch(digest):
         raise UsageError(
             f"{text!r}: after the @ comes a digest, such as sha256: and 64 hexadecimal digits"
         )
@@ -87,12 +86,12 @@ def reference(text: str) -> Reference:
         name = f"library/{name}"
     if not name:
         raise UsageError(f"{text!r} names a registry, not a repository: write {first}/NAME")
-    if len(name) > 255 or not _NAME.fullmatch(name):
+    if len(name) > LONGEST_REPOSITORY or not REPOSITORY.fullmatch(name):
         raise UsageError(
             f"{name!r} is no repository's name: lower-case letters and digits, with . _ - between "
             "them, in segments parted by /"
         )
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not TAG.fullmatch(tag):
         raise UsageError(
             f"{tag!r} is no tag: at most 128 letters, digits, dots, hyphens and underscores, "
             "beginning with none of the dots and hyphens"

@@ -17,7 +17,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from wharfinger.host.contents import manifests
+from wharfinger.oci import manifests
+from wharfinger.oci.media_types import OCI_INDEX
 
 from . import names
 from .api import Fetched, Registry, each
@@ -39,11 +40,7 @@ def list_tag(subject: str) -> str:
 def is_list(tag: str, digest: str, media_type: str) -> bool:
     """Whether what this tag leads to is a list of referrers. An index that is tagged with its own
     digest is none: some tools keep images that way."""
-    return (
-        _LIST.fullmatch(tag) is not None
-        and media_type == manifests.OCI_INDEX
-        and list_tag(digest) != tag
-    )
+    return _LIST.fullmatch(tag) is not None and media_type == OCI_INDEX and list_tag(digest) != tag
 
 
 @dataclass(frozen=True)

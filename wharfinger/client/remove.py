@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wharfinger.host.contents.manifests import INDEXES
+from wharfinger.oci.media_types import INDEXES
 
 from . import names, referrers
 from .api import Head, Registry, each

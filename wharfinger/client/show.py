@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from wharfinger.host.contents import manifests
+from wharfinger.oci import manifests
+from wharfinger.oci.digests import BELONGING_TAG
+from wharfinger.oci.media_types import INDEXES, MANIFESTS
 
 from . import kinds, names
 from .api import Fetched, Registry, each
@@ -18,8 +19,6 @@ from .output import Column, Output, print_table
 from .text import clean, size
 
 DEFAULT_TAG = "latest"
-# Tags that belong to a manifest: SUBJECT's digest with a hyphen, and what cosign appends.
-BELONGING = re.compile(r"sha256-([0-9a-f]{64})(?:\.[A-Za-z0-9._-]+)?")
 
 
 def show_reference(argument: str, raw: bool, json: bool, asked: Asked) -> None:
@@ -47,7 +46,9 @@ async def fetch(api: Registry, wanted: names.Reference) -> Fetched:
     try:
         return await api.manifest(wanted.repository, DEFAULT_TAG)
     except NotFound:
-        tags = [one for one in await api.tags(wanted.repository) if not BELONGING.fullmatch(one)]
+        tags = [
+            one for one in await api.tags(wanted.repository) if not BELONGING_TAG.fullmatch(one)
+        ]
         some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
         raise NotFound(
             f"{wanted} has no tag {DEFAULT_TAG}: "
@@ -68,7 +69,7 @@ async def describe(api: Registry, wanted: names.Reference, fetched: Fetched) -> 
         "subject": manifest.subject,
         "annotations": _texts(document.get("annotations")),
     }
-    if fetched.media_type in manifests.INDEXES:
+    if fetched.media_type in INDEXES:
         found["manifests"] = await _members(api, wanted.repository, fetched)
         sizes = [one["size"] for one in found["manifests"]]
         found["size"] = None if None in sizes else sum(sizes)
@@ -166,7 +167,7 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
             "annotations": {},
         }
         for tag in tags
-        if tag.startswith(wanted) and tag != wanted and BELONGING.fullmatch(tag)
+        if tag.startswith(wanted) and tag != wanted and BELONGING_TAG.fullmatch(tag)
     ]
     return found
 
@@ -220,7 +221,7 @@ def _print(found: Mapping[str, Any]) -> None:
             Column("size", "SIZE", size, right=True),
             Column("problem", ""),
         ]
-        blobs = any(one["media_type"] not in manifests.MANIFESTS for one in found["manifests"])
+        blobs = any(one["media_type"] not in MANIFESTS for one in found["manifests"])
         _titled("members" if blobs else "manifests", columns, found["manifests"])
     layers = found.get("layers", [])
     columns = [

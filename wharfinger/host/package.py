@@ -1,4 +1,4 @@
-"""Packs this folder into one executable file, wharfinger-host.pyz: the same bytes each time.
+"""Packs the host program into one executable file, wharfinger-host.pyz: the same bytes each time.
 
 Stored, not compressed: the bytes would differ from one zlib to the next.
 """
@@ -10,18 +10,20 @@ import io
 import zipfile
 from pathlib import Path
 
-_LAUNCHER = b"import sys\n\nfrom wharfinger_host.__main__ import main\n\nsys.exit(main())\n"
+_LAUNCHER = b"import sys\n\nfrom wharfinger.host.__main__ import main\n\nsys.exit(main())\n"
+# Folders of the package `wharfinger`: all that the host program imports.
+_PACKAGES = ("host", "oci")
 # The earliest time a zip file can carry: no clock takes part.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def build() -> bytes:
-    """The zipapp's bytes: the package `wharfinger_host` and a launcher, run by `python3`."""
-    folder = Path(__file__).parent
-    entries = {
-        f"wharfinger_host/{path.relative_to(folder).as_posix()}": path.read_bytes()
-        for path in sorted(folder.rglob("*.py"))
-    }
+    """The zipapp's bytes: the packages of _PACKAGES and a launcher, run by `python3`."""
+    top = Path(__file__).parent.parent
+    paths = [top / "__init__.py"]
+    for name in _PACKAGES:
+        paths += (top / name).rglob("*.py")
+    entries = {path.relative_to(top.parent).as_posix(): path.read_bytes() for path in paths}
     buffer = io.BytesIO()
     buffer.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

@@ -28,8 +28,8 @@ AGAIN = 60
 KILLED = f"""
 import os, signal, sys
 sys.path.insert(0, {PROGRAM!r})
-from wharfinger_host.commands import run
-from wharfinger_host.state import Store
+from wharfinger.host.commands import run
+from wharfinger.host.state import Store
 
 save, left = Store.save, int(sys.argv[2])
 

@@ -708,7 +708,7 @@ def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> Non
     data = package.build()
     assert data == package.build()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert "wharfinger_host/generations.py" in archive.namelist()
+        assert "wharfinger/host/generations.py" in archive.namelist()
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
     program = tmp_path / "wharfinger-host.pyz"
     program.write_bytes(data)
@@ -719,11 +719,15 @@ def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> Non
     assert done.stdout.startswith("usage: wharfinger-host ")
 
 
-def test_the_host_program_needs_the_standard_library_only() -> None:
-    source = Path(package.__file__).parent
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import host.commands, host.verify"
+def test_the_host_program_needs_the_standard_library_only(tmp_path: Path) -> None:
+    program = tmp_path / "wharfinger-host.pyz"
+    program.write_bytes(package.build())
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "import wharfinger.host.commands, wharfinger.host.verify, wharfinger.host.contents"
+    )
     done = subprocess.run(
-        [sys.executable, "-S", "-I", "-c", code, str(source.parent)],
+        [sys.executable, "-S", "-I", "-c", code, str(program)],
         capture_output=True,
         text=True,
         check=False,

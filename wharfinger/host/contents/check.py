@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...oci.manifests import MAX_BYTES, Manifest, Unreadable, parse
+from ...oci.media_types import INDEXES, OCI_INDEX
 from ..errors import HostError
 from . import sentences
 from .garbage import manifest
-from .manifests import INDEXES, MAX_BYTES, OCI_INDEX, Manifest, Unreadable, parse
 from .model import Damage
 from .references import is_list_tag
 from .storage import Link, Storage

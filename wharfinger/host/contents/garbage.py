@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .manifests import Manifest, Unreadable, parse
+from ...oci.manifests import Manifest, Unreadable, parse
 from .model import Damage, Removal
 from .sentences import (
     stray_name,

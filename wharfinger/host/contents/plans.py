@@ -10,9 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ...oci.manifests import Unreadable
+from ...oci.media_types import OCI_INDEX
 from . import retention, untagged
 from .garbage import manifest
-from .manifests import OCI_INDEX, Unreadable
 from .model import Contents, Damage, Removal, Revision, Tag
 from .sentences import lost_tag, stray_tag, unreadable_link, unreadable_manifest
 from .storage import MISSING, Link, Storage

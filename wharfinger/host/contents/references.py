@@ -7,20 +7,11 @@ and what its signature tags name.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from ...oci.digests import subject_of
 from .model import Contents, Revision, Tag
-
-# cosign's tags (.sig, .att, .sbom), and the referrers of registries that have no API for them.
-_SIGNATURE = re.compile(r"sha256-([0-9a-f]{64})(\.[A-Za-z0-9._-]+)?")
-
-
-def subject_of(tag: str) -> str | None:
-    """The digest that a signature tag's name speaks of; None for an ordinary name."""
-    found = _SIGNATURE.fullmatch(tag)
-    return f"sha256:{found[1]}" if found else None
 
 
 def is_list_tag(tag: str, digest: str) -> bool:

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ...oci.digests import ALGORITHMS
 from .model import Removal
-from .storage import ALGORITHMS, MISSING, Storage
+from .storage import MISSING, Storage
 
 
 def apply(storage: Storage, removals: Sequence[Removal]) -> list[str]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ...oci.digests import subject_of
 from .model import Contents, Removal, Tag
-from .references import needed, signatures, subject_of, young
+from .references import needed, signatures, young
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...oci.digests import subject_of
 from .model import Damage
-from .references import subject_of
 from .storage import EMPTY, MALFORMED, MISSING, Link, Storage
 
 _WHAT = {

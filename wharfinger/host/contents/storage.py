@@ -25,14 +25,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...oci.digests import ALGORITHMS, DIGEST
+from ...oci.manifests import MAX_BYTES
+from ...oci.names import REPOSITORY
 from ..errors import HostError
-from .manifests import DIGEST, MAX_BYTES
 
-ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
-
-# A repository's name, by the grammar of references.
-_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 _HEX = re.compile(r"[0-9a-f]+")
 _LINK_BYTES = 256
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
@@ -206,7 +203,7 @@ class Storage:
                 for one in self._entries(folder)
             ]
         if ("_manifests", True, False) in entries:
-            if _NAME.fullmatch(name):
+            if REPOSITORY.fullmatch(name):
                 yield name
             else:
                 strays.append(path)

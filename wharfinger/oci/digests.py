@@ -1,0 +1,30 @@
+"""Digests: their grammar, and how to compute one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+# What the registry can store: the algorithm and the number of hexadecimal digits.
+ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
+DIGEST = re.compile("|".join(f"{name}:[0-9a-f]{{{size}}}" for name, size in ALGORITHMS.items()))
+# The grammar of the image specification, which also allows algorithms that nobody knows yet.
+ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-zA-Z=_-]{32,}")
+
+# The tag `sha256-HEX`, which lists a manifest's referrers where the registry has no API for that,
+# and cosign's `sha256-HEX.sig`, `.att` and `.sbom`.
+BELONGING_TAG = re.compile(r"sha256-([0-9a-f]{64})(\.[A-Za-z0-9._-]+)?")
+
+
+def subject_of(tag: str) -> str | None:
+    """The digest in the name of a tag that belongs to a manifest; None for any other tag."""
+    match = BELONGING_TAG.fullmatch(tag)
+    return f"sha256:{match[1]}" if match else None
+
+
+def digest_of(data: bytes, like: str = "") -> str:
+    """The digest of bytes, by the algorithm of the digest `like` (sha256 if that has none)."""
+    algorithm = like.partition(":")[0]
+    if algorithm not in ALGORITHMS:
+        algorithm = "sha256"
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"

@@ -1,0 +1,25 @@
+"""Media types of manifests, and what other media types say of a blob."""
+
+from __future__ import annotations
+
+import re
+
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
+DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
+SCHEMA_1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+# The types by which an index calls a member a manifest. Any other member is a blob: BuildKit's
+# cache is an index of layers.
+MANIFESTS = (OCI_IMAGE, DOCKER_IMAGE, OCI_ARTIFACT, SCHEMA_1, SCHEMA_1_SIGNED, *INDEXES, "")
+
+# Layers that clients fetch from other servers, so that no registry has to have them.
+_ELSEWHERE = re.compile(r"\.foreign\.|\.nondistributable\.")
+
+
+def is_elsewhere(media_type: str) -> bool:
+    """Whether a layer of this type may be missing from the registry."""
+    return _ELSEWHERE.search(media_type) is not None
