@@ -58,6 +58,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
+from wharfinger.access.validation import NAME  # noqa: E402
 from wharfinger.host import package  # noqa: E402
 from wharfinger.inventory import CLOSED  # noqa: E402
 from wharfinger.preflight import images  # noqa: E402
@@ -377,6 +378,13 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
         ],
         "names": [name for name in names if hostname_problem(name) is None],
         "packages": settings["container_engine_packages"],
+        "accounts": [
+            name
+            for variable in ("registry_users", "registry_robots")
+            if isinstance(settings[variable], dict)
+            for name in settings[variable]
+            if isinstance(name, str) and NAME.fullmatch(name)
+        ],
     }
 
 

@@ -6,19 +6,20 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import bcrypt
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger import generated
+from wharfinger.access.problems import listed
 from wharfinger.host.files import sync_directory
 
 COST = 10
@@ -26,6 +27,13 @@ COST = 10
 ROBOT_COST = 4
 # bcrypt takes no more bytes.
 LONGEST = 72
+# So many removed accounts, the newest, does a host remember.
+REMOVED = 10_000
+# So many secrets before the present one does the controller know of a robot.
+FORMER = 50
+# Beside the secrets: robot → the digests of its present secret and of those before it. No account
+# has a name that begins with a dot.
+ROTATIONS = ".rotations.json"
 
 
 class ActionModule(ActionBase):
@@ -38,6 +46,8 @@ class ActionModule(ActionBase):
     answered, or empty), `state`: with `renewed` it only makes the new password of `regenerate`
     (once for all hosts), which a later call without it then takes over; with `rotated`, likewise,
     the new secrets of the robots `names`, see there. Run it with no_log.
+
+    `removed_accounts` is the text of the host's file of that name: the accounts that were removed.
     """
 
     _VALID_ARGS = frozenset(
@@ -53,7 +63,7 @@ class ActionModule(ActionBase):
         credentials = Credentials(Path(self._task.args["credentials"]), self._task.check_mode)
         now = datetime.now(UTC)
         if self._task.args.get("state") == "rotated":
-            result.update(self._rotated(credentials, now))
+            result.update(self._rotated(credentials, now, left_out(task_vars or {})))
             return result
         users = self._task.args["users"]
         robots = list(map(str, self._task.args["robots"]))
@@ -110,6 +120,15 @@ class ActionModule(ActionBase):
                 name: found["previous"] for name, found in entries.items() if "previous" in found
             },
             record=json.dumps(entries, indent=1, sort_keys=True) + "\n",
+            removed_accounts=json.dumps(
+                remembered(prepared.get("removed", {}), known, entries, instant(now)), indent=1
+            )
+            + "\n",
+            readmitted=sorted(
+                name
+                for name in {*prepared.get("removed", {})} & {*entries} - {*known}
+                if not plain.get(name) and name != regenerate and name not in credentials.written
+            ),
             generated=sorted(credentials.written),
             kept=sorted(credentials.kept),
             stale=sorted(credentials.stale),
@@ -117,26 +136,40 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _rotated(self, credentials: Credentials, now: datetime) -> dict[str, Any]:
+    def _rotated(
+        self,
+        credentials: Credentials,
+        now: datetime,
+        others: Mapping[str, Collection[str]] | None = None,
+    ) -> dict[str, Any]:
         """New secrets for the robots `names`, unless a run that was interrupted has made them.
 
         `hosts` are the records of all hosts (preflight's `robots`), `overlap` is in seconds. With
-        `overlap_ends` no secret is made. Answers for the calls on each host: `names` (none where
-        nothing is left to begin, so that a dry run tells of no new secrets), `until` ("" for no
-        overlap), `ended`; and `lasting`, the robots for which nothing is, with `why`.
+        `overlap_ends` no secret is made. others: the hosts that the run leaves out → their robots.
+        Answers for the calls on each host: `names` (none where nothing is left to begin, so that a
+        dry run tells of no new secrets), `until` ("" for no overlap), `ended`; and `lasting`, the
+        robots for which nothing is, with `why`.
         """
         arguments = self._task.args
         names = [str(name) for name in arguments["names"]]
+        hosts = list(arguments["hosts"])
+        missed = {
+            name: sorted(host for host, robots in (others or {}).items() if name in robots)
+            for name in names
+        }
+        missed = {name: without for name, without in missed.items() if without}
         answer = {"changed": False, "names": [], "ended": [], "until": "", "lasting": {}, "why": ""}
         if arguments.get("overlap_ends"):
-            return answer | {"ended": names}
+            return answer | {"ended": names, "names": ending(names, hosts, credentials, missed)}
         overlap = int(arguments["overlap"])
         until = instant(now + timedelta(seconds=overlap)) if overlap else ""
-        begun, lasting = plan(names, list(arguments["hosts"]), credentials, overlap, instant(now))
+        begun, lasting = plan(names, hosts, credentials, overlap, instant(now), missed)
         if lasting and len(lasting) < len(names):
             raise AnsibleActionFail(f"robot: {already(lasting)}. Nothing was changed.")
         for name in begun:
-            credentials.generate(name, replace=True, size=generated.ROBOT_BYTES)
+            credentials.rotate(name, [host[name]["generated"] for host in hosts if name in host])
+        for name, without in missed.items() if not lasting else ():
+            self._display.warning(not_yet(name, without, until))
         why = f"robot: {already(lasting)}." if lasting else ""
         found = {"names": [] if lasting else names, "until": until, "lasting": lasting, "why": why}
         return answer | {"changed": bool(begun)} | found
@@ -172,13 +205,17 @@ class Credentials:
         """Makes a password of `size` bytes, or takes the one that a run beside this has made."""
         password = generated.make(size)
         self.written.append(name)
-        if self.check_mode:
+        if self.check_mode or self._write(name, password, replace):
             return password
+        return self.read(name) or password
+
+    def _write(self, name: str, text: str, replace: bool) -> bool:
+        """Whether the file was written: without `replace` one that is there stays."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.directory / f".{name}.{secrets.token_hex(4)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(password + "\n")
+            stream.write(text + "\n")
             stream.flush()
             # The host keeps only its hash.
             os.fsync(stream.fileno())
@@ -189,11 +226,52 @@ class Credentials:
             else:
                 os.link(temporary, target)
         except FileExistsError:
-            return self.read(name) or password
+            return False
         finally:
             temporary.unlink(missing_ok=True)
         sync_directory(self.directory)
-        return password
+        return True
+
+    def rotate(self, name: str, on_hosts: Collection[str]) -> None:
+        """A new secret for a robot; the digests of those before it are remembered.
+
+        on_hosts: the digests of the secrets that the hosts have.
+        """
+        present = self.read(name)
+        before = [*([generated.digest(present)] if present else []), *on_hosts, *self.former(name)]
+        digest = generated.digest(self.generate(name, replace=True, size=generated.ROBOT_BYTES))
+        if self.check_mode:
+            return
+        # After the secret: a run that is killed in between has given it to no host.
+        rotations = self._rotations() | {
+            name: {"secret": digest, "former": list(dict.fromkeys(before))[:FORMER]}
+        }
+        self._write(ROTATIONS, json.dumps(rotations, indent=1, sort_keys=True), replace=True)
+
+    def former(self, name: str) -> list[str]:
+        """The digests of the secrets that the robot's present one, as it lies here, has replaced.
+
+        A host that has one of these has missed a rotation. [] where the present one was not made
+        by a rotation here: then nothing tells which secret is the newer one.
+        """
+        present, known = self.read(name), self._rotations().get(name)
+        if present is None or known is None or known["secret"] != generated.digest(present):
+            return []
+        return list(known["former"])
+
+    def _rotations(self) -> dict[str, dict[str, Any]]:
+        try:
+            text = (self.directory / ROTATIONS).read_text(encoding="utf-8")
+            found: dict[str, dict[str, Any]] = json.loads(text)
+            return found
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            raise AnsibleActionFail(
+                f"{self.directory / ROTATIONS} is damaged. It says which secrets of robots are "
+                "older than those in credentials/: bring it back from a backup; or remove it, and "
+                "run playbooks/rotate_robots.yml without --limit the next time."
+            ) from None
 
 
 def entry(
@@ -320,16 +398,23 @@ def plan(
     credentials: Credentials,
     overlap: int,
     now: str,
+    missed: Collection[str] = (),
 ) -> tuple[list[str], dict[str, str]]:
     """The robots that need a new secret, and those whose overlap lasts on every host → its end.
 
-    A robot of neither kind is one whose new secret lies here and is on some of the hosts: a run
-    was interrupted, and this one goes on with it. Fails where the overlap that lasts is another
-    controller's. Without an overlap everybody gets a new secret, whatever lasts.
+    A robot of neither kind is one whose new secret lies here and which hosts of this run lack: the
+    run that made it was interrupted or limited, and this one goes on with it. Fails where the
+    overlap that lasts is another controller's. missed: the robots that are on hosts which the run
+    leaves out. Without an overlap each gets a new secret, whatever lasts; only not where the hosts
+    left out have the present one, and those of this run do not: with one secret more, a robot
+    would have no secret that works everywhere.
     """
     begun: list[str] = []
     lasting: dict[str, str] = {}
     for name in names:
+        had = {host[name]["generated"] for host in hosts if name in host}
+        if name in missed and had and had <= {*credentials.former(name)}:
+            continue
         ends = [(host.get(name) or {}).get("until") or "" for host in hosts]
         last = [until for until in ends if until > now]
         if not overlap or not last:
@@ -342,16 +427,65 @@ def plan(
             if until > now
         )
         if not here:
-            raise AnsibleActionFail(
-                f"robot: {name} has been given a new secret from another copy of this inventory, "
-                f"whose credentials/{name} this one lacks; the former secret is valid until "
-                f"{max(last)}. Take the file from there, or write -e overlap=0, which refuses "
-                "both at once. Nothing was changed."
-            )
+            raise another_copy(name, max(last))
         # A host that has not met the robot yet gets its present secret.
         if len(last) == sum(name in host for host in hosts):
             lasting[name] = max(last)
     return begun, lasting
+
+
+def ending(
+    names: list[str],
+    hosts: list[dict[str, dict[str, Any]]],
+    credentials: Credentials,
+    missed: Mapping[str, list[str]],
+) -> list[str]:
+    """The robots whose present secret some of the hosts still lack, where overlaps are to end.
+
+    These get it, or no secret would work everywhere, and the former one would go on working there.
+    """
+    found = []
+    for name in names:
+        if name in missed:
+            raise AnsibleActionFail(
+                f"overlap_ends: {name} is also on {listed(missed[name])}, which this run leaves "
+                "out: while one host takes the former secret alone and another the present one "
+                "alone, no secret works on both. Run it without --limit; or, where the former "
+                "secret has leaked and not every host can be reached, write -e overlap=0 instead. "
+                "Nothing was changed."
+            )
+        records = [host[name] for host in hosts if name in host]
+        lagging = {record["generated"] for record in records} & (
+            {record.get("former") for record in records} | {*credentials.former(name)}
+        )
+        if not lagging:
+            continue
+        present = credentials.read(name)
+        newest = {record["generated"] for record in records} - lagging
+        if present is None or newest != {generated.digest(present)}:
+            raise another_copy(name, max(record["until"] or "" for record in records))
+        found.append(name)
+    return found
+
+
+def another_copy(name: str, until: str) -> AnsibleActionFail:
+    """What is said of a robot whose present secret lies on another controller."""
+    return AnsibleActionFail(
+        f"robot: {name} has been given a new secret from another copy of this inventory, "
+        f"whose credentials/{name} this one lacks; the former secret is valid until "
+        f"{until}. Take the file from there, or write -e overlap=0, which refuses "
+        "both at once. Nothing was changed."
+    )
+
+
+def not_yet(name: str, hosts: list[str], until: str) -> str:
+    """What is said of a robot's hosts to which a rotation was not brought."""
+    when = f" before {until}, when the former one is refused here" if until else ""
+    return (
+        f"robot: {name} is also on {listed(hosts)}, which this run leaves out and where the new "
+        f"secret does not work yet: run playbooks/rotate_robots.yml -e robot={name} "
+        f"--limit {','.join(hosts)} from here{when}"
+    )
 
 
 def already(lasting: dict[str, str]) -> str:
@@ -371,13 +505,46 @@ def instant(moment: datetime) -> str:
 
 def elsewhere(task_vars: dict[str, Any]) -> set[str]:
     """The names of users and robots that other registries of the inventory have."""
-    found: set[str] = set()
-    for host in set(task_vars["groups"].get("registry", [])) - {task_vars["inventory_hostname"]}:
-        raw = task_vars["hostvars"].raw_get(host)
-        for variable in ("registry_users", "registry_robots"):
-            if isinstance(raw.get(variable), Mapping):
-                found.update(map(str, raw[variable]))
-    return found
+    others = {*task_vars["groups"].get("registry", [])} - {task_vars["inventory_hostname"]}
+    return {
+        name
+        for host in others
+        for variable in ("registry_users", "registry_robots")
+        for name in accounts(task_vars, host, variable)
+    }
+
+
+def left_out(task_vars: dict[str, Any]) -> dict[str, set[str]]:
+    """The registries of the same folder that the run is limited not to reach → their robots."""
+    every, own = task_vars["hostvars"], task_vars.get("inventory_dir")
+    others = {*task_vars["groups"].get("registry", [])} - {*task_vars["ansible_play_hosts"]}
+    return {
+        host: accounts(task_vars, host, "registry_robots")
+        for host in others
+        if every[host].get("inventory_dir") == own
+    }
+
+
+def accounts(task_vars: dict[str, Any], host: str, variable: str) -> set[str]:
+    """The names in registry_users or registry_robots of any host; none where they are unknown."""
+    found = task_vars["hostvars"].raw_get(host).get(variable)
+    if isinstance(found, str):
+        # An expression. Where names stand there themselves, no password is decrypted for them.
+        try:
+            found = task_vars["hostvars"][host][variable]
+        except AnsibleError:
+            return set()
+    return {*map(str, found)} if isinstance(found, Mapping) else set()
+
+
+def remembered(
+    before: Mapping[str, str], known: Collection[str], entries: Collection[str], now: str
+) -> dict[str, str]:
+    """Removed account → when it was removed: those of before and, of what the host knows, all that
+    the inventory lacks. Who is in the inventory again has been readmitted, and is forgotten."""
+    found = {name: before.get(name, now) for name in {*before, *known} - {*entries}}
+    newest = sorted(found, key=lambda name: (found[name], name))[-REMOVED:]
+    return {name: found[name] for name in newest}
 
 
 def removed(

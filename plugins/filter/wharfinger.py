@@ -198,6 +198,12 @@ def closing_message(
             f"                 {name}: the secret before the present one is valid until "
             f"{one['until']}"
         )
+    for name in passwords.get("readmitted", []):
+        what, anew = _renewal(name, robots)
+        lines.append(
+            f"                 {name}: is back, with the {what} in {facts['credentials']}/{name} "
+            f"from before (a new one: {anew})"
+        )
     for name in passwords.get("removed", []):
         lines.append(
             f"                 {name}: was removed, and {facts['credentials']}/{name} is still "

@@ -439,8 +439,10 @@ def test_the_comparison_sees_one_changed_mode(machine: Machine) -> None:
         ),
         (
             "site.yml",
-            ("-e", "regenerate=admin", "-e", "rotate=all"),
+            ("-e", "regenerate=admin", "-e", "rotate=all", "-e", "readmit=nobody"),
             [
+                "readmit: 'nobody': neither in registry_users nor in registry_robots: add who is "
+                "to come back there too, or correct the name",
                 "rotate: is nothing that this playbook reads: run "
                 "playbooks/rotate_certificates.yml with it, or leave it out",
                 "regenerate: registry_users has no user 'admin' without password and "

@@ -10,6 +10,7 @@ import yaml
 
 from tests.play.documentation import AUTH_CONFIG, INVENTORIES, blocks
 from wharfinger import contents
+from wharfinger.host.rotation import LEEWAY
 from wharfinger.tokens import configuration
 
 
@@ -33,6 +34,16 @@ def test_the_token_servers_own_file_takes_its_blocks() -> None:
         'server: {addr: ":1"}\ntoken: {issuer: i, expiration: 1, certificate: c, key: k}\nacl: []\n'
     )
     configuration.load(rest + "".join(blocks()[key].text for key in AUTH_CONFIG), check_keys=False)
+
+
+def test_docs_say_how_long_a_removed_users_token_works(project: Path) -> None:
+    defaults = yaml.safe_load((project / "roles/docker_auth/defaults/main.yml").read_text())
+    lifetime = defaults["docker_auth_token_lifetime"]
+    assert (lifetime + LEEWAY, LEEWAY) == (6 * 60, 60)
+    for page in ("README.md", "docs/access.md", "docs/robots.md"):
+        text = " ".join((project / page).read_text(encoding="utf-8").split())
+        assert "six minutes" in text and f"{lifetime} seconds" in text, page
+        assert "five minutes" not in text, page
 
 
 def test_what_the_sample_leaves_in_comments_is_right_too(project: Path) -> None:

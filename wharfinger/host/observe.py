@@ -10,7 +10,7 @@ import pwd
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from . import apt, certificates, engine_facts, nginx_configuration, processes, s
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text, sha256
-from .prepare import missing_data, prepare
+from .prepare import missing_data, prepare, removed_accounts
 from .proxy import is_current
 from .service import units
 from .state import KINDS, RETIRED, SERVING, State
@@ -51,7 +51,7 @@ _RESOLUTION = 5.0
 def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
     """Request, all optional: storage_path, storage_mount {src, bind, fstype}, network {name}, names
     [hostnames to resolve; none: the host's own], packages [more of them], config_files [paths],
-    installed and storage (as `prepare` would get them).
+    installed and storage (as `prepare` would get them), accounts [names of users and robots].
 
     Whatever cannot be seen (not installed, not root) is null or empty; no part makes it fail.
     """
@@ -279,17 +279,19 @@ def _remembered(
         "robots": _robots(host),
         "verification_hash": state.verification_hash,
         "state": summary(state, containers, images, is_current(host, state)),
-    }
+    } | _removed(host, request.get("accounts") or ())
 
 
 def _robots(host: Host) -> dict[str, dict[str, str | None]]:
-    """Robots that have a secret here → its SHA-256 (of 256 random bits), and `until` when the one
-    before it is valid, if there is one. {} where the record has another shape."""
+    """Robots that have a secret here → its SHA-256 (of 256 random bits), and of the one before it,
+    if it is still valid, the SHA-256 (`former`) and the end (`until`). {} where the record has
+    another shape."""
     try:
         users: dict[str, dict[str, Any]] = json.loads(read_text(host.paths.users) or "{}")
         return {
             name: {
                 "generated": user["generated"],
+                "former": (user.get("previous") or {}).get("digest"),
                 "until": (user.get("previous") or {}).get("until"),
             }
             for name, user in users.items()
@@ -297,6 +299,21 @@ def _robots(host: Host) -> dict[str, dict[str, str | None]]:
         }
     except (LookupError, AttributeError):
         return {}
+
+
+def _removed(host: Host, accounts: Iterable[str]) -> dict[str, Any]:
+    """`removed`: of these accounts, those that were removed from this host and are not back → when;
+    and `removed_error`: what is wrong with the record of removed accounts, or None."""
+    try:
+        removed = removed_accounts(host)
+    except HostError as problem:
+        return {"removed": {}, "removed_error": str(problem)}
+    try:
+        users = json.loads(read_text(host.paths.users) or "{}")
+    except ValueError:
+        users = {}
+    found = {name: removed[name] for name in accounts if name in removed and name not in users}
+    return {"removed": found, "removed_error": None}
 
 
 def summary(

@@ -102,6 +102,11 @@ class Paths:
         return self.var / "users.json"
 
     @property
+    def removed_accounts(self) -> Path:
+        """Who was removed from users.json, and when."""
+        return self.var / "removed_accounts.json"
+
+    @property
     def lock(self) -> Path:
         return self.var / "lock"
 

@@ -22,8 +22,9 @@ from .storage_facts import is_mount_point
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
     "program": base64}, all optional. Asked for none of these, it returns verification_hash,
-    verification_digest (the SHA-256 of that account's generated secret, or None) and users
-    (users.json's content, {} where there is none); otherwise nothing that a log may not show.
+    verification_digest (the SHA-256 of that account's generated secret, or None), users
+    (users.json's content, {} where there is none) and removed (`removed_accounts`); otherwise
+    nothing that a log may not show.
 
     `installed` (what the toolkit brought: packages, files, …) is added to what is recorded.
     `mount_point` is made where it is missing, with parents that nginx can get through. With
@@ -52,7 +53,23 @@ def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         "verification_hash": state.verification_hash,
         "verification_digest": _digest(_verification_password(host)),
         "users": users,
+        "removed": removed_accounts(host),
     }
+
+
+def removed_accounts(host: Host) -> dict[str, str]:
+    """Users and robots that were removed from this host → when (`YYYY-MM-DDTHH:MM:SSZ`)."""
+    path = host.paths.removed_accounts
+    try:
+        found = json.loads(read_text(path) or "{}")
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and all(isinstance(when, str) for when in found.values()):
+        return found
+    raise HostError(
+        f"{path} is damaged, and who was removed from this host is unknown: bring it back from a "
+        "backup, or remove it (an old copy of the inventory can then bring removed users back)"
+    )
 
 
 def directories(host: Host, check: bool) -> list[str]:

@@ -56,7 +56,8 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _kept(host: Host, storage: Path) -> list[str]:
-    kept = (storage, host.paths.certificates, host.paths.secrets, host.paths.users)
+    paths = host.paths
+    kept = (storage, paths.certificates, paths.secrets, paths.users, paths.removed_accounts)
     return [str(one) for one in kept if exists(one)]
 
 
@@ -184,7 +185,8 @@ class _Steps:
             for name in ("wharfinger.log", paths.token_server_log.name)
             for path in sorted(paths.nginx_log.glob(f"{name}*"))
         ]
-        for path in (paths.etc, paths.users, *logs, *([] if state_stays else [paths.state])):
+        records = (paths.users, paths.removed_accounts, *([] if state_stays else [paths.state]))
+        for path in (paths.etc, *records, *logs):
             self._tree(path)
         if not self.check:
             # The lock is held through its open file, its name may go.

@@ -21,6 +21,7 @@ from .certificates import check_provided
 from .controller import check_credentials
 from .host import check_host, own_name
 from .images import check_reachable
+from .removed import check_removed
 from .report import Report
 from .robots import check_secrets, check_two_secrets
 from .scopes import SCOPES, gathered
@@ -92,6 +93,7 @@ def check(
     if unresolved:
         # Robots are then unknown, not absent.
         good.pop("registry_robots", None)
+    check_removed(scope, asked or {}, good, host, demands)
     check_asked(scope, asked or {}, extra, good, demands)
     report.errors += demands.errors
     return report

@@ -12,8 +12,8 @@ from .report import Report, shown
 
 #: Scope → the variables that its playbook reads beside the roles'.
 READ: Mapping[str, tuple[str, ...]] = {
-    "site": ("regenerate",),
-    "users": ("regenerate",),
+    "site": ("regenerate", "readmit"),
+    "users": ("regenerate", "readmit"),
     "rotate": ("rotate", "revoke", "finish", "rotate_wait"),
     "rotate_robots": ("robot", "overlap", "overlap_ends"),
     "rollback": ("rollback",),
@@ -26,7 +26,7 @@ READ: Mapping[str, tuple[str, ...]] = {
 NAMES = frozenset(name for names in READ.values() for name in names)
 
 _PLAYBOOKS = {
-    "regenerate": "playbooks/users.yml",
+    **dict.fromkeys(READ["users"], "playbooks/users.yml"),
     **dict.fromkeys(READ["rotate"], "playbooks/rotate_certificates.yml"),
     **dict.fromkeys(READ["rotate_robots"], "playbooks/rotate_robots.yml"),
     "rollback": "playbooks/rollback.yml",

@@ -20,6 +20,7 @@ from testinfra.host import Host
 from support import hosts
 from support.images import Pushed
 from support.registry import MANIFEST, Account, Registry
+from wharfinger.host.rotation import LEEWAY
 
 SCOPE = "repository:other/app:pull"
 
@@ -103,6 +104,19 @@ def test_a_wrong_token_is_refused_though_the_key_is_right(
     wrong: dict[str, Any],
 ) -> None:
     assert ask(signed(genuine, signing_key, **wrong)) == 401
+
+
+@pytest.mark.parametrize(("ago", "status"), [(LEEWAY // 2, 200), (LEEWAY + 5, 401)])
+def test_a_token_is_taken_for_a_minute_after_its_end(
+    ask: Ask,
+    genuine: tuple[dict[str, Any], dict[str, Any]],
+    signing_key: str,
+    ago: int,
+    status: int,
+) -> None:
+    # So a removed user's last token works for docker_auth_token_lifetime and a minute.
+    end = int(time.time()) - ago
+    assert ask(signed(genuine, signing_key, exp=end, nbf=end - 300)) == status
 
 
 def test_a_token_signed_with_another_key_is_refused(

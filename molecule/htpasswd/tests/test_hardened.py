@@ -46,6 +46,7 @@ def test_who_must_get_through_a_directory_can_and_nobody_else(machine: Host) -> 
         "/etc/wharfinger/registry/htpasswd": "640",
         "/etc/wharfinger/certificates/tls.pem": "600",
         "/var/lib/wharfinger/users.json": "600",
+        "/var/lib/wharfinger/removed_accounts.json": "600",
     }
     modes = machine.check_output(f"stat --format='%n %a' {' '.join(expected)}")
     assert dict(line.split() for line in modes.splitlines()) == expected

@@ -5,6 +5,7 @@ The tests run in the order in which they are written; the same clients work thro
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from collections.abc import Callable
@@ -241,5 +242,7 @@ def test_a_revoked_keys_tokens_are_refused_at_once_and_going_back_does_not_bring
     assert signs_with(site) != old
     assert with_old_key() == 401
     assert site.registry().login(leaver) == 401
+    removed = site.machine.check_output("cat /var/lib/wharfinger/removed_accounts.json")
+    assert json.loads(removed).keys() == {"leaver"}
     assert site.registry().login(hosts.account("newcomer")) == 200
     site.tidy()

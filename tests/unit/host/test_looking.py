@@ -332,18 +332,41 @@ def test_observe_tells_of_robots_without_their_hashes(tmp_path: Path) -> None:
         "nodes": {"hash": "$2b$04$x", "generated": "cd", "robot": True},
         "ci": {
             **{"hash": "$2b$04$x", "generated": "ef", "robot": True},
-            "previous": {"hash": "$2b$04$y", "until": until},
+            "previous": {"hash": "$2b$04$y", "digest": "gh", "until": until},
         },
     }
     host.paths.users.parent.mkdir(parents=True, exist_ok=True)
     host.paths.users.write_text(json.dumps(record))
     assert run("observe", {}, host=host)["robots"] == {
-        "nodes": {"generated": "cd", "until": None},
-        "ci": {"generated": "ef", "until": until},
+        "nodes": {"generated": "cd", "former": None, "until": None},
+        "ci": {"generated": "ef", "former": "gh", "until": until},
     }
     for broken in ("", "[]", '{"ci": 7}', '{"ci": {"robot": true}}'):
         host.paths.users.write_text(broken)
         assert run("observe", {}, host=host)["robots"] == {}
+
+
+def test_observe_tells_which_accounts_were_removed(tmp_path: Path) -> None:
+    host = host_of(tmp_path, Machine())
+    asked = {"accounts": ["ann", "ben", "new"]}
+    assert run("observe", asked, host=host)["removed"] == {}
+    host.paths.removed_accounts.parent.mkdir(parents=True, exist_ok=True)
+    host.paths.removed_accounts.write_text(json.dumps(dict.fromkeys(["ann", "ben", "cy"], "then")))
+    assert run("observe", asked, host=host)["removed"] == {"ann": "then", "ben": "then"}
+    # As a run leaves it that was killed before it had removed her.
+    host.paths.users.write_text('{"ann": {"hash": "$2b$10$x"}}')
+    found = run("observe", asked, host=host)
+    assert (found["removed"], found["removed_error"]) == ({"ben": "then"}, None)
+    assert run("prepare", {}, host=host)["removed"]["cy"] == "then"
+    for broken in ("[]", "{", '{"ann": 7}'):
+        host.paths.removed_accounts.write_text(broken)
+        found = run("observe", asked, host=host)
+        assert found["removed"] == {}
+        assert found["removed_error"] == (
+            f"{host.paths.removed_accounts} is damaged, and who was removed from this host is "
+            "unknown: bring it back from a backup, or remove it (an old copy of the inventory can "
+            "then bring removed users back)"
+        )
 
 
 # -- disks that have no room, or cannot be written -------------------------------------------------

@@ -363,6 +363,178 @@ def test_a_rotation_from_another_copy_of_the_inventory_is_named(
     )
 
 
+def rotated(plugin: Any, credentials: Any, hosts: list[Any], others: Any, **more: Any) -> Any:
+    """The answer of `rotated` for the robot ci, and its warnings."""
+    action = plugin.ActionModule.__new__(plugin.ActionModule)
+    action._task = SimpleNamespace(args={"names": ["ci"], "hosts": hosts, "overlap": 60} | more)
+    warnings: list[str] = []
+    action._display = SimpleNamespace(warning=warnings.append)
+    answer = action._rotated(credentials, datetime.fromisoformat(NOW), others)
+    return answer, warnings
+
+
+UNTIL = "2026-11-25T00:01:00Z"
+
+
+def limited(plugin: Any, credentials: Any, robot: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The record of the host `a` after a rotation with `--limit a`, that left out the host `b`."""
+    answer, warnings = rotated(plugin, credentials, [seen(robot)], {"b": {"ci"}}, **more)
+    when = " before " + UNTIL + ", when the former one is refused here" if not more else ""
+    assert warnings == [
+        "robot: ci is also on b, which this run leaves out and where the new secret does not work "
+        f"yet: run playbooks/rotate_robots.yml -e robot=ci --limit b from here{when}"
+    ]
+    asked = plugin.Rotation.of(answer, datetime.fromisoformat(NOW))
+    made: dict[str, Any] = plugin.robot_entry("ci", robot, credentials, asked)
+    assert made["generated"] != robot["generated"]
+    return made
+
+
+@pytest.mark.parametrize("overlap", [{}, {"overlap": 0}], ids=["overlap", "no overlap"])
+def test_a_host_that_a_limited_rotation_left_out_gets_the_same_secret_later(
+    plugin: Any, robot: dict[str, Any], credentials: Any, overlap: dict[str, int]
+) -> None:
+    one = limited(plugin, credentials, robot, **overlap)
+    answer, _ = rotated(plugin, credentials, [seen(robot)], {"a": {"ci"}}, **overlap)
+    assert (answer["changed"], answer["names"]) == (False, ["ci"])
+    asked = plugin.Rotation.of(answer, datetime.fromisoformat(NOW))
+    other = plugin.robot_entry("ci", robot, credentials, asked)
+    assert other["generated"] == one["generated"]
+    assert other.get("previous", {}).get("digest") == (None if overlap else robot["generated"])
+
+
+def test_a_host_that_missed_two_rotations_gets_the_last_secret(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    second = limited(plugin, credentials, robot, overlap=0)
+    third = limited(plugin, credentials, second, overlap=0)
+    answer, _ = rotated(plugin, credentials, [seen(robot)], {"a": {"ci"}})
+    assert answer["changed"] is False
+    assert third["generated"] == hashlib.sha256(credentials.read("ci").encode()).hexdigest()
+
+
+def test_a_host_whose_secret_is_of_another_controller_gets_a_new_one(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    limited(plugin, credentials, robot, overlap=0)
+    foreign = {"generated": "of another controller"}
+    answer, _ = rotated(plugin, credentials, [seen(foreign)], {"a": {"ci"}})
+    assert answer["changed"] is True
+    # And so does one where the present secret did not come from a rotation here.
+    (credentials.directory / "ci").write_text("A-1b" * 10 + "xyz")
+    answer, _ = rotated(plugin, credentials, [seen(robot)], {"a": {"ci"}})
+    assert answer["changed"] is True
+
+
+def test_without_a_limit_a_leaked_secret_is_replaced_everywhere(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    one = limited(plugin, credentials, robot, overlap=0)
+    answer, warnings = rotated(plugin, credentials, [seen(one), seen(robot)], {}, overlap=0)
+    assert (answer["changed"], warnings) == (True, [])
+
+
+def test_an_overlap_does_not_end_on_some_hosts_alone(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    one = limited(plugin, credentials, robot)
+    with pytest.raises(plugin.AnsibleActionFail) as caught:
+        rotated(plugin, credentials, [seen(one, UNTIL)], {"b": {"ci"}}, overlap_ends=True)
+    assert str(caught.value) == (
+        "overlap_ends: ci is also on b, which this run leaves out: while one host takes the former "
+        "secret alone and another the present one alone, no secret works on both. Run it without "
+        "--limit; or, where the former secret has leaked and not every host can be reached, write "
+        "-e overlap=0 instead. Nothing was changed."
+    )
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_where_overlaps_end_a_host_that_missed_the_rotation_gets_the_present_secret(
+    plugin: Any, robot: dict[str, Any], credentials: Any, remembers: bool
+) -> None:
+    one = limited(plugin, credentials, robot)
+    hosts = [seen(one, UNTIL), seen(robot), {}]
+    hosts[0]["ci"]["former"] = robot["generated"]
+    if not remembers:
+        (credentials.directory / ".rotations.json").unlink()
+    answer, _ = rotated(plugin, credentials, hosts, {}, overlap_ends=True)
+    asked = plugin.Rotation.of(answer, datetime.fromisoformat(NOW))
+    for known in (one, robot):
+        made = plugin.robot_entry("ci", known, credentials, asked)
+        assert made == {key: value for key, value in one.items() if key != "previous"} | {
+            "hash": made["hash"]
+        }
+    # Another copy of the inventory has not got it.
+    (credentials.directory / "ci").unlink()
+    with pytest.raises(plugin.AnsibleActionFail, match="from another copy of this inventory"):
+        rotated(plugin, credentials, hosts, {}, overlap_ends=True)
+
+
+def test_hosts_that_have_the_same_secret_get_none_where_overlaps_end(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    (credentials.directory / "ci").unlink()
+    hosts = [seen(robot, UNTIL), seen(robot)]
+    answer, _ = rotated(plugin, credentials, hosts, {}, overlap_ends=True)
+    assert (answer["names"], answer["ended"]) == ([], ["ci"])
+
+
+def test_only_digests_of_former_secrets_are_kept_and_only_so_many(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    secrets = []
+    for _ in range(60):
+        secrets.append(credentials.read("ci"))
+        credentials.rotate("ci", [])
+    path = credentials.directory / ".rotations.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not [secret for secret in secrets if secret in path.read_text()]
+    digests = [hashlib.sha256(secret.encode()).hexdigest() for secret in reversed(secrets)]
+    assert credentials.former("ci") == digests[:50]
+
+
+def test_a_damaged_record_of_rotations_is_named(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    path = credentials.directory / ".rotations.json"
+    path.write_text("{")
+    with pytest.raises(plugin.AnsibleActionFail) as caught:
+        rotated(plugin, credentials, [seen(robot)], {"b": {"ci"}})
+    assert str(caught.value) == (
+        f"{path} is damaged. It says which secrets of robots are older than those in credentials/: "
+        "bring it back from a backup; or remove it, and run playbooks/rotate_robots.yml without "
+        "--limit the next time."
+    )
+
+
+def test_a_dry_run_of_a_limited_rotation_remembers_nothing(
+    plugin: Any, robot: dict[str, Any], credentials: Any
+) -> None:
+    credentials.check_mode = True
+    present = credentials.read("ci")
+    answer, warnings = rotated(plugin, credentials, [seen(robot)], {"b": {"ci"}})
+    assert (answer["changed"], len(warnings)) == (True, 1)
+    assert credentials.read("ci") == present
+    assert not (credentials.directory / ".rotations.json").exists()
+
+
+def test_who_is_removed_is_remembered_until_readmitted(plugin: Any) -> None:
+    first = plugin.remembered({}, {"ann": {}, "ben": {}}, {"ben": {}}, BEFORE)
+    assert first == {"ann": BEFORE}
+    # The moment stays, also where a killed run has left her among the users.
+    assert plugin.remembered(first, {"ben": {}}, {"ben": {}}, NOW) == first
+    assert plugin.remembered(first, {"ann": {}, "ben": {}}, {}, NOW) == first | {"ben": NOW}
+    assert plugin.remembered(first, {"ben": {}}, {"ann": {}, "ben": {}}, NOW) == {}
+
+
+def test_of_very_many_who_were_removed_the_newest_are_remembered(plugin: Any) -> None:
+    before = {f"u{number:05}": BEFORE for number in range(plugin.REMOVED)}
+    found = plugin.remembered(before, {"ann": {}}, {}, NOW)
+    assert len(found) == plugin.REMOVED
+    assert found["ann"] == NOW
+    assert "u00000" not in found
+
+
 def test_a_generated_password_is_on_the_disk_before_the_host_gets_its_hash(
     credentials: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,85 @@
+"""Accounts that were removed from a host and that the inventory has again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from wharfinger.access.problems import listed
+
+from .report import Report, shown
+
+#: Who may bring users and robots (back) to a host.
+SCOPES = ("site", "users", "rotate_robots")
+_VARIABLES = ("registry_users", "registry_robots")
+
+
+def check_removed(
+    scope: str,
+    asked: Mapping[str, Any],
+    good: Mapping[str, Any],
+    host: Mapping[str, Any],
+    report: Report,
+) -> None:
+    """Report each account that was removed from this host, unless `readmit` names it.
+
+    An old copy of the inventory has users who have been removed since, and would let them in again.
+    """
+    if scope not in SCOPES:
+        return
+    if host.get("removed_error"):
+        report.error("host, removed users", str(host["removed_error"]))
+    removed: Mapping[str, str] = host.get("removed") or {}
+    wanted = set(_names(asked.get("readmit")))
+    back = {
+        variable: [name for name in good[variable] if name in removed and name not in wanted]
+        for variable in _VARIABLES
+        if isinstance(good.get(variable), Mapping)
+    }
+    every = sorted(name for names in back.values() for name in names)
+    names_of_all = ",".join(every)
+    command = f"write -e readmit={names_of_all}"
+    if scope == "rotate_robots":
+        command = f"run playbooks/users.yml with -e readmit={names_of_all} first"
+    for variable, names in back.items():
+        if names:
+            who = listed([f"{name} (on {_moment(removed[name])})" for name in sorted(names)])
+            report.error(
+                variable,
+                f"this inventory would bring back who was removed from this host: {who}: "
+                f"if it is an old copy, update it; to let them in again, {command}",
+            )
+    _check_readmit(asked, good, report)
+
+
+def _check_readmit(asked: Mapping[str, Any], good: Mapping[str, Any], report: Report) -> None:
+    if "readmit" not in asked:
+        return
+    value, variables = asked["readmit"], [good.get(variable) for variable in _VARIABLES]
+    names = _names(value)
+    example = "write -e readmit=NAME, or -e readmit=NAME,NAME for several"
+    if not names or not all(isinstance(name, str) for name in names):
+        report.error("readmit", f"names nobody: {example}")
+        return
+    if not all(isinstance(entries, Mapping) for entries in variables):
+        return
+    known: Iterable[str] = [name for entries in variables for name in entries or ()]
+    unknown = [shown(name) for name in names if name not in known]
+    if unknown:
+        report.error(
+            "readmit",
+            f"{listed(unknown)}: neither in registry_users nor in registry_robots: add who is to "
+            "come back there too, or correct the name",
+        )
+
+
+def _names(value: object) -> list[Any]:
+    """The names in what `readmit` is: names with commas between, or a list."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return list(value) if isinstance(value, list) else []
+
+
+def _moment(instant: str) -> str:
+    """An instant `YYYY-MM-DDTHH:MM:SSZ` as people read it."""
+    return f"{instant[:10]} at {instant[11:16]} UTC"
