@@ -77,6 +77,7 @@ def host_at(folder: Path) -> Host:
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",
         told=folder / "run" / "told.json",
+        asked=folder / "run" / "asked.json",
     )
     configuration = str(folder / "nginx" / "nginx.conf")
     return Host.real(paths, stack=STACK, nginx=("nginx", "-c", configuration))

@@ -40,7 +40,8 @@ def tell(
     fresh = {
         key: text
         for key, text in found.items()
-        if now - float(state.alerted.get(key, _NEVER)["told"]) >= _AGAIN
+        # What a clock that was ahead has told counts as little as what was told long ago.
+        if abs(now - float(state.alerted.get(key, _NEVER)["told"])) >= _AGAIN
     }
     alerted = {
         key: {**state.alerted[key], "text": found[key]} for key in found.keys() - fresh.keys()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .clock import Reading, boot_id, synchronised
 from .engine import DockerEngine, Engine
 from .nginx import Nginx, SystemNginx
 from .paths import Paths
@@ -27,6 +28,11 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def reading(self) -> Reading:
+        """A look at the clock, for `clock.judge`."""
+        up = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return Reading(boot_id(), self.now(), up, synchronised())
 
 
 class Traffic:

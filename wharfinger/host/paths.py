@@ -26,6 +26,8 @@ class Paths:
     # In memory, for the alarm of last resort (alert.py).
     alert: Path = Path("/run/wharfinger/alert.json")
     told: Path = Path("/run/wharfinger/told.json")
+    # What a person asks of a job's next run (jobs.py).
+    asked: Path = Path("/run/wharfinger/asked.json")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")
@@ -109,6 +111,11 @@ class Paths:
     @property
     def lock(self) -> Path:
         return self.var / "lock"
+
+    @property
+    def clock(self) -> Path:
+        """What the last look at the clock has left (clock.py)."""
+        return self.var / "clock.json"
 
     @property
     def generations(self) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import alert, certificates, jobs, keeping, proxy, publication, storage_facts
+from . import alert, certificates, clock, jobs, keeping, proxy, publication, storage_facts
 from .authority import Authority, Wanted
 from .bridge import closed
 from .context import Host
@@ -94,16 +94,21 @@ class Keeper:
                 self._by_acme(anew, ask=by_acme)
             except HostError as found:
                 problem = found  # meanwhile what there is must not end
-        if self.settings.has_own_ca and not self._foreign():
-            if self.settings.ca_offline:
-                self._by_offline_key(anew, signed)
-            elif anew and source == "own_ca":
-                self.authority(Authority.renew_server)
-            else:
-                self.authority(Authority.keep)
+        self.own_server(anew=anew, signed=signed)
         self.publish(to_nginx=to_nginx)
         if problem is not None:
             raise problem
+
+    def own_server(self, *, anew: bool = False, signed: Mapping[str, str] | None = None) -> None:
+        """The same for the host's own authority, where that issues it; not published yet."""
+        if not self.settings.has_own_ca or self._foreign():
+            return
+        if self.settings.ca_offline:
+            self._by_offline_key(anew, signed)
+        elif anew and self.settings.tls_source == "own_ca":
+            self.authority(Authority.renew_server)
+        else:
+            self.authority(Authority.keep)
 
     def _foreign(self) -> bool:
         """Whether a usable certificate of an ACME server is in place."""
@@ -253,9 +258,10 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`certificates`: what is missing is made and published; the server's certificate is renewed in
     time. The signing key's rotation is the timer's.
 
-    Request: {"settings": see keeping.py, "signed": what an offline key has signed, or null}.
-    Returns `ca` (the authority's certificate for clients, PEM, "" where none is needed), `wanted`
-    (what the offline key has to sign, or null), `notes`, `next` and `until`.
+    Request: {"settings": see keeping.py, "signed": what an offline key has signed, or null,
+    "clock_is_right": whether a person says so}. Returns `ca` (the authority's certificate for
+    clients, PEM, "" where none is needed), `wanted` (what the offline key has to sign, or null),
+    `notes`, `next` and `until`. Raises InDoubt where something is due and the clock is in doubt.
     """
     settings = keeping.read(request["settings"])
     state = host.store.load()
@@ -266,12 +272,24 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
         same_place = (before.hostname, before.port) == (settings.hostname, settings.port)
     except HostError:
         same_place = True
+    in_doubt = clock.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
+    if in_doubt and not request.get("signed"):
+        _hold(keeper, in_doubt)
     keeper.done.actions += keeping.store(host, settings, check)
     keeper.signing(Signing.keep)
     # An ACME server asks at this very host, which has to serve first: see `rotate`.
     # Under another name or port nginx serves it only together with the site that has them.
     keeper.server(signed=request.get("signed"), by_acme=False, to_nginx=same_place)
     return _answer(keeper)
+
+
+def _hold(keeper: Keeper, in_doubt: str) -> None:
+    """Raises InDoubt where a key or certificate would be made by a clock that is in doubt."""
+    dry = Keeper(keeper.host, keeper.state, keeper.settings, check=True)
+    dry.signing(Signing.keep)
+    dry.own_server()
+    if dry.done.actions or dry.done.wanted is not None:
+        raise clock.InDoubt(f"certificates: nothing was made or renewed: {in_doubt}")
 
 
 def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool) -> None:
@@ -291,9 +309,10 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """`rotate`: goes as far as it goes without waiting; called again, it goes on.
 
     Request: {"what": one of WHAT, "revoke": false, "finish": false, "signed": what an offline key
-    has signed, or null}. The settings are those of the last deployment: an edit of the inventory
-    comes into force by site.yml. Returns what `certificates` returns, and `wait`: seconds until it
-    goes on, or null.
+    has signed, or null, "clock_is_right": whether a person says so}. The settings are those of the
+    last deployment: an edit of the inventory comes into force by site.yml. Returns what
+    `certificates` returns, and `wait`: seconds until it goes on, or null. Raises InDoubt where what
+    is due is asked for and the clock is in doubt.
     """
     what = str(request.get("what") or "due")
     if what not in WHAT:
@@ -301,6 +320,9 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     state = host.store.load()
     settings = keeping.load(host)
     keeper = Keeper(host, state, settings, check)
+    in_doubt = clock.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
+    if in_doubt and what == "due":
+        raise clock.InDoubt(f"certificates: nothing was renewed: {in_doubt}")
     revoke, finish = bool(request.get("revoke")), bool(request.get("finish"))
     signed = request.get("signed")
     # What refuses comes first: nothing is half done then.
@@ -372,8 +394,16 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         keeper.state = state = host.store.load()
         for kind in KINDS:
             attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]
-    attempt(lambda: keeper.signing(_begin_if_due))
-    attempt(keeper.server)
+    in_doubt = clock.doubt(host, check=check)
+    rotation = keeper.state.rotation
+    if not in_doubt:
+        attempt(lambda: keeper.signing(_begin_if_due))
+        attempt(keeper.server)
+    else:
+        problems.append(f"{in_doubt}. {_waiting(host)}")
+        if rotation is not None and rotation.step != WAIT:
+            # What was begun goes on, up to what goes by the clock.
+            attempt(lambda: keeper.signing(Signing.take_up_strays))
     if keeper.done.wanted is not None:
         problems.append(
             "certificates: the server's certificate is due, and the authority's key is not on this "
@@ -392,6 +422,20 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
     if problems:
         raise alert.Told("\n".join(problems))
     return _answer(keeper)
+
+
+def _waiting(host: Host) -> str:
+    """What is not renewed while the clock is in doubt, and when it ends."""
+    found = []
+    for name, what in (
+        ("tls", "the server's certificate"),
+        ("signing", "the signing key's"),
+        ("ca", "the authority"),
+    ):
+        facts = certificates.facts(host.runner, host.paths.certificates / f"{name}.crt")
+        if facts is not None:
+            found.append(f"{what} ends {_day(facts)}")
+    return f"Not renewed meanwhile: {', '.join(found) or 'nothing is there yet'}"
 
 
 def _repair(keeper: Keeper, kind: str) -> None:

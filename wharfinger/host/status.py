@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import certificates, engine_facts, jobs, keeping, renewal, storage_facts
+from . import certificates, clock, engine_facts, jobs, keeping, renewal, storage_facts
 from .context import Host
 from .engine_state import STATES, STOPPED
 from .errors import HostError
@@ -66,7 +66,9 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "alerted": [str(one["text"]) for one in state.alerted.values()],
         "storage": storage_facts.look(storage_facts.data_of(host, state), host),
     }
-    all_of_them = problems(answer, host.clock.now()) + _expiring(host) + jobs.problems(host)
+    in_doubt = clock.doubt(host, check=True)
+    all_of_them = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
+    all_of_them += _expiring(host) + jobs.problems(host)
     all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(all_of_them))
     return answer

@@ -24,7 +24,7 @@ from .images import check_reachable
 from .removed import check_removed
 from .report import Report
 from .robots import check_secrets, check_two_secrets
-from .scopes import SCOPES, gathered
+from .scopes import SCOPES, gathered, subject
 from .settings import check_settings
 from .variables import RENAMED, Spec, check_variables
 
@@ -95,7 +95,10 @@ def check(
         good.pop("registry_robots", None)
     check_removed(scope, asked or {}, good, host, demands)
     check_asked(scope, asked or {}, extra, good, demands)
-    report.errors += demands.errors
+    if "clock_is_right" in (asked or {}):
+        # Whoever says so is told where the controller's clock says otherwise, in every playbook.
+        demands.errors += [one for one in found.errors if subject(one) == "host, clock"]
+    report.errors += [one for one in demands.errors if one not in report.errors]
     return report
 
 

@@ -12,13 +12,13 @@ from .report import Report, shown
 
 #: Scope → the variables that its playbook reads beside the roles'.
 READ: Mapping[str, tuple[str, ...]] = {
-    "site": ("regenerate", "readmit"),
+    "site": ("regenerate", "readmit", "clock_is_right"),
     "users": ("regenerate", "readmit"),
-    "rotate": ("rotate", "revoke", "finish", "rotate_wait"),
+    "rotate": ("rotate", "revoke", "finish", "rotate_wait", "clock_is_right"),
     "rotate_robots": ("robot", "overlap", "overlap_ends"),
     "rollback": ("rollback",),
-    "retention": (),
-    "garbage_collect": (),
+    "retention": ("confirm_deletions", "clock_is_right"),
+    "garbage_collect": ("confirm_deletions", "clock_is_right"),
     "check": (),
     "remove": ("remove_data",),
 }
@@ -31,6 +31,7 @@ _PLAYBOOKS = {
     **dict.fromkeys(READ["rotate_robots"], "playbooks/rotate_robots.yml"),
     "rollback": "playbooks/rollback.yml",
     "remove_data": "playbooks/remove.yml",
+    "confirm_deletions": "playbooks/retention.yml or playbooks/garbage_collect.yml",
 }
 ROTATE = ("signing", "tls", "ca", "all")
 ROLLBACK = ("registry", "token_server")
@@ -63,6 +64,9 @@ def check_asked(
             near = next((known for known in READ[scope] if slips(name.lower(), known) <= 1), None)
             if near:
                 report.error(name, f"is no variable of Wharfinger: write -e {near}=…")
+    for name in ("confirm_deletions", "clock_is_right"):
+        if name in READ[scope]:
+            _truth(name, "true", asked, report)
     if scope == "rotate":
         _check_rotate(asked, good, report)
     elif scope == "rotate_robots":

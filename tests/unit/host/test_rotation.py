@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
 from wharfinger.host import authority, pki, publication, renewal, rotation
+from wharfinger.host.certificates import facts
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
@@ -784,6 +785,62 @@ def test_a_clock_that_was_ahead_leaves_no_certificate_of_the_future(world: World
             f"{host.paths.certificates}/ca.*), run site.yml, and let all clients trust the new one"
         )
     assert host.paths.served.read_bytes() == before
+
+
+def test_a_clock_nine_years_ahead_replaces_nothing_and_is_told(
+    world: World, tmp_path: Path
+) -> None:
+    host, machine = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    machine.seconds = time.time()
+    run("renew", {}, host=host)
+    names = ("ca", "tls", "signing")
+    ends = [
+        time.strftime("%Y-%m-%d", time.gmtime(float(str(found["not_after"]))))
+        for name in names
+        if (found := facts(host.runner, host.paths.certificates / f"{name}.crt"))
+    ]
+    before = [certificate(host, f"{name}.{kind}") for name in names for kind in ("crt", "key")]
+    machine.jumped = 9.5 * 365 * 86400
+    for act in (
+        lambda: run("renew", {}, host=host),
+        lambda: deploy(host, alert_command=f"cat >>{tmp_path}/alerts"),
+        lambda: run("rotate", {"what": "due"}, host=host),
+    ):
+        with pytest.raises(HostError, match="the clock is in doubt: it has jumped 3468 days ahead"):
+            act()
+    assert [certificate(host, f"{name}.{kind}") for name in names for kind in ("crt", "key")] == (
+        before
+    )
+    told = alerts(host, tmp_path)
+    assert told.startswith(f"{HOSTNAME}: the clock is in doubt: it has jumped 3468 days ahead")
+    assert (
+        f"Not renewed meanwhile: the server's certificate ends {ends[1]}, the signing key's ends "
+        f"{ends[2]}, the authority ends {ends[0]}\n"
+    ) in told
+    assert any("the clock is in doubt" in one for one in run("status", {}, host=host)["problems"])
+    # Who must drop a stolen key at once is not kept from it.
+    assert run("rotate", {"what": "signing", "revoke": True}, host=host)["changed"]
+    machine.jumped = 0
+    run("renew", {}, host=host)
+    assert host.store.load().alerted == {}
+    assert certificate(host, "ca.crt") == before[0]
+
+
+def test_a_person_ends_the_doubt(world: World) -> None:
+    host, machine = world()
+    machine.seconds = time.time()
+    run("renew", {}, host=host)
+    machine.boot = "second"
+    machine.seconds += 40 * 86400
+    with pytest.raises(HostError, match="since the last boot it has gone ahead by 40 days"):
+        run("rotate", {"what": "due"}, host=host)
+    # With --check nothing is remembered.
+    run("rotate", {"what": "due", "clock_is_right": True}, host=host, check=True)
+    with pytest.raises(HostError, match="nothing was renewed: the clock is in doubt"):
+        run("rotate", {"what": "due"}, host=host)
+    run("rotate", {"what": "due", "clock_is_right": True}, host=host)
+    run("renew", {}, host=host)
 
 
 def test_a_certificate_that_openssl_does_not_read_is_no_reason_to_make_another(

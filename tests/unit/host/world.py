@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wharfinger.host.clock import Reading
 from wharfinger.host.commands import run
 from wharfinger.host.context import Clock, Host, Traffic
 from wharfinger.host.engine import Container
@@ -40,6 +41,9 @@ class Machine:
     # by so much the clock on the wall jumps whenever somebody waits
     jumps: float = 0
     jumped: float = 0
+    boot: str = "first"
+    # whether a time server sets the clock
+    synchronised: bool = False
     containers: dict[str, Container] = field(default_factory=dict)
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -110,6 +114,10 @@ class FakeClock(Clock):
 
     def monotonic(self) -> float:
         return self.machine.seconds
+
+    def reading(self) -> Reading:
+        machine = self.machine
+        return Reading(machine.boot, self.now(), self.monotonic(), machine.synchronised)
 
     def sleep(self, seconds: float) -> None:
         self.machine.seconds += seconds
@@ -344,6 +352,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",
         told=folder / "run" / "told.json",
+        asked=folder / "run" / "asked.json",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",

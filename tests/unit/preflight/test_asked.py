@@ -10,6 +10,8 @@ import pytest
 from wharfinger.preflight import SCOPES, Report
 from wharfinger.preflight.asked import READ
 
+from .conftest import NOW
+
 Judge = Callable[..., Report]
 EVERYONE = [{"who": "everyone", "may": "all", "on": "all"}]
 HTPASSWD: dict[str, Any] = {"registry_auth": "htpasswd", "registry_access": EVERYONE}
@@ -38,6 +40,10 @@ def errors(judge: Judge, scope: str, asked: dict[str, Any], **changes: Any) -> l
         ("rotate", {"rotate": "all", "revoke": True, "rotate_wait": "no"}),
         ("rotate", {"rotate": "signing", "revoke": "true", "rotate_wait": "false"}),
         ("rotate", {"rotate": "tls", "revoke": "false", "finish": "false"}),
+        ("rotate", {"clock_is_right": "true"}),
+        ("site", {"clock_is_right": True}),
+        ("retention", {"clock_is_right": "yes", "confirm_deletions": "true"}),
+        ("garbage_collect", {"confirm_deletions": "false"}),
         ("rollback", {}),
         ("rollback", {"rollback": "registry"}),
         ("rollback", {"rollback": "token_server"}),
@@ -52,6 +58,50 @@ def errors(judge: Judge, scope: str, asked: dict[str, Any], **changes: Any) -> l
 )
 def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> None:
     assert errors(judge, scope, asked, **ROBOTS) == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "asked", "message"),
+    [
+        (
+            "retention",
+            {"confirm_deletions": "sure"},
+            "confirm_deletions: 'sure' is neither true nor false: write -e confirm_deletions=true, "
+            "or leave it out",
+        ),
+        (
+            "site",
+            {"clock_is_right": "maybe"},
+            "clock_is_right: 'maybe' is neither true nor false: write -e clock_is_right=true, or "
+            "leave it out",
+        ),
+        (
+            "site",
+            {"confirm_deletions": "true"},
+            "confirm_deletions: is nothing that this playbook reads: run playbooks/retention.yml "
+            "or playbooks/garbage_collect.yml with it, or leave it out",
+        ),
+        (
+            "check",
+            {"clock_is_right": "true"},
+            "clock_is_right: is nothing that this playbook reads: run "
+            "playbooks/rotate_certificates.yml with it, or leave it out",
+        ),
+    ],
+)
+def test_confirmations_that_are_none(
+    judge: Judge, scope: str, asked: dict[str, Any], message: str
+) -> None:
+    assert errors(judge, scope, asked) == [message]
+
+
+@pytest.mark.parametrize("scope", ["retention", "garbage_collect", "rotate", "site"])
+def test_who_says_that_the_clock_is_right_is_told_what_the_controllers_says(
+    judge: Judge, scope: str
+) -> None:
+    month = 31 * 86400 + 3600
+    (found,) = errors(judge, scope, {"clock_is_right": "true"}, host={"clock": NOW + month})
+    assert found.startswith("host, clock: it is 31 days ahead of the controller's")
 
 
 NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
