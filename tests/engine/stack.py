@@ -99,7 +99,7 @@ class Stack:
         (nginx / "conf.d").mkdir(parents=True)
         (nginx / "nginx.conf").write_text(
             f"pid {self.folder}/nginx.pid; error_log {self.folder}/error.log; user www-data;\n"
-            "worker_processes 2; worker_shutdown_timeout 20s; events { worker_connections 512; }\n"
+            "worker_processes 2; worker_shutdown_timeout 300s; events { worker_connections 512; }\n"
             f"http {{ access_log off; include {nginx}/conf.d/*.conf; }}\n"
         )
         storage = {"path": str(self.folder / "storage"), "group": 33}
@@ -153,7 +153,7 @@ class Stack:
             "  delete: {enabled: true}\n"
             "middleware:\n  repository: [{name: index-members}]\n"
             "http:\n  addr: ':5000'\n  secret: '@@http_secret@@'\n  draintimeout: 10s\n"
-            "  debug: {addr: '127.0.0.1:5001'}\n"
+            "  debug: {addr: ':5001', prometheus: {enabled: true, path: /metrics}}\n"
             "auth:\n  token:\n"
             f"    realm: https://{HOSTNAME}:{PORT}/auth\n    service: {SERVICE}\n"
             f"    issuer: {ISSUER}\n"

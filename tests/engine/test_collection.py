@@ -12,6 +12,7 @@ import pytest
 
 from filling import manifests
 from support.registry import MANIFEST, Account, Answer, Registry, digest, manifest
+from support.slow import SlowPush
 from wharfinger.host.commands import run
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
@@ -54,6 +55,16 @@ class Contents:
         blob = self.registry.blob(self.account, repository, digest(layer))
         return blob.status == 200 and blob.body == layer
 
+    def pushed(self, tag: str) -> str:
+        """The digest that a tag names."""
+        found = self.registry.pull(self.account, REPOSITORY, tag)
+        return found.headers["docker-content-digest"]
+
+    def upload_of_nobody(self) -> None:
+        """A blob that nothing needs."""
+        answer = self.registry.upload(self.account, REPOSITORY, os.urandom(1 << 16))
+        assert answer.status == 201
+
     def run(self, command: str, **request: Any) -> dict[str, Any]:
         return run(command, request, host=self.stack.host)
 
@@ -79,7 +90,8 @@ def test_what_was_deleted_is_collected_and_can_be_pushed_again(contents: Content
     # Exactly the same again: nothing may be remembered that is not on the disk any more.
     assert contents.push("gone", LARGE) == deleted
     assert contents.pulls("gone", LARGE)
-    assert contents.stack.containers() == [f"{STACK}-registry-3", f"{STACK}-token_server-1"]
+    # The one that was paused meanwhile.
+    assert contents.stack.containers() == [f"{STACK}-registry-1", f"{STACK}-token_server-1"]
     contents.stack.verify()
 
 
@@ -244,6 +256,54 @@ def test_a_slow_upload_is_finished_or_refused_and_never_half_there(contents: Con
     assert found.status == (200 if answers[-1] == 201 else 404)
     contents.push("slow", slow)
     assert contents.pulls("slow", slow)
+
+
+def test_slow_uploads_keep_nobody_out_and_end_whole(contents: Contents) -> None:
+    """Both ways to send a layer; each goes on until the work is over, so nothing waits for it."""
+    contents.push("gone", LARGE)
+    contents.push("v1", b"older")
+    contents.push("v2", b"newer")
+    contents.registry.delete(contents.account, REPOSITORY, contents.pushed("gone"))
+    pushes = [
+        SlowPush(contents.registry, contents.account, f"{REPOSITORY}/{method.lower()}", method)
+        for method in ("PATCH", "PUT")
+    ]
+    for one in pushes:
+        one.begin()
+    with Load() as load:
+        removed = contents.run("retention")
+        freed = contents.run("collect")
+        # To the process that was paused twice, and that of before.
+        contents.push("v3", b"beside them")
+    assert load.failed == []
+    assert removed["removed"] == 1 and freed["freed"] > len(LARGE)
+    for answer in (removed, freed):
+        assert "registry: generation 1 is paused" in answer["actions"]
+        assert answer["window_seconds"] <= 30
+    assert [one.end()[-1] for one in pushes] == [201, 201]
+    for one in pushes:
+        assert {status for _, status in statuses(one)} <= {201, 202}
+        assert one.pulls()
+    assert contents.run("check_contents", rate=0)["damage"] == []
+    assert contents.stack.containers() == [f"{STACK}-registry-1", f"{STACK}-token_server-1"]
+
+
+def statuses(push: SlowPush) -> list[tuple[str, int]]:
+    return [(name, answer.status) for name, answer in push.answers]
+
+
+@pytest.mark.parametrize("at", [3, 6], ids=["before it is paused", "while it is paused"])
+def test_killed_beside_a_slow_upload_that_goes_on(contents: Contents, at: int) -> None:
+    contents.push("kept", b"so that there is a repository")
+    contents.upload_of_nobody()
+    push = SlowPush(contents.registry, contents.account, f"{REPOSITORY}/slow", "PUT")
+    push.begin()
+    assert was_killed(COLLECTED, contents.stack.folder, at)
+    contents.run("reopen")
+    contents.push("again", b"afterwards")
+    assert push.end() == [201, 202, 201, 201]
+    assert push.pulls()
+    assert contents.stack.containers() == [f"{STACK}-registry-1", f"{STACK}-token_server-1"]
 
 
 class Cache(Contents):

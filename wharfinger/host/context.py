@@ -42,6 +42,10 @@ class Traffic:
         self._proc = proc
 
     def connections(self, address: str, port: int) -> int:
+        return len(self.each(address, port))
+
+    def each(self, address: str, port: int) -> frozenset[int]:
+        """The connections to address:port, by a number that each keeps as long as it is open."""
         return connections(self._proc, address, port)
 
     def alive(self, workers: list[list[int]]) -> list[list[int]]:

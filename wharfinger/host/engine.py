@@ -39,6 +39,15 @@ class Container:
     def running(self) -> bool:
         return self.status == "running"
 
+    @property
+    def paused(self) -> bool:
+        return self.status == "paused"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has a process, paused or not."""
+        return self.running or self.paused
+
 
 class Engine(Protocol):
     """What the steps ask of a container engine; tests hand in another."""
@@ -52,6 +61,10 @@ class Engine(Protocol):
     def start(self, name: str) -> None: ...
 
     def stop(self, name: str, timeout: int) -> None: ...
+
+    def pause(self, name: str) -> None: ...
+
+    def unpause(self, name: str) -> None: ...
 
     def remove(self, name: str) -> None: ...
 
@@ -189,6 +202,15 @@ class DockerEngine:
             "POST", f"/containers/{quote(name)}/stop?t={timeout}", timeout=timeout + 60
         )
         _expect(status, data, f"stopping the container {name}", also=(304, 404))
+
+    def pause(self, name: str) -> None:
+        """Its processes stand still, and go on after `unpause` as if no time had passed."""
+        status, data = self.request("POST", f"/containers/{quote(name)}/pause")
+        _expect(status, data, f"pausing the container {name}")
+
+    def unpause(self, name: str) -> None:
+        status, data = self.request("POST", f"/containers/{quote(name)}/unpause")
+        _expect(status, data, f"unpausing the container {name}")
 
     def remove(self, name: str) -> None:
         """Removes the container, running or not; one that is gone is fine."""

@@ -32,7 +32,7 @@ from .images import take_away_unused
 from .names import TOKEN_SERVER
 from .service import last_words
 from .specification import HTTP_SECRET, Specification, definition, read, with_live, with_readonly
-from .state import DRAINING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
+from .state import DRAINING, OPENING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
 # Seconds between two looks at something that is awaited.
 _TICK = 0.1
@@ -61,10 +61,13 @@ class Generations:
         deployment: str = "",
         settle: float | None = None,
         meanwhile: Callable[[], None] = lambda: None,
+        hold: Callable[[Generation], bool | None] = lambda old: None,
     ) -> None:
         """wait: seconds for a new one to become healthy; settle: seconds without a connection to
         the old one after which old workers of nginx (busy with a slow download from the disk) are
-        not waited for; meanwhile: called again and again while the old one is drained."""
+        not waited for; meanwhile: called again and again while the old one is drained; hold: called
+        as often; True: it has paused the old one, which stays as it is (`resume_writing`), False:
+        it may yet, None: it cannot."""
         self.host = host
         self.state = state
         self.kind = kind
@@ -75,6 +78,7 @@ class Generations:
         self.deployment = deployment
         self.settle = settle
         self.meanwhile = meanwhile
+        self.hold = hold
         self.actions: list[str] = []
 
     # -- what is where -----------------------------------------------------------------------------
@@ -149,9 +153,12 @@ class Generations:
         Where nothing is recorded to serve (a state.json that was lost or brought back), what runs
         may be what nginx leads to: it stays until something else does."""
         keep = self.record.serving
+        held = {self.name(one.number) for one in self.record.in_phase(DRAINING)}
         for container in self.host.engine.containers(self.labels):
-            if keep is None and container.running:
+            if keep is None and container.alive:
                 return
+            if container.name in held:
+                continue
             if keep is None or container.name != self.name(keep.number):
                 self._let_go(container, keep)
                 self.host.engine.remove(container.name)
@@ -215,7 +222,8 @@ class Generations:
         if container.running and container.health in ("healthy", "none"):
             return True
         if container.running and container.health == "unhealthy":
-            return False
+            # docker calls it so too until the first check after a pause (26.1): asked here and now.
+            return self._lack(spec, generation, container.name) is None
         try:
             if not container.running:
                 self.host.engine.start(container.name)
@@ -243,7 +251,7 @@ class Generations:
                 )
         # An address stays taken until its container is gone, whether it is on record or not.
         present = self.host.engine.containers(self.labels)
-        taken = {one.address for one in present if one.running}
+        taken = {one.address for one in present if one.alive}
         taken |= {serving.address} if serving is not None else set()
         free = [slot for slot, address in slots.items() if address not in taken]
         if not free:
@@ -426,14 +434,26 @@ class Generations:
         """Waits for the old one's last requests (not at all with `revoke`), then removes it. Where
         the new one has ended meanwhile, the old one serves again, and what happened is returned."""
         host, name = self.host, self.name(old.number)
+        self._wake(old)
         looked = quiet = host.clock.monotonic()
         # Only what has passed before comes from the clock on the wall, which may have jumped.
         passed = max(host.clock.now() - old.since, 0)
         deadline = looked + max(self.drain_timeout - passed, 0)
-        while not self.revoke and (busy := self._busy(old)):
+        while not self.revoke:
+            held = self.hold(old)
+            if held:
+                self._did(f"generation {old.number} is paused")
+                return None
+            busy = self._busy(old)
+            if not busy and held is None:
+                break
             if busy == "requests":
                 quiet = host.clock.monotonic()
-            elif self.settle is not None and host.clock.monotonic() - quiet >= self.settle:
+            elif (
+                held is None
+                and self.settle is not None
+                and host.clock.monotonic() - quiet >= self.settle
+            ):
                 break
             self.meanwhile()
             if host.clock.monotonic() - looked >= _LOOK:
@@ -502,14 +522,42 @@ class Generations:
         )
 
     def resume_writing(self) -> None:
-        """Where one that only reads serves, and the one that can write still answers its last
-        requests, that one serves again: nothing is waited for, and nothing of theirs is lost."""
+        """Where one that only reads serves, and the one that can write is paused or still answers
+        its last requests, that one serves again: nothing is waited for, and nothing of theirs is
+        lost."""
+        self._leave_for_reading()
         serving = self.record.serving
         writing = [one for one in self.record.in_phase(DRAINING) if not one.readonly]
-        if serving is None or not serving.readonly or not writing or not self._lives(writing[-1]):
+        if serving is None or not serving.readonly or not writing:
+            return
+        self._wake(writing[-1])
+        if not self._lives(writing[-1]):
             return
         self._switch(writing[-1])
         self._did(f"generation {writing[-1].number} serves again instead of {serving.number}")
+
+    def _leave_for_reading(self) -> None:
+        """Where a run was killed while nginx was led to one that only reads, it counts as led: what
+        the one that writes has begun need not end first."""
+        serving = self.record.serving
+        for one in self.record.in_phase(SWITCHING):
+            if one.readonly and serving is not None and not serving.readonly and self._lives(one):
+                self._enter(serving, DRAINING)
+                self._enter(one, SERVING)
+                self._save()
+
+    def _wake(self, held: Generation) -> None:
+        """Goes on with one that was paused. Raises HostError while what it must not meet may still
+        be at work: a window that was not ended yet."""
+        container = self.host.engine.inspect(self.name(held.number))
+        if container is None or not container.paused:
+            return
+        if self.state.window is not None and self.state.window.step != OPENING:
+            raise HostError(
+                f"{self.kind}: generation {held.number} stays paused until the work of "
+                f"{self.state.window.job} is over: `{self.host.paths.command} reopen` ends it"
+            )
+        self.host.engine.unpause(container.name)
 
     def _busy(self, old: Generation) -> str:
         """What may still come to it: `requests`, or only `workers` that knew it; "" for nothing."""

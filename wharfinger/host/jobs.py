@@ -202,7 +202,16 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     anything is refused to anybody, where something is so damaged that the collection would end at
     it.
     """
-    from .contents import apply, garbage, make_collectable, obstacles, plan_untagged, usage
+    from .contents import (
+        apply,
+        awaited,
+        garbage,
+        make_collectable,
+        named,
+        obstacles,
+        plan_untagged,
+        usage,
+    )
 
     settings = _settings(host, request, check)
 
@@ -213,7 +222,8 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         """What could be removed, before anybody is refused anything for it."""
         _nothing_stands_in_the_way(obstacles(store))
         untagged = plan(store)
-        return untagged, *garbage(store, untagged["removals"])
+        layers = (one for found in awaited(store, host.clock.now()).values() for one in found)
+        return untagged, *garbage(store, untagged["removals"], layers)
 
     if check:
         untagged, blobs, size = survey(_storage(settings))
@@ -240,7 +250,8 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             found = plan(store)
             removed = apply(store, found["removals"]) + make_collectable(store)
             try:
-                _garbage_collect(host, state, opened)
+                with named(store, awaited(store, host.clock.now())):
+                    _garbage_collect(host, state, opened)
             finally:
                 after = usage(store)
                 noted |= {
@@ -332,6 +343,8 @@ def _window(
 ) -> Iterator[window.Opened]:
     """A window for work on `store`, which ends where the window has lasted long enough; how long
     it was is `noted`, however it ended."""
+    from .contents import placed
+
     _it_serves(host, state, settings.storage_path)
     _nobody_else_writes(host, settings.storage_path)
     before = report(host, job)
@@ -344,6 +357,7 @@ def _window(
             seconds=settings.gc_max_seconds,
             drain_timeout=settings.drain_timeout,
             expected=float((before or {}).get("window_seconds") or 0),
+            resting=lambda: placed(store, host.clock.now()),
         ) as opened:
             store.meanwhile = opened.go_on
             yield opened

@@ -344,6 +344,7 @@ def summary(
                 "image": serving.image,
                 "running": bool(found and found["running"]),
                 "health": found["health"] if found else "none",
+                "since": serving.since,
             },
             "previous": previous.number if previous else None,
         }

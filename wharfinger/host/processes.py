@@ -55,11 +55,12 @@ def _endpoint(text: str) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET6, packed), int(port, 16)
 
 
-def connections(proc: Path, address: str, port: int) -> int:
-    """How many connections this host holds to address:port."""
-    return sum(
-        one.remote_address == address and one.remote_port == port and one.state in _LIVE
+def connections(proc: Path, address: str, port: int) -> frozenset[int]:
+    """The connections that this host holds to address:port, each by its own port."""
+    return frozenset(
+        one.port
         for one in sockets(proc)
+        if one.remote_address == address and one.remote_port == port and one.state in _LIVE
     )
 
 

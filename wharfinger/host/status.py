@@ -27,6 +27,9 @@ _USES = {
     "signing_previous": "signs no more; still trusted by the registry",
 }
 
+# Seconds until docker has checked a container's health once.
+_FIRST_CHECK = 60
+
 
 def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
@@ -92,7 +95,12 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
         serving = one["serving"]
         if serving and not serving["running"]:
             found.append(f"{kind} generation {serving['number']} does not run")
-        elif serving and serving["health"] == "unhealthy":
+        # docker calls it so until the first check after a pause too.
+        elif (
+            serving
+            and serving["health"] == "unhealthy"
+            and now - serving.get("since", 0) > _FIRST_CHECK
+        ):
             found.append(f"{kind} generation {serving['number']} is unhealthy")
     if not answer["proxy"]["running"]:
         found.append("nginx does not run")

@@ -3,10 +3,12 @@
 The registry's storage can only be collected, and a tag only be removed without the danger that
 somebody moves it meanwhile, while no process writes. So:
 
-  closing   nginx refuses POST, PUT, PATCH and DELETE; a generation of the registry that only reads
-            is switched to, and the one that could write is drained, stopped and gone
+  closing   a generation of the registry that only reads is switched to, and with the same reload
+            nginx refuses POST, PUT, PATCH and DELETE; the one that could write is paused as soon as
+            it does nothing but receive uploads (holding.py), or else stopped and gone
   working   what the window is for
-  opening   a generation that writes is switched to; nginx takes writes with the same reload
+  opening   the one that was paused goes on and is switched to, or a fresh one that writes; nginx
+            takes writes with the same reload
 
 Whoever dies in it leaves the step on record, and whoever finds it under the lock (which its holder
 has lost by dying) goes back to writing: `reopen`.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,18 @@ from .context import Host
 from .errors import HostError
 from .files import read_text
 from .generations import Generations, live_now
+from .holding import Holding
 from .names import REGISTRY
-from .state import CLOSING, OPENING, WORKING, State, Window
+from .state import CLOSING, OPENING, WORKING, Generation, State, Window
 
 # Seconds that docker goes on trying to push where it is answered 503; beyond them it is told 429
 # with a sentence, which it shows at once. docker tries again after 5, 15, 30 and 50 s.
 _UNNOTICED = 40.0
 # Seconds without a connection to the registry that could write, after which none will come.
 _SETTLE = 3.0
+# Seconds for what the registry that can write has begun, after which it is ended where it could not
+# be paused.
+_PATIENCE = 20.0
 # Seconds in which docker is back where it was only restarted.
 _RESTARTED = 120.0
 # Bytes that are kept free for the way back, which writes some small files.
@@ -43,14 +49,23 @@ _RESERVE = 4 << 20
 class Opened:
     """A window that is open: `writes` were let in again once it is over."""
 
-    def __init__(self, host: Host, state: State, window: Window, drain_timeout: float) -> None:
+    def __init__(
+        self,
+        host: Host,
+        state: State,
+        window: Window,
+        drain_timeout: float,
+        resting: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.host = host
+        self.resting = resting
         self.state = state
         self.window = window
         self.actions: list[str] = []
         self.drain_timeout = drain_timeout
         # A clock that jumps meanwhile changes nothing.
         self._ahead = host.clock.now() - host.clock.monotonic()
+        self._closed = False
         self.seconds = 0.0  # how long writes were refused, once they are taken again
 
     def _now(self) -> float:
@@ -88,16 +103,28 @@ class Opened:
         self.host.store.save(self.state)
 
     def generations(self, *, closing: bool) -> Generations:
-        # Half of the time at most for what others have begun, so that some is left for the work.
-        drain = min(self.drain_timeout, max(self.left / 2, 10)) if closing else self.drain_timeout
-        return Generations(
+        one = Generations(
             self.host,
             self.state,
             REGISTRY,
-            drain_timeout=drain,
+            drain_timeout=self.drain_timeout,
             settle=_SETTLE + _kept_by_old_workers(self.host),
             meanwhile=self.tick,
         )
+        serving = one.record.serving
+        if closing and serving is not None:
+            kept = _kept_by_old_workers(self.host)
+            one.drain_timeout = min(self.drain_timeout, _PATIENCE + kept)
+            holding = Holding(self.host, one.name(serving.number), kept, self.resting)
+
+            def hold(old: Generation) -> bool | None:
+                # nginx was led to the one that only reads: writes are refused from now on.
+                if not self._closed:
+                    self._closed, self.window.since = True, self._now()
+                return holding.hold(old)
+
+            one.hold = hold
+        return one
 
     def follow(self, *, readonly: bool) -> None:
         one = self.generations(closing=readonly)
@@ -127,22 +154,29 @@ def container(host: Host) -> str:
 
 @contextmanager
 def window(
-    host: Host, state: State, job: str, *, seconds: float, drain_timeout: float, expected: float
+    host: Host,
+    state: State,
+    job: str,
+    *,
+    seconds: float,
+    drain_timeout: float,
+    expected: float,
+    resting: Callable[[], bool] = lambda: True,
 ) -> Iterator[Opened]:
     """Nothing is written while the body runs; writes are let in again however it ends.
 
     seconds: how long it may last; expected: how long it lasted the last time, which decides whether
-    clients had better wait (503) or be told at once (429). Raises HostError where it cannot be
-    opened or closed.
+    clients had better wait (503) or be told at once (429); resting: see Holding. Raises HostError
+    where it cannot be opened or closed.
     """
     _reserve(host, job)
     now = host.clock.now()
     status = 429 if expected > _UNNOTICED else 503
     state.window = Window(job, CLOSING, now, now + seconds, status)
-    one = Opened(host, state, state.window, drain_timeout)
+    one = Opened(host, state, state.window, drain_timeout, resting)
     try:
         host.store.save(state)
-        one.actions += proxy.apply(host, state, proxy.serving_now(state))
+        # Nobody is refused anything until the one that only reads is there to be switched to.
         one.follow(readonly=True)
         one.step(WORKING)
         yield one

@@ -278,13 +278,21 @@ def test_a_stopped_container_is_started_again(ensure: Ensure, host: Host, machin
 
 
 def test_an_unhealthy_or_vanished_container_is_replaced(
-    ensure: Ensure, host: Host, machine: Machine
+    ensure: Ensure, host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure()
     with_site(host)
     machine.containers.clear()
     assert ensure()["generation"] == 2
     host.engine.change("wharfinger-registry-2", health="unhealthy")  # type: ignore[attr-defined]
+    # As docker says for a while after a pause.
+    assert ensure()["changed"] is False
+    answers = host.engine.execute
+    monkeypatch.setattr(
+        host.engine,
+        "execute",
+        lambda name, *rest: (1, "sick") if name.endswith("-2") else answers(name, *rest),
+    )
     answer = ensure()
     assert answer["generation"] == 3
     assert "registry: generation 2 does not work any more and is replaced" in answer["actions"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests.unit.contents.tree import DAY, NOW, Tree
 from tests.unit.host.world import Killed, Machine, deployed
 from wharfinger.host import jobs
 from wharfinger.host.commands import run
-from wharfinger.host.contents import removal
+from wharfinger.host.contents import garbage, removal
 from wharfinger.host.contents.model import Removal
 from wharfinger.host.contents.storage import Storage
 from wharfinger.host.context import Host
@@ -116,6 +117,27 @@ def test_collect_removes_untagged_revisions_and_reports_the_bytes(world: World) 
     assert world.closings == 2
     command = world.machine.definitions[container(world.host)]["Cmd"]
     assert command == ["garbage-collect", "/etc/distribution/config.yml"]
+
+
+def test_the_layers_of_a_push_that_goes_on_outlive_a_collection(world: World) -> None:
+    layer = world.tree.layer("team/app", b"its first layer")
+    folder = world.tree.root / "repositories/team/app/_uploads/one"
+    folder.mkdir(parents=True)
+    (folder / "data").write_bytes(b"the beginning of its second")
+    os.utime(folder / "data", (NOW, NOW))
+    assert run("collect", {}, host=world.host)["changed"] is False  # there is no other garbage
+    world.collects(world.tree.blob(b"garbage"))
+    collect, seen = world.machine.collect, []
+
+    def collecting() -> None:
+        seen.append(garbage(Storage(world.tree.path))[0])
+        collect()
+
+    world.machine.collect = collecting
+    answer = run("collect", {}, host=world.host)
+    assert seen == [1]
+    assert (answer["blobs"], answer["freed"]) == (1, len(b"garbage"))
+    assert world.tree.blob_path(layer).exists()
 
 
 def test_with_nothing_to_collect_nobody_is_refused_anything(world: World) -> None:

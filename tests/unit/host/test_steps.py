@@ -771,6 +771,10 @@ def test_status_names_what_needs_someone() -> None:
         "unfinished: registry generation 2 is draining; run site.yml again",
         "nginx refuses something",
     ]
+    # After a pause docker calls it unhealthy until it has checked once more.
+    assert "registry generation 3 is unhealthy" in problems(answer, 100_000)
+    serving["since"] = 99_950
+    assert "registry generation 3 is unhealthy" not in problems(answer, 100_000)
     masked = {"running": False, "state": "masked", "detail": "docker.service"}
     assert problems({**answer, "engine": masked}, 100_000)[0] == (
         "docker does not run: Docker cannot start, because it is masked in systemd: "

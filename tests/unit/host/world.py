@@ -20,6 +20,7 @@ from wharfinger.host.context import Clock, Host, Traffic
 from wharfinger.host.engine import Container
 from wharfinger.host.errors import HostError
 from wharfinger.host.paths import Paths
+from wharfinger.host.proxy import METRICS_PORT
 from wharfinger.host.runner import Result
 from wharfinger.host.state import State, Store
 
@@ -59,6 +60,11 @@ class Machine:
     generation_of_workers: int = 1
     old_workers: list[list[int]] = field(default_factory=list)
     connections: dict[str, int] = field(default_factory=dict)
+    # what a registry says of itself: handler → requests that it answers; None: no metrics
+    in_flight: dict[str, int] | None = None
+    unfreezable: bool = False
+    # the first word of every step, in order
+    done: list[str] = field(default_factory=list)
     gently: list[bool] = field(default_factory=list)
     served_once: bool = False
     interruptions: list[str] = field(default_factory=list)
@@ -68,6 +74,7 @@ class Machine:
 
     def step(self, what: str) -> _Step:
         self.steps += 1
+        self.done.append(what.split()[0])
         return _Step(self, what, self.steps == self.kill_at)
 
     def serving_addresses(self) -> list[str]:
@@ -197,6 +204,18 @@ class FakeEngine:
             if name in self.machine.containers:
                 self.change(name, status="exited", health="none")
 
+    def pause(self, name: str) -> None:
+        with self.machine.step(f"pausing {name}"):
+            if self.machine.unfreezable:
+                raise HostError("docker refused pausing: cgroups: freezer is not there (500)")
+            assert self.machine.containers[name].running
+            self.change(name, status="paused")
+
+    def unpause(self, name: str) -> None:
+        with self.machine.step(f"unpausing {name}"):
+            assert self.machine.containers[name].paused
+            self.change(name, status="running")
+
     def remove(self, name: str) -> None:
         with self.machine.step(f"removing {name}"):
             self.machine.containers.pop(name, None)
@@ -302,6 +321,9 @@ class FakeTraffic(Traffic):
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
+    def each(self, address: str, port: int) -> frozenset[int]:
+        return frozenset(range(min(self.machine.connections.get(address, 0), 5)))
+
     def connections(self, address: str, port: int) -> int:
         left = self.machine.connections.get(address, 0)
         # one request ends at each look
@@ -339,6 +361,15 @@ class FakeRunner:
         return self.programs.get(program)
 
 
+def counted(in_flight: Mapping[str, int]) -> str:
+    """What the registry's metrics say of the requests that it answers just now."""
+    name = "registry_http_in_flight_requests"
+    handlers = ("base", "blob", "blob_upload", "blob_upload_chunk", "catalog", "manifest", "tags")
+    lines = [f"# HELP {name} The in-flight HTTP requests", f"# TYPE {name} gauge"]
+    lines += [f'{name}{{handler="{one}"}} {in_flight.get(one, 0)}' for one in handlers]
+    return "\n".join([*lines, 'registry_http_requests_total{handler="manifest"} 7', ""])
+
+
 def host_of(folder: Path, machine: Machine) -> Host:
     """A Host on this machine, its files below `folder`, owned by whoever runs the test."""
     paths = Paths(
@@ -373,6 +404,8 @@ def host_of(folder: Path, machine: Machine) -> Host:
     ) -> tuple[int, bytes]:
         for one in machine.containers.values():
             if one.address == address and one.running:
+                if port == METRICS_PORT and machine.in_flight is not None:
+                    return 200, counted(machine.in_flight).encode()
                 if machine.behaviour.get(one.image) == "silent":
                     raise ConnectionRefusedError(111, "Connection refused")
                 return 401, b""

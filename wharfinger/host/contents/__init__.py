@@ -10,14 +10,18 @@ from .garbage import Usage, garbage, make_collectable, obstacles, usage
 from .plans import plan_retention, plan_untagged
 from .removal import apply
 from .storage import Storage
+from .uploads import awaited, named, placed
 
 __all__ = [
     "Storage",
     "Usage",
     "apply",
+    "awaited",
     "garbage",
     "make_collectable",
+    "named",
     "obstacles",
+    "placed",
     "plan_retention",
     "plan_untagged",
     "scrub",

@@ -11,7 +11,7 @@ changed. Tried with distribution 3.1.2.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...oci.manifests import Manifest, Unreadable, parse
@@ -43,13 +43,16 @@ def usage(storage: Storage) -> Usage:
     return Usage(blobs, size)
 
 
-def garbage(storage: Storage, removals: Sequence[Removal] = ()) -> tuple[int, int]:
+def garbage(
+    storage: Storage, removals: Sequence[Removal] = (), awaited: Iterable[str] = ()
+) -> tuple[int, int]:
     """The blobs that a collection would delete once `removals` are done: their number and bytes.
+    `awaited`: blobs that stay in any case.
 
     An estimate while others push. What `obstacles` finds keeps nothing here.
     """
     gone = {(one.repository, one.digest) for one in removals if one.tag is None}
-    kept: set[str] = set()
+    kept = set(awaited)
     read: set[str] = set()
     for repository in storage.repositories():
         for link in storage.revisions(repository):

@@ -68,6 +68,13 @@ class Storage:
             self.meanwhile()
             yield repository
 
+    def receiving(self) -> Iterator[str]:
+        """The names of all repositories into which an upload was begun and not ended, also of those
+        that have no manifest yet."""
+        for repository in self._below("", [], "_uploads"):
+            self.meanwhile()
+            yield repository
+
     def strays(self) -> list[Path]:
         """Folders with manifests among the repositories whose names no repository can have, and
         symbolic links. Walks all repositories."""
@@ -194,15 +201,19 @@ class Storage:
         """The folder of a repository's tags."""
         return self._repository(repository, "_manifests", "tags")
 
-    def _below(self, name: str, strays: list[Path]) -> Iterator[str]:
-        """The repository of this name and all below it."""
+    def uploads_path(self, repository: str) -> Path:
+        """The folder of a repository's uploads."""
+        return self._repository(repository, "_uploads")
+
+    def _below(self, name: str, strays: list[Path], folder_of: str = "_manifests") -> Iterator[str]:
+        """The repository of this name and all below it that have this folder."""
         path = self._repository(name)
         with self.folder(path) as folder:
             entries = [
                 (one.name, one.is_dir(follow_symlinks=False), one.is_symlink())
                 for one in self._entries(folder)
             ]
-        if ("_manifests", True, False) in entries:
+        if (folder_of, True, False) in entries:
             if REPOSITORY.fullmatch(name):
                 yield name
             else:
@@ -213,7 +224,8 @@ class Storage:
             if symlink:
                 strays.append(path / entry)
             elif directory:
-                yield from self._below(f"{name}/{entry}" if name else entry, strays)
+                below = f"{name}/{entry}" if name else entry
+                yield from self._below(below, strays, folder_of)
 
     def _links(self, repository: str, *kind: str) -> Iterator[Link]:
         """All links in such a folder, by digest."""

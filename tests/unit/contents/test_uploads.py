@@ -1,0 +1,148 @@
+"""Pushes that are under way: what has come of them stays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.unit.contents.tree import DAY, NOW, Tree
+from wharfinger.host.contents import awaited, garbage, named, placed
+from wharfinger.host.contents.garbage import manifest
+from wharfinger.host.contents.storage import Storage
+from wharfinger.host.errors import HostError
+from wharfinger.oci.manifests import Manifest
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+def begun(tree: Tree, repository: str, *, age: float = 0, received: bool = True) -> None:
+    """An upload into a repository, of which something last came `age` seconds before NOW."""
+    folder = tree.root / "repositories" / repository / "_uploads" / f"upload-{age}"
+    folder.mkdir(parents=True)
+    paths = [folder / "startedat", *([folder / "data"] if received else []), folder]
+    for path in paths:
+        if path != folder:
+            path.write_bytes(b"something")
+    for path in paths:
+        os.utime(path, (NOW - age, NOW - age))
+
+
+def aged(tree: Tree, repository: str, digest: str, age: float) -> None:
+    os.utime(tree.layer_path(repository, digest), (NOW - age, NOW - age))
+
+
+def found(tree: Tree) -> Mapping[str, Mapping[str, int]]:
+    return awaited(Storage(tree.path), NOW)
+
+
+def test_layers_of_a_push_that_goes_on_are_awaited(tree: Tree) -> None:
+    young, old = tree.layer("team/app", b"young"), tree.layer("team/app", b"yesterday")
+    aged(tree, "team/app", young, 3 * 3600)
+    aged(tree, "team/app", old, 2 * DAY)
+    tree.layer("other/app", b"of a push that was left")
+    begun(tree, "team/app", age=300)
+    begun(tree, "other/app", age=2 * 3600)
+    assert found(tree) == {"team/app": {young: 5}}
+
+
+def test_a_layer_whose_blob_is_gone_is_not_awaited(tree: Tree) -> None:
+    layer = tree.layer("team/app", b"gone")
+    tree.blob_path(layer).unlink()
+    begun(tree, "team/app")
+    assert found(tree) == {}
+
+
+def test_what_is_awaited_is_no_garbage(tree: Tree) -> None:
+    layer = tree.layer("team/app", b"awaited")
+    tree.blob(b"nobody's")
+    storage = Storage(tree.path)
+    assert garbage(storage)[0] == 2
+    assert garbage(storage, (), [layer]) == (1, len(b"nobody's"))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first push", "further push"])
+def test_while_it_is_collected_a_manifest_names_them_and_afterwards_nothing_is_left(
+    tree: Tree, first: bool
+) -> None:
+    if not first:
+        tree.image("team/app", "before", tag="1")
+    layer, other = tree.layer("team/app", b"one"), tree.layer("team/app", b"another")
+    begun(tree, "team/app")
+    storage = Storage(tree.path)
+    before = sorted(tree.path.rglob("*"))
+    with named(storage, awaited(storage, NOW)):
+        (repository,) = storage.repositories()
+        made = [
+            one.target
+            for one in storage.revisions(repository)
+            if tree.revision_path(repository, one.name) not in before
+        ]
+        read = manifest(storage, made[0])
+        assert isinstance(read, Manifest)
+        assert {layer, other} <= {one.digest for one in read.contents}
+        data = json.loads(tree.blob_path(made[0]).read_bytes())
+        assert data["layers"][0]["size"] == tree.blob_path(layer).stat().st_size or len(made) == 1
+        assert garbage(storage)[0] == 0
+    assert sorted(tree.path.rglob("*")) == before
+
+
+def test_more_layers_than_one_manifest_names(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wharfinger.host.contents.uploads._MANY", 2)
+    for number in range(5):
+        tree.layer("team/app", f"layer {number}".encode())
+    begun(tree, "team/app")
+    storage = Storage(tree.path)
+    with named(storage, awaited(storage, NOW)):
+        assert len(list(storage.revisions("team/app"))) == 3
+        assert garbage(storage)[0] == 0
+    assert list(storage.repositories()) == []
+
+
+def test_what_a_kill_has_left_is_overwritten_and_goes(tree: Tree) -> None:
+    tree.layer("team/app", b"one")
+    begun(tree, "team/app")
+    storage = Storage(tree.path)
+    layers = awaited(storage, NOW)
+    first = named(storage, layers)
+    first.__enter__()  # and never left
+    with named(storage, layers):
+        assert len(list(storage.revisions("team/app"))) == 1
+    assert list(storage.revisions("team/app")) == []
+
+
+def test_what_the_collection_has_taken_meanwhile_is_nothing_to_remove(tree: Tree) -> None:
+    tree.layer("team/app", b"one")
+    begun(tree, "team/app")
+    storage = Storage(tree.path)
+    with named(storage, awaited(storage, NOW)):
+        (link,) = storage.revisions("team/app")
+        tree.blob_path(link.target).unlink()
+        tree.blob_path(link.target).parent.rmdir()
+    assert list(storage.repositories()) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "received", "at_rest"),
+    [(0, True, True), (1, False, False), (-1, False, False), (60, False, True)],
+    ids=["it is received", "just moved", "by another clock", "left before its first byte"],
+)
+def test_an_upload_that_is_being_put_in_its_place(
+    tree: Tree, age: float, received: bool, at_rest: bool
+) -> None:
+    begun(tree, "team/app", age=age, received=received)
+    assert placed(Storage(tree.path), NOW) is at_rest
+
+
+def test_a_link_among_the_uploads_leads_nowhere(tree: Tree) -> None:
+    begun(tree, "team/app")
+    folder = tree.root / "repositories/team/app/_uploads"
+    (folder / "planted").symlink_to("/etc")
+    with pytest.raises(HostError, match="symbolic link"):
+        placed(Storage(tree.path), NOW)
