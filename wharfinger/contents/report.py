@@ -23,6 +23,10 @@ def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
     refused = answer.get("window_seconds")
     if refused:
         found.append(f"pushes were refused for {refused:.0f} s, pulls went on")
+    if answer.get("held"):
+        found.append(f"The brake would stop this: {answer['held']}")
+    if answer.get("doubt"):
+        found.append(f"Nothing would be removed: {answer['doubt']}")
     damage = [str(one["sentence"]) for one in answer.get("damage") or ()]
     return found + [f"Damaged: {one}" for one in damage]
 

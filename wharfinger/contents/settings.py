@@ -17,8 +17,8 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The content of /etc/wharfinger/contents.json (durations in seconds, sizes in bytes).
 
     variables: as the inventory writes them, without their prefix: retention, untagged_keep,
-    gc_max_minutes, check_rate; and storage_path and drain_timeout. Raises ValueError with every
-    error that `examine` finds, one a line.
+    gc_max_minutes, brake_percent, brake_at_least, check_rate; and storage_path and drain_timeout.
+    Raises ValueError with every error that `examine` finds, one a line.
     """
     rules, review = examine(variables["retention"])
     if review.errors:
@@ -29,6 +29,8 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
         "retention": [rule.compiled() for rule in rules],
         "untagged_keep": None if keep == FOREVER else values.duration(keep),
         "gc_max_seconds": int(variables["gc_max_minutes"]) * 60,
+        "brake_percent": int(variables["brake_percent"]),
+        "brake_at_least": int(variables["brake_at_least"]),
         "check_rate": values.size(variables["check_rate"]),
         "drain_timeout": values.duration(variables["drain_timeout"]),
     }

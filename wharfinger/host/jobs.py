@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import window
+from . import clock, window
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text, write_atomically
@@ -31,6 +31,8 @@ from .state import State
 
 JOBS = ("retention", "collect", "check_contents")
 _UNIT = "wharfinger-contents@"
+# Of a job's report: how much it has removed.
+_COUNTED = {"retention": "removed", "collect": "untagged"}
 # Seconds beyond a job's own limit: until it has the lock, and for the last ones who read.
 _AROUND = 3600.0
 _TICK = 0.2
@@ -72,6 +74,89 @@ def load(host: Host, given: Mapping[str, Any] | None = None) -> Settings:
 
 def _settings(host: Host, request: Mapping[str, Any], check: bool) -> Settings:
     return load(host, request.get("settings") if check else None)
+
+
+# -- what a person asks of a run -------------------------------------------------------------------
+
+_FLAGS = ("confirm_deletions", "clock_is_right")
+# Seconds for which a person's word waits for the job: as long as it may wait for the lock.
+_WAITS = 1200.0
+
+
+@contextmanager
+def _left_for(host: Host, job: str, request: Mapping[str, Any]) -> Iterator[None]:
+    """What a person asks of the job that the body starts apart from this process; nobody else's
+    run finds it afterwards."""
+    flags = {name: True for name in _FLAGS if request.get(name)}
+    if not flags:
+        yield
+        return
+    now = host.clock.reading()
+    path = host.paths.asked
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"job": job, "boot": now.boot, "until": now.up + _WAITS, **flags})
+    write_atomically(path, text.encode(), 0o600)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _asked(host: Host, job: str, request: Mapping[str, Any]) -> dict[str, bool]:
+    """What a person asks of this run, by the request or by way of `_left_for`, once."""
+    found: dict[str, Any] = {}
+    text = read_text(host.paths.asked)
+    if text is not None:
+        now = host.clock.reading()
+        try:
+            left = json.loads(text)
+            if (left["job"], left["boot"]) == (job, now.boot) and now.up <= float(left["until"]):
+                found = left
+        except (ValueError, TypeError, LookupError):
+            pass  # nobody has confirmed anything
+        if found:
+            host.paths.asked.unlink(missing_ok=True)
+    return {name: (found.get(name) or request.get(name)) is True for name in _FLAGS}
+
+
+def _believed(host: Host, job: str, confirmed: bool) -> clock.Record:
+    """The host's clock. Raises InDoubt where what goes by it must wait."""
+    record = clock.look(host, confirmed=confirmed)
+    if record.doubt:
+        words = clock.sentence(record, host.clock.now())
+        raise clock.InDoubt(f"{job}: nothing was removed: {words}")
+    return record
+
+
+def _brake(settings: Settings, host: Host, job: str, removals: Iterable[Any], total: int) -> str:
+    """Why so many removals wait for a person's word, and what to run; "" where they do not."""
+    from .contents import brake
+
+    tags = job == "retention"
+    found = [one.repository for one in removals if one.digest and (one.tag is not None) == tags]
+    what = "tags" if tags else "manifests"
+    verdict = brake.verdict(found, total, settings.raw, _history(host, job), what)
+    if not verdict:
+        return ""
+    playbook = f"playbooks/{'retention' if tags else 'garbage_collect'}.yml"
+    return (
+        f"{verdict}. Look at what would go with {playbook} --check; where that is meant, run "
+        f"{playbook} -e confirm_deletions=true"
+    )
+
+
+def _held(job: str, verdict: str, confirmed: bool) -> None:
+    """Raises HostError where the brake holds and nobody has confirmed what would go."""
+    if verdict and not confirmed:
+        raise HostError(f"{job}: nothing was removed, since very much would go: {verdict}")
+
+
+def _history(host: Host, job: str) -> list[int]:
+    """How much the last runs have removed; a report that no run has written knows of none."""
+    found = (report(host, job) or {}).get("history")
+    if not isinstance(found, list):
+        return []
+    return [one for one in found if isinstance(one, int) and one > 0]
 
 
 # -- reports ---------------------------------------------------------------------------------------
@@ -132,6 +217,10 @@ def note(host: Host, job: str, problem: HostError) -> None:
 def _write(
     host: Host, job: str, begun: float, problem: HostError | None, noted: dict[str, Any]
 ) -> None:
+    from .contents import brake
+
+    history = _history(host, job)
+    removed = 0 if noted.pop("confirmed", False) else int(noted.get(_COUNTED.get(job, ""), 0))
     noted |= {
         "job": job,
         "at": begun,
@@ -140,6 +229,11 @@ def _write(
         "problem": None if problem is None else str(problem),
     }
     noted.setdefault("actions", [])
+    if job in _COUNTED:
+        # What a person has confirmed is no measure for the next run.
+        noted["history"] = brake.remembered(history, removed)
+    # Told by itself as long as it lasts (renewal.py).
+    noted["in_doubt"] = isinstance(problem, clock.InDoubt)
     host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
     data = json.dumps(noted, indent=1, sort_keys=True).encode() + b"\n"
     # Names of repositories and tags are nobody's but root's.
@@ -149,7 +243,11 @@ def _write(
 def problems(host: Host) -> list[str]:
     """What the last run of each job could not do, or found."""
     found = (report(host, job) for job in JOBS)
-    return [str(one["problem"]) for one in found if one is not None and one.get("problem")]
+    return [
+        str(one["problem"])
+        for one in found
+        if one is not None and one.get("problem") and not one.get("in_doubt")
+    ]
 
 
 # -- the jobs --------------------------------------------------------------------------------------
@@ -158,9 +256,11 @@ def problems(host: Host) -> list[str]:
 def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`retention`: tags that no rule of registry_retention keeps are removed.
 
-    Request, for a dry run only: {"settings": as an inventory has them that was not applied yet}.
-    Returns `rows`, one for each tag (contents/retention.py), and `removed`: how many tags. With
-    nothing to remove there is no window, and nobody notices anything.
+    Request: {"confirm_deletions": whether a person has confirmed what the brake would stop,
+    "clock_is_right": whether a person says so, "settings": for a dry run only, as an inventory has
+    them that was not applied yet}. Returns `rows`, one for each tag (contents/retention.py), and
+    `removed`: how many tags; a dry run also `held` and `doubt`, why nothing would be removed all
+    the same. With nothing to remove there is no window, and nobody notices anything.
     """
     from .contents import apply, plan_retention
 
@@ -174,19 +274,30 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
         answer = {key: value for key, value in found.items() if key != "removals"}
         return {**answer, "actions": actions, "removed": len(tags)}
 
+    def brake(found: dict[str, Any]) -> str:
+        return _brake(settings, host, "retention", found["removals"], len(found["rows"]))
+
     if check:
         found = plan(_storage(settings))
-        return told(found, [f"{one.name}: would be removed" for one in found["removals"]])
+        would = [f"{one.name}: would be removed" for one in found["removals"]]
+        return told(found, would) | _dry(host, request, brake(found))
+
+    asked = _asked(host, "retention", request)
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
-        store = _storage(settings)
+        believed = _believed(host, "retention", asked["clock_is_right"])
+        confirmed = asked["confirm_deletions"]
+        noted["confirmed"] = confirmed
+        store = _storage(settings, believed)
         found = plan(store)
+        _held("retention", brake(found), confirmed)
         actions: list[str] = []
         if found["removals"]:
             state = host.store.load()
             with _window(host, state, settings, "retention", store, noted) as opened:
                 # As it is now that nobody can change it.
                 found = plan(store)
+                _held("retention", brake(found), confirmed)
                 actions += apply(store, found["removals"])
             actions = opened.actions + actions
         return told(found, actions)
@@ -225,6 +336,9 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         layers = (one for found in awaited(store, host.clock.now()).values() for one in found)
         return untagged, *garbage(store, untagged["removals"], layers)
 
+    def brake(found: dict[str, Any]) -> str:
+        return _brake(settings, host, "collect", found["removals"], found["revisions"])
+
     if check:
         untagged, blobs, size = survey(_storage(settings))
         would = [f"{one.name}: would be removed" for one in untagged["removals"]]
@@ -236,11 +350,18 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             "blobs": blobs,
             "freed": size,
             "damage": untagged["damage"],
+            **_dry(host, request, brake(untagged)),
         }
 
+    asked = _asked(host, "collect", request)
+
     def act(noted: dict[str, Any]) -> dict[str, Any]:
-        store = _storage(settings)
+        believed = _believed(host, "collect", asked["clock_is_right"])
+        confirmed = asked["confirm_deletions"]
+        noted["confirmed"] = confirmed
+        store = _storage(settings, believed)
         untagged, blobs, _ = survey(store)
+        _held("collect", brake(untagged), confirmed)
         if not blobs and not untagged["removals"]:
             return {"untagged": 0, "blobs": 0, "freed": 0, "damage": untagged["damage"]}
         state = host.store.load()
@@ -248,6 +369,7 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             _nothing_stands_in_the_way(obstacles(store))
             before = usage(store)
             found = plan(store)
+            _held("collect", brake(found), confirmed)
             removed = apply(store, found["removals"]) + make_collectable(store)
             try:
                 with named(store, awaited(store, host.clock.now())):
@@ -297,6 +419,17 @@ def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[
     return _reported(host, "check_contents", act)
 
 
+def _dry(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]:
+    """What would keep a run from removing anything: `held` (the brake) and `doubt` (the clock), ""
+    where nothing would."""
+    confirmed = request.get("confirm_deletions") is True
+    right = request.get("clock_is_right") is True
+    return {
+        "held": "" if confirmed else verdict,
+        "doubt": clock.doubt(host, confirmed=right, check=True),
+    }
+
+
 def _revisions(removals: Iterable[Any]) -> int:
     """How many are revisions; the others are tags that belong to them."""
     return sum(1 for one in removals if one.tag is None)
@@ -326,7 +459,8 @@ def _nothing_stands_in_the_way(found: list[str]) -> None:
         )
 
 
-def _storage(settings: Settings) -> Any:
+def _storage(settings: Settings, believed: clock.Record | None = None) -> Any:
+    """The registry's storage, its times as a clock that can be believed has them."""
     from .contents import Storage
 
     if not exists(settings.storage_path / "docker"):
@@ -334,7 +468,7 @@ def _storage(settings: Settings) -> Any:
             f"{settings.storage_path}/docker is not there: if it is on a file system of its own, "
             "mount it (`mount -a`); where nothing was deployed yet, run site.yml"
         )
-    return Storage(settings.storage_path)
+    return Storage(settings.storage_path, believed.moment if believed else None)
 
 
 @contextmanager
@@ -463,7 +597,7 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     """`contents`: runs a job apart from this process, so that it goes on to its end where whoever
     asked vanishes (a controller whose connection breaks); waits for it and returns its report.
 
-    Request: {"job": one of JOBS, "settings": as `retention`}. With systemd the job's unit is
+    Request: {"job": one of JOBS, and as `retention`}. With systemd the job's unit is
     started, which is also what its timer starts. Raises HostError with the job's own words.
     """
     job = str(request.get("job"))
@@ -480,7 +614,8 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
         program = f"{host.paths.command} {job}; code=$?; {host.paths.command} reopen; exit $code"
         command = ["setsid", "--wait", "sh", "-c", program]
     limit = _AROUND * 24 if job == "check_contents" else settings.gc_max_seconds + 2 * _AROUND
-    said = host.runner.run(command, timeout=limit)
+    with _left_for(host, job, request):
+        said = host.runner.run(command, timeout=limit)
     found = report(host, job)
     if found is None or found == before:
         # It did not come to its work: another one was at work for too long, say.

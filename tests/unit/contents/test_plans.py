@@ -30,11 +30,15 @@ def names(plan: Any) -> list[str]:
 
 def test_a_storage_that_was_never_written_has_no_contents(storage: Storage) -> None:
     assert retention(storage, RULE) == {"rows": [], "removals": [], "damage": []}
-    assert untagged(storage) == {"removals": [], "damage": []}
+    assert untagged(storage) == {"removals": [], "revisions": 0, "damage": []}
 
 
 def test_a_storage_that_is_not_there_has_no_contents(tree: Tree) -> None:
-    assert untagged(Storage(tree.path / "nowhere")) == {"removals": [], "damage": []}
+    assert untagged(Storage(tree.path / "nowhere")) == {
+        "removals": [],
+        "revisions": 0,
+        "damage": [],
+    }
 
 
 def test_repositories_below_others_and_each_tag_are_found(tree: Tree, storage: Storage) -> None:
@@ -218,4 +222,4 @@ def test_a_tag_that_is_deleted_meanwhile_is_no_damage(
         return original(repository)
 
     monkeypatch.setattr(storage, "revisions", revisions)
-    assert untagged(storage) == {"removals": [], "damage": []}
+    assert untagged(storage) == {"removals": [], "revisions": 0, "damage": []}

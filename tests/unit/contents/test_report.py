@@ -41,6 +41,15 @@ def test_a_dry_run_of_retention_says_would() -> None:
     assert said[-1] == "Damaged: The manifest a@sha256:0 is unreadable: …"
 
 
+def test_a_dry_run_says_what_would_keep_it_from_removing_anything() -> None:
+    held = "60 of 100 tags would go"
+    answer = {"rows": [row("v1")], "removed": 1, "held": held, "doubt": "the clock is in doubt"}
+    assert lines("retention", answer, check=True)[-2:] == [
+        "The brake would stop this: 60 of 100 tags would go",
+        "Nothing would be removed: the clock is in doubt",
+    ]
+
+
 def test_of_many_tags_the_first_are_shown() -> None:
     answer = {"rows": [row(f"v{number}") for number in range(1000)], "removed": 1000}
     said = lines("retention", answer, check=False)

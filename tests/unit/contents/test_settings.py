@@ -18,6 +18,8 @@ VARIABLES: dict[str, Any] = {
     ],
     "untagged_keep": "14d",
     "gc_max_minutes": 60,
+    "brake_percent": 30,
+    "brake_at_least": 50,
     "check_rate": "100m",
     "drain_timeout": "10m",
 }
@@ -44,6 +46,8 @@ def test_the_hosts_settings_are_plain_numbers_and_anchored_expressions() -> None
         ],
         "untagged_keep": 14 * 86400,
         "gc_max_seconds": 3600,
+        "brake_percent": 30,
+        "brake_at_least": 50,
         "check_rate": 100 * 2**20,
         "drain_timeout": 600,
     }

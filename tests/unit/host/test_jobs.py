@@ -21,6 +21,7 @@ from wharfinger.host.contents.storage import Storage
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
+from wharfinger.host.runner import Result
 from wharfinger.host.window import container
 
 
@@ -290,6 +291,192 @@ def test_a_slow_disk_keeps_nobody_out_for_longer(
     assert "429" not in world.machine.loaded
     run("retention", {}, host=world.host)
     assert world.tags("team/c") == ["v2"]
+
+
+def many(world: World, number: int, kept: int = 1) -> None:
+    """`number` tags that the rule does not keep, in a repository; and others of no rule."""
+    digest = world.tree.image("team/app", "old", age=DAY)
+    for one in range(number):
+        world.tree.tag("team/app", f"old{one}", digest, DAY + one)
+    world.tree.image("team/app", "now", tag="latest")
+    for one in range(kept):
+        world.tree.tag("other/app", f"v{one}", digest, DAY)
+
+
+def test_the_brake_stops_what_would_take_a_large_share_until_a_person_confirms_it(
+    world: World,
+) -> None:
+    many(world, 60, kept=40)
+    words = (
+        "60 of 101 tags would go, more than 30 % (registry_brake_percent): team/app 60. Look at "
+        "what would go with playbooks/retention.yml --check; where that is meant, run "
+        "playbooks/retention.yml -e confirm_deletions=true"
+    )
+    dry = run("retention", {}, host=world.host, check=True)
+    assert (dry["removed"], dry["held"], dry["doubt"]) == (60, words, "")
+    with pytest.raises(HostError) as refused:
+        run("retention", {}, host=world.host)
+    assert str(refused.value) == (
+        f"retention: nothing was removed, since very much would go: {words}"
+    )
+    assert jobs.problems(world.host) == [str(refused.value)]
+    assert (world.closings, len(world.tags("team/app"))) == (0, 61)
+    # For one run, and no further.
+    request = {"confirm_deletions": True}
+    assert run("retention", request, host=world.host, check=True)["held"] == ""
+    assert run("retention", request, host=world.host)["removed"] == 60
+    assert jobs.problems(world.host) == []
+    many(world, 60, kept=40)
+    with pytest.raises(HostError, match="since very much would go"):
+        run("retention", {}, host=world.host)
+
+
+def test_the_brake_of_a_collection_counts_manifests(world: World) -> None:
+    for number in range(50):
+        world.tree.image("team/app", f"old {number}", age=20 * DAY)
+    world.tree.image("team/app", "now", tag="latest")
+    words = "50 of 51 manifests would go, more than 30 % (registry_brake_percent): team/app 50."
+    assert run("collect", {}, host=world.host, check=True)["held"].startswith(words)
+    with pytest.raises(HostError, match=r"garbage_collect\.yml -e confirm_deletions=true"):
+        run("collect", {}, host=world.host)
+    assert world.closings == 0
+    assert run("collect", {"confirm_deletions": True}, host=world.host)["untagged"] == 50
+
+
+def test_the_brake_holds_also_what_grew_while_the_window_was_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(world, 10, kept=40)
+    first = world.host.engine.create
+
+    def create(name: str, definition: Any) -> None:
+        many(world, 60, kept=40)
+        first(name, definition)
+
+    monkeypatch.setattr(world.host.engine, "create", create)
+    with pytest.raises(HostError, match="60 of 101 tags would go"):
+        run("retention", {}, host=world.host)
+    assert len(world.tags("team/app")) == 61
+    assert world.host.store.load().window is None
+
+
+def test_everyday_runs_are_the_measure_and_what_was_confirmed_is_none(world: World) -> None:
+    world.settings(
+        retention=[{"number": 1, "on": ["^team/[^/]+$"], "newest": 1}], brake_percent=100
+    )
+    many(world, 3)
+    run("retention", {}, host=world.host)
+    many(world, 60)
+    with pytest.raises(HostError, match="more than 10 times as many as any of the last runs"):
+        run("retention", {}, host=world.host)
+    run("retention", {"confirm_deletions": True}, host=world.host)
+    found = jobs.report(world.host, "retention")
+    assert found is not None and found["history"] == [3]
+    many(world, 60)
+    with pytest.raises(HostError, match=r"any of the last runs \(3 at most\)"):
+        run("retention", {}, host=world.host)
+
+
+def test_a_clock_in_doubt_removes_nothing(world: World) -> None:
+    rule = {"number": 1, "on": ["^team/[^/]+$"], "newer_than": 30 * DAY}
+    world.settings(retention=[rule], untagged_keep=14 * DAY)
+    for number in range(20):
+        world.tree.image("team/app", f"v{number}", tag=f"v{number}", age=number)
+    world.tree.image("team/app", "old", age=DAY)
+    world.tree.blob(b"garbage")
+    run("retention", {}, host=world.host)
+    for jump in (31 * DAY, 366 * DAY, -40 * DAY):
+        world.machine.jumped = jump
+        for job in ("retention", "collect"):
+            dry = run(job, {}, host=world.host, check=True)
+            assert dry["doubt"].startswith("the clock is in doubt: it has jumped")
+            with pytest.raises(HostError) as refused:
+                run(job, {}, host=world.host)
+            assert str(refused.value).startswith(
+                f"{job}: nothing was removed: the clock is in doubt: it has jumped"
+            )
+    assert (world.closings, len(world.tags("team/app"))) == (0, 20)
+    # The timer tells of the clock itself, as long as that lasts.
+    assert jobs.problems(world.host) == []
+    world.machine.jumped = 0
+    assert run("retention", {}, host=world.host)["removed"] == 0
+
+
+def test_what_was_pushed_by_a_clock_that_was_behind_is_not_old_afterwards(world: World) -> None:
+    rule = {"number": 1, "on": ["^team/[^/]+$"], "newest": 1, "newer_than": 14 * DAY}
+    world.settings(retention=[rule], untagged_keep=14 * DAY)
+    for number in range(3):
+        world.tree.image("team/app", f"v{number}", tag=f"v{number}", age=3 * DAY + number)
+    run("retention", {}, host=world.host)
+    world.machine.jumped = -40 * DAY
+    world.machine.seconds += 900
+    for job in ("retention", "collect"):
+        with pytest.raises(HostError, match="it has jumped 40 days back"):
+            run(job, {}, host=world.host)
+    world.tree.image("team/app", "meanwhile", tag="meanwhile", age=40 * DAY - 500)
+    untagged = world.tree.image("team/app", "untagged", age=40 * DAY - 500)
+    world.machine.seconds += 900
+    world.machine.jumped, world.machine.synchronised = 0, True
+    assert run("retention", {}, host=world.host)["removed"] == 0
+    run("collect", {}, host=world.host)
+    assert world.tags("team/app") == ["meanwhile", "v0", "v1", "v2"]
+    assert world.tree.revision_path("team/app", untagged).exists()
+    # It ages from then on.
+    world.machine.seconds += 15 * DAY
+    run("retention", {}, host=world.host)
+    assert world.tags("team/app") == ["meanwhile"]
+
+
+def test_a_week_off_and_a_clock_without_a_time_server_hinder_nothing(world: World) -> None:
+    world.tree.image("team/app", "old", tag="v1", age=100)
+    world.tree.image("team/app", "new", tag="v2", age=10)
+    run("collect", {}, host=world.host)
+    world.machine.seconds += 7 * DAY
+    world.machine.boot = "second"
+    assert run("retention", {}, host=world.host)["removed"] == 1
+    assert jobs.problems(world.host) == []
+
+
+def test_a_persons_word_reaches_the_run_that_is_started_apart(world: World) -> None:
+    many(world, 60, kept=40)
+    runner = world.host.runner
+
+    def started(command: list[str], **_: Any) -> Result:
+        if command[0] == "setsid":
+            run("retention", {}, host=world.host)
+        return Result(0, "", "")
+
+    runner.run = started  # type: ignore[method-assign, assignment]
+    request = {"job": "retention", "confirm_deletions": True}
+    assert run("contents", request, host=world.host)["removed"] == 60
+    assert not world.host.paths.asked.exists()
+    # It is nobody else's, not even where the run was never started.
+    many(world, 60, kept=40)
+    runner.run = lambda *_, **__: Result(1, "", "no")  # type: ignore[method-assign, assignment]
+    with pytest.raises(HostError):
+        run("contents", request, host=world.host)
+    with pytest.raises(HostError, match="since very much would go"):
+        run("retention", {}, host=world.host)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "",
+        "[]",
+        "{",
+        '{"job": "collect", "boot": "first", "until": 9e9, "confirm_deletions": true}',
+        '{"job": "retention", "boot": "before", "until": 9e9, "confirm_deletions": true}',
+        '{"job": "retention", "boot": "first", "until": 5, "confirm_deletions": true}',
+        '{"job": "retention", "boot": "first", "until": 9e9, "confirm_deletions": "false"}',
+    ],
+)
+def test_a_word_that_was_for_another_run_confirms_nothing(world: World, left: str) -> None:
+    many(world, 60, kept=40)
+    world.host.paths.asked.parent.mkdir(exist_ok=True)
+    world.host.paths.asked.write_text(left)
+    with pytest.raises(HostError, match="since very much would go"):
+        run("retention", {}, host=world.host)
 
 
 def test_a_job_that_never_came_to_its_work_is_told_all_the_same(world: World) -> None:

@@ -45,6 +45,8 @@ def test_a_bare_on_reaches_the_hosts_file_of_retention(filters: Any) -> None:
         "retention": yaml.safe_load(written)["registry_retention"],
         "untagged_keep": "14d",
         "gc_max_minutes": 60,
+        "brake_percent": 30,
+        "brake_at_least": 50,
         "check_rate": "100m",
         "storage_path": "/srv/registry",
         "drain_timeout": "10m",

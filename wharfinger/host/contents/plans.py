@@ -49,19 +49,26 @@ def plan_retention(storage: Storage, settings: Mapping[str, Any], now: float) ->
 def plan_untagged(storage: Storage, settings: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Which revisions nothing needs any more, by `settings["untagged_keep"]` (seconds, or None).
 
-    Answers `{"removals": [Removal], "damage": [as plan_retention]}`. A repository with damage loses
+    Answers `{"removals": [Removal], "revisions": how many there are, "damage": [as
+    plan_retention]}`. A repository with damage loses
     nothing. What cut-off removals of tags left is among the removals, whatever the settings say.
     Must be planned where nothing can write: a new index or tag may need what nothing needed before.
     """
     removals: list[Removal] = []
     damage: list[Damage] = []
     keep = settings.get("untagged_keep")
+    revisions = 0
     for repository in storage.repositories():
         contents, found, leftovers = read(storage, repository, manifests=keep is not None)
+        revisions += len(contents.revisions)
         removals.extend(leftovers)
         removals.extend(untagged.plan(contents, keep, now))
         damage.extend(found)
-    return {"removals": removals, "damage": [one.report() for one in damage]}
+    return {
+        "removals": removals,
+        "revisions": revisions,
+        "damage": [one.report() for one in damage],
+    }
 
 
 def read(

@@ -1,0 +1,51 @@
+"""The brake: a run that would remove very much waits for a person's word. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+# A run is far larger than those before where it is so many times the largest of them.
+_TIMES = 10
+# So many runs that have removed something are remembered.
+_RUNS = 10
+_SHOWN = 10
+
+
+def verdict(
+    repositories: Sequence[str],
+    total: int,
+    settings: Mapping[str, Any],
+    history: Sequence[int],
+    what: str,
+) -> str:
+    """Why so many removals need a person's word, and what would go; "" where they need none.
+
+    repositories: that of each removal; total: of all that there is; `what` these are. settings:
+    `brake_percent` and `brake_at_least`. history: what the last runs have removed.
+    """
+    count = len(repositories)
+    percent = float(settings.get("brake_percent", 30))
+    if count < int(settings.get("brake_at_least", 50)):
+        return ""
+    if count * 100 > percent * total:
+        why = f"more than {percent:g} % (registry_brake_percent)"
+    elif history and count > _TIMES * max(history):
+        why = f"more than {_TIMES} times as many as any of the last runs ({max(history)} at most)"
+    else:
+        return ""
+    return f"{count} of {total} {what} would go, {why}: {_by_repository(repositories)}"
+
+
+def _by_repository(repositories: Iterable[str]) -> str:
+    """`team/app 40, ci/app 12 and 3 more repositories`."""
+    found = Counter(repositories).most_common()
+    shown = ", ".join(f"{name} {number}" for name, number in found[:_SHOWN])
+    more = len(found) - _SHOWN
+    return shown + (f" and {more} more repositories" if more > 0 else "")
+
+
+def remembered(history: Sequence[int], removed: int) -> list[int]:
+    """The history after a run that has removed so many."""
+    return [*history, *([removed] if removed else [])][-_RUNS:]
