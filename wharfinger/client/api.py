@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from wharfinger.oci import manifests, media_types
-from wharfinger.oci.digests import DIGEST, digest_of
+from wharfinger.oci.digests import DIGEST, digest_of, list_tag
 
 from .errors import ClientError, Damaged, Denied, LoginRefused, NotFound, Unsupported
 from .text import clean
@@ -258,7 +258,7 @@ class Registry:
         if found is not None:
             return _descriptors(found)
         try:
-            fetched = await self.manifest(repository, digest.replace(":", "-", 1))
+            fetched = await self.manifest(repository, list_tag(digest))
         except NotFound:
             return []
         return _descriptors(fetched.document.get("manifests") or [])

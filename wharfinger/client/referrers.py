@@ -12,12 +12,12 @@ afterwards; what somebody attaches in the time of that one request may be lost f
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
 from wharfinger.oci import manifests
+from wharfinger.oci.digests import LIST_TAG, is_list_tag
 from wharfinger.oci.media_types import OCI_INDEX
 
 from . import names
@@ -26,21 +26,12 @@ from .asked import Asked
 from .errors import ClientError, Damaged, NotFound, Unsupported
 from .listing import head_or_none
 
-# sha512 is cut to 64 digits, as the specification says.
-_LIST = re.compile(r"sha(?:256|384|512)-[0-9a-f]{64}")
 _MOST_TRIES = 10
 
 
-def list_tag(subject: str) -> str:
-    """The tag of the list of a digest's referrers."""
-    algorithm, _, value = subject.partition(":")
-    return f"{algorithm}-{value[:64]}"
-
-
 def is_list(tag: str, digest: str, media_type: str) -> bool:
-    """Whether what this tag leads to is a list of referrers. An index that is tagged with its own
-    digest is none: some tools keep images that way."""
-    return _LIST.fullmatch(tag) is not None and media_type == OCI_INDEX and list_tag(digest) != tag
+    """Whether what this tag leads to is a list of referrers."""
+    return media_type == OCI_INDEX and is_list_tag(tag, digest)
 
 
 @dataclass(frozen=True)
@@ -154,7 +145,7 @@ async def _repair(repositories: Collection[str], dry_run: bool, api: Registry) -
     would = "would be " if dry_run else ""
     for repository in repositories:
         name = f"{api.name}/{repository}"
-        lists = [tag for tag in await api.tags(repository) if _LIST.fullmatch(tag)]
+        lists = [tag for tag in await api.tags(repository) if LIST_TAG.fullmatch(tag)]
         found = 0
         for tag in lists:
             taken = await take_out(api, repository, tag, dry_run=dry_run)

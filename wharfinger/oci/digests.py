@@ -22,6 +22,22 @@ def subject_of(tag: str) -> str | None:
     return f"sha256:{match[1]}" if match else None
 
 
+# The digests of longer algorithms are cut to 64 digits.
+LIST_TAG = re.compile(r"(?:sha256|sha384|sha512)-[0-9a-f]{64}")
+
+
+def list_tag(subject: str) -> str:
+    """The tag of the list of a digest's referrers (the specification's "Referrers Tag Schema")."""
+    algorithm, _, value = subject.partition(":")
+    return f"{algorithm}-{value[:64]}"
+
+
+def is_list_tag(tag: str, digest: str) -> bool:
+    """Whether a tag that leads to this digest has the name of a list of referrers. One that has the
+    digest itself in its name has not: some tools keep images that way."""
+    return LIST_TAG.fullmatch(tag) is not None and tag != list_tag(digest)
+
+
 def digest_of(data: bytes, like: str = "") -> str:
     """The digest of bytes, by the algorithm of the digest `like` (sha256 if that has none)."""
     algorithm = like.partition(":")[0]

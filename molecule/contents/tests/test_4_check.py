@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from filling import Content
-from filling.fill import one_image
-from filling.manifests import Manifest
+from filling.fill import attach, one_image
+from filling.manifests import Manifest, belonging
 from filling.site import Site, blob_path
 
 FLIP = """
@@ -128,6 +128,29 @@ def test_a_truncated_manifest_is_named_before_anything_is_refused_with_the_way_o
     pushing.pull("broken/app", "1")
     assert site.done("collect")["freed"] > 0
     assert found(site) == []
+
+
+def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failure(
+    site: Site,
+) -> None:
+    pushing = site.pushing("stale/app")
+    image = one_image(pushing, "stale/app", "1")
+    signature = attach(pushing, "stale/app", image, b"a signature")
+    pushing.delete("stale/app", signature.digest)
+    name = belonging(image.digest, "")
+    try:
+        said = site.operator.play("playbooks/check.yml").said
+        (stale,) = site.report("check_contents")["stale"]
+        assert f"stale/app:{name} names {signature.digest}, which was deleted" in stale["sentence"]
+        assert "wharf repair HOST/stale/app" in said and f"stale/app:{name}" in said
+        status = site.machine.run("wharfinger-host status").stdout
+        assert "lists of referrers that name what was deleted: 1" in status
+        assert "stale/app" not in status  # no problem of the host's
+        site.done("collect")
+    finally:
+        pushing.delete("stale/app", name)
+    assert found(site) == []
+    assert site.report("check_contents")["stale"] == []
 
 
 def test_by_its_playbook(site: Site) -> None:

@@ -19,7 +19,8 @@ from tests.unit.client.registry import (
     image,
     index,
 )
-from wharfinger.client.referrers import is_list, list_tag
+from wharfinger.client.referrers import is_list
+from wharfinger.oci.digests import list_tag
 
 APP = f"{HOST}/app"
 SUBJECT = image(("subject", 1))

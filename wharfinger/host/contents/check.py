@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...oci.digests import is_list_tag
 from ...oci.manifests import MAX_BYTES, Manifest, Unreadable, parse
 from ...oci.media_types import INDEXES, OCI_INDEX
 from ..errors import HostError
 from . import sentences
 from .garbage import manifest
 from .model import Damage
-from .references import is_list_tag
 from .storage import Link, Storage
 
 Progress = Callable[[int, int], None]

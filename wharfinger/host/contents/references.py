@@ -10,13 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from ...oci.digests import subject_of
+from ...oci.digests import is_list_tag, subject_of
 from .model import Contents, Revision, Tag
-
-
-def is_list_tag(tag: str, digest: str) -> bool:
-    """Whether a tag that names this digest has the name of a list of referrers."""
-    return "." not in tag and subject_of(tag) not in (None, digest)
 
 
 def signatures(contents: Contents) -> dict[str, str]:
@@ -32,7 +27,7 @@ def signatures(contents: Contents) -> dict[str, str]:
         if subject is None or subject == tag.digest or subject not in contents.revisions:
             continue
         revision = contents.revisions.get(tag.digest)
-        if "." in name or (revision is not None and revision.oci_index):
+        if not is_list_tag(name, tag.digest) or (revision is not None and revision.oci_index):
             found[name] = subject
     return found
 

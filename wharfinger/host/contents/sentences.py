@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...oci.digests import subject_of
 from .model import Damage
 from .storage import EMPTY, MALFORMED, MISSING, Link, Storage
 
@@ -161,7 +160,7 @@ def stale_list(
     more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
     sentence = (
         f"The list of referrers {repository}:{tag} names {gone[0]}{more}, which was deleted:"
-        f" nothing can be signed with or attached to {subject_of(tag)} any more (400"
+        f" nothing can be signed with or attached to {tag.replace('-', ':')} any more (400"
         f" MANIFEST_BLOB_UNKNOWN). Mend it: wharf repair HOST/{repository}"
     )
     return Damage(STALE_LIST, repository, digest, str(path), sentence, (), (repository,))

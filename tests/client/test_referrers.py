@@ -1,0 +1,332 @@
+"""oras, regctl and cosign attach, sign, list and verify after each kind of deletion, where the
+registry has no referrers API."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.program import registry_program
+from tests.client import machines
+from tests.client.conftest import Person
+from tests.client.machines import Machine
+from tests.client.registries import Served, ours
+from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged, scrub
+
+RULES = [
+    {"who": "owner", "may": ["pull", "push", "delete"], "on": "team/**"},
+    {"who": "cleaner", "may": ["pull", "delete"], "on": "team/**"},
+    {"who": "writer", "may": ["pull", "push"], "on": "team/**"},
+]
+LOGIN = """
+for tool in oras cosign skopeo; do
+  echo owner-pw | $tool login --username owner --password-stdin $R
+done
+regctl registry login $R --user owner --pass owner-pw
+cosign generate-key-pair
+echo '{}' > sbom.json
+"""
+# $N: so that each time it is another one.
+ATTACH = {
+    "oras": "oras attach $I:$TAG --artifact-type oras/$N sbom.json:text/plain",
+    "regctl": "regctl artifact put --artifact-type regctl/$N --subject $I:$TAG"
+    " --file-media-type text/plain --file sbom.json",
+    "cosign": "COSIGN_EXPERIMENTAL=1 cosign sign --registry-referrers-mode oci-1-1"
+    " --key cosign.key --tlog-upload=false --yes $I@$D",
+}
+# What each tool finds; and all of it is there.
+LIST = """
+oras discover --format json $I:$TAG | sed -n '/"digest"/s/^/oras /p'
+regctl artifact list $I:$TAG --format '{{range .Descriptors}}{{println .Digest}}{{end}}' > listed
+for one in $(cat listed); do
+  crane manifest $I@$one > manifest
+  echo regctl $one
+done
+"""
+VERIFY = """
+COSIGN_EXPERIMENTAL=1 cosign verify --experimental-oci11 --key cosign.pub --insecure-ignore-tlog \
+  $I@$D
+"""
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass
+class Bench:
+    """The registry, a machine with the tools, and `wharf` as each user."""
+
+    served: Served
+    machine: Machine
+    people: dict[str, Person]
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(self.served.folder / "storage")
+
+    @property
+    def wharf(self) -> Person:
+        return self.people["owner"]
+
+
+@dataclass
+class Image:
+    """An image in a repository of its own."""
+
+    bench: Bench
+    repository: str
+    tag: str = "1"
+    digest: str = ""
+    number: int = 0
+
+    def tried(self, script: str, **more: str) -> tuple[int, str]:
+        name = f"{self.bench.served.name}/{self.repository}"
+        variables = {"I": name, "TAG": self.tag, "D": self.digest, "N": str(self.number)}
+        return self.bench.machine.tried(script, **(variables | more))
+
+    def run(self, script: str, **more: str) -> str:
+        code, text = self.tried(script, **more)
+        assert code == 0, f"exit code {code}:\n{script}\n{text[-3000:]}"
+        return text
+
+    def push(self) -> None:
+        """The same bytes each time."""
+        self.run(
+            "oras push --annotation org.opencontainers.image.created=2026-11-30T00:00:00Z"
+            " --artifact-type image/$TAG $I:$TAG sbom.json:text/plain"
+        )
+        self.digest = self.run("crane digest $I:$TAG").strip()
+
+    @property
+    def list_tag(self) -> str:
+        return self.digest.replace(":", "-")
+
+    def listed(self) -> set[str]:
+        """What every tool finds; all of it is there."""
+        found: dict[str, set[str]] = {"oras": set(), "regctl": set()}
+        for line in self.run(LIST).splitlines():
+            tool, _, rest = line.partition(" ")
+            found[tool] |= set(DIGEST.findall(rest))
+        # oras names the image itself too.
+        assert found["oras"] - {self.digest} == found["regctl"]
+        return found["regctl"]
+
+    def all_of_it_works(self) -> None:
+        """Every tool attaches and lists, and what was signed is verified."""
+        before = self.listed()
+        self.number += 1
+        self.run("\n".join([*ATTACH.values(), VERIFY]))
+        after = self.listed()
+        assert before < after and len(after) == len(before) + len(ATTACH)
+        found = scrub(self.bench.storage)
+        # Former lists may name what is gone: no tag leads to them.
+        assert [one for one in found["damage"] if one["tags"]] == []
+        assert found["stale"] == []
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    if lacking := machines.missing():
+        pytest.skip(lacking)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wharf-referrers-")))
+        program = registry_program(folder)
+        name, address = stack.enter_context(machines.network())
+        users = {one["who"]: {} for one in RULES}
+        served = stack.enter_context(
+            ours(folder, program, address=address, users=users, rules=RULES)
+        )
+        machine = stack.enter_context(machines.machine("tools13", name, served))
+        machine.run(LOGIN)
+        people = {}
+        for user in users:
+            home = folder / f"home-{user}"
+            home.mkdir()
+            people[str(user)] = Person(served, home).logged_in(str(user))
+        yield Bench(served, machine, people)
+
+
+@pytest.fixture
+def image(bench: Bench, request: pytest.FixtureRequest) -> Image:
+    """An image to which every tool has attached something."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    found = Image(bench, f"team/{name}")
+    found.push()
+    found.all_of_it_works()
+    return found
+
+
+DELETIONS = {
+    "wharf": "",
+    "oras": "oras manifest delete --force $I@$X",
+    "regctl": "regctl manifest delete --referrers $I@$X",
+}
+# Of those that do not know of the list.
+STALE = {
+    "crane": "crane delete $I@$X",
+    "skopeo": "skopeo delete docker://$I@$X",
+    "regctl": "regctl manifest delete $I@$X",
+}
+
+
+def removed(image: Image, *references: str) -> str:
+    """What `wharf rm` says that it does."""
+    ran = image.bench.wharf("rm", *(f"{image.repository}{one}" for one in references), "--yes")
+    assert ran.code == 0, ran.err
+    return ran.err
+
+
+@pytest.mark.parametrize("how", DELETIONS)
+def test_what_was_attached_is_deleted(image: Image, how: str) -> None:
+    """One of three, then all that is left."""
+    for number in (1, 99):
+        there = image.listed()
+        for digest in sorted(there)[:number]:
+            if how == "wharf":
+                said = removed(image, f"@{digest}")
+                assert f"taken out of the list of referrers {image.repository}:" in said
+            else:
+                image.run(DELETIONS[how], X=digest)
+            there.remove(digest)
+            assert image.listed() == there
+            assert image.tried("crane manifest $I@$X", X=digest)[0] != 0
+        if number == 1:
+            image.all_of_it_works()
+    # oras leaves a list of nothing.
+    tags = ["1", image.list_tag] if how == "oras" else ["1"]
+    assert image.run("crane ls $I").split() == tags
+    image.all_of_it_works()
+
+
+def test_the_image_itself_is_deleted_and_pushed_again(image: Image) -> None:
+    there, digest, tag = image.listed(), image.digest, image.list_tag
+    removed(image, f"@{digest}")
+    assert image.run("crane ls $I").split() == [tag]
+    image.push()
+    assert (image.digest, image.listed()) == (digest, there)
+    image.run(VERIFY)
+    image.all_of_it_works()
+
+
+def test_the_list_itself_is_removed(image: Image) -> None:
+    said = removed(image, f":{image.list_tag}")
+    assert f"this is the list of 3 signatures and other referrers of {image.digest}" in said
+    assert image.listed() == set()
+    image.all_of_it_works()
+
+
+def test_a_signature_of_the_older_scheme_is_removed(image: Image) -> None:
+    """In a tag of its own, without a subject."""
+    sign = "cosign sign --key cosign.key --tlog-upload=false --yes $I@$D"
+    verify = "cosign verify --key cosign.pub --insecure-ignore-tlog $I:$TAG"
+    for end in (":{}", "@{}"):
+        image.run(f"{sign}; {verify}")
+        name = f"{image.list_tag}.sig"
+        if end == "@{}":
+            name = image.run("crane digest $I:$T", T=name).strip()
+        removed(image, end.format(name))
+        assert image.tried(verify)[0] != 0
+    image.run(f"{sign}; {verify}")
+    image.all_of_it_works()
+
+
+def test_retention_and_the_collection_take_an_image_with_all_of_its_own(image: Image) -> None:
+    """Nobody writes meanwhile."""
+    old, gone = image.digest, image.listed()
+    image.tag = "2"
+    image.push()
+    image.all_of_it_works()
+    stays = image.listed()
+    storage, now = image.bench.storage, time.time() + 1
+    rule = {"number": 1, "on": [image.repository], "newest": 1}
+    settings = {"retention": [rule], "untagged_keep": 0.0}
+    for plan in (plan_retention, plan_untagged):
+        apply(storage, plan(storage, settings, now)["removals"])
+    assert image.run("crane ls $I").split() == sorted(["2", image.list_tag])
+    assert image.listed() == stays
+    for one in (old, *gone):
+        assert image.tried("crane manifest $I@$X", X=one)[0] != 0
+    image.all_of_it_works()
+    image.tag = "1"
+    image.push()
+    assert (image.digest, image.listed()) == (old, set())
+    image.all_of_it_works()
+
+
+def test_the_collection_takes_former_lists_and_no_more(image: Image) -> None:
+    there = image.listed()
+    storage = image.bench.storage
+    removals = [
+        one
+        for one in plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)["removals"]
+        if one.repository == image.repository
+    ]
+    assert removals and not {one.digest for one in removals} & there
+    apply(storage, removals)
+    assert image.listed() == there
+    image.run(VERIFY)
+    image.all_of_it_works()
+
+
+def test_a_stale_list_is_named_and_mended(image: Image) -> None:
+    image.all_of_it_works()
+    there = image.listed()
+    gone = sorted(there)[: len(STALE)]
+    for delete, digest in zip(STALE.values(), gone, strict=True):
+        image.run(delete, X=digest)
+        image.number += 1
+        for attach in ATTACH.values():
+            code, text = image.tried(attach)
+            assert code != 0 and re.search("(?i)manifest.blob.unknown", text), text
+    name = f"{image.repository}:{image.list_tag}"
+    found = scrub(image.bench.storage)
+    assert [one for one in found["damage"] if one["tags"]] == []
+    (stale,) = found["stale"]
+    named = next(one for one in gone if one in stale["sentence"])
+    assert f"The list of referrers {name} names {named} and 2 more, which" in stale["sentence"]
+    assert stale["sentence"].endswith(f"Mend it: wharf repair HOST/{image.repository}")
+    server = image.bench.served.name
+    for options, would in ((["--dry-run"], "would be "), ([], "")):
+        ran = image.bench.wharf("repair", image.repository, *options)
+        assert (ran.code, ran.err) == (0, "")
+        lines = [f"{server}/{name}: {one} is gone, {would}taken out" for one in gone]
+        assert sorted(ran.out.splitlines()) == lines
+    assert image.listed() == there - set(gone)
+    image.all_of_it_works()
+
+
+def test_who_lacks_a_right_changes_nothing(image: Image) -> None:
+    there = image.listed()
+    for user, words in (
+        ("cleaner", "first, and cleaner may not pull and push team/"),
+        ("writer", "wharf: writer may not delete team/"),
+    ):
+        for digest in there:
+            ran = image.bench.people[user]("rm", f"{image.repository}@{digest}", "--yes")
+            assert (ran.code, ran.out, words in ran.err) == (3, "", True), ran.err
+        assert image.listed() == there
+
+
+def test_deleting_and_attaching_at_the_same_time_leave_a_list_that_works(image: Image) -> None:
+    """What each has read before the other wrote may be lost or come back; then it is mended."""
+    there = image.listed()
+    name = f"{image.bench.served.name}/{image.repository}"
+    script = """
+for number in 1 2 3 4; do
+  oras attach $I:1 --artifact-type at-the-same/time$number sbom.json:text/plain || true
+done
+"""
+    with ThreadPoolExecutor() as pool:
+        attaching = pool.submit(image.bench.machine.tried, script, I=name)
+        for digest in sorted(there):
+            image.bench.wharf("rm", f"{image.repository}@{digest}", "--yes")
+        attaching.result()
+    assert image.bench.wharf("repair", image.repository).code == 0
+    assert not image.listed() & there
+    image.all_of_it_works()
