@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .host.signing_keys import SIGNS_WITH, TRUSTS
+
 REGISTRY_ID = 64500
 TOKEN_SERVER_ID = 64501
 REGISTRY_PORT = 5000
@@ -74,6 +76,7 @@ def registry(
         "probe": {"path": "/v2/", "status": [200, 401]},
         # The signing certificates that it trusts: it reads them once.
         "live": ["signing"] if proof["auth"] == "token" else [],
+        **({"algorithms": list(TRUSTS)} if proof["auth"] == "token" else {}),
         "proof": dict(proof),
         "stop_timeout": drain_timeout,
     }
@@ -104,6 +107,7 @@ def token_server(
         "stop_timeout": 30,
         # A rotation goes on when every process that knew the key before is gone.
         "live": ["signing"],
+        "algorithms": list(SIGNS_WITH[server]),
         "proof": dict(proof),
     }
     file = f"{TOKEN_SERVER_CONFIG}/auth_config.yml"

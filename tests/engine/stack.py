@@ -17,6 +17,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically
 from wharfinger.host.paths import Paths
+from wharfinger.host.signing_keys import SIGNS_WITH, TRUSTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = f"h4-{CLONE}"
@@ -147,6 +148,7 @@ class Stack:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def registry_spec(self, **more: Any) -> dict[str, Any]:
+        algorithms = more.setdefault("algorithms", list(TRUSTS))
         configuration = more.pop("configuration", "") + (
             "version: 0.1\n"
             "storage:\n  filesystem: {rootdirectory: /var/lib/registry}\n"
@@ -158,7 +160,7 @@ class Stack:
             f"    realm: https://{HOSTNAME}:{PORT}/auth\n    service: {SERVICE}\n"
             f"    issuer: {ISSUER}\n"
             "    rootcertbundle: /etc/wharfinger/registry/token_signing.pem\n"
-            "    signingalgorithms: [RS256]\n"
+            f"    signingalgorithms: [{', '.join(algorithms)}]\n"
         )
         paths, storage = self.host.paths, self.folder / "storage" / "docker"
         return {
@@ -203,6 +205,7 @@ class Stack:
             "port": 5002,
             "probe": {"path": "/healthz", "status": [200]},
             "live": ["signing"],
+            "algorithms": list(SIGNS_WITH["embedded"]),
             "proof": PROOF,
             "stop_timeout": 10,
             **more,

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import ssl
 import subprocess
+import threading
+import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from wharfinger.host import rotation
+from wharfinger.host import rotation, signing_keys
 from wharfinger.host.commands import run
 from wharfinger.host.errors import HostError
+from wharfinger.host.pki import Pki
 from wharfinger.host.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 
 from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack, was_killed
@@ -30,6 +38,13 @@ def no_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(stack: Stack, path: str, headers: dict[str, str], authority: Path | None = None) -> int:
     """The status of a GET through nginx, trusting that authority alone."""
+    return fetch(stack, path, headers, authority)[0]
+
+
+def fetch(
+    stack: Stack, path: str, headers: dict[str, str], authority: Path | None = None
+) -> tuple[int, bytes]:
+    """Status and body of such a GET."""
     context = ssl.create_default_context(
         cafile=str(authority or stack.host.paths.certificates / "ca.crt")
     )
@@ -37,9 +52,9 @@ def ask(stack: Stack, path: str, headers: dict[str, str], authority: Path | None
     request = urllib.request.Request(f"https://{HOSTNAME}:{PORT}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10, context=context) as answer:
-            return int(answer.status)
+            return int(answer.status), answer.read()
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, b""
 
 
 def token(stack: Stack) -> str:
@@ -98,6 +113,142 @@ def test_a_token_of_the_old_key_counts_until_the_key_is_forgotten_and_a_revoked_
     assert (reads(deployed, new), reads(deployed, token(deployed))) == (401, 200)
     deployed.verify()
     assert len(deployed.containers()) == 2
+
+
+class Readers:
+    """Clients that log in, and read a manifest with each token until it nearly ends."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.answers: list[int] = []
+        self.algorithms: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(2)]
+
+    def __enter__(self) -> Readers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        login = basic(ACCOUNT, self.stack.host.paths.verification_password.read_text().strip())
+        asked = f"/auth?service={SERVICE.replace(' ', '%20')}&scope=repository:{REPOSITORY}:pull"
+        while not self._stop.is_set():
+            status, body = fetch(self.stack, asked, login)
+            if status != 200:
+                self.answers.append(status)
+                continue
+            found = str(json.loads(body)["token"])
+            self.algorithms.append(algorithm_of(found))
+            until = time.monotonic() + 2
+            while time.monotonic() < until and not self._stop.is_set():
+                self.answers.append(reads(self.stack, found))
+                time.sleep(0.1)
+
+    @property
+    def failed(self) -> list[int]:
+        return [status for status in self.answers if status != 200]
+
+
+def algorithm_of(one: str) -> str:
+    return str(jwt.get_unverified_header(one)["alg"])
+
+
+def refused_to_go_back(stack: Stack, kind: str) -> str:
+    before = stack.host.paths.state.read_bytes()
+    with pytest.raises(HostError) as caught:
+        run("rollback", {"kind": kind}, host=stack.host)
+    assert stack.host.paths.state.read_bytes() == before
+    return str(caught.value)
+
+
+def test_the_kind_of_key_changes_by_rotations_alone_and_no_client_notices(deployed: Stack) -> None:
+    deployed.verify()
+    kinds = ("token_server", "registry")
+    with Load() as load, Readers(deployed) as readers:
+        assert algorithm_of(token(deployed)) == "ES256"
+        # docker_auth's definition, but for its program, which cannot be had here.
+        settings = {"token_server": "cesanta"}
+        docker_auth: dict[str, Any] = {
+            "algorithms": ["RS256"],
+            "live": ["signing", "configuration"],
+        }
+        with pytest.raises(HostError, match="signs with RS256 only"):
+            deployed.ensure("token_server", **docker_auth)
+        deployed.certificates(**settings)
+        deployed.ensure("token_server", **docker_auth)
+        to_the_end(deployed, what="due")
+        to_the_end(deployed, what="signing")
+        assert algorithm_of(token(deployed)) == "RS256"
+        # The embedded one again, and a registry: both of a release that knew RSA only.
+        deployed.certificates()
+        for kind in kinds:
+            deployed.ensure(kind, algorithms=["RS256"], request={"deployment": "before"})
+        key = (deployed.host.paths.certificates / "signing.crt").read_bytes()
+        # The upgrade, back, and forward again.
+        deployed.certificates()
+        for kind in kinds:
+            deployed.ensure(kind, request={"deployment": "upgrade"})
+        for _ in range(2):
+            assert set(run("rollback", {}, host=deployed.host)["back"]) == set(kinds)
+        assert (deployed.host.paths.certificates / "signing.crt").read_bytes() == key
+        assert algorithm_of(token(deployed)) == "RS256"
+        to_the_end(deployed, what="signing")
+        assert algorithm_of(token(deployed)) == "ES256"
+        for kind in kinds:
+            assert "only, and the key of signing.crt is ES256" in refused_to_go_back(deployed, kind)
+    assert load.failed == readers.failed == []
+    assert len(readers.answers) > 100
+    assert set(readers.algorithms) == {"ES256", "RS256"}
+    deployed.verify()
+
+
+def certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "token signing")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM)
+
+
+def signed(claims: dict[str, Any], key: ec.EllipticCurvePrivateKey) -> str:
+    own = signing_keys.read(certificate_of(key).decode())
+    assert own is not None
+    return jwt.encode(claims, key, "ES256", {"kid": own.identifier})
+
+
+def test_the_registry_knows_600_keys_of_ours_and_none_with_a_zero_byte_in_front(
+    deployed: Stack, tmp_path: Path
+) -> None:
+    deployed.verify()
+    claims: dict[str, Any] = jwt.decode(token(deployed), options={"verify_signature": False})
+    claims["exp"] += 600
+    maker = Pki(deployed.host.runner, tmp_path)
+    ours, others = [], []
+    for _ in range(600):
+        key = serialization.load_pem_private_key(maker.signing_key("ES256"), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        ours.append(key)
+    for number in range(1, 601):
+        key = ec.derive_private_key(number, ec.SECP256R1())
+        point = key.public_key().public_numbers()
+        if point.x >> 248 == 0 or point.y >> 248 == 0:
+            others.append(key)
+    assert len(others) >= 3
+    with (deployed.host.paths.registry / "token_signing.pem").open("ab") as bundle:
+        bundle.writelines(map(certificate_of, [*ours, *others]))
+    restart(deployed, *(one for one in deployed.containers() if "registry" in one))
+    assert {reads(deployed, signed(claims, key)) for key in ours} == {200}
+    assert {reads(deployed, signed(claims, key)) for key in others} == {401}
 
 
 def test_clients_of_either_authority_go_on_through_its_rotation(

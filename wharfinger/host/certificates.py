@@ -6,6 +6,7 @@ import calendar
 import re
 from pathlib import Path
 
+from . import signing_keys
 from .files import exists
 from .runner import Runner
 
@@ -19,7 +20,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def facts(runner: Runner, certificate: Path, key: Path | None = None) -> dict[str, object] | None:
     """Subject, issuer, not_before and not_after (seconds since 1970), names, fingerprint (SHA-256,
     hex), and whether the key belongs to it; of an authority also path_length (None: any) and
-    permitted, the names it may vouch for (None: all). None where there is no readable certificate
+    permitted, the names it may vouch for (None: all); algorithm, with which its key signs tokens
+    ("" where it cannot; signing_keys.py). None where there is no readable certificate
     (or no openssl). Of a chain, the first certificate."""
     if not exists(certificate):
         return None
@@ -56,6 +58,7 @@ def parse(text: str) -> dict[str, object]:
     sections = _sections(text)
     constraints = sections.get("Name Constraints", "")
     permitted, _, _ = constraints.partition("Excluded:")
+    public = signing_keys.read(text)
     length = re.search(r"pathlen:([0-9]+)", sections.get("Basic Constraints", ""))
     return {
         "subject": _line(text, r"^subject= ?(.*)$"),
@@ -64,6 +67,7 @@ def parse(text: str) -> dict[str, object]:
         "not_after": _time(_line(text, r"^notAfter=(.*)$")),
         "fingerprint": _line(text, r"(?i)^sha256 fingerprint=(.*)$").replace(":", "").lower(),
         "names": _names(sections.get("Subject Alternative Name", "")),
+        "algorithm": public.algorithm if public else "",
         "path_length": int(length.group(1)) if length else None,
         # The mask of a permitted address is always that of the single address.
         "permitted": [name.partition("/")[0] for name in _names(permitted)] if permitted else None,

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import names, proof, proxy
+from . import names, proof, proxy, signing_keys
 from .context import Host
 from .engine import Container
 from .errors import HostError
@@ -31,6 +31,7 @@ from .files import exists, read_text, remove_tree, sha256, write_atomically
 from .images import take_away_unused
 from .names import TOKEN_SERVER
 from .service import last_words
+from .signing_keys import RS256
 from .specification import HTTP_SECRET, Specification, definition, read, with_live, with_readonly
 from .state import DRAINING, OPENING, RETIRED, SERVING, STARTING, SWITCHING, Generation, Kind, State
 
@@ -243,6 +244,12 @@ class Generations:
     def _replace(self, spec: Specification) -> Generation:
         slots = names.slots(self.kind, self._network()["subnet"])
         serving = self.record.serving
+        foreign = self._foreign_key(spec)
+        if foreign is not None:
+            raise HostError(
+                f"{self.kind}: {foreign}: run the whole site.yml, which rotates the key first; "
+                "where a rotation is under way, playbooks/rotate_certificates.yml before that"
+            )
         for mount in spec.mounts:
             if not Path(str(mount["source"])).exists():
                 raise HostError(
@@ -636,12 +643,43 @@ class Generations:
                     "present one, which concerns more than this container: write the earlier one "
                     "into the inventory and run site.yml instead"
                 )
+        foreign = self._foreign_key(spec)
+        if foreign is not None:
+            raise HostError(
+                f"{self.kind}: generation {previous.number} cannot serve again: {foreign}. To have "
+                "its settings again, write them into the inventory and run site.yml instead"
+            )
         if self.host.engine.image(spec.image) is None:
             raise HostError(
                 f"{self.kind}: the image of generation {previous.number} ({spec.image}) is not on "
                 "this host any more: write the earlier version into the inventory and run site.yml"
             )
         return previous, spec
+
+    def works_with(self, algorithm: str) -> bool:
+        """Whether all that serves, or may serve after an interrupted run, works with a key for this
+        algorithm."""
+        return all(
+            # What has lost its specification is of a time that is not known.
+            algorithm == RS256
+            if (spec := self.specification(one.number)) is None
+            else spec.works_with(algorithm)
+            for one in self.record.generations
+            if one.phase != RETIRED
+        )
+
+    def _foreign_key(self, spec: Specification) -> str | None:
+        """A key in use that a container of `spec` cannot work with, in words; None without one."""
+        used = ["signing.crt", "signing_next.crt"]
+        if self.kind == names.REGISTRY:
+            used.append("signing_previous.crt")
+        for name in used:
+            key = signing_keys.read(read_text(self.host.paths.certificates / name) or "")
+            if key is not None and not spec.works_with(key.algorithm):
+                does = "trusts tokens of" if self.kind == names.REGISTRY else "signs with"
+                known = ", ".join(spec.algorithms)
+                return f"it {does} {known} only, and the key of {name} is {key.algorithm}"
+        return None
 
     # -- live configuration ------------------------------------------------------------------------
 

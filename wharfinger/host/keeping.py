@@ -24,6 +24,7 @@ class Settings:
     raw: Mapping[str, Any] = field(repr=False)
     port: int = 443
     auth: str = "token"
+    token_server: str = "embedded"
     trusted_by_docker: list[str] = field(default_factory=list)
     tls_source: str = "own_ca"
     ca_days: int = 3650

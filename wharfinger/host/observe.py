@@ -66,7 +66,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             name: pool.submit(
                 certificates.facts, host.runner, folder / f"{name}.crt", folder / f"{name}.key"
             )
-            for name in ("ca", "tls", "signing")
+            for name in ("ca", "tls", "signing", "signing_next")
         }
         trusted = pool.submit(
             certificates.issued_by, host.runner, folder / "tls.crt", folder / "ca.crt"
@@ -361,5 +361,6 @@ def summary(
         "generations": generations,
         "installed": state.installed,
         "storage_path": state.storage_path,
+        "rotating": state.rotation is not None,
         "pending": pending,
     }

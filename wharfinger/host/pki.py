@@ -14,16 +14,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import signing_keys
 from .errors import HostError
 from .files import remove_tree
 from .runner import Runner
+from .signing_keys import RS256
 
 # X.520 allows a common name this many characters; clients look at the alternative names only.
 _LONGEST_NAME = 64
 _PATIENCE = 60
 
 KEYS = {
-    # RSA for tokens: the one algorithm that docker_auth and every registry version agree on.
     "rsa": ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
     "ec": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
 }
@@ -44,6 +45,19 @@ class Pki:
     def key(self, kind: str) -> bytes:
         """A new private key (PKCS #8, PEM): `rsa` or `ec`."""
         return self._openssl("genpkey", *KEYS[kind])
+
+    def signing_key(self, algorithm: str) -> bytes:
+        """A new private key that signs tokens: for RS256 or ES256."""
+        if algorithm == RS256:
+            return self.key("rsa")
+        while True:
+            key = self.key("ec")
+            with self._work(key=key) as work:
+                printed = self._openssl("pkey", "-in", work / "key", "-pubout")
+            public = signing_keys.read(printed.decode())
+            assert public is not None
+            if public.known_to_the_registry:
+                return key
 
     def signing(self, key: bytes, hostname: str, days: int) -> bytes:
         """The certificate, signed by itself, of the key that signs tokens."""

@@ -8,7 +8,6 @@ is 'there is no such manifest' to someone who may read it.
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.client
 import json
 from collections.abc import Mapping
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from . import names
+from . import names, signing_keys
 from .challenge import claims, error_words, granted, key_id
 from .context import Host
-from .files import exists, read_text, sha256
+from .files import read_text, sha256
 from .specification import Specification
 from .state import Generation, State
 
@@ -71,8 +70,8 @@ def _token_server(
     assert spec.proof is not None
     token = _token(host, generation, spec.proof, password)
     certificate = host.paths.certificates / "signing.crt"
-    wanted = thumbprint(host) if exists(certificate) else None
-    if wanted is not None and key_id(token) != wanted:
+    wanted = signing_keys.read(read_text(certificate) or "")
+    if wanted is not None and key_id(token) != wanted.identifier:
         raise _Missing(f"its token is not signed with the key of {certificate}")
     registry = _serving(host, state, names.REGISTRY)
     bundle = sha256(host.paths.registry / "token_signing.pem")
@@ -174,26 +173,3 @@ def _bearer(token: str) -> dict[str, str]:
 def _said(status: int, body: bytes) -> str:
     words = error_words(body)
     return f"{status}" + (f" {words}" if words else "")
-
-
-def thumbprint(host: Host) -> str | None:
-    """The key identifier that tokens of the present signing key carry (RFC 7638, RSA); None where
-    openssl cannot tell."""
-    said = host.runner.run(
-        [
-            *("openssl", "x509", "-noout", "-modulus"),
-            *("-in", str(host.paths.certificates / "signing.crt")),
-        ],
-        timeout=10,
-    )
-    _, found, digits = said.output.strip().partition("Modulus=")
-    if not said.ok or not found:
-        return None
-    # The public exponent is openssl's default, 65537.
-    jwk = {"e": "AQAB", "kty": "RSA", "n": _base64url(bytes.fromhex(digits))}
-    text = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()
-    return _base64url(hashlib.sha256(text).digest())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -26,7 +26,8 @@ from .generations import Generations, generations_of, live_now
 from .keeping import Settings
 from .names import REGISTRY, TOKEN_SERVER
 from .pki import Pki
-from .state import Rotation, State
+from .signing_keys import SIGNS_WITH
+from .state import KINDS, Rotation, State
 
 TRUST, SIGN, WAIT, FORGET, REVOKE = "trust", "sign", "wait", "forget", "revoke"
 # Seconds by which the registry accepts a token after its end (distribution's leeway).
@@ -86,10 +87,31 @@ class Signing:
             if not self.check:
                 # A key that has lost only its certificate stays: what it signed still counts.
                 if exists(certificate) or not exists(key):
-                    self._write("signing.key", self.pki.key("rsa"))
+                    self._write("signing.key", self.pki.signing_key(self._algorithm()))
                 self._certify("signing")
+        elif self.state.rotation is None and found and not self._can_sign(found["algorithm"]):
+            self.actions.append(
+                f"the signing key is {found['algorithm']}, with which docker_auth cannot sign: it "
+                "is rotated to RSA first"
+            )
+            self.begin(revoke=False)
+            return
         if self.state.rotation is None or self.state.rotation.step == WAIT:
             self._publish()  # in any other step, that step does it
+
+    def _can_sign(self, algorithm: object) -> bool:
+        """Whether the token server that the inventory names can sign with such a key."""
+        return algorithm in ("", *SIGNS_WITH[self.settings.token_server])
+
+    def _algorithm(self) -> str:
+        """What the next key is for: the first algorithm that the inventory's token server signs
+        with and that whatever serves at present works with. After a rollback to a release that
+        knew RSA only, it is RSA again."""
+        return next(
+            algorithm
+            for algorithm in SIGNS_WITH[self.settings.token_server]
+            if all(self._generations(kind).works_with(algorithm) for kind in KINDS)
+        )
 
     def _no_tokens(self) -> None:
         """Whoever checks passwords trusts no key: a rotation under way has no further steps."""
@@ -243,7 +265,7 @@ class Signing:
 
     def _make_next(self) -> None:
         """The certificate last: without it the next key is not there yet."""
-        self._write("signing_next.key", self.pki.key("rsa"))
+        self._write("signing_next.key", self.pki.signing_key(self._algorithm()))
         self._certify("signing_next")
 
     def _certify(self, name: str) -> None:

@@ -13,6 +13,8 @@ A specification is a dictionary with these keys:
 - live: what the container reads only when it starts, by its names in generations.live_now; the host
   adds the fingerprints, which take part in the hash only
 - stop_timeout: seconds
+- algorithms: of tokens' signatures, those that the registry trusts or the token server can sign
+  with (signing_keys.py); without the key, as before there was a choice, RS256 alone
 - proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
 - readonly: true while nothing may write (window.py); like `live` no setting of its own
 """
@@ -27,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import HostError
+from .signing_keys import RS256
 from .state import KINDS
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -62,7 +65,13 @@ class Specification:
     probe: Mapping[str, Any] | None = None
     proof: Mapping[str, Any] | None = None
     stop_timeout: int = 60
+    algorithms: list[str] = field(default_factory=lambda: [RS256])
     readonly: bool = False
+
+    def works_with(self, algorithm: str) -> bool:
+        """Whether it trusts, or can sign, tokens of this algorithm; whoever checks passwords has
+        nothing to do with tokens."""
+        return (self.proof or {}).get("auth") == "htpasswd" or algorithm in self.algorithms
 
 
 def read(raw: Mapping[str, Any]) -> Specification:
@@ -98,6 +107,7 @@ def read(raw: Mapping[str, Any]) -> Specification:
             probe=raw.get("probe"),
             proof=raw.get("proof"),
             stop_timeout=int(raw.get("stop_timeout") or 60),
+            algorithms=[str(one) for one in raw.get("algorithms") or (RS256,)],
             readonly=bool(raw.get("readonly")),
         )
     except KeyError as problem:

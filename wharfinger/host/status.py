@@ -146,7 +146,10 @@ def text(answer: Mapping[str, Any]) -> str:
         )
     lines.append(f"{'nginx':13} " + ("running" if answer["proxy"]["running"] else "not running"))
     for name, one in answer["certificates"].items():
-        lines.append(f"{'certificate':13} {name}, until {_day(one['not_after'])}: {one['use']}")
+        kind = f" ({one['algorithm']})" if name.startswith("signing") else ""
+        lines.append(
+            f"{'certificate':13} {name}{kind}, until {_day(one['not_after'])}: {one['use']}"
+        )
     lines += [f"{'next':13} {one}" for one in answer["next"]]
     if answer["window"] is not None:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(answer["window"]["until"]))

@@ -26,6 +26,7 @@ from .report import Report
 from .robots import check_secrets, check_two_secrets
 from .scopes import SCOPES, gathered, subject
 from .settings import check_settings
+from .signing import check_signing_key
 from .variables import RENAMED, Spec, check_variables
 
 __all__ = ["RENAMED", "SCOPES", "Report", "check", "own_name"]
@@ -87,6 +88,7 @@ def check(
     check_host(good, host, controller, found)
     check_reachable(good, host, found)
     if scope == "site":
+        check_signing_key(good, host, found)
         check_credentials(good, host, controller, found)
     report = gathered(scope, unresolved + reading.errors, values, files, found)
     demands = Report()

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from wharfinger.host.signing_keys import TRUSTS
 from wharfinger.values import kind, spelt
 
 VERSION = "3.1.2"
@@ -542,7 +543,7 @@ def _auth(auth: str, *, service: str, issuer: str, realm: str) -> dict[str, Any]
             "issuer": issuer,
             "rootcertbundle": f"{LIVE_DIRECTORY}/token_signing.pem",
             # The default accepts HS256, whose key would be the public certificate.
-            "signingalgorithms": ["RS256"],
+            "signingalgorithms": list(TRUSTS),
         }
     }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class KeyProblem(Exception):
@@ -24,11 +24,18 @@ class KeyProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key with the identifier that goes into a token's `kid` header."""
+    """A private key, ready to sign tokens. `header` is a token's first part, `sign` gives the bytes
+    of a signature of the algorithm (RS256 or ES256)."""
 
-    private: RSAPrivateKey
+    algorithm: str
     identifier: str
-    algorithm: str = "RS256"
+    header: str
+    sign: Callable[[bytes], bytes] = field(repr=False)
+
+    def token(self, claims: Mapping[str, Any]) -> str:
+        """A JWT (RFC 7519, in the compact form of RFC 7515)."""
+        signed = f"{self.header}.{base64url(ENCODE(claims).encode())}"
+        return f"{signed}.{base64url(self.sign(signed.encode()))}"
 
 
 def load_signing_key(
@@ -40,7 +47,6 @@ def load_signing_key(
         KeyProblem: a file cannot be read, is none, or the certificate does not belong to the key.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -51,8 +57,11 @@ def load_signing_key(
         private = load_pem_private_key(_content("key", key), password=None)
     except (ValueError, TypeError):
         raise KeyProblem("key", f"{key} is no PEM private key without a passphrase") from None
-    if not isinstance(private, RSAPrivateKey) or private.key_size < 2048:
-        raise KeyProblem("key", f"{key} is no RSA key of 2048 bits or more")
+    signing_key = _signing_key(private)
+    if signing_key is None:
+        raise KeyProblem(
+            "key", f"{key} is neither an RSA key of 2048 bits or more nor a P-256 (ES256) key"
+        )
     if x509_certificate.public_key() != private.public_key():
         raise KeyProblem("certificate", f"{certificate} does not belong to the key {key}")
     warnings = []
@@ -63,7 +72,7 @@ def load_signing_key(
         if refuse_expired:
             raise KeyProblem("certificate", message)
         warnings.append(message)
-    return SigningKey(private, thumbprint(private.public_key())), warnings
+    return signing_key, warnings
 
 
 def _content(name: str, path: Path) -> bytes:
@@ -73,16 +82,49 @@ def _content(name: str, path: Path) -> bytes:
         raise KeyProblem(name, f"{path} cannot be read: {error.strerror}") from None
 
 
-def thumbprint(key: RSAPublicKey) -> str:
-    """RFC 7638: SHA-256 over the JWK's required members, base64url without padding."""
-    numbers = key.public_numbers()
-    jwk = {"e": _integer(numbers.e), "kty": "RSA", "n": _integer(numbers.n)}
-    canonical = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()
+def _signing_key(private: object) -> SigningKey | None:
+    """None for a key of a kind that does not sign tokens."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size >= 2048:
+        scheme, digest = padding.PKCS1v15(), hashes.SHA256()
+        public = private.public_key().public_numbers()
+        members = {"kty": "RSA", "e": _integer(public.e), "n": _integer(public.n)}
+        return _ready("RS256", members, lambda data: private.sign(data, scheme, digest))
+    if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
+        ecdsa = ec.ECDSA(hashes.SHA256())
+        point = private.public_key().public_numbers()
+        # RFC 7518, 6.2.1.2 and 3.4: each number has 32 bytes, zeros in front included.
+        x, y = _integer(point.x, 32), _integer(point.y, 32)
+
+        def sign(data: bytes) -> bytes:
+            r, s = decode_dss_signature(private.sign(data, ecdsa))
+            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+        return _ready("ES256", {"kty": "EC", "crv": "P-256", "x": x, "y": y}, sign)
+    return None
+
+
+def _ready(
+    algorithm: str, members: Mapping[str, str], sign: Callable[[bytes], bytes]
+) -> SigningKey:
+    """`members` are the required ones of the public key's JWK."""
+    identifier = thumbprint(members)
+    header = ENCODE({"alg": algorithm, "kid": identifier, "typ": "JWT"})
+    return SigningKey(algorithm, identifier, base64url(header.encode()), sign)
+
+
+def thumbprint(members: Mapping[str, str]) -> str:
+    """RFC 7638: SHA-256 over the required members of the key's JWK, base64url without padding."""
+    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
     return base64url(hashlib.sha256(canonical).digest())
 
 
-def _integer(number: int) -> str:
-    return base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+def _integer(number: int, size: int = 0) -> str:
+    """In `size` bytes; 0: in as many as it needs."""
+    return base64url(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
 
 
 def base64url(data: bytes) -> str:

@@ -26,9 +26,10 @@ from starlette.routing import Route
 
 from . import log
 from .configuration import Configuration, ConfigurationError
+from .keys import ENCODE
 from .metrics import CONTENT_TYPE, Metrics
 from .reload import Files, Rejected
-from .service import ENCODE, Reply, Service, refusal
+from .service import Reply, Service, refusal
 
 # Seconds between two looks at the files; a change is read at the second look that sees it.
 POLL_INTERVAL = 0.2

@@ -6,14 +6,11 @@ Knows nothing of HTTP servers; `server` gives it requests and writes down what i
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import jwt
 
 from . import challenge, passwords
 from .acl import Address, Network, within
@@ -29,7 +26,6 @@ WRONG = "wrong user or password"
 # of the first. Otherwise whoever writes long requests pushes everybody else's decisions out.
 LONGEST, LONGEST_ACTION = 256, 32
 FIRST = 5
-ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +234,7 @@ def sign(
         "jti": secrets.token_urlsafe(16),
         "access": access,
     }
-    return jwt.encode(claims, key.private, key.algorithm, {"kid": key.identifier})
+    return key.token(claims)
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import load_pem_x509_certificate
 from testinfra.host import Host
 
@@ -62,14 +62,14 @@ def ask(registry: Registry, images: dict[str, Pushed]) -> Ask:
 def signed(
     genuine: tuple[dict[str, Any], dict[str, Any]], key: str, header: Any = None, **claims: Any
 ) -> str:
-    """The genuine token with other claims, signed with a key by the registry's algorithm."""
+    """The genuine token with other claims, signed with a key, by its own algorithm where `header`
+    has none."""
     now = int(time.time())
     times = {"iat": now, "nbf": now - 10, "exp": now + 60}
     return jwt.encode(
         {**genuine[1], **times, **claims},
         key,
-        algorithm="RS256",
-        headers={"kid": genuine[0]["kid"], **(header or {})},
+        headers={**genuine[0], **(header or {})},
     )
 
 
@@ -119,24 +119,30 @@ def test_a_token_is_taken_for_a_minute_after_its_end(
     assert ask(signed(genuine, signing_key, exp=end, nbf=end - 300)) == status
 
 
-def test_a_token_signed_with_another_key_is_refused(
-    ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]]
-) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
+def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ).decode()
-    assert ask(signed(genuine, pem)) == 401
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_a_token_signed_with_another_key_is_refused(
+    ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]], algorithm: str
+) -> None:
+    if algorithm == "RS256":
+        modulus = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        n = modulus.public_key().public_numbers().n
+        key, own = pem(modulus), {"kty": "RSA", "n": part(n.to_bytes(256, "big")), "e": "AQAB"}
+    else:
+        scalar = ec.generate_private_key(ec.SECP256R1())
+        point = scalar.public_key().public_numbers()
+        x, y = (part(one.to_bytes(32, "big")) for one in (point.x, point.y))
+        key, own = pem(scalar), {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+    assert ask(signed(genuine, key, header={"alg": algorithm})) == 401
     # Nor does it help to bring the key along.
-    numbers = key.public_key().public_numbers()
-    own = {
-        "kty": "RSA",
-        "n": part(numbers.n.to_bytes(256, "big")),
-        "e": part(numbers.e.to_bytes(3, "big")),
-    }
-    assert ask(signed(genuine, pem, header={"jwk": own})) == 401
+    assert ask(signed(genuine, key, header={"alg": algorithm, "jwk": own})) == 401
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE"])
@@ -155,7 +161,7 @@ def test_the_public_key_is_no_shared_secret(
     encodings = [
         (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
         (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
-        (serialization.Encoding.PEM, serialization.PublicFormat.PKCS1),
+        (serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint),
     ]
     secrets = [signing_certificate] + [public.public_bytes(*pair) for pair in encodings]
     for secret in secrets:

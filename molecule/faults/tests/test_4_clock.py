@@ -25,8 +25,9 @@ def answered(bench: Bench, jump: float) -> int:
     key = bench.machine.file("/etc/wharfinger/certificates/signing.key").content_string
     claims: dict[str, Any] = jwt.decode(genuine, options={"verify_signature": False})
     shifted = {name: claims[name] - jump for name in ("iat", "nbf", "exp")}
-    identity = jwt.get_unverified_header(genuine)["kid"]
-    token = jwt.encode(claims | shifted, key, algorithm="RS256", headers={"kid": identity})
+    header = jwt.get_unverified_header(genuine)
+    identity = {"kid": header["kid"]}
+    token = jwt.encode(claims | shifted, key, algorithm=header["alg"], headers=identity)
     headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
     answer = registry.request("GET", "/v2/load/watched/manifests/kept", headers=headers)
     if answer.status == 401:

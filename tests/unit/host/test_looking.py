@@ -258,7 +258,7 @@ def test_observe_works_where_nothing_is_installed_and_changes_nothing(
         "images_store": None,
     }
     assert found["packages"]["docker.io"] is None
-    assert found["certificates"] == {"ca": None, "tls": None, "signing": None}
+    assert found["certificates"] == dict.fromkeys(("ca", "tls", "signing", "signing_next"))
     assert found["files"] == {"/nowhere": None}
     assert "127.0.0.1" in found["resolved"]["localhost"]
     assert found["state"]["generations"] == {

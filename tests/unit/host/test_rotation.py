@@ -25,13 +25,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
-from wharfinger.host import authority, pki, publication, renewal, rotation
+from wharfinger.host import authority, publication, renewal, rotation
 from wharfinger.host.certificates import facts
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.files import write_atomically
 from wharfinger.host.lock import locked
+from wharfinger.host.pki import Pki
 from wharfinger.host.runner import SystemRunner
 
 LIFETIME = 300.0
@@ -99,12 +100,6 @@ def openssl(*arguments: object) -> tuple[int, str, str]:
         ["openssl", *map(str, arguments)], capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout, done.stderr
-
-
-@pytest.fixture(autouse=True)
-def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elliptic keys for tokens too: they are made in no time."""
-    monkeypatch.setitem(pki.KEYS, "rsa", pki.KEYS["ec"])
 
 
 World = Callable[..., tuple[Host, Promises]]
@@ -269,6 +264,161 @@ def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
             deploy(again)
             assert deploy(again)["actions"] == [], f"killed at step {number}"
     assert kills >= 3
+
+
+def kind_of_key(host: Host, name: str = "signing.crt") -> str:
+    found = facts(host.runner, host.paths.certificates / name)
+    assert found is not None
+    return str(found["algorithm"])
+
+
+def as_the_release_before(host: Host) -> None:
+    """An RSA key, and containers that know no other kind."""
+    pki = Pki(host.runner, host.paths.certificates)
+    key = pki.signing_key("RS256")
+    (host.paths.certificates / "signing.key").write_bytes(key)
+    (host.paths.certificates / "signing.crt").write_bytes(pki.signing(key, HOSTNAME, 365))
+    run("certificates", {"settings": {**SETTINGS}}, host=host)
+    for kind in ("token_server", "registry"):
+        before = serving(host, kind, algorithms=None, environment={"RELEASE": "before"})
+        run("ensure", {"spec": before, "deployment": "the release before"}, host=host)
+    assert isinstance(host.engine, Engine)
+    assert isinstance(host.engine.machine, Promises)
+    # Nothing was promised of this.
+    host.engine.machine.tokens.clear()
+    host.engine.machine.broken.clear()
+
+
+def serving(host: Host, kind: str, **more: Any) -> Any:
+    return spec(host.paths.etc.parent, kind=kind, live=["signing"], **more)
+
+
+def test_a_new_host_begins_with_es256_and_an_upgraded_one_keeps_its_rsa_key_until_it_is_rotated(
+    world: World,
+) -> None:
+    host, machine = world()
+    assert kind_of_key(host) == "ES256"
+    as_the_release_before(host)
+    key = certificate(host, "signing.crt")
+    deploy(host)
+    assert certificate(host, "signing.crt") == key
+    assert kind_of_key(host) == "RS256"
+    to_the_end(host, machine, what="signing")
+    assert kind_of_key(host) == "ES256"
+    assert machine.broken == machine.interruptions == []
+
+
+@pytest.mark.parametrize("request_", [{"what": "signing"}, {"what": "signing", "revoke": True}])
+def test_an_upgrade_is_gone_back_from_until_the_key_is_es256_and_not_afterwards(
+    world: World, request_: dict[str, Any]
+) -> None:
+    host, machine = world()
+    as_the_release_before(host)
+    deploy(host)
+    for _ in range(2):  # there and back again
+        run("rollback", {"kind": "registry"}, host=host)
+        run("rollback", {"kind": "token_server"}, host=host)
+    assert machine.broken == []
+    to_the_end(host, machine, **request_)
+    assert kind_of_key(host) == "ES256"
+    before, steps = host.paths.state.read_bytes(), machine.steps
+    for check in (True, False):
+        for kind, does in (("registry", "trusts tokens of"), ("token_server", "signs with")):
+            with pytest.raises(HostError) as caught:
+                run("rollback", {"kind": kind}, host=host, check=check)
+            number = host.store.load().kind(kind).previous
+            assert number is not None
+            assert str(caught.value) == (
+                f"{kind}: generation {number.number} cannot serve again: it {does} RS256 only, and "
+                "the key of signing.crt is ES256. To have its settings again, write them into the "
+                "inventory and run site.yml instead"
+            )
+    assert (host.paths.state.read_bytes(), machine.steps) == (before, steps)
+    assert machine.interruptions == []
+    assert machine.broken == [] or "revoke" in request_
+
+
+@pytest.mark.parametrize("kind", ["registry", "token_server"])
+def test_where_something_that_serves_knows_rsa_only_the_next_key_is_rsa_too(
+    world: World, kind: str
+) -> None:
+    host, machine = world()
+    as_the_release_before(host)
+    deploy(host)
+    run("rollback", {"kind": kind}, host=host)
+    to_the_end(host, machine, what="signing")
+    assert kind_of_key(host) == "RS256"
+    # Gone back from: now it is no longer so.
+    run("rollback", {"kind": kind}, host=host)
+    to_the_end(host, machine, what="signing")
+    assert kind_of_key(host) == "ES256"
+
+
+def test_before_docker_auth_serves_the_same_run_rotates_to_rsa_and_afterwards_back(
+    world: World,
+) -> None:
+    host, machine = world()
+    machine.tokens.clear()
+    settings = {**SETTINGS, "token_server": "cesanta"}
+    said = run("certificates", {"settings": settings}, host=host, check=True)["actions"]
+    text = (
+        "the signing key is ES256, with which docker_auth cannot sign: it is rotated to RSA first"
+    )
+    assert text in said
+    answer = run("certificates", {"settings": settings}, host=host)
+    assert text in answer["actions"]
+    assert (kind_of_key(host), kind_of_key(host, "signing_previous.crt")) == ("RS256", "ES256")
+    docker_auth = serving(host, "token_server", algorithms=["RS256"])
+    run("ensure", {"spec": docker_auth}, host=host)
+    assert run("certificates", {"settings": settings}, host=host)["actions"] == []
+    machine.seconds += answer["wait"]
+    run("renew", {}, host=host)
+    assert host.store.load().rotation is None
+    # Its own rotations stay with RSA.
+    to_the_end(host, machine, what="signing")
+    assert kind_of_key(host) == "RS256"
+    # Back to the embedded one, which keeps that until the next.
+    deploy(host)
+    assert kind_of_key(host) == "RS256"
+    to_the_end(host, machine, what="signing")
+    assert kind_of_key(host) == "ES256"
+    assert machine.broken == machine.interruptions == []
+
+
+def test_docker_auth_is_not_started_with_a_key_that_it_cannot_sign_with(world: World) -> None:
+    host, machine = world()
+    before = set(machine.containers)
+    with pytest.raises(HostError) as caught:
+        run("ensure", {"spec": serving(host, "token_server", algorithms=["RS256"])}, host=host)
+    assert str(caught.value) == (
+        "token_server: it signs with RS256 only, and the key of signing.crt is ES256: run the "
+        "whole site.yml, which rotates the key first; where a rotation is under way, "
+        "playbooks/rotate_certificates.yml before that"
+    )
+    assert set(machine.containers) == before
+
+
+def test_a_rotation_to_rsa_that_was_killed_anywhere_is_led_to_its_end(world: World) -> None:
+    original, _ = world("original")
+    settings = {**SETTINGS, "token_server": "cesanta"}
+    number = 0
+    while True:
+        number += 3
+        host, machine = world(f"{number}", copied=original)
+        machine.steps, machine.kill_at = 0, number
+        try:
+            run("certificates", {"settings": settings}, host=host)
+        except Killed:
+            pass
+        else:
+            break
+        machine.kill_at = 0
+        again, _ = world(f"{number}", machine)
+        run("certificates", {"settings": settings}, host=again)
+        run("ensure", {"spec": serving(again, "token_server", algorithms=["RS256"])}, host=again)
+        assert kind_of_key(again) == "RS256", f"killed at step {number}"
+        assert machine.broken == machine.interruptions == [], f"killed at step {number}"
+    assert number > 20
 
 
 def test_a_rotation_that_was_asked_for_twice_is_one(world: World) -> None:

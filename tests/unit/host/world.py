@@ -437,6 +437,7 @@ def spec(folder: Path, kind: str = "registry", image: str = "sha256:good", **mor
         "environment": {},
         "files": {"config.yml": "secret: @@http_secret@@\n"},
         "files_target": "/etc/distribution",
+        "algorithms": ["RS256", "ES256"],
         "files_group": os.getgid(),
         "mounts": [{"source": str(folder / "data"), "target": "/data", "read_only": False}],
         "tmpfs": {"/tmp": "size=16m"},

@@ -419,7 +419,7 @@ def test_where_metrics_are_wanted_nginx_reaches_the_debug_listener() -> None:
     }
 
 
-def test_token_authentication_trusts_rs256_only() -> None:
+def test_token_authentication_trusts_rs256_and_es256_only() -> None:
     assert rendered()["auth"] == {
         "token": {
             "realm": "https://r.example.com/auth",
@@ -428,7 +428,7 @@ def test_token_authentication_trusts_rs256_only() -> None:
             "service": "r.example.com",
             "issuer": "r.example.com",
             "rootcertbundle": "/etc/wharfinger/registry/token_signing.pem",
-            "signingalgorithms": ["RS256"],
+            "signingalgorithms": ["RS256", "ES256"],
         }
     }
 

@@ -24,15 +24,19 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-def make_key(folder: Path, *, days: int = 30) -> None:
-    """signing.key and a self-signed signing.crt that ends in so many days."""
-    key = rsa.generate_private_key(65537, 2048)
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+def make_key(folder: Path, *, days: int = 30, key: Key | None = None) -> None:
+    """signing.key (for ES256 where nothing else is given) and a self-signed signing.crt that ends
+    in so many days."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "token signing")])
     now = datetime.now(UTC)
     certificate = (

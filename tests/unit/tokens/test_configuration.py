@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -608,20 +611,28 @@ def test_files_that_are_none_are_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_key_that_the_registry_would_not_trust_is_refused(tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda: rsa.generate_private_key(65537, 1024),
+        lambda: ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate,
+    ],
+)
+def test_a_key_that_the_registry_would_not_trust_is_refused(
+    tmp_path: Path, key: Callable[[], Any]
+) -> None:
     make_key(tmp_path)
     (tmp_path / "signing.key").write_bytes(
-        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        key().private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
     )
     assert problem_with(tmp_path) == (
-        f"token.key: {tmp_path}/signing.key is no RSA key of 2048 bits or more"
+        f"token.key: {tmp_path}/signing.key is neither an RSA key of 2048 bits or more nor a P-256 "
+        "(ES256) key"
     )
 
 

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,10 @@ import jwt
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from joserfc.jwk import ECKey, RSAKey
 
-from .conftest import Answer, Running, Start, basic, call, hashed, make_key, settings
+from .conftest import Answer, Key, Running, Start, basic, call, hashed, make_key, settings
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -48,7 +51,7 @@ def test_a_login_gives_a_token_that_the_registry_can_verify(server: Running, key
     claims = jwt.decode(
         body["token"],
         certificate.public_key(),  # type: ignore[arg-type]
-        algorithms=["RS256"],
+        algorithms=["ES256"],
         audience="reg",
         issuer="the issuer",
     )
@@ -62,12 +65,26 @@ def test_a_login_gives_a_token_that_the_registry_can_verify(server: Running, key
     ]
 
 
-def test_the_key_identifier_is_the_rfc_7638_thumbprint(server: Running, keys: Path) -> None:
-    from joserfc.jwk import RSAKey
-
-    token = server.login("someuser", "someuser-pw").json["token"]
-    expected = RSAKey.import_key((keys / "signing.key").read_bytes()).thumbprint()
-    assert jwt.get_unverified_header(token) == {"alg": "RS256", "typ": "JWT", "kid": expected}
+@pytest.mark.parametrize(
+    ("algorithm", "key"),
+    [
+        ("ES256", lambda: ec.generate_private_key(ec.SECP256R1())),
+        # Two zero bytes are in front of its y.
+        ("ES256", lambda: ec.derive_private_key(2376, ec.SECP256R1())),
+        ("RS256", lambda: rsa.generate_private_key(65537, 2048)),
+        ("RS256", lambda: rsa.generate_private_key(3, 3072)),
+    ],
+)
+def test_a_token_says_its_algorithm_and_the_rfc_7638_thumbprint_of_its_key(
+    start: Start, tmp_path: Path, algorithm: str, key: Callable[[], Key]
+) -> None:
+    made = key()
+    make_key(tmp_path, key=made)
+    token = start(settings(tmp_path)).login("someuser", "someuser-pw").json["token"]
+    kind = ECKey if algorithm == "ES256" else RSAKey
+    expected = kind.import_key((tmp_path / "signing.key").read_bytes()).thumbprint()
+    assert jwt.get_unverified_header(token) == {"alg": algorithm, "typ": "JWT", "kid": expected}
+    jwt.decode(token, made.public_key(), algorithms=[algorithm], audience="reg")
 
 
 def test_each_token_has_an_identifier_of_its_own(server: Running) -> None:

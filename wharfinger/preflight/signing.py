@@ -1,0 +1,32 @@
+"""Whether the token server that is wanted can sign with the key that the host has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wharfinger.host.signing_keys import SIGNS_WITH
+
+from .report import Report
+
+
+def check_signing_key(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+    """A key of a kind that it cannot sign with is rotated by the same run, unless a rotation is
+    under way: the tokens of two keys before are never waited for."""
+    server = good.get("docker_auth_server")
+    certificates = host.get("certificates") or {}
+    found = {
+        (certificates.get(name) or {}).get("algorithm") for name in ("signing", "signing_next")
+    }
+    if (
+        good.get("registry_auth") == "token"
+        and server in SIGNS_WITH
+        and (host.get("state") or {}).get("rotating")
+        and found - {None, "", *SIGNS_WITH[server]}
+    ):
+        report.error(
+            "docker_auth_server",
+            f"is {server}, which signs with RSA only, and a rotation of the signing key with an "
+            "ES256 key in it is under way: run playbooks/rotate_certificates.yml, which ends it, "
+            "then site.yml again, which rotates to RSA first",
+        )
