@@ -638,7 +638,7 @@ def test_a_bad_specification_is_named(
 
 def test_an_unknown_key_of_a_specification_is_an_error(host: Host, tmp_path: Path) -> None:
     text = message("ensure", {"spec": {**spec(tmp_path), "privileged": True}}, host)
-    assert text.startswith("spec: unknown key 'privileged': one of algorithms, command, entrypoint, ")
+    assert text.startswith("spec: unknown key 'privileged': one of algorithms, command, ")
 
 
 def test_sizes_are_dockers() -> None:
