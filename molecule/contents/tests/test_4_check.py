@@ -148,7 +148,7 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failu
         assert "stale/app" not in status  # no problem of the host's
         site.done("collect")
     finally:
-        pushing.delete("stale/app", name)
+        pushing.delete("stale/app", site.content["stale/app"].tags[name])
     assert found(site) == []
     assert site.report("check_contents")["stale"] == []
 
