@@ -8,24 +8,23 @@ same meaning for both servers, but for what only this server knows: `limits`, an
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
 from . import acl
+from .reading import LOADER, Key, Part, Reader
+from .reading import Problem as Problem
 
 if TYPE_CHECKING:
     from .keys import SigningKey
-
-T = TypeVar("T")
 
 # What docker_auth knows on top of what this server reads.
 ONLY_DOCKER_AUTH = {
@@ -46,31 +45,8 @@ DIGESTS = "secret_sha256"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # What a user who signs in may have and docker_auth does not know.
 OF_LOGINS = ("previous_password", "expires", "addresses")
-# A valid file has five levels: acl, entry, match, labels, label.
-DEEPEST = 20
-# So many nodes may stand in the file by an alias (`*name`) instead of being written there.
-MOST_REPEATED = 100_000
-# A message goes into the log and to /healthz: so many characters of the file at the most.
-LONGEST_SHOWN = 500
 MOST_PROBLEMS = 100
-BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
-INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-
-# libyaml's where PyYAML was built with it: ten times as fast.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Problem(NamedTuple):
-    """One mistake: where it is (`line` counts from 1) and what to write instead."""
-
-    file: str
-    line: int
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        where = f"{self.key}: " if self.key else ""
-        return f"{self.file}:{self.line}: {where}{self.message}"
+LISTENS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})")
 
 
 class ConfigurationError(ValueError):
@@ -192,685 +168,286 @@ def load(
             be one are in no message.
     """
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    reader = _Reader(name)
-    configuration = reader.configuration(
-        content, hashlib.sha256(content).hexdigest(), base or Path()
-    )
-    files = (configuration.token.certificate, configuration.token.key) if configuration else ()
-    if reader.problems or configuration is None:
-        problems = sorted(reader.problems, key=lambda found: found.line)
+    reader = Reader(name, KEYS, ONLY_DOCKER_AUTH)
+    found = reader.read(content)
+    if reader.problems:
+        problems = sorted(reader.problems, key=lambda problem: problem.line)
         if len(problems) > MOST_PROBLEMS:
             more = len(problems) - MOST_PROBLEMS
             last = Problem(name, problems[MOST_PROBLEMS].line, "", f"{more} more mistakes follow")
             problems[MOST_PROBLEMS:] = [last]
-        raise ConfigurationError(problems, files)
+        raise ConfigurationError(problems, _files(found["token"], base) if found else ())
+    token: Token = found["token"]
+    certificate, key = files = _files(token, base)
+    configuration = Configuration(
+        server=found["server"],
+        token=replace(token, certificate=certificate, key=key),
+        users=found["users"],
+        acl=acl.AccessControlList(found["acl"]),
+        digest=hashlib.sha256(content).hexdigest(),
+        limits=found["limits"],
+    )
     if not check_keys:
         return configuration
     from .keys import KeyProblem, load_signing_key
 
     try:
-        key, warnings = load_signing_key(
-            configuration.token.certificate,
-            configuration.token.key,
-            refuse_expired=refuse_expired,
-        )
+        signing_key, warnings = load_signing_key(certificate, key, refuse_expired=refuse_expired)
     except KeyProblem as error:
         line = reader.lines.get(f"token.{error.key}", 1)
         problem = Problem(name, line, f"token.{error.key}", str(error))
         raise ConfigurationError([problem], files) from None
-    return replace(configuration, signing_key=key, warnings=tuple(warnings))
+    return replace(configuration, signing_key=signing_key, warnings=tuple(warnings))
 
 
-class _Mapping:
-    """A mapping of the file, with the keys already checked."""
-
-    def __init__(self, node: yaml.Node, key: str, values: dict[str, yaml.Node]) -> None:
-        self.node = node
-        self.key = key
-        self.values = values
-
-    def path(self, key: str) -> str:
-        return f"{self.key}.{key}" if self.key else key
+def _files(token: Token, base: Path | None) -> tuple[Path, Path]:
+    folder = base or Path()
+    return folder / token.certificate, folder / token.key
 
 
-class _Reader:
-    """Walks the file's nodes and notes every problem instead of stopping at the first."""
+# Texts → values. Each raises ValueError for a text that is none of its kind.
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.problems: list[Problem] = []
-        self.lines: dict[str, int] = {}
 
-    def problem(self, node: yaml.Node, key: str, message: str, line: int | None = None) -> None:
-        if line is None:
-            line = node.start_mark.line + 1 if node.start_mark else 1
-        self.problems.append(Problem(self.file, line, _on_a_line(key), _on_a_line(message)))
+def _matching(expression: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(expression, text):
+            raise ValueError(text)
+        return text
 
-    # The file as a whole
+    return read
 
-    def configuration(self, content: bytes, digest: str, base: Path) -> Configuration | None:
-        root = self._compose(content)
-        if root is None:
-            return None
-        file = self._mapping(
-            root,
+
+def _whole(expression: str) -> Callable[[str], int]:
+    return lambda text: int(_matching(expression)(text))
+
+
+def _listens(text: str) -> tuple[str, int]:
+    found = LISTENS.fullmatch(text)
+    if found is None or not 1 <= int(found[3]) <= 65535:
+        raise ValueError(text)
+    return found[1] or found[2] or "", int(found[3])
+
+
+def _bcrypt(text: str) -> bytes:
+    return BCRYPT(text).encode()
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(INSTANT(text)).timestamp()
+
+
+def _network(text: str) -> acl.Network:
+    if "/" not in text:
+        return ipaddress.ip_network(_plain_address(text))
+    network = ipaddress.ip_network(NETWORK(text), strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        inner = network.network_address.ipv4_mapped
+        if inner is not None:
+            # Clients that come by such an address are IPv4 ones, here as in docker_auth.
+            return ipaddress.ip_network((inner, network.prefixlen - 96))
+    return network
+
+
+class Pattern(NamedTuple):
+    """A pattern of `match`, and how many groups it captures."""
+
+    text: str
+    groups: int
+
+
+def _pattern(text: str) -> Pattern:
+    return Pattern(text, acl.check_pattern(text))
+
+
+BCRYPT = _matching(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+INSTANT = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+NETWORK = _matching(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
+
+# Mappings and lists → values, and what is wrong with them as a whole.
+
+
+def _server(part: Part) -> Server:
+    listens, *others = part.values.values()
+    return Server(*listens, *others)
+
+
+def _token(part: Part) -> Token:
+    # The key's identifier is always the RFC 7638 thumbprint here.
+    issuer, expiration, certificate, key, _ = part.values.values()
+    return Token(issuer, expiration, Path(certificate), Path(key))
+
+
+def _user(part: Part) -> User:
+    password, labels, previous, expires, addresses = part.values.values()
+    anonymous = part.path == 'users.""'
+    if not anonymous and "password" not in part.nodes:
+        part.problem(
             "",
-            required=("server", "token", "users", "acl"),
-            known=("limits",),
-            only_docker_auth="",
+            "has no password: docker_auth would let anyone in under this name; "
+            'write password: and a bcrypt hash (only the anonymous user "" has none)',
         )
-        if file is None:
-            return None
-        server = self._part(file, "server", self._server)
-        token = self._part(file, "token", lambda node, key: self._token(node, key, base))
-        users = self._part(file, "users", self._users)
-        entries = self._part(file, "acl", self._acl)
-        limits = self._part(file, "limits", self._limits)
-        if server is None or token is None:
-            return None
-        return Configuration(
-            server,
-            token,
-            users or {},
-            acl.AccessControlList(entries or ()),
-            digest,
-            limits or Limits(),
+    if anonymous and part.nodes.keys() & {*OF_LOGINS}:
+        part.problem(
+            "", f"takes none of {', '.join(OF_LOGINS)}: the anonymous user does not sign in"
         )
-
-    def _compose(self, content: bytes) -> yaml.Node | None:
-        try:
-            root = _composed(content)
-        except _Obstacle as error:
-            self.problems.append(Problem(self.file, 1, "", str(error)))
-            return None
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark is not None else 1
-            # `problem` says what is wrong; the snippet would show a line of the file.
-            self.problems.append(Problem(self.file, line, "", f"is no YAML: {error.problem}"))
-            return None
-        except (yaml.YAMLError, UnicodeError):
-            self.problems.append(
-                Problem(self.file, 1, "", "is no YAML: it has characters that are not UTF-8 text")
-            )
-            return None
-        if root is None:
-            self.problems.append(
-                Problem(self.file, 1, "", "is empty: server, token, users and acl are required")
-            )
-        return root
-
-    def _part(
-        self, parent: _Mapping, key: str, read: Callable[[yaml.Node, str], T | None]
-    ) -> T | None:
-        node = parent.values.get(key)
-        return read(node, parent.path(key)) if node is not None else None
-
-    # Parts
-
-    def _server(self, node: yaml.Node, key: str) -> Server | None:
-        part = self._mapping(
-            node,
-            key,
-            required=("addr",),
-            known=("path_prefix", "real_ip_header", "real_ip_pos"),
-            only_docker_auth="server",
+    digests = labels.get(DIGESTS, ())
+    if len(digests) > 1 + ("previous_password" in part.nodes) or not all(
+        map(DIGEST.fullmatch, digests)
+    ):
+        part.problem(
+            f"labels.{DIGESTS}",
+            "is not the SHA-256 of the user's secret, followed by that of the one before where "
+            "there is a previous_password: write 64 hexadecimal digits each",
         )
-        if part is None:
-            return None
-        listen = self._part(part, "addr", self._listen_address)
-        prefix = self._part(part, "path_prefix", self._path_prefix)
-        header = self._part(part, "real_ip_header", self._header_name)
-        position = self._part(part, "real_ip_pos", self._integer)
-        if listen is None:
-            return None
-        return Server(*listen, prefix or "", header or "", position or 0)
+        digests = ()
+    present, before = (*map(bytes.fromhex, digests), None, None)[:2]
+    if previous is not None:
+        previous = replace(previous, digest=before)
+    return User(password, labels, previous, expires, addresses, present)
 
-    def _token(self, node: yaml.Node, key: str, base: Path) -> Token | None:
-        part = self._mapping(
-            node,
-            key,
-            required=("issuer", "expiration", "certificate", "key"),
-            known=("disable_legacy_key_id",),
+
+def _previous_password(part: Part) -> PreviousPassword:
+    return PreviousPassword(*part.values.values())
+
+
+def _addresses(part: Part) -> tuple[acl.Network, ...]:
+    if not part.node.value:
+        part.problem(
+            "", "is empty, which is nowhere: name an address or a network, or take the key away"
         )
-        if part is None:
+    return tuple(part.values)
+
+
+def _match(part: Part) -> tuple[dict[str, str], dict[str, str], acl.Network | None]:
+    if not part.nodes:
+        part.problem("", "is empty, which is everyone and everything: name what it is about")
+    patterns: dict[str, Pattern] = {
+        field: part.values[field] for field in acl.FIELDS if part.values[field] is not None
+    }
+    labels: Mapping[str, Pattern] = part.values["labels"]
+    for key, pattern in (*patterns.items(), *(("labels", label) for label in labels.values())):
+        for placeholder in acl.PLACEHOLDER.findall(pattern.text):
+            wrong = _wrong_placeholder(placeholder, patterns)
+            if wrong:
+                part.problem(key, f"${{{placeholder}}} {wrong}")
+    return (
+        {field: pattern.text for field, pattern in patterns.items()},
+        {name: pattern.text for name, pattern in labels.items()},
+        part.values["ip"],
+    )
+
+
+def _wrong_placeholder(placeholder: str, patterns: Mapping[str, Pattern]) -> str | None:
+    source, colon, rest = placeholder.partition(":")
+    if placeholder in acl.FIELDS or (source == "labels" and rest):
+        return None
+    if colon and source in acl.FIELDS and re.fullmatch(r"[1-9][0-9]{0,3}", rest):
+        groups = patterns[source].groups if source in patterns else 0
+        if int(rest) <= groups:
             return None
-        issuer = self._part(part, "issuer", self._filled_text)
-        expiration = self._part(part, "expiration", self._seconds)
-        certificate = self._part(part, "certificate", self._filled_text)
-        private = self._part(part, "key", self._filled_text)
-        # The key's identifier is always the RFC 7638 thumbprint here.
-        self._part(part, "disable_legacy_key_id", self._boolean)
-        if issuer is None or expiration is None or certificate is None or private is None:
-            return None
-        return Token(issuer, expiration, base / certificate, base / private)
-
-    def _users(self, node: yaml.Node, key: str) -> dict[str, User]:
-        users: dict[str, User] = {}
-        for name, child, path in self._items(node, key):
-            part = self._mapping(
-                child, path, required=(), known=("password", "labels", *OF_LOGINS), secret=True
-            )
-            if part is None:
-                continue
-            password = self._part(part, "password", self._bcrypt)
-            if name != "" and "password" not in part.values:
-                self.problem(
-                    child,
-                    path,
-                    "has no password: docker_auth would let anyone in under this name; "
-                    'write password: and a bcrypt hash (only the anonymous user "" has none)',
-                )
-            labels = self._part(part, "labels", self._user_labels) or {}
-            digest, digest_before = self._digests(part, labels)
-            if not any(key in part.values for key in OF_LOGINS):
-                users[name] = User(password, labels, digest=digest)
-                continue
-            if name == "":
-                self.problem(
-                    child,
-                    path,
-                    f"takes none of {', '.join(OF_LOGINS)}: the anonymous user does not sign in",
-                )
-            previous = self._part(part, "previous_password", self._previous_password)
-            expires = self._part(part, "expires", self._instant)
-            addresses = self._part(part, "addresses", self._addresses) or ()
-            if previous is not None:
-                previous = replace(previous, digest=digest_before)
-            users[name] = User(password, labels, previous, expires, addresses, digest)
-        return users
-
-    def _digests(
-        self, user: _Mapping, labels: Mapping[str, tuple[str, ...]]
-    ) -> tuple[bytes | None, bytes | None]:
-        """The digests of the user's generated secret and of the one before it."""
-        texts = labels.get(DIGESTS, ())
-        most = 2 if "previous_password" in user.values else 1
-        if len(texts) > most or not all(map(DIGEST.fullmatch, texts)):
-            self.problem(
-                user.values["labels"],
-                user.path(f"labels.{DIGESTS}"),
-                "is not the SHA-256 of the user's secret, followed by that of the one before where "
-                "there is a previous_password: write 64 hexadecimal digits each",
-            )
-            return None, None
-        present, before = (*map(bytes.fromhex, texts), None, None)[:2]
-        return present, before
-
-    def _previous_password(self, node: yaml.Node, key: str) -> PreviousPassword | None:
-        part = self._mapping(node, key, required=("password", "until"), known=(), secret=True)
-        if part is None:
-            return None
-        password = self._part(part, "password", self._bcrypt)
-        until = self._part(part, "until", self._instant)
-        if password is None or until is None:
-            return None
-        return PreviousPassword(password, until)
-
-    def _addresses(self, node: yaml.Node, key: str) -> tuple[acl.Network, ...] | None:
-        values = self._sequence(node, key)
-        if values == []:
-            self.problem(
-                node,
-                key,
-                "is empty, which is nowhere: name an address or a network, or take the key away",
-            )
-        found = [self._network(value, f"{key}[{i}]") for i, value in enumerate(values or ())]
-        return tuple(network for network in found if network is not None)
-
-    def _limits(self, node: yaml.Node, key: str) -> Limits | None:
-        names = ("account_failures", "address_failures", "known_failures")
-        part = self._mapping(node, key, required=(), known=names)
-        if part is None:
-            return None
-        usual = Limits()
-        account = self._part(part, "account_failures", self._limit) or usual.account_failures
-        address = self._part(part, "address_failures", self._limit) or usual.address_failures
-        known = self._part(part, "known_failures", self._limit)
-        if known is not None and known >= account:
-            self.problem(
-                part.values["known_failures"],
-                part.path("known_failures"),
-                f"'{known}' must be smaller than account_failures ({account})",
-            )
-        if known is None:
-            known = min(usual.known_failures, max(account // 5, 1))
-        return Limits(account, known, address)
-
-    def _user_labels(self, node: yaml.Node, key: str) -> dict[str, tuple[str, ...]]:
-        labels = {}
-        for name, child, path in self._items(node, key):
-            values = self._sequence(child, path)
-            if values is not None:
-                texts = [self._text(value, f"{path}[{i}]") for i, value in enumerate(values)]
-                labels[name] = tuple(text for text in texts if text is not None)
-        return labels
-
-    def _acl(self, node: yaml.Node, key: str) -> list[acl.Entry]:
-        entries = []
-        for position, child in enumerate(self._sequence(node, key) or ()):
-            entry = self._entry(child, f"{key}[{position}]")
-            if entry is not None:
-                entries.append(entry)
-        return entries
-
-    def _entry(self, node: yaml.Node, key: str) -> acl.Entry | None:
-        part = self._mapping(node, key, required=("match", "actions"), known=("comment",))
-        if part is None:
-            return None
-        actions = self._part(part, "actions", self._actions)
-        comment = self._part(part, "comment", self._text)
-        before = len(self.problems)
-        match = self._part(part, "match", self._match)
-        if actions is None or match is None or len(self.problems) > before:
-            return None
-        return acl.Entry(*match, actions, comment or "")
-
-    def _actions(self, node: yaml.Node, key: str) -> tuple[str, ...] | None:
-        values = self._sequence(node, key)
-        if values is None:
-            return None
-        actions = [self._filled_text(value, f"{key}[{i}]") for i, value in enumerate(values)]
-        for value, action in zip(values, actions, strict=True):
-            if action is not None and re.search(r"[\s,:]", action):
-                self.problem(
-                    value, key, f"'{action}' is no action: write a list such as [pull, push]"
-                )
-        return tuple(action for action in actions if action is not None)
-
-    def _match(
-        self, node: yaml.Node, key: str
-    ) -> tuple[dict[str, str], dict[str, str], acl.Network | None] | None:
-        part = self._mapping(node, key, required=(), known=(*acl.FIELDS, "ip", "labels"))
-        if part is None:
-            return None
-        if not part.values:
-            self.problem(
-                node, key, "is empty, which is everyone and everything: name what it is about"
-            )
-            return None
-        patterns = {}
-        groups = {}
-        for condition in acl.FIELDS:
-            pattern = self._part(part, condition, self._text)
-            if pattern is not None:
-                patterns[condition] = pattern
-                groups[condition] = self._pattern(
-                    part.values[condition], part.path(condition), pattern
-                )
-        labels = self._part(part, "labels", self._label_patterns) or {}
-        network = self._network(part.values["ip"], part.path("ip")) if "ip" in part.values else None
-        nodes = [(part.values[name], part.path(name), text) for name, text in patterns.items()]
-        nodes += [(part.values["labels"], part.path("labels"), text) for text in labels.values()]
-        for child, path, pattern in nodes:
-            self._placeholders(child, path, pattern, groups)
-        return patterns, labels, network
-
-    def _label_patterns(self, node: yaml.Node, key: str) -> dict[str, str]:
-        labels = {}
-        for name, child, path in self._items(node, key):
-            pattern = self._text(child, path)
-            if pattern is not None:
-                self._pattern(child, path, pattern)
-                labels[name] = pattern
-        if isinstance(node, yaml.MappingNode) and not node.value:
-            self.problem(node, key, "is empty, which is everyone: name a label")
-        return labels
-
-    def _pattern(self, node: yaml.Node, key: str, pattern: str) -> int:
-        try:
-            return acl.check_pattern(pattern)
-        except acl.PatternError as error:
-            self.problem(node, key, f"'{pattern}' {error}")
-            return 0
-
-    def _placeholders(
-        self, node: yaml.Node, key: str, pattern: str, groups: Mapping[str, int]
-    ) -> None:
-        for found in acl.PLACEHOLDER.findall(pattern):
-            source, colon, rest = found.partition(":")
-            if found in acl.FIELDS or (source == "labels" and rest):
-                continue
-            if colon and source in acl.FIELDS and re.fullmatch(r"[1-9][0-9]{0,3}", rest):
-                if int(rest) > groups.get(source, 0):
-                    self.problem(
-                        node,
-                        key,
-                        f"${{{found}}} stands for nothing: this entry's {source} has "
-                        f"{groups.get(source, 0)} groups in parentheses",
-                    )
-                continue
-            self.problem(
-                node,
-                key,
-                f"${{{found}}} is no placeholder: write ${{account}}, ${{type}}, ${{name}}, "
-                "${service}, ${name:1} or ${labels:NAME}",
-            )
-
-    # Values
-
-    def _network(self, node: yaml.Node, key: str) -> acl.Network | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        try:
-            if "/" not in text:
-                return ipaddress.ip_network(_plain_address(text))
-            if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text):
-                raise ValueError(text)
-            network = ipaddress.ip_network(text, strict=False)
-            if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
-                inner = network.network_address.ipv4_mapped
-                if inner is not None:
-                    # Clients that come by such an address are IPv4 ones, here as in docker_auth.
-                    return ipaddress.ip_network((inner, network.prefixlen - 96))
-            return network
-        except ValueError:
-            shown = _shown_below_users(text) if key.startswith("users.") else f"'{text}'"
-            self.problem(
-                node, key, f"{shown} is no address: write one such as 10.0.0.7 or 10.0.0.0/8"
-            )
-            return None
-
-    def _listen_address(self, node: yaml.Node, key: str) -> tuple[str, int] | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})", text)
-        if found is None or not 1 <= int(found[3]) <= 65535:
-            self.problem(
-                node, key, f"'{text}' is no address to listen on: write :5001 or 127.0.0.1:5001"
-            )
-            return None
-        return found[1] or found[2] or "", int(found[3])
-
-    def _path_prefix(self, node: yaml.Node, key: str) -> str | None:
-        text = self._text(node, key)
-        if text and (not text.startswith("/") or text.endswith("/")):
-            self.problem(node, key, f"'{text}' must begin with a slash and not end with one")
-        return text
-
-    def _header_name(self, node: yaml.Node, key: str) -> str | None:
-        text = self._text(node, key)
-        if text and not re.fullmatch(r"[A-Za-z0-9-]+", text):
-            self.problem(node, key, f"'{text}' is no header's name: write X-Real-IP")
-        return text
-
-    def _seconds(self, node: yaml.Node, key: str) -> int | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-            self.problem(
-                node, key, f"'{text}' is no whole number of seconds above 0: write 300 or the like"
-            )
-            return None
-        return int(text)
-
-    def _limit(self, node: yaml.Node, key: str) -> int | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-            self.problem(
-                node, key, f"'{text}' is no whole number from 1 to 999999: write 100 or the like"
-            )
-            return None
-        return int(text)
-
-    def _instant(self, node: yaml.Node, key: str) -> float | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        try:
-            if not INSTANT.fullmatch(text):
-                raise ValueError(text)
-            return datetime.fromisoformat(text).timestamp()
-        except ValueError:
-            self.problem(
-                node,
-                key,
-                f"{_shown_below_users(text)} is no instant in UTC: "
-                "write one such as 2027-06-30T00:00:00Z",
-            )
-            return None
-
-    def _integer(self, node: yaml.Node, key: str) -> int | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,3})", text):
-            self.problem(node, key, f"'{text}' is no whole number: write -1 or the like")
-            return None
-        return int(text)
-
-    def _boolean(self, node: yaml.Node, key: str) -> bool | None:
-        if node.tag != "tag:yaml.org,2002:bool":
-            self.problem(node, key, "is neither true nor false")
-            return None
-        return str(node.value).lower() in ("true", "yes", "on")
-
-    def _bcrypt(self, node: yaml.Node, key: str) -> bytes | None:
-        text = self._text(node, key)
-        if text is None:
-            return None
-        if not BCRYPT.fullmatch(text):
-            self.problem(
-                node, key, "is no bcrypt hash: write one that begins with $2b$ (60 characters)"
-            )
-            return None
-        return text.encode()
-
-    def _filled_text(self, node: yaml.Node, key: str) -> str | None:
-        text = self._text(node, key)
-        if text == "":
-            self.problem(node, key, "is empty")
-            return None
-        return text
-
-    def _text(self, node: yaml.Node, key: str) -> str | None:
-        """A scalar as it is written: docker_auth, too, takes `yes` and `5` for text here."""
-        if not isinstance(node, yaml.ScalarNode):
-            self.problem(node, key, "must be a text")
-            return None
-        if node.tag == "tag:yaml.org,2002:null":
-            self.problem(node, key, 'has no value: write one ("" where the empty text is meant)')
-            return None
-        if node.tag == "tag:yaml.org,2002:binary" or not node.tag.startswith("tag:yaml.org,2002:"):
-            self.problem(node, key, "must be a text, without a tag")
-            return None
-        return str(node.value)
-
-    # Collections
-
-    def _sequence(self, node: yaml.Node, key: str) -> list[yaml.Node] | None:
-        if not isinstance(node, yaml.SequenceNode):
-            self.problem(node, key, "must be a list, [] where it is empty")
-            return None
-        return list(node.value)
-
-    def _items(self, node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node, str]]:
-        """Key, value and path of each item of a mapping whose keys are free."""
-        if not isinstance(node, yaml.MappingNode):
-            self.problem(node, key, "must be a mapping, {} where it is empty")
-            return
-        seen: set[str] = set()
-        for name_node, child in node.value:
-            name = self._text(name_node, key)
-            if name is None:
-                continue
-            path = f"{key}.{name}" if name else f'{key}.""'
-            if name in seen:
-                self.problem(name_node, path, "is there twice: keep one")
-                continue
-            seen.add(name)
-            yield name, child, path
-
-    def _mapping(
-        self,
-        node: yaml.Node,
-        key: str,
-        *,
-        required: Sequence[str],
-        known: Sequence[str],
-        only_docker_auth: str | None = None,
-        secret: bool = False,
-    ) -> _Mapping | None:
-        """A mapping with these keys and no others; with `secret`, others are not repeated."""
-        if not isinstance(node, yaml.MappingNode):
-            self.problem(node, key, f"must have keys of its own ({', '.join((*required, *known))})")
-            return None
-        values: dict[str, yaml.Node] = {}
-        for name_node, child in node.value:
-            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
-            path = f"{key}.{name}" if key else str(name)
-            if name is None:
-                self.problem(name_node, key, "has a key that is no text")
-            elif name in values:
-                self.problem(name_node, path, "is there twice: keep one")
-            elif name in required or name in known:
-                values[name] = child
-                self.lines[path] = name_node.start_mark.line + 1
-            elif secret:
-                # `password:text`, without a space, is a key to YAML.
-                near = difflib.get_close_matches(name.partition(":")[0], (*required, *known), 1)
-                self.problem(
-                    name_node,
-                    key,
-                    "has an unknown key (not shown, it may be a secret): "
-                    + _meant(near, (*required, *known)),
-                )
-            else:
-                self._unknown(name_node, path, name, (*required, *known), only_docker_auth)
-        for name in required:
-            if name not in values:
-                path = f"{key}.{name}" if key else name
-                self.problem(node, path, "is missing", self.lines.get(key))
-        return _Mapping(node, key, values)
-
-    def _unknown(
-        self,
-        node: yaml.Node,
-        path: str,
-        name: str,
-        known: Sequence[str],
-        only_docker_auth: str | None,
-    ) -> None:
-        if only_docker_auth is not None and name in ONLY_DOCKER_AUTH[only_docker_auth]:
-            self.problem(
-                node, path, "is docker_auth's alone: this server does not have it; take it away"
-            )
-            return
-        near = difflib.get_close_matches(name, known, 1)
-        self.problem(node, path, f"is no key: {_meant(near, known)}")
+        return f"stands for nothing: this entry's {source} has {groups} groups in parentheses"
+    return (
+        "is no placeholder: write ${account}, ${type}, ${name}, "
+        "${service}, ${name:1} or ${labels:NAME}"
+    )
 
 
-def _meant(near: Sequence[str], known: Sequence[str]) -> str:
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+def _labels_of_match(part: Part) -> dict[str, Pattern]:
+    if not part.nodes:
+        part.problem("", "is empty, which is everyone: name a label")
+    return dict(part.values)
 
 
-def _shown_below_users(text: str) -> str:
-    """A wrong address or instant; not where it may be more: a quotation mark that was forgotten
-    makes one value of all that follows, passwords among it.
-    """
-    return f"'{text}'" if re.fullmatch(r"[0-9A-Fa-f.:/TZ+ -]{1,45}", text) else "this"
+def _entry(part: Part) -> acl.Entry | None:
+    (patterns, labels, network), actions, comment = part.values.values()
+    try:
+        return acl.Entry(patterns, labels, network, actions, comment)
+    except acl.PatternError:
+        # What is wrong with the pattern has been noted.
+        return None
 
 
-def _on_a_line(text: str) -> str:
-    """A text of the file as it can stand in a message: one line, not longer than that."""
-    shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
-    if shown.isprintable():
-        return shown
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+def _limits(part: Part) -> Limits:
+    account, address, known = part.values.values()
+    if known is None:
+        known = min(Limits().known_failures, max(account // 5, 1))
+    elif known >= account:
+        part.problem(
+            "known_failures", f"'{known}' must be smaller than account_failures ({account})"
+        )
+    return Limits(account, known, address)
 
 
-class _Obstacle(Exception):
-    """Why the file must not be read any further."""
-
-
-# YAML 1.1's words; which numbers and dates there are matters to nobody here.
-_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
-_BOOLEANS = frozenset(
-    variant
-    for word in ("yes", "no", "true", "false", "on", "off")
-    for variant in (word, word.capitalize(), word.upper())
+_SECONDS = Key(
+    _whole(r"[1-9][0-9]{0,8}"),
+    "{} is no whole number of seconds above 0: write 300 or the like",
+    required=True,
 )
-_TAGS = {
-    yaml.ScalarNode: "tag:yaml.org,2002:str",
-    yaml.SequenceNode: "tag:yaml.org,2002:seq",
-    yaml.MappingNode: "tag:yaml.org,2002:map",
+_FILLED = Key(_matching(r"(?s:.+)"), "is empty", required=True)
+_HASH = Key(_bcrypt, "is no bcrypt hash: write one that begins with $2b$ (60 characters)")
+_INSTANT = Key(_instant, "{} is no instant in UTC: write one such as 2027-06-30T00:00:00Z")
+_ADDRESS = Key(_network, "{} is no address: write one such as 10.0.0.7 or 10.0.0.0/8")
+_PATTERN = Key(_pattern, "{} {error}")
+_LIMIT = Key(
+    _whole(r"[1-9][0-9]{0,5}"), "{} is no whole number from 1 to 999999: write 100 or the like"
+)
+
+#: Every key of the file, see `reading.Reader`. Keys of one mapping are in the order in which
+#: messages name them and `make` gets them.
+KEYS: Mapping[str, Key] = {
+    "": Key(),
+    "server": Key(required=True, make=_server),
+    "server.addr": Key(
+        _listens,
+        "{} is no address to listen on: write :5001 or 127.0.0.1:5001",
+        required=True,
+    ),
+    "server.path_prefix": Key(
+        _matching(r"(?s:(/.*)?(?<!/))"),
+        "{} must begin with a slash and not end with one",
+        default="",
+    ),
+    "server.real_ip_header": Key(
+        _matching(r"[A-Za-z0-9-]*"), "{} is no header's name: write X-Real-IP", default=""
+    ),
+    "server.real_ip_pos": Key(
+        _whole(r"-?(0|[1-9][0-9]{0,3})"), "{} is no whole number: write -1 or the like", default=0
+    ),
+    "token": Key(required=True, make=_token),
+    "token.issuer": _FILLED,
+    "token.expiration": _SECONDS,
+    "token.certificate": _FILLED,
+    "token.key": _FILLED,
+    "token.disable_legacy_key_id": Key(bool, "is neither true nor false"),
+    "users": Key(required=True),
+    "users.*": Key(make=_user),
+    "users.*.password": _HASH,
+    "users.*.labels": Key(default={}),
+    "users.*.labels.*": Key(make=lambda part: tuple(part.values)),
+    "users.*.labels.*[]": Key(),
+    "users.*.previous_password": Key(make=_previous_password),
+    "users.*.previous_password.password": _HASH._replace(required=True),
+    "users.*.previous_password.until": _INSTANT._replace(required=True),
+    "users.*.expires": _INSTANT,
+    "users.*.addresses": Key(default=(), make=_addresses),
+    "users.*.addresses[]": _ADDRESS,
+    "acl": Key(required=True),
+    "acl[]": Key(make=_entry),
+    "acl[].match": Key(required=True, make=_match),
+    **{f"acl[].match.{field}": _PATTERN for field in acl.FIELDS},
+    "acl[].match.ip": _ADDRESS,
+    "acl[].match.labels": Key(default={}, make=_labels_of_match),
+    "acl[].match.labels.*": _PATTERN,
+    "acl[].actions": Key(required=True, make=lambda part: tuple(part.values)),
+    "acl[].actions[]": Key(
+        _matching(r"[^\s,:]+"), "{} is no action: write a list such as [pull, push]"
+    ),
+    "acl[].comment": Key(default=""),
+    "limits": Key(default=Limits(), make=_limits),
+    "limits.account_failures": _LIMIT._replace(default=Limits().account_failures),
+    "limits.address_failures": _LIMIT._replace(default=Limits().address_failures),
+    "limits.known_failures": _LIMIT,
 }
-
-
-class _Composer(_LOADER):  # type: ignore[misc, valid-type]
-    """Composes within a depth, and looks only for the tags that matter: half the time."""
-
-    depth = 0
-
-    def descend_resolver(self, current_node: yaml.Node, current_index: Any) -> None:
-        # Composing calls itself for each level, in C, and would end the process.
-        self.depth += 1
-        if self.depth > DEEPEST + 1:
-            raise _Obstacle("is nested too deeply")
-
-    def ascend_resolver(self) -> None:
-        self.depth -= 1
-
-    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
-        if kind is yaml.ScalarNode and implicit[0]:
-            if value in _NULLS:
-                return "tag:yaml.org,2002:null"
-            if value in _BOOLEANS:
-                return "tag:yaml.org,2002:bool"
-        return _TAGS[kind]
-
-
-def _composed(content: bytes) -> yaml.Node | None:
-    """The file's nodes, None where it is empty.
-
-    Raises:
-        _Obstacle: it is too deep, or too large with all aliases put in.
-        yaml.YAMLError: it is no YAML.
-    """
-    if b"&" in content:
-        _check_aliases(content)
-    root: yaml.Node | None = yaml.compose(content, Loader=_Composer)
-    return root
-
-
-def _check_aliases(content: bytes) -> None:
-    """Raise where the file has too many nodes with all aliases put in.
-
-    Who walks the nodes comes to an alias's as often as it is written: three levels of a few hundred
-    are a billion.
-    """
-    started: list[tuple[str | None, int]] = []
-    sizes: dict[str, int] = {}
-    count = repeated = 0
-    for event in yaml.parse(content, Loader=_LOADER):
-        if isinstance(event, yaml.ScalarEvent):
-            count += 1
-            if event.anchor:
-                sizes[event.anchor] = 1
-        elif isinstance(event, yaml.AliasEvent):
-            if any(event.anchor == anchor for anchor, _ in started):
-                raise _Obstacle(
-                    "has an alias inside of what it stands for: write the value where it belongs"
-                )
-            # An unknown one is for the composer to tell of.
-            size = sizes.get(str(event.anchor), 0)
-            count, repeated = count + size, repeated + size
-            if repeated > MOST_REPEATED:
-                raise _Obstacle("repeats too much by aliases: write each value where it belongs")
-        elif isinstance(event, yaml.CollectionStartEvent):
-            started.append((event.anchor, count))
-            count += 1
-            if len(started) > DEEPEST:
-                raise _Obstacle("is nested too deeply")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = started.pop()
-            if anchor:
-                sizes[anchor] = count - before
 
 
 def listen_address(content: bytes) -> tuple[str, int] | None:
@@ -878,10 +455,9 @@ def listen_address(content: bytes) -> tuple[str, int] | None:
 
     A health check every few seconds must not pay for ten thousand users.
     """
-    reader = _Reader("")
     path: list[str | None] = []
     try:
-        for event in yaml.parse(content, Loader=_LOADER):
+        for event in yaml.parse(content, Loader=LOADER):
             if isinstance(event, yaml.CollectionStartEvent):
                 path.append(None)
             elif isinstance(event, yaml.CollectionEndEvent):
@@ -891,10 +467,9 @@ def listen_address(content: bytes) -> tuple[str, int] | None:
             elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent) and path:
                 value = event.value if isinstance(event, yaml.ScalarEvent) else ""
                 if path == ["server", "addr"]:
-                    node = yaml.ScalarNode("tag:yaml.org,2002:str", value)
-                    return reader._listen_address(node, "")
+                    return _listens(value)
                 path[-1] = value if path[-1] is None else None
-    except (yaml.YAMLError, UnicodeError):
+    except (yaml.YAMLError, UnicodeError, ValueError):
         # The server kept what it has read before; this file has no address to ask it at.
         return None
     return None
