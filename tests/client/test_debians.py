@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from support.registry import Account, Registry
 from tests.client.conftest import Person
 from tests.client.registries import ADDRESS, Served
+from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
 NAMES = [f"team/{number:03}" for number in range(120)]
 
@@ -80,6 +83,40 @@ def test_a_manifest_is_deleted_with_its_tags(admin: Person, pushed: dict[str, st
     assert (ran.code, "tag 1 will be gone too" in ran.err) == (0, True)
     # Its catalog remembers the name, and its list of tags is null.
     assert "team/119\t\n" in admin("repositories", "--tags").out
+
+
+def test_a_signature_goes_with_its_list(
+    admin: Person, debian: Served, pushed: dict[str, str]
+) -> None:
+    """Where no tag can be removed alone, the empty list itself is deleted."""
+    name, subject = "team/118", pushed["team/118"]
+    client = Registry(ADDRESS, ADDRESS, str(debian.ca), debian.port, auth="htpasswd")
+    user = Account("admin", "admin-pw")
+    list_tag = subject.replace(":", "-")
+    image = json.loads(client.pull(user, name, "1").body)
+    digests = []
+    for number in range(2):
+        signature = image | {
+            "mediaType": OCI_IMAGE,
+            "subject": {"mediaType": OCI_IMAGE, "digest": subject, "size": 1},
+            "annotations": {"number": str(number)},
+        }
+        data = json.dumps(signature).encode()
+        digests.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
+        put(client, user, f"/v2/{name}/manifests/{digests[-1]}", OCI_IMAGE, data)
+    entries = [{"mediaType": OCI_IMAGE, "digest": one, "size": len(data)} for one in digests]
+    listed = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    put(client, user, f"/v2/{name}/manifests/{list_tag}", OCI_INDEX, json.dumps(listed).encode())
+    for digest, tags in zip(digests, (["1", list_tag], ["1"]), strict=True):
+        ran = admin("rm", f"{name}@{digest}", "--yes")
+        assert (ran.code, "taken out of the list of referrers" in ran.err) == (0, True), ran.err
+        assert admin("tags", name).out.split() == tags
+
+
+def put(client: Registry, user: Account, path: str, kind: str, data: bytes) -> None:
+    """Pushes a manifest."""
+    answer = client.call(user, "", "PUT", path, headers={"Content-Type": kind}, body=data)
+    assert answer.status == 201, answer.body
 
 
 def test_without_tls_nothing_is_sent(debian: Served, tmp_path: Path) -> None:
