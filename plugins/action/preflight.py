@@ -367,6 +367,7 @@ def request(settings: dict[str, Any]) -> dict[str, Any]:
             "/etc/nginx/wharfinger/wharfinger.js",
             "/etc/systemd/system/nginx.service.d/wharfinger.conf",
             "/etc/systemd/system/wharfinger-renew.service",
+            "/etc/systemd/system/wharfinger-failed@.service",
             "/etc/systemd/system/wharfinger-renew.timer",
             *CONTENTS_UNITS,
             PREVIOUS,

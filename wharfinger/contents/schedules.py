@@ -31,6 +31,11 @@ class Schedule:
         return f"{day} {self.hour:02}:{self.minute:02}:00"
 
     @property
+    def seconds(self) -> int:
+        """From one run to the next, at most."""
+        return {"daily": 1, "monthly": 31}.get(self.every, 7) * 86400
+
+    @property
     def cron(self) -> str:
         """The five fields of crontab(5)."""
         day = "1" if self.every == "monthly" else "*"
@@ -72,12 +77,13 @@ def _meant(word: str) -> str | None:
 
 # Job of the host program → the middle of its variable's name, and its line in a crontab. In the
 # order in which they run where several are due at once: tags go before their space is freed.
-_REOPEN = "wharfinger-host reopen"
 _JOBS = {
-    "retention": ("retention", f"wharfinger-host retention; {_REOPEN}"),
-    "collect": ("gc", f"wharfinger-host collect; {_REOPEN}"),
-    "check_contents": ("check", "nice -n 19 ionice -c 3 wharfinger-host check_contents"),
+    "retention": ("retention", "wharfinger-host retention", "; wharfinger-host reopen"),
+    "collect": ("gc", "wharfinger-host collect", "; wharfinger-host reopen"),
+    "check_contents": ("check", "nice -n 19 ionice -c 3 wharfinger-host check_contents", ""),
 }
+# What systemd does by OnFailure=.
+_FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"
 
 
 def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -87,7 +93,7 @@ def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
     timer. Raises ValueError for one that is no schedule.
     """
     found = {}
-    for job, (name, command) in _JOBS.items():
+    for job, (name, command, afterwards) in _JOBS.items():
         when = schedule(schedules[name])
         if when is not None:
             found[job] = {
@@ -95,6 +101,12 @@ def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
                 "name": name,
                 "calendar": when.calendar,
                 "cron": when.cron,
-                "command": command,
+                "command": f"{command} || {_FAILED.format(job)}{afterwards}",
             }
     return found
+
+
+def intervals(schedules: Mapping[str, str]) -> dict[str, int]:
+    """Job of the host program → seconds from one run of its timer to the next; as `timers`."""
+    found = {job: schedule(schedules[name]) for job, (name, *_) in _JOBS.items()}
+    return {job: when.seconds for job, when in found.items() if when is not None}

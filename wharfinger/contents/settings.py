@@ -8,6 +8,7 @@ from typing import Any
 from wharfinger import values
 
 from .retention import examine
+from .schedules import intervals
 
 #: registry_untagged_keep: revisions without a tag are never removed.
 FOREVER = "forever"
@@ -17,8 +18,9 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The content of /etc/wharfinger/contents.json (durations in seconds, sizes in bytes).
 
     variables: as the inventory writes them, without their prefix: retention, untagged_keep,
-    gc_max_minutes, brake_percent, brake_at_least, check_rate; and storage_path and drain_timeout.
-    Raises ValueError with every error that `examine` finds, one a line.
+    gc_max_minutes, brake_percent, brake_at_least, check_rate; storage_path, drain_timeout and
+    schedules (as schedules.py has them). Raises ValueError with every error that `examine` finds,
+    one a line.
     """
     rules, review = examine(variables["retention"])
     if review.errors:
@@ -33,4 +35,6 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
         "brake_at_least": int(variables["brake_at_least"]),
         "check_rate": values.size(variables["check_rate"]),
         "drain_timeout": values.duration(variables["drain_timeout"]),
+        # Of those that a timer runs, from one run to the next: one that does not come is told.
+        "every": intervals(variables["schedules"]),
     }

@@ -17,6 +17,7 @@ from .status import text
 _SPOKEN = {
     "renew": "nothing is due",
     "reopen": "nothing was interrupted",
+    "failed": "its program has said why",
     "retention": "every tag stays",
     "collect": "there is nothing to collect",
     "check_contents": "nothing is damaged",
@@ -36,9 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--json", action="store_true", help="as JSON what is said in words otherwise"
     )
+    parser.add_argument("--unit", help="`failed`: the unit that has failed")
+    parser.add_argument(
+        "--code", type=int, help="`failed`: its program's exit code, without systemd"
+    )
     options = parser.parse_args(arguments)
     try:
-        answer = run(options.command, _request(options.request), check=options.check)
+        request = _request(options.request)
+        if options.unit is not None:
+            request |= {"unit": options.unit, "code": options.code}
+        answer = run(options.command, request, check=options.check)
     except HostError as problem:
         print(f"wharfinger-host {options.command}: {problem}", file=sys.stderr)
         return 1

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from .context import Host
@@ -35,17 +34,43 @@ def tell(
 
     Returns what went wrong with the telling, without the command's words: they may hold secrets.
     """
+    alerted, failure = _sent(
+        host, {**state.alerted, **_in_memory(host)}, hostname, command, problems, news
+    )
+    try:
+        if alerted != state.alerted:
+            state.alerted = alerted
+            host.store.save(state)
+    except OSError as problem:
+        # On a full disk; the alarm goes out once a day there too.
+        _keep_in_memory(host, alerted)
+        return f"{host.paths.state}: {problem.strerror or problem}"
+    with suppress(OSError):
+        host.paths.told.unlink(missing_ok=True)
+    return failure
+
+
+_Alerted = dict[str, dict[str, Any]]
+
+
+def _sent(
+    host: Host,
+    before: _Alerted,
+    hostname: str,
+    command: str,
+    problems: Iterable[str],
+    news: Iterable[str] = (),
+) -> tuple[_Alerted, str | None]:
+    """Sends what was not told within a day; what is told by now, and what went wrong with it."""
     now = host.clock.now()
     found = {_key(one): one for one in problems}
     fresh = {
         key: text
         for key, text in found.items()
         # What a clock that was ahead has told counts as little as what was told long ago.
-        if abs(now - float(state.alerted.get(key, _NEVER)["told"])) >= _AGAIN
+        if abs(now - float(before.get(key, _NEVER)["told"])) >= _AGAIN
     }
-    alerted = {
-        key: {**state.alerted[key], "text": found[key]} for key in found.keys() - fresh.keys()
-    }
+    alerted = {key: {**before[key], "text": found[key]} for key in found.keys() - fresh.keys()}
     failure = None
     texts = [*fresh.values(), *news]
     if texts and command:
@@ -62,14 +87,20 @@ def tell(
             failure = f"certificates_alert_command ended with exit code {said.code}"
     told = now if failure is None else 0
     alerted |= {key: {"told": told, "text": text} for key, text in fresh.items()}
-    if alerted != state.alerted:
-        state.alerted = alerted
-        try:
-            host.store.save(state)
-        except OSError as problem:
-            # On a full disk the alarm has gone out all the same; it goes out again next time.
-            return f"{host.paths.state}: {problem.strerror or problem}"
-    return failure
+    return alerted, failure
+
+
+def _in_memory(host: Host) -> _Alerted:
+    """What was told while state.json could not be written or read."""
+    with suppress(HostError, OSError):
+        return Store(host.paths.told).load().alerted
+    return {}
+
+
+def _keep_in_memory(host: Host, alerted: _Alerted) -> None:
+    with suppress(OSError):
+        host.paths.told.parent.mkdir(parents=True, exist_ok=True)
+        Store(host.paths.told).save(State(alerted=alerted))
 
 
 class Told(HostError):
@@ -84,12 +115,6 @@ def remember(host: Host, hostname: str, command: str) -> None:
         if read_text(host.paths.alert) != text:
             host.paths.alert.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(host.paths.alert, text.encode(), 0o600)
-
-
-def recovered(host: Host) -> None:
-    """What `last_resort` has told of is over."""
-    with suppress(OSError):
-        host.paths.told.unlink(missing_ok=True)
 
 
 def last_resort(host: Host, problem: str) -> str | None:
@@ -114,14 +139,9 @@ def last_resort(host: Host, problem: str) -> str | None:
             )
     if not command:
         return None
-    apart = replace(host, store=Store(host.paths.told))
-    with suppress(OSError):
-        host.paths.told.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        state = apart.store.load()
-    except (HostError, OSError):
-        state = State()
-    return tell(apart, state, hostname, command, [problem])
+    alerted, failure = _sent(host, _in_memory(host), hostname, command, [problem])
+    _keep_in_memory(host, alerted)
+    return failure
 
 
 _NEVER: Mapping[str, Any] = {"told": 0}

@@ -28,6 +28,7 @@ from .service import start_service
 from .site import site
 from .state import OPENING
 from .status import status
+from .watching import WATCHED, failed, succeeded
 from .window import ensure, reopen
 
 # Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
@@ -74,6 +75,7 @@ _UNLOCKED: dict[str, _Command] = {
     "reachable": _reachable,
     "check_contents": check_contents,
     "contents": contents,
+    "failed": failed,
     "packages": packages,
 }
 _LOCKED: dict[str, _Command] = {
@@ -106,7 +108,10 @@ _REOPENS = frozenset(
 _NEED_WRITES = frozenset({"retention", "collect"})
 # After these the metrics say something else than before, even where they have failed.
 _MEASURED = frozenset(
-    {"rotate", "renew", "ensure", "follow", "rollback", "withdraw", "site", *JOBS, "reopen"}
+    {
+        *("rotate", "renew", "ensure", "follow", "rollback", "withdraw", "site"),
+        *(*JOBS, "reopen", "failed"),
+    }
 )
 COMMANDS = (*_UNLOCKED, *_LOCKED)
 
@@ -127,20 +132,20 @@ def run(
         raise
     except Exception as problem:
         # Nobody looks at what the timer runs: whatever ends it is told.
-        if command != "renew" or check:
+        if command not in ("renew", "failed") or check:
             raise
-        text = str(problem) if isinstance(problem, HostError) else _internal(problem)
+        text = str(problem) if isinstance(problem, HostError) else _internal(command, problem)
         failure = alert.last_resort(host, text)
         raise HostError("\n".join([text, *([failure] if failure else [])])) from problem
 
 
-def _internal(problem: Exception) -> str:
+def _internal(command: str, problem: Exception) -> str:
     """An error of this program itself, by its kind and place: its own words may hold anything."""
     places = traceback.extract_tb(problem.__traceback__)
     where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     return (
-        f"renew: an error of wharfinger-host itself ({type(problem).__name__}{where}): nothing is "
-        "renewed until it is mended: deploy from an up-to-date checkout, or report it"
+        f"{command}: an error of wharfinger-host itself ({type(problem).__name__}{where}): nothing "
+        "is renewed until it is mended: deploy from an up-to-date checkout, or report it"
     )
 
 
@@ -148,6 +153,8 @@ def _answered(host: Host, command: str, request: Mapping[str, Any], check: bool)
     try:
         try:
             answer = _run(host, command, request, check)
+            if command in WATCHED and not check and not answer.get("waits"):
+                succeeded(host, command)
         finally:
             if command in _MEASURED and not check:
                 metrics.write(host)
@@ -173,7 +180,7 @@ def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> d
         holder, since = held
         hours = (host.clock.now() - since) / 3600
         if hours * 3600 < _HELD_TOO_LONG:
-            return {"actions": []}
+            return {"actions": [], "waits": True}
         raise HostError(
             f"another wharfinger-host ({holder}) has been at work for {hours:.0f} hours and holds "
             f"{host.paths.lock}, and nothing is renewed meanwhile: look what it waits for, or kill "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import HostError
@@ -23,6 +26,41 @@ def write_atomically(
     The temporary name is fixed: the caller holds the lock, and what a kill leaves behind is
     overwritten by the next write instead of piling up.
     """
+    while True:
+        try:
+            return _write(path, data, mode, owner, group)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOSPC, errno.EDQUOT) or not _give_way():
+                raise
+
+
+@contextmanager
+def drawing_on(reserve: Path) -> Iterator[None]:
+    """Where the body finds no room on a disk, `reserve`, a file there, becomes smaller."""
+    _reserves.append(reserve)
+    try:
+        yield
+    finally:
+        _reserves.remove(reserve)
+
+
+_reserves: list[Path] = []
+# More than any file that the host writes takes at once.
+_PIECE = 64 << 10
+
+
+def _give_way() -> bool:
+    """Frees a piece of a reserve; whether there was one."""
+    for reserve in _reserves:
+        with suppress(OSError):
+            size = reserve.stat().st_size
+            if size > 0:
+                os.truncate(reserve, max(size - _PIECE, 0))
+                return True
+    return False
+
+
+def _write(path: Path, data: bytes, mode: int, owner: int | None, group: int | None) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from . import certificates, jobs
+from . import certificates, jobs, watching
 from .context import Host
 from .errors import HostError
 from .files import write_atomically
@@ -86,6 +86,21 @@ def _lines(host: Host, state: State) -> Iterator[str]:
         yield from _gauge(
             name, about, (({"job_name": job}, report[key]) for job, report in found.items())
         )
+    every = watching.intervals(host)
+    yield from _gauge(
+        "job_interval_seconds",
+        "How often a timer runs the job.",
+        (({"job_name": job}, seconds) for job, seconds in every.items()),
+    )
+    yield from _gauge(
+        "job_last_success_timestamp_seconds",
+        "When the job last succeeded; before it ever did, when its timer was set up.",
+        (
+            ({"job_name": job}, moment)
+            for job in every
+            if (moment := watching.since(host, job)) is not None
+        ),
+    )
     yield from _gauge(
         "job_last_run_ok",
         "1 where it did what it should and found no damage.",

@@ -23,6 +23,7 @@ from .generations import generations_of
 from .keeping import Settings
 from .rotation import NEXT, REVOKE, WAIT, Signing
 from .state import KINDS, State
+from .watching import overdue
 from .window import reopen
 
 if TYPE_CHECKING:
@@ -412,13 +413,14 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         )
     problems += expiring(host, settings)
     problems += jobs.problems(host)
+    # Not of this one, which is at work.
+    problems += overdue(host, jobs.JOBS)
     problems += storage_facts.problems(host, storage_facts.data_of(host, state))
     if not check:
         failure = alert.tell(
             host, state, settings.hostname, settings.alert_command, problems, keeper.news()
         )
         problems += [failure] if failure else []
-        alert.recovered(host)
     if problems:
         raise alert.Told("\n".join(problems))
     return _answer(keeper)

@@ -15,6 +15,7 @@ from .files import exists
 from .lock import is_held
 from .observe import summary, watched
 from .proxy import is_current
+from .watching import WATCHED, last_success, overdue
 
 # The certificates by name, and where each is in use.
 _USES = {
@@ -32,11 +33,12 @@ _FIRST_CHECK = 60
 
 
 def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Needs no lock and changes nothing. Returns state (as `observe`), engine, proxy, certificates
-    (not_after in seconds since 1970; where each is in use), rotation (the step of the signing key's
-    that comes next, and `until`), next (what is under way), watched (whether the renewals run by
-    themselves), busy (whether a command is at work), window (a time without writes that is under
-    way: state.py), contents (by job, what its last run left: jobs.py), alerted (what the last
+    """Needs no lock and changes nothing. Returns now, state (as `observe`), engine, proxy,
+    certificates (not_after in seconds since 1970; where each is in use), rotation (the step of the
+    signing key's that comes next, and `until`), next (what is under way), watched (whether the
+    renewals run by themselves), busy (whether a command is at work), window (a time without writes
+    that is under way: state.py), contents (by job, what its last run left: jobs.py), succeeded (by
+    job of a timer, when it last did, in seconds since 1970, or null), alerted (what the last
     renewal could not do), storage, and `problems`: one sentence each, empty if well."""
     if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
         raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
@@ -66,12 +68,14 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
             for job in jobs.JOBS
             if (found := jobs.report(host, job)) is not None
         },
+        "succeeded": {job: last_success(host, job) for job in WATCHED},
         "alerted": [str(one["text"]) for one in state.alerted.values()],
         "storage": storage_facts.look(storage_facts.data_of(host, state), host),
     }
     in_doubt = clock.doubt(host, check=True)
     all_of_them = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
-    all_of_them += _expiring(host) + jobs.problems(host)
+    all_of_them += _expiring(host) + jobs.problems(host) + overdue(host)
+    answer["now"] = host.clock.now()
     all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(all_of_them))
     return answer
@@ -123,6 +127,14 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
+def age(seconds: float) -> str:
+    """A length of time in the largest unit of which it has two, for people (pure)."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} seconds"
+
+
 def text(answer: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = []
@@ -158,6 +170,9 @@ def text(answer: Mapping[str, Any]) -> str:
         )
     for job, found in answer["contents"].items():
         lines.append(f"{job:13} {jobs.summary(found)}")
+    for job, moment in answer["succeeded"].items():
+        if moment is not None:
+            lines.append(f"{'succeeded':13} {job}, {age(answer['now'] - moment)} ago")
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")

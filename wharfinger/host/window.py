@@ -26,7 +26,7 @@ from typing import Any
 from . import generations, proxy
 from .context import Host
 from .errors import HostError
-from .files import read_text
+from .files import drawing_on, read_text
 from .generations import Generations, live_now
 from .holding import Holding
 from .names import REGISTRY
@@ -187,14 +187,20 @@ def window(
 
 
 def _reopen(host: Host, state: State, one: Opened) -> None:
-    _room(host).unlink(missing_ok=True)
-    _remove_container(host)
-    one.step(OPENING)
-    one.follow(readonly=False)
-    one.actions += proxy.apply(host, state, proxy.serving_now(state))
-    one.tick()
-    state.window = None
-    host.store.save(state)
+    room = _room(host)
+    with suppress(OSError):
+        # For docker. What is left is for the small files here, piece by piece: whoever fills the
+        # disk would take all of it at once.
+        os.truncate(room, min(room.stat().st_size, _RESERVE // 2))
+    with drawing_on(room):
+        _remove_container(host)
+        one.step(OPENING)
+        one.follow(readonly=False)
+        one.actions += proxy.apply(host, state, proxy.serving_now(state))
+        one.tick()
+        state.window = None
+        host.store.save(state)
+    room.unlink(missing_ok=True)
 
 
 def _room(host: Host) -> Path:

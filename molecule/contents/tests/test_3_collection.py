@@ -189,7 +189,7 @@ def test_blobs_of_a_push_without_a_manifest_may_go_and_a_second_push_heals(site:
     "upload",
     [
         pytest.param(monolithic(4), id="in one piece that ends in time"),
-        pytest.param(monolithic(20), id="in one piece that is cut off"),
+        pytest.param(monolithic(20), id="in one piece that is paused"),
         pytest.param(chunked(4, 6), id="in parts"),
     ],
 )

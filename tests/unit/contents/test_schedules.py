@@ -74,6 +74,7 @@ def test_each_job_has_its_timer_and_lets_pushes_in_again() -> None:
         "name": "gc",
         "calendar": "Sun *-*-* 03:00:00",
         "cron": "0 3 * * 0",
-        "command": "wharfinger-host collect; wharfinger-host reopen",
+        "command": "wharfinger-host collect || wharfinger-host failed "
+        "--unit wharfinger-contents@collect.service --code $?; wharfinger-host reopen",
     }
     assert found["retention"]["command"].endswith("; wharfinger-host reopen")

@@ -22,6 +22,7 @@ VARIABLES: dict[str, Any] = {
     "brake_at_least": 50,
     "check_rate": "100m",
     "drain_timeout": "10m",
+    "schedules": {"retention": "", "gc": "sun 03:30", "check": "monthly 03:30"},
 }
 
 
@@ -50,6 +51,7 @@ def test_the_hosts_settings_are_plain_numbers_and_anchored_expressions() -> None
         "brake_at_least": 50,
         "check_rate": 100 * 2**20,
         "drain_timeout": 600,
+        "every": {"collect": 7 * 86400, "check_contents": 31 * 86400},
     }
 
 

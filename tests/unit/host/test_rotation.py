@@ -1022,6 +1022,38 @@ def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any)
     assert "No space left on device" in alerts(host, tmp_path)
 
 
+def test_on_a_full_disk_an_alarm_is_sent_once_a_day_and_again_once_it_is_over(
+    world: World, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What was told cannot be written to state.json then."""
+    host, machine = world()
+    deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
+    machine.seconds = time.time() + 80 * 86400
+    machine.nginx_refuses = "broken by someone"
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host.store, "save", full)
+        for _ in range(3):
+            with pytest.raises(HostError, match="No space left on device"):
+                run("renew", {}, host=host)
+        assert alerts(host, tmp_path).count("nginx refuses") == 1
+        machine.seconds += 86401
+        with pytest.raises(HostError):
+            run("renew", {}, host=host)
+        assert alerts(host, tmp_path).count("nginx refuses") == 2
+    # There is room again: nothing is told twice, and nothing is kept in memory.
+    with pytest.raises(HostError):
+        run("renew", {}, host=host)
+    assert alerts(host, tmp_path).count("nginx refuses") == 2
+    assert not host.paths.told.exists()
+    machine.nginx_refuses = None
+    run("renew", {}, host=host)
+    assert host.store.load().alerted == {}
+
+
 def renewed_twice(host: Host) -> str:
     """What the timer says where it fails; it has failed twice, with the same words."""
     said = set()

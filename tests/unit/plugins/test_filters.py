@@ -50,6 +50,7 @@ def test_a_bare_on_reaches_the_hosts_file_of_retention(filters: Any) -> None:
         "check_rate": "100m",
         "storage_path": "/srv/registry",
         "drain_timeout": "10m",
+        "schedules": {"retention": "", "gc": "", "check": ""},
     }
     assert True in variables["retention"][0]
     rule = filters.contents_settings(variables)["retention"][0]

@@ -35,15 +35,21 @@ def lines(schedules: dict[str, str]) -> list[str]:
 
 def test_cron_runs_what_is_due_at_once_one_after_the_other_tags_first() -> None:
     log = "2>&1 >/dev/null | logger -t wharfinger-contents -p daemon.err"
+    failed = "|| wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"
     assert lines(ALL) == [
-        "30 3 * * 0 root { wharfinger-host retention; wharfinger-host reopen; "
-        f"wharfinger-host collect; wharfinger-host reopen; }} {log}",
-        f"30 4 1 * * root {{ nice -n 19 ionice -c 3 wharfinger-host check_contents; }} {log}",
+        f"30 3 * * 0 root {{ wharfinger-host retention {failed.format('retention')}; "
+        f"wharfinger-host reopen; wharfinger-host collect {failed.format('collect')}; "
+        f"wharfinger-host reopen; }} {log}",
+        "30 4 1 * * root { nice -n 19 ionice -c 3 wharfinger-host check_contents "
+        f"{failed.format('check_contents')}; }} {log}",
     ]
     assert len(lines(ALL | {"gc": "", "check": ""})) == 1
 
 
-@pytest.mark.parametrize("line", lines(ALL))
+RENEWALS = [line for line in rendered("cron.d/wharfinger.j2").splitlines() if " root " in line]
+
+
+@pytest.mark.parametrize("line", [*lines(ALL), *RENEWALS])
 def test_crons_lines_are_shell(line: str) -> None:
     command = line.partition(" root ")[2]
     # To cron, a percent sign is the end of the command.
@@ -65,6 +71,8 @@ def test_only_a_check_that_was_missed_is_made_up_for() -> None:
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     names = [
         "wharfinger-contents@.service",
+        "wharfinger-failed@.service",
+        "wharfinger-renew.service",
         *(
             f"wharfinger-contents@{job}.service.d/wharfinger.conf"
             for job in ("collect", "check_contents")
@@ -75,6 +83,8 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         text = rendered(f"systemd/{name}.j2")
         (tmp_path / name).write_text(text.replace("/usr/local/sbin/wharfinger-host", "/bin/true"))
     units = [f"wharfinger-contents@{job}.service" for job in timers(ALL)]
+    failed = "wharfinger-failed@{}.service"
+    units += ["wharfinger-renew.service", *(failed.format(one) for one in [*units])]
     for job, one in timers(ALL).items():
         name = f"wharfinger-contents@{job}.timer"
         (tmp_path / name).write_text(
