@@ -2,14 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/manifest/manifestlist"
 	"github.com/distribution/distribution/v3/manifest/ocischema"
+	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/distribution/distribution/v3/registry/middleware/repository"
 	"github.com/distribution/distribution/v3/registry/storage"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // BuildKit before 0.21 keeps its cache as an index whose members are layers. distribution 3 refuses
@@ -17,6 +22,10 @@ import (
 // would let in every index that lacks a member: one whose members a garbage collection has just
 // taken, for example. So this middleware checks in its place, and takes a member that is a blob of
 // the repository as well as one that is a manifest of it.
+//
+// It also refuses a manifest that distribution takes by its Content-Type and reads otherwise once it
+// is stored, where only the content counts: such a manifest cannot be pulled, and a garbage
+// collection of the whole registry ends at it.
 const membersName = "index-members"
 
 func init() {
@@ -52,6 +61,9 @@ type membersService struct {
 }
 
 func (s membersService) Put(ctx context.Context, manifest distribution.Manifest, options ...distribution.ManifestServiceOption) (digest.Digest, error) {
+	if err := readsBack(manifest); err != nil {
+		return "", errcode.ErrorCodeManifestInvalid.WithDetail(err.Error())
+	}
 	switch manifest.(type) {
 	case *ocischema.DeserializedImageIndex, *manifestlist.DeserializedManifestList:
 		if err := s.check(ctx, manifest); err != nil {
@@ -90,4 +102,33 @@ func (s membersService) exists(ctx context.Context, member digest.Digest) (bool,
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// readsBack returns an error where a manifest without a mediaType is not what distribution takes it
+// for when it is read again: an index where it has `manifests`, an image otherwise.
+func readsBack(manifest distribution.Manifest) error {
+	_, content, err := manifest.Payload()
+	if err != nil {
+		return err
+	}
+	var versioned struct {
+		specs.Versioned
+		MediaType string `json:"mediaType,omitempty"`
+	}
+	if err := json.Unmarshal(content, &versioned); err != nil {
+		return err
+	}
+	if versioned.MediaType != "" {
+		return nil
+	}
+	var index ocischema.ImageIndex
+	if err := json.Unmarshal(content, &index); err != nil {
+		return err
+	}
+	_, pushedAsIndex := manifest.(*ocischema.DeserializedImageIndex)
+	if isIndex := index.Manifests != nil; isIndex != pushedAsIndex {
+		return fmt.Errorf("it has no mediaType, and its Content-Type says something else than its field manifests: give it the mediaType %s or %s",
+			v1.MediaTypeImageManifest, v1.MediaTypeImageIndex)
+	}
+	return nil
 }

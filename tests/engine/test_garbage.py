@@ -16,6 +16,7 @@ from wharfinger.host.contents import (
     Storage,
     Usage,
     apply,
+    collectable,
     garbage,
     make_collectable,
     obstacles,
@@ -129,8 +130,6 @@ def _cut(path: Path) -> None:
         lambda tree, digest, layer: _empty(tree.layer_path("app", layer)),
         lambda tree, digest, layer: _cut(tree.blob_path(digest)),
         lambda tree, digest, layer: _empty(tree.blob_path(digest)),
-        lambda tree, digest, layer: tree.manifest("app", {"schemaVersion": 1}, 0),
-        lambda tree, digest, layer: tree.manifest("app", {"schemaVersion": 2, "layers": 5}, 0),
         lambda tree, digest, layer: tree.image("Upper", "image"),
     ],
 )
@@ -141,6 +140,28 @@ def test_where_a_collection_ends_with_an_error_it_does_not_begin(
     damage(tree, digest, tree.layer("app", b"layer"))
     assert collect("--dry-run").returncode != 0
     assert len(obstacles(Storage(tree.path))) == 1
+
+
+@pytest.mark.parametrize("content", [{"schemaVersion": 1}, {"schemaVersion": 2, "layers": 5}])
+def test_what_the_registry_cannot_read_ends_no_collection(
+    tree: Tree, collect: Collect, tmp_path: Path, content: dict[str, object]
+) -> None:
+    unread = tree.manifest("app", content, 0)
+    own = tree.layer("app", b"perhaps needed")
+    other = tree.layer("other", b"nobody's")
+    tree.image("other", "image", tag="v1")
+    storage, journal = Storage(tree.path), tmp_path / "aside.json"
+    assert collect("--dry-run").returncode == 1
+    assert obstacles(storage) == []
+    expected = garbage(storage)
+    before = usage(storage)
+    with collectable(storage, journal):
+        assert collect().returncode == 0
+    assert usage(storage) == Usage(before.blobs - 1, before.bytes - len(b"nobody's"))
+    assert expected == (1, len(b"nobody's"))
+    assert tree.blob_path(own).exists()
+    assert not tree.blob_path(other).exists()
+    assert tree.revision_path("app", unread).read_text() == unread
 
 
 def test_an_index_without_children_no_longer_ends_a_collection(

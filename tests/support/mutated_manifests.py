@@ -201,17 +201,19 @@ def _unknown(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) 
 def _swapped(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
     """The fields of an image and of an index in one, some of them null at the end."""
     inside = [Fields([("digest", digest(one)), ("size", 3)]) for one in blobs[:2]]
+    if chance.random() < 0.6:
+        document[:] = [one for one in document if one[0] != "mediaType"]
     for name, value in (("manifests", inside), ("layers", inside), ("config", inside[0])):
         if chance.random() < 0.6:
             wrong = _value(chance, blobs) if chance.random() < 0.5 else value
             document.append((name, wrong))
-            if chance.random() < 0.7:
+            if chance.random() < 0.9:
                 document.append((name, None))
 
 
 _MUTATIONS: tuple[Callable[[random.Random, Fields, tuple[bytes, ...]], None], ...] = (
     *(_add, _add, _again, _again, _again, _remove, _replace, _rename, _rename, _unknown, _unknown),
-    _swapped,
+    *(_swapped, _swapped),
 )
 
 

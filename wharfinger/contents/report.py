@@ -10,6 +10,8 @@ from wharfinger.values import readable_size
 
 # As many rows are shown; the task's result and the host's report have all of them.
 _ROWS = 200
+# The kind of what is whole, and only cannot be read by the registry (host/contents/sentences.py).
+_UNREAD = "unread manifest"
 
 
 def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
@@ -27,8 +29,11 @@ def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
         found.append(f"The brake would stop this: {answer['held']}")
     if answer.get("doubt"):
         found.append(f"Nothing would be removed: {answer['doubt']}")
-    damage = [str(one["sentence"]) for one in answer.get("damage") or ()]
-    return found + [f"Damaged: {one}" for one in damage]
+    damage = [
+        f"{'Kept whole' if one.get('kind') == _UNREAD else 'Damaged'}: {one['sentence']}"
+        for one in answer.get("damage") or ()
+    ]
+    return found + damage
 
 
 def _retention(answer: Mapping[str, Any], would: str) -> list[str]:
@@ -71,6 +76,9 @@ def _check(answer: Mapping[str, Any], would: str) -> list[str]:
     if would:
         return ["everything would be read and compared with its digest; nothing is changed"]
     stale = [str(one["sentence"]) for one in answer.get("stale") or ()]
+    stale += [
+        str(one["sentence"]) for one in answer.get("harmless") or () if one["kind"] == _UNREAD
+    ]
     return [
         f"{answer['blobs']} blobs, {readable_size(answer['bytes'])}, read in "
         f"{answer['seconds']:.0f} s: nothing is damaged",

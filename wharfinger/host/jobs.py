@@ -313,16 +313,7 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     anything is refused to anybody, where something is so damaged that the collection would end at
     it.
     """
-    from .contents import (
-        apply,
-        awaited,
-        garbage,
-        make_collectable,
-        named,
-        obstacles,
-        plan_untagged,
-        usage,
-    )
+    from .contents import apply, awaited, collectable, examine, garbage, plan_untagged, usage
 
     settings = _settings(host, request, check)
 
@@ -331,10 +322,12 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
 
     def survey(store: Any) -> tuple[dict[str, Any], int, int]:
         """What could be removed, before anybody is refused anything for it."""
-        _nothing_stands_in_the_way(obstacles(store))
+        problems, special = examine(store)
+        _nothing_stands_in_the_way(problems)
         untagged = plan(store)
+        untagged["damage"] = _with_warnings(untagged["damage"], special.warnings)
         layers = (one for found in awaited(store, host.clock.now()).values() for one in found)
-        return untagged, *garbage(store, untagged["removals"], layers)
+        return untagged, *garbage(store, untagged["removals"], layers, special)
 
     def brake(found: dict[str, Any]) -> str:
         return _brake(settings, host, "collect", found["removals"], found["revisions"])
@@ -366,13 +359,17 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             return {"untagged": 0, "blobs": 0, "freed": 0, "damage": untagged["damage"]}
         state = host.store.load()
         with _window(host, state, settings, "collect", store, noted) as opened:
-            _nothing_stands_in_the_way(obstacles(store))
+            problems, special = examine(store)
+            _nothing_stands_in_the_way(problems)
             before = usage(store)
             found = plan(store)
+            found["damage"] = _with_warnings(found["damage"], special.warnings)
             _held("collect", brake(found), confirmed)
-            removed = apply(store, found["removals"]) + make_collectable(store)
+            removed = apply(store, found["removals"])
+            stays = awaited(store, host.clock.now())
             try:
-                with named(store, awaited(store, host.clock.now())):
+                with collectable(store, host.paths.aside, stays) as made:
+                    removed += made
                     _garbage_collect(host, state, opened)
             finally:
                 after = usage(store)
@@ -417,6 +414,12 @@ def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[
         return noted
 
     return _reported(host, "check_contents", act)
+
+
+def _with_warnings(damage: list[dict[str, Any]], warnings: Iterable[Any]) -> list[dict[str, Any]]:
+    """Damage and warnings as they stand in a report, each sentence once."""
+    told = {one["sentence"] for one in damage}
+    return damage + [one.report() for one in warnings if one.sentence not in told]
 
 
 def _dry(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]:

@@ -132,6 +132,11 @@ class Paths:
         return self.var / "contents"
 
     @property
+    def aside(self) -> Path:
+        """What is put aside in the storage while garbage is collected (contents/aside.py)."""
+        return self.var / "aside.json"
+
+    @property
     def images(self) -> Path:
         """Where images that travel to this host lie until they are loaded."""
         return self.var / "images"

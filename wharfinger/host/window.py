@@ -194,6 +194,7 @@ def _reopen(host: Host, state: State, one: Opened) -> None:
         os.truncate(room, min(room.stat().st_size, _RESERVE // 2))
     with drawing_on(room):
         _remove_container(host)
+        _restore(host)
         one.step(OPENING)
         one.follow(readonly=False)
         one.actions += proxy.apply(host, state, proxy.serving_now(state))
@@ -239,6 +240,15 @@ def _remove_container(host: Host) -> None:
             host.clock.sleep(1)
 
 
+def _restore(host: Host) -> None:
+    """What was put aside in the storage for the work is back in its place. Where it cannot be now,
+    the next collection does it, and nobody is kept out for that."""
+    from .contents import restore
+
+    with suppress(OSError, HostError):
+        restore(host.paths.aside)
+
+
 def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`ensure` (generations.py), also where a window's process is gone: the generation that is
     asked for takes writes again, and what cannot be started any more is not tried."""
@@ -249,6 +259,7 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     # Also where a state.json that was lost tells of no window.
     if host.engine.inspect(container(host)) is not None:
         host.engine.remove(container(host))
+    _restore(host)
     if interrupted is None:
         return generations.ensure(host, request, check)
     _room(host).unlink(missing_ok=True)

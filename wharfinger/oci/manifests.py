@@ -78,6 +78,11 @@ class Manifest:
         return self.blobs if self.config is None else (self.config, *self.blobs)
 
     @property
+    def references(self) -> tuple[Descriptor, ...]:
+        """All that the registry keeps for this manifest."""
+        return (*self.children, *self.contents)
+
+    @property
     def members(self) -> tuple[Descriptor, ...]:
         """All that an index names, whatever it calls it."""
         return (*self.children, *self.blobs) if self.media_type in INDEXES else ()

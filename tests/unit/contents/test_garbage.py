@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 
-from tests.unit.contents.tree import DAY, NOW, OCI_INDEX, Tree, digest_of
+from tests.unit.contents.tree import DAY, NOW, OCI_IMAGE, OCI_INDEX, Tree, digest_of
 from wharfinger.host.contents import (
     Storage,
     Usage,
     apply,
+    examine,
     garbage,
     make_collectable,
     obstacles,
@@ -56,22 +58,67 @@ def test_a_layer_link_without_a_digest_stands_in_the_way(tree: Tree, storage: St
     ]
 
 
-def test_manifests_that_distribution_cannot_read_stand_in_the_way(
+UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
+
+
+def test_what_the_registry_cannot_read_keeps_its_repository_and_no_other(
     tree: Tree, storage: Storage
 ) -> None:
     old = tree.manifest("app", {"schemaVersion": 1, "name": "app"}, 0)
-    assert obstacles(storage) == [
+    unread = tree.manifest("team/app", UNREADABLE, 90 * DAY)
+    for repository in ("app", "team/app", "other"):
+        tree.layer(repository, f"lost in {repository}".encode())
+        tree.image(repository, f"old in {repository}", age=90 * DAY)
+    problems, special = examine(storage)
+    assert problems == []
+    assert special.hidden == (("app", old), ("team/app", unread))
+    assert [one.sentence for one in special.warnings] == [
         f"The manifest app@{old} is of a kind that this registry cannot read"
-        " (application/vnd.docker.distribution.manifest.v1+json): it cannot be pulled, and a"
-        " garbage collection ends there. Delete it by its digest, or keep it elsewhere first with"
-        " the registry that it was pushed to"
+        " (application/vnd.docker.distribution.manifest.v1+json), so it cannot be pulled. A garbage"
+        " collection keeps it and all blobs of app. If nobody needs it, delete it by its digest;"
+        " otherwise copy it elsewhere with the registry that it was pushed to",
+        f"The manifest team/app@{unread} is undamaged, but the registry cannot read it (its field"
+        " layers is not a list), so it cannot be pulled. What it refers to is not known: nothing"
+        " untagged and no blob is removed from team/app. Other repositories are cleaned up as"
+        " usual. If nobody needs it, delete it by its digest",
     ]
+    removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
+    assert "team/app" not in {one.repository for one in removals}
+    assert "other" in {one.repository for one in removals}
+    # The layer that was lost in the third repository, and that image's three blobs.
+    assert garbage(storage, [one for one in removals if one.repository == "other"])[0] == 4
+
+
+def alias(tree: Tree, repository: str, data: bytes) -> str:
+    """A layer as it is stored that was pushed by its sha512; that digest."""
+    stored = tree.layer(repository, data)
+    digest = f"sha512:{hashlib.sha512(data).hexdigest()}"
+    path = tree.layer_path(repository, digest)
+    path.parent.mkdir(parents=True)
+    path.write_text(stored)
+    return digest
+
+
+def test_a_layer_that_was_pushed_by_its_sha512_stays(tree: Tree, storage: Storage) -> None:
+    digest = alias(tree, "app", b"layer")
+    alias(tree, "app", b"that no manifest names")
+    content = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "layers": [{"digest": digest}]}
+    tree.tag("app", "v1", tree.manifest("app", content, 0))
+    assert garbage(storage) == (1, len(b"that no manifest names"))
+    assert dict(examine(storage)[1].pinned) == {"app": {digest_of(b"layer")}}
+
+
+def test_a_manifest_that_an_image_names_as_a_layer_is_needed(tree: Tree, storage: Storage) -> None:
+    child = tree.image("app", "child", age=20 * DAY)
+    content = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "layers": [{"digest": child}]}
+    tree.tag("app", "v1", tree.manifest("app", content, 20 * DAY))
+    assert plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"] == []
 
 
 def test_damaged_manifests_stand_in_the_way_of_losing_their_layers(
     tree: Tree, storage: Storage
 ) -> None:
-    digests = sorted(tree.image("app", name) for name in ("changed", "gone", "cut"))
+    digests = sorted(tree.image("app", name, tag=name) for name in ("changed", "gone", "cut"))
     changed, gone, cut = (tree.blob_path(one) for one in digests)
     changed.write_bytes(changed.read_bytes().replace(b"2", b"3", 1))
     gone.unlink()
@@ -81,6 +128,22 @@ def test_damaged_manifests_stand_in_the_way_of_losing_their_layers(
         f"The manifest app@{digest} is unreadable: its blob is missing or damaged"
         for digest in digests
     ]
+
+
+def test_a_manifest_that_is_gone_and_has_no_tag_is_given_up(tree: Tree, storage: Storage) -> None:
+    gone = tree.image("app", "gone", age=20 * DAY)
+    kept = tree.image("app", "kept", age=20 * DAY)
+    tree.blob_path(gone).unlink()
+    assert obstacles(storage) == []
+    plan = plan_untagged(storage, {"untagged_keep": DAY}, NOW)
+    assert plan["damage"] == []
+    assert {one.digest for one in plan["removals"]} == {gone, kept}
+    index = tree.manifest(
+        "app", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"digest": gone}]}, 0
+    )
+    tree.tag("app", "v1", index)
+    assert len(obstacles(storage)) == 1
+    assert plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"] == []
 
 
 def test_a_link_to_another_manifest_stands_in_the_way(tree: Tree, storage: Storage) -> None:

@@ -5,8 +5,9 @@ Works on files only: no container, no proxy, no lock is known here.
 
 from __future__ import annotations
 
+from .aside import restore
 from .check import scrub
-from .garbage import Usage, garbage, make_collectable, obstacles, usage
+from .garbage import Usage, collectable, examine, garbage, make_collectable, obstacles, usage
 from .plans import plan_retention, plan_untagged
 from .removal import apply
 from .storage import Storage
@@ -17,6 +18,8 @@ __all__ = [
     "Usage",
     "apply",
     "awaited",
+    "collectable",
+    "examine",
     "garbage",
     "make_collectable",
     "named",
@@ -24,6 +27,7 @@ __all__ = [
     "placed",
     "plan_retention",
     "plan_untagged",
+    "restore",
     "scrub",
     "usage",
 ]

@@ -22,8 +22,8 @@ from ...oci.manifests import MAX_BYTES, Manifest, Unreadable, parse
 from ...oci.media_types import INDEXES, OCI_INDEX
 from ..errors import HostError
 from . import sentences
-from .garbage import manifest
 from .model import Damage
+from .reading import manifest
 from .storage import Link, Storage
 
 Progress = Callable[[int, int], None]
@@ -37,9 +37,9 @@ def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> 
     `rate`: at most so many bytes each second, 0 for as fast as it goes. `progress(done, total)` is
     called in bytes. Answers (JSON) `{"blobs": int, "bytes": int, "seconds": float, "damage":
     [{"kind", "repository", "digest", "path", "sentence", "tags", "repositories"}], "harmless":
-    [the same], "stale": [the same]}`: what is harmless is damaged, but nothing needs it; lists of
-    referrers are stale where they name what was deleted. Raises HostError where the storage as a
-    whole cannot be read.
+    [the same], "stale": [the same]}`: what is harmless is damaged or incomplete, but nothing needs
+    it, or is a manifest that the registry cannot read; lists of referrers are stale where they name
+    what was deleted. Raises HostError where the storage as a whole cannot be read.
     """
     begun = time.monotonic()
     check = _Check(storage, rate, progress)
@@ -132,11 +132,12 @@ class _Check:
         listings.clear()
         found = self._again(first)
         stale = [one for one in found if one.kind == sentences.STALE_LIST]
-        damage = [one for one in found if one.kind != sentences.STALE_LIST]
+        unneeded = [one for one in found if _is_harmless(one)]
+        damage = [one for one in found if one not in stale and one not in unneeded]
         still = set(self.storage.strays()) if strays else set()
         damage += [one for path, one in strays.items() if path in still]
         needed = {one.digest for one in damage}
-        harmless = [
+        harmless = unneeded + [
             sentences.harmless_blob(self.storage, digest, *self._bad[digest])
             for digest in sorted(self._bad)
             if digest not in needed
@@ -291,7 +292,7 @@ class _Check:
                 continue
             known = self._manifest(digest)
             if known.why:
-                found = sentences.unreadable_manifest(storage, repository, digest, known.why)
+                found = sentences.unjudged_manifest(storage, repository, digest, known.why)
                 yield _Finding(found, users)
             elif known.uncollected:
                 found = sentences.uncollected_manifest(
@@ -423,6 +424,14 @@ def _hit(users: Iterable[str], parents: dict[str, list[str]], listing: _Listing)
             reached.add(digest)
             waiting.extend(parents.get(digest, ()))
     return [tag for tag, digest in listing.tags.items() if digest in reached]
+
+
+def _is_harmless(damage: Damage) -> bool:
+    """Whether this is only reported. Clients that delete manifests leave incomplete ones that no
+    tag leads to: nobody pulls them, and the disk is sound. What the registry cannot read is
+    whole."""
+    incomplete = damage.kind in sentences.INCOMPLETE and not damage.tags
+    return incomplete or damage.kind == sentences.UNREAD
 
 
 def _told(damage: Damage) -> Damage:

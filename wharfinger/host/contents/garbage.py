@@ -6,24 +6,33 @@ error at a link without a digest, at a manifest that it cannot read, at a reposi
 folder _layers, and where the folder of the repositories is missing; it passes over a manifest whose
 blob is gone, so that the layers of such an image go, and it believes a manifest whose content was
 changed. Tried with distribution 3.1.2.
+
+What is damaged stands in its way until somebody acts. What is whole, and only cannot be read by the
+registry, is put aside meanwhile (aside.py), and its repository keeps everything it has.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...oci.manifests import Manifest, Unreadable, parse
+from ...oci.manifests import Manifest, Unreadable
+from .aside import Special, put_aside, restore
 from .model import Damage, Removal
+from .reading import is_given_up, manifest
 from .sentences import (
     stray_name,
     uncollected_manifest,
+    unjudged_manifest,
     unreadable_layer_link,
     unreadable_link,
     unreadable_manifest,
 )
 from .storage import Storage
+from .uploads import named
 
 
 @dataclass(frozen=True)
@@ -44,15 +53,19 @@ def usage(storage: Storage) -> Usage:
 
 
 def garbage(
-    storage: Storage, removals: Sequence[Removal] = (), awaited: Iterable[str] = ()
+    storage: Storage,
+    removals: Sequence[Removal] = (),
+    awaited: Iterable[str] = (),
+    special: Special | None = None,
 ) -> tuple[int, int]:
     """The blobs that a collection would delete once `removals` are done: their number and bytes.
-    `awaited`: blobs that stay in any case.
+    `awaited`: blobs that stay in any case. `special`: as `examine` has answered.
 
-    An estimate while others push. What `obstacles` finds keeps nothing here.
+    An estimate while others push.
     """
+    pinned = (special or examine(storage)[1]).pinned
     gone = {(one.repository, one.digest) for one in removals if one.tag is None}
-    kept = set(awaited)
+    kept = set(awaited).union(*pinned.values())
     read: set[str] = set()
     for repository in storage.repositories():
         for link in storage.revisions(repository):
@@ -63,8 +76,7 @@ def garbage(
             found = manifest(storage, digest)
             if isinstance(found, Manifest):
                 kept.add(digest)
-                kept.update(one.digest for one in found.contents)
-                kept.update(one.digest for one in found.children)
+                kept.update(one.digest for one in found.references)
     blobs = size = 0
     for digest, one in storage.blobs():
         if digest not in kept:
@@ -74,19 +86,42 @@ def garbage(
 
 
 def obstacles(storage: Storage) -> list[str]:
-    """Why no collection should begin: it would end with an error, or delete what an image needs
-    that can still be repaired. Sentences, each with the way on."""
-    found = [stray_name(path).sentence for path in storage.strays()]
+    """Why no collection should begin: the first answer of `examine`."""
+    return examine(storage)[0]
+
+
+def examine(storage: Storage) -> tuple[list[str], Special]:
+    """Why no collection should begin, and what it has to be told of.
+
+    The former are sentences, each with the way on: it would end with an error, or delete what an
+    image needs that can still be repaired.
+    """
+    problems = [stray_name(path).sentence for path in storage.strays()]
+    hidden: list[tuple[str, str]] = []
+    warnings: list[Damage] = []
+    pinned: dict[str, frozenset[str]] = {}
     read: dict[str, Manifest | Unreadable] = {}
     for repository in storage.repositories():
-        found.extend(one.sentence for one in _in_the_way(storage, repository, read))
-    return found
+        unread: dict[str, Damage] = {}
+        problems.extend(one.sentence for one in _manifests(storage, repository, read, unread))
+        targets: dict[str, str] = {}
+        problems.extend(one.sentence for one in _layers(storage, repository, targets))
+        hidden.extend((repository, one) for one in unread)
+        warnings.extend(unread.values())
+        stays = {*unread, *targets.values()} if unread else _aliased(storage, repository, targets)
+        if stays:
+            pinned[repository] = frozenset(stays)
+    return problems, Special(tuple(hidden), tuple(warnings), pinned)
 
 
-def _in_the_way(
-    storage: Storage, repository: str, read: dict[str, Manifest | Unreadable]
+def _manifests(
+    storage: Storage,
+    repository: str,
+    read: dict[str, Manifest | Unreadable],
+    unread: dict[str, Damage],
 ) -> Iterator[Damage]:
-    """What in a repository stands in a collection's way. `read`: what is known of manifests."""
+    """The damaged manifests of a repository. Those that are whole and that the registry cannot read
+    join `unread`, each with a warning. `read`: what is known of manifests."""
     for link in storage.revisions(repository):
         digest = link.name
         if link.target != digest:
@@ -97,28 +132,67 @@ def _in_the_way(
             readable = isinstance(found, Manifest) and found.collected
             read[digest] = _FINE if readable else found
         found = read[digest]
-        if isinstance(found, Unreadable):
+        if isinstance(found, Unreadable) and found.damaged:
+            if is_given_up(storage, repository, digest):
+                continue
             yield unreadable_manifest(storage, repository, digest, found.why)
+        elif isinstance(found, Unreadable):
+            unread[digest] = unjudged_manifest(storage, repository, digest, found.why)
         elif not found.collected:
-            yield uncollected_manifest(storage, repository, digest, found.media_type)
+            unread[digest] = uncollected_manifest(storage, repository, digest, found.media_type)
+
+
+def _layers(storage: Storage, repository: str, targets: dict[str, str]) -> Iterator[Damage]:
+    """The damaged links of a repository's layers; what the others lead to joins `targets`."""
     for link in storage.layers(repository):
         if link.problem:
             yield unreadable_layer_link(storage, repository, link)
+        else:
+            targets[link.name] = link.target
+
+
+def _aliased(storage: Storage, repository: str, targets: Mapping[str, str]) -> set[str]:
+    """The blobs that a manifest names by another digest than the one they are stored under."""
+    aliases = {name: target for name, target in targets.items() if name != target}
+    if not aliases:
+        return set()
+    found: set[str] = set()
+    for link in storage.revisions(repository):
+        read = manifest(storage, link.name)
+        if isinstance(read, Manifest):
+            found.update(aliases[one.digest] for one in read.references if one.digest in aliases)
+    return found
 
 
 # Of a manifest that can be collected, no more than that is kept.
 _FINE = Manifest("")
 
 
-def manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
-    """The manifest with this digest, where its blob has that digest."""
+@contextmanager
+def collectable(
+    storage: Storage, journal: Path, awaited: Mapping[str, Mapping[str, int]] | None = None
+) -> Iterator[list[str]]:
+    """The storage as the registry's garbage collection can work on it, while the body runs;
+    sentences about what was made for that. Only where no process writes.
+
+    `journal`: where it is noted what is put aside. `awaited`: further blobs that stay, by
+    repository (uploads.py).
+    """
+    restore(journal)
+    made = make_collectable(storage)
+    _, special = examine(storage)
+    stays = {repository: dict(sizes) for repository, sizes in (awaited or {}).items()}
+    for repository, digests in special.pinned.items():
+        sizes = {one: storage.blob_size(one) for one in digests}
+        stays.setdefault(repository, {}).update(
+            {one: size for one, size in sizes.items() if size is not None}
+        )
     try:
-        data = storage.manifest(digest)
-    except OSError as problem:
-        return Unreadable(f"its blob cannot be read ({problem.strerror})")
-    if data is None:
-        return Unreadable("its blob is missing or damaged")
-    return parse(data)
+        put_aside(storage, special.hidden, journal)
+        with named(storage, {one: sizes for one, sizes in stays.items() if sizes}):
+            yield made
+    finally:
+        restore(journal)
 
 
 def make_collectable(storage: Storage) -> list[str]:

@@ -7,15 +7,21 @@ memory follows the largest repository.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ...oci.manifests import Unreadable
-from ...oci.media_types import OCI_INDEX
+from ...oci.media_types import INDEXES, OCI_INDEX
 from . import retention, untagged
-from .garbage import manifest
 from .model import Contents, Damage, Removal, Revision, Tag
-from .sentences import lost_tag, stray_tag, unreadable_link, unreadable_manifest
+from .reading import is_given_up, manifest
+from .sentences import (
+    lost_tag,
+    stray_tag,
+    unjudged_manifest,
+    unreadable_link,
+    unreadable_manifest,
+)
 from .storage import MISSING, Link, Storage
 
 
@@ -90,9 +96,10 @@ def read(
         else:
             tags[link.name] = Tag(link.target, link.pushed)
     revisions: dict[str, Revision] = {}
-    for link in storage.revisions(repository):
-        revision = _revision(storage, repository, link, damage, manifests)
-        revisions[link.name] = revision
+    links = list(storage.revisions(repository))
+    names = {link.name for link in links}
+    for link in links:
+        revisions[link.name] = _revision(storage, repository, link, names, damage, manifests)
     damage.extend(
         lost_tag(storage, repository, name, tag.digest)
         for name, tag in sorted(tags.items())
@@ -109,9 +116,14 @@ def _lost(storage: Storage, repository: str, name: str, digest: str) -> bool:
 
 
 def _revision(
-    storage: Storage, repository: str, link: Link, damage: list[Damage], manifests: bool
+    storage: Storage,
+    repository: str,
+    link: Link,
+    names: Container[str],
+    damage: list[Damage],
+    manifests: bool,
 ) -> Revision:
-    """One manifest; what is wrong with it joins `damage`."""
+    """One manifest; what is wrong with it joins `damage`. `names`: those of its repository."""
     if link.target != link.name:
         damage.append(unreadable_link(storage, repository, link))
         return Revision(link.pushed, readable=False)
@@ -119,7 +131,13 @@ def _revision(
         return Revision(link.pushed)
     found = manifest(storage, link.name)
     if isinstance(found, Unreadable):
-        damage.append(unreadable_manifest(storage, repository, link.name, found.why))
+        if found.damaged and is_given_up(storage, repository, link.name):
+            return Revision(link.pushed)
+        tell = unreadable_manifest if found.damaged else unjudged_manifest
+        damage.append(tell(storage, repository, link.name, found.why))
         return Revision(link.pushed, readable=False)
-    members = tuple(one.digest for one in found.members)
+    # An image, too, may name a manifest, as one of its layers.
+    members = tuple(
+        one.digest for one in found.references if found.media_type in INDEXES or one.digest in names
+    )
     return Revision(link.pushed, members, found.subject, oci_index=found.media_type == OCI_INDEX)

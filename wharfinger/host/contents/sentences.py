@@ -15,6 +15,15 @@ _WHAT = {
 
 
 STALE_LIST = "stale list"
+UNREAD = "unread manifest"
+# Kinds that a client can leave by deleting: nothing on the disk is wrong.
+INCOMPLETE = (
+    "missing child",
+    "missing layer link",
+    "missing blob",
+    "orphan revision link",
+    "wrong size",
+)
 _CANNOT = "cannot be read"
 _ENDS = "a garbage collection ends there"
 
@@ -91,15 +100,29 @@ def unreadable_layer_link(storage: Storage, repository: str, link: Link) -> Dama
 
 def uncollected_manifest(storage: Storage, repository: str, digest: str, media_type: str) -> Damage:
     """A manifest of a kind that this registry does not know."""
-    path = storage.link_path(repository, digest=digest)
     sentence = (
         f"The manifest {repository}@{digest} is of a kind that this registry cannot read"
-        f" ({media_type}): it cannot be pulled, and {_ENDS}. Delete it by its digest, or keep it"
-        " elsewhere first with the registry that it was pushed to"
+        f" ({media_type}), so it cannot be pulled. A garbage collection keeps it and all blobs of"
+        f" {repository}. If nobody needs it, delete it by its digest; otherwise copy it elsewhere"
+        " with the registry that it was pushed to"
     )
-    return Damage(
-        "uncollected manifest", repository, digest, str(path), sentence, (), (repository,)
+    return _unread(storage, repository, digest, sentence)
+
+
+def unjudged_manifest(storage: Storage, repository: str, digest: str, why: str) -> Damage:
+    """A manifest that is as it was pushed, and that the registry cannot read."""
+    sentence = (
+        f"The manifest {repository}@{digest} is undamaged, but the registry cannot read it"
+        f" ({why}), so it cannot be pulled. What it refers to is not known: nothing untagged and no"
+        f" blob is removed from {repository}. Other repositories are cleaned up as usual. If nobody"
+        " needs it, delete it by its digest"
     )
+    return _unread(storage, repository, digest, sentence)
+
+
+def _unread(storage: Storage, repository: str, digest: str, sentence: str) -> Damage:
+    path = str(storage.link_path(repository, digest=digest))
+    return Damage(UNREAD, repository, digest, path, sentence, (), (repository,))
 
 
 def stray_name(path: Path) -> Damage:

@@ -1,0 +1,433 @@
+"""What the registry takes, our reader reads as the registry does, and a collection keeps.
+
+The registry's program itself runs here, without a container. What its garbage collection marks for
+a manifest is what the registry reads in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.amount import FULL
+from tests.support.mutated_manifests import (
+    DOCKER_IMAGE,
+    DOCKER_LIST,
+    KINDS,
+    OCI_IMAGE,
+    OCI_INDEX,
+    Mutated,
+    mutated,
+)
+from tests.support.networks import free_ports
+from tests.support.program import registry_program
+from tests.support.registry import digest
+from wharfinger.host.contents import (
+    Storage,
+    apply,
+    collectable,
+    examine,
+    obstacles,
+    plan_untagged,
+    scrub,
+)
+from wharfinger.oci.manifests import Manifest, Unreadable, parse
+
+ENVIRONMENT = {"OTEL_TRACES_EXPORTER": "none"}
+NUMBER = 10_000 if FULL else 400
+EMPTY = b"{}"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return registry_program(tmp_path_factory.mktemp("program"))
+
+
+@dataclass
+class Server:
+    """A registry with a storage of its own, on this machine's loopback."""
+
+    program: Path
+    folder: Path
+    members: bool
+    port: int = 0
+    _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(self.folder / "storage")
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "aside.json"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "storage/docker/registry/v2"
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "config.yml"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        (self.port,) = free_ports(1)
+        middleware = "middleware: {repository: [{name: index-members}]}\n" if self.members else ""
+        self.configuration.write_text(
+            "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+            f"storage: {{filesystem: {{rootdirectory: {self.folder}/storage}}, "
+            "delete: {enabled: true}}\n"
+            f"http: {{addr: '127.0.0.1:{self.port}'}}\n{middleware}"
+            "validation: {manifests: {urls: {allow: ['^https://']}}}\n"
+        )
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [self.program, "serve", self.configuration], stderr=log, env=ENVIRONMENT
+            )
+        try:
+            deadline = time.monotonic() + 60
+            while self.ask("GET", "/v2/")[0] != 200:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+            self._connection = None
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and body; status 0 where it hangs up."""
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            self._connection.request(
+                method, path, body, {name.replace("_", "-"): one for name, one in headers.items()}
+            )
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection = None
+            return 0, {}, b""
+        return answer.status, {name.lower(): one for name, one in answer.getheaders()}, content
+
+    def put_manifest(self, repository: str, reference: str, kind: str, data: bytes) -> int:
+        path = f"/v2/{repository}/manifests/{reference}"
+        return self.ask("PUT", path, data, Content_Type=kind)[0]
+
+    def get_manifest(self, repository: str, reference: str) -> tuple[int, str, bytes]:
+        path = f"/v2/{repository}/manifests/{reference}"
+        status, headers, body = self.ask("GET", path, Accept=",".join(KINDS))
+        return status, headers.get("content-type", ""), body
+
+    def put_blob(self, repository: str, data: bytes, algorithm: str = "sha256") -> str:
+        """Uploads a blob under its digest by this algorithm."""
+        wanted = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+        _, headers, _ = self.ask("POST", f"/v2/{repository}/blobs/uploads/")
+        where = headers["location"].partition(f":{self.port}")[2]
+        status, _, body = self.ask("PUT", f"{where}&digest={wanted}", data)
+        assert status == 201, body
+        return wanted
+
+    def has_blob(self, repository: str, name: str) -> bool:
+        status, _, body = self.ask("GET", f"/v2/{repository}/blobs/{name}")
+        algorithm, _, value = name.partition(":")
+        return status == 200 and hashlib.new(algorithm, body).hexdigest() == value
+
+    def write_blobs(self, repository: str, blobs: tuple[bytes, ...]) -> None:
+        """Blobs as pushes leave them, and manifests' links where only those are members."""
+        for data in blobs:
+            name = digest(data)
+            value = name.partition(":")[2]
+            below = self.root / "repositories" / repository
+            self._write(self.root / "blobs/sha256" / value[:2] / value / "data", data)
+            self._write(below / "_layers/sha256" / value / "link", name.encode())
+            if not self.members:
+                self._write(below / "_manifests/revisions/sha256" / value / "link", name.encode())
+
+    def forget_members(self, repository: str, blobs: tuple[bytes, ...]) -> None:
+        """Takes back the links of what is no manifest."""
+        if not self.members:
+            revisions = self.root / "repositories" / repository / "_manifests/revisions/sha256"
+            for data in blobs:
+                shutil.rmtree(revisions / digest(data).partition(":")[2])
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def collect(self, *options: str) -> str:
+        """The real collection, which must not fail."""
+        done = subprocess.run(
+            [self.program, "garbage-collect", *options, self.configuration],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+
+@pytest.fixture(params=[True, False], ids=["ours", "official"])
+def server(request: pytest.FixtureRequest, program: Path, tmp_path: Path) -> Server:
+    """With the middleware of our image, and without it, as the official image is."""
+    return Server(program, tmp_path, request.param)
+
+
+def marked(output: str) -> dict[str, set[str]]:
+    """The digests that a collection marks for each repository's manifests."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for repository, name in re.findall(
+        r"^(\S+): marking blob (sha(?:256|384|512):[0-9a-f]+)$", output, re.MULTILINE
+    ):
+        found[repository].add(name)
+    return found
+
+
+def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> None:
+    accepted: dict[str, Mutated] = {}
+    unread: set[str] = set()
+    with server.running():
+        for seed in range(NUMBER):
+            one, repository = mutated(seed), f"r{seed}"
+            server.write_blobs(repository, one.blobs)
+            if server.put_manifest(repository, "tag", one.kind, one.data) == 201:
+                accepted[repository] = one
+            server.forget_members(repository, one.blobs)
+        for repository, one in accepted.items():
+            status, kind, body = server.get_manifest(repository, "tag")
+            read = parse(one.data)
+            if isinstance(read, Unreadable):
+                unread.add(repository)
+                assert status != 200, (one, read)
+            else:
+                assert (status, kind, body) == (200, read.media_type, one.data), (one, read)
+    assert len(accepted) > NUMBER // 4
+    # Ours refuses what it could not give back.
+    assert not (unread and server.members)
+    assert unread or server.members
+    storage = server.storage
+    problems, special = examine(storage)
+    assert problems == []
+    assert {repository for repository, _ in special.hidden} == unread
+    with collectable(storage, server.journal):
+        marks = marked(server.collect("--dry-run"))
+        server.collect()
+    everywhere = set().union(*marks.values())
+    for repository, one in accepted.items():
+        read = parse(one.data)
+        if isinstance(read, Manifest):
+            ours = {each.digest for each in read.references}
+            assert marks[repository] <= ours <= everywhere, (one, read)
+    damage = [one for one in scrub(storage)["damage"] if one["kind"] != "wrong size"]
+    assert [one for one in damage if not _is_elsewhere(one, accepted)] == []
+    with server.running():
+        for repository, one in accepted.items():
+            read = parse(one.data)
+            present = {digest(data) for data in one.blobs}
+            if isinstance(read, Manifest):
+                assert server.get_manifest(repository, "tag")[2] == one.data
+                present &= {each.digest for each in read.references}
+            missing = [name for name in present if not server.has_blob(repository, name)]
+            assert missing == [], (one, read)
+
+
+def _is_elsewhere(damage: dict[str, Any], accepted: dict[str, Mutated]) -> bool:
+    """Whether an index names a blob of another sort as a manifest, which only fills in for one."""
+    return all(accepted[one].kind in (OCI_INDEX, DOCKER_LIST) for one in damage["repositories"])
+
+
+# -- each form of reference ------------------------------------------------------------------------
+
+
+def described(data: bytes, media_type: str = LAYER, **more: Any) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest(data), "size": len(data), **more}
+
+
+def written(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"schemaVersion": 2, "mediaType": kind, **fields}).encode()
+
+
+@dataclass
+class Pushed:
+    """What was pushed, by repository: blobs' digests, and manifests by tag or digest."""
+
+    server: Server
+    blobs: dict[str, set[str]] = field(default_factory=dict)
+    manifests: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def blob(self, repository: str, data: bytes, algorithm: str = "sha256") -> dict[str, Any]:
+        name = self.server.put_blob(repository, data, algorithm)
+        self.blobs.setdefault(repository, set()).add(name)
+        return {**described(data), "digest": name}
+
+    def manifest(self, repository: str, kind: str, data: bytes, tag: str = "") -> dict[str, Any]:
+        status = self.server.put_manifest(repository, tag or digest(data), kind, data)
+        assert status == 201, (repository, data)
+        self.manifests[repository, digest(data)] = data
+        if tag:
+            self.manifests[repository, tag] = data
+        return described(data, kind)
+
+    def image(self, repository: str, tag: str = "", kind: str = OCI_IMAGE, **more: Any) -> Any:
+        """An image with a config and a layer of its own; its descriptor."""
+        name = f"{repository} {len(self.manifests)}".encode()
+        if "config" not in more:
+            more["config"] = self.blob(repository, name + b" config")
+        if "layers" not in more:
+            more["layers"] = [self.blob(repository, name + b" layer")]
+        data = written(kind, **more)
+        return self.manifest(repository, kind, data, tag)
+
+    def check(self) -> None:
+        """All of it is there."""
+        for (repository, reference), data in self.manifests.items():
+            assert self.server.get_manifest(repository, reference)[2] == data, repository
+        for repository, names in self.blobs.items():
+            for name in names:
+                assert self.server.has_blob(repository, name), (repository, name)
+
+
+def push_every_form(pushed: Pushed) -> None:
+    """Repositories named for the form of reference that is in them."""
+    pushed.image("image", "v1")
+    pushed.image("docker", "v1", DOCKER_IMAGE)
+    for repository, kind, child in (
+        ("index", OCI_INDEX, OCI_IMAGE),
+        ("docker-list", DOCKER_LIST, DOCKER_IMAGE),
+    ):
+        platform = {"architecture": "amd64", "os": "linux"}
+        members = [{**pushed.image(repository, "", child), "platform": platform} for _ in range(2)]
+        pushed.manifest(repository, kind, written(kind, manifests=members), "v1")
+    inner = pushed.manifest(
+        "nested", OCI_INDEX, written(OCI_INDEX, manifests=[pushed.image("nested")])
+    )
+    pushed.manifest("nested", OCI_INDEX, written(OCI_INDEX, manifests=[inner]), "v1")
+    subject = pushed.image("subject", "v1")
+    referrers = [pushed.image("subject", subject=subject), pushed.image("subject", subject=subject)]
+    pushed.manifest(
+        "subject",
+        OCI_INDEX,
+        written(OCI_INDEX, manifests=[{**one, "artifactType": "a/b"} for one in referrers]),
+        subject["digest"].replace(":", "-"),
+    )
+    # An index may have a subject as well, and a referrer may have no list.
+    pushed.manifest(
+        "subject", OCI_INDEX, written(OCI_INDEX, manifests=[referrers[0]], subject=subject)
+    )
+    for end in ("sig", "att", "sbom"):
+        pushed.image("subject", f"{subject['digest'].replace(':', '-')}.{end}")
+    # A tag leads to the referrer only, and it keeps its subject.
+    lonely = pushed.image("referrer")
+    pushed.image("referrer", "v1", subject=lonely)
+    foreign = described(b"elsewhere", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
+    pushed.image("foreign", "v1", DOCKER_IMAGE, layers=[{**foreign, "urls": ["https://a.test/b"]}])
+    away = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+    pushed.image(
+        "non-distributable",
+        "v1",
+        layers=[
+            described(b"elsewhere", away, urls=["https://a.test/b"]),
+            {**pushed.blob("non-distributable", b"here"), "mediaType": away},
+        ],
+    )
+    empty = pushed.blob("artifact", EMPTY)
+    pushed.image(
+        "artifact",
+        "v1",
+        config={**empty, "mediaType": "application/vnd.oci.empty.v1+json", "data": "e30="},
+        layers=[empty],
+        artifactType="application/vnd.example",
+    )
+    for algorithm in ("sha512", "sha384"):
+        pushed.image(
+            algorithm,
+            "v1",
+            config=pushed.blob(algorithm, b"config", algorithm),
+            layers=[pushed.blob(algorithm, algorithm.encode(), algorithm)],
+        )
+    # A layer that is a manifest too: its own layers stay.
+    child = pushed.image("manifest-as-layer")
+    as_blob = pushed.blob(
+        "manifest-as-layer", pushed.manifests["manifest-as-layer", child["digest"]]
+    )
+    pushed.image("manifest-as-layer", "v1", layers=[{**as_blob, "mediaType": OCI_IMAGE}])
+    if pushed.server.members:
+        cache = [pushed.blob("cache", b"layer"), pushed.blob("cache", b"other", "sha512")]
+        pushed.manifest("cache", OCI_INDEX, written(OCI_INDEX, manifests=cache), "v1")
+
+
+def test_each_form_of_reference_survives_a_collection(server: Server) -> None:
+    pushed = Pushed(server)
+    with server.running():
+        push_every_form(pushed)
+        server.put_blob("garbage", b"nobody's")
+        server.ask("PUT", "/v2/garbage/manifests/none")
+        pushed.check()
+    storage = server.storage
+    shutil.rmtree(server.root / "repositories/garbage")
+    assert obstacles(storage) == []
+    found = plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)
+    assert (found["removals"], found["damage"]) == ([], [])
+    apply(storage, found["removals"])
+    with collectable(storage, server.journal):
+        server.collect()
+    assert storage.blob_size(digest(b"nobody's")) is None
+    assert (scrub(storage)["damage"], scrub(storage)["harmless"]) == ([], [])
+    with server.running():
+        pushed.check()
+
+
+PUSHED_AS_ANOTHER = [
+    (OCI_IMAGE, '{"schemaVersion":2,"manifests":5,"manifests":null,"config":%s}'),
+    (OCI_INDEX, '{"schemaVersion":2,"layers":5,"layers":null}'),
+    (OCI_INDEX, '{"schemaVersion":2,"config":5,"config":null}'),
+    (OCI_INDEX, '{"schemaVersion":2,"config":%s,"config":null}'),
+    (OCI_INDEX, '{"schemaVersion":2}'),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), PUSHED_AS_ANOTHER)
+def test_what_could_not_be_given_back_is_refused_or_harms_nobody_else(
+    server: Server, kind: str, text: str
+) -> None:
+    with server.running():
+        config = described(b"config")
+        server.put_blob("app", b"config")
+        server.put_blob("app", b"nobody's")
+        server.put_blob("other", b"nobody's either")
+        server.put_manifest("other", "v1", OCI_INDEX, written(OCI_INDEX, manifests=[]))
+        data = text.replace("%s", json.dumps(config)).encode()
+        path = "/v2/app/manifests/v1"
+        status, _, body = server.ask("PUT", path, data, Content_Type=kind)
+        if server.members:
+            assert status == 400
+            assert json.loads(body)["errors"][0]["code"] == "MANIFEST_INVALID"
+            return
+        assert status == 201
+    storage = server.storage
+    with collectable(storage, server.journal):
+        server.collect()
+    # The reader says which of them the registry can read.
+    unread = isinstance(parse(data), Unreadable)
+    assert (storage.blob_size(digest(b"nobody's")) is not None) == unread
+    assert storage.blob_size(digest(b"nobody's either")) is None
+    assert scrub(storage)["damage"] == []
+    assert [one["kind"] for one in scrub(storage)["harmless"]] == ["unread manifest"] * unread

@@ -1,0 +1,134 @@
+"""What is put aside for a collection, and comes back whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.unit.contents.tree import Tree, digest_of
+from wharfinger.host.contents import Storage, collectable, examine, restore
+from wharfinger.host.contents.aside import put_aside
+from wharfinger.oci.manifests import Manifest, parse
+
+UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "aside.json"
+
+
+def everything(tree: Tree) -> dict[str, tuple[bytes, int]]:
+    """All files below the storage, their content and time."""
+    return {
+        str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in tree.path.rglob("*")
+        if path.is_file()
+    }
+
+
+def named(storage: Storage, repository: str, before: set[str]) -> list[list[str]]:
+    """What the manifests name that have come since."""
+    found = []
+    for link in storage.revisions(repository):
+        if link.name not in before:
+            read = parse(storage.manifest(link.name) or b"")
+            assert isinstance(read, Manifest)
+            found.append([one.digest for one in read.references])
+    return found
+
+
+def test_nothing_is_written_where_nothing_is_special(
+    tree: Tree, storage: Storage, journal: Path
+) -> None:
+    tree.image("app", "image", tag="v1")
+    before = everything(tree)
+    with collectable(storage, journal) as made:
+        assert (made, everything(tree)) == ([], before)
+        assert not journal.exists()
+    restore(journal)
+
+
+def test_what_the_registry_cannot_read_is_hidden_and_its_blobs_are_named(
+    tree: Tree, storage: Storage, journal: Path
+) -> None:
+    unread = tree.manifest("app", UNREADABLE, 500)
+    image = tree.image("app", "image", tag="v1")
+    layer = tree.layer("app", b"layer")
+    before = everything(tree)
+    with collectable(storage, journal):
+        assert not tree.revision_path("app", unread).exists()
+        (names,) = named(storage, "app", {image})
+        assert {unread, layer, digest_of(b"layer of image")} <= set(names)
+    assert everything(tree) == before
+    assert not journal.exists()
+
+
+def test_what_is_awaited_is_named_too(tree: Tree, storage: Storage, journal: Path) -> None:
+    unread = tree.manifest("app", UNREADABLE, 500)
+    own, other = tree.blob(b"own"), tree.blob(b"other")
+    before = everything(tree)
+    with collectable(storage, journal, {"app": {own: 3}, "team": {other: 5}}):
+        (names,) = named(storage, "app", set())
+        assert set(names) == {unread, own}
+        (names,) = named(storage, "team", set())
+        assert set(names) == {other}
+    assert everything(tree) == before
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("moment", range(1, 4))
+def test_a_killed_run_is_put_right_by_whatever_ends_the_maintenance(
+    tree: Tree,
+    storage: Storage,
+    journal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: int,
+) -> None:
+    for end in (b"", b" ", b"  "):
+        tree.manifest("app", UNREADABLE + end, 500)
+    before = everything(tree)
+    left = [moment]
+    original = os.rename
+
+    def rename(*arguments: str, **options: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        original(*arguments, **options)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(Killed):
+        put_aside(storage, examine(storage)[1].hidden, journal)
+    assert len(everything(tree).keys() - before.keys()) == moment - 1
+    restore(journal)
+    assert everything(tree) == before
+    assert not journal.exists()
+
+
+def test_what_is_pushed_again_after_a_kill_is_not_undone(
+    tree: Tree, storage: Storage, journal: Path
+) -> None:
+    digest = tree.manifest("app", UNREADABLE, 500)
+    put_aside(storage, [("app", digest)], journal)
+    tree.manifest("app", UNREADABLE, 7)
+    now = tree.revision_path("app", digest).stat().st_mtime
+    restore(journal)
+    assert tree.revision_path("app", digest).stat().st_mtime == now
+    assert [one.name for one in tree.revision_path("app", digest).parent.iterdir()] == ["link"]
+
+
+def test_a_repository_that_is_gone_after_a_kill_stays_gone(
+    tree: Tree, storage: Storage, journal: Path
+) -> None:
+    digest = tree.manifest("app", UNREADABLE, 500)
+    put_aside(storage, [("app", digest)], journal)
+    shutil.rmtree(tree.root / "repositories/app")
+    restore(journal)
+    assert not journal.exists()
