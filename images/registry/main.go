@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
@@ -38,7 +41,34 @@ func healthcheck(_ *cobra.Command, _ []string) error {
 	return nil
 }
 
+// output writes the log to standard error and never waits. Standard error is docker's pipe, which
+// nobody reads while dockerd is stopped: lines that find it full are dropped and counted.
+type output struct{ lost prometheus.Counter }
+
+func (o output) Write(line []byte) (int, error) {
+	if _, err := os.Stderr.Write(line); err != nil {
+		o.lost.Inc()
+	}
+	return len(line), nil
+}
+
+// neverWait is for a serving registry only: what other commands print must be complete.
+func neverWait(_ *cobra.Command, _ []string) {
+	for _, descriptor := range []int{syscall.Stdout, syscall.Stderr} {
+		if err := syscall.SetNonblock(descriptor, true); err != nil {
+			fmt.Fprintln(os.Stderr, "the log may hold requests up:", err)
+		}
+	}
+	lost := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "wharfinger_registry_log_lines_lost_total",
+		Help: "Lines dropped because standard error, docker's pipe, was full.",
+	})
+	prometheus.MustRegister(lost)
+	logrus.SetOutput(output{lost})
+}
+
 func main() {
+	registry.ServeCmd.PreRun = neverWait
 	registry.RootCmd.AddCommand(&cobra.Command{
 		Use:          "healthcheck",
 		Short:        "`healthcheck` asks the debug listener whether the registry is healthy",

@@ -20,6 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from . import log
 from .service import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
@@ -75,6 +76,11 @@ class Metrics:
             "How long answers took.",
             buckets=self.buckets(),
             sum_value=round(self._seconds, 6),
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}log_lines_lost",
+            "Lines dropped because standard output, docker's pipe, was full.",
+            log.lost,
         )
         yield CounterMetricFamily(
             f"{PREFIX}bcrypt_verifications", "Passwords verified with bcrypt.", passwords.verified

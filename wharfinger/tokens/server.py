@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -39,6 +42,12 @@ DRAIN = 20
 # is just about to use.
 KEEP_ALIVE = 75
 NO_STORE = {"cache-control": "no-store"}
+# Whoever sends this header with a request, as nginx does, keeps the decision: it is in a header of
+# the same name of the answer, and not in this process's own log.
+DECISION = "wharfinger-decision"
+# nginx reads an answer's head into 16 kB. Longer lines, whose rules have very long patterns, go
+# without their lists.
+LONGEST_DECISION = 12_000
 
 
 class CannotListen(Exception):
@@ -52,6 +61,9 @@ class Application:
         self.service = service
         self.rejected: Rejected | None = None
         self.metrics = Metrics()
+        # A gap in the numbers is a decision that nobody has kept.
+        self._process = secrets.token_hex(4)
+        self._decisions = 0
         prefix = service.configuration.server.path_prefix
         self.asgi = Starlette(
             routes=[
@@ -86,8 +98,21 @@ class Application:
             )
         seconds = time.perf_counter() - begun
         self.metrics.answered(reply.log, seconds)
-        log.write(reply.log | {"ms": round(seconds * 1000, 1)})
-        return _response(reply)
+        decision = reply.log | {"ms": round(seconds * 1000, 1)}
+        if DECISION not in request.headers:
+            log.write(decision)
+            return _response(reply)
+        return _response(reply, {DECISION: self._kept_elsewhere(decision)})
+
+    def _kept_elsewhere(self, decision: dict[str, Any]) -> str:
+        """The decision as one line, with its number since this process began."""
+        self._decisions += 1
+        numbered = {"process": self._process, "number": self._decisions, **decision}
+        line = log.line(numbered)
+        if len(line) > LONGEST_DECISION:
+            short = {key: value for key, value in numbered.items() if not isinstance(value, list)}
+            line = log.line(short | {"cut": True})
+        return line
 
     async def _health(self, _: Request) -> Response:
         rejected = self.rejected
@@ -105,8 +130,8 @@ class Application:
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
-def _response(reply: Reply) -> Response:
-    headers = NO_STORE | reply.headers
+def _response(reply: Reply, more: Mapping[str, str] | None = None) -> Response:
+    headers = NO_STORE | reply.headers | dict(more or {})
     return Response(ENCODE(reply.body), reply.status, headers, "application/json")
 
 

@@ -18,12 +18,14 @@ from .challenge import BadCredentials, BadRequest, Challenge, Scope
 from .configuration import Configuration, User
 from .decision import decide, rule
 from .failures import Later
+from .keys import ENCODE
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
 WRONG = "wrong user or password"
-# What a client sends, as it stands in the log: so many characters of a field, and of a list so many
-# of the first. Otherwise whoever writes long requests pushes everybody else's decisions out.
+# What a client sends, as it stands in the log: so many characters of a field, escapes counted, and
+# of a list so many of the first. Otherwise whoever writes long requests pushes everybody else's
+# decisions out.
 LONGEST, LONGEST_ACTION = 256, 32
 FIRST = 5
 
@@ -260,7 +262,13 @@ def refusal(
 
 
 def _short(text: str, longest: int = LONGEST) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    """The text, or its beginning, with at most `longest` characters as JSON has it (`\\u00e9`)."""
+    if len(text) * 12 <= longest:
+        return text  # however it is escaped
+    short = text[:longest]
+    while (written := len(ENCODE(short)) - 2) > longest:
+        short = short[: len(short) * longest // written]
+    return short if short == text else f"{short}…"
 
 
 def _logged(scope: Scope, actions: tuple[str, ...]) -> dict[str, Any]:

@@ -839,7 +839,7 @@ def test_an_expired_certificate_is_a_loud_warning_and_no_outage(
 
 
 def test_a_failure_of_the_program_is_500_and_tells_only_where(
-    keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keys: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from wharfinger.tokens import challenge, configuration
     from wharfinger.tokens.server import Application
@@ -856,7 +856,7 @@ def test_a_failure_of_the_program_is_500_and_tells_only_where(
     service.close()
     assert status == 500
     assert body["errors"][0]["message"] == "the token server has failed"
-    logged = json.loads(capsys.readouterr().out)
+    logged = json.loads(capfd.readouterr().out)
     assert (logged["event"], logged["error"]) == ("error", "RuntimeError")
     assert "planted" not in json.dumps([logged, body])
 
