@@ -74,6 +74,8 @@ def host_at(folder: Path) -> Host:
         command=folder / "sbin" / "wharfinger-host",
         nginx=folder / "nginx",
         nginx_pid=folder / "nginx.pid",
+        nginx_log=folder / "nginx-log",
+        log=folder / "log",
         closing=folder / "closing",
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",

@@ -11,6 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from wharfinger.host import main_settings
 from wharfinger.registry import configuration
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,8 @@ def relocated(site: str, folder: Path) -> str:
     for path, name in (
         ("/etc/wharfinger/certificates", "certificates"),
         ("/etc/nginx/wharfinger/upstreams.conf", "upstreams.conf"),
-        ("/var/log/nginx/wharfinger.log", "access.log"),
+        ("/var/log/wharfinger/access.log", "access.log"),
+        ("/var/log/wharfinger/decisions.log", "decisions.log"),
         ("/var/lib/wharfinger/acme", "acme"),
         ("/run/wharfinger-closing", "closing"),
         ("/etc/nginx/wharfinger/wharfinger.js", "wharfinger.js"),
@@ -73,7 +75,8 @@ def main_configuration(folder: Path, user: str | None = "www-data", others: str 
     return (
         f"{module}{owner}worker_processes 2;\npid {folder}/nginx.pid;\n"
         f"error_log {folder}/error.log info;\n"
-        "events { worker_connections 256; }\n"
+        f"worker_rlimit_nofile {main_settings.FILES};\n"
+        f"events {{ worker_connections {main_settings.CONNECTIONS}; }}\n"
         # As in Debian's own nginx.conf.
         "http {\n    sendfile on;\n    tcp_nopush on;\n"
         f"{temporary}{others}    include {folder}/site.conf;\n}}\n"

@@ -186,6 +186,8 @@ class Stack:
     accounts: dict[str, Any] = field(default_factory=dict)
     # reverse_proxy_trusted_networks
     trusted: list[str] = field(default_factory=list)
+    # reverse_proxy_requests_per_address
+    requests: int = 2000
     ports: dict[str, int] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     signer: Signer = field(default_factory=Signer)
@@ -276,6 +278,7 @@ class Stack:
             registry_auth=self.auth,
             registry_settings=self.settings,
             reverse_proxy_trusted_networks=self.trusted,
+            reverse_proxy_requests_per_address=self.requests,
             reverse_proxy_catalog=configuration.catalog(self.settings, {}),
             storage_path=str(self.storage),
             reverse_proxy_metrics_listen=f"127.0.0.1:{self.ports['metrics']}",
@@ -474,11 +477,12 @@ def running(
     neighbour: bool = False,
     accounts: dict[str, Any] | None = None,
     trusted: list[str] | None = None,
+    requests: int = 2000,
 ) -> Iterator[Stack]:
     """A started Stack, stopped and removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="wharfinger-proxy-"))
     stack = Stack(auth, folder, registry, settings or {}, elsewhere, neighbour, accounts or {})
-    stack.trusted = trusted or []
+    stack.trusted, stack.requests = trusted or [], requests
     stack.start()
     try:
         yield stack

@@ -199,6 +199,41 @@ def test_no_token_is_in_the_log(stack: Stack) -> None:
     assert token.split(".")[1] not in text
 
 
+def test_no_request_makes_a_long_line(stack: Stack) -> None:
+    """256 characters of each field, as the client has sent them; an escape is six."""
+    odd = "\x7f" * 20_000
+    path = "/v2/" + "/".join(["long-name"] * 300) + "/tags/list"
+    before = (stack.folder / "access.log").stat().st_size
+    request = f"GET {path} HTTP/1.1\r\nHost: {'h' * 9000}\r\nUser-Agent: {odd}\r\n"
+    stack.raw(f"{request}Connection: close\r\n\r\n".encode())
+    stack.raw(f"{'M' * 9000} / HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
+    path = f"/v2/{'n' * 300}/blobs/{NOWHERE}?{'q' * 9000}"
+    line = logged(stack, "GET", path)
+    assert (line["path"], line["repository"]) == (f"/v2/{'n' * 252}", "n" * 256)
+    assert line["verb"] == "pull"
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        text = (stack.folder / "access.log").read_text()[before:]
+        if text.count("\n") >= 3:
+            break
+        time.sleep(0.02)
+    lines = text.splitlines()
+    assert len(lines) >= 3
+    assert max(map(len, lines)) < 4000
+    fields = [value for one in lines for value in json.loads(one).values()]
+    assert max(map(len, fields)) == 256
+
+
+def test_the_client_gets_nothing_of_what_the_token_server_hands_over(stack: Stack) -> None:
+    # The echo in its place shows what has reached it, whatever the client says.
+    headers = {"Wharfinger-Decision": "0"}
+    answer = stack.proxied("GET", "/auth", headers=headers)
+    seen = json.loads(answer.body)["headers"]
+    assert seen["wharfinger-decision"] == "1"
+    assert seen["x-real-ip"] == "127.0.0.1"
+    assert answer["wharfinger-decision"] is None
+
+
 # -- metrics
 
 

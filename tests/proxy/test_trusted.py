@@ -83,9 +83,65 @@ def test_a_64_has_a_hundred_logins_in_hand_as_an_ipv4_address_has(
         deadline = time.monotonic() + 20
         while (found := answer(behind, same, "x")).status != 429 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert b"too many logins at once from one address" in found.body
+        assert b"too many requests at once from one address" in found.body
         assert login(behind, other, "x") == 401
     finally:
+        for one in held:
+            one.close()
+
+
+def decisions(stack: Stack, number: int) -> list[dict[str, Any]]:
+    """The first so many of decisions.log."""
+    deadline = time.monotonic() + 10
+    while len(lines := (stack.folder / "decisions.log").read_text().splitlines()) < number:
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.05)
+    return [json.loads(line) for line in lines]
+
+
+def test_nginx_keeps_every_decision_and_the_client_sees_none(registry: Path) -> None:
+    with running("token", registry, accounts=accounts(), trusted=["127.0.0.0/8"]) as stack:
+        for password in ("pw", "wrong"):
+            assert answer(stack, INSIDE, password)["wharfinger-decision"] is None
+        # A client that does not wait for the answer leaves a trace all the same.
+        plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+        with stack.trust.wrap_socket(plain, server_hostname=NAME) as tls:
+            credentials = base64.b64encode(b"ci:gone").decode()
+            head = f"GET /auth HTTP/1.1\r\nHost: {NAME}\r\nX-Forwarded-For: {INSIDE}\r\n"
+            tls.sendall(f"{head}Authorization: Basic {credentials}\r\n\r\n".encode())
+        found = decisions(stack, 3)
+        assert [(one["account"], one["client"], one["result"]) for one in found] == [
+            ("ci", INSIDE, result) for result in ("granted", "wrong_password", "wrong_password")
+        ]
+        assert [one["number"] for one in found] == [1, 2, 3]
+        assert '"event":"token"' not in (stack.folder / "tokens.log").read_text()
+
+
+def test_requests_of_one_address_are_bounded_and_others_are_not(registry: Path) -> None:
+    with running("token", registry, trusted=["127.0.0.0/8"], requests=20) as stack:
+        head = f"GET /v2/ HTTP/1.1\r\nHost: {NAME}\r\nX-Forwarded-For: 2001:db8::1\r\n"
+        upload = f"POST /v2/a/b/blobs/uploads/ HTTP/1.1\r\nHost: {NAME}\r\n"
+        token = stack.signer.token(("repository", "a/b", ["pull", "push"]))
+        upload += f"Authorization: Bearer {token}\r\nX-Forwarded-For: 2001:db8::2\r\n"
+        held = []
+        for _ in range(20):
+            plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+            held.append(stack.trust.wrap_socket(plain, server_hostname=NAME))
+            held[-1].sendall(f"{upload}Content-Length: 9999\r\n\r\n".encode())
+        deadline = time.monotonic() + 20
+        close = "Connection: close\r\n\r\n"
+        while b" 429 " not in (said := stack.raw((head + close).encode())[:2000]):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+        message = "too many requests at once from one address"
+        assert json.loads(said.partition(b"\r\n\r\n")[2])["errors"] == [
+            {"code": "TOOMANYREQUESTS", "message": message}
+        ]
+        for path in ("/auth", "/nowhere"):
+            headers = {"X-Forwarded-For": "2001:db8::3"}
+            assert stack.proxied("GET", path, headers=headers).status == 429
+            headers = {"X-Forwarded-For": "2001:db8:0:1::1"}
+            assert stack.proxied("GET", path, headers=headers).status in (200, 404)
         for one in held:
             one.close()
 

@@ -111,6 +111,8 @@ SETTINGS: Mapping[str, Setting] = {
     "certificates_acme_eab_kid": Setting(stops=("rotate",), only=_with_source("acme")),
     "certificates_acme_eab_hmac_key": Setting(stops=("rotate",), only=_with_source("acme")),
     "certificates_alert_command": Setting(stops=("rotate",)),
+    # An address may have 100 logins under way, whatever this says.
+    "reverse_proxy_requests_per_address": Setting(Number(200, 1_000_000)),
     "images_archive": Setting(only=Only("images_source", ("archive",))),
     "storage_path": Setting(stops=(*_CONTENTS, "remove")),
     "storage_free_minimum": Setting(Size(0)),

@@ -17,13 +17,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import names, proof, proxy, signing_keys
+from . import logs, names, proof, proxy, signing_keys
 from .context import Host
 from .engine import Container
 from .errors import HostError
@@ -487,21 +486,11 @@ class Generations:
         return None
 
     def _keep_log(self, name: str) -> None:
-        """What Docker still has of a token server's decisions outlives the container: appended to a
-        file beside nginx's logs, for root and adm, that is rotated with them. Killed in between,
-        the next run appends it once more."""
-        path = self.host.paths.token_server_log
-        if self.kind != TOKEN_SERVER or not exists(path.parent):
-            return
-        with suppress(HostError, OSError):
-            text = self.host.engine.logs(name, _LOG_KEPT)
-            descriptor = os.open(
-                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640
-            )
-            with os.fdopen(descriptor, "a") as file:
-                file.write(text)
-            with suppress(LookupError):
-                shutil.chown(path, group="adm")
+        """What docker still has of a token server's log outlives the container. Killed in between,
+        the next run keeps it once more."""
+        if self.kind == TOKEN_SERVER:
+            with suppress(HostError, OSError):
+                logs.append(self.host, self.host.engine.logs(name, _LOG_KEPT))
 
     def _take_back(self, old: Generation) -> str | None:
         """Where the new one has ended while the old one is still there, that serves again; what

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from . import certificates, jobs, watching
+from . import certificates, jobs, logs, watching
 from .context import Host
 from .errors import HostError
 from .files import write_atomically
@@ -79,6 +79,12 @@ def _lines(host: Host, state: State) -> Iterator[str]:
         "problems",
         "Problems that an operator was told of and that are not over.",
         [({}, len(state.alerted))],
+    )
+    missing = logs.lost(host)
+    yield from _gauge(
+        "decisions_lost",
+        "Decisions of the token server that are missing in decisions.log.",
+        () if missing is None else [({}, missing)],
     )
     yield from _space(data_of(host, state))
     found = {job: report for job in jobs.JOBS if (report := jobs.report(host, job)) is not None}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from .errors import HostError
 from .files import read_text
 from .paths import Paths
-from .processes import children, clients, command_line, listeners, program
+from .processes import children, clients, command_line, listeners, opened, program
 from .runner import Runner
 from .service import start_service
 
 # Seconds before a reload in which clients are told to leave their connections.
 _LEAVING = 2
+# Seconds that the workers have to open new logs.
+_REOPENING = 10
 
 
 class Nginx(Protocol):
@@ -32,6 +38,10 @@ class Nginx(Protocol):
     def reload(self, *, gently: bool = True) -> None:
         """Leads new requests to the present configuration; `gently`: clients leave their
         connections before, which takes up to two seconds. Raises HostError where it did not."""
+
+    def reopen(self, files: Sequence[Path]) -> None:
+        """Its logs, of which `files` are under other names by now, go on in new files. Waits until
+        nobody of nginx has the old ones open, but not for long."""
 
     def start(self) -> list[str]:
         """Starts it; returns how."""
@@ -110,6 +120,16 @@ class SystemNginx:
         while any(map(self._takes_requests, before)):
             if time.monotonic() > deadline:
                 return
+            time.sleep(0.02)
+
+    def reopen(self, files: Sequence[Path]) -> None:
+        master = self._master()
+        if master is None:
+            return
+        os.kill(master, signal.SIGUSR1)
+        deadline = time.monotonic() + _REOPENING
+        processes = [master, *(pid for pid, _ in self.workers())]
+        while opened(self._paths.proc, processes, files) and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def _takes_requests(self, worker: list[int]) -> bool:

@@ -15,7 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import apt, certificates, engine_facts, nginx_configuration, processes, storage_facts
+from . import (
+    apt,
+    certificates,
+    engine_facts,
+    main_settings,
+    nginx_configuration,
+    processes,
+    storage_facts,
+)
 from .context import Host
 from .errors import HostError
 from .files import exists, read_text, sha256
@@ -221,6 +229,9 @@ def _nginx(host: Host) -> dict[str, Any]:
         "servers": [],
         "error": None,
         "njs": False,
+        # What its nginx.conf says, and whether `site` may say otherwise there.
+        "connections": None,
+        "connections_packaged": False,
         "ours": exists(host.paths.site),
     }
     group: str | None = None
@@ -235,6 +246,9 @@ def _nginx(host: Host) -> dict[str, Any]:
             for one in nginx_configuration.servers(dump.output)
         ]
         answer["njs"] = nginx_configuration.loads(dump.output, "ngx_http_js_module.so")
+        text = read_text(host.paths.nginx / "nginx.conf") or ""
+        answer["connections"] = main_settings.connections(text)
+        answer["connections_packaged"] = main_settings.is_ours_to_change(host)
         configured = nginx_configuration.user(dump.output)
         if configured is not None:
             answer["user"], group = configured

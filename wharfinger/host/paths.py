@@ -19,6 +19,8 @@ class Paths:
     nginx: Path = Path("/etc/nginx")
     nginx_pid: Path = Path("/run/nginx.pid")
     nginx_log: Path = Path("/var/log/nginx")
+    # Who did what: the access log and the token server's decisions (logs.py).
+    log: Path = Path("/var/log/wharfinger")
     # While it is there, nginx tells clients to use no connection again: the site looks for it.
     closing: Path = Path("/run/wharfinger-closing")
     # What nginx serves to Prometheus of the host itself (metrics.py): a boot ends what it tells.
@@ -50,8 +52,13 @@ class Paths:
 
     @property
     def token_server_log(self) -> Path:
-        """The decisions of token servers whose containers are gone."""
-        return self.nginx_log / "wharfinger-token-server.log"
+        """What token servers said whose containers are gone."""
+        return self.log / "token-server.log"
+
+    @property
+    def log_record(self) -> Path:
+        """Up to where the decisions were counted (logs.py)."""
+        return self.var / "logs.json"
 
     @property
     def certificates(self) -> Path:

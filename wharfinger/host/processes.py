@@ -108,6 +108,20 @@ def _owners(proc: Path, inodes: set[str]) -> dict[str, int]:
     return owners
 
 
+def opened(proc: Path, processes: Iterable[int], files: Iterable[Path]) -> bool:
+    """Whether one of these processes has one of these files open."""
+    wanted = {str(path) for path in files}
+    for pid in processes:
+        folder = f"{proc}/{pid}/fd"
+        try:
+            descriptors = os.listdir(folder)  # noqa: PTH208
+            if any(os.readlink(f"{folder}/{one}") in wanted for one in descriptors):  # noqa: PTH115
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def process_ids(proc: Path) -> Iterator[int]:
     for name in os.listdir(proc):  # noqa: PTH208
         if name.isdecimal():

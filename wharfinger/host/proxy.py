@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import logs
 from .context import Host
 from .errors import HostError
 from .files import exists, read_bytes, read_text, write_atomically
@@ -148,7 +147,7 @@ def apply(
     if not served:
         return actions
     told = False
-    _closed_log(host)
+    logs.prepare(host)
     try:
         _tested(host)
         told = host.nginx.running()
@@ -171,25 +170,6 @@ def apply(
     state.proxy_loaded = fingerprint(host)
     host.store.save(state)
     return actions
-
-
-def _closed_log(host: Host) -> None:
-    """Who pulled what from where is not for every user of the host: nginx, which would let all read
-    a log that it makes, finds one."""
-    log = host.paths.nginx_log / "wharfinger.log"
-    if not exists(log.parent):
-        return
-    new = not exists(log)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-    try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & 0o007:
-            os.fchmod(descriptor, mode & ~0o007)
-        if new:
-            # Whoever may read nginx's other logs.
-            os.fchown(descriptor, -1, log.parent.stat().st_gid)
-    finally:
-        os.close(descriptor)
 
 
 def _tested(host: Host) -> None:

@@ -10,6 +10,7 @@ from .context import Host
 from .engine_facts import answers
 from .errors import HostError
 from .files import exists, remove_tree
+from .main_settings import package_file, take_back
 from .packages import installed, removable, strange_files
 from .publication import DOCKER_TRUST
 from .state import State
@@ -122,7 +123,7 @@ class _Steps:
             found |= dict.fromkeys(engine, f"others have {_listed(others)} in it") if others else {}
         proxy = [one for one in packages if one in _PROXY_PACKAGES]
         if proxy:
-            ours = (host.paths.site, host.paths.upstreams.parent)
+            ours = [host.paths.site, host.paths.upstreams.parent, package_file(host)]
             others = strange_files(host, host.paths.nginx, ["nginx", "nginx-common"], ours)
             found |= dict.fromkeys(proxy, f"others have {_listed(others)}") if others else {}
         return found
@@ -130,7 +131,9 @@ class _Steps:
     def proxy(self) -> None:
         """Our site goes; nginx goes on with everyone else's, if it runs."""
         site = self.host.paths.site
-        gone = [self._tree(site), self._tree(self.host.paths.upstreams.parent)]
+        back = take_back(self.host, self.state, self.check)
+        self.actions += back
+        gone = [*back, self._tree(site), self._tree(self.host.paths.upstreams.parent)]
         if any(gone) and not self.check and self.host.nginx.running():
             problem = self.host.nginx.test()
             if problem is not None:
@@ -180,12 +183,9 @@ class _Steps:
         self._tree(storage / "docker")
         if not self.check and not is_mount_point(storage, self.host):
             _rmdir(storage)
-        logs = [
-            path
-            for name in ("wharfinger.log", paths.token_server_log.name)
-            for path in sorted(paths.nginx_log.glob(f"{name}*"))
-        ]
         records = (paths.users, paths.removed_accounts, *([] if state_stays else [paths.state]))
+        # Beside nginx's own logs, where earlier versions had ours.
+        logs = [paths.log, paths.log_record, *sorted(paths.nginx_log.glob("wharfinger*.log*"))]
         for path in (paths.etc, *records, *logs):
             self._tree(path)
         if not self.check:

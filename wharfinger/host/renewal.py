@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import alert, certificates, clock, jobs, keeping, proxy, publication, storage_facts
+from . import alert, certificates, clock, jobs, keeping, logs, proxy, publication, storage_facts
 from .authority import Authority, Wanted
 from .bridge import closed
 from .context import Host
@@ -392,6 +392,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         name = str((state.network or {}).get("name") or host.stack)
         attempt(lambda: keeper.done.actions.extend(closed(host, name, check=False)))
         attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
+        attempt(lambda: keeper.done.actions.extend(logs.keep(host)))
         keeper.state = state = host.store.load()
         for kind in KINDS:
             attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import logs
 from .context import Host
 from .errors import HostError
 from .files import read_text
+from .main_settings import make_room
 from .proxy import apply, serving_now
 from .publication import served
 
@@ -21,8 +23,8 @@ def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """
     state = host.store.load()
     before = read_text(host.paths.site) or ""
+    actions = logs.folder(host, check) + make_room(host, state, check)
     default = host.paths.nginx / "sites-enabled" / "default"
-    actions = []
     link: Path | None = None
     if request.get("remove_default_site") and default.is_symlink():
         actions.append(f"{default}: removed")
@@ -44,6 +46,7 @@ def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
         if link is not None and not check:
             default.symlink_to(link)
         raise
+    actions += logs.adopt(host, check)
     answer: dict[str, Any] = {"actions": actions}
     if before != request["content"]:
         header = str(host.paths.site)

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
 from wharfinger.host.engine_state import STATES
+from wharfinger.host.main_settings import CONNECTIONS, FILES
 from wharfinger.values import readable_size
 
 from .names import is_address, is_loopback
@@ -24,6 +25,10 @@ REGISTRY_UID = 64500
 NETWORK = "wharfinger"
 #: What the nginx of a distribution, and of nginx.org, reads.
 NGINX_SETTINGS = "/etc/nginx/nginx.conf"
+
+
+#: With two workers, more than somebody's 2,000 half-sent heads take.
+ENOUGH_CONNECTIONS = 4096
 
 
 def own_name(host: Mapping[str, Any], hosts_entry: bool) -> str:
@@ -232,6 +237,7 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
             "it loads no njs, so the access log has no users: install libnginx-mod-http-js in a "
             "quiet moment (nginx reloads at once), and run site.yml again",
         )
+    _check_connections(nginx, report)
     names = {good.get("registry_hostname"), *good.get("registry_extra_hostnames", ())} - {None}
     ports = {80, good.get("registry_port")} - {None}
     # One server's `ssl` is enough for all that share its address and port.
@@ -277,6 +283,19 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
                     f"{file} speaks {'TLS' if tls else 'plain HTTP'} on port {port}, where "
                     f"Wharfinger speaks {'plain HTTP' if tls else 'TLS'}: {instead}",
                 )
+
+
+def _check_connections(nginx: Mapping[str, Any], report: Report) -> None:
+    number = nginx.get("connections")
+    if number is None or number >= ENOUGH_CONNECTIONS or nginx.get("connections_packaged"):
+        return
+    report.warning(
+        "host, nginx",
+        f"{NGINX_SETTINGS} has worker_connections {number}, so one client that begins a few "
+        "thousand requests and ends none keeps everybody out. It is not as a package has it, so it "
+        f"is left alone: write `worker_connections {CONNECTIONS};` into its events block and "
+        f"`worker_rlimit_nofile {FILES};` before that",
+    )
 
 
 def _nginx_words(error: str) -> str:

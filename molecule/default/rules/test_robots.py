@@ -69,10 +69,8 @@ def test_from_a_wrong_address_a_robot_is_refused(registry: Registry, machine: Ho
     assert answer.json["errors"][0]["message"] == "wrong user or password"
     for other in (Account("outside", "wrong"), Account("unheard-of", outside.password)):
         assert registry.token_answer(other).body == answer.body
-    log = machine.check_output(
-        "docker logs $(docker ps --quiet --filter label=wharfinger.kind=token_server) 2>&1"
-    )
-    decisions = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    log = machine.file("/var/log/wharfinger/decisions.log").content_string
+    decisions = [json.loads(line) for line in log.splitlines()]
     last = [one for one in decisions if one.get("account") == "outside"]
     assert {one["status"] for one in last} == {401}
     assert {one["result"] for one in last} == {"not_let_in"}

@@ -21,7 +21,7 @@ HERE = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
         "/var/lib/wharfinger",
         "/etc/nginx/sites-enabled/zz-wharfinger.conf",
         "/etc/nginx/wharfinger",
-        "/var/log/nginx/wharfinger.log",
+        "/var/log/wharfinger/access.log",
         "/usr/local/lib/wharfinger",
         "/usr/local/sbin/wharfinger-host",
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +17,11 @@ import pytest
 
 from faults import Bench
 from faults.bench import PATIENCE
+from load.plays import PROJECT
 from load.record import Attempt
 from load.session import Unexpected
 from support import hosts
+from support.docker import Docker
 
 MIB = 2**20
 
@@ -164,3 +168,32 @@ def test_the_connections_of_nginx(bench: Bench) -> None:
             for one in idle:
                 one.close()
     assert len(idle) > 1600  # more than nginx's two workers have room for
+
+
+def test_half_sent_heads_to_nginx(bench: Bench) -> None:
+    """One address begins 2,000 requests and ends none; when nginx closes one, it begins another."""
+    address = hosts.variables("debian13")["ansible_host"]
+    name = hosts.registry("debian13").name
+    command = [sys.executable, str(PROJECT / "tests/support/half_sent.py"), address]
+    command += ["80", "443", name, "2000"]
+    docker = Docker(hosts.host("client"), hosts.registry("debian13"))
+    with (
+        bench.fault("2,000 half-sent heads to nginx", returns="-"),
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker,
+    ):
+        try:
+            assert attacker.stdout is not None
+            for line in attacker.stdout:
+                if int(line) >= 1900:
+                    break
+            assert docker.login("someuser").rc == 0
+            image = docker.image("someuser/crowded")
+            pushed = docker("push", image)
+            assert pushed.rc == 0, pushed.stderr
+            docker("image rm --force", image)
+            pulled = docker("pull", image)
+            assert pulled.rc == 0, pulled.stderr
+            assert int(attacker.stdout.readline()) > 1000
+        finally:
+            attacker.kill()
+    assert bench.rows[-1].failed == 0

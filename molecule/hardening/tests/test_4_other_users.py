@@ -43,7 +43,7 @@ def secrets(name: str, machine: Host) -> list[str]:
         *("/etc/wharfinger", "/etc/wharfinger/certificates/tls.key", "/etc/wharfinger/secrets"),
         *("/var/lib/wharfinger/state.json", "/var/lib/wharfinger/users.json"),
         *("/var/lib/wharfinger", "/var/lib/wharfinger/registry", "/var/lib/wharfinger/generations"),
-        *("/var/lib/docker/containers", "/var/log/nginx/wharfinger.log"),
+        *("/var/lib/docker/containers", "/var/log/wharfinger/access.log"),
         "/var/lib/wharfinger/registry/docker/registry/v2/repositories",
     ],
 )

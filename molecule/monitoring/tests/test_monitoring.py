@@ -195,7 +195,7 @@ def test_a_registry_that_does_not_run_fires_until_it_does(registry: Registry) ->
 
 
 def test_the_log_says_who_pulled_what() -> None:
-    text = machine().file("/var/log/nginx/wharfinger.log").content_string
+    text = machine().file("/var/log/wharfinger/access.log").content_string
     lines = [json.loads(line) for line in text.splitlines()]
     pull = [line for line in lines if line["agent"] == "the puller"][-1]
     assert (pull["user"], pull["verb"], pull["repository"]) == ("someuser", "pull", "someuser/app")
@@ -204,13 +204,17 @@ def test_the_log_says_who_pulled_what() -> None:
     guesses = [line for line in lines if line["verb"] == "login" and line["status"] != "200"]
     assert len(guesses) >= 80
     assert {line["user"] for line in guesses} == {""}
-    log = machine().file("/var/log/nginx/wharfinger.log")
+    log = machine().file("/var/log/wharfinger/access.log")
     assert (log.mode, log.group) == (0o640, "adm")
 
 
 def test_after_a_rotation_lines_go_on(registry: Registry) -> None:
-    machine().check_output("logrotate --force /etc/logrotate.d/nginx")
-    log = machine().file("/var/log/nginx/wharfinger.log")
+    # Large enough for the timer to rotate it.
+    filled = "head --bytes 105M /dev/zero | tr '\\0' '\\n' >>/var/log/wharfinger/access.log"
+    machine().check_output(filled)
+    # It ends with 1 where it has problems to tell of, as another test has made them.
+    machine().run("wharfinger-host renew")
+    log = machine().file("/var/log/wharfinger/access.log")
 
     def answered() -> bool:
         registry.request("GET", "/v2/")
@@ -218,8 +222,28 @@ def test_after_a_rotation_lines_go_on(registry: Registry) -> None:
 
     awaited(answered)
     assert (log.mode, log.group) == (0o640, "adm")
-    rotated = machine().file("/var/log/nginx/wharfinger.log.1").content_string.splitlines()
-    assert all(json.loads(line)["time"] for line in rotated)
+    (name,) = machine().check_output("ls /var/log/wharfinger/access-*.log").splitlines()
+    rotated = machine().file(name)
+    assert (rotated.user, rotated.group, rotated.mode) == ("root", "adm", 0o640)
+    lines = machine().check_output("grep --invert-match '^$' %s", name).splitlines()
+    assert all(json.loads(line)["time"] for line in lines)
+    # nginx has nothing of it open, so nobody but root can change it.
+    assert machine().run("find /proc/[0-9]*/fd -lname %s", name).stdout == ""
+
+
+def test_the_decisions_are_kept_where_no_container_writes(registry: Registry) -> None:
+    lines = machine().file("/var/log/wharfinger/decisions.log").content_string.splitlines()
+    decisions = [json.loads(line) for line in lines]
+    assert {one["result"] for one in decisions} >= {"granted", "wrong_password"}
+    granted = [one for one in decisions if one["result"] == "granted"][-1]
+    assert granted["granted"][0]["type"] == "repository"
+    mounts = machine().check_output(
+        "docker ps --quiet | xargs docker inspect --format '{{json .Mounts}}'"
+    )
+    assert "/var/log" not in mounts
+    machine().run("wharfinger-host renew")
+    metrics = machine().file("/run/wharfinger/host.prom").content_string
+    assert "wharfinger_host_decisions_lost 0\n" in metrics
 
 
 def test_nothing_of_it_is_on_the_public_site(registry: Registry) -> None:

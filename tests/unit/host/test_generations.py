@@ -369,7 +369,6 @@ def test_without_network_the_message_says_what_to_run(tmp_path: Path, machine: M
 def test_the_decisions_of_a_token_server_that_is_replaced_are_kept(
     host: Host, ensure: Ensure
 ) -> None:
-    host.paths.nginx_log.mkdir()
     for image in ("sha256:old", "sha256:new", "sha256:newer"):
         ensure(kind="token_server", image=image)
         ensure(kind="registry", image=image)
@@ -381,7 +380,7 @@ def test_the_decisions_of_a_token_server_that_is_replaced_are_kept(
 
 def test_where_they_cannot_be_kept_the_switch_goes_on(host: Host, ensure: Ensure) -> None:
     ensure(kind="token_server", image="sha256:old")
-    host.paths.nginx_log.mkdir()
+    host.paths.log.mkdir()
     host.paths.token_server_log.symlink_to("/dev/full")
     answer = ensure(kind="token_server", image="sha256:new")
     assert answer["generation"] == 2

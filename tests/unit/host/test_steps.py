@@ -596,8 +596,7 @@ def test_the_welcome_page_goes_and_comes_back_where_nginx_refuses(host: Host) ->
 
 
 def test_the_sites_log_is_closed_to_others_before_nginx_makes_it(host: Host) -> None:
-    log = host.paths.nginx_log / "wharfinger.log"
-    log.parent.mkdir()
+    log = host.paths.log / "access.log"
     run("site", {"content": "server {}\n"}, host=host)
     assert log.stat().st_mode & 0o777 == 0o640
     # One that an earlier release has left open is closed; what it holds stays.
@@ -844,8 +843,7 @@ def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
     run("site", {"content": "server {}\n"}, host=host)
     would = run("remove", {}, host=host, check=True)
     assert host.paths.site.exists()
-    log = host.paths.nginx_log / "wharfinger.log.1"
-    log.parent.mkdir()
+    log = host.paths.log / "access-20260101T000000Z.log.gz"
     log.write_text("{}\n")
     answer = run("remove", {}, host=host)
     assert log.exists()

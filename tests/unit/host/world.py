@@ -316,6 +316,9 @@ class FakeNginx:
             self._read()
         return ["nginx: started"]
 
+    def reopen(self, files: Sequence[Path]) -> None:
+        """Its workers' user has the new ones from now on."""
+
 
 class FakeTraffic(Traffic):
     def __init__(self, machine: Machine) -> None:
@@ -379,6 +382,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         command=folder / "sbin" / "wharfinger-host",
         nginx=folder / "nginx",
         nginx_log=folder / "log",
+        log=folder / "log-of-ours",
         interfaces=folder / "interfaces",
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",

@@ -79,8 +79,8 @@ def test_nothing_outside_our_servers_touches_other_sites(variant: str) -> None:
     outside = re.findall(r"(?m)^([a-z_]+)\s+(.*?)[;{]?$", site)
     names = {
         "include": r"/etc/nginx/wharfinger/upstreams\.conf",
-        "limit_conn_zone": r"\$wharfinger_network zone=wharfinger_\w+:1m",
-        "log_format": r"wharfinger .*",
+        "limit_conn_zone": r"\$wharfinger_network zone=wharfinger_\w+:10?m",
+        "log_format": r"wharfinger(_decision)? .*",
         "js_import": r"wharfinger from /etc/nginx/wharfinger/wharfinger\.js;  # abc",
         "js_set": r"\$wharfinger_subject wharfinger\.subject",
         "map": r".* \$wharfinger_[a-z_]+ ",

@@ -1,0 +1,86 @@
+"""Nobody reads what the containers write, under load: dockerd hangs, or is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from faults import Bench
+
+PIPE = 64 * 1024
+# Asks the container at ADDRESS:PORT, not through nginx, for what makes a line of its own log each
+# time, NUMBER times; prints how many answers came.
+ASK = r"""
+import http.client, sys
+address, port, path, number = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+connection = http.client.HTTPConnection(address, port, timeout=20)
+answered = 0
+for _ in range(number):
+    connection.request("GET", path, headers={"X-Real-IP": "192.0.2.1"})
+    answer = connection.getresponse()
+    answer.read()
+    answered += answer.status < 500
+print(answered)
+"""
+READ = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
+# Each makes a line of 300 bytes at least.
+PATHS = {"registry": f"/v2/{'n' * 200}/tags/list", "token_server": f"/auth?service={'s' * 250}"}
+NUMBER = 3000
+METRIC = "wharfinger_{}_log_lines_lost_total"
+
+
+@contextmanager
+def hanging(bench: Bench) -> Iterator[None]:
+    process = bench.run("systemctl show --property MainPID --value docker")
+    bench.run(f"kill -STOP {process}")
+    try:
+        yield
+    finally:
+        bench.run(f"kill -CONT {process}")
+
+
+@contextmanager
+def stopped(bench: Bench) -> Iterator[None]:
+    bench.run("systemctl stop docker.socket docker.service")
+    try:
+        yield
+    finally:
+        bench.run("systemctl start docker.service")
+
+
+def lost(bench: Bench, kind: str) -> float:
+    """How many lines of its log the container has dropped."""
+    metrics = bench.script(READ, f"http://127.0.0.1:9180/metrics/{kind}").splitlines()
+    (line,) = [one for one in metrics if one.startswith(METRIC.format(kind) + " ")]
+    return float(line.split()[1])
+
+
+@pytest.mark.parametrize("engine", [hanging, stopped])
+def test_nobody_waits_for_dockerd_to_read_a_log(bench: Bench, engine: object) -> None:
+    assert callable(engine)
+    generations = bench.state()["kinds"]
+    serving = {
+        kind: next(one for one in generations[kind]["generations"] if one["phase"] == "serving")
+        for kind in PATHS
+    }
+    before = {kind: lost(bench, kind) for kind in PATHS}
+    name = f"dockerd is {engine.__name__}"  # type: ignore[attr-defined]
+    with bench.fault(name, returns="the containers go on"), engine(bench):
+        for kind, one in serving.items():
+            arguments = [one["address"], str(one["port"]), PATHS[kind], str(NUMBER)]
+            assert bench.script(ASK, *arguments).strip() == str(NUMBER)
+            # What is dropped comes after two full pipes.
+            assert (lost(bench, kind) - before[kind]) * 300 > 8 * PIPE
+    assert bench.rows[-1].failed == 0
+    # docker reads again, and what is written from now on is in its log.
+    word = f"since-{engine.__name__}"  # type: ignore[attr-defined]
+    for kind, path in (
+        ("registry", f"/v2/{word}/tags/list"),
+        ("token_server", f"/auth?service={word}"),
+    ):
+        one = serving[kind]
+        bench.script(ASK, one["address"], str(one["port"]), path, "1")
+        read = f"docker logs --since 60s {bench.container(kind)} 2>&1 | grep --quiet {word}"
+        bench.run(f"timeout 30 sh -c 'until {read}; do sleep 1; done'")

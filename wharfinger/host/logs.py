@@ -1,0 +1,225 @@
+"""The logs that nginx writes for the toolkit: who reads them, how long they are kept, and what is
+missing.
+
+nginx writes the token server's decisions too, which come to it with the answers. So they are where
+no container can change them, and nobody waits for docker. The timer rotates: nginx opens new files,
+and what it has closed belongs to root.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .context import Host
+from .files import directory, exists, read_text, remove_tree, write_atomically
+
+ACCESS, DECISIONS = "access.log", "decisions.log"
+# A file is closed when it has so many bytes or is so old (seconds).
+LARGEST = 100 * 2**20
+OLDEST = 86_400
+# What is closed is kept so long, and of each log no more than so many bytes.
+KEPT = 30 * 86_400
+KEPT_BYTES = 2**30
+_TIME = re.compile(rb'"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)')
+_NUMBER = re.compile(rb'"process":"([0-9a-f]{8})","number":(\d+),')
+# The token servers of which so many were last seen are remembered; more are never at work.
+_PROCESSES = 8
+
+
+def folder(host: Host, check: bool) -> list[str]:
+    """The logs' directory is there."""
+    return directory(host.paths.log, 0o755, host.root_id, host.root_id, check=check)
+
+
+def prepare(host: Host) -> None:
+    """The files are there before nginx, which would let all read a log that it makes."""
+    folder(host, False)
+    for name in (ACCESS, DECISIONS):
+        _prepare(host, host.paths.log / name)
+
+
+def _prepare(host: Host, path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640)
+    try:
+        os.fchmod(descriptor, 0o640)
+        os.fchown(descriptor, -1, _readers(host))
+    finally:
+        os.close(descriptor)
+
+
+def _readers(host: Host) -> int:
+    """The group that may read nginx's own logs: adm on Debian."""
+    return host.paths.nginx_log.stat().st_gid if exists(host.paths.nginx_log) else host.root_id
+
+
+def append(host: Host, text: str) -> None:
+    """What a token server said that is gone. Raises OSError where it cannot be written."""
+    folder(host, False)
+    path = host.paths.token_server_log
+    _prepare(host, path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def adopt(host: Host, check: bool) -> list[str]:
+    """What earlier versions have left beside nginx's own logs is kept with ours."""
+    actions = []
+    for path in sorted(host.paths.nginx_log.glob("wharfinger*.log*")):
+        target = host.paths.log / f"earlier-{path.name}"
+        actions.append(f"{path}: moved to {target}")
+        if not check:
+            shutil.move(path, target)
+            _close(host, target)
+    return actions
+
+
+def keep(host: Host) -> list[str]:
+    """What the timer does: rotates what is due, removes what is old; returns what was done."""
+    if not exists(host.paths.log):
+        return []
+    # What is closed only now is compressed by the next run: a worker may be slow to leave it.
+    closed = _closed(host)
+    due = [path for path in _live(host) if _is_due(host, path)]
+    actions = _rotate(host, due) if due else []
+    _count(host)
+    for path in closed:
+        if path.stat().st_uid != host.root_id:
+            _close(host, path)  # of a rotation that was killed
+        if path.suffix != ".gz":
+            _compress(path)
+    return actions + [f"{path}: removed" for path in list(_old(host)) if remove_tree(path)]
+
+
+def lost(host: Host) -> int | None:
+    """How many decisions are missing in the log; None where nothing was counted yet."""
+    found = _record(host).get("lost")
+    return found if isinstance(found, int) else None
+
+
+def _live(host: Host) -> list[Path]:
+    names = (ACCESS, DECISIONS, host.paths.token_server_log.name)
+    return [path for name in names if exists(path := host.paths.log / name)]
+
+
+def _closed(host: Host) -> list[Path]:
+    """The oldest first."""
+    live = _live(host)
+    found = [path for path in host.paths.log.iterdir() if path.is_file() and path not in live]
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path.name))
+
+
+def _is_due(host: Host, path: Path) -> bool:
+    """Its first line is a day old, or it is large. An empty one never is."""
+    size = path.stat().st_size
+    if size == 0:
+        return False
+    return size >= LARGEST or host.clock.now() - _begun(path) >= OLDEST
+
+
+def _begun(path: Path) -> float:
+    """When its first line was written; 0, long ago, where that does not say so."""
+    with path.open("rb") as file:
+        found = _TIME.search(file.readline(4096))
+    try:
+        return datetime.fromisoformat(found[1].decode() + "+00:00").timestamp() if found else 0
+    except ValueError:
+        return 0
+
+
+def _rotate(host: Host, due: list[Path]) -> list[str]:
+    """nginx goes on in new files. What is closed gets the moment as a part of its name."""
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(host.clock.now()))
+    closed = []
+    for path in due:
+        target = path.with_name(f"{path.stem}-{moment}{path.suffix}")
+        path.rename(target)
+        closed.append(target)
+        if path != host.paths.token_server_log:
+            _prepare(host, path)
+    host.nginx.reopen(closed)
+    for target in closed:
+        _close(host, target)
+    return [f"{path}: rotated" for path in due]
+
+
+def _close(host: Host, path: Path) -> None:
+    """nginx has given it to its workers' user, to write to it."""
+    os.chown(path, host.root_id, _readers(host), follow_symlinks=False)
+    path.chmod(0o640)
+
+
+def _compress(path: Path) -> None:
+    """Whoever is killed here leaves the file itself, for the next run."""
+    found = path.stat()
+    temporary = path.with_name(f".{path.name}.new")
+    with path.open("rb") as source, temporary.open("wb") as file:
+        os.fchmod(file.fileno(), 0o640)
+        os.fchown(file.fileno(), found.st_uid, found.st_gid)
+        with gzip.GzipFile(path.name, "wb", 6, file) as target:
+            shutil.copyfileobj(source, target, 2**20)
+    os.utime(temporary, (found.st_atime, found.st_mtime))
+    temporary.replace(path.with_name(f"{path.name}.gz"))
+    path.unlink()
+
+
+def _old(host: Host) -> Iterator[Path]:
+    """Closed files that are too old, or too many."""
+    left = dict.fromkeys((ACCESS, DECISIONS, ""), KEPT_BYTES)
+    for path in reversed(_closed(host)):
+        found = path.stat()
+        log = next((name for name in left if name and path.name.startswith(name[:-4])), "")
+        left[log] -= found.st_size
+        if found.st_mtime < host.clock.now() - KEPT or left[log] < 0:
+            yield path
+
+
+# -- decisions that are missing --------------------------------------------------------------------
+
+
+def _count(host: Host) -> None:
+    """Reads what has come since the last time. Each token server numbers its decisions, so a gap is
+    what nginx could not write, or what was in hand when it was killed."""
+    record = _record(host)
+    last: dict[str, int] = record.get("last") or {}
+    missing = int(record.get("lost") or 0)
+    live = host.paths.log / DECISIONS
+    files = [path for path in _closed(host) if re.fullmatch(r"decisions-.*\.log", path.name)]
+    files += [live] if exists(live) else []
+    inodes = [path.stat().st_ino for path in files]
+    first = inodes.index(record["inode"]) if record.get("inode") in inodes else len(files) - 1
+    for path, inode in zip(files[max(first, 0) :], inodes[max(first, 0) :], strict=True):
+        offset = int(record["offset"]) if inode == record.get("inode") else 0
+        with path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                offset += len(line)
+                if (found := _NUMBER.search(line)) is None:
+                    continue
+                process, number = found[1].decode(), int(found[2])
+                before = last.pop(process, number - 1 if not record else 0)
+                # Two workers may write in the other order: what comes late was not missing.
+                missing += number - before - 1 if number > before else -1
+                last[process] = max(number, before)
+        record = {"inode": inode, "offset": offset}
+    last = dict(list(last.items())[-_PROCESSES:])
+    record |= {"last": last, "lost": max(missing, 0)}
+    write_atomically(host.paths.log_record, json.dumps(record).encode(), 0o600)
+
+
+def _record(host: Host) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(host.paths.log_record) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
