@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -106,7 +107,8 @@ class ActionModule(ActionBase):
         digests = {
             name: found["generated"]
             for name, found in entries.items()
-            if found.get("robot") or found.get("random")
+            # A robot's record of an earlier version does not say whether its secret is random.
+            if found.get("random", found.get("robot"))
         }
         if prepared.get("verification_hash"):
             hashes["wharfinger-verification"] = prepared["verification_hash"]
@@ -117,8 +119,16 @@ class ActionModule(ActionBase):
             hashes=hashes,
             digests=digests,
             previous={
-                name: found["previous"] for name, found in entries.items() if "previous" in found
+                # Of a chosen secret there is no digest that the token server could compare.
+                name: {
+                    key: value
+                    for key, value in found["previous"].items()
+                    if key != "digest" or not value.startswith("$")
+                }
+                for name, found in entries.items()
+                if "previous" in found
             },
+            chosen=sorted(name for name in robots if entries[name].get("random") is False),
             record=json.dumps(entries, indent=1, sort_keys=True) + "\n",
             removed_accounts=json.dumps(
                 remembered(prepared.get("removed", {}), known, entries, instant(now)), indent=1
@@ -238,7 +248,7 @@ class Credentials:
         on_hosts: the digests of the secrets that the hosts have.
         """
         present = self.read(name)
-        before = [*([generated.digest(present)] if present else []), *on_hosts, *self.former(name)]
+        before = [*([identity(name, present)] if present else []), *on_hosts, *self.former(name)]
         digest = generated.digest(self.generate(name, replace=True, size=generated.ROBOT_BYTES))
         if self.check_mode:
             return
@@ -305,7 +315,8 @@ def entry(
         else:
             return {"hash": known["hash"], **_digest_of(present)}
         # What was a robot has left the rest behind.
-        return {key: known[key] for key in ("hash", "generated", "random") if key in known}
+        keys = ("hash",) if known.get("random") is False else ("hash", "generated", "random")
+        return {key: known[key] for key in keys if key in known}
     if present is None:
         present = credentials.generate(name, replace=False)
     if not 0 < len(present.encode()) <= LONGEST:
@@ -327,7 +338,7 @@ def _digest_of(secret: str) -> dict[str, Any]:
 
 def is_of(known: dict[str, Any], secret: str) -> bool:
     """Whether the secret in credentials/ is the one that the host knows."""
-    if "generated" in known:
+    if "generated" in known and known.get("random") is not False:
         return bool(known["generated"] == generated.digest(secret))
     plain = secret.encode()
     return len(plain) <= LONGEST and bcrypt.checkpw(plain, known["hash"].encode())
@@ -355,8 +366,11 @@ class Rotation(NamedTuple):
 def robot_entry(
     name: str, known: dict[str, Any] | None, credentials: Credentials, rotation: Rotation
 ) -> dict[str, Any]:
-    """One robot's line of the record: `hash`, `generated`, `robot`, and `previous` (`hash`,
-    `digest` and `until`) as long as the secret before this one counts.
+    """One robot's line of the record: `hash`, `generated` (`identity`), `random` (whether it is a
+    generated secret), `robot`, and `previous` (`hash`, `digest` and `until`) as long as the secret
+    before this one counts.
+
+    A record of an earlier version learns `random` from the first run that has the file.
 
     What the host knows of a user of this name is nothing: it may be a password that somebody has
     chosen.
@@ -367,7 +381,7 @@ def robot_entry(
     if name in rotation.names and credentials.check_mode:
         present = credentials.generate(name, replace=True, size=generated.ROBOT_BYTES)
     taken_over = (
-        known and present is not None and known.get("generated") == generated.digest(present)
+        known and present is not None and known.get("generated") in identities(name, present)
     )
     if known and (name not in rotation.names or taken_over):
         if present is None:
@@ -375,14 +389,14 @@ def robot_entry(
         elif not taken_over:
             credentials.stale.append(name)
         ended = name in rotation.ended or known.get("previous", {}).get("until", "") <= rotation.now
-        return {key: value for key, value in known.items() if key != "previous" or not ended}
+        kept = {key: value for key, value in known.items() if key != "previous" or not ended}
+        if taken_over and present is not None and "random" not in known:
+            learned = secret_record(name, present)
+            kept |= {"random": True} if learned["random"] else learned
+        return kept
     if present is None:
         present = credentials.generate(name, replace=False, size=generated.ROBOT_BYTES)
-    made: dict[str, Any] = {
-        "hash": bcrypt.hashpw(present.encode(), bcrypt.gensalt(ROBOT_COST)).decode(),
-        "generated": generated.digest(present),
-        "robot": True,
-    }
+    made: dict[str, Any] = {**secret_record(name, present), "robot": True}
     if known and rotation.until:
         made["previous"] = {
             "hash": known["hash"],
@@ -390,6 +404,31 @@ def robot_entry(
             "until": rotation.until,
         }
     return made
+
+
+def secret_record(name: str, secret: str) -> dict[str, Any]:
+    """What is recorded of a robot's secret; of one that somebody has chosen no fast digest."""
+    found = identity(name, secret)
+    if not generated.has_form(secret):
+        return {"hash": found, "generated": found, "random": False}
+    hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(ROBOT_COST)).decode()
+    return {"hash": hashed, "generated": found, "random": True}
+
+
+def identity(name: str, secret: str) -> str:
+    """What tells a robot's secret from its others, and is the same on every host: the SHA-256 of a
+    generated one, for a chosen one a bcrypt hash whose salt is made from the robot's name."""
+    if generated.has_form(secret):
+        return generated.digest(secret)
+    if not 0 < len(secret.encode()) <= LONGEST:
+        return ""
+    salt = f"$2b${COST:02}${hashlib.sha256(name.encode()).hexdigest()[:21]}e"
+    return bcrypt.hashpw(secret.encode(), salt.encode()).decode()
+
+
+def identities(name: str, secret: str) -> set[str]:
+    """`identity`, and what an earlier version recorded of any secret."""
+    return {identity(name, secret), generated.digest(secret)}
 
 
 def plan(
@@ -422,7 +461,7 @@ def plan(
             continue
         present = credentials.read(name)
         here = present is not None and all(
-            host[name]["generated"] == generated.digest(present)
+            host[name]["generated"] in identities(name, present)
             for host, until in zip(hosts, ends, strict=True)
             if until > now
         )
@@ -462,7 +501,7 @@ def ending(
             continue
         present = credentials.read(name)
         newest = {record["generated"] for record in records} - lagging
-        if present is None or newest != {generated.digest(present)}:
+        if present is None or not newest or not newest <= identities(name, present):
             raise another_copy(name, max(record["until"] or "" for record in records))
         found.append(name)
     return found

@@ -193,6 +193,11 @@ def closing_message(
             f"                 {name}: {facts['credentials']}/{name} is not the {what} on the "
             f"host, which stays (a new one: {anew})"
         )
+    for name in passwords.get("chosen", []):
+        lines.append(
+            f"                 {name}: its secret does not look like a generated one, so it counts "
+            f"as a chosen password (a new one: {_renewal(name, robots)[1]})"
+        )
     for name, one in sorted(passwords.get("previous", {}).items()):
         lines.append(
             f"                 {name}: the secret before the present one is valid until "

@@ -153,7 +153,7 @@ def test_a_leaked_secret_is_refused_at_once() -> None:
     assert logins(formers["nodes"]) == [401, 401]
     assert logins(hosts.account("nodes")) == [200, 200]
     assert {tuple(sorted(record(name, "nodes"))) for name in REGISTRIES} == {
-        ("generated", "hash", "robot")
+        ("generated", "hash", "random", "robot")
     }
 
 

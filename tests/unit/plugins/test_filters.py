@@ -86,15 +86,18 @@ def test_each_is_made_anew_by_its_own_command(closing_message: Any) -> None:
         "stale": ["nodes"],
         "previous": {"ci": {"hash": "$2b$04$x", "until": "2026-12-01T00:00:00Z"}},
         "readmitted": ["someuser"],
+        "chosen": ["nodes"],
     }
     said = [line.strip() for line in closing_message(FACTS, passwords, {}, INVENTORY, "token")]
-    assert said[4:9] == [
+    assert said[4:10] == [
         "someuser: the host has a password that this controller does not; it stays (a new one: "
         "-e regenerate=someuser)",
         "ci: the host has a secret that this controller does not; it stays (a new one: "
         "playbooks/rotate_robots.yml -e robot=ci)",
         "nodes: /inventory/credentials/nodes is not the secret on the host, which stays (a new "
         "one: playbooks/rotate_robots.yml -e robot=nodes)",
+        "nodes: its secret does not look like a generated one, so it counts as a chosen password "
+        "(a new one: playbooks/rotate_robots.yml -e robot=nodes)",
         "ci: the secret before the present one is valid until 2026-12-01T00:00:00Z",
         "someuser: is back, with the password in /inventory/credentials/someuser from before (a "
         "new one: -e regenerate=someuser)",

@@ -217,7 +217,8 @@ def test_a_robots_secret_has_256_bits_and_a_quick_hash(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert robot["hash"].startswith("$2b$04$")
     assert fits(credentials.read("ci"), robot["hash"])
-    assert set(robot) == {"hash", "generated", "robot"}
+    assert set(robot) == {"hash", "generated", "random", "robot"}
+    assert robot["random"] is True
     assert credentials.written == ["ci"]
 
 
@@ -230,6 +231,70 @@ def test_a_robot_that_the_host_knows_stays_as_it_is(
     (credentials.directory / "ci").unlink()
     assert plugin.robot_entry("ci", robot, credentials, rotation(plugin)) == robot
     assert (credentials.stale, credentials.kept) == (["ci"], ["ci"])
+
+
+# As long as a generated one, and of its characters.
+PHRASE = "The-registry-secret-of-the-build-farm-00001"
+
+
+def test_a_robots_secret_that_somebody_has_chosen_is_a_chosen_password(
+    plugin: Any, credentials: Any
+) -> None:
+    credentials.directory.mkdir()
+    (credentials.directory / "ci").write_text(PHRASE + "\n")
+    made = plugin.robot_entry("ci", None, credentials, rotation(plugin))
+    assert fits(PHRASE, made["hash"])
+    assert (made["random"], made["robot"]) == (False, True)
+    # No fast digest of it, and on another host the same.
+    assert hashlib.sha256(PHRASE.encode()).hexdigest() not in str(made)
+    assert plugin.robot_entry("ci", None, credentials, rotation(plugin)) == made
+    assert plugin.robot_entry("nodes", made, credentials, rotation(plugin)) == made
+    assert plugin.robot_entry("ci", made, credentials, rotation(plugin)) == made
+    assert credentials.stale == []
+    # A rotation gives it a generated one; the former has no digest for the token server.
+    credentials.rotate("ci", [made["generated"]])
+    second = plugin.robot_entry("ci", made, credentials, rotation(plugin, "ci"))
+    assert second["random"] is True
+    assert second["previous"]["hash"] == made["hash"]
+    assert credentials.former("ci") == [made["generated"]]
+    # Whoever is a user from then on is compared by the hash.
+    assert plugin.entry("ci", {}, made, credentials, False) == {"hash": made["hash"]}
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_robots_record_of_an_earlier_version_learns_what_its_secret_is(
+    plugin: Any, robot: dict[str, Any], credentials: Any, chosen: bool
+) -> None:
+    path = credentials.directory / "ci"
+    if chosen:
+        path.write_text(PHRASE + "\n")
+    secret = path.read_text()
+    earlier = {
+        "hash": robot["hash"],
+        "generated": hashlib.sha256(secret.strip().encode()).hexdigest(),
+        "robot": True,
+    }
+    # Without the file nobody can tell, and nothing changes.
+    path.unlink()
+    assert plugin.robot_entry("ci", earlier, credentials, rotation(plugin)) == earlier
+    path.write_text(secret)
+    made = plugin.robot_entry("ci", earlier, credentials, rotation(plugin))
+    if chosen:
+        assert made == {**plugin.secret_record("ci", PHRASE), "robot": True}
+        assert fits(PHRASE, made["hash"])
+    else:
+        assert made == {**earlier, "random": True}
+    path.unlink()
+    assert plugin.robot_entry("ci", made, credentials, rotation(plugin)) == made
+
+
+@pytest.mark.parametrize("text", ["", "x" * 100])
+def test_what_is_no_secret_at_all_is_none_of_a_robot(
+    plugin: Any, robot: dict[str, Any], credentials: Any, text: str
+) -> None:
+    (credentials.directory / "ci").write_text(text)
+    assert plugin.robot_entry("ci", robot, credentials, rotation(plugin)) == robot
+    assert credentials.stale == ["ci"]
 
 
 def test_a_robot_takes_nothing_over_from_a_user_of_its_name(plugin: Any, credentials: Any) -> None:
