@@ -117,7 +117,8 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many wrong passwords an hour are checked; what comes after is refused at once.
+    """How many wrong passwords are checked within `window` seconds, an hour; those that come after
+    are refused at once.
 
     `account_failures` are those of one account, `address_failures` those of one network, both
     without the networks that the account has logged in from: at each of these it has
@@ -127,6 +128,7 @@ class Limits:
     account_failures: int = 100
     known_failures: int = 20
     address_failures: int = 300
+    window: int = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,20 +370,18 @@ def _entry(part: Part) -> acl.Entry | None:
 
 
 def _limits(part: Part) -> Limits:
-    account, address, known = part.values.values()
+    account, address, known, window = part.values.values()
     if known is None:
         known = min(Limits().known_failures, max(account // 5, 1))
     elif known >= account:
         part.problem(
             "known_failures", f"'{known}' must be smaller than account_failures ({account})"
         )
-    return Limits(account, known, address)
+    return Limits(account, known, address, window)
 
 
 _SECONDS = Key(
-    _whole(r"[1-9][0-9]{0,8}"),
-    "{} is no whole number of seconds above 0: write 300 or the like",
-    required=True,
+    _whole(r"[1-9][0-9]{0,8}"), "{} is no whole number of seconds above 0: write 300 or the like"
 )
 _FILLED = Key(_matching(r"(?s:.+)"), "is empty", required=True)
 _HASH = Key(_bcrypt, "is no bcrypt hash: write one that begins with $2b$ (60 characters)")
@@ -415,7 +415,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "token": Key(required=True, make=_token),
     "token.issuer": _FILLED,
-    "token.expiration": _SECONDS,
+    "token.expiration": _SECONDS._replace(required=True),
     "token.certificate": _FILLED,
     "token.key": _FILLED,
     "token.disable_legacy_key_id": Key(bool, "is neither true nor false"),
@@ -447,6 +447,8 @@ KEYS: Mapping[str, Key] = {
     "limits.account_failures": _LIMIT._replace(default=Limits().account_failures),
     "limits.address_failures": _LIMIT._replace(default=Limits().address_failures),
     "limits.known_failures": _LIMIT,
+    # Never rendered: tests let a window end.
+    "limits.window": _SECONDS._replace(default=Limits().window),
 }
 
 

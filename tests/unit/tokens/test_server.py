@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import http.client
+import itertools
 import json
 import re
 import signal
@@ -336,6 +337,36 @@ def test_a_neighbour_behind_the_owners_address_has_the_known_failures_and_no_mor
     # Among them the right one: it is not compared with what is remembered.
     assert running.login("someuser", "someuser-pw").status == 429
     assert running.login("admin", "admin-pw").status == 200
+
+
+@pytest.mark.parametrize("limit", ["account", "known", "address"])
+def test_a_guesser_has_each_limit_once_a_window_by_a_running_clock(
+    start: Start, keys: Path, limit: str
+) -> None:
+    most, window = 4, 4
+    limits = {"account_failures": 1000, "known_failures": 900, "address_failures": 1000}
+    limits |= {f"{limit}_failures": most, "window": window}
+    if limit == "account":
+        limits["known_failures"] = most - 1
+    running = start(settings(keys, limits=limits))
+    if limit == "known":
+        assert running.login("someuser", "someuser-pw").status == 200
+    guesses = itertools.count()
+
+    def account() -> str:
+        return "someuser" if limit != "address" else f"name-{next(guesses)}"
+
+    for _ in range(3):
+        begun, compared = time.monotonic(), 0
+        while (guess := running.login(account(), f"guess {next(guesses)}")).status == 401:
+            compared += 1
+        # A machine that is busy may see one window end and the next begin.
+        assert compared <= most * (1 + (time.monotonic() - begun) // window)
+        assert guess.status == 429
+        assert 1 <= int(guess.headers["retry-after"]) <= window
+        assert running.login("someuser", "someuser-pw").status == 429
+        time.sleep(int(guess.headers["retry-after"]))
+    assert running.login("someuser", "someuser-pw").status == 200
 
 
 def test_an_address_is_refused_for_every_account_and_a_64_is_one(start: Start, keys: Path) -> None:
