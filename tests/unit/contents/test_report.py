@@ -90,3 +90,19 @@ def test_a_check_shows_how_much_was_read() -> None:
     assert lines("check_contents", {"actions": []}, check=True) == [
         "everything would be read and compared with its digest; nothing is changed"
     ]
+
+
+def test_what_the_registry_cannot_read_is_not_called_damaged() -> None:
+    unread = [
+        {"kind": "unread manifest", "sentence": "The manifest a@sha256:0 is undamaged, but …"}
+    ]
+    answer = {"untagged": 0, "blobs": 1, "freed": 1, "damage": unread}
+    assert lines("collect", answer, check=False)[-1] == (
+        "Kept whole: The manifest a@sha256:0 is undamaged, but …"
+    )
+    other = {"kind": "missing child", "sentence": "An index in a names …"}
+    checked = {"blobs": 1, "bytes": 1, "seconds": 1, "damage": [], "harmless": [*unread, other]}
+    assert lines("check_contents", checked, check=False) == [
+        "1 blobs, 1 bytes, read in 1 s: nothing is damaged",
+        "The manifest a@sha256:0 is undamaged, but …",
+    ]

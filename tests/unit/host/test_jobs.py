@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.contents.tree import DAY, NOW, Tree
-from tests.unit.host.world import Killed, Machine, deployed
+from tests.unit.host.world import Killed, Machine, deployed, spec
 from wharfinger.host import jobs
 from wharfinger.host.commands import run
 from wharfinger.host.contents import garbage, removal
@@ -33,6 +34,7 @@ class World:
         self.machine = Machine(seconds=NOW)
         self.tree.path.mkdir(exist_ok=True)
         mount = {"source": str(self.tree.path), "target": "/data", "read_only": False}
+        self.spec = spec(folder, mounts=[mount])
         self.host: Host = deployed(folder, self.machine, mounts=[mount])
         self.settings(
             retention=[{"number": 1, "on": ["^team/[^/]+$"], "newest": 1}], untagged_keep=14 * DAY
@@ -220,6 +222,60 @@ def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world:
     assert world.closings == 0
     report = jobs.report(world.host, "collect")
     assert report is not None and not report["ok"] and report["problem"] == text
+
+
+UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
+
+
+def test_a_manifest_that_the_registry_cannot_read_stops_nobody_elses_collection(
+    world: World,
+) -> None:
+    unread = world.tree.manifest("odd/app", UNREADABLE, 20 * DAY)
+    kept = world.tree.layer("odd/app", b"perhaps of the unread one")
+    old = world.tree.image("odd/app", "old", age=20 * DAY)
+    world.collects(world.tree.blob(b"garbage"))
+    collect, seen = world.machine.collect, []
+
+    def collecting() -> None:
+        seen.append(world.tree.revision_path("odd/app", unread).exists())
+        seen.append(garbage(Storage(world.tree.path)))
+        collect()
+
+    world.machine.collect = collecting
+    answer = run("collect", {}, host=world.host)
+    # It was not there for the collection, and what its repository has was named.
+    assert seen == [False, (1, len(b"garbage"))]
+    assert world.tree.revision_path("odd/app", unread).read_text() == unread
+    assert world.tree.blob_path(kept).exists()
+    assert world.tree.revision_path("odd/app", old).exists()
+    assert (answer["blobs"], answer["freed"]) == (1, len(b"garbage"))
+    assert [one["kind"] for one in answer["damage"]] == ["unread manifest"]
+    assert not world.host.paths.aside.exists()
+    report = jobs.report(world.host, "collect")
+    assert report is not None and report["ok"]
+
+
+@pytest.mark.parametrize("command", ["reopen", "ensure"])
+def test_what_a_killed_collection_put_aside_comes_back(world: World, command: str) -> None:
+    unread = world.tree.manifest("odd/app", UNREADABLE, 20 * DAY)
+    world.tree.blob(b"garbage")
+
+    def killed() -> None:
+        assert not world.tree.revision_path("odd/app", unread).exists()
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        # A killed process runs nothing to its end.
+        module = sys.modules["wharfinger.host.contents.garbage"]
+        patch.setattr(module, "restore", lambda journal: None)
+        patch.setattr(jobs, "_garbage_collect", lambda *_: killed())
+        with pytest.raises(Killed):
+            run("collect", {}, host=world.host)
+    assert world.host.paths.aside.exists()
+    request = {"spec": world.spec} if command == "ensure" else {}
+    run(command, request, host=world.host)
+    assert world.tree.revision_path("odd/app", unread).read_text() == unread
+    assert not world.host.paths.aside.exists()
 
 
 def test_a_collection_that_fails_is_told_with_its_words(world: World) -> None:
