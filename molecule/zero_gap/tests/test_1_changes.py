@@ -59,8 +59,7 @@ def kept(site: Site) -> tuple[str, Callable[[], int]]:
     token = jwt.encode(
         claims | {"exp": int(time.time()) + 3600},
         key,
-        algorithm="RS256",
-        headers={"kid": identity},
+        headers=jwt.get_unverified_header(genuine),
     )
     return identity, lambda: ask(site, token)
 
