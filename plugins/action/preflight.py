@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -61,7 +62,7 @@ from wharfinger import preflight  # noqa: E402  (the project need not be install
 from wharfinger.access.validation import NAME  # noqa: E402
 from wharfinger.host import package  # noqa: E402
 from wharfinger.inventory import CLOSED  # noqa: E402
-from wharfinger.preflight import images  # noqa: E402
+from wharfinger.preflight import acme, acme_server, images  # noqa: E402
 from wharfinger.preflight.asked import NAMES  # noqa: E402
 from wharfinger.preflight.authority import PREVIOUS  # noqa: E402
 from wharfinger.preflight.connection import advice  # noqa: E402
@@ -131,9 +132,9 @@ class ActionModule(ActionBase):
             settings["registry_hostname"] = preflight.own_name(
                 host, settings["registry_hosts_entry"]
             )
-        if scope == "site":
-            host["registries"] = self._registries(settings, host, task_vars)
         base = task_vars.get("inventory_dir") or "."
+        if scope == "site":
+            host |= self._reachable(settings, host, base, task_vars)
         archive, archive_error = (
             self._archive(settings, base, host.get("architecture"))
             if scope == "site"
@@ -166,21 +167,32 @@ class ActionModule(ActionBase):
         result.update(facts(settings, host, base), host=host, archive=archive)
         return result
 
-    def _registries(
-        self, settings: dict[str, Any], host: dict[str, Any], task_vars: dict[str, Any]
-    ) -> dict[str, str]:
-        """Image registry → "" where it answers the host, else why it does not; of those that this
-        deployment pulls from."""
+    def _reachable(
+        self,
+        settings: dict[str, Any],
+        host: dict[str, Any],
+        base: str,
+        task_vars: dict[str, Any],
+    ) -> dict[str, Any]:
+        """`registries`: image registry → "" where it answers the host, else why it does not; of
+        those that this deployment pulls from. `acme`: likewise of the ACME server, where this
+        deployment needs it. The host is not asked where nothing is needed."""
         pulled = images.pulled(settings, host.get("state") or {})
-        names = images.registries(pulled.values())
-        if not names:
-            return {}
+        wanted: dict[str, Any] = {"registries": images.registries(pulled.values())}
+        if acme_server.to_ask(settings, host):
+            named = settings[acme.SERVER_CA]
+            # A file that cannot be read is reported; its authorities are then unknown.
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                ca = self._read(on_controller(named, {"base": base})).decode() if named else ""
+                wanted["acme"] = {"directory": settings[acme.DIRECTORY], "ca": ca}
+        if not any(wanted.values()):
+            return {"registries": {}}
         answer = self._execute_module(
             module_name="wharfinger_host",
-            module_args={"command": "reachable", "request": {"registries": names}},
+            module_args={"command": "reachable", "request": wanted},
             task_vars=task_vars,
         )
-        return dict(answer.get("registries") or {})
+        return {name: answer[name] for name in ("registries", "acme") if name in answer}
 
     def _asked(
         self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]

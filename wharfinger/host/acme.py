@@ -107,7 +107,7 @@ class _Order:
         self.hmac = str(acme.get("eab_hmac_key") or "")
         self.ca = str(acme.get("ca") or "")
         self.accounts = host.paths.etc / "acme"
-        self.folder = self.accounts / _digest(self.directory, self.email, self.kid)[:12]
+        self.folder = self.accounts / account(self.directory, self.email, self.kid)
         self.kept = self.folder / "last.pem"
         self.webroot = host.paths.var / "acme"
         self.work = host.paths.var / "acme-work"
@@ -351,6 +351,16 @@ class _Order:
 
 class _Refused(Exception):
     """An attempt that failed, with the message for people."""
+
+
+def account(directory: str, email: str, kid: str) -> str:
+    """The name of the folder that belongs to one account at one server."""
+    return _digest(directory, email, kid)[:12]
+
+
+def accounts(folder: Path) -> list[str]:
+    """Those by which a certificate has come; folder: /etc/wharfinger/acme."""
+    return sorted(path.parent.name for path in folder.glob("*/last.pem"))
 
 
 def _digest(*parts: str) -> str:

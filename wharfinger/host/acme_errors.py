@@ -119,6 +119,13 @@ def explain(output: str, error: str, log: str, directory: str, secrets: Iterable
     return f"no certificate from {urlsplit(directory).hostname}: {text}"
 
 
+def no_answer(words: str, directory: str) -> str:
+    """`no certificate can come from SERVER: why: what to do`, from what an attempt to read the
+    server's directory met: Python's own words."""
+    met = _known(words, directory) or f"it cannot be read ({_calm(words)}): {_SHOW_WAY}"
+    return f"no certificate can come from {urlsplit(directory).hostname}: {met}"
+
+
 def account_is_gone(log: str) -> bool:
     """Whether the authority does not know the account any more."""
     return _kind(log)[0] == "accountDoesNotExist"
@@ -165,12 +172,16 @@ def _line(error: str, directory: str) -> str:
     noise = ("Saving debug log", "Ask for help", "An unexpected error occurred")
     lines = [one.strip() for one in error.splitlines() if one.strip()]
     said = next((one for one in reversed(lines) if not one.startswith(noise)), "it said nothing")
+    return _known(said, directory) or f"certbot failed ({_calm(said)}): {_SHOW_LOG}"
+
+
+def _known(said: str, directory: str) -> str | None:
     for pattern, meaning, advice in _LINES:
         found = re.search(pattern, said)
         if found:
             seen = found.expand(meaning) if r"\1" in meaning else meaning
             return f"{_calm(seen.replace('{directory}', directory))}: {advice}"
-    return f"certbot failed ({_calm(said)}): {_SHOW_LOG}"
+    return None
 
 
 def _calm(words: str) -> str:

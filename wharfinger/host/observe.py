@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import (
+    acme,
     apt,
     certificates,
     engine_facts,
@@ -102,6 +103,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "files": {str(path): sha256(Path(path)) for path in request.get("config_files") or ()},
             "host_program": sha256(paths.program),
             "apt_held_by": apt.holder(host),
+            "acme_accounts": acme.accounts(paths.etc / "acme"),
         }
         answer["packages"], answer["unfinished_packages"] = packages.result()
         answer["nginx"] = nginx.result()

@@ -1,4 +1,5 @@
-"""`reachable`: whether image registries answer this host, asked as docker would ask them."""
+"""`reachable`: whether image registries answer this host, asked as docker would ask them, and
+whether an ACME server does, asked as certbot would ask it."""
 
 from __future__ import annotations
 
@@ -13,34 +14,46 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .acme_errors import no_answer
 from .context import Host
 from .files import read_text
+from .paths import Paths
 from .processes import process_ids, program
 
 # Seconds for one answer, and for all of them with their name look-ups.
 _PATIENCE = 5.0
 _ALTOGETHER = 15.0
+# Bytes; the real ones have about a thousand.
+_LONGEST_DIRECTORY = 100_000
 # Which registry daemon.json's registry-mirrors stand for.
 HUB = "registry-1.docker.io"
 
 
 def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"registries": [HOST[:PORT]]}. Changes nothing.
+    """Request: {"registries": [HOST[:PORT]], "acme": {directory, ca (PEM or "")}}, both optional.
+    Changes nothing.
 
-    Returns registries: HOST[:PORT] → "" where it answers, whatever it answers, else why not.
+    Returns registries: HOST[:PORT] → "" where it answers, whatever it answers, else why not; and
+    acme: "" where the directory can be read, else why not and what to do.
     """
     found: dict[str, str] = {}
-    docker = Docker.of(host.paths.docker_settings, host.paths.proc, host.paths.docker_units)
+    acme: dict[str, str] = request.get("acme") or {}
+    docker = Docker.of(host.paths)
 
     def ask(name: str) -> None:
         found[name] = docker.ask(name)
 
-    names = [str(name) for name in request["registries"]]
-    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in names]
+    def ask_acme(directory: str) -> None:
+        found[directory] = _acme(directory, str(acme.get("ca") or ""))
+
+    names = [str(name) for name in request.get("registries") or ()]
+    work: list[tuple[Callable[[str], None], str]] = [(ask, name) for name in names]
+    work += [(ask_acme, acme["directory"])] if acme else []
+    threads = [threading.Thread(target=do, args=(name,), daemon=True) for do, name in work]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + _ALTOGETHER
@@ -48,7 +61,36 @@ def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
         # A name look-up has no time limit of its own.
         thread.join(max(0.0, deadline - time.monotonic()))
     late = f"no answer within {_ALTOGETHER:g} s"
-    return {"actions": [], "registries": {name: found.get(name, late) for name in names}}
+    answer: dict[str, Any] = {"registries": {name: found.get(name, late) for name in names}}
+    if acme:
+        too_late = no_answer("timed out", acme["directory"])
+        answer["acme"] = found.get(acme["directory"], too_late)
+    return {"actions": [], **answer}
+
+
+def _acme(directory: str, ca: str) -> str:
+    """Why this directory (RFC 8555, 7.1.1) cannot be read, and what to do; "" where it can.
+
+    ca: the authorities that certbot is given in place of the system's.
+    """
+    try:
+        context = ssl.create_default_context(cadata=ca.encode("ascii", "ignore").decode() or None)
+        # No longer than all answers together.
+        with urllib.request.urlopen(directory, timeout=_ALTOGETHER, context=context) as answer:
+            fine = "newNonce" in json.loads(answer.read(_LONGEST_DIRECTORY))
+    except urllib.error.HTTPError as problem:
+        problem.close()
+        # Certbot's own words for an address that is another server's.
+        own = "status" if problem.code >= 500 else "ClientError:"
+        return no_answer(f"{own} {problem.code}", directory)
+    except http.client.InvalidURL:
+        # Its words quote the proxy's address, which may hold a password.
+        return no_answer("Cannot connect to proxy", directory)
+    except (ValueError, TypeError):
+        fine = False
+    except (OSError, http.client.HTTPException) as problem:
+        return no_answer(str(getattr(problem, "reason", problem)), directory)
+    return "" if fine else no_answer("JSONDecodeError", directory)
 
 
 class Docker:
@@ -68,13 +110,13 @@ class Docker:
         self._insecure = [str(one) for one in settings.get("insecure-registries") or ()]
 
     @classmethod
-    def of(cls, settings: Path, proc: Path, units: Path) -> Docker:
-        """settings: daemon.json; units: the folder of what is added to docker's unit."""
+    def of(cls, paths: Paths) -> Docker:
+        """As this host's daemon.json and dockerd's environment say."""
         try:
-            read = json.loads(read_text(settings) or "{}")
+            read = json.loads(read_text(paths.docker_settings) or "{}")
         except ValueError:
             read = {}  # preflight reports it
-        return cls(read if isinstance(read, dict) else {}, environment(proc, units))
+        return cls(read if isinstance(read, dict) else {}, environment(paths))
 
     def ask(self, name: str) -> str:
         """Why neither the registry nor (of Docker Hub) a mirror answers; "" where one does."""
@@ -139,17 +181,37 @@ class Docker:
         return [proxies, {}] if "/" in self._without_proxy else [proxies]
 
 
-def environment(proc: Path, units: Path) -> dict[str, str]:
-    """That of dockerd; where it does not run, what docker's unit will give it."""
-    for pid in process_ids(proc):
-        if program(proc, pid) == "dockerd":
-            text = read_text(proc / str(pid) / "environ") or ""
+def environment(paths: Paths) -> dict[str, str]:
+    """That of dockerd; where it does not run, what its unit or its init script will give it."""
+    for pid in process_ids(paths.proc):
+        if program(paths.proc, pid) == "dockerd":
+            text = read_text(paths.proc / str(pid) / "environ") or ""
             return dict(one.split("=", 1) for one in text.split("\0") if "=" in one)
+    # Both Debian's unit and its init script read this file.
+    files = [paths.docker_defaults]
     found: dict[str, str] = {}
+    units = paths.docker_units
     for file in sorted(units.glob("*.conf")) if os.access(units, os.R_OK) else ():
-        for line in (read_text(file) or "").splitlines():
-            given = re.match(r"\s*Environment\s*=(.*)", line)
-            with contextlib.suppress(ValueError):
-                words = shlex.split(given[1]) if given else []
-                found |= dict(one.split("=", 1) for one in words if "=" in one)
+        for key, value in _assigned(file):
+            if key == "EnvironmentFile":
+                files.append(Path(value.strip().removeprefix("-")))
+            elif key == "Environment":
+                found |= _assignments(value)
+    # Of systemd's two ways, a file goes before a line of the unit.
+    for file in files:
+        for key, value in _assigned(file):
+            found |= _assignments(f"{key}={value}")
     return found
+
+
+def _assigned(file: Path) -> list[tuple[str, str]]:
+    """The lines `NAME=…` and `export NAME=…` of a file."""
+    line = r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*=(.*)$"
+    return re.findall(line, read_text(file) or "", re.MULTILINE)
+
+
+def _assignments(text: str) -> dict[str, str]:
+    """`A=b "C=d e"` → {"A": "b", "C": "d e"}."""
+    with contextlib.suppress(ValueError):
+        return dict(one.split("=", 1) for one in shlex.split(text) if "=" in one)
+    return {}

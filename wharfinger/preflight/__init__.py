@@ -15,6 +15,7 @@ from wharfinger import access
 from wharfinger.registry import configuration
 
 from .acme import check_acme_files
+from .acme_server import check_answer
 from .asked import check_asked
 from .authority import check_authority
 from .certificates import check_provided
@@ -87,6 +88,7 @@ def check(
         check_secrets(good, host, controller, files)
     check_host(good, host, controller, found)
     check_reachable(good, host, found)
+    check_answer(host, found)
     if scope == "site":
         check_signing_key(good, host, found)
         check_credentials(good, host, controller, found)

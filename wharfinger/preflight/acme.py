@@ -41,7 +41,7 @@ def check_acme(checked: Mapping[str, Any], refuse: Callable[[str, str], None]) -
             )
     directory = checked.get(DIRECTORY)
     if directory is not None:
-        problem = _url_problem(directory)
+        problem = url_problem(directory)
         if problem:
             refuse(DIRECTORY, problem)
         elif str(urlsplit(directory).hostname).endswith(_PUBLIC):
@@ -56,7 +56,7 @@ def check_acme(checked: Mapping[str, Any], refuse: Callable[[str, str], None]) -
     _check_binding(checked, refuse)
 
 
-def _url_problem(text: str) -> str | None:
+def url_problem(text: str) -> str | None:
     try:
         parts = urlsplit(text)
         fine = parts.scheme == "https" and parts.hostname and parts.port != 0

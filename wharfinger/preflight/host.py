@@ -357,7 +357,7 @@ def _check_network(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
         return
     if present and present["subnet"] == text:
         return
-    if present and (_serves(host) or host.get("containers")):
+    if present and (serves(host) or host.get("containers")):
         report.error(
             "container_engine_network",
             f"{text} is not the subnet that the host's containers are in, {present['subnet']}: "
@@ -490,7 +490,7 @@ def _other_source(mount: Mapping[str, Any], present: str | None) -> bool:
 def _check_space(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
     # On a full disk that a registry already serves from, users and rules must still be
     # changeable: a warning then.
-    tell = report.warning if _serves(host) else report.error
+    tell = report.warning if serves(host) else report.error
     storage, engine = host.get("storage") or {}, host.get("engine") or {}
     mounted_later = good.get("storage_mount") and not storage.get("is_mount")
     for variable, place, free in (
@@ -514,7 +514,7 @@ def _check_space(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
             )
 
 
-def _serves(host: Mapping[str, Any]) -> bool:
+def serves(host: Mapping[str, Any]) -> bool:
     generations = (host.get("state") or {}).get("generations") or {}
     return any(kind.get("serving") for kind in generations.values())
 

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.unit.host.world import Machine, host_of
 from wharfinger.host.commands import run
+from wharfinger.host.paths import Paths
 from wharfinger.host.reach import HUB, Docker, environment
 
 Serve = Callable[..., tuple[str, list[str]]]
@@ -25,7 +27,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     and the requests that it has had."""
     servers: list[ThreadingHTTPServer] = []
 
-    def begin(status: int, *, tls: bool = False) -> tuple[str, list[str]]:
+    def begin(status: int, *, tls: bool = False, body: bytes = b"") -> tuple[str, list[str]]:
         asked: list[str] = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,8 +37,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             def answer(self) -> None:
                 asked.append(f"{self.command} {self.path}")
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             do_GET = do_CONNECT = answer
 
@@ -154,17 +157,109 @@ def test_no_proxy_is_followed_with_its_subnets(serve: Serve, nobody: str) -> Non
     assert Docker({}, dead | {"NO_PROXY": "127.0.0.0/8"}).ask(name) == ""
 
 
-def test_the_environment_is_dockerds_or_what_its_unit_will_give_it(tmp_path: Path) -> None:
-    proc, units = tmp_path / "proc", tmp_path / "docker.service.d"
+def without_dockerd(tmp_path: Path) -> Paths:
+    """The paths of a host where no process runs."""
+    proc = tmp_path / "proc"
     proc.mkdir()
-    assert environment(proc, units) == {}
-    units.mkdir()
-    (units / "proxy.conf").write_text(
+    return replace(host_of(tmp_path, Machine()).paths, proc=proc)
+
+
+def test_the_environment_is_dockerds_or_what_its_unit_will_give_it(tmp_path: Path) -> None:
+    paths = without_dockerd(tmp_path)
+    assert environment(paths) == {}
+    paths.docker_units.mkdir(parents=True)
+    (paths.docker_units / "proxy.conf").write_text(
         '[Service]\nEnvironment="HTTPS_PROXY=http://p:1" NO_PROXY=a,b\nEnvironment="broken\n'
     )
-    assert environment(proc, units) == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a,b"}
-    running = proc / "7"
-    running.mkdir()
+    assert environment(paths) == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a,b"}
+    running = paths.proc / "7"
+    running.mkdir(parents=True)
     (running / "comm").write_text("dockerd\n")
     (running / "environ").write_bytes(b"PATH=/bin\0HTTPS_PROXY=http://q:2\0")
-    assert environment(proc, units) == {"PATH": "/bin", "HTTPS_PROXY": "http://q:2"}
+    assert environment(paths) == {"PATH": "/bin", "HTTPS_PROXY": "http://q:2"}
+
+
+@pytest.mark.parametrize("line", ["export HTTPS_PROXY='http://p:1'", "HTTPS_PROXY=http://p:1"])
+def test_a_proxy_that_only_dockers_init_script_knows_is_seen_while_docker_is_down(
+    tmp_path: Path, line: str
+) -> None:
+    paths = without_dockerd(tmp_path)
+    paths.docker_defaults.parent.mkdir(parents=True, exist_ok=True)
+    paths.docker_defaults.write_text(f"# HTTP_PROXY=http://no:1\nDOCKER_OPTS='--debug'\n{line}\n")
+    assert environment(paths) == {"DOCKER_OPTS": "--debug", "HTTPS_PROXY": "http://p:1"}
+
+
+def test_a_file_that_dockers_unit_names_is_read(tmp_path: Path) -> None:
+    paths = without_dockerd(tmp_path)
+    paths.docker_units.mkdir(parents=True)
+    file = tmp_path / "proxy.env"
+    (paths.docker_units / "a.conf").write_text(
+        f"[Service]\nEnvironmentFile=-{file}\nEnvironment=HTTPS_PROXY=http://p:1 NO_PROXY=a\n"
+    )
+    assert environment(paths) == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a"}
+    file.write_text("HTTPS_PROXY=http://q:2\n")
+    assert environment(paths) == {"HTTPS_PROXY": "http://q:2", "NO_PROXY": "a"}
+
+
+DIRECTORY = b'{"newNonce": "https://acme.test/nonce", "newOrder": "https://acme.test/order"}'
+
+
+def acme(tmp_path: Path, directory: str, ca: str = "") -> str:
+    request = {"acme": {"directory": directory, "ca": ca}}
+    answer = run("reachable", request, host=host_of(tmp_path, Machine()))
+    assert not answer["changed"]
+    return str(answer["acme"])
+
+
+def test_an_acme_server_that_answers(serve: Serve, tmp_path: Path) -> None:
+    name, asked = serve(200, tls=True, body=DIRECTORY)
+    assert acme(tmp_path, f"https://{name}/dir", (tmp_path / "crt.pem").read_text()) == ""
+    assert asked == ["GET /dir"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>"), (200, b"{}"), (200, b"5"), (404, b"")]
+)
+def test_what_answers_is_no_acme_server(
+    serve: Serve, tmp_path: Path, status: int, body: bytes
+) -> None:
+    name, _ = serve(status, tls=True, body=body)
+    assert acme(tmp_path, f"https://{name}/dir", (tmp_path / "crt.pem").read_text()) == (
+        f"no certificate can come from 127.0.0.1: what answers at https://{name}/dir is no ACME "
+        "server: write the address of its directory in certificates_acme_directory"
+    )
+
+
+def test_why_an_acme_server_cannot_be_asked(serve: Serve, nobody: str, tmp_path: Path) -> None:
+    way = (
+        "look at certificates_acme_directory and at this host's way there (name resolution, "
+        "firewall, proxy)"
+    )
+    assert acme(tmp_path, f"https://{nobody}/dir") == (
+        f"no certificate can come from 127.0.0.1: it cannot be reached (Connection refused): {way}"
+    )
+    said = acme(tmp_path, "https://acme.invalid/dir")
+    assert said.startswith("no certificate can come from acme.invalid: its name does not resolve")
+    name, _ = serve(200, tls=True, body=DIRECTORY)
+    assert acme(tmp_path, f"https://{name}/dir") == (
+        "no certificate can come from 127.0.0.1: its own certificate is refused (self-signed "
+        "certificate): set certificates_acme_ca to the file (PEM) of the authority that vouches "
+        "for it"
+    )
+    name, _ = serve(503, tls=True)
+    assert acme(tmp_path, f"https://{name}/dir", (tmp_path / "crt.pem").read_text()) == (
+        f"no certificate can come from 127.0.0.1: it cannot be read (status 503): {way}"
+    )
+    plain, _ = serve(200, body=DIRECTORY)
+    said = acme(tmp_path, f"https://{plain}/dir")
+    assert said.startswith("no certificate can come from 127.0.0.1: it cannot be read ([SSL")
+    assert said.endswith(way)
+
+
+def test_an_acme_servers_proxy_does_not_show_its_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:x@y:planted/z@127.0.0.1:1")
+    said = acme(tmp_path, "https://acme.invalid/dir")
+    assert said.startswith("no certificate can come from acme.invalid: it cannot be reached")
+    assert "planted" not in said

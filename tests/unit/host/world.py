@@ -391,6 +391,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",
+        docker_units=folder / "docker.service.d",
         docker_defaults=folder / "docker.default",
         systemd=folder / "systemd",
         apt_locks=(folder / "apt.lock",),
