@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import socket as connection
 from collections.abc import Mapping
 from itertools import compress
 from operator import not_
@@ -34,7 +36,7 @@ from .engine_state import (
 )
 from .errors import HostError
 from .files import exists
-from .packages import clashing
+from .packages import clashing, installed
 from .service import units
 from .state import KINDS
 from .storage_facts import nearest
@@ -47,6 +49,7 @@ _PATIENCE = 5.0
 _PATIENCE_WITH_RUNNING = 30.0
 # Seconds after its start that dockerd may take until it answers.
 _STARTING = 60.0
+_EXCLUDING = ("containerd.io", "podman-docker")
 _UNITS = ("docker.service", "docker.socket", "containerd.service")
 
 
@@ -74,19 +77,26 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "images": {},
     }
     client = host.runner.which("docker")
-    theirs = client_state(client, _head(client))
+    theirs, why = client_state(client, _head(client)), None
+    if theirs is PODMAN:
+        why = (
+            f"the docker command ({client}) is podman's, which is not Docker Engine: remove "
+            "podman-docker, or that file where no package has it"
+        )
+    elif theirs is None and _leads_to_podman(host.paths.docker_socket):
+        theirs, why = PODMAN, _podmans_socket(host.paths.docker_socket)
     docker = DockerEngine(host.paths.docker_socket)
     try:
         info, networks, containers, images = _asked(host, docker)
     except HostError:
-        state, detail = (theirs, None) if theirs else unanswered(host, client)
+        state, detail = (theirs, why) if theirs else unanswered(host, client)
         answer["engine"] |= _engine(state, detail)
         return answer
     if theirs is None:
-        answer["engine"] |= facts(info)
+        answer["engine"] |= facts(info, host.paths.docker_socket)
         answer["engine"]["warning"] = _Service(host).warning()
     else:
-        answer["engine"] |= _engine(theirs, None)
+        answer["engine"] |= _engine(theirs, why)
     answer["networks"] = [{"name": one["Name"], "subnets": subnets(one)} for one in networks]
     name = str(wanted.get("name") or host.stack)
     answer["network"] = ours(networks, name, host.labels)
@@ -145,22 +155,45 @@ def client_state(client: str | None, head: str) -> EngineState | None:
     return None
 
 
-def facts(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The engine's part of the answer, from what GET /info gave."""
+def _leads_to_podman(socket: Path) -> bool:
+    """Whether docker's socket is a link to podman's, as podman-docker makes it, and somebody
+    listens there. The link outlives that package, until the next boot."""
+    target = socket.resolve()
+    if target.name != "podman.sock":
+        return False
+    with contextlib.closing(connection.socket(connection.AF_UNIX)) as client:
+        client.settimeout(_PATIENCE)
+        try:
+            client.connect(str(target))
+        except OSError:
+            return False
+    return True
+
+
+def _podmans_socket(socket: Path) -> str:
+    return (
+        f"podman answers at {socket}, where Docker Engine is needed: stop that "
+        f"(`rm {socket}` where it is a link)"
+    )
+
+
+def facts(info: Mapping[str, Any], socket: Path) -> dict[str, Any]:
+    """The engine's part of the answer, from what GET /info gave at docker's socket."""
     options = " ".join(info.get("SecurityOptions") or ())
     root = str(info.get("DockerRootDir") or "")
-    state = RUNNING
+    state, detail = RUNNING, None
     if "name=rootless" in options:
         state = ROOTLESS
     elif "name=userns" in options:
         state = USERNS
     elif root.startswith("/var/snap/"):
         state = SNAP
-    elif "libpod" in info or str(info.get("ProductLicense", "")).startswith("podman"):
-        state = PODMAN
+    elif "BuildahVersion" in info:
+        # Podman's own key, in what it answers to docker's clients (4.3 and 5.4).
+        state, detail = PODMAN, _podmans_socket(socket)
     status = json.dumps(info.get("DriverStatus") or [])
     return {
-        **_engine(state, None),
+        **_engine(state, detail),
         "running": True,
         "version": info.get("ServerVersion"),
         "root": root,
@@ -186,11 +219,20 @@ class _Service:
         return not self.units or self.units[_UNITS[0]].get("LoadState") == "loaded"
 
     def masked(self) -> str:
-        """Those of its units that are masked, "" for none. A dockerd that is told where containerd
-        is does not start its own."""
-        names = _UNITS if value_of(self.flags, "containerd") else _UNITS[:2]
+        """Those of its units that are masked, "" for none. Not counted is one that dockerd does
+        not need: the socket, where its unit neither requires it nor listens by it, and containerd,
+        where dockerd starts its own."""
+        service, socket, containerd = _UNITS
+        required = self.units.get(service, {}).get("Requires", "").split()
+        needed = {
+            service: True,
+            socket: socket in required or "fd://" in value_of(self.flags, "H", "host"),
+            containerd: bool(value_of(self.flags, "containerd")),
+        }
         return " ".join(
-            name for name in names if self.units.get(name, {}).get("LoadState") == "masked"
+            name
+            for name in _UNITS
+            if needed[name] and self.units.get(name, {}).get("LoadState") == "masked"
         )
 
     def misconfigured(self) -> str | None:
@@ -248,14 +290,27 @@ def unanswered(host: Host, client: str | None) -> tuple[EngineState, str | None]
     why = service.misconfigured()
     if why is None and daemon is not None:
         why = engine_settings.refused(service.flags, host.paths, host.runner)
+    if why is None:
+        why = engine_settings.refused_by_containerd(service.flags, host.runner)
     if why is not None:
         return MISCONFIGURED, why
     if daemon is not None and (process is not None or service.is_there()):
         return STOPPED, None
-    parts = set() if daemon else clashing(host, ["docker.io"])
+    parts = set() if daemon else _parts(host)
+    if "podman-docker" in parts:
+        return PODMAN, "podman-docker is there, and docker.io would replace it: remove it"
     if parts:
         return PARTS, " and ".join(sorted(parts))
     return (CLIENT_ONLY if client or daemon else ABSENT), None
+
+
+def _parts(host: Host) -> set[str]:
+    """The packages that docker.io would replace. Those that are known to exclude it are named even
+    where apt cannot tell yet."""
+    found = clashing(host, ["docker.io"])
+    if host.runner.which("dpkg-query"):
+        found |= set(installed(host, _EXCLUDING))
+    return found
 
 
 def _process(proc: Path) -> int | None:

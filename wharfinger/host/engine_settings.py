@@ -120,6 +120,21 @@ def refused(options: Sequence[str], paths: Paths, runner: Runner) -> str | None:
     return f"dockerd refuses {path} ({why}): correct it"
 
 
+def refused_by_containerd(options: Sequence[str], runner: Runner) -> str | None:
+    """What containerd says of its own settings, where dockerd relies on it and it is there."""
+    if not value_of(options, "containerd") or runner.which("containerd") is None:
+        return None
+    said = runner.run(["containerd", "config", "dump"])
+    found = re.search(r"failed to load TOML: (\S+): \((\d+), ", said.error)
+    if said.ok or found is None:
+        return None
+    # Its own words may quote a password of this file.
+    return (
+        f"containerd, which it needs, cannot read {found[1]}, line {found[2]}: correct it "
+        "(`containerd config dump` says what is wrong)"
+    )
+
+
 def settings_file(options: Sequence[str], paths: Paths) -> Path:
     """The daemon.json that dockerd reads."""
     named = value_of(options, "config-file")

@@ -66,8 +66,7 @@ SNAP = EngineState(
 PODMAN = EngineState(
     "podman",
     "stops",
-    "the docker command is podman's, which is not Docker Engine: "
-    "remove podman-docker; Wharfinger then installs the distribution's Docker",
+    "{detail}; Wharfinger then installs the distribution's Docker",
 )
 
 STATES = {

@@ -82,11 +82,11 @@ def last_words(lines: list[str]) -> str:
 
 
 def units(paths: Paths, runner: Runner, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Unit → what systemd says of it (LoadState, UnitFileState, ExecStart, Listen); {} where there
-    is no systemd."""
+    """Unit → what systemd says of it (LoadState, UnitFileState, ExecStart, Listen, Requires); {}
+    where there is no systemd."""
     if not exists(paths.systemd):
         return {}
-    properties = "LoadState,UnitFileState,ExecStart,Listen"
+    properties = "LoadState,UnitFileState,ExecStart,Listen,Requires"
     said = runner.run(["systemctl", "show", f"--property={properties}", *names])
     found: list[dict[str, str]] = []
     for part in said.output.rstrip("\n").split("\n\n"):

@@ -21,6 +21,7 @@ from wharfinger.host.engine_state import (
     MASKED,
     MISCONFIGURED,
     PARTS,
+    PODMAN,
     RUNNING,
     SILENT,
     STOPPED,
@@ -106,6 +107,16 @@ def test_units_that_are_masked(host: Host, units: tuple[str, ...], masked: str) 
     assert engine_facts.unanswered(host, None) == (MASKED, masked)
 
 
+def test_a_socket_unit_that_nothing_needs_may_be_masked(host: Host) -> None:
+    # A unit of the operator's own, as systemd 257 prints it.
+    own = SERVICE.replace("-H fd://", "-H unix:///var/run/docker.sock")
+    shows(host, own + "Requires=system.slice sysinit.target\n", HIDDEN, CONTAINERD)
+    assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+    # A drop-in changes the flags alone: what the package's unit requires stays required.
+    shows(host, own + "Requires=system.slice sysinit.target docker.socket\n", HIDDEN, CONTAINERD)
+    assert engine_facts.unanswered(host, CLIENT) == (MASKED, "docker.socket")
+
+
 def test_a_containerd_that_dockerd_does_not_ask_for_may_be_masked(host: Host) -> None:
     shows(
         host, SERVICE.replace("--containerd=/run/containerd/containerd.sock ", ""), SOCKET, HIDDEN
@@ -164,6 +175,69 @@ def test_what_dockerd_itself_says_of_its_settings(host: Host) -> None:
         125, "", "unknown flag: --validate"
     )
     assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, there: bool) -> None:
+    # As containerd 1.6.20 (Debian 12) and 1.7.24 (Debian 13) say it.
+    runner(host).answers["containerd config dump"] = Result(
+        1,
+        "",
+        "containerd: failed to load TOML: /etc/containerd/config.toml: (3, 11): cannot have "
+        "multiple equals for the same key",
+    )
+    if not there:
+        # A containerd alone: the engine is still to come.
+        runner(host).programs.clear()
+        shows(host, MISSING, MISSING, CONTAINERD)
+    runner(host).programs["containerd"] = "/usr/bin/containerd"
+    assert engine_facts.unanswered(host, None) == (
+        MISCONFIGURED,
+        "containerd, which it needs, cannot read /etc/containerd/config.toml, line 3: correct it "
+        "(`containerd config dump` says what is wrong)",
+    )
+
+
+def test_a_containerd_alone_is_no_engine(host: Host) -> None:
+    runner(host).programs.clear()
+    runner(host).programs["containerd"] = "/usr/bin/containerd"
+    shows(host, MISSING, MISSING, CONTAINERD)
+    assert engine_facts.unanswered(host, None) == (ABSENT, None)
+
+
+def test_dockers_command_is_podmans(host: Host, tmp_path: Path) -> None:
+    # /usr/bin/docker of podman-docker 5.4.2 (Debian 13).
+    command = tmp_path / "podmans"
+    command.write_text(
+        "#!/bin/sh\n[ -e /etc/containers/nodocker ] || echo Emulate >&2\n"
+        'exec /usr/bin/podman "$@"\n'
+    )
+    runner(host).programs["docker"] = str(command)
+    found = engine_facts.look(host, {})["engine"]
+    assert (found["state"], found["detail"]) == (
+        "podman",
+        f"the docker command ({command}) is podman's, which is not Docker Engine: remove "
+        "podman-docker, or that file where no package has it",
+    )
+
+
+def test_podmans_socket_under_dockers_name(host: Host, tmp_path: Path) -> None:
+    # So it is where podman-docker was removed while podman.socket was active.
+    podmans, dockers = tmp_path / "podman.sock", host.paths.docker_socket
+    dockers.parent.mkdir(parents=True, exist_ok=True)
+    dockers.symlink_to(podmans)
+    shows(host, MISSING, MISSING, MISSING)
+    runner(host).programs.clear()
+    assert engine_facts.look(host, {})["engine"]["state"] == "absent"
+    with socketserver.UnixStreamServer(str(podmans), socketserver.BaseRequestHandler):
+        found = engine_facts.look(host, {})["engine"]
+    assert (found["state"], found["detail"]) == (
+        "podman",
+        f"podman answers at {dockers}, where Docker Engine is needed: stop that "
+        f"(`rm {dockers}` where it is a link)",
+    )
+    # systemd leaves the socket's file where it was; nobody listens there any more.
+    assert engine_facts.look(host, {})["engine"]["state"] == "absent"
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"runtimes": {}, "live-restore": true}'])
@@ -280,6 +354,28 @@ def test_parts_of_another_docker_that_ours_would_replace(host: Host) -> None:
     )
     shows(host, MISSING, MISSING, CONTAINERD)
     assert engine_facts.unanswered(host, CLIENT) == (PARTS, "containerd.io")
+
+
+@pytest.mark.parametrize(
+    ("package", "state", "detail"),
+    [
+        ("containerd.io", PARTS, "containerd.io"),
+        (
+            "podman-docker",
+            PODMAN,
+            "podman-docker is there, and docker.io would replace it: remove it",
+        ),
+    ],
+)
+def test_they_are_known_before_apt_has_its_lists(
+    host: Host, package: str, state: EngineState, detail: str
+) -> None:
+    runner(host).programs.clear()
+    runner(host).programs["dpkg-query"] = "/usr/bin/dpkg-query"
+    runner(host).answers["dpkg-query -W"] = Result(1, f"{package} installed\n", "no packages found")
+    shows(host, MISSING, MISSING, MISSING)
+    # Another docker command comes before podman-docker's.
+    assert engine_facts.unanswered(host, CLIENT) == (state, detail)
 
 
 def test_an_engine_that_runs_and_would_not_start_again(host: Host) -> None:

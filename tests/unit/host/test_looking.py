@@ -24,8 +24,11 @@ from wharfinger.host import (
 )
 from wharfinger.host.commands import run
 from wharfinger.host.observe import distribution
+from wharfinger.host.paths import Paths
 from wharfinger.host.runner import Result, SystemRunner
 from wharfinger.host.storage_facts import foreign_owner, holding, is_source, parse_mounts
+
+SOCKET = Paths().docker_socket
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -166,20 +169,21 @@ def test_without_openssl_or_without_a_file_there_is_no_certificate(tmp_path: Pat
         ({"SecurityOptions": ["name=seccomp", "name=rootless"]}, "rootless"),
         ({"SecurityOptions": ["name=userns"]}, "userns-remap"),
         ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, "snap"),
-        ({"ProductLicense": "podman"}, "podman"),
+        # Of what podman 5.4.2 answers (Debian 13).
+        ({"BuildahVersion": "1.39.3", "ProductLicense": "Apache-2.0"}, "podman"),
     ],
 )
 def test_an_engine_that_cannot_work_is_recognised(
     info: dict[str, object], problem: str | None
 ) -> None:
-    assert engine_facts.facts(info)["state"] == (problem or "running")
+    assert engine_facts.facts(info, SOCKET)["state"] == (problem or "running")
 
 
 def test_the_two_image_stores_are_told_apart() -> None:
     classic = {"DriverStatus": [["Backing Filesystem", "extfs"]]}
     containerd = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-    assert engine_facts.facts(classic)["images_store"] == "classic"
-    assert engine_facts.facts(containerd)["images_store"] == "containerd"
+    assert engine_facts.facts(classic, SOCKET)["images_store"] == "classic"
+    assert engine_facts.facts(containerd, SOCKET)["images_store"] == "containerd"
 
 
 def test_podmans_docker_command_is_recognised_by_what_it_is(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from wharfinger.host import engine_facts
 from wharfinger.host.engine_state import STATES
+from wharfinger.host.paths import Paths
 from wharfinger.preflight import Report, own_name
 
 from .conftest import NOW, Judge
@@ -395,9 +396,9 @@ ENGINES = {
         "remove it (snap remove docker); Wharfinger then installs the distribution's",
     ),
     "podman": (
-        None,
-        "the docker command is podman's, which is not Docker Engine: "
-        "remove podman-docker; Wharfinger then installs the distribution's Docker",
+        "the docker command (/usr/bin/docker) is podman's: remove it",
+        "the docker command (/usr/bin/docker) is podman's: remove it; "
+        "Wharfinger then installs the distribution's Docker",
     ),
 }
 
@@ -449,13 +450,17 @@ def test_the_documentation_has_every_engine_state(project: Path) -> None:
         ({"SecurityOptions": ["name=rootless"]}, "Docker runs rootless"),
         ({"SecurityOptions": ["name=userns"]}, "Docker maps user ids (userns-remap)"),
         ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, "Docker comes from a snap"),
-        ({"ProductLicense": "podman"}, "the docker command is podman's"),
+        (
+            {"BuildahVersion": "1.39.3", "ProductLicense": "Apache-2.0"},
+            "podman answers at /var/run/docker.sock, where Docker Engine is needed: stop that (`rm "
+            "/var/run/docker.sock` where it is a link); Wharfinger then installs",
+        ),
     ],
 )
 def test_an_engine_that_is_recognised_on_the_host_has_its_sentence(
     errors: Strings, info: dict[str, Any], words: str
 ) -> None:
-    engine = {**engine_facts.facts(info), "free_bytes": 50 * 2**30}
+    engine = {**engine_facts.facts(info, Paths().docker_socket), "free_bytes": 50 * 2**30}
     (message,) = errors(host={"engine": engine})
     assert message.startswith(f"host, engine: {words}")
 
