@@ -31,7 +31,7 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from images import bundle as bundles
-from images import image_tar, toolbox
+from images import downloads, image_tar, toolbox
 from images.bundle import KINDS, Built, Wanted
 from images.registry import recipe as registry
 from images.token_server import recipe as token_server
@@ -114,8 +114,8 @@ def build(kind: str, architecture: str, cache: Path, *, refresh: bool = False) -
 
 
 def ready(kinds: Sequence[str], architecture: str, cache: Path) -> dict[str, Wanted]:
-    """The images that are not in the cache, for which this machine has the tools. Raises BuildError
-    where it has not."""
+    """The images that are not in the cache, which this machine can make: it has the tools, and what
+    is downloaded can be had. Raises BuildError where it cannot."""
     goals = {kind: wanted(kind, architecture) for kind in kinds}
     missing = {
         kind: goal
@@ -124,6 +124,9 @@ def ready(kinds: Sequence[str], architecture: str, cache: Path) -> dict[str, Wan
     }
     if "token_server" in missing:
         token_server.require_tools(f"building {token_server.NAME} for {architecture}")
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        for asked in [pool.submit(downloads.check, kind, architecture) for kind in missing]:
+            asked.result()
     return missing
 
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from images import build
+from images import build, downloads
 from images.registry import recipe as registry
 from images.token_server import recipe as token_server
 from images.toolbox import ROOT, BuildError, hash_sources, source_files
@@ -317,6 +319,8 @@ def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    asked: list[str] = []
+    monkeypatch.setattr(downloads, "check", lambda kind, _architecture: asked.append(kind))
     cache = tmp_path / "cache"
     words = ["ready", "--architecture", "amd64", "--cache", str(cache)]
     assert build.main(words) == 1
@@ -325,3 +329,74 @@ def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
     assert build.main([*words, "--only", "registry"]) == 0
     build.build("token_server", "amd64", cache)
     assert build.main(words) == 0
+    assert asked == ["registry", "registry"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "host"),
+    [
+        ("token_server", "http_proxy", "deb.debian.org"),
+        ("registry", "https_proxy", "proxy.golang.org"),
+    ],
+)
+def test_a_build_without_network_is_refused_by_what_it_would_download(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    kind: str,
+    variable: str,
+    host: str,
+) -> None:
+    # Nobody listens at port 1.
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    monkeypatch.setattr(token_server, "require_tools", lambda _doing: None)
+    # No setting by `go env -w`.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("GOPROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    words = ["ready", "--architecture", "amd64", "--cache", str(tmp_path / "c"), "--only", kind]
+    assert build.main(words) == 1
+    assert (
+        f"for amd64 needs {host}, which does not answer the controller ([Errno 111] Connection "
+        "refused): open the way there, or use a bundle (images_source: archive), which needs "
+        "nothing\n"
+    ) in capfd.readouterr().err
+
+
+def test_a_package_index_that_does_not_answer_is_noticed_before_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "answers", lambda _url, _doing: None)
+    for name, value in {
+        "UV_DEFAULT_INDEX": "https://127.0.0.1:1/simple",
+        "UV_NO_CACHE": "1",
+        "UV_NO_CONFIG": "1",
+        "UV_HTTP_RETRIES": "0",
+        "UV_FIND_LINKS": "",
+        "PATH": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for kind in build.KINDS:
+        with pytest.raises(BuildError, match=r"127\.0\.0\.1:1/simple"):
+            downloads.check(kind, "amd64")
+
+
+def test_an_odd_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://me:x@y:planted/z@127.0.0.1:1")
+    with pytest.raises(BuildError) as caught:
+        downloads.answers("http://nowhere.invalid/x", "building")
+    assert "planted" not in str(caught.value)
+    assert "building needs nowhere.invalid, which does not answer" in str(caught.value)
+
+
+def test_any_answer_is_one() -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        downloads.answers(f"http://127.0.0.1:{server.server_port}/x", "building")
