@@ -22,7 +22,12 @@ own_surroundings() {
   export PIP_USER=0
   # Debian's sshd takes the locale from the operator's desktop; Ansible ends where it is not generated.
   if [ "$(LC_ALL=C.UTF-8 locale charmap 2>/dev/null)" = UTF-8 ]; then export LC_ALL=C.UTF-8; fi
-  [ -d "${TMPDIR:-/tmp}" ] || unset TMPDIR
+  if [ ! -d "${TMPDIR:-/tmp}" ] || [ ! -w "${TMPDIR:-/tmp}" ]; then unset TMPDIR; fi
+  # `sudo -E` leaves another user's: what root writes there, he could not change any more.
+  local name
+  for name in HOME XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME UV_CACHE_DIR ANSIBLE_HOME ANSIBLE_LOCAL_TEMP; do
+    if [ -d "${!name:-}" ] && [ ! -O "${!name}" ]; then unset "$name"; fi
+  done
   if [ -z "${HOME:-}" ]; then
     HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
     export HOME
@@ -160,6 +165,11 @@ own_ansible() {
     say "ANSIBLE_CONFIG is not used: the settings are those of $PWD/ansible.cfg"
   fi
   export ANSIBLE_CONFIG=$PWD/ansible.cfg
+  # Another project's tags would leave out tasks of this one.
+  for name in ANSIBLE_RUN_TAGS ANSIBLE_SKIP_TAGS; do
+    if [ -n "${!name:-}" ]; then say "$name is not used: write --tags or --skip-tags"; fi
+    unset "$name"
+  done
   if [ -n "$(find . -maxdepth 0 -perm -o+w)" ]; then
     say "anyone may write to $PWD, and ansible-playbook ignores ansible.cfg there: chmod o-w '$PWD'"
   fi

@@ -13,6 +13,7 @@ description:
 options: {}
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ sys.path.insert(0, str(PROJECT))
 
 from wharfinger.inventory import nobody, start_mistakes, tag_mistakes, unread_sources
 
+VARIABLES = {"--tags": "ANSIBLE_RUN_TAGS", "--skip-tags": "ANSIBLE_SKIP_TAGS"}
+
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
@@ -37,14 +40,21 @@ class CallbackModule(CallbackBase):
         self._play: Any = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        asked = {
-            f"--{name.replace('_', '-')}": context.CLIARGS.get(name) or ()
-            for name in ("tags", "skip_tags")
-        }
+        asked = {}
+        for option, variable in VARIABLES.items():
+            tags = context.CLIARGS.get(option.strip("-").replace("-", "_")) or ()
+            # Ansible adds those of the command line to those of the variable.
+            inherited = [tag.strip() for tag in os.environ.get(variable, "").split(",")]
+            asked[variable] = [tag for tag in tags if tag in inherited]
+            asked[option] = [tag for tag in tags if tag not in inherited]
         start = context.CLIARGS.get("start_at_task")
         everything = not start and all(tag == "all" for tags in asked.values() for tag in tags)
         if everything or not _ours(Path(playbook._file_name)):
             return
+        for variable in filter(asked.get, VARIABLES.values()):
+            self._display.warning(
+                f"{variable} is set, so this run is not for all tasks: {', '.join(asked[variable])}"
+            )
         plays = playbook.get_plays()
         tasks = [task for play in plays for task in _tasks(play)]
         tags = {tag for one in (*plays, *tasks) for tag in one.tags}

@@ -72,8 +72,9 @@ def test_every_obstacle_on_the_host_is_reported_at_once_and_nothing_is_changed(
         "or move it to another port (80 redirects to https)",
         f"registry_port: 443 is in use by squatter (process {secure}) on 0.0.0.0: stop it, "
         "or write a registry_port that is free",
-        "host, engine: the docker command is podman's, which is not Docker Engine: "
-        "remove podman-docker; Wharfinger then installs the distribution's Docker",
+        "host, engine: the docker command (/usr/local/bin/docker) is podman's, which is not Docker "
+        "Engine: remove podman-docker, or that file where no package has it; Wharfinger then "
+        "installs the distribution's Docker",
         "container_engine_network: 172.31.255.240/28 overlaps a route of the host through eth0 "
         "(172.31.0.0/16): write a subnet that is free, like 172.30.255.240/28",
         "host, users: user id 64500 belongs to theirs, and the registry runs as it: "

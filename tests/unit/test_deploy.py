@@ -148,6 +148,7 @@ FOREIGN = {
     },
     "another project's inventory plugins": {"ANSIBLE_INVENTORY_ENABLED": "yaml"},
     "another project's ignored files": {"ANSIBLE_INVENTORY_IGNORE_REGEX": "^x$"},
+    "another project's tags": {"ANSIBLE_RUN_TAGS": "nosuch", "ANSIBLE_SKIP_TAGS": "always"},
     "another project's collections": {"ANSIBLE_COLLECTIONS_PATH": "foreign"},
     "CDPATH": {"CDPATH": "/usr:/"},
     "no home": {"HOME": None},
@@ -188,6 +189,28 @@ def test_what_the_caller_has_set_for_other_work_changes_nothing(
     (tmp_path / "i1/group_vars/registry.yml").write_text("a: 1\na: 2\n")
     ran = deploy("-i", "i1", variables=variables)
     assert "a is written a second time" in ran.stderr
+
+
+def test_tags_of_the_surroundings_are_said_to_be_unused(deploy: Deploy) -> None:
+    ran = deploy("-i", "i1", variables={"ANSIBLE_SKIP_TAGS": "registry"})
+    assert "ANSIBLE_SKIP_TAGS is not used: write --tags or --skip-tags" in ran.stderr
+    assert "      registry : " in ran.stdout
+    ran = deploy("-i", "i1")
+    assert "is not used" not in ran.stderr
+
+
+def test_root_writes_nothing_into_another_users_home(deploy: Deploy, tmp_path: Path) -> None:
+    # As `sudo -E` leaves it.
+    home = tmp_path / "theirs"
+    home.mkdir()
+    names = ("HOME", "XDG_CACHE_HOME", "ANSIBLE_HOME")
+    for name in names[1:]:
+        (home / name).mkdir()
+    for folder in (home, *home.iterdir()):
+        os.chown(folder, 1234, 1234)
+    there = {name: str(home if name == "HOME" else home / name) for name in names}
+    shows(deploy("-i", "i1", variables=there))
+    assert sorted(path.name for path in home.rglob("*")) == sorted(names[1:])
 
 
 def test_other_settings_are_said_to_be_unused(deploy: Deploy, checkout: Path) -> None:

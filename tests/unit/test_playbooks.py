@@ -121,6 +121,25 @@ def test_a_run_for_nobody_fails_and_names_what_there_is(
     assert error(play("../site.yml", written(tmp_path, groups), *arguments)) == message
 
 
+def test_tags_of_the_surroundings_are_named_as_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = written(tmp_path, ELSEWHERE)
+    monkeypatch.setenv("ANSIBLE_RUN_TAGS", "nosuch")
+    assert error(play("../site.yml", inventory)).startswith(
+        "ANSIBLE_RUN_TAGS nosuch: no task has this tag, so nothing was done: write one of "
+    )
+    said = error(play("../site.yml", inventory, "--tags", "elsewhere"))
+    # Ansible adds the one to the other.
+    assert "ANSIBLE_RUN_TAGS nosuch: no task has" in said
+    assert "--tags elsewhere: no task has this tag" in said
+    monkeypatch.delenv("ANSIBLE_RUN_TAGS")
+    monkeypatch.setenv("ANSIBLE_SKIP_TAGS", "registry,storage")
+    ran = play("../site.yml", written(tmp_path, NOTHING))
+    said = " ".join(ran.stderr.split())
+    assert "ANSIBLE_SKIP_TAGS is set, so this run is not for all tasks: registry, storage" in said
+
+
 def test_trust_without_clients_fails_and_says_where_to_write_them(tmp_path: Path) -> None:
     ran = play("trust.yml", written(tmp_path, {"registry": {"hosts": {"one.test": None}}}))
     assert error(ran) == (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from .text import clean
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path("playbooks/retention.yml")
+# Of another project: they would leave out tasks of this one.
+_OTHERS = ("ANSIBLE_RUN_TAGS", "ANSIBLE_SKIP_TAGS")
 KEYS = ("repository", "tag", "digest", "pushed", "keep", "rule", "reason")
 
 
@@ -53,7 +56,7 @@ def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -
             command,
             cwd=PROJECT,
             env={
-                **os.environ,
+                **{name: text for name, text in os.environ.items() if name not in _OTHERS},
                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
                 "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
                 "NO_COLOR": "1",
@@ -95,12 +98,8 @@ def _time(seconds: Any) -> str:
 def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of all hosts in what ansible-playbook has printed, and sentences about damage that
     was met. Raises ClientError with the messages of the tasks that failed."""
-    start = stdout.find("{")
-    try:
-        told = json.loads(stdout[start:]) if start >= 0 else None
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
+    told = _told(stdout)
+    if told is None:
         last = clean((stderr or stdout).strip()[-500:]) or f"exit code {status}"
         raise ClientError(f"ansible-playbook has failed: {last}")
     rows: list[dict[str, Any]] = []
@@ -122,6 +121,19 @@ def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], l
             "no host has answered with tags: does a registry serve there? (site.yml first)"
         )
     return rows, damage
+
+
+def _told(text: str) -> dict[str, Any] | None:
+    """What the JSON callback has printed. Others of the caller's may print before and after it, and
+    Ansible itself with ANSIBLE_VERBOSITY or ANSIBLE_DEBUG."""
+    for line in re.finditer(r"^\{", text, re.MULTILINE):
+        try:
+            told, _ = json.JSONDecoder().raw_decode(text, line.start())
+        except ValueError:
+            continue
+        if "plays" in told:
+            return dict(told)
+    return None
 
 
 def _results(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -19,6 +19,11 @@ from .state import RETIRED, State
 LABEL = "io.wharfinger.inputs"
 # What it puts on a registry that knows the middleware of images/registry/members.go.
 INDEX_MEMBERS = "io.wharfinger.index-members"
+# What leads docker's command to another engine, or to another image of that name.
+_OTHER_ENGINES = (
+    *("DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),
+    *("DOCKER_API_VERSION", "DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"),
+)
 # Seconds for pulling one image over a slow line.
 _PATIENCE = 1800
 
@@ -131,7 +136,16 @@ def _pull(
     if check:
         return None, [f"{one['kind']}: the image {reference} is pulled"]
     wanted = f"{repository(reference)}@{digest}" if digest else reference
-    said = host.runner.run(["docker", "pull", wanted], timeout=_PATIENCE)
+    said = host.runner.run(
+        ["docker", "pull", wanted],
+        timeout=_PATIENCE,
+        # ./deploy on the host itself passes its caller's on. Where the password lies
+        # (DOCKER_CONFIG) is his to say.
+        environment={
+            **dict.fromkeys(_OTHER_ENGINES, ""),
+            "DOCKER_HOST": f"unix://{host.paths.docker_socket}",
+        },
+    )
     if not said.ok:
         hint = ""
         if one.get("digest"):

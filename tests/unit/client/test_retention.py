@@ -64,6 +64,21 @@ def test_the_rows_of_the_host_are_shown(playbook: Path, wharf: Wharf) -> None:
     )
 
 
+def test_what_others_print_beside_the_answer_does_not_matter(
+    playbook: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As profile_tasks of ANSIBLE_CALLBACKS_ENABLED and ANSIBLE_DEBUG do.
+    text = f'{{"a": 1}}\n{{broken\n{told({"rows": ROWS})}\nPLAYBOOK RECAP {{ 0:01 }}\n'
+    (playbook / "answer").write_text(text)
+    script = playbook / "ansible-playbook"
+    script.write_text(script.read_text() + "echo >&2\n")
+    monkeypatch.setenv("ANSIBLE_SKIP_TAGS", "contents")
+    script.write_text(script.read_text().replace("echo ", 'echo "$ANSIBLE_SKIP_TAGS" ', 1))
+    ran = wharf("retention", "--dry-run", "-i", str(playbook))
+    assert ran.code == 0 and "1 of 3 tags would be removed" in ran.err
+    assert (playbook / "called").read_text().startswith(" ansible.posix.json")
+
+
 def test_only_what_goes(playbook: Path, wharf: Wharf) -> None:
     (playbook / "answer").write_text(told({"rows": ROWS}))
     ran = wharf(

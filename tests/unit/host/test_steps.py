@@ -475,6 +475,10 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     request = {"pull": [{"kind": "registry", "reference": reference, "digest": None}]}
     pulled = run("images", request, host=host)["images"]["registry"]
     assert pulled["digest"] == digest
+    # Docker is told where, whatever DOCKER_HOST or DOCKER_CONTEXT says to who runs ./deploy here.
+    environment = runner(host).environments[runner(host).calls.index(["docker", "pull", reference])]
+    assert environment["DOCKER_HOST"] == f"unix://{host.paths.docker_socket}"
+    assert environment["DOCKER_CONTEXT"] == environment["DOCKER_TLS_VERIFY"] == ""
     # It lacks the label of the toolkit's own images, so it has no health check of theirs.
     assert pulled["made_by_toolkit"] is False
     assert pulled["index_members"] is False
