@@ -45,8 +45,8 @@ class CallbackModule(CallbackBase):
             tags = context.CLIARGS.get(option.strip("-").replace("-", "_")) or ()
             # Ansible adds those of the command line to those of the variable.
             inherited = [tag.strip() for tag in os.environ.get(variable, "").split(",")]
-            asked[variable] = [tag for tag in tags if tag in inherited]
-            asked[option] = [tag for tag in tags if tag not in inherited]
+            asked[variable] = [tag for tag in sorted(tags) if tag in inherited]
+            asked[option] = [tag for tag in sorted(tags) if tag not in inherited]
         start = context.CLIARGS.get("start_at_task")
         everything = not start and all(tag == "all" for tags in asked.values() for tag in tags)
         if everything or not _ours(Path(playbook._file_name)):
