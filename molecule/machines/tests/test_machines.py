@@ -60,7 +60,9 @@ def test_the_registry_takes_a_push_and_gives_it_back(
 
 
 def test_another_apt_is_waited_for_by_the_command() -> None:
-    assert "==> waiting for another apt, up to 300 s: E: Could not get lock" in said("bare12-refused")
+    assert "==> waiting for another apt, up to 300 s: E: Could not get lock" in said(
+        "bare12-refused"
+    )
 
 
 @machines
