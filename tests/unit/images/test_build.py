@@ -336,7 +336,7 @@ def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
     ("kind", "variable", "host"),
     [
         ("token_server", "http_proxy", "deb.debian.org"),
-        ("registry", "https_proxy", "proxy.golang.org"),
+        ("registry", "https_proxy", "modules.invalid"),
     ],
 )
 def test_a_build_without_network_is_refused_by_what_it_would_download(
@@ -350,9 +350,8 @@ def test_a_build_without_network_is_refused_by_what_it_would_download(
     # Nobody listens at port 1.
     monkeypatch.setenv(variable, "http://127.0.0.1:1")
     monkeypatch.setattr(token_server, "require_tools", lambda _doing: None)
-    # No setting by `go env -w`.
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("GOPROXY", "NO_PROXY", "no_proxy"):
+    monkeypatch.setenv("GOPROXY", "https://modules.invalid,direct")
+    for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     words = ["ready", "--architecture", "amd64", "--cache", str(tmp_path / "c"), "--only", kind]
     assert build.main(words) == 1
