@@ -9,6 +9,7 @@ bench.report()
 from __future__ import annotations
 
 from .bench import Bench
+from .disks import full
 from .report import Row, markdown
 
-__all__ = ["Bench", "Row", "markdown"]
+__all__ = ["Bench", "Row", "full", "markdown"]

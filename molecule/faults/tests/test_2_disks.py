@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from faults import Bench
+from faults import Bench, full
 from support import hosts
 from support.registry import digest
 
@@ -30,27 +29,6 @@ def processes(bench: Bench) -> list[str]:
     """The processes that serve, by number."""
     found = [str(bench.inspected(kind)["State"]["Pid"]) for kind in ("registry", "token_server")]
     return [*found, bench.run("cat /run/nginx.pid")]
-
-
-@contextmanager
-def full(bench: Bench, folder: str) -> Iterator[None]:
-    """The disk of this folder has no room, until the body has ended."""
-    # Most at once, then again and again: what clients give back meanwhile is taken too.
-    free = int(bench.run(f"df --output=avail --block-size=1K {folder} | tail -1"))
-    bench.run(f"fallocate --length {max(free - 2048, 4)}K {folder}/filler")
-    # dd fails each time: the disk is full, and is to stay so.
-    filling = (
-        f"while :; do dd if=/dev/zero bs=4k >>{folder}/filler 2>/dev/null || true; sleep 0.2; done"
-    )
-    bench.run(f"setsid sh -c '{filling}' >/dev/null 2>&1 & echo $! >/run/filling")
-    try:
-        bench.run(
-            f"timeout 60 sh -c 'until [ $(df --output=avail {folder} | tail -1) -lt 100 ]; "
-            "do sleep 0.1; done'"
-        )
-        yield
-    finally:
-        bench.run(f"kill -- -$(cat /run/filling); rm {folder}/filler")
 
 
 def refused(bench: Bench, since: float, words: str) -> None:

@@ -1,0 +1,29 @@
+"""Disks without room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .bench import Bench
+
+
+@contextmanager
+def full(bench: Bench, folder: str) -> Iterator[None]:
+    """The disk of this folder has no room, until the body has ended."""
+    # Most at once, then again and again: what clients give back meanwhile is taken too.
+    free = int(bench.run(f"df --output=avail --block-size=1K {folder} | tail -1"))
+    bench.run(f"fallocate --length {max(free - 2048, 4)}K {folder}/filler")
+    # dd fails each time: the disk is full, and is to stay so.
+    filling = (
+        f"while :; do dd if=/dev/zero bs=4k >>{folder}/filler 2>/dev/null || true; sleep 0.2; done"
+    )
+    bench.run(f"setsid sh -c '{filling}' >/dev/null 2>&1 & echo $! >/run/filling")
+    try:
+        bench.run(
+            f"timeout 60 sh -c 'until [ $(df --output=avail {folder} | tail -1) -lt 100 ]; "
+            "do sleep 0.1; done'"
+        )
+        yield
+    finally:
+        bench.run(f"kill -- -$(cat /run/filling); rm {folder}/filler")
