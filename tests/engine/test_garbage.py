@@ -19,10 +19,13 @@ from wharfinger.host.contents import (
     collectable,
     garbage,
     make_collectable,
+    named,
+    needed_blobs,
     obstacles,
     plan_untagged,
     usage,
 )
+from wharfinger.host.contents.grace import held
 
 CONFIGURATION = """\
 version: 0.1
@@ -113,6 +116,34 @@ def test_exactly_what_was_expected_is_deleted(tree: Tree, collect: Collect, seed
     assert usage(storage) == Usage(before.blobs - blobs, before.bytes - size)
     assert garbage(storage) == (0, 0)
     assert obstacles(storage) == []
+
+
+def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Collect) -> None:
+    """Layers of a push without a manifest, and all that a deleted manifest needed."""
+    tree.image("app", "kept", tag="v1", layers=[b"kept"])
+    deleted = tree.image("app", "deleted", layers=[b"of the deleted"])
+    tree.changed("app", 600, deleted)
+    waiting = [tree.layer("app", b"waits"), tree.layer("team/app", b"waits elsewhere")]
+    tree.image("team/app", "other", tag="v1")
+    old = tree.layer("app", b"old")
+    os.utime(tree.layer_path("app", old), (NOW - 20 * DAY, NOW - 20 * DAY))
+    nobodys = tree.blob(b"nobody's")
+    storage = Storage(tree.path)
+    layers = held(storage, 14 * DAY, NOW, needed_blobs(storage))
+    expected = garbage(storage, (), [one for found in layers.values() for one in found])
+    before = usage(storage)
+    with named(storage, layers):
+        done = collect()
+        assert done.returncode == 0, done.stderr
+    assert expected[0] == 2
+    assert usage(storage) == Usage(before.blobs - expected[0], before.bytes - expected[1])
+    assert not any(tree.blob_path(one).exists() for one in (old, nobodys))
+    assert all(tree.blob_path(one).exists() for one in (deleted, *waiting))
+    assert tree.layer_path("app", waiting[0]).exists()
+    # Their time is over.
+    assert held(storage, 14 * DAY, NOW + 15 * DAY, needed_blobs(storage)) == {}
+    assert collect().returncode == 0
+    assert not any(tree.blob_path(one).exists() for one in (deleted, *waiting))
 
 
 def _empty(path: Path) -> None:

@@ -53,6 +53,12 @@ def revision_path(repository: str, digest: str) -> Path:
     return REPOSITORIES / repository / "_manifests/revisions/sha256" / name / "link"
 
 
+def layer_path(repository: str, digest: str) -> Path:
+    """The link of a layer, whose time is that of its upload."""
+    name = digest.removeprefix("sha256:")
+    return REPOSITORIES / repository / "_layers/sha256" / name / "link"
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a command of the host ended."""
@@ -173,6 +179,16 @@ class Site:
         moment = f"@{time.time() - days * DAY:.0f}"
         quoted = shlex.join(map(str, paths))
         self.machine.check_output(f"touch --no-create --date={moment} {quoted}")
+
+    def settled(self, days: float = 30) -> None:
+        """Nothing has lost its tag, was deleted or came without a manifest since so many days: what
+        the storage tells of that. The times of pushes stay."""
+        moment = f"@{time.time() - days * DAY:.0f}"
+        self.machine.check_output(
+            f"find {REPOSITORIES} \\( -path '*/_manifests/tags' -o -path '*/revisions/sha256/*' "
+            "-type d -o -path '*/index/sha256/*' -name link -o -path '*/_layers/*' -name link "
+            f"\\) -exec touch --no-create --date={moment} {{}} +"
+        )
 
     def untagged(self, repository: str, days: float) -> Sequence[str]:
         """All that nothing leads to in a repository was pushed so long ago; the digests."""

@@ -66,10 +66,10 @@ def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -
             text=True,
             check=False,
         )
-    rows, damage = read(done.stdout, done.stderr, done.returncode)
+    rows, notes = read(done.stdout, done.stderr, done.returncode)
     show([row for row in rows if not (removed and row["keep"])], output)
-    for sentence in damage:
-        say(f"damaged: {sentence}")
+    for sentence in notes:
+        say(sentence)
     going = sum(not row["keep"] for row in rows)
     say(f"{going} of {len(rows)} tags would be removed; nothing was changed")
 
@@ -97,13 +97,14 @@ def _time(seconds: Any) -> str:
 
 def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of all hosts in what ansible-playbook has printed, and sentences about damage that
-    was met. Raises ClientError with the messages of the tasks that failed."""
+    was met and about what would keep a run from removing anything. Raises ClientError with the
+    messages of the tasks that failed."""
     told = _told(stdout)
     if told is None:
         last = clean((stderr or stdout).strip()[-500:]) or f"exit code {status}"
         raise ClientError(f"ansible-playbook has failed: {last}")
     rows: list[dict[str, Any]] = []
-    failures, damage, answered = [], [], False
+    failures, notes, answered = [], [], False
     for host, result in _results(told):
         if result.get("failed") or result.get("unreachable"):
             failures.append(f"{host}: {str(result.get('msg') or 'failed').strip()}")
@@ -113,14 +114,19 @@ def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], l
             rows += [
                 {**{key: row.get(key) for key in KEYS}, "host": host} for row in answer["rows"]
             ]
-            damage += [clean(str(one.get("sentence"))) for one in answer.get("damage") or ()]
+            damage = answer.get("damage") or ()
+            notes += [f"damaged: {clean(str(one.get('sentence')))}" for one in damage]
+            if answer.get("held"):
+                notes.append(f"the brake would stop this: {clean(str(answer['held']))}")
+            if answer.get("doubt"):
+                notes.append(f"nothing would be removed: {clean(str(answer['doubt']))}")
     if status or failures:
         raise ClientError("\n".join(failures) or f"ansible-playbook ends with exit code {status}")
     if not answered:
         raise ClientError(
             "no host has answered with tags: does a registry serve there? (site.yml first)"
         )
-    return rows, damage
+    return rows, notes
 
 
 def _told(text: str) -> dict[str, Any] | None:

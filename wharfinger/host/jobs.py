@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from . import clock, window
 from .context import Host
 from .errors import HostError
-from .files import exists, read_text, write_atomically
+from .files import exists, read_bytes, read_text, write_atomically
 from .generations import generations_of
 from .lock import locked
 from .names import REGISTRY
@@ -267,7 +267,7 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
     settings = _settings(host, request, check)
 
     def plan(store: Any) -> dict[str, Any]:
-        return plan_retention(store, settings.raw, host.clock.now())
+        return plan_retention(store, settings.raw, host.clock.now(), _notes(host))
 
     def told(found: dict[str, Any], actions: list[str]) -> dict[str, Any]:
         tags = [one for one in found["rows"] if not one["keep"]]
@@ -313,12 +313,30 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     anything is refused to anybody, where something is so damaged that the collection would end at
     it.
     """
-    from .contents import apply, awaited, collectable, examine, garbage, plan_untagged, usage
+    from .contents import (
+        apply,
+        awaited,
+        collectable,
+        examine,
+        garbage,
+        grace,
+        needed_blobs,
+        plan_untagged,
+        usage,
+    )
 
     settings = _settings(host, request, check)
 
     def plan(store: Any) -> dict[str, Any]:
-        return plan_untagged(store, settings.raw, host.clock.now())
+        return plan_untagged(store, settings.raw, host.clock.now(), _notes(host))
+
+    def stay(store: Any, special: Any, removals: Sequence[Any] = ()) -> dict[str, dict[str, int]]:
+        """By repository, the layers that stay although no manifest names them, and their sizes."""
+        now, keep = host.clock.now(), settings.raw.get("untagged_keep")
+        found = grace.held(store, keep, now, needed_blobs(store, removals, special))
+        for repository, sizes in awaited(store, now).items():
+            found.setdefault(repository, {}).update(sizes)
+        return found
 
     def survey(store: Any) -> tuple[dict[str, Any], int, int]:
         """What could be removed, before anybody is refused anything for it."""
@@ -326,7 +344,8 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         _nothing_stands_in_the_way(problems)
         untagged = plan(store)
         untagged["damage"] = _with_warnings(untagged["damage"], special.warnings)
-        layers = (one for found in awaited(store, host.clock.now()).values() for one in found)
+        found = stay(store, special, untagged["removals"])
+        layers = [one for sizes in found.values() for one in sizes]
         return untagged, *garbage(store, untagged["removals"], layers, special)
 
     def brake(found: dict[str, Any]) -> str:
@@ -366,7 +385,7 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             found["damage"] = _with_warnings(found["damage"], special.warnings)
             _held("collect", brake(found), confirmed)
             removed = apply(store, found["removals"])
-            stays = awaited(store, host.clock.now())
+            stays = stay(store, special)
             try:
                 with collectable(store, host.paths.aside, stays) as made:
                     removed += made
@@ -431,6 +450,33 @@ def _dry(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]
         "held": "" if confirmed else verdict,
         "doubt": clock.doubt(host, confirmed=right, check=True),
     }
+
+
+def _notes(host: Host) -> Any:
+    """What the timer has noted of manifests without a tag."""
+    from .contents import grace
+
+    return grace.decode(read_bytes(host.paths.untagged))
+
+
+def note_untagged(host: Host) -> None:
+    """The timer's look at which manifests have no tag (contents/grace.py). Under the host's lock,
+    and by a clock that can be believed."""
+    from .contents import grace
+
+    if not exists(host.paths.contents_settings):
+        return  # deployed by an earlier version
+    settings = load(host)
+    if not exists(settings.storage_path / "docker"):
+        return  # nothing was pushed yet, or the jobs tell of it
+    store = _storage(settings, clock.look(host, check=True))
+    before = read_bytes(host.paths.untagged)
+    data = grace.encode(grace.note(store, grace.decode(before), host.clock.now()))
+    if data != before:
+        # On a full disk things stay longer, and others tell of that.
+        with suppress(OSError):
+            host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
+            write_atomically(host.paths.untagged, data, 0o600)
 
 
 def _revisions(removals: Iterable[Any]) -> int:

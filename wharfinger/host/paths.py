@@ -144,6 +144,11 @@ class Paths:
         return self.var / "aside.json"
 
     @property
+    def untagged(self) -> Path:
+        """Which manifests have no tag, and since when the timer has seen that."""
+        return self.reports / "untagged.json"
+
+    @property
     def images(self) -> Path:
         """Where images that travel to this host lie until they are loaded."""
         return self.var / "images"

@@ -401,6 +401,8 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
     if not in_doubt:
         attempt(lambda: keeper.signing(_begin_if_due))
         attempt(keeper.server)
+        if not check:
+            attempt(lambda: jobs.note_untagged(host))
     else:
         problems.append(f"{in_doubt}. {_waiting(host)}")
         if rotation is not None and rotation.step != WAIT:

@@ -18,7 +18,7 @@ from testinfra.host import Host
 from filling import manifests
 from filling.fill import LARGE, one_image
 from filling.manifests import configuration
-from filling.site import REPOSITORIES, STORAGE, Site, blob_path
+from filling.site import REPOSITORIES, STORAGE, Site, blob_path, layer_path
 from load.image import made
 from load.record import Attempt
 from load.session import Unexpected
@@ -54,8 +54,10 @@ if told("unpause") != 204:
 
 
 def garbage(site: Site, repository: str = "garbage/app") -> str:
-    """Has a blob in the registry that nothing needs; its digest."""
-    return site.pushing(repository).blob(repository, os.urandom(4096))
+    """Has a blob in the registry that nothing has needed for weeks; its digest."""
+    blob = site.pushing(repository).blob(repository, os.urandom(4096))
+    site.aged(20, layer_path(repository, blob))
+    return blob
 
 
 def is_there(site: Site, blob: str) -> bool:
@@ -97,6 +99,7 @@ def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) 
         f"find {REPOSITORIES} -path '*/revisions/*' -name link -exec touch -d '20 days ago' {{}} +"
     )
     young = one_image(site.pushing("daily/app"), "daily/app", "latest", day="today")
+    site.settled()
     before = site.whole()
     gone = {
         repository: site.content[repository].untagged for repository in ("daily/app", "daily/multi")
@@ -129,6 +132,9 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     by_docker = pushing.found("built/app", "1")
     assert by_docker is not None
     pushing.delete("built/app", by_docker)
+    # What they needed stays for its time.
+    assert site.done("collect")["blobs"] == 0
+    site.settled()
     with site.read(writing=True) as beside:
         # A docker that wants to push meanwhile does not notice.
         other = docker.image("built/meanwhile")
@@ -167,22 +173,35 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     site.served()
 
 
-def test_blobs_of_a_push_without_a_manifest_may_go_and_a_second_push_heals(site: Site) -> None:
+def test_blobs_of_a_push_wait_for_its_manifest(site: Site) -> None:
     pushing = site.pushing("unfinished/app")
     layer, config = os.urandom(4096), configuration(of="unfinished")
     image = manifests.image(config, [manifests.layer(layer)])
     for content in (layer, config):
         pushing.blob("unfinished/app", content)
+    nobodys = garbage(site)
+    site.done("collect")
+    assert not is_there(site, nobodys)
+    pushing.manifest("unfinished/app", image, "1")
+    pushing.pull("unfinished/app", "1")
+
+
+def test_those_that_waited_for_weeks_go_and_a_second_push_heals(site: Site) -> None:
+    pushing = site.pushing("left/app")
+    layer, config = os.urandom(4096), configuration(of="left")
+    image = manifests.image(config, [manifests.layer(layer)])
+    blobs = [pushing.blob("left/app", content) for content in (layer, config)]
+    site.aged(20, *(layer_path("left/app", one) for one in blobs))
     assert site.done("collect")["freed"] > len(layer)
     answer = pushing.request(
-        "PUT", "/v2/unfinished/app/manifests/1", image.content, Content_Type=MANIFEST
+        "PUT", "/v2/left/app/manifests/1", image.content, Content_Type=MANIFEST
     )
     assert answer.status_code == 400
     assert {one["code"] for one in answer.json()["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
     for content in (layer, config):
-        pushing.blob("unfinished/app", content)
-    pushing.manifest("unfinished/app", image, "1")
-    pushing.pull("unfinished/app", "1")
+        pushing.blob("left/app", content)
+    pushing.manifest("left/app", image, "1")
+    pushing.pull("left/app", "1")
 
 
 @pytest.mark.parametrize(

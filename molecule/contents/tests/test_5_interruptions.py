@@ -85,6 +85,7 @@ def work(site: Site) -> None:
     one_image(pushing, NAME, "latest", number="2")
     site.untagged(NAME, 30)
     pushing.blob(NAME, os.urandom(1024))
+    site.settled()
 
 
 def test_collection_killed_after_a_step(site: Site, killed: None) -> None:
@@ -128,7 +129,7 @@ def test_retention_killed_after_a_step_and_at_any_moment(site: Site, killed: Non
         # What the rules remove may be there or not.
         site.content[NAME].tags = {"latest": old.digest}
 
-    with site.settings(retention=rules), site.read():
+    with site.settings(retention=rules, brake_at_least=1000), site.read():
         for number in itertools.count(3, 4 if FULL else 6):
             many()
             if not dies(site, "retention", number):

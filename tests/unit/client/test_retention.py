@@ -101,6 +101,16 @@ def test_damage_that_was_met_is_told(playbook: Path, wharf: Wharf) -> None:
     )
 
 
+def test_what_would_keep_a_run_from_removing_anything_is_told(playbook: Path, wharf: Wharf) -> None:
+    more = {"held": "60 of 100 tags would go", "doubt": "the clock is in doubt"}
+    (playbook / "answer").write_text(told({"rows": ROWS, **more}))
+    ran = wharf("retention", "--dry-run", "-i", str(playbook))
+    assert ran.err.splitlines()[:2] == [
+        "wharf: the brake would stop this: 60 of 100 tags would go",
+        "wharf: nothing would be removed: the clock is in doubt",
+    ]
+
+
 def test_an_empty_registry_has_no_rows(playbook: Path, wharf: Wharf) -> None:
     (playbook / "answer").write_text(told({"rows": []}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))

@@ -220,7 +220,7 @@ def test_a_child_without_a_link_of_its_own_is_kept_but_not_its_layers(
 def test_the_layers_of_a_build_cache_stay_as_long_as_it_does(tree: Tree, storage: Storage) -> None:
     old, new = b"layer of before", b"layer of now"
     before = tree.cache("team/cache", [old, b"of both"], tag="main", age=20 * DAY)
-    tree.cache("team/cache", [new, b"of both"], tag="main")
+    tree.cache("team/cache", [new, b"of both"], tag="main", age=15 * DAY)
     assert garbage(storage) == (0, 0)
     removals = plan_untagged(storage, {"untagged_keep": 14 * DAY}, NOW)["removals"]
     assert [one.digest for one in removals] == [before]

@@ -66,8 +66,23 @@ def test_the_newest_stay_and_what_no_rule_names(tree: Tree, storage: Storage) ->
     ]
 
 
+def test_tags_from_the_future_keep_no_others_out(tree: Tree, storage: Storage) -> None:
+    """A clock that was a year ahead for a day, before anybody noticed."""
+    for number in range(2):
+        tree.image("team/app", f"future {number}", tag=f"future{number}", age=-365 * DAY)
+    for age in range(3):
+        tree.image("team/app", f"v{age}", tag=f"v{age}", age=age * DAY)
+    plan = retention(storage, RULE)
+    assert names(plan) == ["team/app:v2"]
+    reasons = {row["tag"]: row["reason"] for row in plan["rows"]}
+    assert reasons["future0"] == "pushed in the future, by a clock that was wrong"
+    assert reasons["v0"] == reasons["v1"] == "among the newest 2"
+
+
 def test_latest_pushed_every_day_leaves_revisions_that_go(tree: Tree, storage: Storage) -> None:
-    digests = [tree.image("app", f"day {age}", tag="latest", age=age * DAY) for age in (30, 20, 3)]
+    ages = (30, 20, 15, 3)
+    digests = [tree.image("app", f"day {age}", tag="latest", age=age * DAY) for age in ages]
+    # The third lost its tag three days ago.
     assert names(untagged(storage)) == sorted(f"app@{digest}" for digest in digests[:2])
     assert names(untagged(storage, None)) == []
 

@@ -28,14 +28,16 @@ def fill(tree: Tree) -> str:
     """`latest` moved twice, an old tag with a signature; the digest that stays."""
     for age in (60, 40):
         tree.image("app", f"day {age}", tag="latest", age=age * DAY)
+    tree.image("app", "new", tag="latest", age=20 * DAY)
     old = tree.image("app", "old", tag="v1", age=50 * DAY)
     tree.image("app", "signature", tag=f"{old.replace(':', '-')}.sig", age=50 * DAY)
-    return tree.image("app", "new", tag="latest", age=DAY)
+    return tree.image("app", "new", tag="latest", age=20 * DAY)
 
 
 def everything(storage: Storage) -> list[str]:
-    """Retention, then untagged revisions."""
+    """Retention, and long afterwards untagged revisions."""
     actions = apply(storage, plan_retention(storage, SETTINGS, NOW)["removals"])
+    Tree(storage.path).quiet()
     return actions + apply(storage, plan_untagged(storage, SETTINGS, NOW)["removals"])
 
 

@@ -135,6 +135,24 @@ class Tree:
     def _link(self, path: Path, digest: str, age: float) -> None:
         self._write(path, digest.encode())
         os.utime(path, (NOW - age, NOW - age))
+        self.quiet(path.parents)
+
+    def quiet(self, folders: Iterable[Path] | None = None) -> None:
+        """The folders as of long ago, as if no tag was ever removed; tests that are about their
+        times set them."""
+        for folder in self.root.rglob("*") if folders is None else folders:
+            if folder.is_relative_to(self.root) and folder.is_dir():
+                os.utime(folder, (0, 0))
+
+    def changed(self, repository: str, age: float, *more: str) -> None:
+        """A tag of the repository was made or removed so many seconds before NOW; or, with the
+        digest in `more`, that manifest was deleted."""
+        folder = self._manifests(repository) / "tags"
+        for one in more:
+            folder = self.revision_path(repository, one).parent
+            (folder / "link").unlink(missing_ok=True)
+        folder.mkdir(exist_ok=True)
+        os.utime(folder, (NOW - age, NOW - age))
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:

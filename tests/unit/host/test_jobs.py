@@ -483,6 +483,65 @@ def test_what_was_pushed_by_a_clock_that_was_behind_is_not_old_afterwards(world:
     assert world.tags("team/app") == ["meanwhile"]
 
 
+def test_a_tag_removed_at_three_keeps_its_blobs_at_half_past(world: World) -> None:
+    world.settings(retention=[{"number": 1, "on": [".*"], "newest": 1}], untagged_keep=14 * DAY)
+    old = world.tree.image("team/app", "old", tag="v1", age=90 * DAY)
+    world.tree.image("team/app", "new", tag="v2", age=80 * DAY)
+    jobs.note_untagged(world.host)
+    assert run("retention", {}, host=world.host)["removed"] == 1
+    world.tree.changed("team/app", 0)
+    world.machine.seconds = NOW + 1800
+    jobs.note_untagged(world.host)
+    assert run("collect", {}, host=world.host)["untagged"] == 0
+    # Tags come every day.
+    for day in range(1, 14):
+        world.tree.tag("team/app", f"day{day}", old, -day * DAY)
+        world.tree.changed("team/app", -day * DAY)
+    assert world.tree.revision_path("team/app", old).exists()
+    # A full disk is freed at once all the same.
+    world.tree.tag_path("team/app", "v2")
+    world.settings(retention=[], untagged_keep=3600)
+    removed = world.tree.image("other/app", "other", age=2 * 3600)
+    assert run("collect", {}, host=world.host)["untagged"] == 1
+    assert not world.tree.revision_path("other/app", removed).exists()
+
+
+def test_layers_that_wait_for_their_manifest_are_no_garbage(world: World) -> None:
+    world.tree.image("team/app", "now", tag="latest")
+    layer = world.tree.layer("team/app", b"of a push")
+    assert run("collect", {}, host=world.host, check=True)["blobs"] == 0
+    assert run("collect", {}, host=world.host)["changed"] is False
+    orphan = world.tree.blob(b"nobody's")
+    seen: list[int] = []
+
+    def collect() -> None:
+        seen.append(garbage(Storage(world.tree.path))[0])
+        world.tree.blob_path(orphan).unlink()
+
+    world.machine.collect = collect
+    assert run("collect", {}, host=world.host)["blobs"] == 1
+    assert seen == [1]
+    assert world.tree.blob_path(layer).exists()
+    assert len(list(Storage(world.tree.path).revisions("team/app"))) == 1
+
+
+def test_the_timer_notes_what_has_no_tag(world: World) -> None:
+    digest = world.tree.image("team/app", "old", age=90 * DAY)
+    jobs.note_untagged(world.host)
+    found = json.loads(world.host.paths.untagged.read_bytes())
+    assert found["team/app"]["seen"] == {digest: [NOW, NOW - 90 * DAY]}
+    assert world.host.paths.untagged.stat().st_mode & 0o777 == 0o600
+    before = world.host.paths.untagged.stat().st_mtime_ns
+    world.machine.seconds += 900
+    jobs.note_untagged(world.host)
+    assert world.host.paths.untagged.stat().st_mtime_ns == before
+    # Nothing is there yet, or was deployed by an earlier version: nothing to note.
+    (world.tree.path / "docker").rename(world.tree.path / "away")
+    jobs.note_untagged(world.host)
+    world.host.paths.contents_settings.unlink()
+    jobs.note_untagged(world.host)
+
+
 def test_a_week_off_and_a_clock_without_a_time_server_hinder_nothing(world: World) -> None:
     world.tree.image("team/app", "old", tag="v1", age=100)
     world.tree.image("team/app", "new", tag="v2", age=10)

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from .aside import restore
 from .check import scrub
-from .garbage import Usage, collectable, examine, garbage, make_collectable, obstacles, usage
+from .garbage import (
+    Usage,
+    collectable,
+    examine,
+    garbage,
+    make_collectable,
+    needed_blobs,
+    obstacles,
+    usage,
+)
 from .plans import plan_retention, plan_untagged
 from .removal import apply
 from .storage import Storage
@@ -23,6 +32,7 @@ __all__ = [
     "garbage",
     "make_collectable",
     "named",
+    "needed_blobs",
     "obstacles",
     "placed",
     "plan_retention",

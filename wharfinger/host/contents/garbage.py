@@ -63,9 +63,23 @@ def garbage(
 
     An estimate while others push.
     """
+    kept = needed_blobs(storage, removals, special) | set(awaited)
+    blobs = size = 0
+    for digest, one in storage.blobs():
+        if digest not in kept:
+            blobs += 1
+            size += one
+    return blobs, size
+
+
+def needed_blobs(
+    storage: Storage, removals: Sequence[Removal] = (), special: Special | None = None
+) -> set[str]:
+    """The blobs that manifests need, and their own, once `removals` are done. `special`: as
+    `garbage`."""
     pinned = (special or examine(storage)[1]).pinned
     gone = {(one.repository, one.digest) for one in removals if one.tag is None}
-    kept = set(awaited).union(*pinned.values())
+    kept: set[str] = set().union(*pinned.values())
     read: set[str] = set()
     for repository in storage.repositories():
         for link in storage.revisions(repository):
@@ -77,12 +91,7 @@ def garbage(
             if isinstance(found, Manifest):
                 kept.add(digest)
                 kept.update(one.digest for one in found.references)
-    blobs = size = 0
-    for digest, one in storage.blobs():
-        if digest not in kept:
-            blobs += 1
-            size += one
-    return blobs, size
+    return kept
 
 
 def obstacles(storage: Storage) -> list[str]:

@@ -23,13 +23,15 @@ class Tag:
 @dataclass(frozen=True, slots=True)
 class Revision:
     """A manifest of a repository and what it names as an index, manifests or not. `readable` is
-    False where nothing is known about it; `oci_index`: it can be a list of referrers."""
+    False where nothing is known about it; `oci_index`: it can be a list of referrers; `since`: the
+    latest moment in which something may have needed it (grace.py), None: only its push counts."""
 
     pushed: float
     children: tuple[str, ...] = ()
     subject: str | None = None
     readable: bool = True
     oci_index: bool = False
+    since: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...oci.manifests import Unreadable
 from ...oci.media_types import INDEXES, OCI_INDEX
-from . import retention, untagged
+from . import grace, retention, untagged
 from .model import Contents, Damage, Removal, Revision, Tag
 from .reading import is_given_up, manifest
 from .sentences import (
@@ -25,10 +25,13 @@ from .sentences import (
 from .storage import MISSING, Link, Storage
 
 
-def plan_retention(storage: Storage, settings: Mapping[str, Any], now: float) -> dict[str, Any]:
+def plan_retention(
+    storage: Storage, settings: Mapping[str, Any], now: float, notes: grace.Notes | None = None
+) -> dict[str, Any]:
     """What the rules of `settings["retention"]` keep and remove.
 
-    `settings` is /etc/wharfinger/contents.json; `now` in seconds since 1970. Answers
+    `settings` is /etc/wharfinger/contents.json; `now` in seconds since 1970; `notes`: what the
+    timer has noted (grace.py). Answers
     `{"rows": [{"repository", "tag", "digest", "pushed", "keep", "rule", "reason"}],
     "removals": [Removal], "damage": [{"kind", "repository", "digest", "path", "sentence", "tags",
     "repositories"}]}`, everything but the removals JSON. Rows: the newest first in each repository.
@@ -37,13 +40,16 @@ def plan_retention(storage: Storage, settings: Mapping[str, Any], now: float) ->
     be planned again where nothing can write, and `apply`ed there.
     """
     rules = [retention.Rule.of(one) for one in settings.get("retention") or ()]
+    keep = settings.get("untagged_keep")
     rows: list[dict[str, Any]] = []
     removals: list[Removal] = []
     damage: list[Damage] = []
     for repository in storage.repositories():
         ruled = retention.rule_for(repository, rules) is not None
         contents, found, leftovers = read(storage, repository, manifests=ruled)
-        lines, unwanted = retention.plan(contents, rules, settings.get("untagged_keep"), now)
+        if ruled:
+            contents = _aged(storage, contents, keep, notes)
+        lines, unwanted = retention.plan(contents, rules, keep, now)
         rows.extend(dataclasses.asdict(one) for one in lines)
         removals.extend(unwanted)
         if ruled:
@@ -52,7 +58,9 @@ def plan_retention(storage: Storage, settings: Mapping[str, Any], now: float) ->
     return {"rows": rows, "removals": removals, "damage": [one.report() for one in damage]}
 
 
-def plan_untagged(storage: Storage, settings: Mapping[str, Any], now: float) -> dict[str, Any]:
+def plan_untagged(
+    storage: Storage, settings: Mapping[str, Any], now: float, notes: grace.Notes | None = None
+) -> dict[str, Any]:
     """Which revisions nothing needs any more, by `settings["untagged_keep"]` (seconds, or None).
 
     Answers `{"removals": [Removal], "revisions": how many there are, "damage": [as
@@ -66,6 +74,7 @@ def plan_untagged(storage: Storage, settings: Mapping[str, Any], now: float) -> 
     revisions = 0
     for repository in storage.repositories():
         contents, found, leftovers = read(storage, repository, manifests=keep is not None)
+        contents = _aged(storage, contents, keep, notes)
         revisions += len(contents.revisions)
         removals.extend(leftovers)
         removals.extend(untagged.plan(contents, keep, now))
@@ -75,6 +84,17 @@ def plan_untagged(storage: Storage, settings: Mapping[str, Any], now: float) -> 
         "revisions": revisions,
         "damage": [one.report() for one in damage],
     }
+
+
+def _aged(
+    storage: Storage, contents: Contents, keep: float | None, notes: grace.Notes | None
+) -> Contents:
+    """The contents, with the moments since which nothing needs what has no tag."""
+    if keep is None or keep <= grace.LEAST:
+        return contents
+    noted = (notes or {}).get(contents.repository)
+    found = grace.since(storage, contents.repository, contents.tags, contents.revisions, noted)
+    return dataclasses.replace(contents, revisions=found)
 
 
 def read(

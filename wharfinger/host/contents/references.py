@@ -33,10 +33,15 @@ def signatures(contents: Contents) -> dict[str, str]:
 
 
 def young(revisions: Mapping[str, Revision], keep: float | None, now: float) -> set[str]:
-    """The revisions pushed less than `keep` seconds ago; None: all of them."""
+    """The revisions that may have been needed less than `keep` seconds ago, or pushed; None: all of
+    them."""
     if keep is None:
         return set(revisions)
-    return {digest for digest, one in revisions.items() if now - one.pushed < keep}
+    return {
+        digest
+        for digest, one in revisions.items()
+        if now - (one.pushed if one.since is None else one.since) < keep
+    }
 
 
 def named(tags: Mapping[str, Tag], without: Iterable[str]) -> set[str]:

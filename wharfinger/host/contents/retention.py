@@ -17,6 +17,9 @@ from ...oci.digests import subject_of
 from .model import Contents, Removal, Tag
 from .references import needed, signatures, young
 
+# Seconds.
+_CLOCKS_DIFFER = 86400.0
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -135,6 +138,9 @@ def _decide(
             decided[name] = (True, reason)
         elif revision.subject is not None and revision.subject in contents.revisions:
             referrers[name] = revision.subject
+        elif tag.pushed > now + _CLOCKS_DIFFER:
+            # Counted as the newest, it would keep out what is pushed from now on.
+            decided[name] = (True, "pushed in the future, by a clock that was wrong")
         else:
             ordinary[name] = tag
     newest = _newest(ordinary, rule.newest)

@@ -114,6 +114,39 @@ class Storage:
         """One manifest's link as it is now, None where there is none."""
         return self._one(digest, repository, "_manifests", "revisions")
 
+    def deleted(self, repository: str) -> Iterator[tuple[str, float]]:
+        """The manifests that distribution has deleted, which leaves their folders, and when."""
+        for algorithm in ALGORITHMS:
+            path = self._repository(repository, "_manifests", "revisions", algorithm)
+            with self.folder(path) as folder:
+                for entry in self._entries(folder):
+                    if not _is_hex(algorithm, entry.name) or not entry.is_dir(
+                        follow_symlinks=False
+                    ):
+                        continue
+                    try:
+                        os.stat(f"{entry.name}/link", dir_fd=folder, follow_symlinks=False)
+                    except FileNotFoundError:
+                        with contextlib.suppress(FileNotFoundError):
+                            status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                            yield f"{algorithm}:{entry.name}", self.moment(status.st_mtime)
+
+    def history(self, repository: str, tag: str) -> Iterator[tuple[str, float]]:
+        """What a tag has named, and when it was last led there."""
+        for link in self._links(repository, "_manifests", "tags", tag, "index"):
+            yield link.name, link.pushed
+
+    def changed(self, repository: str) -> tuple[float, float]:
+        """When a tag was last made or removed, and when the last new manifest came, by the times of
+        the folders."""
+        tags = self._changed(self.tags_path(repository))
+        folder = self._repository(repository, "_manifests", "revisions")
+        return tags, max(self._changed(folder / one) for one in ALGORITHMS)
+
+    def _changed(self, path: Path) -> float:
+        with self.folder(path) as folder:
+            return 0.0 if folder is None else os.fstat(folder).st_mtime
+
     def layers(self, repository: str) -> Iterator[Link]:
         """The links of a repository's layers and configs."""
         yield from self._links(repository, "_layers")

@@ -9,7 +9,7 @@ from .references import named, needed, signatures, young
 def plan(contents: Contents, keep: float | None, now: float) -> list[Removal]:
     """The revisions to remove, and the signature tags that belong to them (these first).
 
-    `keep` is how long (seconds) a revision that nothing needs stays after its push; None: for ever.
+    `keep` is how long (seconds) a revision stays once nothing needs it; None: for ever.
     Nothing where something in the repository cannot be read: that might need anything.
     """
     if keep is None or contents.damaged:
