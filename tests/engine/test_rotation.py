@@ -28,6 +28,8 @@ from wharfinger.host.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
 from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack, was_killed
 from .test_stack import Load
 
+MANIFEST = f"/v2/{REPOSITORY}/manifests/{TAG}"
+
 
 @pytest.fixture(autouse=True)
 def no_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +74,13 @@ def token(stack: Stack) -> str:
     return str(json.loads(body)["token"])
 
 
+def bearer(one: str) -> dict[str, str]:
+    """The headers of a client that reads a manifest with this token."""
+    return {"Authorization": f"Bearer {one}", "Accept": MANIFEST_TYPE}
+
+
 def reads(stack: Stack, by: str) -> int:
-    headers = {"Authorization": f"Bearer {by}", "Accept": MANIFEST_TYPE}
-    return ask(stack, f"/v2/{REPOSITORY}/manifests/{TAG}", headers)
+    return ask(stack, MANIFEST, bearer(by))
 
 
 def restart(stack: Stack, *names: str) -> None:
@@ -116,10 +122,12 @@ def test_a_token_of_the_old_key_counts_until_the_key_is_forgotten_and_a_revoked_
 
 
 class Readers:
-    """Clients that log in, and read a manifest with each token until it nearly ends."""
+    """Clients that log in, and read a manifest with each token until it nearly ends. `patience`:
+    seconds for which they repeat what failed, with another token, before it counts."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, patience: float = 0) -> None:
         self.stack = stack
+        self.patience = patience
         self.answers: list[int] = []
         self.algorithms: list[str] = []
         self._stop = threading.Event()
@@ -138,17 +146,28 @@ class Readers:
     def _work(self) -> None:
         login = basic(ACCOUNT, self.stack.host.paths.verification_password.read_text().strip())
         asked = f"/auth?service={SERVICE.replace(' ', '%20')}&scope=repository:{REPOSITORY}:pull"
+        worked = time.monotonic()
         while not self._stop.is_set():
-            status, body = fetch(self.stack, asked, login)
-            if status != 200:
+            status, body = self._fetch(asked, login)
+            if status == 200:
+                found = str(json.loads(body)["token"])
+                self.algorithms.append(algorithm_of(found))
+                until = time.monotonic() + 2
+                while time.monotonic() < until and not self._stop.is_set():
+                    status, _ = self._fetch(MANIFEST, bearer(found))
+                    if status != 200:
+                        break
+                    self.answers.append(status)
+                    worked = time.monotonic()
+                    time.sleep(0.1)
+            if status != 200 and time.monotonic() - worked >= self.patience:
                 self.answers.append(status)
-                continue
-            found = str(json.loads(body)["token"])
-            self.algorithms.append(algorithm_of(found))
-            until = time.monotonic() + 2
-            while time.monotonic() < until and not self._stop.is_set():
-                self.answers.append(reads(self.stack, found))
-                time.sleep(0.1)
+
+    def _fetch(self, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        try:
+            return fetch(self.stack, path, headers)
+        except OSError:
+            return 0, b""  # the connection was refused, or broke
 
     @property
     def failed(self) -> list[int]:
@@ -206,6 +225,24 @@ def test_the_kind_of_key_changes_by_rotations_alone_and_no_client_notices(deploy
     assert len(readers.answers) > 100
     assert set(readers.algorithms) == {"ES256", "RS256"}
     deployed.verify()
+
+
+def test_who_logs_in_again_after_a_revocation_goes_on_with_the_other_kind_of_key(
+    deployed: Stack,
+) -> None:
+    deployed.verify()
+    deployed.certificates(token_server="cesanta")
+    deployed.certificates()
+    to_the_end(deployed, what="due")
+    old = token(deployed)
+    assert algorithm_of(old) == "RS256"
+    with Load() as load, Readers(deployed, patience=30) as readers:
+        time.sleep(2)
+        run("rotate", {"what": "signing", "revoke": True}, host=deployed.host)
+        assert (reads(deployed, old), algorithm_of(token(deployed))) == (401, "ES256")
+        time.sleep(2)
+    assert load.failed == readers.failed == []
+    assert set(readers.algorithms) == {"RS256", "ES256"}
 
 
 def certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
