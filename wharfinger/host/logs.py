@@ -82,8 +82,9 @@ def adopt(host: Host, check: bool) -> list[str]:
     return actions
 
 
-def keep(host: Host) -> list[str]:
-    """What the timer does: rotates what is due, removes what is old; returns what was done."""
+def keep(host: Host, *, by_age: bool = True) -> list[str]:
+    """What the timer does: rotates what is due, removes what is old; returns what was done.
+    `by_age`: False while the clock is in doubt; then only what is too much goes."""
     if not exists(host.paths.log):
         return []
     # What is closed only now is compressed by the next run: a worker may be slow to leave it.
@@ -96,7 +97,7 @@ def keep(host: Host) -> list[str]:
             _close(host, path)  # of a rotation that was killed
         if path.suffix != ".gz":
             _compress(path)
-    return actions + [f"{path}: removed" for path in list(_old(host)) if remove_tree(path)]
+    return actions + [f"{path}: removed" for path in list(_old(host, by_age)) if remove_tree(path)]
 
 
 def lost(host: Host) -> int | None:
@@ -171,14 +172,15 @@ def _compress(path: Path) -> None:
     path.unlink()
 
 
-def _old(host: Host) -> Iterator[Path]:
-    """Closed files that are too old, or too many."""
+def _old(host: Host, by_age: bool) -> Iterator[Path]:
+    """Closed files that are too many, or (`by_age`) too old."""
     left = dict.fromkeys((ACCESS, DECISIONS, ""), KEPT_BYTES)
     for path in reversed(_closed(host)):
         found = path.stat()
         log = next((name for name in left if name and path.name.startswith(name[:-4])), "")
         left[log] -= found.st_size
-        if found.st_mtime < host.clock.now() - KEPT or left[log] < 0:
+        old = by_age and found.st_mtime < host.clock.now() - KEPT
+        if old or left[log] < 0:
             yield path
 
 

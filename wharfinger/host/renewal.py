@@ -388,15 +388,15 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             where = f"{problem.filename}: " if problem.filename else ""
             problems.append(f"renew: {where}{problem.strerror or problem}")
 
+    in_doubt = clock.doubt(host, check=check)
     if not check:
         name = str((state.network or {}).get("name") or host.stack)
         attempt(lambda: keeper.done.actions.extend(closed(host, name, check=False)))
         attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
-        attempt(lambda: keeper.done.actions.extend(logs.keep(host)))
+        attempt(lambda: keeper.done.actions.extend(logs.keep(host, by_age=not in_doubt)))
         keeper.state = state = host.store.load()
         for kind in KINDS:
             attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]
-    in_doubt = clock.doubt(host, check=check)
     rotation = keeper.state.rotation
     if not in_doubt:
         attempt(lambda: keeper.signing(_begin_if_due))
