@@ -25,7 +25,8 @@ import (
 //
 // It also refuses a manifest that distribution takes by its Content-Type and reads otherwise once it
 // is stored, where only the content counts: such a manifest cannot be pulled, and a garbage
-// collection of the whole registry ends at it.
+// collection of the whole registry ends at it. And it names a client's mistakes to which distribution
+// answers 500, as to a broken disk.
 const membersName = "index-members"
 
 func init() {
@@ -64,6 +65,9 @@ func (s membersService) Put(ctx context.Context, manifest distribution.Manifest,
 	if err := readsBack(manifest); err != nil {
 		return "", errcode.ErrorCodeManifestInvalid.WithDetail(err.Error())
 	}
+	if err := wellFormed(manifest); err != nil {
+		return "", errcode.ErrorCodeManifestInvalid.WithDetail(err.Error())
+	}
 	switch manifest.(type) {
 	case *ocischema.DeserializedImageIndex, *manifestlist.DeserializedManifestList:
 		if err := s.check(ctx, manifest); err != nil {
@@ -71,7 +75,42 @@ func (s membersService) Put(ctx context.Context, manifest distribution.Manifest,
 		}
 		return s.unchecked.Put(ctx, manifest, options...)
 	}
-	return s.ManifestService.Put(ctx, manifest, options...)
+	stored, err := s.ManifestService.Put(ctx, manifest, options...)
+	var failed distribution.ErrManifestVerification
+	if errors.As(err, &failed) {
+		for _, one := range failed {
+			if one.Error() == invalidURL {
+				return "", errcode.ErrorCodeManifestInvalid.WithDetail(invalidURL)
+			}
+		}
+	}
+	return stored, err
+}
+
+// The words of an error that distribution does not export, for a foreign layer's address that is
+// none or is not allowed.
+const invalidURL = "invalid URL on layer"
+
+// wellFormed returns an error where schemaVersion is not 2 or a digest is malformed: distribution
+// stores no such manifest either.
+func wellFormed(manifest distribution.Manifest) error {
+	_, content, err := manifest.Payload()
+	if err != nil {
+		return err
+	}
+	var versioned specs.Versioned
+	if err := json.Unmarshal(content, &versioned); err != nil {
+		return err
+	}
+	if versioned.SchemaVersion != 2 {
+		return fmt.Errorf("its schemaVersion is %d and not 2", versioned.SchemaVersion)
+	}
+	for at, member := range manifest.References() {
+		if err := member.Digest.Validate(); err != nil {
+			return fmt.Errorf("its reference %d has no digest that can be read: %w", at+1, err)
+		}
+	}
+	return nil
 }
 
 // check returns distribution's own error where the repository lacks a member.

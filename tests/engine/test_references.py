@@ -431,3 +431,49 @@ def test_what_could_not_be_given_back_is_refused_or_harms_nobody_else(
     assert storage.blob_size(digest(b"nobody's either")) is None
     assert scrub(storage)["damage"] == []
     assert [one["kind"] for one in scrub(storage)["harmless"]] == ["unread manifest"] * unread
+
+
+FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+MISTAKES: dict[str, tuple[str, dict[str, Any]]] = {
+    "another version": (OCI_IMAGE, {"schemaVersion": 1}),
+    "docker's, of another version": (DOCKER_IMAGE, {"schemaVersion": 3}),
+    "an index of another version": (OCI_INDEX, {"schemaVersion": 0, "manifests": []}),
+    "a digest that is none": (OCI_IMAGE, {"layers": [{"digest": "sha256:0"}]}),
+    "a digest of a kind that nobody knows": (
+        OCI_IMAGE,
+        {"layers": [{"digest": "md5:" + 32 * "0"}]},
+    ),
+    "a layer without a digest": (DOCKER_IMAGE, {"layers": [{"mediaType": LAYER}]}),
+    "an index's member without a digest": (OCI_INDEX, {"manifests": [{"mediaType": OCI_IMAGE}]}),
+    "a foreign layer's address that is none": (
+        OCI_IMAGE,
+        {"layers": [described(b"x", FOREIGN, urls=["https://[x"])]},
+    ),
+    "a foreign layer's address that is not allowed": (
+        OCI_IMAGE,
+        {"layers": [described(b"x", FOREIGN, urls=["http://example.com/x"])]},
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_clients_mistake_in_a_manifest_is_no_fault_of_the_registry(
+    server: Server, mistake: str
+) -> None:
+    kind, fields = MISTAKES[mistake]
+    with server.running():
+        server.put_blob("app", b"config")
+        body = {"config": described(b"config"), "layers": []} if kind != OCI_INDEX else {}
+        data = written(kind, **body | fields)
+        status, _, answer = server.ask("PUT", "/v2/app/manifests/v1", data, Content_Type=kind)
+        if server.members:
+            code = json.loads(answer)["errors"][0]["code"]
+            assert (status, code) == (400, "MANIFEST_INVALID")
+        else:
+            assert status in (400, 500)
+        assert server.ask("GET", "/v2/app/manifests/v1", Accept=kind)[0] == 404
+        # A foreign layer that is somewhere else is taken.
+        fields = {"layers": [described(b"x", FOREIGN, urls=["https://example.com/x"])]}
+        data = written(OCI_IMAGE, config=described(b"config"), **fields)
+        path = "/v2/app/manifests/v2"
+        assert server.ask("PUT", path, data, Content_Type=OCI_IMAGE)[0] == 201
