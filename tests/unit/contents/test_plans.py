@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.contents.tree import DAY, NOW, Tree
-from wharfinger.host.contents import Storage, plan_retention, plan_untagged
+from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged
 from wharfinger.host.errors import HostError
 
 RULE: dict[str, Any] = {"number": 1, "on": ["^team/[^/]+$"], "newest": 2}
@@ -109,16 +109,25 @@ def test_signatures_and_referrers_go_with_their_subject(tree: Tree, storage: Sto
     assert names(untagged(storage)) == [f"app:{tag}", *revisions]
 
 
-def test_a_signature_tag_goes_with_the_last_tag_of_its_subject(
+def test_signatures_and_lists_outlive_the_last_tag_of_their_subject(
     tree: Tree, storage: Storage
 ) -> None:
+    """Its manifest stays for a while: whoever tags it again finds it signed."""
     for age in (1, 2, 60):
         digest = tree.image("app", f"v{age}", tag=f"v{age}", age=age * DAY)
         tree.image("app", f"signature {age}", tag=f"{digest.replace(':', '-')}.sig", age=age * DAY)
-    plan = retention(storage, {"number": 1, "on": ["app"], "newest": 2})
-    assert sorted(names(plan)) == [f"app:{digest.replace(':', '-')}.sig", "app:v60"]
-    reasons = {row["tag"]: row["reason"] for row in plan["rows"]}
-    assert reasons[f"{digest.replace(':', '-')}.sig"] == f"belongs to {digest}"
+    name = digest.replace(":", "-")
+    signature = tree.image("app", "signature of v60", subject=digest, age=60 * DAY)
+    tree.index("app", [signature], tag=name, age=60 * DAY)
+    rule = {"number": 1, "on": ["app"], "newest": 2}
+    plan = retention(storage, rule)
+    assert names(plan) == ["app:v60"]
+    rows = {row["tag"]: (row["keep"], row["reason"]) for row in plan["rows"]}
+    assert rows[name] == rows[f"{name}.sig"] == (True, f"belongs to {digest}")
+    apply(storage, plan["removals"])
+    os.utime(tree.tag_path("app", "v1").parent, (NOW - 50 * DAY, NOW - 50 * DAY))
+    assert sorted(names(retention(storage, rule))) == [f"app:{name}", f"app:{name}.sig"]
+    assert {f"app:{name}", f"app:{name}.sig", f"app@{digest}"} < set(names(untagged(storage)))
 
 
 def test_where_a_manifest_is_damaged_nothing_untagged_goes(tree: Tree, storage: Storage) -> None:

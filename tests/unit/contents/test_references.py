@@ -204,11 +204,10 @@ def test_only_an_index_is_a_list_of_referrers(ending: str, oci_index: bool) -> N
         },
     )
     belongs = bool(ending) or oci_index
-    assert decide(contents, retention.Rule(1, (), newest=1)) == (
-        {"v1", name} if belongs else {"v1"}
-    )
+    assert decide(contents, retention.Rule(1, (), newest=1)) == {"v1"}
     rest = Contents("app", {name: contents.tags[name]}, contents.revisions)
     assert removed(rest)[0] == ({name} if belongs else set())
+    assert decide(rest, retention.Rule(1, (), newest=1)) == ({name} if belongs else set())
     if not belongs:
         rule = retention.Rule(1, (re.compile("app"),), newest=1)
         rows, _ = retention.plan(contents, [rule], KEEP, NOW)

@@ -151,7 +151,9 @@ def _decide(
         decision = _by_conditions(name, contents.tags[name], rule, now, counted=False)
         if decision[0]:
             decided[name] = decision
-    roots = {contents.tags[name].digest for name, (keep, _) in decided.items() if keep}
+    # Those of the tags that go now too: their manifests stay for registry_untagged_keep, and who
+    # leads a tag to one again finds it signed.
+    roots = {contents.tags[name].digest for name in decided}
     kept = needed(contents, roots | young(contents.revisions, untagged_keep, now))
     for name, subject in {**belonging, **referrers}.items():
         if name not in decided:
