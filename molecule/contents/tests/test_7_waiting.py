@@ -24,9 +24,9 @@ NAME = "waiting/app"
 SHOWN = f"""
 import sys
 sys.path.insert(0, {PROGRAM!r})
-from wharfinger_host import context
+from wharfinger.host import context
 context.synchronised = lambda: sys.argv[1] == "yes"
-from wharfinger_host.__main__ import main
+from wharfinger.host.__main__ import main
 sys.exit(main(sys.argv[2:]))
 """
 RULES: list[dict[str, Any]] = [{"number": 1, "on": [".*"], "newer_than": 30 * DAY}]
