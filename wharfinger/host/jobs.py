@@ -387,7 +387,7 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             removed = apply(store, found["removals"])
             stays = stay(store, special)
             try:
-                with collectable(store, host.paths.aside, stays) as made:
+                with collectable(store, host.paths.aside, special, stays) as made:
                     removed += made
                     _garbage_collect(host, state, opened)
             finally:

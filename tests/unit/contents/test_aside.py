@@ -71,7 +71,7 @@ def test_what_is_awaited_is_named_too(tree: Tree, storage: Storage, journal: Pat
     unread = tree.manifest("app", UNREADABLE, 500)
     own, other = tree.blob(b"own"), tree.blob(b"other")
     before = everything(tree)
-    with collectable(storage, journal, {"app": {own: 3}, "team": {other: 5}}):
+    with collectable(storage, journal, awaited={"app": {own: 3}, "team": {other: 5}}):
         (names,) = named(storage, "app", set())
         assert set(names) == {unread, own}
         (names,) = named(storage, "team", set())

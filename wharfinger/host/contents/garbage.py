@@ -179,17 +179,20 @@ _FINE = Manifest("")
 
 @contextmanager
 def collectable(
-    storage: Storage, journal: Path, awaited: Mapping[str, Mapping[str, int]] | None = None
+    storage: Storage,
+    journal: Path,
+    special: Special | None = None,
+    awaited: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Iterator[list[str]]:
     """The storage as the registry's garbage collection can work on it, while the body runs;
     sentences about what was made for that. Only where no process writes.
 
-    `journal`: where it is noted what is put aside. `awaited`: further blobs that stay, by
-    repository (uploads.py).
+    `journal`: where it is noted what is put aside. `special`: as `examine` has answered since
+    writes are refused. `awaited`: further blobs that stay, by repository (uploads.py).
     """
     restore(journal)
     made = make_collectable(storage)
-    _, special = examine(storage)
+    special = special or examine(storage)[1]
     stays = {repository: dict(sizes) for repository, sizes in (awaited or {}).items()}
     for repository, digests in special.pinned.items():
         sizes = {one: storage.blob_size(one) for one in digests}
