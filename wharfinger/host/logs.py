@@ -127,13 +127,15 @@ def _is_due(host: Host, path: Path) -> bool:
 
 
 def _begun(path: Path) -> float:
-    """When its first line was written; 0, long ago, where that does not say so."""
+    """When its first line was written; where that does not say so, when its last was."""
     with path.open("rb") as file:
         found = _TIME.search(file.readline(4096))
     try:
-        return datetime.fromisoformat(found[1].decode() + "+00:00").timestamp() if found else 0
+        if found is not None:
+            return datetime.fromisoformat(found[1].decode() + "+00:00").timestamp()
     except ValueError:
-        return 0
+        pass
+    return path.stat().st_mtime
 
 
 def _rotate(host: Host, due: list[Path]) -> list[str]:

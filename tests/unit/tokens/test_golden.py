@@ -166,7 +166,7 @@ def on_its_loop(work: Coroutine[Any, Any, list[list[tuple[int, Any]]]]) -> list[
 
 @pytest.mark.slow
 def test_the_whole_server_answers_as_docker_auth_did(
-    keys: Path, capsys: pytest.CaptureFixture[str]
+    keys: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     different = [
         (question, mine)
@@ -176,4 +176,4 @@ def test_the_whole_server_answers_as_docker_auth_did(
     ]
     assert different == []
     # One line for each decision.
-    assert len(capsys.readouterr().out.splitlines()) == 4000
+    assert len(capfd.readouterr().out.splitlines()) == 4000

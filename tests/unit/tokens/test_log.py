@@ -86,16 +86,18 @@ def test_nobody_waits_for_a_reader_of_the_log(tmp_path: Path, keys: Path) -> Non
         for _ in range(10 * PIPE // 500):
             target = f"/auth?service={service}&scope=repository:a:pull"
             assert server.ask(target, connection=connection).status == 200
-        lost = samples(server)["log_lines_lost_total", ()]
-        assert lost > 700
+        assert samples(server)["log_lines_lost_total", ()] > 700
         # Read again, the log goes on with whole lines.
         reader = threading.Thread(target=server.follow, daemon=True)
         reader.start()
         server.wait_for("token")
-        assert server.login("someuser", "someuser-pw").status == 200
-        while server.wait_for("token")["account"] != "someuser":
-            pass
-        assert samples(server)["log_lines_lost_total", ()] == lost
+        lost = -1.0
+        for _ in range(2):
+            assert server.login("someuser", "someuser-pw").status == 200
+            while server.wait_for("token")["account"] != "someuser":
+                pass
+            before, lost = lost, samples(server)["log_lines_lost_total", ()]
+        assert lost == before
     finally:
         process.kill()
         process.wait()
