@@ -66,8 +66,14 @@ def kept(site: Site) -> tuple[str, Callable[[], int]]:
 
 def signs_with(site: Site) -> str:
     """The identity of the key that signs new tokens."""
+    return signed_by(site)["kid"]
+
+
+def signed_by(site: Site) -> dict[str, str]:
+    """The header of new tokens: algorithm and key."""
     token = site.registry().token(hosts.account("admin"), SCOPE)
-    return str(jwt.get_unverified_header(token)["kid"])
+    found: dict[str, str] = jwt.get_unverified_header(token)
+    return found
 
 
 def served_certificate(site: Site) -> x509.Certificate:
@@ -111,8 +117,11 @@ def test_an_upgrade_from_the_release_before(
     site: Site, loaded: Load, images: dict[str, Pushed]
 ) -> None:
     assert version(site) == images_before.version() != recipe.version()
+    key = signed_by(site)
+    assert key["alg"] == "RS256"
     site.change("upgrade", "site.yml")
     assert version(site) == recipe.version()
+    assert signed_by(site) == key
     everything_is_there(site, loaded, images)
 
 
@@ -126,6 +135,32 @@ def test_and_forward_again(site: Site, loaded: Load, images: dict[str, Pushed]) 
     site.change("forward again", "playbooks/rollback.yml")
     assert version(site) == recipe.version()
     everything_is_there(site, loaded, images)
+
+
+def test_another_signing_key(site: Site) -> None:
+    old, with_old_key = kept(site)
+    with site.during("rotate signing"):
+        run = site.operator.begin(ROTATE, rotate="signing")
+        if run.until("Tokens of the old signing key count until"):
+            # The overlap: the new key signs, and the old one's tokens are still accepted.
+            assert signs_with(site) != old
+            assert with_old_key() == 200
+        done = run.wait()
+        assert done.code == 0, done.output
+        assert "Tokens of the old signing key count until" in done.said
+        assert with_old_key() == 401
+    assert site.state()["rotation"] is None
+    assert signed_by(site)["alg"] == "ES256"
+
+
+def test_then_there_is_no_way_back_to_the_release_before(site: Site) -> None:
+    before = {kind: site.serving(kind)["Id"] for kind in ("registry", "token_server")}
+    with site.during("no way back"):
+        for kind in before:
+            done = site.operator.begin("playbooks/rollback.yml", rollback=kind).wait()
+            assert done.code != 0
+            assert "RS256 only, and the key of signing.crt is ES256" in done.said
+    assert {kind: site.serving(kind)["Id"] for kind in before} == before
 
 
 def test_users_come_and_go(site: Site) -> None:
@@ -142,21 +177,6 @@ def test_a_setting_of_the_registry(site: Site) -> None:
     site.operator.settings["registry_settings"] = {"log": {"level": "debug"}}
     site.change("registry setting", "site.yml")
     assert site.serving("registry")["Id"] != before
-
-
-def test_another_signing_key(site: Site) -> None:
-    old, with_old_key = kept(site)
-    with site.during("rotate signing"):
-        run = site.operator.begin(ROTATE, rotate="signing")
-        if run.until("Tokens of the old signing key count until"):
-            # The overlap: the new key signs, and the old one's tokens are still accepted.
-            assert signs_with(site) != old
-            assert with_old_key() == 200
-        done = run.wait()
-        assert done.code == 0, done.output
-        assert "Tokens of the old signing key count until" in done.said
-        assert with_old_key() == 401
-    assert site.state()["rotation"] is None
 
 
 def test_another_certificate_of_the_server(site: Site) -> None:
@@ -203,7 +223,7 @@ def test_the_end_of_the_authority_before(site: Site, loaded: Load) -> None:
 def test_tokens_issued_just_before_a_change_have_worked_until_they_expired(
     site: Site, loaded: Load
 ) -> None:
-    assert len(site.holders) == 10
+    assert len(site.holders) == 11
     for holder in site.holders:
         holder.join(90)
         used = [one for one in loaded.operations() if one.client == holder.name]
