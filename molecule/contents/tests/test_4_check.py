@@ -13,9 +13,14 @@ import pytest
 
 from filling import Content
 from filling.fill import attach, one_image
-from filling.manifests import Manifest, belonging
-from filling.site import Site, blob_path
+from filling.manifests import Manifest, belonging, configuration
+from filling.pushing import Pushing
+from filling.site import REPOSITORIES, STORAGE, Site, blob_path, layer_path, revision_path, tag_path
+from load.session import Account, Session
+from support import hosts
+from support.registry import MANIFEST, digest
 
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 FLIP = """
 import sys
 with open(sys.argv[1], "r+b") as file:
@@ -108,7 +113,8 @@ def test_a_truncated_manifest_is_named_before_anything_is_refused_with_the_way_o
     image = one_image(site.pushing("broken/app"), "broken/app", "1")
     path = blob_path(image.digest)
     site.machine.check_output("truncate --size 100 %s", str(path))
-    site.pushing("garbage/app").blob("garbage/app", b"what is to be collected")
+    garbage = site.pushing("garbage/app").blob("garbage/app", b"what is to be collected")
+    site.aged(20, layer_path("garbage/app", garbage))
     number = site.generation()
     try:
         with site.read(writing=True) as beside:
@@ -151,6 +157,81 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failu
         pushing.delete("stale/app", site.content["stale/app"].tags[name])
     assert found(site) == []
     assert site.report("check_contents")["stale"] == []
+
+
+# Accepted by the registry, which does not look at these fields.
+ODD = [
+    b'"subject": 5',
+    b'"subject": {"digest": "latest"}',
+    b'"artifactType": 7',
+    b'"x": ' + b"9" * 5000,
+    b'"x": ' + b"[" * 3000 + b"]" * 3000,
+]
+UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
+# Run on the host: what a registry without our middleware would have taken.
+TAKEN = f"""
+import pathlib, shutil, sys
+for path, text in zip(sys.argv[1::2], sys.argv[2::2]):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    for one in (path, *path.parents):
+        if str(one) == {str(STORAGE)!r}:
+            break
+        shutil.chown(one, 64500, 64500)
+"""
+
+
+def test_odd_manifests_of_one_user_stop_nobody_elses_collection(site: Site) -> None:
+    repository = "someuser/odd"
+    person = hosts.account("someuser")
+    account = Account(person.name, person.password)
+    session = Session(site.session.target, account, site.session.trusts, timeout=300)
+    pushing = Pushing(session, Content(), [repository])
+    text = configuration(of="odd")
+    config = pushing.blob(repository, text)
+    manifests = [
+        b'{"schemaVersion": 2, "config": {"digest": "%s", "size": %d}, "layers": [], %s}'
+        % (config.encode(), len(text), fields)
+        for fields in ODD
+    ]
+    for number, data in enumerate(manifests):
+        pushing.manifest(repository, Manifest(data, MANIFEST), f"odd{number}")
+    refused = pushing.request(
+        "PUT", f"/v2/{repository}/manifests/1", UNREADABLE, Content_Type=OCI_INDEX
+    )
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (400, "MANIFEST_INVALID")
+    unread = digest(UNREADABLE)
+    site.script(
+        TAKEN,
+        *(str(blob_path(unread)), UNREADABLE.decode()),
+        *(str(revision_path(repository, unread)), unread),
+        *(str(tag_path(repository, "1")), unread),
+    )
+    kept = pushing.blob(repository, b"what the unread one may need")
+    garbage = site.pushing("garbage/app").blob("garbage/app", b"what nobody needs any more")
+    site.aged(20, layer_path("garbage/app", garbage), layer_path(repository, kept))
+    with site.read():
+        answer = site.done("collect")
+    (warning,) = answer["damage"]
+    assert warning["sentence"] == (
+        f"The manifest {repository}@{unread} is undamaged, but the registry cannot read it (its"
+        " field layers is not a list), so it cannot be pulled. What it refers to is not known:"
+        f" nothing untagged and no blob is removed from {repository}. Other repositories are"
+        " cleaned up as usual. If nobody needs it, delete it by its digest"
+    )
+    assert not site.machine.file(str(blob_path(garbage))).exists
+    assert site.machine.file(str(blob_path(kept))).exists
+    for number, data in enumerate(manifests):
+        path = f"/v2/{repository}/manifests/odd{number}"
+        assert pushing.request("GET", path, Accept=MANIFEST).content == data
+    assert pushing.size(repository, config) == len(text)
+    # The check names the one and does not fail.
+    assert found(site) == []
+    kinds = {one["kind"]: one["tags"] for one in site.report("check_contents")["harmless"]}
+    assert kinds["unread manifest"] == [f"{repository}:1"]
+    site.machine.check_output(f"rm -r {REPOSITORIES}/{repository}")
+    site.whole()
 
 
 def test_by_its_playbook(site: Site) -> None:
