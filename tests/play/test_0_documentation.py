@@ -49,7 +49,15 @@ def test_what_docs_show_deploys(
         for root in ("acme-root.crt", "issuing-root.crt"):
             files.root(folder / root)
     before = machine.snapshot()
-    run = controller.play(f"documented {name}", folder, "--check")
+    options = ["--check"]
+    if name == "robots":
+        # No ACME server of that name can be reached here, which is the only mistake in it.
+        refused = controller.play(f"documented {name}, without its server", folder, *options)
+        assert refused.code == 2
+        assert "1 mistake found; nothing was changed." in refused.output
+        assert "- certificates_acme_directory: no certificate can come from" in refused.output
+        options += ["--extra-vars", "certificates_tls_source=own_ca"]
+    run = controller.play(f"documented {name}", folder, *options)
     assert run.code == 0, run.output[-4000:]
     assert differences(before, machine.snapshot()) == []
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import Tree
+from tests.unit.contents.tree import NOW, Tree
 from tests.unit.host.world import FakeRunner, Machine, host_of
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
@@ -18,7 +18,8 @@ from wharfinger.host.runner import Result
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    host = host_of(tmp_path, Machine())
+    # By this clock, what the tree holds was pushed in the past.
+    host = host_of(tmp_path, Machine(seconds=NOW))
     units = tmp_path / "units"
     (units / "timers.target.wants").mkdir(parents=True)
     timer = units / "timers.target.wants" / "wharfinger-renew.timer"
