@@ -124,6 +124,8 @@ def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Colle
     deleted = tree.image("app", "deleted", layers=[b"of the deleted"])
     tree.changed("app", 600, deleted)
     waiting = [tree.layer("app", b"waits"), tree.layer("team/app", b"waits elsewhere")]
+    # Of the first push into a repository, which has no manifest yet.
+    waiting += [tree.layer("first/push", b"waits for the first manifest")]
     tree.image("team/app", "other", tag="v1")
     old = tree.layer("app", b"old")
     os.utime(tree.layer_path("app", old), (NOW - 20 * DAY, NOW - 20 * DAY))

@@ -174,11 +174,13 @@ def test_layers_that_no_manifest_names_stay_for_the_same_time(tree: Tree, storag
     os.utime(tree.layer_path("app", young), (NOW - 13 * DAY, NOW - 13 * DAY))
     os.utime(tree.layer_path("app", old), (NOW - 15 * DAY, NOW - 15 * DAY))
     tree.blob(b"of no repository")
+    first = tree.layer("new", b"of a first push")
     kept = needed_blobs(storage)
     assert image in kept
-    assert held(storage, KEEP, NOW, kept) == {"app": {young: 5}}
-    assert held(storage, None, NOW, kept) == {"app": {young: 5}}
-    assert held(storage, LEAST, NOW, kept) == {}
+    stays = {"app": {young: 5}, "new": {first: 15}}
+    assert held(storage, KEEP, NOW, kept) == stays
+    assert held(storage, None, NOW, kept) == stays
+    assert held(storage, LEAST, NOW, kept) == {"new": {first: 15}}
 
 
 def test_what_a_deleted_manifest_needed_stays_for_the_same_time(

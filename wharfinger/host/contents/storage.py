@@ -77,6 +77,13 @@ class Storage:
             self.meanwhile()
             yield repository
 
+    def with_layers(self) -> Iterator[str]:
+        """The names of all repositories that have layers, also of those that have no manifest yet,
+        as after the first half of a first push."""
+        for repository in self._below("", [], "_layers"):
+            self.meanwhile()
+            yield repository
+
     def strays(self) -> list[Path]:
         """Folders with manifests among the repositories whose names no repository can have, and
         symbolic links. Walks all repositories."""
