@@ -100,10 +100,10 @@ def keep(host: Host, *, by_age: bool = True) -> list[str]:
     return actions + [f"{path}: removed" for path in list(_old(host, by_age)) if remove_tree(path)]
 
 
-def lost(host: Host) -> int | None:
-    """How many decisions are missing in the log; None where nothing was counted yet."""
+def lost(host: Host) -> int:
+    """How many decisions are missing in the log, by the timer's last count."""
     found = _record(host).get("lost")
-    return found if isinstance(found, int) else None
+    return found if isinstance(found, int) else 0
 
 
 def _live(host: Host) -> list[Path]:

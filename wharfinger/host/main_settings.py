@@ -2,8 +2,9 @@
 
 nginx counts a connection against an address only once the head of its request is complete, so what
 bounds half-sent heads is how many connections there are. Debian's `worker_connections` of 768 are
-used up by 2,000 of them, and an events block cannot be completed from another file. So where
-nginx.conf is the package's own text, a copy of it with other numbers takes its place.
+used up by 2,000 of them, and an events block cannot be completed from another file. So where the
+toolkit has installed nginx, and nginx.conf is the package's own text, a copy of it with other
+numbers takes its place.
 
 The package's text goes on in nginx.conf.package, by a diversion of dpkg's: an upgrade replaces that
 one and asks nobody. The diversion is also the record that the toolkit was here.
@@ -57,7 +58,7 @@ def make_room(host: Host, state: State, check: bool) -> list[str]:
         base = read_bytes(package)
         if base is None or _sha256(present) not in (_sha256(base), state.installed.get(_RECORD)):
             return []
-    elif _is_packaged(host, conf, present):
+    elif _brought(state) and _is_packaged(host, conf, present):
         base = present
     else:
         return []
@@ -115,13 +116,18 @@ def connections(text: str) -> int | None:
     return int(found[2]) if found else None
 
 
-def is_ours_to_change(host: Host) -> bool:
-    """Whether nginx.conf is a package's own text, or what `make_room` made of it."""
+def is_ours_to_change(host: Host, state: State) -> bool:
+    """Whether nginx.conf is the text of a package that the toolkit has installed, or what
+    `make_room` made of it."""
     conf, _ = _files(host)
     present = read_bytes(conf)
     if present is None or conf.is_symlink():
         return False
-    return _diverted(host) or _is_packaged(host, conf, present)
+    return _diverted(host) or (_brought(state) and _is_packaged(host, conf, present))
+
+
+def _brought(state: State) -> bool:
+    return "nginx" in (state.installed.get("packages") or ())
 
 
 def _files(host: Host) -> tuple[Path, Path]:

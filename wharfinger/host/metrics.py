@@ -80,11 +80,10 @@ def _lines(host: Host, state: State) -> Iterator[str]:
         "Problems that an operator was told of and that are not over.",
         [({}, len(state.alerted))],
     )
-    missing = logs.lost(host)
     yield from _gauge(
         "decisions_lost",
         "Decisions of the token server that are missing in decisions.log.",
-        () if missing is None else [({}, missing)],
+        [({}, logs.lost(host))],
     )
     yield from _space(data_of(host, state))
     found = {job: report for job in jobs.JOBS if (report := jobs.report(host, job)) is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -249,8 +250,11 @@ def _nginx(host: Host) -> dict[str, Any]:
         ]
         answer["njs"] = nginx_configuration.loads(dump.output, "ngx_http_js_module.so")
         text = read_text(host.paths.nginx / "nginx.conf") or ""
-        answer["connections"] = main_settings.connections(text)
-        answer["connections_packaged"] = main_settings.is_ours_to_change(host)
+        answer["connections"] = number = main_settings.connections(text)
+        if number is not None and number < main_settings.CONNECTIONS:
+            with contextlib.suppress(HostError):
+                state = host.store.load()
+                answer["connections_packaged"] = main_settings.is_ours_to_change(host, state)
         configured = nginx_configuration.user(dump.output)
         if configured is not None:
             answer["user"], group = configured

@@ -292,9 +292,9 @@ def _check_connections(nginx: Mapping[str, Any], report: Report) -> None:
     report.warning(
         "host, nginx",
         f"{NGINX_SETTINGS} has worker_connections {number}, so one client that begins a few "
-        "thousand requests and ends none keeps everybody out. It is not as a package has it, so it "
-        f"is left alone: write `worker_connections {CONNECTIONS};` into its events block and "
-        f"`worker_rlimit_nofile {FILES};` before that",
+        "thousand requests and ends none keeps everybody out. Somebody else has installed or "
+        f"changed it, so it is left alone: write `worker_connections {CONNECTIONS};` into its "
+        f"events block and `worker_rlimit_nofile {FILES};` before that",
     )
 
 

@@ -55,7 +55,7 @@ def conf(tmp_path: Path) -> Path:
 def host(tmp_path: Path, conf: Path, machine: Machine) -> Host:
     host = host_of(tmp_path, machine)
     host.runner = Dpkg(conf)
-    run("prepare", {}, host=host)
+    run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
     return host
 
 
@@ -91,6 +91,16 @@ def test_a_later_package_is_followed(host: Host, conf: Path) -> None:
     assert "worker_connections 8192;" in conf.read_text()
     run("remove", {}, host=host)
     assert conf.read_text() == DEBIAN + "# later\n"
+
+
+def test_an_nginx_that_was_there_before_is_left_alone(
+    tmp_path: Path, conf: Path, machine: Machine
+) -> None:
+    host = host_of(tmp_path, machine)
+    host.runner = Dpkg(conf)
+    run("prepare", {}, host=host)
+    run("site", REQUEST, host=host)
+    assert conf.read_text() == DEBIAN
 
 
 @pytest.mark.parametrize(
@@ -151,7 +161,7 @@ def test_killed_anywhere_nginx_has_a_configuration(
 ) -> None:
     host = host_of(tmp_path, machine)
     host.runner = Dpkg(conf)
-    run("prepare", {}, host=host)
+    run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
     # As a kill leaves it between the copy, the diversion and the new text.
     package(conf).write_text(DEBIAN)
     if after:

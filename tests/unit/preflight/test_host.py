@@ -162,9 +162,9 @@ def test_an_nginx_with_few_connections_is_named_where_it_is_somebody_elses(
     few = {"present": True, "running": True, "connections": 768, "connections_packaged": False}
     assert warnings(host={"nginx": few}) == [
         "host, nginx: /etc/nginx/nginx.conf has worker_connections 768, so one client that begins "
-        "a few thousand requests and ends none keeps everybody out. It is not as a package has "
-        "it, so it is left alone: write `worker_connections 8192;` into its events block and "
-        "`worker_rlimit_nofile 16896;` before that"
+        "a few thousand requests and ends none keeps everybody out. Somebody else has installed "
+        "or changed it, so it is left alone: write `worker_connections 8192;` into its events "
+        "block and `worker_rlimit_nofile 16896;` before that"
     ]
     for change in ({"connections_packaged": True}, {"connections": 4096}, {"connections": None}):
         assert warnings(host={"nginx": few | change}) == []
