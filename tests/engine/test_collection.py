@@ -103,6 +103,8 @@ def test_an_empty_registry_is_collected_without_a_word(contents: Contents) -> No
         "changed": False,
         "damage": [],
         "freed": 0,
+        "history": [],
+        "in_doubt": False,
         "job": "collect",
         "ok": True,
         "problem": None,
