@@ -156,11 +156,11 @@ class _Steps:
                     _rmdir(DOCKER_TRUST)
         for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
             self._tree(path)
-        for name in ("proxy", "acme", "acme-work", "contents", "check.lock", "clock.json"):
+        for name in ("proxy", "acme", "acme-work", "contents", "check.lock", "succeeded"):
             self._tree(paths.var / name)
         self._tree(paths.command)
         self._tree(paths.program)
-        for path in (paths.metrics, paths.alert, paths.told, paths.asked):
+        for path in (paths.clock, paths.metrics, paths.alert, paths.told, paths.asked):
             self._tree(path)
         if not self.check:
             _rmdir(paths.program.parent)

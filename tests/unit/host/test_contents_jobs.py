@@ -14,6 +14,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.errors import HostError
 from wharfinger.host.runner import Result
+from wharfinger.host.watching import succeeded
 
 
 @pytest.fixture
@@ -71,12 +72,14 @@ def test_every_timer_ends_when_the_toolkit_goes(host: Host) -> None:
     assert isinstance(runner, FakeRunner)
     runner.answers["systemctl disable"] = Result(0, "", "")
     host.paths.reports.mkdir(parents=True)
+    succeeded(host, "renew")
     run("remove", {}, host=host)
     assert [call for call in runner.calls if call[0] == "systemctl"] == [
         ["systemctl", "disable", "--now", "wharfinger-contents@collect.timer"],
         ["systemctl", "disable", "--now", "wharfinger-renew.timer"],
     ]
     assert not host.paths.reports.exists()
+    assert not (host.paths.var / "succeeded").exists()
 
 
 def test_a_timer_that_cannot_be_ended_is_named(host: Host) -> None:
