@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filling.site import NAME, Site
+from filling.site import NAME, Site, layer_path
 from support import hosts
 from support.registry import digest
 from support.slow import SlowPush
@@ -73,6 +73,8 @@ def test_slow_pushes_keep_nobody_out_and_end_whole() -> None:
         assert registry.push(admin, "slow/tags", tag, tag.encode()).status == 201
     garbage = os.urandom(1 << 16)
     assert registry.upload(admin, "slow/garbage", garbage).status == 201
+    # Nobody has needed it for longer than registry_untagged_keep.
+    Site().aged(20, layer_path("slow/garbage", digest(garbage)))
     pushes = [
         SlowPush(registry, admin, f"slow/{method.lower()}", method) for method in ("PATCH", "PUT")
     ]
