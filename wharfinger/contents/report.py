@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from wharfinger.host.contents.sentences import UNREAD
 from wharfinger.values import readable_size
 
 # As many rows are shown; the task's result and the host's report have all of them.
 _ROWS = 200
-# The kind of what is whole, and only cannot be read by the registry (host/contents/sentences.py).
-_UNREAD = "unread manifest"
 
 
 def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
@@ -30,7 +29,7 @@ def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
     if answer.get("doubt"):
         found.append(f"Nothing would be removed: {answer['doubt']}")
     damage = [
-        f"{'Kept whole' if one.get('kind') == _UNREAD else 'Damaged'}: {one['sentence']}"
+        f"{'Kept whole' if one.get('kind') == UNREAD else 'Damaged'}: {one['sentence']}"
         for one in answer.get("damage") or ()
     ]
     return found + damage
@@ -76,9 +75,7 @@ def _check(answer: Mapping[str, Any], would: str) -> list[str]:
     if would:
         return ["everything would be read and compared with its digest; nothing is changed"]
     stale = [str(one["sentence"]) for one in answer.get("stale") or ()]
-    stale += [
-        str(one["sentence"]) for one in answer.get("harmless") or () if one["kind"] == _UNREAD
-    ]
+    stale += [str(one["sentence"]) for one in answer.get("harmless") or () if one["kind"] == UNREAD]
     return [
         f"{answer['blobs']} blobs, {readable_size(answer['bytes'])}, read in "
         f"{answer['seconds']:.0f} s: nothing is damaged",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,10 +318,10 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         awaited,
         collectable,
         examine,
-        garbage,
         grace,
         needed_blobs,
         plan_untagged,
+        unneeded,
         usage,
     )
 
@@ -330,10 +330,10 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     def plan(store: Any) -> dict[str, Any]:
         return plan_untagged(store, settings.raw, host.clock.now(), _notes(host))
 
-    def stay(store: Any, special: Any, removals: Sequence[Any] = ()) -> dict[str, dict[str, int]]:
+    def stay(store: Any, needed: Collection[str]) -> dict[str, dict[str, int]]:
         """By repository, the layers that stay although no manifest names them, and their sizes."""
         now, keep = host.clock.now(), settings.raw.get("untagged_keep")
-        found = grace.held(store, keep, now, needed_blobs(store, removals, special))
+        found = grace.held(store, keep, now, needed)
         for repository, sizes in awaited(store, now).items():
             found.setdefault(repository, {}).update(sizes)
         return found
@@ -344,9 +344,9 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         _nothing_stands_in_the_way(problems)
         untagged = plan(store)
         untagged["damage"] = _with_warnings(untagged["damage"], special.warnings)
-        found = stay(store, special, untagged["removals"])
-        layers = [one for sizes in found.values() for one in sizes]
-        return untagged, *garbage(store, untagged["removals"], layers, special)
+        kept = needed_blobs(store, untagged["removals"], special)
+        kept.update(*stay(store, kept).values())
+        return untagged, *unneeded(store, kept)
 
     def brake(found: dict[str, Any]) -> str:
         return _brake(settings, host, "collect", found["removals"], found["revisions"])
@@ -385,7 +385,7 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
             found["damage"] = _with_warnings(found["damage"], special.warnings)
             _held("collect", brake(found), confirmed)
             removed = apply(store, found["removals"])
-            stays = stay(store, special)
+            stays = stay(store, needed_blobs(store, (), special))
             try:
                 with collectable(store, host.paths.aside, special, stays) as made:
                     removed += made

@@ -15,6 +15,7 @@ from .garbage import (
     make_collectable,
     needed_blobs,
     obstacles,
+    unneeded,
     usage,
 )
 from .plans import plan_retention, plan_untagged
@@ -39,5 +40,6 @@ __all__ = [
     "plan_untagged",
     "restore",
     "scrub",
+    "unneeded",
     "usage",
 ]

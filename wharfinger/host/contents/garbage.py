@@ -14,7 +14,7 @@ registry, is put aside meanwhile (aside.py), and its repository keeps everything
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,11 @@ def garbage(
 
     An estimate while others push.
     """
-    kept = needed_blobs(storage, removals, special) | set(awaited)
+    return unneeded(storage, needed_blobs(storage, removals, special) | set(awaited))
+
+
+def unneeded(storage: Storage, kept: Container[str]) -> tuple[int, int]:
+    """The blobs that are not among those that stay: their number and bytes."""
     blobs = size = 0
     for digest, one in storage.blobs():
         if digest not in kept:

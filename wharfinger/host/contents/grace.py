@@ -162,7 +162,7 @@ def held(
     stay all the same: layers that came within `keep`, and what manifests needed that were deleted
     within it. Those of `kept` stay by themselves."""
     found: dict[str, dict[str, int]] = {}
-    for repository in sorted({*storage.repositories(), *storage.with_layers()}):
+    for repository in storage.filled():
         young = {
             link.target
             for link in storage.layers(repository)

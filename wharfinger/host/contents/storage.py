@@ -21,7 +21,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,21 +66,21 @@ class Storage:
 
     def repositories(self) -> Iterator[str]:
         """The names of all repositories, sorted; one may lie below another."""
-        for repository in self._below("", []):
-            self.meanwhile()
-            yield repository
+        yield from self._with("_manifests")
 
     def receiving(self) -> Iterator[str]:
         """The names of all repositories into which an upload was begun and not ended, also of those
         that have no manifest yet."""
-        for repository in self._below("", [], "_uploads"):
-            self.meanwhile()
-            yield repository
+        yield from self._with("_uploads")
 
-    def with_layers(self) -> Iterator[str]:
-        """The names of all repositories that have layers, also of those that have no manifest yet,
-        as after the first half of a first push."""
-        for repository in self._below("", [], "_layers"):
+    def filled(self) -> Iterator[str]:
+        """The names of all repositories that have manifests or layers, sorted. After the first half
+        of a first push there are only layers."""
+        yield from self._with("_manifests", "_layers")
+
+    def _with(self, *folders: str) -> Iterator[str]:
+        """The names of all repositories that have one of these folders."""
+        for repository in self._below("", [], folders):
             self.meanwhile()
             yield repository
 
@@ -247,15 +247,17 @@ class Storage:
         """The folder of a repository's uploads."""
         return self._repository(repository, "_uploads")
 
-    def _below(self, name: str, strays: list[Path], folder_of: str = "_manifests") -> Iterator[str]:
-        """The repository of this name and all below it that have this folder."""
+    def _below(
+        self, name: str, strays: list[Path], folders: Sequence[str] = ("_manifests",)
+    ) -> Iterator[str]:
+        """The repository of this name and all below it that have one of these folders."""
         path = self._repository(name)
         with self.folder(path) as folder:
             entries = [
                 (one.name, one.is_dir(follow_symlinks=False), one.is_symlink())
                 for one in self._entries(folder)
             ]
-        if (folder_of, True, False) in entries:
+        if any((folder, True, False) in entries for folder in folders):
             if REPOSITORY.fullmatch(name):
                 yield name
             else:
@@ -267,7 +269,7 @@ class Storage:
                 strays.append(path / entry)
             elif directory:
                 below = f"{name}/{entry}" if name else entry
-                yield from self._below(below, strays, folder_of)
+                yield from self._below(below, strays, folders)
 
     def _links(self, repository: str, *kind: str) -> Iterator[Link]:
         """All links in such a folder, by digest."""
