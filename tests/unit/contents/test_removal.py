@@ -86,13 +86,16 @@ def changes(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None
         monkeypatch.setattr(os, name, change)
 
 
-def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def after_each_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: Callable[[Tree], str]
+) -> Iterator[tuple[Tree, Storage, str]]:
+    """The storage that `fill` has filled, with its answer, after a removal that was killed before
+    each of its changes on disk, and lastly after one that came to its end."""
     for moment in range(1000):
         tree = Tree(tmp_path / str(moment))
         kept = fill(tree)
         storage = Storage(tree.path)
+        killed = False
         with monkeypatch.context() as patched:
             left = iter(range(moment))
 
@@ -103,9 +106,19 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
             changes(patched, count)
             try:
                 everything(storage)
-                break
             except Killed:
-                pass
+                killed = True
+        yield tree, storage, kept
+        if not killed:
+            return
+
+
+def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = 0
+    for tree, storage, kept in after_each_kill(tmp_path, monkeypatch, fill):
+        moments += 1
         for link in storage.tags("app"):
             # A tag is whole, or distribution does not know it; never does it name what is gone.
             assert link.problem in ("", "missing")
@@ -116,7 +129,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
         assert [link.target for link in storage.tags("app")] == [kept]
         assert [link.name for link in storage.revisions("app")] == [kept]
         assert not [one for one in files(tree) if one.endswith(("v1", ".sig"))]
-    assert moment > 20
+    assert moments > 21
 
 
 def signed(tree: Tree, name: str, age: float) -> str:
@@ -138,34 +151,24 @@ def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images go with their signatures, and others stay with theirs; former lists have no tag."""
-    for moment in range(1000):
-        tree = Tree(tmp_path / str(moment))
+
+    def images(tree: Tree) -> str:
         signed(tree, "old", 60 * DAY)
-        kept = signed(tree, "new", DAY)
-        storage = Storage(tree.path)
-        with monkeypatch.context() as patched:
-            left = iter(range(moment))
+        return signed(tree, "new", DAY)
 
-            def count(steps: Iterator[int] = left) -> None:
-                if next(steps, None) is None:
-                    raise Killed
-
-            changes(patched, count)
-            try:
-                everything(storage)
-                break
-            except Killed:
-                pass
+    moments = 0
+    for _, storage, kept in after_each_kill(tmp_path, monkeypatch, images):
+        moments += 1
         _nothing_is_missing(storage)
         everything(storage)
         _nothing_is_missing(storage)
-    assert moment > 20
-    contents, _, _ = read(storage, "app")
-    names = {kept.replace(":", "-"), "new"}
-    assert set(contents.tags) > names and len(contents.tags) == 3
-    # The image, three referrers, two lists; not the former one.
-    assert len(contents.revisions) == 6
-    assert len(contents.revisions[contents.tags[kept.replace(":", "-")].digest].children) == 2
+        contents, _, _ = read(storage, "app")
+        names = {kept.replace(":", "-"), "new"}
+        assert set(contents.tags) > names and len(contents.tags) == 3
+        # The image, three referrers, two lists; not the former one.
+        assert len(contents.revisions) == 6
+        assert len(contents.revisions[contents.tags[kept.replace(":", "-")].digest].children) == 2
+    assert moments > 21
 
 
 def _nothing_is_missing(storage: Storage) -> None:

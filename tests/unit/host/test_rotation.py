@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import errno
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -220,6 +221,40 @@ def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
     assert deploy(host)["actions"] == []
 
 
+def asking(command: str, request: dict[str, Any]) -> Callable[[Host, Promises], None]:
+    """Runs a command with this request."""
+
+    def act(host: Host, machine: Promises) -> None:
+        run(command, request, host=host)
+
+    return act
+
+
+def killed_at_each_step(
+    world: World,
+    original: Host,
+    act: Callable[[Host, Promises], None],
+    *,
+    every: int = 1,
+    after: bool = False,
+) -> Iterator[tuple[int, Host, Promises]]:
+    """Does the same on copies of a host, killed at one step after the other (each `every`th; before
+    it, or `after` it), until it comes to its end. The step, the host as the next process finds it,
+    and its machine."""
+    for number in itertools.count(every, every):
+        host, machine = world(f"{number}", copied=original)
+        machine.after = after
+        machine.steps, machine.kill_at = 0, number
+        try:
+            act(host, machine)
+        except Killed:
+            machine.kill_at = 0
+            again, _ = world(f"{number}", machine)
+            yield number, again, machine
+        else:
+            return
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     "request_",
@@ -229,23 +264,16 @@ def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
 def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
     world: World, request_: dict[str, Any], after: bool
 ) -> None:
-    number, kills = 0, 0
+    kills = 0
     original, _ = world("original")
     if "finish" in request_:
         run("rotate", {"what": "ca"}, host=original)
-    while True:
-        number += 1
-        host, machine = world(f"{number}", copied=original)
-        machine.after = after
-        machine.steps, machine.kill_at = 0, number
-        try:
-            to_the_end(host, machine, **request_)
-        except Killed:
-            kills += 1
-        else:
-            break
-        machine.kill_at = 0
-        again, _ = world(f"{number}", machine)
+
+    def rotates(host: Host, machine: Promises) -> None:
+        to_the_end(host, machine, **request_)
+
+    for number, again, machine in killed_at_each_step(world, original, rotates, after=after):
+        kills += 1
         before = certificate(again, "ca_previous.crt")
         # Whoever comes next: the timer, or the operator once more.
         answer = run("renew", {}, host=again)
@@ -402,18 +430,8 @@ def test_a_rotation_to_rsa_that_was_killed_anywhere_is_led_to_its_end(world: Wor
     original, _ = world("original")
     settings = {**SETTINGS, "token_server": "cesanta"}
     number = 0
-    while True:
-        number += 3
-        host, machine = world(f"{number}", copied=original)
-        machine.steps, machine.kill_at = 0, number
-        try:
-            run("certificates", {"settings": settings}, host=host)
-        except Killed:
-            pass
-        else:
-            break
-        machine.kill_at = 0
-        again, _ = world(f"{number}", machine)
+    rotates = asking("certificates", {"settings": settings})
+    for number, again, machine in killed_at_each_step(world, original, rotates, every=3):
         run("certificates", {"settings": settings}, host=again)
         run("ensure", {"spec": serving(again, "token_server", algorithms=["RS256"])}, host=again)
         assert kind_of_key(again) == "RS256", f"killed at step {number}"
@@ -469,18 +487,8 @@ def test_killed_around_any_step_a_revocation_is_led_to_its_end(world: World) -> 
     original, _ = world("original")
     old = certificate(original, "signing.crt")
     number = 0
-    while True:
-        number += 1
-        host, machine = world(f"{number}", copied=original)
-        machine.steps, machine.kill_at = 0, number
-        try:
-            run("rotate", {"what": "signing", "revoke": True}, host=host)
-        except Killed:
-            pass
-        else:
-            break
-        machine.kill_at = 0
-        again, _ = world(f"{number}", machine)
+    revokes = asking("rotate", {"what": "signing", "revoke": True})
+    for number, again, machine in killed_at_each_step(world, original, revokes):
         if again.store.load().rotation is None:
             continue  # killed before anything was recorded, or after all was done
         answer = run("renew", {}, host=again)
@@ -792,18 +800,7 @@ def test_a_rollback_that_is_cut_off_between_two_containers_is_finished_and_goes_
         changed = spec(folder, kind=kind, environment={"A": "1"}, live=["signing"])
         run("ensure", {"spec": changed, "deployment": "monday"}, host=original)
     number = 0
-    while True:
-        number += 1
-        host, machine = world(f"{number}", copied=original)
-        machine.steps, machine.kill_at = 0, number
-        try:
-            run("rollback", {}, host=host)
-        except Killed:
-            pass
-        else:
-            break
-        machine.kill_at = 0
-        again, _ = world(f"{number}", machine)
+    for number, again, machine in killed_at_each_step(world, original, asking("rollback", {})):
         if again.store.load().rollback:
             run("rollback", {}, host=again)
         elif number < 5:
