@@ -24,6 +24,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
+# Below the path: the project need not be installed.
 from benchmarks.logins import (  # noqa: E402
     CLIENTS,
     Clients,

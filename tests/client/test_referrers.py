@@ -51,6 +51,7 @@ for one in $(cat listed); do
   echo regctl $one
 done
 """
+# No transparency log can be reached here, so none is asked.
 VERIFY = """
 COSIGN_EXPERIMENTAL=1 cosign verify --experimental-oci11 --key cosign.pub --insecure-ignore-tlog \
   $I@$D
@@ -131,6 +132,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
+    # ./test brings all of it, and counts skips; only a pytest that is run by hand may lack it.
     if lacking := machines.missing():
         pytest.skip(lacking)
     with ExitStack() as stack:
@@ -316,6 +318,7 @@ def test_deleting_and_attaching_at_the_same_time_leave_a_list_that_works(image: 
     """What each has read before the other wrote may be lost or come back; then it is mended."""
     there = image.listed()
     name = f"{image.bench.served.name}/{image.repository}"
+    # One that meets the moment in which wharf writes may be refused; what must hold comes after.
     script = """
 for number in 1 2 3 4; do
   oras attach $I:1 --artifact-type at-the-same/time$number sbom.json:text/plain || true

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -57,16 +57,17 @@ def lost(bench: Bench, kind: str) -> float:
     return float(line.split()[1])
 
 
-@pytest.mark.parametrize("engine", [hanging, stopped])
-def test_nobody_waits_for_dockerd_to_read_a_log(bench: Bench, engine: object) -> None:
-    assert callable(engine)
+@pytest.mark.parametrize(("state", "engine"), [("hanging", hanging), ("stopped", stopped)])
+def test_nobody_waits_for_dockerd_to_read_a_log(
+    bench: Bench, state: str, engine: Callable[[Bench], AbstractContextManager[None]]
+) -> None:
     generations = bench.state()["kinds"]
     serving = {
         kind: next(one for one in generations[kind]["generations"] if one["phase"] == "serving")
         for kind in PATHS
     }
     before = {kind: lost(bench, kind) for kind in PATHS}
-    name = f"dockerd is {engine.__name__}"  # type: ignore[attr-defined]
+    name = f"dockerd is {state}"
     with bench.fault(name, returns="the containers go on"), engine(bench):
         for kind, one in serving.items():
             arguments = [one["address"], str(one["port"]), PATHS[kind], str(NUMBER)]
@@ -75,7 +76,7 @@ def test_nobody_waits_for_dockerd_to_read_a_log(bench: Bench, engine: object) ->
             assert (lost(bench, kind) - before[kind]) * 300 > 8 * PIPE
     assert bench.rows[-1].failed == 0
     # docker reads again, and what is written from now on is in its log.
-    word = f"since-{engine.__name__}"  # type: ignore[attr-defined]
+    word = f"since-{state}"
     for kind, path in (
         ("registry", f"/v2/{word}/tags/list"),
         ("token_server", f"/auth?service={word}"),

@@ -561,6 +561,7 @@ def test_a_persons_word_reaches_the_run_that_is_started_apart(world: World) -> N
             run("retention", {}, host=world.host)
         return Result(0, "", "")
 
+    # It starts nothing apart: the job runs here, as its unit would run it.
     runner.run = started  # type: ignore[method-assign, assignment]
     request = {"job": "retention", "confirm_deletions": True}
     assert run("contents", request, host=world.host)["removed"] == 60
