@@ -46,6 +46,11 @@ def test_the_first_run_succeeds() -> None:
     assert recap("first")["changed"] > 0
 
 
+@pytest.mark.parametrize("run", ["first", "second"])
+def test_nothing_is_said_that_only_developers_understand(run: str) -> None:
+    assert "DEPRECATION" not in said(run)
+
+
 def test_the_second_run_changes_nothing() -> None:
     assert (recap("second")["failed"], recap("second")["changed"]) == (0, 0)
 
