@@ -280,6 +280,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → filter."""
         return {
+            # Of a variable, which `-e NAME=false` makes a text: as preflight reads it.
+            "boolean": values.boolean,
             "checked_auth_config": checked_auth_config,
             "checked_pins": checked_pins,
             "gateway_address": gateway,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,18 @@ def test_a_tag_reaches_the_tasks_that_are_included(role: Path) -> None:
         included = task.get("ansible.builtin.include_tasks")
         if included is not None:
             assert included["apply"]["tags"] == task["tags"], task["name"]
+
+
+def test_what_is_true_or_false_is_read_so_where_it_is_used(role: Path) -> None:
+    # `-e NAME=false` makes a text of it, which Jinja takes for true, and `when` does not take.
+    known = {name for one in ROLES for name, spec in options(one).items() if spec["type"] == "bool"}
+    assert known
+    files = [*(role / "tasks").glob("*.yml"), *(role / "vars").glob("*.yml")]
+    for file in files:
+        for line in file.read_text().splitlines():
+            if line.lstrip().startswith("#"):
+                continue
+            for found in re.finditer(r"\w+", line):
+                after = line[found.end() :]
+                if found[0] in known and not after.startswith(":"):
+                    assert after.startswith(" | boolean"), f"{file.name}: {line}"
