@@ -245,7 +245,7 @@ oras push $I:wasm --config sbom.json:application/vnd.wasm.config.v0+json sbom.js
 oras push $I:gone sbom.json:text/plain
 oras manifest delete --force $I:gone
 """,
-        "oras pull --output /tmp/oras $I:1; oras discover $I/copied:1 | grep --quiet cyclonedx",
+        "oras pull --output /tmp/oras $I:1; oras discover $I/copied:1 | grep cyclonedx",
     ),
     Use(
         "crane",
