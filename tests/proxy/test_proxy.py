@@ -105,6 +105,8 @@ def test_token_server_gets_the_request_as_it_was_and_the_true_address(stack: Sta
     assert kept == {
         "authorization": "Basic eDp5",
         "host": f"{NAME}:{stack.port}",
+        # By which the token server hands over its decision.
+        "wharfinger-decision": "1",
         "x-forwarded-for": "127.0.0.1",
         "x-forwarded-proto": "https",
         "x-real-ip": "127.0.0.1",
