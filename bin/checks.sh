@@ -66,7 +66,10 @@ run_lane() {
       run_part "$part"
       printf '%d %d %d\n' "$passed" "$failed" "$skipped" >"$logs/$part.counts"
     ) >"$logs/$part.out" 2>&1 || true
-    [ -s "$logs/$part.counts" ] || echo 0 1 0 >"$logs/$part.counts"
+    if [ ! -s "$logs/$part.counts" ]; then
+      echo 0 1 0 >"$logs/$part.counts"
+      { echo "$part ended before its time:" && reasons "$logs/$part.out"; } >>"$logs/$part.reasons"
+    fi
     flock "$logs/queue" cat "$logs/$part.out"
     printf '%d %s\n' $((SECONDS - start)) "$part" >>"$logs/times"
     say "$part: ended after $((SECONDS - start)) s"
@@ -87,6 +90,21 @@ count_pytest() {
         print m["passed"] + m["xfailed"] + 0, m["failed"] + m["error"] + m["errors"] + m["xpassed"] + 0, m["skipped"] + 0 }'
 }
 
+# Why the tests or tasks of a log failed, in few lines; where nothing says so, the log's end.
+reasons() {
+  sed -E 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+    function show(line) { print "  " substr(line, 1, 500); shown++ }
+    # Of pytest: the title of a failure, the first lines of its reason, and the short summary.
+    /^_+ [^_].* _+$/ { gsub(/^_+ | _+$/, ""); title = $0; left = 12; next }
+    /^E  / { if (left-- > 0) { if (title != "") show(title); title = ""; show($0) } next }
+    /^(FAILED|ERROR) [^ ]/ { show($0); next }
+    # Of Ansible: what a failed task returned.
+    /^(fatal|failed): \[|^\[ERROR\]/ { show($0); more = 30; next }
+    more > 0 && /^ / { more--; show($0); next }
+    { more = 0 }
+    END { exit shown == 0 }' || tail -n 15 "$1" | cut -c 1-500 | sed 's/^/  /'
+}
+
 # check TITLE COMMAND…: runs it, counts its tests (a command without tests counts as one) and shows
 # its output where it fails.
 check() {
@@ -103,6 +121,7 @@ check() {
   else
     cat "$log"
     say "$title: FAILED with exit code $status ($((SECONDS - start)) s)"
+    { echo "$title:" && reasons "$log"; } >>"$logs/${part:-}.reasons"
   fi
 }
 
@@ -117,7 +136,16 @@ print_times() {
   printf '%4d:%02d  sum\n' $((sum / 60)) $((sum % 60))
 }
 
+# Why what failed did, once more and in few lines: a long log may have been cut before this.
+print_reasons() {
+  local found=("$logs"/*.reasons)
+  [ -e "${found[0]}" ] || return 0
+  echo "failures:"
+  cat "${found[@]}"
+}
+
 summary() {
+  print_reasons
   print_times
   printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
   [ "$failed" = 0 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -46,4 +47,74 @@ def test_a_part_that_ends_before_its_time_is_told_with_its_time_too() -> None:
     code, lines = ran("cut-off", "waits-0")
     assert code == 1
     assert lines[-1] == "2 passed, 1 failed, 1 skipped"
-    assert {line.split()[-1] for line in lines[:-1]} == {"cut-off", "waits-0", "sum"}
+    assert lines[:2] == ["failures:", "cut-off ended before its time:"]
+    assert {line.split()[-1] for line in lines[2:-1]} == {"cut-off", "waits-0", "sum"}
+
+
+# What parts print that fail, in the form in which ./test keeps it.
+TEST = """\
+=================================== FAILURES ===================================
+________________________ test_docker_kill[registry] ____________________________
+
+    def test_docker_kill(bench: Bench, kind: str) -> None:
+>       bench.out_now(5)
+
+_ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _
+>       assert not answered, watch.name
+E       AssertionError: watching pulls
+
+faults/bench.py:136: AssertionError
+=========================== short test summary info ============================
+FAILED tests/test_1_kills.py::test_docker_kill[registry] - watching pulls
+============== 1 failed, 44 passed in 527.61s (0:08:47) ===============
+CRITICAL Verifier tests failed
+ERROR    [faults > verify] \x1b[31mExecuted: Failed\x1b[0m
+"""
+TASK = """\
+TASK [Nothing of theirs has changed] *******************************
+changed: [brought -> localhost]
+fatal: [shared -> localhost]: FAILED! =>
+    changed: false
+    msg: non-zero return code
+
+PLAY RECAP *********************************************************************
+"""
+COMMAND = "one\ntwo\n"
+
+FAILING = """
+set -euo pipefail
+. bin/environment.sh
+. bin/checks.sh
+run_part() { check "$1" sh -c 'cat "$0"; exit "$1"' "$FOLDER/$1" "${1#*-}"; }
+run_in_lanes 1 "$@"
+summary
+"""
+
+
+def test_why_a_part_failed_is_repeated_in_few_lines_before_the_times(tmp_path: Path) -> None:
+    parts = {"a-1": TEST, "b-2": TASK, "c-3": COMMAND, "d-0": COMMAND}
+    for name, text in parts.items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["bash", "-c", FAILING, "test", *parts],
+        cwd=PROJECT,
+        env={**os.environ, "FOLDER": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    _, _, told = done.stdout.partition("failures:\n")
+    assert told.splitlines()[:-6] == [
+        "a-1:",
+        "  test_docker_kill[registry]",
+        "  E       AssertionError: watching pulls",
+        "  FAILED tests/test_1_kills.py::test_docker_kill[registry] - watching pulls",
+        "b-2:",
+        "  fatal: [shared -> localhost]: FAILED! =>",
+        "      changed: false",
+        "      msg: non-zero return code",
+        "c-3:",
+        "  one",
+        "  two",
+    ]
+    assert told.splitlines()[-1] == "45 passed, 3 failed, 0 skipped"
