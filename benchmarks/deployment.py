@@ -24,7 +24,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from wharfinger import access  # noqa: E402
+from wharfinger import access, docker_auth  # noqa: E402
 
 NAME = "registry.wharfinger.test"
 HOSTS = ("by-hand", "site")
@@ -133,7 +133,7 @@ def by_hand(bench: Bench, images: dict[str, Any]) -> float:
     password = secrets.token_urlsafe(16)
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(10)).decode()
     policy = access.Policy.from_inventory({"admin": {}}, {}, [RULES[0]])
-    configuration = access.auth_config(
+    configuration = docker_auth.auth_config(
         policy,
         {"admin": hashed, "wharfinger-verification": hashed},
         issuer=NAME,

@@ -42,7 +42,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 from support import networks  # noqa: E402
 from tests.client.registries import free_ports, hashed, make_certificates  # noqa: E402
 from tests.proxy.site import main_configuration, relocated, render  # noqa: E402
-from wharfinger import access, containers  # noqa: E402
+from wharfinger import access, containers, docker_auth  # noqa: E402
 from wharfinger.host.proxy import refusal  # noqa: E402
 from wharfinger.registry import configuration  # noqa: E402
 
@@ -253,7 +253,7 @@ def _files(stack: Stack, port: int, usual: int, change: Callable[[str], str]) ->
     signing = (folder / "signing.crt").read_bytes()
     (folder / "live/token_signing.pem").write_bytes(signing)
     (folder / "tokens/signing.pem").write_bytes(signing + (folder / "signing.key").read_bytes())
-    auth = access.auth_config(
+    auth = docker_auth.auth_config(
         access.Policy.from_inventory({USER: {}}, {}, [{"who": USER, "may": "all", "on": "all"}]),
         {USER: hashed(PASSWORD, 10)},
         issuer=NAME,

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger import access, containers, contents, images, values
+from wharfinger import access, containers, contents, docker_auth, images, values
 from wharfinger.host.names import gateway
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.tokens import configuration
@@ -30,7 +30,7 @@ def docker_auth_config(
     `secrets` are what user_hashes answers: `hashes`, `previous`, `digests`. `facts` are
     preflight's: the issuer and the realm's host come from its one `hostname`.
     """
-    return access.auth_config(
+    return docker_auth.auth_config(
         access.Policy.from_inventory(
             policy["users"], policy["groups"], policy["access"], policy["robots"]
         ),

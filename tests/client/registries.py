@@ -31,7 +31,7 @@ from cryptography.x509.oid import NameOID
 from tests.proxy import site
 from tests.proxy.stack import refusal
 from tests.support.networks import free_ports
-from wharfinger import access
+from wharfinger import access, docker_auth
 from wharfinger.registry import configuration
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -196,7 +196,7 @@ def ours(
     text = yaml.safe_dump(rendered).replace(configuration.LIVE_DIRECTORY, str(folder))
     (folder / "registry.yml").write_text(text)
     policy = access.Policy.from_inventory(users, groups or {}, rules, robots)
-    auth = access.auth_config(
+    auth = docker_auth.auth_config(
         policy,
         {name: hashed(f"{name}-pw", cost) for name in (*users, *(robots or {}))},
         issuer=name,

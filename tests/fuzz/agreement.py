@@ -40,8 +40,9 @@ if not __package__:
 from tests.fuzz import evidence, inventories
 from tests.fuzz.inventories import Inventory, Question
 from tests.unit.access import docker_auth
-from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule, auth_config
+from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule
 from wharfinger.access.validation import examine
+from wharfinger.docker_auth import auth_config
 from wharfinger.tokens import acl, challenge, configuration
 from wharfinger.tokens.decision import decide
 from wharfinger.tokens.service import shut

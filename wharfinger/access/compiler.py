@@ -1,4 +1,4 @@
-"""The compiler: a policy as docker_auth's configuration file (cesanta/docker_auth 1.14).
+"""The compiler: a policy as the `users` and `acl` of docker_auth's file (cesanta/docker_auth 1.14).
 
 Every name is a regular expression, anchored at both ends, because docker_auth does not anchor them
 and its globs cannot cross a slash. Every entry that is not about everything says
@@ -24,8 +24,6 @@ from .policy import (
     Rule,
 )
 from .robots import Robot
-
-SERVERS = ("embedded", "cesanta")
 
 _ACTIONS = ("pull", "push", "delete")
 # With robots every user carries this label, by which `everyone` tells them from robots.
@@ -86,54 +84,6 @@ def compile_users(
     if policy.knows_anonymous:
         users[""] = {}
     return users
-
-
-def auth_config(
-    policy: Policy,
-    hashes: Mapping[str, str],
-    *,
-    issuer: str,
-    certificate_path: str,
-    key_path: str,
-    expiration: int,
-    addr: str,
-    real_ip_header: str,
-    server: str = "embedded",
-    limits: Mapping[str, int] | None = None,
-    previous: Mapping[str, Mapping[str, str]] | None = None,
-    digests: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """docker_auth's whole configuration file.
-
-    `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` what the proxy
-    sets, `previous` and `digests` as in compile_users. `server` names the one that will read the
-    file, and anything else than `embedded` or `cesanta` is a ValueError: only the embedded one is
-    told of `limits`, of `digests` and of what is judged at a robot's login, the rest is the same
-    for both. The realm and the service are the registry's to say; docker_auth takes the service
-    from the question.
-    """
-    if server not in SERVERS:
-        raise ValueError(f"docker_auth_server: write one of {', '.join(SERVERS)}")
-    return {
-        "server": {
-            "addr": addr,
-            "real_ip_header": real_ip_header,
-            # The address that the proxy itself has added; docker_auth's default, 0, is the first
-            # one, which the client writes as it likes.
-            "real_ip_pos": -1,
-        },
-        "token": {
-            "issuer": issuer,
-            "expiration": expiration,
-            "certificate": certificate_path,
-            "key": key_path,
-            # The registry since 3.0 looks keys up by their RFC 7638 thumbprint.
-            "disable_legacy_key_id": True,
-        },
-        "users": compile_users(policy, hashes, previous, server, digests),
-        "acl": compile_acl(policy),
-        **({"limits": dict(limits)} if limits and server == "embedded" else {}),
-    }
 
 
 def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:

@@ -124,5 +124,17 @@ def _check_registry(good: Mapping[str, Any], report: Report) -> None:
     settings, environment = good.get("registry_settings", {}), good.get("registry_environment", {})
     problems = configuration.review(settings, environment)
     report.errors += [str(problem) for problem in problems]
-    if not problems:
-        report.warnings += [str(one) for one in configuration.warnings(settings, environment)]
+    if problems:
+        return
+    report.warnings += [str(one) for one in configuration.warnings(settings, environment)]
+    try:
+        # As the role will; what only the host knows makes no difference to which keys there are.
+        configuration.render(
+            auth=good.get("registry_auth", "token"),
+            service=str(good.get("registry_hostname", "")),
+            settings=settings,
+            drain_timeout=0,
+            index_members=True,
+        )
+    except ValueError as error:
+        report.errors.append(f"registry_settings: {error}")

@@ -1,6 +1,7 @@
 """distribution's configuration file: what the inventory may set in it, and the file itself.
 
-Pure: settings in, problems or a dictionary out. The keys that distribution 3.1.2 knows are data
+Pure: settings in, problems or a dictionary out. The file is templates/registry/config.yml.j2 with
+registry_settings merged over it. The keys that distribution 3.1.2 knows are data
 (`distribution-3.1.2.keys`, derived from its source), because distribution ignores an unknown key
 silently: a misspelt option would look set and do nothing.
 
@@ -20,10 +21,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from wharfinger import templates
 from wharfinger.host.signing_keys import TRUSTS
 from wharfinger.values import kind, spelt
 
 VERSION = "3.1.2"
+
+# Below templates/.
+TEMPLATE = "registry/config.yml.j2"
 
 # The registry redirects a reader of a blob to this name; nginx catches the answer and sends the
 # file instead. `.invalid` never resolves (RFC 6761), so an answer that escaped would lead nowhere.
@@ -246,29 +251,33 @@ def _get(value: object, *steps: str) -> object:
     return value
 
 
-def _refusal(path: str) -> str | None:
+def _refusal(path: str, refused: Mapping[str, str] = REFUSED) -> str | None:
     steps = path.split(".")
     for length in range(1, len(steps) + 1):
-        message = REFUSED.get(".".join(steps[:length]))
+        message = refused.get(".".join(steps[:length]))
         if message:
             return message
     return None
 
 
-def _review_value(key: _Key, value: object, path: str) -> Iterator[tuple[str, str]]:
-    refusal = _refusal(path)
+def _review_value(
+    key: _Key, value: object, path: str, refused: Mapping[str, str] = REFUSED
+) -> Iterator[tuple[str, str]]:
+    """Each mistake as path and message."""
+    refusal = _refusal(path, refused)
     if refusal:
         yield path, refusal
     elif key.type in ("section", "map"):
         if isinstance(value, Mapping):
             for name, below in value.items():
-                yield from _review_key(key, name, below, f"{path}.{spelt(name)}".lstrip("."))
+                step = f"{path}.{spelt(name)}".lstrip(".")
+                yield from _review_key(key, name, below, step, refused)
         else:
             yield path, "must be a section with keys of its own"
     elif key.type == "list":
         if isinstance(value, list | tuple):
             for index, item in enumerate(value):
-                yield from _review_value(key.children["[]"], item, f"{path}[{index}]")
+                yield from _review_value(key.children["[]"], item, f"{path}[{index}]", refused)
         else:
             yield path, "must be a list"
     else:
@@ -277,16 +286,18 @@ def _review_value(key: _Key, value: object, path: str) -> Iterator[tuple[str, st
             yield path, message
 
 
-def _review_key(key: _Key, name: object, value: object, path: str) -> Iterator[tuple[str, str]]:
+def _review_key(
+    key: _Key, name: object, value: object, path: str, refused: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     if not isinstance(name, str):
         yield path, f"is {kind(name)} to YAML and must be text: write this key in quotes"
     elif key.type == "map":
         if re.fullmatch(r".*\bheaders\.[^.]*", path) and not _HEADER_NAME.fullmatch(name):
             yield path, "is no name of an HTTP header: use letters, digits and hyphens"
         else:
-            yield from _review_value(key.children["*"], value, path)
-    elif _refusal(path) or name in key.children:
-        yield from _review_value(key.children.get(name, _Key()), value, path)
+            yield from _review_value(key.children["*"], value, path, refused)
+    elif _refusal(path, refused) or name in key.children:
+        yield from _review_value(key.children.get(name, _Key()), value, path, refused)
     else:
         yield path, _unknown(key, name, path)
 
@@ -464,42 +475,29 @@ def render(
     `issuer` the name it signs with; `drain_timeout` in seconds; `metrics`: nginx may ask for them;
     `index_members`: as `checks_members` says.
     Paths are those inside the container.
+    Raises ValueError where distribution would not know a key of the whole, or take its value.
     """
-    configuration: dict[str, Any] = {
-        "version": 0.1,
-        "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": True}},
-        "storage": {
-            "filesystem": {"rootdirectory": "/var/lib/registry"},
-            "delete": {"enabled": True},
-            "maintenance": {
-                # All four or none: distribution panics where one is missing.
-                "uploadpurging": {
-                    "enabled": True,
-                    "age": "168h",
-                    "interval": "24h",
-                    "dryrun": False,
-                }
-            },
-        },
-        "middleware": {
-            "storage": [
-                {"name": "redirect", "options": {"baseurl": f"http://{BLOB_REDIRECT_HOST}"}}
-            ]
-        },
-        "http": {
-            "addr": ":5000",
-            "secret": SECRET_PLACEHOLDER,
-            "draintimeout": f"{drain_timeout}s",
-            "headers": {"X-Content-Type-Options": ["nosniff"]},
-            "debug": _debug(metrics),
-        },
-        "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
-        "catalog": {"maxentries": CATALOG_ENTRIES},
-        "auth": _auth(auth, service=service, issuer=issuer, realm=realm),
-    }
-    if index_members:
-        configuration["middleware"]["repository"] = [{"name": INDEX_MEMBERS}]
-    return _merge(configuration, settings)
+    template = templates.read(
+        TEMPLATE,
+        auth=auth,
+        realm=realm,
+        service=service,
+        issuer=issuer,
+        drain_timeout=drain_timeout,
+        metrics=metrics,
+        index_members=INDEX_MEMBERS if index_members else None,
+        blob_redirect_host=BLOB_REDIRECT_HOST,
+        secret_placeholder=SECRET_PLACEHOLDER,
+        catalog_entries=CATALOG_ENTRIES,
+        live_directory=LIVE_DIRECTORY,
+        signing_algorithms=TRUSTS,
+    )
+    configuration = _merge(template, settings)
+    # What the toolkit itself sets is refused to nobody here.
+    mistakes = list(_review_value(_keys(), configuration, "", refused={}))
+    if mistakes:
+        raise ValueError("; ".join(f"{path}: {message}" for path, message in mistakes))
+    return configuration
 
 
 def catalog(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -520,32 +518,6 @@ def catalog(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
             rest = len(limit) - place - 1
             larger.append(f"{limit[:place]}[{int(digit) + 1}-9][0-9]{{{rest}}}")
     return {"limit": int(limit), "over": f"(?:{'|'.join(larger)})"}
-
-
-def _debug(metrics: bool) -> dict[str, Any]:
-    """The health check asks the container's own loopback, nginx its address."""
-    if not metrics:
-        return {"addr": "127.0.0.1:5001"}
-    return {"addr": ":5001", "prometheus": {"enabled": True, "path": "/metrics"}}
-
-
-def _auth(auth: str, *, service: str, issuer: str, realm: str) -> dict[str, Any]:
-    if auth == "htpasswd":
-        return {"htpasswd": {"realm": service, "path": f"{LIVE_DIRECTORY}/htpasswd"}}
-    return {
-        "token": {
-            "realm": realm,
-            # Clients that call the registry by another of its names find the token server by
-            # that name too; `realm` is what distribution demands beside it.
-            "autoredirect": True,
-            "autoredirectpath": "/auth",
-            "service": service,
-            "issuer": issuer,
-            "rootcertbundle": f"{LIVE_DIRECTORY}/token_signing.pem",
-            # The default accepts HS256, whose key would be the public certificate.
-            "signingalgorithms": list(TRUSTS),
-        }
-    }
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

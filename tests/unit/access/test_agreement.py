@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.access import docker_auth, inventories
-from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Robot, Rule, auth_config
+from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Robot, Rule
+from wharfinger.docker_auth import auth_config
 from wharfinger.tokens import acl, configuration
 
 HASH = "$2b$10$" + "a" * 53

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wharfinger.access import Policy, auth_config, table, validate
+from wharfinger.access import Policy, table, validate
+from wharfinger.docker_auth import auth_config
 
 SECRET = "Planted-Secret"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import Policy, Rule, auth_config, compile_acl, compile_users
+from wharfinger.access import Policy, Rule, compile_acl, compile_users
 from wharfinger.access.robots import Robot
+from wharfinger.docker_auth import auth_config
 
 RESERVED = "wharfinger-verification"
 OWN = {"type": "repository", "name": "/^wharfinger-verification(/[^/]+)+$/"}
@@ -165,3 +166,22 @@ def test_without_robots_both_servers_read_the_very_same_file() -> None:
     assert config(server="cesanta") == config(server="embedded")
     with pytest.raises(ValueError, match=r"^docker_auth_server: write one of embedded, cesanta$"):
         config(server="other")
+
+
+@pytest.mark.parametrize(
+    "value", ['it\'s "x"', "{{ 1 + 1 }}", "two\nlines", "on", "\U0001f600\x7f"]
+)
+def test_any_text_reaches_the_file_as_it_is(value: str) -> None:
+    policy = Policy((), {}, (), {value: Robot()})
+    file = auth_config(
+        policy,
+        {value: value},
+        issuer=value,
+        certificate_path=value,
+        key_path=value,
+        expiration=300,
+        addr=":5002",
+        real_ip_header="X-Real-IP",
+    )
+    assert file["users"] == compile_users(policy, {value: value}) == {value: {"password": value}}
+    assert [file["token"][key] for key in ("issuer", "certificate", "key")] == [value] * 3

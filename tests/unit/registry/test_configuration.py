@@ -512,3 +512,47 @@ def test_what_the_inventory_says_of_indexes_stands(
 def test_the_middleware_has_the_name_that_the_binary_gives_it(project: Path) -> None:
     source = (project / "images/registry/members.go").read_text()
     assert f'const membersName = "{configuration.INDEX_MEMBERS}"' in source
+
+
+ODD = [
+    *(
+        "it's",
+        'a "b"',
+        "{{ 1 + 1 }}",
+        "{% raw %}",
+        "two\nlines",
+        "on",
+        "null",
+        "1e3",
+        "a: b # c",
+        "",
+    ),
+    *("- x", "@x", "%x", "é", "\U0001f600", "\x7f\x85\u2028\ufeff", "\\ud83d", " x "),
+]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_any_text_reaches_the_file_as_it_is(value: str) -> None:
+    token = rendered(service=value, issuer=value, realm=value)["auth"]["token"]
+    assert (token["service"], token["issuer"], token["realm"]) == (value, value, value)
+    settings = {"log": {"fields": {"a": value}}, "http": {"headers": {"X-A": [value]}}}
+    file = rendered(settings=settings)
+    assert file["log"]["fields"] == {"a": value}
+    assert file["http"]["headers"] == {"X-Content-Type-Options": ["nosniff"], "X-A": [value]}
+
+
+def test_a_list_of_the_settings_takes_the_place_of_the_files_own() -> None:
+    settings = {"http": {"headers": {"X-Content-Type-Options": ["a", "b"]}}}
+    assert rendered(settings=settings)["http"]["headers"] == settings["http"]["headers"]
+
+
+@pytest.mark.parametrize("auth", ["token", "htpasswd"])
+@pytest.mark.parametrize("on", [True, False])
+def test_distribution_knows_every_key_of_every_variant(auth: str, on: bool) -> None:
+    # render would raise otherwise.
+    assert rendered(auth=auth, metrics=on, index_members=on)["version"] == 0.1
+
+
+def test_a_key_that_distribution_does_not_know_is_an_error_wherever_it_comes_from() -> None:
+    with pytest.raises(ValueError, match=r"log\.levl: distribution 3\.1\.2 knows no such key"):
+        rendered(settings={"log": {"levl": "info"}})

@@ -1,0 +1,53 @@
+"""The YAML files among templates/, rendered and read: no Ansible, so that preflight and tests can.
+
+A template is plain YAML with comments. A value enters it by `| to_json`, which leaves nothing for
+YAML or Jinja to interpret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+FOLDER = Path(__file__).resolve().parents[1] / "templates"
+
+_NOT_PLAIN = re.compile(r"[^ -~]")
+
+
+def read(name: str, **values: object) -> dict[str, Any]:
+    """The template `name` (a path below templates/) with these values, as the mapping that it is.
+
+    Raises jinja2.UndefinedError for a value that is missing and yaml.YAMLError for bad YAML.
+    """
+    text = _environment().get_template(name).render(**values)
+    content: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return content
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        # The files are no HTML.
+        autoescape=False,
+    )
+    environment.filters["to_json"] = _to_json
+    return environment
+
+
+def _to_json(value: object) -> str:
+    """JSON that YAML reads as the same value.
+
+    YAML takes some characters for line breaks and refuses others; its own escape works for all,
+    where JSON would write two for one beyond U+FFFF.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_PLAIN.sub(lambda found: f"\\U{ord(found[0]):08x}", text)
