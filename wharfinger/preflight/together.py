@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from wharfinger.access.problems import listed
+from wharfinger.inventory.hosts import entries, worked_out
 
 from .report import Report, shown
 
@@ -35,6 +37,43 @@ class Registry:
     def authority(self) -> tuple[str, str]:
         """What decides the content of the authority's file; equal where the file is the same."""
         return (self.source if self.source == "own_ca" else "", self.root)
+
+
+def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -> Registry:
+    """What the host's variables say; of a value that cannot be worked out, nothing."""
+
+    def text(variable: str, default: str = "") -> str:
+        return str(worked_out(variables, variable, default))
+
+    facts = worked_out(variables, "preflight_facts", {})
+    connection = text("ansible_connection", "ssh")
+    # Others (docker, say) do not find their host by an address.
+    by_ssh = connection in ("ssh", "smart", "paramiko_ssh")
+    # Ansible still takes the older names, too.
+    address = text("ansible_host", text("ansible_ssh_host", name)) if by_ssh else name
+    port = text("ansible_port", text("ansible_ssh_port", "22"))
+    ways = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+    return Registry(
+        # Preflight knows the name of a host whose registry_hostname is empty.
+        hostname=str(facts.get("hostname") or text("registry_hostname")),
+        port=text("registry_port", "443"),
+        folder=text("inventory_dir"),
+        source=text("certificates_tls_source", "own_ca"),
+        root=text("certificates_tls_ca"),
+        machine="this one" if connection == "local" else f"{address}, port {port}",
+        via=" ".join([connection, *map(text, ways)]),
+        accounts=_generated_accounts(raw, variables),
+    )
+
+
+def _generated_accounts(raw: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, str]:
+    """Name → `user` or `robot`, of those whose password or secret is generated."""
+    return {
+        str(name): kind
+        for variable, kind in (("registry_users", "user"), ("registry_robots", "robot"))
+        for name, entry in entries(raw, variables, variable).items()
+        if kind == "robot" or not entry
+    }
 
 
 def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bool) -> None:
