@@ -1,0 +1,121 @@
+"""What a deployment needs of all users and robots: hashes, digests, records, and what to tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from wharfinger.access import VERIFICATION_ACCOUNT
+
+from .errors import CredentialsError
+from .folder import Credentials
+from .records import robot_record, user_record
+from .removed import remembered, with_secret_here
+from .rotation import Rotation, instant
+
+Record = dict[str, Any]
+
+
+def check_regenerate(name: str, users: Mapping[str, Any]) -> None:
+    """Raises CredentialsError where the user's password is not a generated one."""
+    if name and (name not in users or users[name]):
+        generated = ", ".join(sorted(user for user, entry in users.items() if not entry)) or "none"
+        raise CredentialsError(
+            f"regenerate={name}: only a generated password can be made anew, and "
+            f"registry_users has no user {name} without password and password_hash. "
+            f"Write -e regenerate=NAME with one of: {generated}."
+        )
+
+
+def accounts(
+    users: Mapping[str, Mapping[str, str]],
+    robots: Collection[str],
+    prepared: Mapping[str, Any],
+    credentials: Credentials,
+    rotation: Rotation,
+    now: datetime,
+    *,
+    regenerate: str = "",
+    elsewhere: Collection[str] = (),
+) -> dict[str, Any]:
+    """What the host is to know of its users and robots, and what the operator is to hear.
+
+    prepared: what the host's `prepare` answered. regenerate: the user whose new password lies in
+    credentials/ already. elsewhere: accounts of the inventory's other registries.
+    Returns `hashes` (name → bcrypt hash), `digests` (name → SHA-256 of a generated secret),
+    `previous` (robot → the secret before it, while that counts), `record` and `removed_accounts`
+    (texts of the host's files), and names to tell: `chosen`, `readmitted`, `generated`, `kept`,
+    `stale`, `removed`. Raises CredentialsError.
+    """
+    known: Mapping[str, Record] = prepared.get("users", {})
+    removed_before: Mapping[str, str] = prepared.get("removed", {})
+    records = _user_records(users, known, credentials, regenerate)
+    for name in robots:
+        records[name] = robot_record(name, known.get(name), credentials, rotation)
+    removed = remembered(removed_before, known, records, instant(now))
+    return {
+        "changed": credentials.changed or prepared.get("changed", False),
+        "hashes": _hashes(records, prepared),
+        "digests": _digests(records, prepared),
+        "previous": _previous(records),
+        "chosen": sorted(name for name in robots if records[name].get("random") is False),
+        "record": json.dumps(records, indent=1, sort_keys=True) + "\n",
+        "removed_accounts": json.dumps(removed, indent=1) + "\n",
+        "readmitted": sorted(
+            name
+            for name in {*removed_before} & {*records} - {*known}
+            if not users.get(name) and name != regenerate and name not in credentials.written
+        ),
+        "generated": sorted(credentials.written),
+        "kept": sorted(credentials.kept),
+        "stale": sorted(credentials.stale),
+        "removed": with_secret_here(known, {*records, *elsewhere}, credentials),
+    }
+
+
+def _user_records(
+    users: Mapping[str, Mapping[str, str]],
+    known: Mapping[str, Record],
+    credentials: Credentials,
+    regenerate: str,
+) -> dict[str, Record]:
+    def record(name: str) -> Record:
+        return user_record(name, users[name], known.get(name), credentials, name == regenerate)
+
+    with ThreadPoolExecutor() as pool:  # bcrypt lets go of the interpreter's lock
+        return dict(zip(users, pool.map(record, users), strict=True))
+
+
+def _hashes(records: Mapping[str, Record], prepared: Mapping[str, Any]) -> dict[str, str]:
+    hashes = {name: record["hash"] for name, record in records.items()}
+    if prepared.get("verification_hash"):
+        hashes[VERIFICATION_ACCOUNT] = prepared["verification_hash"]
+    return hashes
+
+
+def _digests(records: Mapping[str, Record], prepared: Mapping[str, Any]) -> dict[str, str]:
+    digests = {
+        name: record["generated"]
+        for name, record in records.items()
+        # A robot's record of an earlier version does not say whether its secret is random.
+        if record.get("random", record.get("robot"))
+    }
+    if prepared.get("verification_digest"):
+        digests[VERIFICATION_ACCOUNT] = prepared["verification_digest"]
+    return digests
+
+
+def _previous(records: Mapping[str, Record]) -> dict[str, dict[str, str]]:
+    return {
+        # Of a chosen secret there is no digest that the token server could compare.
+        name: {
+            key: value
+            for key, value in record["previous"].items()
+            if key != "digest" or not value.startswith("$")
+        }
+        for name, record in records.items()
+        if "previous" in record
+    }

@@ -1,0 +1,38 @@
+"""Accounts that are no longer in the inventory: what hosts remember, and what still lies here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .folder import Credentials
+from .hashes import is_of
+
+# So many removed accounts, the newest, does a host remember.
+REMOVED = 10_000
+
+
+def remembered(
+    before: Mapping[str, str], known: Collection[str], entries: Collection[str], now: str
+) -> dict[str, str]:
+    """Removed account → when it was removed: those of before and, of what the host knows, all that
+    the inventory lacks. Who is in the inventory again has been readmitted, and is forgotten."""
+    found = {name: before.get(name, now) for name in {*before, *known} - {*entries}}
+    newest = sorted(found, key=lambda name: (found[name], name))[-REMOVED:]
+    return {name: found[name] for name in newest}
+
+
+def with_secret_here(
+    known: Mapping[str, Mapping[str, Any]], users: set[str], credentials: Credentials
+) -> list[str]:
+    """Users and robots that the host knew and the inventory does not, whose password is still here.
+
+    It is not deleted: added again, the user would get it back.
+    """
+    return sorted(
+        name
+        for name, entry in known.items()
+        if name not in users
+        and (present := credentials.read(name)) is not None
+        and is_of(entry, present)
+    )

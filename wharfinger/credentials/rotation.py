@@ -1,0 +1,181 @@
+"""The rotation of robots' secrets over all hosts of an inventory, some of them out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from wharfinger.access.problems import listed
+
+from .errors import CredentialsError
+from .folder import Credentials
+from .hashes import identities
+
+
+class Rotation(NamedTuple):
+    """What this run does with robots' secrets; instants as `YYYY-MM-DDTHH:MM:SSZ`."""
+
+    now: str
+    names: frozenset[str] = frozenset()
+    until: str = ""
+    ended: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, answer: dict[str, Any], now: datetime) -> Rotation:
+        """From the answer of `rotate`; empty: nothing is rotated."""
+        return cls(
+            instant(now),
+            frozenset(map(str, answer.get("names", ()))),
+            str(answer.get("until", "")),
+            frozenset(map(str, answer.get("ended", ()))),
+        )
+
+
+def instant(moment: datetime) -> str:
+    """As the token server reads it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rotate(
+    credentials: Credentials,
+    names: list[str],
+    hosts: list[dict[str, dict[str, Any]]],
+    left_out: Mapping[str, Collection[str]],
+    now: datetime,
+    *,
+    overlap: int,
+    overlap_ends: bool = False,
+) -> tuple[dict[str, Any], list[str]]:
+    """New secrets for the robots `names`, unless a run that was interrupted has made them.
+
+    hosts: the records of all hosts (preflight's `robots`). left_out: the hosts that the run leaves
+    out → their robots. overlap: in seconds. With overlap_ends no secret is made.
+    Returns what the calls on each host need, and warnings: `names` (none where nothing is left to
+    begin, so that a dry run tells of no new secrets), `until` ("" for no overlap), `ended`; and
+    `lasting`, the robots for which nothing is done, with `why`. Raises CredentialsError.
+    """
+    missed = {
+        name: sorted(host for host, robots in left_out.items() if name in robots) for name in names
+    }
+    missed = {name: without for name, without in missed.items() if without}
+    answer = {"changed": False, "names": [], "ended": [], "until": "", "lasting": {}, "why": ""}
+    if overlap_ends:
+        ended = {"ended": names, "names": ending(names, hosts, credentials, missed)}
+        return answer | ended, []
+    until = instant(now + timedelta(seconds=overlap)) if overlap else ""
+    begun, lasting = plan(names, hosts, credentials, overlap, instant(now), missed)
+    if lasting and len(lasting) < len(names):
+        raise CredentialsError(f"robot: {already(lasting)}. Nothing was changed.")
+    for name in begun:
+        credentials.rotate(name, [host[name]["generated"] for host in hosts if name in host])
+    if lasting:
+        why = f"robot: {already(lasting)}."
+        return answer | {"changed": bool(begun), "until": until, "lasting": lasting, "why": why}, []
+    warnings = [not_yet(name, without, until) for name, without in missed.items()]
+    return answer | {"changed": bool(begun), "names": names, "until": until}, warnings
+
+def plan(
+    names: list[str],
+    hosts: list[dict[str, dict[str, Any]]],
+    credentials: Credentials,
+    overlap: int,
+    now: str,
+    missed: Collection[str] = (),
+) -> tuple[list[str], dict[str, str]]:
+    """The robots that need a new secret, and those whose overlap lasts on every host → its end.
+
+    A robot of neither kind is one whose new secret lies here and which hosts of this run lack: the
+    run that made it was interrupted or limited, and this one goes on with it. Fails where the
+    overlap that lasts is another controller's. missed: the robots that are on hosts which the run
+    leaves out. Without an overlap each gets a new secret, whatever lasts; only not where the hosts
+    left out have the present one, and those of this run do not: with one secret more, a robot
+    would have no secret that works everywhere.
+    """
+    begun: list[str] = []
+    lasting: dict[str, str] = {}
+    for name in names:
+        had = {host[name]["generated"] for host in hosts if name in host}
+        if name in missed and had and had <= {*credentials.former(name)}:
+            continue
+        ends = [(host.get(name) or {}).get("until") or "" for host in hosts]
+        last = [until for until in ends if until > now]
+        if not overlap or not last:
+            begun.append(name)
+            continue
+        present = credentials.read(name)
+        here = present is not None and all(
+            host[name]["generated"] in identities(name, present)
+            for host, until in zip(hosts, ends, strict=True)
+            if until > now
+        )
+        if not here:
+            raise another_copy(name, max(last))
+        # A host that has not met the robot yet gets its present secret.
+        if len(last) == sum(name in host for host in hosts):
+            lasting[name] = max(last)
+    return begun, lasting
+
+
+def ending(
+    names: list[str],
+    hosts: list[dict[str, dict[str, Any]]],
+    credentials: Credentials,
+    missed: Mapping[str, list[str]],
+) -> list[str]:
+    """The robots whose present secret some of the hosts still lack, where overlaps are to end.
+
+    These get it, or no secret would work everywhere, and the former one would go on working there.
+    """
+    found = []
+    for name in names:
+        if name in missed:
+            raise CredentialsError(
+                f"overlap_ends: {name} is also on {listed(missed[name])}, which this run leaves "
+                "out: while one host takes the former secret alone and another the present one "
+                "alone, no secret works on both. Run it without --limit; or, where the former "
+                "secret has leaked and not every host can be reached, write -e overlap=0 instead. "
+                "Nothing was changed."
+            )
+        records = [host[name] for host in hosts if name in host]
+        lagging = {record["generated"] for record in records} & (
+            {record.get("former") for record in records} | {*credentials.former(name)}
+        )
+        if not lagging:
+            continue
+        present = credentials.read(name)
+        newest = {record["generated"] for record in records} - lagging
+        if present is None or not newest or not newest <= identities(name, present):
+            raise another_copy(name, max(record["until"] or "" for record in records))
+        found.append(name)
+    return found
+
+
+def another_copy(name: str, until: str) -> CredentialsError:
+    """What is said of a robot whose present secret lies on another controller."""
+    return CredentialsError(
+        f"robot: {name} has been given a new secret from another copy of this inventory, "
+        f"whose credentials/{name} this one lacks; the former secret is valid until "
+        f"{until}. Take the file from there, or write -e overlap=0, which refuses "
+        "both at once. Nothing was changed."
+    )
+
+
+def not_yet(name: str, hosts: list[str], until: str) -> str:
+    """What is said of a robot's hosts to which a rotation was not brought."""
+    when = f" before {until}, when the former one is refused here" if until else ""
+    return (
+        f"robot: {name} is also on {listed(hosts)}, which this run leaves out and where the new "
+        f"secret does not work yet: run playbooks/rotate_robots.yml -e robot={name} "
+        f"--limit {','.join(hosts)} from here{when}"
+    )
+
+
+def already(lasting: dict[str, str]) -> str:
+    """What is said of robots whose overlap lasts, and what to do."""
+    names = ", ".join(f"{name} (until {until})" for name, until in sorted(lasting.items()))
+    return (
+        f"the secret before the present one is still valid for {names}, and a robot has no more "
+        "than two: wait until then, or write -e overlap_ends=now to refuse the former one at once, "
+        "or -e overlap=0 for a new secret that refuses both"
+    )
