@@ -60,6 +60,7 @@ sys.path.insert(0, str(PROJECT))
 
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.access.validation import NAME  # noqa: E402
+from wharfinger.deployment.problems import Problem, Report  # noqa: E402
 from wharfinger.host import package  # noqa: E402
 from wharfinger.inventory import CLOSED  # noqa: E402
 from wharfinger.preflight import acme, acme_server, images  # noqa: E402
@@ -102,7 +103,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         if "role" in self._task.args:
-            found = role_mistakes(self._task.args["role"], task_vars, self._templar.template)
+            found = role_problems(self._task.args["role"], task_vars, self._templar.template)
             return result | ({"failed": True, "msg": mistakes(found)} if found else {})
         if self._task.args.get("reach"):
             answer = self._asked("ansible.builtin.ping", {}, task_vars)
@@ -158,7 +159,7 @@ class ActionModule(ActionBase):
             unresolved=unresolved,
         )
         for warning in report.warnings[:WARNINGS]:
-            self._display.warning(warning)
+            self._display.warning(str(warning))
         if len(report.warnings) > WARNINGS:
             self._display.warning(f"{len(report.warnings) - WARNINGS} more warnings like these")
         if report.errors:
@@ -261,13 +262,13 @@ class ActionModule(ActionBase):
 
 def read_variables(
     specs: dict[str, dict[str, Any]], task_vars: dict[str, Any], template: Callable[[Any], Any]
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
     """All variables' names with the resolved values of those that carry one of our prefixes,
-    what the playbook is asked, and a sentence about each of both that cannot be resolved."""
+    what the playbook is asked, and a problem for each of both that cannot be resolved."""
     prefixes = tuple(f"{role}_" for role in specs)
     options = {name: option for role in specs.values() for name, option in role.items()}
     values: dict[str, Any] = {}
-    errors: list[str] = []
+    errors: list[Problem] = []
     missing: set[str] = set()
     for name in task_vars:
         if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
@@ -279,15 +280,16 @@ def read_variables(
         except AnsibleError as error:
             # Left to Ansible, it would be the only mistake shown, with the lines of the
             # inventory around it: other users' passwords.
-            errors.append(f"{name}: {why_unresolved(error)}")
+            errors.append(Problem(name, "", why_unresolved(error)))
             missing.add(name)
             continue
         where = misread_number(name, values[name], options.get(name, {})) if ours else None
         if where:
-            errors.append(
-                f"{name}: YAML reads the number in {where} as another one (a leading 0 is octal, "
-                "12:30 counts to 60, 1.10 is 1.1): write a plain number, or text in quotation marks"
+            words = (
+                f"YAML reads the number in {where} as another one (a leading 0 is octal, 12:30 "
+                "counts to 60, 1.10 is 1.1): write a plain number, or text in quotation marks"
             )
+            errors.append(Problem(name, "", words))
             missing.add(name)
             del values[name]
     if missing & POLICY:
@@ -297,13 +299,13 @@ def read_variables(
     return values, asked, errors
 
 
-def role_mistakes(
+def role_problems(
     role: str, task_vars: dict[str, Any], template: Callable[[Any], Any]
-) -> list[str]:
+) -> list[Problem]:
     """What is wrong with the variables of one role."""
     specs = {role: specifications()[role]}
     variables, _, errors = read_variables(specs, task_vars, template)
-    report = preflight.Report()
+    report = Report()
     check_variables(variables, specs, {}, report)
     return errors + report.errors
 

@@ -10,8 +10,9 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from wharfinger.deployment.problems import Report
 from wharfinger.inventory.hosts import REGISTRIES
-from wharfinger.preflight.report import Report, mistakes
+from wharfinger.preflight.report import mistakes
 from wharfinger.preflight.together import check_together, described
 
 # Scope → whether its playbook does more than change users and secrets. Others make no files here.
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
         }
         check_together(hosts, report, deploys=SCOPES[scope])
         for warning in report.warnings:
-            self._display.warning(warning)
+            self._display.warning(str(warning))
         if report.errors:
             result.update(failed=True, msg=mistakes(report.errors))
         return result

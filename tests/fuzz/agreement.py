@@ -77,7 +77,7 @@ def understood(found: Inventory, *, accepted: bool) -> tuple[Inventory, Policy]:
         policy, review = examine(found.users, found.groups, found.access, found.robots)
         if not accepted:
             return found, replace(policy, rules=tuple(_rules(found.access)))
-        faulty = {int(error.where.removeprefix("rule ")) for error in review.errors}
+        faulty = {int(error.place.removeprefix("rule ")) for error in review.errors}
         if not faulty:
             return found, policy
         rules = [rule for number, rule in enumerate(found.access, 1) if number not in faulty]

@@ -7,7 +7,6 @@ and the compiler share no matching code, so that testing one against the other c
 
 from .compiler import compile_acl, compile_users
 from .policy import VERBS, VERIFICATION_ACCOUNT, Decision, Policy, Rule
-from .problems import Problem, Review
 from .robots import Robot
 from .table import rows, table
 from .validation import validate
@@ -17,8 +16,6 @@ __all__ = [
     "VERIFICATION_ACCOUNT",
     "Decision",
     "Policy",
-    "Problem",
-    "Review",
     "Robot",
     "Rule",
     "compile_acl",

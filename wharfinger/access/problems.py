@@ -1,34 +1,12 @@
-"""A mistake in the inventory, and the words that messages about it have in common."""
+"""The words that messages about mistakes in the inventory have in common."""
 
 from __future__ import annotations
 
 import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from wharfinger.values import kind
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: the variable, the place in it, what is wrong and what to write instead."""
-
-    variable: str
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.variable}, {self.where}" if self.where else self.variable
-        return f"{place}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """Everything found in the inventory: errors forbid a deployment, warnings do not."""
-
-    errors: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
 
 
 def quoted(value: object) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from wharfinger.deployment.problems import Problem, Report
 from wharfinger.oci.names import COMPONENT
 from wharfinger.values import bare_key, kind, spelt
 
@@ -28,7 +29,7 @@ from .policy import (
     Policy,
     Rule,
 )
-from .problems import Problem, Review, answered_before, nearest, quoted, texts
+from .problems import answered_before, nearest, quoted, texts
 from .robots import Robot, expires_soon, read_robot
 
 USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
@@ -54,7 +55,7 @@ def validate(
     server: str = "embedded",
     reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
     today: date | None = None,
-) -> Review:
+) -> Report:
     """All errors and warnings of the four variables, which may be anything that YAML can say.
 
     `auth` is registry_auth: `htpasswd` knows no rules, so that only the one that gives everyone
@@ -79,14 +80,14 @@ def examine(
     server: str = "embedded",
     reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
     today: date | None = None,
-) -> tuple[Policy, Review]:
+) -> tuple[Policy, Report]:
     """As `validate`, together with the policy, which is whole only where there are no errors."""
     inventory = _Inventory(tuple(reserved))
     inventory.read_users(users)
     inventory.read_robots({} if robots is None else robots, auth, server, today)
     if not isinstance(users, Mapping):
         # Every name in groups and rules would be told to be no user.
-        return Policy((), {}, ()), Review(inventory.errors)
+        return Policy((), {}, ()), Report(inventory.errors)
     inventory.read_groups(groups)
     if auth == "htpasswd":
         inventory.read_htpasswd(access)
@@ -97,7 +98,7 @@ def examine(
     policy = Policy(
         tuple(inventory.users), inventory.groups, tuple(inventory.rules), inventory.robots
     )
-    return policy, Review(inventory.errors, [] if inventory.errors else inventory.warnings)
+    return policy, Report(inventory.errors, [] if inventory.errors else inventory.warnings)
 
 
 @dataclass(slots=True)

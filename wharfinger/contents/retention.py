@@ -11,13 +11,12 @@ from wharfinger.access.compiler import anchored
 from wharfinger.access.patterns import mistake
 from wharfinger.access.policy import ALL, EVERYONE, SEGMENTS, USER, Rule
 from wharfinger.access.problems import (
-    Problem,
-    Review,
     answered_before,
     nearest,
     quoted,
     texts,
 )
+from wharfinger.deployment.problems import Problem, Report
 from wharfinger.values import bare_key, duration, kind
 
 RETENTION = "registry_retention"
@@ -54,7 +53,7 @@ class RetentionRule:
         }
 
 
-def examine(retention: object) -> tuple[list[RetentionRule], Review]:
+def examine(retention: object) -> tuple[list[RetentionRule], Report]:
     """The rules, which are whole only where there are no errors, and all errors and warnings.
 
     retention: anything that YAML can say. Warnings are given only without errors. Never raises.
@@ -64,7 +63,7 @@ def examine(retention: object) -> tuple[list[RetentionRule], Review]:
             f'is {kind(retention)}: write a list of rules, as in `- {{on: "team/**", newest: 10}}`,'
             " or [] to keep every tag"
         )
-        return [], Review([Problem(RETENTION, "", wrong)])
+        return [], Report([Problem(RETENTION, "", wrong)])
     errors: list[Problem] = []
     rules = []
     for number, entry in enumerate(retention, 1):
@@ -73,7 +72,7 @@ def examine(retention: object) -> tuple[list[RetentionRule], Review]:
         if not wrongs and rule is not None:
             rules.append(rule)
     errors += _useless(rules)
-    return rules, Review(errors, [] if errors else _warnings(rules))
+    return rules, Report(errors, [] if errors else _warnings(rules))
 
 
 def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:

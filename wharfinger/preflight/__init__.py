@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wharfinger import access
+from wharfinger.deployment.problems import Problem, Report
 from wharfinger.registry import configuration
 
 from .acme import check_acme_files
@@ -23,14 +24,13 @@ from .controller import check_credentials
 from .host import check_host, own_name
 from .images import check_reachable
 from .removed import check_removed
-from .report import Report
 from .robots import check_secrets, check_two_secrets
-from .scopes import SCOPES, gathered, subject
+from .scopes import SCOPES, gathered
 from .settings import check_settings
 from .signing import check_signing_key
 from .variables import RENAMED, Spec, check_variables
 
-__all__ = ["RENAMED", "SCOPES", "Report", "check", "own_name"]
+__all__ = ["RENAMED", "SCOPES", "check", "own_name"]
 
 
 def check(
@@ -43,7 +43,7 @@ def check(
     scope: str = "site",
     asked: Mapping[str, Any] | None = None,
     extra: Iterable[str] = (),
-    unresolved: Iterable[str] = (),
+    unresolved: Iterable[Problem] = (),
 ) -> Report:
     """Judge the inventory's variables and the host, as far as the scope's playbook depends on them.
 
@@ -56,8 +56,8 @@ def check(
     images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
     (the PEM file of the system's root certificates), and `closed` (the directory that keeps
     credentials/ from being written). scope: one of `SCOPES`. asked and extra: see
-    `asked.check_asked`. unresolved: a sentence on each variable whose value is not known.
-    Raises nothing for any YAML-shaped variables; the report's sentences hold no secrets.
+    `asked.check_asked`. unresolved: a problem for each variable whose value is not known.
+    Raises nothing for any YAML-shaped variables; the report's messages hold no secrets.
     """
     unresolved = list(unresolved)
     reading, values, files, found = Report(), Report(), Report(), Report()
@@ -101,8 +101,8 @@ def check(
     check_asked(scope, asked or {}, extra, good, demands)
     if "clock_is_right" in (asked or {}):
         # Whoever says so is told where the controller's clock says otherwise, in every playbook.
-        demands.errors += [one for one in found.errors if subject(one) == "host, clock"]
-    report.errors += [one for one in demands.errors if one not in report.errors]
+        demands.errors += [problem for problem in found.errors if problem.topic == "host, clock"]
+    report.errors += [problem for problem in demands.errors if problem not in report.errors]
     return report
 
 
@@ -116,17 +116,16 @@ def _check_access(good: Mapping[str, Any], controller: Mapping[str, Any], report
         server=good.get("docker_auth_server", "embedded"),
         today=datetime.fromtimestamp(controller["clock"][1], UTC).date(),
     )
-    report.errors += [str(problem) for problem in review.errors]
-    report.warnings += [str(problem) for problem in review.warnings]
+    report.add(review)
 
 
 def _check_registry(good: Mapping[str, Any], report: Report) -> None:
     settings, environment = good.get("registry_settings", {}), good.get("registry_environment", {})
     problems = configuration.review(settings, environment)
-    report.errors += [str(problem) for problem in problems]
+    report.errors += problems
     if problems:
         return
-    report.warnings += [str(one) for one in configuration.warnings(settings, environment)]
+    report.warnings += configuration.warnings(settings, environment)
     try:
         # As the role will; what only the host knows makes no difference to which keys there are.
         configuration.render(
@@ -137,4 +136,4 @@ def _check_registry(good: Mapping[str, Any], report: Report) -> None:
             index_members=True,
         )
     except ValueError as error:
-        report.errors.append(f"registry_settings: {error}")
+        report.error("registry_settings", str(error))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from wharfinger.deployment.problems import Refuse, Report
+
 from .certificates import CA, read_certificates, read_file, roots_among
 from .names import is_address
-from .report import Report, shown
+from .report import shown
 
 DIRECTORY = "certificates_acme_directory"
 SERVER_CA = "certificates_acme_ca"
@@ -27,17 +29,18 @@ _PRIVATE = (
 )
 
 
-def check_acme(checked: Mapping[str, Any], refuse: Callable[[str, str], None]) -> None:
+def check_acme(checked: Mapping[str, Any], refuse: Refuse) -> None:
     """Report what stands against an ACME certificate in the inventory's values.
 
-    refuse(name, message): reports an error. No message holds the external account's key.
+    refuse: as Report.error. No message holds the external account's key.
     """
     for number, name in enumerate(checked.get("registry_extra_hostnames", []), 1):
         if is_address(name):
             refuse(
-                f"registry_extra_hostnames, entry {number}",
+                "registry_extra_hostnames",
                 f"{shown(name)} is an address, and with certificates_tls_source acme only names "
                 "are proven: remove it, or write certificates_tls_source: own_ca",
+                f"entry {number}",
             )
     directory = checked.get(DIRECTORY)
     if directory is not None:
@@ -72,22 +75,23 @@ def url_problem(text: str) -> str | None:
     return None
 
 
-def _check_public(checked: Mapping[str, Any], refuse: Callable[[str, str], None]) -> None:
-    where = {"registry_hostname": checked.get("registry_hostname")}
+def _check_public(checked: Mapping[str, Any], refuse: Refuse) -> None:
+    names = [("registry_hostname", "", checked.get("registry_hostname"))]
     for number, name in enumerate(checked.get("registry_extra_hostnames", []), 1):
-        where[f"registry_extra_hostnames, entry {number}"] = name
-    for subject, name in where.items():
+        names.append(("registry_extra_hostnames", f"entry {number}", name))
+    for topic, place, name in names:
         if not name or is_address(name):
             continue
         if "." not in name or name.endswith(tuple(f".{end}" for end in _PRIVATE)):
             refuse(
-                subject,
+                topic,
                 f"{shown(name)} is no name in public DNS, and Let's Encrypt certifies no other: "
                 f"write one that is, or an ACME server of your own into {DIRECTORY}",
+                place,
             )
 
 
-def _check_binding(checked: Mapping[str, Any], refuse: Callable[[str, str], None]) -> None:
+def _check_binding(checked: Mapping[str, Any], refuse: Refuse) -> None:
     kid, hmac = checked.get(KID), checked.get(HMAC)
     if kid is None or hmac is None:
         return  # reported already

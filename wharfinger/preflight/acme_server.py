@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wharfinger.deployment.problems import Report
 from wharfinger.host.acme import account
 
 from .acme import DIRECTORY, EMAIL, KID, url_problem
 from .host import serves
 from .images import nobody_to_check
-from .report import Report
 
 
 def to_ask(settings: Mapping[str, Any], host: Mapping[str, Any]) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wharfinger.deployment.problems import Report
 from wharfinger.values import boolean, duration
 
 from .names import slips
-from .report import Report, shown
+from .report import shown
 
 #: Scope → the variables that its playbook reads beside the roles'.
 READ: Mapping[str, tuple[str, ...]] = {

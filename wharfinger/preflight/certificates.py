@@ -27,9 +27,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from wharfinger.deployment.problems import Report
+
 from .controller import on_controller, reader
 from .names import is_address
-from .report import Report, shown
+from .report import shown
 
 CERTIFICATE = "certificates_tls_certificate"
 KEY = "certificates_tls_key"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from wharfinger import contents, values
+from wharfinger.deployment.problems import Refuse, Report
 
-from .report import Report, shown
+from .report import shown
 
 SCHEDULES = ("registry_retention_schedule", "registry_gc_schedule", "registry_check_schedule")
 # Below an hour, a push that takes long could lose its manifests before it has named their tag.
@@ -15,9 +16,7 @@ LEAST_KEEP = 3600
 LEAST_RATE = 2**20
 
 
-def check_contents(
-    checked: dict[str, Any], refuse: Callable[[str, str], None], report: Report
-) -> None:
+def check_contents(checked: dict[str, Any], refuse: Refuse, report: Report) -> None:
     """Report what is wrong with retention, collection and check; durations and sizes in `checked`
     become numbers, registry_untagged_keep `forever` None."""
     _check_keep(checked, refuse)
@@ -30,13 +29,12 @@ def check_contents(
                 refuse(name, f"{shown(checked[name])} is no schedule: write {instead}")
     if "registry_retention" in checked:
         rules, review = contents.examine(checked["registry_retention"])
-        report.errors += [str(problem) for problem in review.errors]
-        report.warnings += [str(problem) for problem in review.warnings]
+        report.add(review)
         if not review.errors:
             _check_together(checked, bool(rules), report)
 
 
-def _check_keep(checked: dict[str, Any], refuse: Callable[[str, str], None]) -> None:
+def _check_keep(checked: dict[str, Any], refuse: Refuse) -> None:
     name = "registry_untagged_keep"
     keep = checked.get(name)
     if keep == contents.FOREVER:
@@ -55,7 +53,7 @@ def _check_keep(checked: dict[str, Any], refuse: Callable[[str, str], None]) -> 
             )
 
 
-def _check_rate(checked: dict[str, Any], refuse: Callable[[str, str], None]) -> None:
+def _check_rate(checked: dict[str, Any], refuse: Refuse) -> None:
     name = "registry_check_rate"
     rate = checked.get(name)
     if rate is None:

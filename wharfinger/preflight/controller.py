@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .report import Report, shown
+from wharfinger.deployment.problems import Report
+
+from .report import shown
 
 
 def on_controller(text: str, controller: Mapping[str, Any]) -> Path:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
+from wharfinger.deployment.problems import Report
 from wharfinger.host.engine_state import STATES
 from wharfinger.host.main_settings import CONNECTIONS, FILES
 from wharfinger.values import readable_size
 
 from .names import is_address, is_loopback
-from .report import Report, shown
+from .report import shown
 from .settings import PRIVATE, address_and_port
 
 #: Distributions that the tests cover: (id, version) of os-release.
@@ -432,9 +433,10 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
             is_source = not _other_source(mount, storage["source"])
         if not is_source:
             report.error(
-                "storage_mount, src",
+                "storage_mount",
                 f"{path} is mounted from {storage['source']}, which is another source: "
                 "write that, or unmount it first",
+                "src",
             )
     elif mount and storage["data"]:
         report.error(
@@ -445,18 +447,20 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
         )
     elif mount and storage.get("source_there") is False:
         report.error(
-            "storage_mount, src",
+            "storage_mount",
             "there is no such device or directory on the host: attach it, or write one that "
             "`lsblk -f` shows there",
+            "src",
         )
     package = "cifs-utils" if mount and mount.get("fstype") == "cifs" else "nfs-common"
     brought = package in good.get("container_engine_packages", ())
     lacking = storage.get("helper_there") is False and not storage["is_mount"]
     if mount and lacking and not brought:
         report.error(
-            "storage_mount, fstype",
+            "storage_mount",
             f"the host has no program that mounts {mount['fstype']}: write "
             f"container_engine_packages: [{package}], or install {package} there",
+            "fstype",
         )
     if storage["uid"] not in (None, 0, REGISTRY_UID):
         report.error(
@@ -522,22 +526,23 @@ def serves(host: Mapping[str, Any]) -> bool:
 def _check_name(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
     acme = good.get("certificates_tls_source") == "acme"
     resolved = host.get("resolved") or {}
-    names = {"registry_hostname": good.get("registry_hostname")}
+    names = [("registry_hostname", "", good.get("registry_hostname"))]
     if acme:
         for number, name in enumerate(good.get("registry_extra_hostnames", ()), 1):
-            names[f"registry_extra_hostnames, entry {number}"] = name
-    for subject, name in names.items():
+            names.append(("registry_extra_hostnames", f"entry {number}", name))
+    for topic, place, name in names:
         if name not in resolved:
             continue
         # An entry of the host's own tells nothing of what an ACME server finds.
         if acme and not _leads_here(resolved[name], host):
             where = f"resolves to {', '.join(resolved[name])} on the host"
             report.warning(
-                subject,
+                topic,
                 f"{name} {where if resolved[name] else 'does not resolve on the host'}, and the "
                 "ACME server must reach this host's port 80 by that name: right behind NAT or with "
                 "split DNS (the fetch of the challenge path will tell), otherwise let public DNS "
                 "lead it to this host",
+                place,
             )
         elif not good.get("registry_hosts_entry"):
             _check_address(str(name), list(resolved[name]), host, report)

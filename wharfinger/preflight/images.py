@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger import images
+from wharfinger.deployment.problems import Report
 from wharfinger.registry.configuration import VERSION
-
-from .report import Report
 
 # Kind of image → the variable that names what is pulled for it.
 _NAMED = {"registry": "images_registry", "token_server": "images_token_server"}

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger.access.problems import listed
+from wharfinger.deployment.problems import Report
 
-from .report import Report, shown
+from .report import shown
 
 #: Who may bring users and robots (back) to a host.
 SCOPES = ("site", "users", "rotate_robots")

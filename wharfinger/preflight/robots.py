@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from wharfinger.deployment.problems import Report
+
 from .controller import on_controller
-from .report import Report
 
 #: 256 random bits, as `secrets.token_urlsafe(32)` writes them.
 SECRET = re.compile(rb"[A-Za-z0-9_-]{43}\n?")
@@ -56,7 +57,8 @@ def check_secrets(
             continue
         if not SECRET.fullmatch(found):
             report.error(
-                f"registry_robots, {name}",
+                "registry_robots",
                 f"credentials/{name} beside the inventory is not the secret of a robot (of "
                 "a user of that name, perhaps): move it away, and one is generated",
+                name,
             )

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wharfinger.deployment.problems import Problem, Report
 from wharfinger.deployment.settings import stopping
-
-from .report import Report
 
 #: Whoever runs the host's program at all needs these.
 _PROGRAM = frozenset({"host, Python", "host, user", "host, state"})
@@ -21,18 +20,18 @@ _PROGRAM = frozenset({"host, Python", "host, user", "host, state"})
 class Scope:
     """What a playbook is about, and so what stops it.
 
-    subjects: variables and topics of the host (`host, clock`); None: all there are. reading:
+    topics: variables and topics of the host (`host, clock`); None: all there are. reading:
     whether any variable that is unknown, of a wrong type or cannot be resolved stops it. tells:
     whether errors about anything else are shown, as warnings.
     """
 
-    subjects: frozenset[str] | None
+    topics: frozenset[str] | None
     reading: bool = True
     tells: bool = True
 
-    def about(self, sentence: str) -> bool:
-        """Whether the sentence is about one of the subjects."""
-        return self.subjects is None or subject(sentence) in self.subjects | _PROGRAM
+    def about(self, problem: Problem) -> bool:
+        """Whether the problem is about one of the topics."""
+        return self.topics is None or problem.topic in self.topics | _PROGRAM
 
 
 #: What a playbook needs that replaces a container.
@@ -60,30 +59,21 @@ SCOPES = {
 }
 
 
-def subject(sentence: str) -> str:
-    """What a sentence is about: the variable, without the place in it, or `host, TOPIC`."""
-    head = sentence.partition(":")[0]
-    first, _, rest = head.partition(", ")
-    return f"{first}, {rest}" if first == "host" else first
-
-
-def gathered(scope: str, reading: Iterable[str], *reports: Report) -> Report:
+def gathered(name: str, reading: Iterable[Problem], *reports: Report) -> Report:
     """One report of what stops this scope and what is worth telling there.
 
     reading: errors about variables that are unknown, of a wrong type or cannot be resolved.
     """
-    one = SCOPES[scope]
+    scope = SCOPES[name]
     result = Report()
-    aside: list[str] = []
-    for sentence in reading:
-        if one.reading or one.about(sentence):
-            result.errors.append(sentence)
-        else:
-            result.warnings.append(sentence)
+    aside: list[Problem] = []
+    for problem in reading:
+        stops = scope.reading or scope.about(problem)
+        (result.errors if stops else result.warnings).append(problem)
     for report in reports:
-        for sentence in report.errors:
-            (result.errors if one.about(sentence) else aside).append(sentence)
-        result.warnings += filter(one.about, report.warnings)
-    if one.tells:
+        for problem in report.errors:
+            (result.errors if scope.about(problem) else aside).append(problem)
+        result.warnings += filter(scope.about, report.warnings)
+    if scope.tells:
         result.warnings += aside
     return result

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from ipaddress import IPv4Network, ip_address
 from pathlib import PurePosixPath
 from typing import Any
 
 from wharfinger import images, values
 from wharfinger.access.robots import read_network
+from wharfinger.deployment.problems import Refuse, Report
 from wharfinger.deployment.settings import SETTINGS, Duration, Number, Range, Size, used_only
 
 from .acme import check_acme
 from .contents import check_contents
 from .controller import on_controller
 from .names import hostname_problem, is_address, nearest
-from .report import Report, shown
+from .report import shown
 
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
@@ -97,9 +98,9 @@ def check_settings(
     """
     checked = dict(good)
 
-    def refuse(name: str, message: str) -> None:
-        report.error(name, message)
-        checked.pop(name.split(",")[0], None)
+    def refuse(topic: str, message: str, place: str = "") -> None:
+        report.error(topic, message, place)
+        checked.pop(topic, None)
 
     for name, setting in SETTINGS.items():
         if setting.range is not None and name in checked:
@@ -234,33 +235,35 @@ def _metrics_listen_problem(checked: Mapping[str, Any]) -> str | None:
 def _check_trusted_networks(checked: Mapping[str, Any], report: Report) -> None:
     for number, text in enumerate(checked.get("reverse_proxy_trusted_networks", ()), 1):
         found = read_network(text)
-        where = f"reverse_proxy_trusted_networks, entry {number}"
+        variable, place = "reverse_proxy_trusted_networks", f"entry {number}"
         if isinstance(found, str):
-            report.error(where, found)
+            report.error(variable, found, place)
         elif found.prefixlen == 0:
             report.error(
-                where,
+                variable,
                 f"{found} is everybody, and any client could say that it has another address: "
                 "write the addresses of your load balancers, like 10.0.0.7 or 10.0.0.0/24",
+                place,
             )
 
 
 def _check_extra_hostnames(checked: Mapping[str, Any], report: Report) -> None:
     seen = [checked.get("registry_hostname")]
     for number, name in enumerate(checked["registry_extra_hostnames"], 1):
-        where = f"registry_extra_hostnames, entry {number}"
+        variable, place = "registry_extra_hostnames", f"entry {number}"
         if is_address(name):
             address = ip_address(name)
             if address.is_unspecified or address.is_multicast:
-                report.error(where, f"{shown(name)} is no host's address: write the address itself")
+                message = f"{shown(name)} is no host's address: write the address itself"
+                report.error(variable, message, place)
                 continue
         else:
             problem = hostname_problem(name)
             if problem:
-                report.error(where, problem)
+                report.error(variable, problem, place)
                 continue
         if name in seen:
-            report.error(where, f"{shown(name)} is there already: remove one of them")
+            report.error(variable, f"{shown(name)} is there already: remove one of them", place)
         seen.append(name)
 
 
@@ -289,30 +292,32 @@ def _storage_path_problem(text: str) -> str | None:
     return None
 
 
-def _check_storage_mount(checked: dict[str, Any], *, refuse: Any) -> None:
+def _check_storage_mount(checked: dict[str, Any], *, refuse: Refuse) -> None:
     """Shape and words of storage_mount; its values never appear (options may hold a password)."""
     mount = checked["storage_mount"]
     example = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
     for key, value in mount.items():
-        where = f"storage_mount, {values.spelt(key)}"
+        variable, place = "storage_mount", values.spelt(key)
         if key not in _MOUNT_KEYS:
             near = nearest(str(key), _MOUNT_KEYS)
             instead = f"write {near}" if near else f"its keys are {', '.join(_MOUNT_KEYS)}"
-            refuse(where, f"is no key of storage_mount: {instead}")
+            refuse(variable, f"is no key of storage_mount: {instead}", place)
         elif not isinstance(value, str):
-            refuse(where, f"is {values.kind(value)}: write what /etc/fstab has, {example}")
+            message = f"is {values.kind(value)}: write what /etc/fstab has, {example}"
+            refuse(variable, message, place)
         elif key == "opts" and re.search(r"(?i)\bpass(word|wd)?=", value):
             refuse(
-                where,
+                variable,
                 "holds a password, which /etc/fstab shows to everyone on the host: "
                 "write credentials=FILE, a file there that only root reads",
+                place,
             )
         # /etc/fstab separates its fields by blanks.
         elif re.search(r"\s", value):
-            refuse(where, f"has a blank in it: write one word, {example}")
+            refuse(variable, f"has a blank in it: write one word, {example}", place)
     for key in ("src", "fstype"):
         if mount.get(key, "") == "":
-            refuse(f"storage_mount, {key}", f"is missing: write what /etc/fstab has, {example}")
+            refuse("storage_mount", f"is missing: write what /etc/fstab has, {example}", key)
 
 
 def subnet_problem(text: str) -> str | None:
@@ -340,7 +345,7 @@ def _check_certificates(
     checked: Mapping[str, Any],
     given: Container[str],
     *,
-    refuse: Callable[[str, str], None],
+    refuse: Refuse,
     report: Report,
 ) -> None:
     source = checked.get("certificates_tls_source")
@@ -376,9 +381,7 @@ def _check_certificates(
         )
 
 
-def _check_limits(
-    checked: Mapping[str, Any], given: Container[str], refuse: Callable[[str, str], None]
-) -> None:
+def _check_limits(checked: Mapping[str, Any], given: Container[str], refuse: Refuse) -> None:
     """Limits that nothing enforces are errors: who writes them counts on them."""
     for name in used_only("docker_auth_server"):
         if name not in checked or name not in given:
@@ -433,8 +436,9 @@ def _check_images(
             f"{shown(str(path))} is no file on the controller: write the bundle's path",
         )
     elif source == "archive" and controller.get("archive_error"):
-        # images/build.py words it, the variable's name in front.
-        report.errors.append(str(controller["archive_error"]))
+        # images/build.py puts the variable's name in front.
+        words = str(controller["archive_error"])
+        report.error("images_archive", words.removeprefix("images_archive: "))
     elif archive and source not in (None, "archive"):
         report.warning(
             "images_archive",

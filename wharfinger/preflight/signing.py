@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wharfinger.deployment.problems import Report
 from wharfinger.host.signing_keys import SIGNS_WITH
-
-from .report import Report
 
 
 def check_signing_key(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:

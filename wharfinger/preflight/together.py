@@ -8,9 +8,10 @@ from itertools import combinations
 from typing import Any
 
 from wharfinger.access.problems import listed
+from wharfinger.deployment.problems import Report
 from wharfinger.inventory.hosts import entries, worked_out
 
-from .report import Report, shown
+from .report import shown
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wharfinger.deployment.problems import Report
 from wharfinger.values import boolean, kind, spelt
 
 from .names import nearest, slips
-from .report import Report, shown
+from .report import shown
 
 Spec = Mapping[str, Any]
 
@@ -72,7 +73,7 @@ def check_variables(
             good[name] = variables[name]
         else:
             before = len(report.errors)
-            value = _checked(name, variables[name], spec, report)
+            value = _checked(name, "", variables[name], spec, report)
             if len(report.errors) == before and value is not None:
                 good[name] = value
     return good
@@ -114,60 +115,70 @@ def _almost(name: str, known: str) -> bool:
     return abs(len(name) - len(known)) <= 2 and slips(name.lower(), known) <= (1 if short else 2)
 
 
-def _checked(subject: str, value: Any, spec: Spec, report: Report) -> Any:
+def _checked(variable: str, place: str, value: Any, spec: Spec, report: Report) -> Any:
     """The value as its spec wants it, or None after reporting what is wrong."""
     wanted = str(spec.get("type", "str"))
     if value is None:
         if spec.get("required") or spec.get("default") is not None:
-            report.error(
-                subject, f"is empty: write {_wanted(spec)}, or remove the line for the default"
-            )
+            message = f"is empty: write {_wanted(spec)}, or remove the line for the default"
+            report.error(variable, message, place)
         return None
     try:
         value = _converted(value, wanted)
     except ValueError:
-        report.error(subject, _wrong_type(value, wanted, spec))
+        report.error(variable, _wrong_type(value, wanted, spec), place)
         return None
     choices = spec.get("choices")
     if choices and wanted not in ("list", "dict") and value not in choices:
-        report.error(subject, f"{shown(str(value))} is none of its choices: write {_wanted(spec)}")
+        message = f"{shown(str(value))} is none of its choices: write {_wanted(spec)}"
+        report.error(variable, message, place)
         return None
     if wanted == "list":
         if "elements" not in spec:
             return value
         element = {**spec, "type": spec["elements"], "required": True}
         return [
-            _checked(f"{subject}, entry {number}", entry, element, report)
+            _checked(variable, _within(place, f"entry {number}"), entry, element, report)
             for number, entry in enumerate(value, 1)
         ]
     if wanted == "dict" and "options" in spec:
-        return _checked_keys(subject, value, spec["options"], report)
+        return _checked_keys(variable, place, value, spec["options"], report)
     return value
+
+
+def _within(place: str, inner: str) -> str:
+    return f"{place}, {inner}" if place else inner
 
 
 def usable(value: Any, spec: Spec) -> Any:
     """The value as its spec wants it, or the spec's default where it is of another type."""
-    found = _checked("", value, spec, Report())
+    found = _checked("", "", value, spec, Report())
     if found is None or (spec.get("type") == "list" and None in found):
         return spec.get("default")
     return found
 
 
 def _checked_keys(
-    subject: str, value: Mapping[Any, Any], options: Mapping[str, Spec], report: Report
+    variable: str,
+    place: str,
+    value: Mapping[Any, Any],
+    options: Mapping[str, Spec],
+    report: Report,
 ) -> dict[str, Any]:
     good: dict[str, Any] = {}
+    whole = _within(variable, place) if place else variable
     for key in value:
         if key not in options:
             near = nearest(str(key), options)
             instead = f"write {near}" if near else f"its keys are {', '.join(options)}"
-            report.error(f"{subject}, {spelt(key)}", f"is no key of {subject}: {instead}")
+            message = f"is no key of {whole}: {instead}"
+            report.error(variable, message, _within(place, spelt(key)))
     for key, spec in options.items():
         if key in value:
-            good[key] = _checked(f"{subject}, {key}", value[key], spec, report)
+            good[key] = _checked(variable, _within(place, key), value[key], spec, report)
         # An empty mapping means "not used" (`storage_mount: {}`): nothing is required of it.
         elif spec.get("required") and value:
-            report.error(f"{subject}, {key}", f"is missing: write {_wanted(spec)}")
+            report.error(variable, f"is missing: write {_wanted(spec)}", _within(place, key))
     return good
 
 

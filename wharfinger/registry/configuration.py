@@ -17,11 +17,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from wharfinger import templates
+from wharfinger.deployment.problems import Problem
 from wharfinger.host.signing_keys import TRUSTS
 from wharfinger.values import kind, spelt
 
@@ -134,17 +135,6 @@ _DURATION = re.compile(r"0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+")
 
 # RFC 9110 tokens without `_`, because nginx names a header's variable with `_` for `-`.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
-
-
-class Problem(NamedTuple):
-    """One mistake in the inventory: the variable, where in it, what is wrong and what to write."""
-
-    variable: str
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.variable}, {self.where}: {self.message}"
 
 
 @dataclass

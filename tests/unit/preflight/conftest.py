@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from wharfinger.preflight import Report, check
+from wharfinger.deployment.problems import Problem, Report
+from wharfinger.preflight import check
 
 NOW = 1_800_000_000.0
 
@@ -83,7 +85,23 @@ VARIABLES: dict[str, Any] = {
     "registry_access": [{"who": "admin", "may": "all", "on": "all"}],
 }
 
-Judge = Callable[..., Report]
+
+@dataclass(frozen=True)
+class Judged:
+    """A report as the operator reads it."""
+
+    report: Report
+
+    @property
+    def errors(self) -> list[str]:
+        return [str(problem) for problem in self.report.errors]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [str(problem) for problem in self.report.warnings]
+
+
+Judge = Callable[..., Judged]
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,20 +140,22 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
         scope: str = "site",
         asked: Mapping[str, Any] | None = None,
         extra: tuple[str, ...] = (),
-        unresolved: tuple[str, ...] = (),
+        unresolved: tuple[Problem, ...] = (),
         **variables: Any,
-    ) -> Report:
+    ) -> Judged:
         inventory = {k: v for k, v in {**VARIABLES, **variables}.items() if k not in without}
-        return check(
-            inventory,
-            specs,
-            merged(HOST, host or {}),
-            {"clock": [NOW - 1, NOW + 1], "base": str(tmp_path), **(controller or {})},
-            renamed=renamed or {},
-            scope=scope,
-            asked=asked,
-            extra=extra,
-            unresolved=unresolved,
+        return Judged(
+            check(
+                inventory,
+                specs,
+                merged(HOST, host or {}),
+                {"clock": [NOW - 1, NOW + 1], "base": str(tmp_path), **(controller or {})},
+                renamed=renamed or {},
+                scope=scope,
+                asked=asked,
+                extra=extra,
+                unresolved=unresolved,
+            )
         )
 
     return judged

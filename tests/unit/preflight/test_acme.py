@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wharfinger.preflight import Report
-
+from .conftest import Judge
 from .test_certificates import MIDDLE, ROOT, SERVER
 
-Judge = Callable[..., Report]
 OWN = "https://ca.example.lan/acme/directory"
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 

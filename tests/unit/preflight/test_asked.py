@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from wharfinger.preflight import SCOPES, Report
+from wharfinger.preflight import SCOPES
 from wharfinger.preflight.asked import READ
 
-from .conftest import NOW
+from .conftest import NOW, Judge
 
-Judge = Callable[..., Report]
 EVERYONE = [{"who": "everyone", "may": "all", "on": "all"}]
 HTPASSWD: dict[str, Any] = {"registry_auth": "htpasswd", "registry_access": EVERYONE}
 ROBOTS: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from wharfinger.preflight import Report
 from wharfinger.preflight.authority import PREVIOUS
 
-from .conftest import NOW
+from .conftest import NOW, Judge, Judged
 from .test_certificates import ROOT, SERVER
 
-Judge = Callable[..., Report]
 DAY = 86400
 KEY = "credentials/registry.example.com-ca.key"
 MISSING = (
@@ -60,7 +57,7 @@ DUE = server(not_after=NOW + 20 * DAY, not_before=NOW - 70 * DAY)
 def offline(judge: Judge) -> Judge:
     """A deployed host whose authority's key is on the controller, and these changes."""
 
-    def judged(*, ca: Any = LASTING, tls: Any = FRESH, **changes: Any) -> Report:
+    def judged(*, ca: Any = LASTING, tls: Any = FRESH, **changes: Any) -> Judged:
         host = changes.pop("host", {}) | {"certificates": {"ca": ca, "tls": tls}}
         return judge(**{"certificates_ca_offline": True, "host": host, **changes})
 

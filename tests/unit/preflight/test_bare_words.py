@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
-from wharfinger.preflight import Report, check
+from wharfinger.preflight import check
 
-from .conftest import HOST, NOW, VARIABLES
+from .conftest import HOST, NOW, VARIABLES, Judged
 
 FILE = Path(__file__).resolve().parents[3] / "plugins/action/preflight.py"
 spec = importlib.util.spec_from_file_location("preflight_action", FILE)
@@ -35,14 +35,14 @@ JARGON = re.compile(
     r"Ansible|<class|object at|datetime|NoneType|Traceback|\b(None|True|False|bool|str|dict|int)\b"
 )
 
-Judged = Callable[[str], tuple[Report, dict[str, Any]]]
+Read = Callable[[str], tuple[Judged, dict[str, Any]]]
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> Judged:
+def judged(tmp_path: Path) -> Read:
     """What preflight says of an inventory's file, and what Ansible has read in it."""
 
-    def judge(text: str) -> tuple[Report, dict[str, Any]]:
+    def judge(text: str) -> tuple[Judged, dict[str, Any]]:
         file = tmp_path / "settings.yml"
         file.write_text(text, encoding="utf-8")
         loaded = DataLoader().load_from_file(str(file), cache="none") or {}
@@ -50,17 +50,17 @@ def judged(tmp_path: Path) -> Judged:
             SPECS, {**VARIABLES, **loaded}, lambda value: value
         )
         controller = {"clock": [NOW, NOW], "base": str(tmp_path)}
-        return check(values, SPECS, HOST, controller, unresolved=unresolved), values
+        return Judged(check(values, SPECS, HOST, controller, unresolved=unresolved)), values
 
     return judge
 
 
-def about(report: Report, name: str) -> list[str]:
+def about(report: Judged, name: str) -> list[str]:
     return [sentence for sentence in report.errors if sentence.startswith(name)]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_in_every_variable(judged: Judged, name: str) -> None:
+def test_in_every_variable(judged: Read, name: str) -> None:
     kind = OPTIONS[name]["type"]
     for word in WORDS:
         report, values = judged(f"{name}: {word}\n")
@@ -111,7 +111,7 @@ QUOTE = "write text in quotation marks"
     ],
 )
 def test_the_message_says_what_it_became_and_what_to_write(
-    judged: Judged, tmp_path: Path, text: str, message: str
+    judged: Read, tmp_path: Path, text: str, message: str
 ) -> None:
     found = [one.replace(str(tmp_path / "settings.yml"), "FILE") for one in judged(text)[0].errors]
     assert found == [f"{text.partition(':')[0]}: {message}"]
@@ -156,7 +156,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_within_every_variable(judged: Judged, place: str) -> None:
+def test_within_every_variable(judged: Read, place: str) -> None:
     for word in WORDS:
         if word in ("", "[]", "{}") and "WORD:" in place:
             continue  # no keys

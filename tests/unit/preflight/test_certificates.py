@@ -6,7 +6,6 @@ import datetime
 import ipaddress
 import ssl
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wharfinger.preflight import Report, certificates
+from wharfinger.preflight import certificates
+
+from .conftest import Judge, Judged
 
 # The present day, since the oracle below (a real handshake) judges by it.
 NOW = time.time()
@@ -125,7 +126,7 @@ SERVER = Made(NAME, MIDDLE)
 class Provided:
     """The three files on the controller, and the report on them."""
 
-    def __init__(self, judge: Callable[..., Report], folder: Path) -> None:
+    def __init__(self, judge: Judge, folder: Path) -> None:
         self._judge = judge
         self.folder = folder
         self.write(SERVER.pem() + MIDDLE.pem(), SERVER.key_pem(), ROOT.pem())
@@ -137,7 +138,7 @@ class Provided:
             if data is not None:
                 (self.folder / name).write_bytes(data)
 
-    def judge(self, **changes: Any) -> Report:
+    def judge(self, **changes: Any) -> Judged:
         controller = {"clock": [NOW - 1, NOW + 1], **changes.pop("controller", {})}
         return self._judge(
             host={"clock": NOW, **changes.pop("host", {})},
@@ -186,7 +187,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> N
 
 
 @pytest.fixture
-def provided(judge: Callable[..., Report], tmp_path: Path) -> Provided:
+def provided(judge: Judge, tmp_path: Path) -> Provided:
     return Provided(judge, tmp_path)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from wharfinger.access import validate
-from wharfinger.preflight import RENAMED, Report
+from wharfinger.preflight import RENAMED
 from wharfinger.registry.configuration import review, warnings
+
+from .conftest import Judge
 
 SECRET = "correct-horse-battery-staple"
 
 
-def test_many_mistakes_are_reported_together(judge: Callable[..., Report]) -> None:
+def test_many_mistakes_are_reported_together(judge: Judge) -> None:
     report = judge(
         registry_hostname="Registry.example.com",
         registry_prot=443,
@@ -53,7 +54,7 @@ def test_many_mistakes_are_reported_together(judge: Callable[..., Report]) -> No
     assert not any("\n" in error for error in report.errors)
 
 
-def test_what_access_says_arrives_word_for_word(judge: Callable[..., Report]) -> None:
+def test_what_access_says_arrives_word_for_word(judge: Judge) -> None:
     users: dict[str, Any] = {"admin": {}, "eve": {}}
     access = [{"who": "admin", "may": "all", "on": "all"}]
     said = validate(users, {}, access)
@@ -69,13 +70,13 @@ def test_what_access_says_arrives_word_for_word(judge: Callable[..., Report]) ->
     ]
 
 
-def test_access_is_judged_by_the_way_of_signing_in(judge: Callable[..., Report]) -> None:
+def test_access_is_judged_by_the_way_of_signing_in(judge: Judge) -> None:
     everyone = [{"who": "everyone", "may": "all", "on": "all"}]
     assert judge(registry_auth="htpasswd", registry_access=everyone).errors == []
     assert judge(registry_auth="htpasswd").errors != []
 
 
-def test_what_the_registrys_review_says_arrives_word_for_word(judge: Callable[..., Report]) -> None:
+def test_what_the_registrys_review_says_arrives_word_for_word(judge: Judge) -> None:
     settings, environment = {"lgo": {}}, {"REGISTRY_HTTP_ADDR": ":1"}
     said = [str(one) for one in review(settings, environment)]
     assert len(said) == 2
@@ -83,7 +84,7 @@ def test_what_the_registrys_review_says_arrives_word_for_word(judge: Callable[..
 
 
 def test_what_the_registrys_review_warns_of_arrives_word_for_word(
-    judge: Callable[..., Report],
+    judge: Judge,
 ) -> None:
     settings = {"notifications": {"endpoints": [{"name": "ci", "url": "https://ci.example.com"}]}}
     said = [str(one) for one in warnings(settings, {})]
@@ -133,9 +134,7 @@ def test_what_the_registrys_review_warns_of_arrives_word_for_word(
     ],
     ids=str,
 )
-def test_no_message_has_a_secret_in_it(
-    judge: Callable[..., Report], variables: dict[str, Any]
-) -> None:
+def test_no_message_has_a_secret_in_it(judge: Judge, variables: dict[str, Any]) -> None:
     report = judge(**variables)
     assert report.errors
     assert SECRET not in "\n".join(report.errors + report.warnings)
@@ -147,7 +146,7 @@ def test_no_name_is_renamed_yet() -> None:
 
 @pytest.mark.parametrize("value", [None, 0, 1.5, "", "x", [], ["x"], [[]], {}, {1: 2}, True])
 def test_anything_that_yaml_can_say_is_judged_without_a_crash(
-    judge: Callable[..., Report], specs: dict[str, dict[str, Any]], value: object
+    judge: Judge, specs: dict[str, dict[str, Any]], value: object
 ) -> None:
     for options in specs.values():
         for name in options:

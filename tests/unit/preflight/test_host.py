@@ -12,7 +12,7 @@ import pytest
 from wharfinger.host import engine_facts
 from wharfinger.host.engine_state import STATES
 from wharfinger.host.paths import Paths
-from wharfinger.preflight import Report, own_name
+from wharfinger.preflight import own_name
 
 from .conftest import NOW, Judge
 
@@ -698,7 +698,7 @@ def test_too_little_disk(errors: Strings) -> None:
 
 
 def test_too_little_disk_under_a_registry_that_serves_is_a_warning(
-    judge: Callable[..., Report],
+    judge: Judge,
 ) -> None:
     serving = {"generations": {"registry": {"serving": {"number": 1}}}}
     report = judge(host={**LITTLE, "state": serving})
@@ -770,7 +770,7 @@ def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(
         {"python": "3.9.2"},
         {"clock": [NOW, NOW]},
     )
-    assert [message for message in report.errors if message.startswith("host")] == [
+    assert [str(problem) for problem in report.errors if problem.topic.startswith("host")] == [
         "host, Python: 3.9.2 is too old: "
         "use Python 3.11 or newer, as Debian 12 and Ubuntu 24.04 have it"
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from wharfinger.preflight import SCOPES, Report
+from wharfinger.preflight import SCOPES
 
-Judge = Callable[..., Report]
+from .conftest import Judge
+
 INVENTORY: dict[str, Any] = {
     "registry_users": {"admin": {}, "ann": {}, "ben": {}},
     "registry_robots": {"ci": {}},

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wharfinger.preflight import SCOPES, Report
-from wharfinger.preflight.scopes import subject
+from wharfinger.deployment.problems import Problem, Report
+from wharfinger.preflight import SCOPES
+from wharfinger.preflight.scopes import gathered
 
-from .conftest import NOW
-
-Judge = Callable[..., Report]
+from .conftest import NOW, Judge
 
 EVERYTHING: dict[str, Any] = {
     "registry_access": [{"who": "nobody-here", "may": "all", "on": "all"}],
@@ -62,23 +60,23 @@ MENDED = {"host, engine", "host, nginx"}
     ],
 )
 def test_what_stops_a_playbook(judge: Judge, scope: str, stops: set[str]) -> None:
-    everything = judge(**EVERYTHING)
-    report = judge(scope=scope, **EVERYTHING)
+    everything = judge(**EVERYTHING).report
+    report = judge(scope=scope, **EVERYTHING).report
     if scope == "rotate_robots":
         # What it is asked without any robots.
-        assert report.errors.pop().startswith("robot: ")
-    assert {subject(one) for one in report.errors} == stops
+        assert report.errors.pop().topic == "robot"
+    assert {problem.topic for problem in report.errors} == stops
     assert set(report.errors) <= set(everything.errors)
     aside = set(everything.errors) - set(report.errors)
     if scope == "remove":
-        assert {subject(one) for one in report.warnings} == READING
+        assert {problem.topic for problem in report.warnings} == READING
     else:
         assert aside <= set(report.warnings)
 
 
 def test_everything_stops_a_deployment(judge: Judge) -> None:
-    heads = {subject(one) for one in judge(**EVERYTHING).errors}
-    assert heads == PROGRAM | READING | USERS | ROTATE | MENDED | CONTENTS | {
+    topics = {problem.topic for problem in judge(**EVERYTHING).report.errors}
+    assert topics == PROGRAM | READING | USERS | ROTATE | MENDED | CONTENTS | {
         *("registry_settings", "images_archive", "host, clock"),
         *("host, distribution", "storage_free_minimum", "container_engine_free_minimum"),
         *("certificates_tls_certificate", "certificates_tls_key"),
@@ -111,10 +109,11 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
         "registry_retention": [{"on": "**", "newest": 10}],
         "host": {"resolved": {"registry.example.com": []}},
     }
-    heads = {
-        scope: [subject(one) for one in judge(scope=scope, **changes).warnings] for scope in SCOPES
+    topics = {
+        scope: [problem.topic for problem in judge(scope=scope, **changes).report.warnings]
+        for scope in SCOPES
     }
-    assert heads == {
+    assert topics == {
         "site": [
             *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
         ],
@@ -128,10 +127,13 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
 
 
 def test_what_cannot_be_resolved_stops_all_but_removal(judge: Judge) -> None:
-    said = ("registry_users: needs x", "storage_path: needs y")
+    unresolved = (
+        Problem("registry_users", "", "needs x"),
+        Problem("storage_path", "", "needs y"),
+    )
     for scope in SCOPES:
-        report = judge(scope=scope, unresolved=said)
-        stopping = list(said) if scope != "remove" else [said[1]]
+        report = judge(scope=scope, unresolved=unresolved).report
+        stopping = list(unresolved) if scope != "remove" else [unresolved[1]]
         assert report.errors == stopping
 
 
@@ -149,14 +151,21 @@ def test_the_hosts_memory_that_cannot_be_read_stops_every_playbook(judge: Judge)
         assert report.errors == [f"host, state: {words}"]
 
 
+def test_which_playbook_a_problem_stops_follows_from_its_topic_alone() -> None:
+    words = "host, engine: registry_users, admin: registry_port: 80 is taken"
+    report = Report([Problem("registry_pids", "entry 1", words)])
+    assert gathered("users", [], report).errors == []
+    report = Report([Problem("registry_users", "host, engine", "registry_pids: x")])
+    assert gathered("users", [], report).errors == report.errors
+
+
 @pytest.mark.parametrize(
-    ("sentence", "about"),
+    ("problem", "sentence"),
     [
-        ("registry_port: 80 is taken: write 443", "registry_port"),
-        ("registry_users, admin: pasword is an unknown key", "registry_users"),
-        ("registry_settings, http.secret: it is made: remove it", "registry_settings"),
-        ("host, port 80: 80 is in use", "host, port 80"),
+        (Problem("registry_port", "", "80 is taken"), "registry_port: 80 is taken"),
+        (Problem("registry_users", "admin", "is wrong"), "registry_users, admin: is wrong"),
+        (Problem("host, port 80", "", "is in use"), "host, port 80: is in use"),
     ],
 )
-def test_a_sentence_begins_with_what_it_is_about(sentence: str, about: str) -> None:
-    assert subject(sentence) == about
+def test_a_sentence_begins_with_topic_and_place(problem: Problem, sentence: str) -> None:
+    assert str(problem) == sentence

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.preflight import Report
+from .conftest import Judge
 
 Strings = Callable[..., list[str]]
 
@@ -392,7 +392,7 @@ def test_a_certificates_setting_that_is_not_used_is_a_warning(
     ]
 
 
-def test_an_offline_key_of_no_authority_is_a_warning(judge: Callable[..., Report]) -> None:
+def test_an_offline_key_of_no_authority_is_a_warning(judge: Judge) -> None:
     report = judge(certificates_tls_source="provided", certificates_ca_offline=True)
     assert report.warnings == [
         "certificates_ca_offline: is not used, since certificates_tls_source is provided: "

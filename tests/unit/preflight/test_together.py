@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wharfinger.preflight.report import Report
+from wharfinger.deployment.problems import Report
 from wharfinger.preflight.together import Registry, check_together
 
 ONE = Registry("r.example.com", "443", "/i", "provided", "", "10.0.0.1, port 22", "ssh", {})
@@ -20,7 +20,7 @@ def judged(*hosts: Registry) -> Report:
 def test_a_name_for_two_without_an_authority_to_mix_up_is_told() -> None:
     report = judged(ONE, TWO)
     assert report.errors == []
-    assert report.warnings == [
+    assert [str(problem) for problem in report.warnings] == [
         "registry_hostname: a, b have the same one, 'r.example.com', so a client reaches only the "
         "one that DNS leads to: write a registry_hostname for each (host_vars/a.yml and "
         "host_vars/b.yml), and remove it from group_vars, unless that is meant"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.preflight.report import Report
+from wharfinger.deployment.problems import Report
 from wharfinger.preflight.variables import check_variables, usable
 
 Errors = Callable[..., list[str]]
@@ -38,7 +38,7 @@ SPECS: dict[str, dict[str, Any]] = {
 def found(**variables: Any) -> list[str]:
     report = Report()
     check_variables({"storage_path": "/srv", **variables}, SPECS, {}, report)
-    return report.errors
+    return [str(problem) for problem in report.errors]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_values_that_ansible_converts_are_converted(errors: Errors) -> None:
 def test_a_missing_variable_without_default_is_an_error() -> None:
     report = Report()
     check_variables({}, SPECS, {}, report)
-    assert report.errors == ["storage_path: is missing: write text"]
+    assert [str(problem) for problem in report.errors] == ["storage_path: is missing: write text"]
 
 
 def test_an_optional_variable_may_be_empty() -> None:

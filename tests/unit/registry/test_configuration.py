@@ -225,7 +225,7 @@ def test_mistake_in_a_list_names_its_place() -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     found = review({"log": {"levl": 1, "level": "x"}, "proxy": {}}, {"FOO": "1", "BAR": "2"})
-    assert [problem.where for problem in found] == ["log.levl", "log.level", "proxy", "FOO", "BAR"]
+    assert [problem.place for problem in found] == ["log.levl", "log.level", "proxy", "FOO", "BAR"]
 
 
 @pytest.mark.parametrize(
