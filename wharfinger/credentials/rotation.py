@@ -75,6 +75,7 @@ def rotate(
     warnings = [not_yet(name, without, until) for name, without in missed.items()]
     return answer | {"changed": bool(begun), "names": names, "until": until}, warnings
 
+
 def plan(
     names: list[str],
     hosts: list[dict[str, dict[str, Any]]],
