@@ -22,9 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT))
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
-from tests.unit.contents.tree import DAY, NOW, Tree  # noqa: E402
+from support.storage_tree import DAY, NOW, Tree  # noqa: E402
 from wharfinger.host.contents import (  # noqa: E402
     Storage,
     garbage,

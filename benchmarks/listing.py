@@ -20,14 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
 from filling import Amount, Content  # noqa: E402
 from filling.fill import batched, small  # noqa: E402
 from load.record import Attempt  # noqa: E402
 from load.session import Account, Session, Target  # noqa: E402
+from local.registries import ADDRESS, Served, ours  # noqa: E402
 from support.program import registry_program  # noqa: E402
-from tests.client.registries import ADDRESS, Served, ours  # noqa: E402
 
 USER, PASSWORD = "admin", "admin-pw"
 

@@ -37,11 +37,11 @@ from typing import Any
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
+from local.registries import free_ports, hashed, make_certificates  # noqa: E402
+from local.site import main_configuration, relocated, render  # noqa: E402
 from support import networks  # noqa: E402
-from tests.client.registries import free_ports, hashed, make_certificates  # noqa: E402
-from tests.proxy.site import main_configuration, relocated, render  # noqa: E402
 from wharfinger import access, containers, docker_auth  # noqa: E402
 from wharfinger.host.proxy import refusal  # noqa: E402
 from wharfinger.registry import configuration  # noqa: E402

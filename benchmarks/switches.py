@@ -1,9 +1,10 @@
 """What clients notice of changes: failed operations, retries, latency; memory and time they take.
 
-On a test host of this machine, over SSH, in one run, under a load of pooled clients (tests/load);
-clients, controller and host share its cores. Latencies are those of manifests by tag. They are
-compared with the steady state, and with a run of site.yml that changes nothing, because Ansible
-itself keeps the cores busy. `--quick` leaves out what has to wait for tokens to expire.
+On a test host of this machine, over SSH, in one run, under a load of pooled clients
+(tests/library/load); clients, controller and host share its cores. Latencies are those of manifests
+by tag. They are compared with the steady state, and with a run of site.yml that changes nothing,
+because Ansible itself keeps the cores busy. `--quick` leaves out what has to wait for tokens to
+expire.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
 from load import Account, Load, Target  # noqa: E402
 from load.images_before import write as write_images_before  # noqa: E402

@@ -16,8 +16,8 @@ import pytest
 
 from filling import Amount, Content, fill
 from load.session import Account, Session, Target
+from local.registries import ADDRESS, DEBIANS, Served, debians, ours
 from support.program import registry_program
-from tests.client.registries import ADDRESS, DEBIANS, Served, debians, ours
 
 AMOUNT = Amount(repositories=30, tags=3, large=1 << 20)
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from images import toolbox
 from images.build import default_cache
 from images.registry import recipe
-from tests.client.registries import Served
-from tests.support import networks
+from local.registries import Served
+from support import networks
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = Path(__file__).parent / "tools"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from local.registries import ADDRESS, Served
 from support.registry import Account, Registry
 from tests.client.conftest import Person
-from tests.client.registries import ADDRESS, Served
 from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
 NAMES = [f"team/{number:03}" for number in range(120)]

@@ -9,8 +9,8 @@ import pytest
 
 from filling import Content, Pushing, manifests
 from filling.fill import LARGE
+from local.registries import Served
 from tests.client.conftest import Person, admin_session
-from tests.client.registries import Served
 
 TAGS = 30 * 3
 

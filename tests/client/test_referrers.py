@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from local.registries import Served, ours
 from support.program import registry_program
 from tests.client import machines
 from tests.client.conftest import Person
 from tests.client.machines import Machine
-from tests.client.registries import Served, ours
 from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged, scrub
 
 RULES = [

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from local.registries import Served, ours
+from support import networks
 from support.program import registry_program
 from tests.client import machines
 from tests.client.conftest import Person
 from tests.client.machines import Machine
-from tests.client.registries import Served, ours
-from tests.support import networks
 from wharfinger.host.contents import (
     Storage,
     apply,

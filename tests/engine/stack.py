@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.networks import CLONE, for_containers, free_ports
+from support.networks import CLONE, for_containers, free_ports
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host
 from wharfinger.host.files import write_atomically

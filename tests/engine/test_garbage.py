@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW, OCI_INDEX, Tree
+from support.storage_tree import DAY, NOW, OCI_INDEX, Tree
 from wharfinger.host.contents import (
     Storage,
     Usage,

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.amount import FULL
-from tests.support.mutated_manifests import (
+from support.amount import FULL
+from support.mutated_manifests import (
     DOCKER_IMAGE,
     DOCKER_LIST,
     KINDS,
@@ -32,9 +32,9 @@ from tests.support.mutated_manifests import (
     Mutated,
     mutated,
 )
-from tests.support.networks import free_ports
-from tests.support.program import registry_program
-from tests.support.registry import digest
+from support.networks import free_ports
+from support.program import registry_program
+from support.registry import digest
 from wharfinger.host.contents import (
     Storage,
     apply,

@@ -2,7 +2,7 @@
 """Three readings of one inventory, which share no code, give the same answer to a question.
 
 1. the model: wharfinger.access, `Policy.decide`, from the inventory's words;
-2. the compiled file, in the tests' own reading of docker_auth (tests/unit/access/docker_auth.py);
+2. the compiled file, in the tests' own reading of docker_auth (golden/docker_auth.py);
 3. the token server: wharfinger.tokens reads that file and the request as the registry's clients
    send it (a query string, a Basic header, the proxy's header), and decides.
 
@@ -34,12 +34,14 @@ from urllib.parse import urlencode
 import yaml
 
 if not __package__:
-    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root and from
+    # tests/library.
+    root = Path(__file__).resolve().parents[2]
+    sys.path[:1] = [str(root), str(root / "tests/library")]
 
+from golden import docker_auth
 from tests.fuzz import evidence, inventories
 from tests.fuzz.inventories import Inventory, Question
-from tests.unit.access import docker_auth
 from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule
 from wharfinger.access.validation import examine
 from wharfinger.docker_auth import auth_config

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import atheris
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+root = Path(__file__).resolve().parents[2]
+sys.path[:1] = [str(root), str(root / "tests/library")]
 with atheris.instrument_imports(include=["wharfinger.tokens", "yaml", "urllib.parse"]):
     from tests.fuzz import targets
 

@@ -28,11 +28,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 if not __package__:
-    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root and from
+    # tests/library.
+    root = Path(__file__).resolve().parents[2]
+    sys.path[:1] = [str(root), str(root / "tests/library")]
 
+from support.token_server import make_key, settings, started, stopped
 from tests.fuzz import evidence, mutations, targets, wire
-from tests.unit.tokens.conftest import make_key, settings, started, stopped
 
 PROJECT = Path(__file__).resolve().parents[2]
 CORPUS = Path.home() / ".cache/wharfinger/fuzz"

@@ -15,8 +15,8 @@ from typing import Any
 import re2
 import yaml
 
+from golden import docker_auth
 from tests.fuzz import path_match
-from tests.unit.access import docker_auth
 from wharfinger.tokens import acl, challenge, configuration
 from wharfinger.tokens.decision import decide, rule
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from golden import docker_auth
 from tests.fuzz import agreement, evidence, inventories
-from tests.unit.access import docker_auth
 from wharfinger.access import compiler, policy
 from wharfinger.tokens import acl
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.imports import imported
+
 PROJECT = Path(__file__).resolve().parents[2]
-READING = PROJECT / "tests/unit/access/docker_auth.py"
+# Folders whose modules are imported by their own names.
+LIBRARY = {path.name for path in (PROJECT / "tests/library").iterdir()}
+READING = PROJECT / "tests/library/golden/docker_auth.py"
 ACCESS = sorted((PROJECT / "wharfinger/access").glob("**/*.py"))
 # What YAML makes of a word, in messages: nothing of it decides.
 VALUES = PROJECT / "wharfinger/values.py"
@@ -20,25 +22,12 @@ SPELLS = {"patterns.py", "validation.py"}
 TOKENS = sorted((PROJECT / "wharfinger/tokens").glob("**/*.py"))
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The full names of the modules that a file imports, and of what it takes from them."""
-    package = path.relative_to(PROJECT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parent = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*parent, *((node.module,) if node.module else ())))
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
-
-
 def ours(path: Path) -> set[str]:
-    """What a file imports of this project: `wharfinger.access`, `tests.support` and the like."""
+    """What a file imports of this project: `wharfinger.access`, `support.registry` and the like."""
     return {
         ".".join(name.split(".")[:2])
         for name in imported(path)
-        if name.split(".")[0] in ("wharfinger", "tests", "plugins", "images")
+        if name.split(".")[0] in ("wharfinger", "tests", "plugins", "images", *LIBRARY)
     } - {"wharfinger"}
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.token_server import Running, make_key, settings, started, stopped
 from tests.fuzz import wire
-from tests.unit.tokens.conftest import Running, make_key, settings, started, stopped
 
 COUNT = 2000
 

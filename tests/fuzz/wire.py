@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.token_server import Running
 from tests.fuzz import mutations
 from tests.fuzz.targets import SECRET
-from tests.unit.tokens.conftest import Running
 
 STATUSES = frozenset((200, 400, 401, 404, 405, 413, 429, 431))
 WORDS = (

@@ -21,6 +21,8 @@ import yaml
 from ansible.constants import DEFAULT_VAULT_ID_MATCH
 from ansible.parsing.vault import VaultLib, VaultSecret
 
+from support.inventory_files import dump, private
+
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -178,16 +180,6 @@ def encrypted(text: str, password: bytes) -> str:
     """The text as ansible-vault encrypts it with this password."""
     vault = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(password))])
     return str(vault.encrypt(text).decode())
-
-
-def dump(value: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(value), sort_keys=False)
-
-
-def private(path: Path, text: str) -> None:
-    """Writes a file that only its owner reads: what others can read is then not of our making."""
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
 
 
 def readable_by_all(*folders: Path, since: float) -> Iterator[tuple[Path, str]]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from .controller import private
+from support.inventory_files import private
 
 KEY_USAGES = (
     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),

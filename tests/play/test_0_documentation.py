@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from . import documentation, files
+from support import documentation
+
+from . import files
 from .controller import BIN, PROJECT, Controller
 from .machine import NAME, Machine, differences
 

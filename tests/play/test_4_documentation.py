@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from . import documentation
+from support import documentation
+
 from .controller import Controller, Run
 from .machine import Machine
 from .test_0_documentation import SETTINGS

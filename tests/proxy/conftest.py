@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from local.stack import NGINX, Stack, running
 from support.program import registry_program
-from tests.proxy.stack import NGINX, Stack, running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

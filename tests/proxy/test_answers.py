@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.stack import NAME, Answer, Stack
+from local.stack import NAME, Answer, Stack
 
 REPOSITORY = "someuser/compared"
 # Not a power of two, so that no boundary falls together with one of a buffer.

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from tests.proxy.stack import Answer, Stack
+from local.stack import Answer, Stack
 
 REPOSITORY = "someuser/app"
 CONTENT = bytes(range(256)) * 4096

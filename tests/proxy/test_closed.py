@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.proxy.stack import Stack
+from local.stack import Stack
 
 REPOSITORY = "someuser/app"
 ALL = ("repository", REPOSITORY, ["pull", "push", "delete"])

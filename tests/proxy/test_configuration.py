@@ -13,8 +13,8 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.proxy.site import PROJECT
-from tests.proxy.stack import NAME, Signer, free_port
+from local.site import PROJECT
+from local.stack import NAME, Signer, free_port
 from wharfinger.registry import configuration
 
 # Every option that an operator may set, as an example of each.

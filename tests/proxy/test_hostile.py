@@ -32,8 +32,8 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.site import PROJECT
-from tests.proxy.stack import NAME, Signer, Stack, running
+from local.site import PROJECT
+from local.stack import NAME, Signer, Stack, running
 
 SECRET_CONTENT = b"only for those who may pull\n"
 REPOSITORY = "private/app"
@@ -591,7 +591,7 @@ def test_who_sends_slowly_keeps_nobody_out_and_not_for_long(hostile: Stack, dige
 
 def test_two_thousand_half_sent_heads_keep_nobody_out(hostile: Stack, digest: str) -> None:
     """nginx bounds no connection before its request's head is complete: there must be room."""
-    command = [sys.executable, str(PROJECT / "tests" / "support" / "half_sent.py")]
+    command = [sys.executable, str(PROJECT / "tests/library/support" / "half_sent.py")]
     command += ["127.0.0.1", str(hostile.ports["plain"]), str(hostile.port), NAME, "2000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker:
         try:

@@ -18,8 +18,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.proxy.site import NJS
-from tests.proxy.stack import NAME, Stack, running
+from local.site import NJS
+from local.stack import NAME, Stack, running
 
 needs_njs = pytest.mark.skipif(not NJS.exists(), reason="needs libnginx-mod-http-js")
 NOWHERE = "sha256:" + "0" * 64

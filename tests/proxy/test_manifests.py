@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from tests.proxy.stack import NAME, NGINX, Answer, Stack
+from local.stack import NAME, NGINX, Answer, Stack
 
 REPOSITORY = "someuser/kinds"
 ACCESS = ("repository", REPOSITORY, ["pull", "push"])

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.proxy.stack import NAME, Answer, Stack, running
+from local.stack import NAME, Answer, Stack, running
 
 REPOSITORY = "someuser/mistakes"
 ACCESS = ("repository", REPOSITORY, ["pull", "push", "delete"])

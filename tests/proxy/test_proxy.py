@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.proxy.stack import NAME, OTHER_NAME, Echo, Signer, Stack
+from local.stack import NAME, OTHER_NAME, Echo, Signer, Stack
 
 REPOSITORY = "someuser/app"
 PUSH = ("repository", REPOSITORY, ["pull", "push"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.proxy.stack import NAME, NGINX, Stack
+from local.stack import NAME, NGINX, Stack
 from wharfinger.host.nginx import SystemNginx
 from wharfinger.host.paths import Paths
 from wharfinger.host.processes import command_line

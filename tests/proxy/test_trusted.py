@@ -14,7 +14,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from tests.proxy.stack import NAME, Answer, Stack, running
+from local.stack import NAME, Answer, Stack, running
 from tests.proxy.test_log import logged
 
 INSIDE, OUTSIDE = "10.1.2.3", "192.0.2.1"

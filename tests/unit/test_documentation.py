@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.play.documentation import AUTH_CONFIG, INVENTORIES, blocks
+from support.documentation import AUTH_CONFIG, INVENTORIES, blocks
 from wharfinger import contents
 from wharfinger.host.rotation import LEEWAY
 from wharfinger.tokens import configuration
@@ -17,7 +17,7 @@ from wharfinger.tokens import configuration
 def test_every_block_is_fed_to_what_reads_it() -> None:
     fed = Counter([*AUTH_CONFIG, *(key for one in INVENTORIES.values() for key in one.blocks)])
     missing = [f"{one.page}, line {one.line}" for key, one in blocks().items() if key not in fed]
-    assert missing == [], "add these to tests/play/documentation.py"
+    assert missing == [], "add these to tests/library/support/documentation.py"
     assert set(fed) == set(blocks()), "these are in no page any more"
 
 

@@ -11,6 +11,8 @@ import ansible_collections
 import pytest
 import yaml
 
+from support.imports import imported
+
 PROJECT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
 
@@ -123,6 +125,19 @@ def test_the_map_of_the_tests_has_each_part_and_each_folder() -> None:
     listed = subprocess.run([PROJECT / "test", "--list"], capture_output=True, text=True).stdout
     parts = set(listed.split()) - {"quick", "evidence"}
     table = set(re.findall(r"^\| `([a-z_/]+)` \|", text(PROJECT / "tests/README.md"), re.MULTILINE))
-    suites = parts - {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
-    folders = {path.name for path in (PROJECT / "tests").iterdir() if path.is_dir()} - suites
-    assert table == parts | {f"{name}/" for name in folders if not name.startswith("__")}
+    libraries = {f"{path.name}/" for path in (PROJECT / "tests/library").iterdir()}
+    assert table == parts | {name for name in libraries if not name.startswith("__")}
+
+
+def test_a_suite_imports_no_other_suite_and_the_library_imports_none() -> None:
+    suites = {path.name for path in (PROJECT / "tests").iterdir() if path.is_dir()} - {"library"}
+    mistakes = []
+    for path in (path for path in files() if path.suffix == ".py"):
+        name = path.relative_to(PROJECT)
+        own = name.parts[1] if name.parts[0] == "tests" else ""
+        for module in imported(path):
+            top, *below = module.split(".")
+            if top == "tests" and below[:1] != [own]:
+                mistakes.append(f"{name} imports {module}")
+    assert suites >= {"unit", "engine", "proxy", "client", "play", "fuzz"}
+    assert mistakes == []

@@ -174,7 +174,7 @@ def test_half_sent_heads_to_nginx(bench: Bench) -> None:
     """One address begins 2,000 requests and ends none; when nginx closes one, it begins another."""
     address = hosts.variables("debian13")["ansible_host"]
     name = hosts.registry("debian13").name
-    command = [sys.executable, str(PROJECT / "tests/support/half_sent.py"), address]
+    command = [sys.executable, str(PROJECT / "tests/library/support/half_sent.py"), address]
     command += ["80", "443", name, "2000"]
     docker = Docker(hosts.host("client"), hosts.registry("debian13"))
     with (

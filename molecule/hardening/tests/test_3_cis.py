@@ -97,7 +97,7 @@ def test_the_daemon_that_came_with_the_toolkit(name: str, machine: Host, rows: R
         f"cis-{name}.md",
         f"CIS Docker Benchmark, on {name} with docker {version}",
         "molecule verify --scenario-name hardening",
-        "The questions are data in `tests/support/cis.py`, asked of both containers by"
+        "The questions are data in `tests/library/support/cis.py`, asked of both containers by"
         " `molecule/hardening/tests/test_3_cis.py`. What is the host owner's is in"
         " [hardening.md](../hardening.md).\n\n" + evidence.table(head, sorted(rows, key=_order)),
     )

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.access import docker_auth, inventories
+from golden import docker_auth
+from tests.unit.access import inventories
 from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Robot, Rule
 from wharfinger.docker_auth import auth_config
 from wharfinger.tokens import acl, configuration

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.unit.access import docker_auth
+from golden import docker_auth
 
 
 def test_the_tests_evaluator_decides_as_docker_auth_did(project: Path) -> None:
-    golden = json.loads((project / "tests/golden/decisions.json").read_text(encoding="utf-8"))
+    golden = json.loads((project / "tests/library/golden/decisions.json").read_text())
     compared = 0
     for case in golden["cases"]:
         for question in case["questions"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.contents.tree import Tree
+from support.storage_tree import Tree
 from wharfinger.host.contents.storage import Storage
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.contents.tree import Tree, digest_of
+from support.storage_tree import Tree, digest_of
 from wharfinger.host.contents import Storage, collectable, examine, restore
 from wharfinger.host.contents.aside import put_aside
 from wharfinger.oci.manifests import Manifest, parse

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import OCI_IMAGE, OCI_INDEX, Tree, descriptor, digest_of
+from support.storage_tree import OCI_IMAGE, OCI_INDEX, Tree, descriptor, digest_of
 from wharfinger.host.contents import Storage, scrub
 from wharfinger.host.contents.check import _Throttle
 from wharfinger.host.contents.storage import Link

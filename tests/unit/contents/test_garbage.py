@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 
-from tests.unit.contents.tree import DAY, NOW, OCI_IMAGE, OCI_INDEX, Tree, digest_of
+from support.storage_tree import DAY, NOW, OCI_IMAGE, OCI_INDEX, Tree, digest_of
 from wharfinger.host.contents import (
     Storage,
     Usage,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW, Tree
+from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents import Storage, needed_blobs, plan_retention, plan_untagged
 from wharfinger.host.contents.grace import LEAST, Notes, decode, encode, held, note
 

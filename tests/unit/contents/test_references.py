@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.contents.tree import DAY, NOW
+from support.storage_tree import DAY, NOW
 from wharfinger.host.contents import retention, untagged
 from wharfinger.host.contents.model import Contents, Revision, Tag
 from wharfinger.host.contents.references import needed, signatures, subject_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW, Tree
+from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged
 from wharfinger.host.contents.model import Removal
 from wharfinger.host.contents.plans import read

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW
+from support.storage_tree import DAY, NOW
 from wharfinger.host.contents.model import Contents, Revision, Tag
 from wharfinger.host.contents.retention import Rule, duration, plan, rule_for
 

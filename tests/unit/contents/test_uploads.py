@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW, Tree
+from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents import awaited, garbage, named, placed
 from wharfinger.host.contents.garbage import manifest
 from wharfinger.host.contents.storage import Storage

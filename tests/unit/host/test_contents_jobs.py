@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import NOW, Tree
+from support.storage_tree import NOW, Tree
 from tests.unit.host.world import FakeRunner, Machine, host_of
 from wharfinger.host.commands import run
 from wharfinger.host.context import Host

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW, Tree
+from support.storage_tree import DAY, NOW, Tree
 from tests.unit.host.world import Killed, Machine, deployed, spec
 from wharfinger.host import jobs
 from wharfinger.host.commands import run

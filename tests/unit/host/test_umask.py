@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.contents.tree import DAY, NOW, Tree
+from support.storage_tree import DAY, NOW, Tree
 from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
 from wharfinger.host import metrics
 from wharfinger.host.commands import run

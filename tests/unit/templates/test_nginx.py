@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.proxy.site import NJS, SCRIPT, main_configuration, relocated, render
-from tests.proxy.stack import NGINX, certificate, pem
+from local.site import NJS, SCRIPT, main_configuration, relocated, render
+from local.stack import NGINX, certificate, pem
 from wharfinger.host.proxy import refusal
 from wharfinger.registry import configuration
 

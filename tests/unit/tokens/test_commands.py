@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.token_server import Running, make_key, replace, settings
 from wharfinger.tokens.commands import main
-
-from .conftest import Running, make_key, replace, settings
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.token_server import make_key, settings
 from wharfinger.tokens.configuration import (
     ConfigurationError,
     Limits,
@@ -24,8 +25,6 @@ from wharfinger.tokens.configuration import (
     load,
 )
 from wharfinger.tokens.reading import composed
-
-from .conftest import make_key, settings
 
 HASH = "$2b$10$" + "a" * 53
 VALID = f"""\

@@ -1,4 +1,4 @@
-"""Everything that docker_auth 1.14 decided (tests/golden/decisions.json), decided the same way."""
+"""Everything that docker_auth 1.14 decided (golden/decisions.json), decided the same way."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wharfinger.tokens.decision import decide
 from wharfinger.tokens.server import Application, http_server
 from wharfinger.tokens.service import Service
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "decisions.json"
+GOLDEN = Path(__file__).resolve().parents[2] / "library/golden/decisions.json"
 CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["cases"]
 PASSWORD = "pw"
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from support.token_server import Running
 from wharfinger.tokens import server as tokens_server
-
-from .conftest import Running
 
 CLOSE = b"Connection: close\r\n"
 

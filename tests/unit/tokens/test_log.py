@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.token_server import PROJECT, Running, Start, basic, settings
 from wharfinger.tokens import log
 
-from .conftest import PROJECT, Running, Start, basic, settings
 from .test_metrics import samples
 
 KEPT = {"Wharfinger-Decision": "1"}

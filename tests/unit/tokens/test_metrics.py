@@ -8,9 +8,8 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.token_server import Running, Start, hashed, settings
 from wharfinger.tokens.metrics import BUCKETS, Metrics
-
-from .conftest import Running, Start, hashed, settings
 
 PREFIX = "wharfinger_token_server_"
 Samples = dict[tuple[str, tuple[str, ...]], float]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from support.token_server import basic, hashed, settings
 from wharfinger.tokens import configuration, passwords
 from wharfinger.tokens.passwords import Passwords
 from wharfinger.tokens.service import Reply, Service, elsewhere
 
-from .conftest import Clock, basic, hashed, settings
+from .conftest import Clock
 
 INSIDE, OUTSIDE = "10.0.0.1", "192.0.2.1"
 ADDRESSES = ["10.0.0.0/8", "2001:db8::/32"]

@@ -14,11 +14,12 @@ from typing import Any
 import bcrypt
 import pytest
 
+from support.token_server import hashed
 from wharfinger.tokens import passwords
 from wharfinger.tokens.failures import Later
 from wharfinger.tokens.passwords import DUMMY, Passwords, check, is_generated
 
-from .conftest import Clock, hashed
+from .conftest import Clock
 
 HOME = ipaddress.ip_address("192.0.2.1")
 AWAY = ipaddress.ip_address("198.51.100.1")

@@ -26,7 +26,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from joserfc.jwk import ECKey, RSAKey
 
-from .conftest import Answer, Key, Running, Start, basic, call, hashed, make_key, settings
+from support.token_server import (
+    Answer,
+    Key,
+    Running,
+    Start,
+    basic,
+    call,
+    hashed,
+    make_key,
+    settings,
+)
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -1,7 +1,7 @@
 """docker_auth 1.14's decisions, written for tests: small, slow, and apart from the package.
 
 It reads a configuration's `users` and `acl` and says what a token would hold. Its meaning is that
-of tests/golden/decisions.json, which test_docker_auth.py runs through it in full.
+of tests/library/golden/decisions.json, which test_docker_auth.py runs through it in full.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support import hosts
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 #: What every run has said.
 OUTPUTS: list[str] = []
 

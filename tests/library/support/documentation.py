@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .controller import PROJECT, dump, private
+from support.inventory_files import dump, private
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 #: A block's page and its first line.
 Key = tuple[str, str]

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.proxy.site import NJS, SCRIPT, main_configuration, relocated, render
+from local.site import NJS, SCRIPT, main_configuration, relocated, render
 from wharfinger.host.proxy import refusal
 from wharfinger.registry import configuration
 

@@ -14,7 +14,7 @@ from ansible.template import Templar, trust_as_template
 from wharfinger.host import main_settings
 from wharfinger.registry import configuration
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 _TEMPLATE = PROJECT / "templates" / "nginx" / "wharfinger.conf.j2"
 
 SCRIPT = _TEMPLATE.with_name("wharfinger.js")

@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.proxy import site
-from tests.proxy.stack import refusal
-from tests.support.networks import free_ports
+from local import site
+from local.stack import refusal
+from support.networks import free_ports
 from wharfinger import access, docker_auth
 from wharfinger.registry import configuration
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 ADDRESS = "127.0.0.1"
 DEBIANS = "/usr/bin/docker-registry"
 # Passwords are NAME-pw.

@@ -26,7 +26,7 @@ CONTAINERS = IPv4Network("10.98.0.0/16")
 ROUTES = Path("/proc/net/route")
 # Of this clone of the project: what runs at the same time for another one has other names.
 CLONE = hashlib.sha1(
-    str(Path(__file__).resolve().parents[2]).encode(), usedforsecurity=False
+    str(Path(__file__).resolve().parents[3]).encode(), usedforsecurity=False
 ).hexdigest()[:6]
 
 
