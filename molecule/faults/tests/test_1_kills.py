@@ -22,17 +22,12 @@ def test_the_process_of_a_container(bench: Bench, kind: str) -> None:
 def test_docker_kill(bench: Bench, kind: str) -> None:
     name = bench.container(kind)
     returns = "the host's timer starts it, within a quarter of an hour (here: called after 5 s)"
-    # Not in these five seconds.
-    bench.run("systemctl stop wharfinger-renew.timer")
-    try:
-        with bench.fault(f"docker kill: {kind}", returns=returns):
-            bench.run(f"docker kill {name}")
-            bench.out_now(5)
-            # docker takes it for somebody's wish.
-            assert bench.inspected(kind)["State"]["Status"] == "exited"
-            bench.run("systemctl start wharfinger-renew.service")
-    finally:
-        bench.run("systemctl start wharfinger-renew.timer")
+    with bench.fault(f"docker kill: {kind}", returns=returns):
+        bench.run(f"docker kill {name}")
+        bench.out_now(5)
+        # docker takes it for somebody's wish.
+        assert bench.inspected(kind)["State"]["Status"] == "exited"
+        bench.run("systemctl start wharfinger-renew.service")
     assert bench.container(kind) == name
 
 
