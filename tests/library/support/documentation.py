@@ -24,8 +24,8 @@ WISHES = (ACCESS, "# Everyone has a place of their own and reads everything else
 AUTH_CONFIG: tuple[Key, ...] = (
     (
         "docs/token-server.md",
-        "limits:                    # from docker_auth_…_failures in the inventory; all of it is "
-        "optional",
+        "limits:                    # of docker_auth_…_failures in the inventory; all of it may be "
+        "left away",
     ),
     ("docs/token-server.md", "users:"),
 )
