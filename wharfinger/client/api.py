@@ -1,22 +1,23 @@
-"""The OCI distribution API, as far as `wharf` needs it, over one registry's transport."""
+"""The OCI distribution API, as far as `wharf` needs it: catalog, tags, manifests, referrers."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any
 
 import httpx
 
 from wharfinger.oci import manifests, media_types
 from wharfinger.oci.digests import DIGEST, digest_of, list_tag
 
-from .errors import ClientError, Damaged, Denied, LoginRefused, NotFound, Unsupported
+from .blobs import Blobs
+from .errors import Damaged, Denied, LoginRefused, NotFound, Unsupported
+from .failures import codes
+from .pages import json_object, next_page, pages
+from .scopes import CATALOG, delete_scope, pull_scope, push_scope
 from .text import clean
-from .transport import Content, Transport, codes
+from .transport import Transport
 
 ACCEPT = ", ".join(
     [
@@ -29,12 +30,8 @@ ACCEPT = ", ".join(
         "*/*;q=0.1",
     ]
 )
-T = TypeVar("T")
-R = TypeVar("R")
-
 # Asked for of the catalog; a registry gives fewer if it likes.
 PAGE = 1000
-MOST_PAGES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +58,13 @@ class Fetched:
         return manifests.document(self.data)
 
 
-def pull_scope(repository: str) -> str:
-    """What a token must hold to read a repository."""
-    return f"repository:{repository}:pull"
-
-
 class Registry:
     """One registry's repositories, tags, manifests and blobs."""
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.name = transport.registry
+        self.blobs = Blobs(transport)
         self._manifests: dict[tuple[str, str], Fetched] = {}
 
     async def repositories(self) -> list[str]:
@@ -80,8 +73,12 @@ class Registry:
         try:
             return [
                 name
-                async for page in self._pages(
-                    f"/v2/_catalog?n={PAGE}", "/v2/_catalog", "repositories", "registry:catalog:*"
+                async for page in pages(
+                    self.transport,
+                    f"/v2/_catalog?n={PAGE}",
+                    "/v2/_catalog",
+                    "repositories",
+                    CATALOG,
                 )
                 for name in page
             ]
@@ -96,63 +93,13 @@ class Registry:
             raise Unsupported(f"{self.name} has no catalog: {instead}") from error
 
     async def tags(self, repository: str) -> list[str]:
-        """All tags, sorted. Raises NotFound where the repository is none."""
+        """All tags, sorted. Raises NotFound where there is no such repository."""
         path = f"/v2/{repository}/tags/list"
         try:
-            pages = self._pages(path, path, "tags", pull_scope(repository))
-            return sorted([tag async for page in pages for tag in page])
+            tag_pages = pages(self.transport, path, path, "tags", pull_scope(repository))
+            return sorted([tag async for page in tag_pages for tag in page])
         except NotFound as error:
             raise NotFound(f"{self.name} has no repository {repository}") from error
-
-    async def _pages(
-        self, first: str, plain: str, key: str, scope: str
-    ) -> AsyncIterator[list[str]]:
-        """The lists under `key` of all pages; `plain` is asked where `first` is refused."""
-        path, seen = first, {first}
-        while True:
-            answer = await self.transport.request("GET", path, scope=scope)
-            if answer.status_code == 400 and path == first != plain:
-                # It allows fewer at once than were asked for.
-                path = plain
-                continue
-            if answer.status_code != 200:
-                raise self.transport.problem(answer, f"{urlsplit(path).path} is read")
-            yield self._strings(answer, key)
-            following = answer.links.get("next", {}).get("url")
-            if not following:
-                return
-            # Only its path and question: the server that we speak with is the right one, even
-            # where a registry behind a proxy believes that it has another name.
-            parts = urlsplit(str(httpx.URL(str(answer.request.url)).join(following)))
-            path = f"{parts.path}?{parts.query}"
-            if path in seen or len(seen) > MOST_PAGES:
-                raise ClientError(
-                    f"{self.name}: the pages of {plain} lead in a circle; what it has cannot be "
-                    "listed whole"
-                )
-            seen.add(path)
-
-    def _strings(self, answer: httpx.Response, key: str) -> list[str]:
-        found = self._json(answer)
-        values = found.get(key) or []
-        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-            raise ClientError(
-                f"{self.name} answers {urlsplit(str(answer.request.url)).path} without a list of "
-                f"{key}: is it a registry?"
-            )
-        return [clean(one) for one in values]
-
-    def _json(self, answer: httpx.Response) -> dict[str, Any]:
-        path = urlsplit(str(answer.request.url)).path
-        try:
-            found = answer.json()
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise ClientError(
-                f"{self.name} answers {path} with something else than JSON: is it a registry?"
-            )
-        return found
 
     async def ping(self) -> None:
         """Asks for nothing but whether this is a registry that knows us."""
@@ -180,6 +127,13 @@ class Registry:
         # Not every registry answers HEAD, or names the digest.
         fetched = await self.manifest(repository, reference)
         return Head(fetched.digest, fetched.media_type, len(fetched.data))
+
+    async def head_or_none(self, repository: str, reference: str) -> Head | None:
+        """The same; None where it is gone."""
+        try:
+            return await self.head(repository, reference)
+        except NotFound:
+            return None
 
     async def manifest(self, repository: str, reference: str) -> Fetched:
         """The manifest of a tag or digest, its content checked against the digest."""
@@ -230,7 +184,7 @@ class Registry:
         answer = await self.transport.request(
             "DELETE",
             f"/v2/{repository}/manifests/{reference}",
-            scope=f"repository:{repository}:delete",
+            scope=delete_scope(repository),
         )
         if answer.status_code in (200, 202, 204):
             return
@@ -254,9 +208,9 @@ class Registry:
     async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
         """Descriptors of the manifests whose subject is `digest`: by the referrers API, or where
         there is none by the tag that the specification puts in its place."""
-        found = await self._referrers(repository, digest)
-        if found is not None:
-            return _descriptors(found)
+        from_api = await self._referrers(repository, digest)
+        if from_api is not None:
+            return _descriptors(from_api)
         try:
             fetched = await self.manifest(repository, list_tag(digest))
         except NotFound:
@@ -271,7 +225,7 @@ class Registry:
         """What the referrers API answers, None where there is none."""
         scope = pull_scope(repository)
         path: str | None = f"/v2/{repository}/referrers/{digest}"
-        found: list[Any] = []
+        entries: list[Any] = []
         seen: set[str] = set()
         while path and path not in seen:
             seen.add(path)
@@ -281,33 +235,9 @@ class Registry:
             kind = answer.headers.get("content-type", "")
             if "json" not in kind:
                 return None  # a page for browsers
-            found += self._json(answer).get("manifests") or []
-            following = answer.links.get("next", {}).get("url")
-            parts = urlsplit(str(httpx.URL(path).join(following))) if following else None
-            path = f"{parts.path}?{parts.query}" if parts else None
-        return found
-
-    # Blobs
-
-    async def configuration(self, repository: str, digest: str) -> dict[str, Any]:
-        """A small blob of JSON, checked against its digest; {} where it is no JSON object."""
-        answer = await self.transport.request(
-            "GET", f"/v2/{repository}/blobs/{digest}", scope=pull_scope(repository)
-        )
-        if answer.status_code == 404:
-            raise NotFound(f"{self.name}/{repository} lacks the blob {digest}")
-        if answer.status_code != 200:
-            raise self.transport.problem(answer, f"the blob {digest} of {repository} is read")
-        if digest_of(answer.content, digest) != digest:
-            raise Damaged(
-                f"{self.name} answers the blob {digest} of {repository} with other content: it is "
-                "damaged there, or changed on its way"
-            )
-        try:
-            found = answer.json()
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+            entries += json_object(self.name, answer).get("manifests") or []
+            path = next_page(answer)
+        return entries
 
     async def put_manifest(self, repository: str, reference: str, fetched: Fetched) -> None:
         """Pushes a manifest's very bytes."""
@@ -321,72 +251,6 @@ class Registry:
         if answer.status_code not in (200, 201, 202):
             raise self.transport.problem(answer, f"{_named(repository, reference)} is pushed")
 
-    async def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether the repository has the blob."""
-        answer = await self.transport.request(
-            "HEAD", f"/v2/{repository}/blobs/{digest}", scope=push_scope(repository)
-        )
-        return answer.status_code == 200
-
-    async def put_blob(
-        self,
-        repository: str,
-        digest: str,
-        size: int | None,
-        content: Callable[[], AsyncIterator[bytes]],
-        mount_from: str = "",
-    ) -> bool:
-        """Pushes a blob; where the registry takes it from `mount_from`, nothing travels. Returns
-        whether bytes travelled."""
-        scope = push_scope(repository)
-        if mount_from and mount_from != repository:
-            scope += " " + pull_scope(mount_from)
-        question = f"?mount={quote(digest)}&from={quote(mount_from, safe='')}" if mount_from else ""
-        begun = await self.transport.request(
-            "POST", f"/v2/{repository}/blobs/uploads/{question}", scope=scope
-        )
-        if begun.status_code == 201:
-            return False
-        if begun.status_code != 202 or "location" not in begun.headers:
-            raise self.transport.problem(begun, f"the blob {digest} of {repository} is pushed")
-        location = begun.headers["location"]
-        location += ("&" if "?" in location else "?") + f"digest={quote(digest)}"
-        headers = {"Content-Type": "application/octet-stream"}
-        body: Content = content
-        if size is not None:
-            headers["Content-Length"] = str(size)
-        answer = await self.transport.request(
-            "PUT", location, scope=scope, headers=headers, content=body
-        )
-        if answer.status_code not in (201, 204):
-            raise self.transport.problem(answer, f"the blob {digest} of {repository} is pushed")
-        return True
-
-
-def push_scope(repository: str) -> str:
-    """What a token must hold to push to a repository."""
-    return f"repository:{repository}:pull,push"
-
-
-async def each(
-    items: Sequence[T], work: Callable[[T], Awaitable[R]], done: Callable[[], None] = lambda: None
-) -> list[R]:
-    """The results of `work` over all items, in their order; the transport bounds how many run at
-    once. The first error ends the others."""
-
-    async def one(item: T) -> R:
-        result = await work(item)
-        done()
-        return result
-
-    tasks = [asyncio.ensure_future(one(item)) for item in items]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
 
 def _named(repository: str, reference: str) -> str:
     return f"{repository}{'@' if ':' in reference else ':'}{reference}"
@@ -395,7 +259,7 @@ def _named(repository: str, reference: str) -> str:
 def _descriptors(values: object) -> list[dict[str, Any]]:
     """The entries that are descriptors."""
     return [
-        one
-        for one in (values if isinstance(values, list) else [])
-        if isinstance(one, dict) and DIGEST.fullmatch(str(one.get("digest")))
+        entry
+        for entry in (values if isinstance(values, list) else [])
+        if isinstance(entry, dict) and DIGEST.fullmatch(str(entry.get("digest")))
     ]

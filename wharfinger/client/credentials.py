@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ClientError
-from .names import DOCKER_HUB
+from .references import DOCKER_HUB
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 

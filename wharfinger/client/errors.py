@@ -1,4 +1,17 @@
-"""What goes wrong, as one sentence for whoever runs the command, and the exit code it has."""
+"""Everything that `wharf` can fail with, in one tree:
+
+    ClientError             exit code 1
+      NoAnswer              the registry cannot be reached, or its answer breaks off
+      NotFound              no such repository, tag, digest or page
+      Damaged               the content is not what its digest says, or cannot be read
+      Unsupported           the registry cannot do this
+      Denied                exit code 3: this user may not do it
+        LoginRefused        a login is needed, or the one that was shown is not accepted
+      UsageError            exit code 2: the command line asks for something impossible
+
+The text of an exception is what the command prints: what happened, where, and what to do.
+`failures.py` makes these exceptions from answers and from what httpx raises.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +22,13 @@ INTERRUPTED = 130
 
 
 class ClientError(Exception):
-    """Something failed, or was not found. The text says what, where, and what to do."""
+    """The base of the tree: something failed."""
 
     exit_code = FAILED
+
+
+class NoAnswer(ClientError):
+    """The registry cannot be reached, or its answer breaks off."""
 
 
 class NotFound(ClientError):
@@ -19,7 +36,7 @@ class NotFound(ClientError):
 
 
 class Damaged(ClientError):
-    """What the registry gives is not what was stored, or cannot be read."""
+    """The registry's content is not what was stored, or cannot be read."""
 
 
 class Unsupported(ClientError):
@@ -27,13 +44,13 @@ class Unsupported(ClientError):
 
 
 class UsageError(ClientError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code = USAGE
 
 
 class Denied(ClientError):
-    """Not allowed, or only after a login."""
+    """The user may not do this, or only after a login."""
 
     exit_code = DENIED
 

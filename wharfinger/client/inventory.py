@@ -1,7 +1,7 @@
-"""`wharf can` and `wharf access`: who may do what, from the inventory alone.
+"""The variables of one host of an inventory, as Ansible itself reads them.
 
-Ansible itself reads the inventory, so that group_vars, host_vars and plugins count as they do for a
-deployment. Of registry_users only the names are read: no password is decrypted or worked out.
+group_vars, host_vars and plugins count as they do for a deployment. Of registry_users only the
+names are read: no password is decrypted or worked out.
 """
 
 from __future__ import annotations
@@ -9,20 +9,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .errors import ClientError, Denied, UsageError
-from .output import Column, Output
+from .errors import ClientError, UsageError
 from .text import clean
-
-if TYPE_CHECKING:
-    from wharfinger.access import Decision, Policy
 
 PROJECT = Path(__file__).resolve().parents[2]
 GROUP = "registry"
-ANONYMOUS = "anonymous"
 # Beside an inventory's files lie generated passwords, which are no inventory.
 _IGNORED = {"ANSIBLE_INVENTORY_IGNORE_REGEX": "^credentials$"}
 _VARIABLES: dict[str, Any] = {
@@ -34,129 +28,7 @@ _VARIABLES: dict[str, Any] = {
 }
 
 
-def answer(
-    user: str, verb: str, repository: str | None, inventory: Path, limit: str | None, json: bool
-) -> None:
-    """Prints the decision and its rule; raises Denied for no, so that the exit code says it."""
-    from wharfinger.access import VERBS
-
-    if verb not in VERBS:
-        raise UsageError(f"{verb!r} is no verb: write one of {', '.join(VERBS)}")
-    if verb == "list" and repository is not None:
-        raise UsageError("list is asked of the catalog: write no repository")
-    if verb != "list" and not repository:
-        raise UsageError(f"{verb} is asked of a repository: write its name after the verb")
-    host, settings = _settings(inventory, limit)
-    who = "someone who is not signed in" if user == ANONYMOUS else user
-    what = (
-        "see the catalog"
-        if verb == "list"
-        else f"{verb} {'to ' if verb == 'push' else ''}{repository}"
-    )
-    allowed, number, why = _decide(settings, user, verb, repository)
-    if json:
-        Output().document(
-            {
-                "user": user,
-                "verb": verb,
-                "repository": repository,
-                "allowed": allowed,
-                "rule": number,
-                "why": why,
-                "host": host,
-            }
-        )
-    sentence = f"{who} {'may' if allowed else 'may not'} {what}: {why}"
-    if not allowed:
-        raise Denied(sentence)
-    if not json:
-        print(sentence)
-
-
-def _decide(
-    settings: Mapping[str, Any], user: str, verb: str, repository: str | None
-) -> tuple[bool, int | None, str]:
-    """Allowed, the rule's number, and the reason in words."""
-    if user != ANONYMOUS and user not in settings["registry_users"]:
-        if user in (settings["registry_robots"] or {}):
-            return _decide_robot(settings, user, verb, repository)
-        return False, None, f"registry_users has no {user}"
-    if settings["registry_auth"] == "htpasswd":
-        signed_in = user != ANONYMOUS
-        return signed_in, None, "with registry_auth: htpasswd every user may do everything"
-    policy = _policy(settings)
-    return _reason(policy, policy.decide(None if user == ANONYMOUS else user, verb, repository))
-
-
-def _decide_robot(
-    settings: Mapping[str, Any], name: str, verb: str, repository: str | None
-) -> tuple[bool, int | None, str]:
-    """As _decide, for a robot that signs in from where it may."""
-    policy = _policy(settings)
-    robot = policy.robots[name]
-    if robot.expires and robot.expires < datetime.now(UTC).date():
-        return False, None, f"registry_robots says that it has expired, on {robot.expires}"
-    allowed, rule, why = _reason(policy, policy.decide(name, verb, repository))
-    if allowed and robot.addresses:
-        why += f"; from {' or '.join(str(network) for network in robot.addresses)} only"
-    if allowed and robot.expires:
-        why += f"; until {robot.expires}"
-    return allowed, rule, why
-
-
-def _reason(policy: Policy, found: Decision) -> tuple[bool, int | None, str]:
-    if found.rule is None:
-        return found.allowed, None, "no rule of registry_access matches"
-    rule = policy.rules[found.rule - 1]
-    words = f"{{who: {_one(rule.who)}, may: {_one(rule.may)}, on: {_one(rule.on)}}}"
-    return found.allowed, found.rule, f"rule {found.rule} of registry_access, {words}"
-
-
-def _one(words: tuple[str, ...]) -> str:
-    return words[0] if len(words) == 1 else f"[{', '.join(words)}]"
-
-
-def show_access(inventory: Path, limit: str | None, output: Output) -> None:
-    """Prints a row for each word of each rule's `who`."""
-    from wharfinger.access import rows
-
-    _, settings = _settings(inventory, limit)
-    if settings["registry_auth"] == "htpasswd":
-        found: list[dict[str, object]] = [
-            {
-                "rule": None,
-                "who": "every user",
-                "may": "everything",
-                "on": "every repository and the catalog",
-            }
-        ]
-    else:
-        found = [{**row, "rule": int(row["rule"])} for row in rows(_policy(settings))]
-    columns = [
-        Column("rule", "RULE", right=True),
-        Column("who", "WHO"),
-        Column("may", "MAY"),
-        Column("on", "ON"),
-    ]
-    output.rows(columns, found)
-
-
-def _policy(settings: Mapping[str, Any]) -> Policy:
-    from wharfinger.access import Policy
-
-    names: dict[str, object] = {name: {} for name in settings["registry_users"]}
-    try:
-        return Policy.from_inventory(
-            names,
-            settings["registry_groups"],
-            settings["registry_access"],
-            settings["registry_robots"],
-        )
-    except ValueError as error:
-        raise ClientError(f"the inventory has mistakes:\n{error}") from error
-
-
-def _settings(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
+def host_variables(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
     """The host that is meant, and its variables: registry_users as a list of names."""
     if not inventory.exists():
         raise UsageError(f"--inventory {inventory}: there is no such file or directory")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wharfinger.oci import media_types
+
 _SIGNATURE = "cosign signature"
 _ATTESTATION = "in-toto attestation"
 _BUNDLE = "Sigstore bundle"
@@ -43,6 +45,15 @@ _IMAGES = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+_MEDIA_TYPES = {
+    media_types.OCI_IMAGE: "OCI image",
+    media_types.OCI_INDEX: "OCI index",
+    media_types.OCI_ARTIFACT: "OCI artifact",
+    media_types.DOCKER_IMAGE: "Docker image",
+    media_types.DOCKER_LIST: "Docker manifest list",
+    media_types.SCHEMA_1: "Docker schema 1",
+    media_types.SCHEMA_1_SIGNED: "Docker schema 1, signed",
+}
 # Types that say nothing of what they are for.
 _NOTHING = ("", "application/vnd.oci.empty.v1+json", "application/octet-stream")
 _PREDICATES = {
@@ -76,6 +87,11 @@ def of_manifest(document: Mapping[str, Any]) -> str:
     if config in _IMAGES and artifact in _NOTHING:
         return "container image"
     return next((one for one in (artifact, config) if one not in _NOTHING), "")
+
+
+def of_media_type(media_type: str | None) -> str:
+    """A manifest's media type in short."""
+    return _MEDIA_TYPES.get(media_type or "", media_type or "")
 
 
 def of_type(artifact_type: str | None, annotations: Mapping[str, Any] | None = None) -> str:

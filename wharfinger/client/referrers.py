@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from wharfinger.oci import manifests
-from wharfinger.oci.digests import LIST_TAG, is_list_tag
+from wharfinger.oci.digests import is_list_tag
 from wharfinger.oci.media_types import OCI_INDEX
 
-from . import names
-from .api import Fetched, Registry, each
-from .asked import Asked
+from .api import Fetched, Registry
+from .concurrency import each
 from .errors import ClientError, Damaged, NotFound, Unsupported
-from .listing import head_or_none
 
 _MOST_TRIES = 10
 
@@ -61,7 +59,7 @@ async def take_out(
             return Taken(tuple(taken), emptied)
         named = {one.digest for one in listed.manifest.children}
         unknown = sorted(named - present - set(going))
-        heads = await each(unknown, partial(head_or_none, api, repository))
+        heads = await each(unknown, partial(api.head_or_none, repository))
         present |= {one for one, head in zip(unknown, heads, strict=True) if head is not None}
         unwanted = [one for one in dict.fromkeys(_digests(listed)) if one not in present]
         if not unwanted:
@@ -70,7 +68,7 @@ async def take_out(
         empty = not rest.manifest.members
         if dry_run:
             return Taken(tuple(unwanted), empty)
-        now = await head_or_none(api, repository, tag)
+        now = await api.head_or_none(repository, tag)
         if now is None or now.digest != listed.digest:
             continue
         if empty:
@@ -128,31 +126,3 @@ async def _remove(api: Registry, repository: str, tag: str, digest: str) -> None
         await api.delete(repository, digest)
     except NotFound:
         return
-
-
-def repair(repositories: Collection[str], dry_run: bool, asked: Asked) -> None:
-    """Takes what is gone out of all lists of these repositories, and prints a line for each
-    entry."""
-    by_registry: dict[str, list[str]] = {}
-    for text in dict.fromkeys(repositories):
-        one = names.repository_only(text)
-        by_registry.setdefault(one.registry, []).append(one.repository)
-    for registry, several in by_registry.items():
-        asked.run(registry, partial(_repair, several, dry_run))
-
-
-async def _repair(repositories: Collection[str], dry_run: bool, api: Registry) -> None:
-    would = "would be " if dry_run else ""
-    for repository in repositories:
-        name = f"{api.name}/{repository}"
-        lists = [tag for tag in await api.tags(repository) if LIST_TAG.fullmatch(tag)]
-        found = 0
-        for tag in lists:
-            taken = await take_out(api, repository, tag, dry_run=dry_run)
-            found += len(taken.digests)
-            for digest in taken.digests:
-                print(f"{name}:{tag}: {digest} is gone, {would}taken out")
-            if taken.emptied:
-                print(f"{name}:{tag}: nothing is left in it, {would}removed")
-        if not found:
-            print(f"{name}: no list of referrers names anything that is gone")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.unit.client.registry import Fake
-from wharfinger.client import transport, trust
+from wharfinger.client import tls, transport
 from wharfinger.client.main import main
 
 
@@ -51,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     for name in ("WHARF_REGISTRY", "DOCKER_CONFIG", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(trust, "SYSTEM", tmp_path / "etc/docker/certs.d")
+    monkeypatch.setattr(tls, "SYSTEM", tmp_path / "etc/docker/certs.d")
     return folder
 
 

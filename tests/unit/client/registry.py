@@ -19,6 +19,9 @@ DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 HOST = "registry.test"
 REALM = "https://tokens.test/auth"
+REPOSITORY = f"{HOST}/team/app"
+# The options of a login; the password comes on standard input.
+BOB = ("--user", "bob", "--password-stdin")
 
 Answer = Callable[[httpx.Request], httpx.Response | None]
 
@@ -318,3 +321,10 @@ def _scope(request: httpx.Request) -> str:
         repository = repository.partition(part)[0]
     verbs = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(request.method, "pull,push")
     return f"repository:{repository}:{verbs}"
+
+
+def filled(fake: Fake, auth: str = "none") -> Fake:
+    """The registry with one image in REPOSITORY, and with this kind of login."""
+    fake.push("team/app", "1", image(("a", 5)))
+    fake.auth = auth
+    return fake

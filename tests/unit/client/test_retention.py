@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.client.conftest import Wharf
-from wharfinger.client import retention
+from wharfinger.client.commands import retention
 
 ROWS: list[dict[str, Any]] = [
     {

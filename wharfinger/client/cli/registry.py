@@ -1,57 +1,14 @@
-"""The commands of `wharf`: their arguments, options and help. What they do is in modules of their
-own, imported when a command runs."""
+"""The commands for any registry."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .asked import Asked, options
-from .output import Output
-
-HELP = """Look into a container registry and tidy it up: any registry that speaks the OCI
-distribution API.
-
-\b
-  wharf login registry.example.com               log in, as docker does
-  wharf repositories registry.example.com        what is there
-  wharf tags registry.example.com/team/app       a repository's tags
-  wharf show registry.example.com/team/app:1.2   what a tag is made of
-  wharf du registry.example.com                  who needs how much
-  wharf rm registry.example.com/team/app:1.2     remove a tag
-  wharf repair registry.example.com/team/app     mend its lists of signatures
-  wharf copy registry.example.com/team/app:1.2 other.example.com/app:1.2
-
-For the operator, from the inventory alone:
-
-\b
-  wharf can someuser push team/app --inventory inventory/NAME
-  wharf access --inventory inventory/NAME
-  wharf retention --dry-run --inventory inventory/NAME
-
-With WHARF_REGISTRY=registry.example.com set, names may be short: wharf tags team/app.
-
-A table is for your terminal. Piped, each row is one line with its fields parted by tabs, sizes in
-bytes; or take --json, or --format with a Jinja2 template: wharf tags team/app --format
-'{{ reference }}'. NO_COLOR is respected.
-
-\b
-Exit codes:
-  0   done
-  1   failed, or not found
-  2   the command line is wrong
-  3   not allowed, or a login is needed (wharf can: no)
-  130 interrupted
-"""
-
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+from ..options import Connection, options
+from ..output import Output
+from .app import app
 
 Repository = Annotated[
     str, typer.Argument(metavar="REPO", help="HOST[:PORT]/NAME, as docker writes it.")
@@ -60,33 +17,6 @@ RegistryArgument = Annotated[
     str | None,
     typer.Argument(metavar="[REGISTRY]", help="HOST[:PORT]; without it, what WHARF_REGISTRY says."),
 ]
-Inventory = Annotated[
-    Path,
-    typer.Option(
-        "--inventory", "-i", metavar="DIR", help="The inventory, such as inventory/local."
-    ),
-]
-Limit = Annotated[
-    str | None,
-    typer.Option("--limit", metavar="HOST", help="This host's, where the inventory has several."),
-]
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from wharfinger import __version__
-
-        print(f"wharf {__version__}")
-        raise typer.Exit
-
-
-@app.callback(help=HELP)
-def wharf(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """See HELP."""
 
 
 @app.command()
@@ -95,7 +25,7 @@ def repositories(
     *,
     registry: RegistryArgument = None,
     tags: Annotated[bool, typer.Option("--tags", help="One row for each tag.")] = False,
-    asked: Asked,
+    connection: Connection,
     output: Output,
 ) -> None:
     """List a registry's repositories, or all their tags.
@@ -111,9 +41,9 @@ def repositories(
       wharf repositories registry.example.com --tags
       wharf repositories registry.example.com --tags --format '{{ reference }}'
     """
-    from .listing import show_repositories
+    from ..commands.listing import show_repositories
 
-    show_repositories(registry, tags, asked, output)
+    show_repositories(registry, tags, connection, output)
 
 
 @app.command()
@@ -124,7 +54,7 @@ def tags(
     digests: Annotated[
         bool, typer.Option("--digests", help="With each tag's digest and kind (a request each).")
     ] = False,
-    asked: Asked,
+    connection: Connection,
     output: Output,
 ) -> None:
     """List a repository's tags.
@@ -135,9 +65,9 @@ def tags(
       wharf tags registry.example.com/team/app --digests
       wharf tags registry.example.com/team/app --digests --json
     """
-    from .listing import show_tags
+    from ..commands.listing import show_tags
 
-    show_tags(repository, digests, asked, output)
+    show_tags(repository, digests, connection, output)
 
 
 @app.command()
@@ -151,7 +81,7 @@ def show(
         bool, typer.Option("--raw", help="Print the manifest's very bytes and nothing else.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    asked: Asked,
+    connection: Connection,
 ) -> None:
     """Show what a tag or digest is made of.
 
@@ -164,9 +94,9 @@ def show(
       wharf show registry.example.com/team/app@sha256:…
       wharf show registry.example.com/team/app:1.2 --raw | sha256sum
     """
-    from .show import show_reference
+    from ..commands.show import show_reference
 
-    show_reference(reference, raw, json, asked)
+    show_reference(reference, raw, json, connection)
 
 
 @app.command()
@@ -177,7 +107,7 @@ def rm(
         list[str], typer.Argument(metavar="REPO@DIGEST|REPO:TAG...", help="What to delete.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    asked: Asked,
+    connection: Connection,
 ) -> None:
     """Delete manifests by digest, or remove tags.
 
@@ -201,9 +131,9 @@ def rm(
       wharf rm registry.example.com/team/app@sha256:… --yes
       wharf tags REPO --format '{{ reference }}' | grep -- -rc | xargs wharf rm --yes
     """
-    from .remove import remove
+    from ..commands.remove import remove
 
-    remove(references, yes, asked)
+    remove(references, yes, connection)
 
 
 @app.command()
@@ -216,7 +146,7 @@ def repair(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be taken out.")
     ] = False,
-    asked: Asked,
+    connection: Connection,
 ) -> None:
     """Mend lists of referrers that name what is gone.
 
@@ -232,9 +162,9 @@ def repair(
       wharf repair registry.example.com/team/app
       wharf repair registry.example.com/team/app registry.example.com/team/web --dry-run
     """
-    from .referrers import repair as mend
+    from ..commands.repair import repair as mend
 
-    mend(repositories, dry_run, asked)
+    mend(repositories, dry_run, connection)
 
 
 @app.command()
@@ -249,7 +179,7 @@ def du(
             "says.",
         ),
     ] = None,
-    asked: Asked,
+    connection: Connection,
     output: Output,
 ) -> None:
     """Show how much room repositories take.
@@ -265,9 +195,9 @@ def du(
       wharf du registry.example.com/team/app registry.example.com/team/web
       wharf du registry.example.com --json
     """
-    from .usage import show_usage
+    from ..commands.usage import show_usage
 
-    show_usage(repositories or [], asked, output)
+    show_usage(repositories or [], connection, output)
 
 
 @app.command()
@@ -275,7 +205,7 @@ def du(
 def login(
     *,
     registry: RegistryArgument = None,
-    asked: Asked,
+    connection: Connection,
 ) -> None:
     """Log in, and keep the login where docker does.
 
@@ -288,9 +218,9 @@ def login(
       wharf login registry.example.com
       wharf login registry.example.com --user ci --password-stdin < password
     """
-    from .login import log_in
+    from ..commands.login import log_in
 
-    log_in(registry, asked)
+    log_in(registry, connection)
 
 
 @app.command()
@@ -301,7 +231,7 @@ def copy(
     target: Annotated[
         str, typer.Argument(metavar="DST", help="REPO[:TAG]; the tag is SRC's where there is none.")
     ],
-    asked: Asked,
+    connection: Connection,
 ) -> None:
     """Copy an image or artifact elsewhere.
 
@@ -313,101 +243,6 @@ def copy(
       wharf copy registry.example.com/team/app:1.2 registry.example.com/release/app
       wharf copy docker.io/library/debian:13 registry.example.com/base/debian:13
     """
-    from .copying import copy_reference
+    from ..commands.copy import copy_reference
 
-    copy_reference(source, target, asked)
-
-
-@app.command()
-@options
-def can(
-    *,
-    user: Annotated[
-        str, typer.Argument(metavar="USER", help="A name, or `anonymous`: not signed in.")
-    ],
-    verb: Annotated[
-        str,
-        typer.Argument(
-            metavar="VERB",
-            help="pull, push, delete or list.",
-            autocompletion=lambda: ["pull", "push", "delete", "list"],
-        ),
-    ],
-    repository: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[REPO]", help="Its name as in the rules, without HOST; not for list."
-        ),
-    ] = None,
-    inventory: Inventory,
-    limit: Limit = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say whether a user may do something, and why.
-
-    The exit code is 0 for yes and 3 for no. No host is asked: what was edited since the last
-    deployment counts here already.
-
-    \b
-    Examples:
-      wharf can someuser push someuser/app --inventory inventory/local
-      wharf can anonymous pull public/app -i inventory/local
-      wharf can readonly list -i inventory/local
-    """
-    from .inventory import answer
-
-    answer(user, verb, repository, inventory, limit, json)
-
-
-@app.command()
-@options
-def access(
-    *,
-    inventory: Inventory,
-    limit: Limit = None,
-    output: Output,
-) -> None:
-    """Show who may do what, in the rules' order.
-
-    From the inventory alone: no host is asked.
-
-    \b
-    Examples:
-      wharf access --inventory inventory/local
-      wharf access -i inventory/local --json
-    """
-    from .inventory import show_access
-
-    show_access(inventory, limit, output)
-
-
-@app.command()
-@options
-def retention(
-    *,
-    inventory: Inventory,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be kept and removed, and why.")
-    ] = False,
-    limit: Limit = None,
-    removed: Annotated[
-        bool, typer.Option("--removed", help="Only the tags that would be removed.")
-    ] = False,
-    output: Output,
-) -> None:
-    """Show which tags retention would remove.
-
-    And which it keeps, and why. It changes nothing. It asks the host, by playbooks/retention.yml in
-    check mode; that playbook, without --check, is also what applies the rules.
-
-    \b
-    Examples:
-      wharf retention --dry-run --inventory inventory/local
-      wharf retention --dry-run --removed -i inventory/local --format '{{ repository }}:{{ tag }}'
-    """
-    from .retention import dry_run as show_dry_run
-    from .retention import refuse
-
-    if not dry_run:
-        refuse(inventory)
-    show_dry_run(inventory, limit, removed, output)
+    copy_reference(source, target, connection)

@@ -7,28 +7,30 @@ from collections.abc import AsyncIterator
 
 from wharfinger.oci.manifests import Descriptor
 
-from . import names
-from .api import Fetched, Registry, each, pull_scope
-from .asked import Asked
-from .errors import UsageError
-from .output import notice, progress
-from .show import DEFAULT_TAG
-from .transport import Transport
+from .. import references
+from ..api import Fetched, Registry
+from ..concurrency import each
+from ..errors import UsageError
+from ..options import Connection
+from ..output import notice, progress
+from ..references import DEFAULT_TAG
+from ..scopes import pull_scope
+from ..transport import Transport
 
 
-def copy_reference(source: str, target: str, asked: Asked) -> None:
+def copy_reference(source: str, target: str, connection: Connection) -> None:
     """Copies a manifest, all that it contains, and their blobs."""
-    origin, goal = names.reference(source), names.reference(target)
+    origin, goal = references.reference(source), references.reference(target)
     if goal.digest:
         raise UsageError(f"'{goal}': the digest follows from the content: write REPO or REPO:TAG")
-    if origin.registry != goal.registry and asked.user is not None:
+    if origin.registry != goal.registry and connection.user is not None:
         raise UsageError(
             "--user would be one login for two registries: log in to both with wharf login"
         )
     if not origin.tag and not origin.digest:
         origin = origin.with_tag(DEFAULT_TAG)
-    here = asked.settings(origin.registry)
-    there = asked.settings(goal.registry)
+    here = connection.settings(origin.registry)
+    there = connection.settings(goal.registry)
 
     async def main() -> str:
         async with (
@@ -43,7 +45,7 @@ def copy_reference(source: str, target: str, asked: Asked) -> None:
 
 
 async def _copy(
-    origin: Registry, source: names.Reference, goal: Registry, target: names.Reference
+    origin: Registry, source: references.Reference, goal: Registry, target: references.Reference
 ) -> str:
     top = await origin.manifest(source.repository, source.digest or source.tag or "")
     everything = await _all(origin, source.repository, top)
@@ -93,7 +95,7 @@ class _Copier:
 
     async def blob(self, blob: Descriptor) -> bool:
         """Whether the blob's bytes had to travel."""
-        if await self.goal.has_blob(self.target, blob.digest):
+        if await self.goal.blobs.has(self.target, blob.digest):
             return False
 
         def content() -> AsyncIterator[bytes]:
@@ -102,4 +104,4 @@ class _Copier:
             )
 
         mount = self.source if self.goal is self.origin else ""
-        return await self.goal.put_blob(self.target, blob.digest, blob.size, content, mount)
+        return await self.goal.blobs.push(self.target, blob.digest, blob.size, content, mount)

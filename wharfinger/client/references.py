@@ -22,6 +22,7 @@ _HOST = re.compile(
 )
 
 DOCKER_HUB = "docker.io"
+DEFAULT_TAG = "latest"
 
 
 @dataclass(frozen=True, slots=True)

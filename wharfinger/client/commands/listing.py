@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from wharfinger.oci import media_types
-
-from . import names
-from .api import Head, Registry, each, pull_scope
-from .asked import Asked
-from .errors import Denied, NotFound
-from .output import Column, Output, progress
-from .text import size
+from .. import kinds, references
+from ..api import Registry
+from ..concurrency import each
+from ..errors import Denied, NotFound
+from ..options import Connection
+from ..output import Column, Output, progress
+from ..scopes import pull_scope
+from ..text import size
 
 REPOSITORY = Column("repository", "REPOSITORY")
 TAG = Column("tag", "TAG")
 
 
-def show_repositories(argument: str | None, tags: bool, asked: Asked, output: Output) -> None:
+def show_repositories(
+    argument: str | None, tags: bool, connection: Connection, output: Output
+) -> None:
     """The catalog, or with `tags` a row for each tag. Raises Denied, after everything that may be
     seen is printed, where a repository may not be read."""
-    registry = names.registry(argument)
+    registry = references.registry(argument)
     denied: list[str] = []
 
     async def work(api: Registry) -> list[dict[str, Any]]:
@@ -51,14 +53,14 @@ def show_repositories(argument: str | None, tags: bool, asked: Asked, output: Ou
             for tag in several
         ]
 
-    rows = asked.run(registry, work)
+    rows = connection.run(registry, work)
     output.rows([REPOSITORY, TAG] if tags else [REPOSITORY], rows)
     refuse_denied(denied)
 
 
-def show_tags(argument: str, digests: bool, asked: Asked, output: Output) -> None:
+def show_tags(argument: str, digests: bool, connection: Connection, output: Output) -> None:
     """A repository's tags; with `digests`, what each leads to."""
-    wanted = names.repository_only(argument)
+    wanted = references.repository_only(argument)
 
     async def work(api: Registry) -> list[dict[str, Any]]:
         found = await api.tags(wanted.repository)
@@ -68,7 +70,7 @@ def show_tags(argument: str, digests: bool, asked: Asked, output: Output) -> Non
         if digests:
             with progress("digests", len(found)) as done:
                 heads = await each(
-                    found, lambda tag: head_or_none(api, wanted.repository, tag), done
+                    found, lambda tag: api.head_or_none(wanted.repository, tag), done
                 )
             rows = [
                 {
@@ -86,32 +88,10 @@ def show_tags(argument: str, digests: bool, asked: Asked, output: Output) -> Non
     if digests:
         columns += [
             Column("digest", "DIGEST"),
-            Column("media_type", "KIND", lambda kind: kind_in_words(kind)),
+            Column("media_type", "KIND", kinds.of_media_type),
             Column("manifest_size", "MANIFEST", size, right=True),
         ]
-    output.rows(columns, asked.run(wanted.registry, work))
-
-
-async def head_or_none(api: Registry, repository: str, tag: str) -> Head | None:
-    """What a tag leads to; None where it went away since it was listed."""
-    try:
-        return await api.head(repository, tag)
-    except NotFound:
-        return None
-
-
-def kind_in_words(media_type: str | None) -> str:
-    """A manifest's media type in short."""
-    kinds = {
-        media_types.OCI_IMAGE: "OCI image",
-        media_types.OCI_INDEX: "OCI index",
-        media_types.OCI_ARTIFACT: "OCI artifact",
-        media_types.DOCKER_IMAGE: "Docker image",
-        media_types.DOCKER_LIST: "Docker manifest list",
-        media_types.SCHEMA_1: "Docker schema 1",
-        media_types.SCHEMA_1_SIGNED: "Docker schema 1, signed",
-    }
-    return kinds.get(media_type or "", media_type or "")
+    output.rows(columns, connection.run(wanted.registry, work))
 
 
 def refuse_denied(denied: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The options that several commands have, and what becomes of them."""
+"""The options that several commands share: how to reach a registry, and what to print."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ Format = Annotated[
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The connection's options of one command."""
+class Connection:
+    """How one command reaches registries."""
 
     user: str | None = None
     password_stdin: bool = False
@@ -91,7 +91,7 @@ class Asked:
             raise UsageError("--password-stdin goes with --user NAME")
 
     @functools.cached_property
-    def given(self) -> Credentials | None:
+    def own_login(self) -> Credentials | None:
         """The login that the command line names, its password read once."""
         from .credentials import Credentials
 
@@ -106,7 +106,7 @@ class Asked:
 
         self.check()
         return Settings(
-            credentials=self.given if self.user is not None else load(registry),
+            credentials=self.own_login if self.user is not None else load(registry),
             cacert=self.cacert,
             plain_http=self.plain_http,
             max_requests=self.max_requests,
@@ -131,10 +131,10 @@ class Asked:
 def password(from_stdin: bool) -> str:
     """The password, from standard input or from whoever sits at the terminal."""
     if from_stdin:
-        found = sys.stdin.readline().rstrip("\r\n")
-        if not found:
+        line = sys.stdin.readline().rstrip("\r\n")
+        if not line:
             raise UsageError("--password-stdin: standard input is empty")
-        return found
+        return line
     if not sys.stdin.isatty():
         raise UsageError(
             "nobody can be asked for the password here: give it on standard input, with "
@@ -154,30 +154,33 @@ _OUTPUT: dict[str, tuple[Any, Any]] = {"json": (Json, False), "format": (Format,
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameters `asked: Asked` and `output: Output` are options of their own."""
+    """A command with options for its parameters `connection: Connection` and `output: Output`."""
     own = inspect.signature(function, eval_str=True).parameters
     added: dict[str, tuple[Any, Any]] = {}
-    if "asked" in own:
+    if "connection" in own:
         added |= _CONNECTION
     if "output" in own:
         added |= _OUTPUT
 
     @functools.wraps(function)
     def command(**values: Any) -> None:
-        if "asked" in own:
-            values["asked"] = Asked(**{name: values.pop(name) for name in _CONNECTION})
-            values["asked"].check()
+        if "connection" in own:
+            values["connection"] = Connection(**{name: values.pop(name) for name in _CONNECTION})
+            values["connection"].check()
         if "output" in own:
             values["output"] = Output(**{name: values.pop(name) for name in _OUTPUT})
             values["output"].check()
         function(**values)
 
-    kept = [one for name, one in own.items() if name not in ("asked", "output")]
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.items()
+        if name not in ("connection", "output")
+    ]
     new = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in added.items()
     ]
-    kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in kept]
     command.__signature__ = inspect.Signature([*kept, *new])  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in [*kept, *new]}
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*kept, *new]}
     return command

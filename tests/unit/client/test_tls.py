@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.unit.client.conftest import Wharf
-from wharfinger.client import trust
+from wharfinger.client import tls
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -133,7 +133,7 @@ def test_dockers_folders_make_it_trusted(
     if place == "xdg":
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     folder = {
-        "system": trust.SYSTEM,
+        "system": tls.SYSTEM,
         "desktop": home / ".docker/certs.d",
         "rootless": home / ".config/docker/certs.d",
         "xdg": tmp_path / "xdg/docker/certs.d",
@@ -145,18 +145,18 @@ def test_dockers_folders_make_it_trusted(
 
 def test_a_client_certificate_is_loaded_and_others_files_are_not(tmp_path: Path) -> None:
     serving(tmp_path, "127.0.0.1", NOW + DAY).server_close()
-    folder = trust.SYSTEM / "registry.test"
+    folder = tls.SYSTEM / "registry.test"
     folder.mkdir(parents=True)
     for name in ("client.cert", "client.key"):
         (folder / name).write_bytes((tmp_path / "tls.pem").read_bytes())
     (folder / "README").write_text("not a certificate")
     (folder / "alone.cert").write_text("no key beside it")
-    trust.context("registry.test", None)
+    tls.context("registry.test", None)
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "client.cert"])
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, wharf: Wharf, name: str) -> None:
-    folder = trust.SYSTEM / "registry.test"
+    folder = tls.SYSTEM / "registry.test"
     folder.mkdir(parents=True)
     (folder / name).write_text("hello")
     (folder / "client.key").write_text("hello")

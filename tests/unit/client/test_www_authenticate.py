@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wharfinger.client.challenge import Challenge, parse
+from wharfinger.client.www_authenticate import Challenge, parse
 
 BEARER = Challenge(
     "bearer", {"realm": "https://t/auth", "service": "a, b", "scope": "repository:x:pull,push"}

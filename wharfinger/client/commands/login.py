@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from . import credentials, names
-from .api import Registry
-from .asked import Asked, password
-from .errors import UsageError
-from .output import notice
-from .transport import Settings, Transport
+from .. import credentials, references
+from ..api import Registry
+from ..errors import UsageError
+from ..options import Connection, password
+from ..output import notice
+from ..transport import Settings, Transport
 
 
-def log_in(argument: str | None, asked: Asked) -> None:
+def log_in(argument: str | None, connection: Connection) -> None:
     """Asks for what is missing, tries it, keeps it. Raises Denied where it is refused."""
-    registry = names.registry(argument)
-    user = asked.user
+    registry = references.registry(argument)
+    user = connection.user
     if user is None:
         if not sys.stdin.isatty():
             raise UsageError(
@@ -26,8 +26,8 @@ def log_in(argument: str | None, asked: Asked) -> None:
         user = sys.stdin.readline().strip()
     if not user or ":" in user:
         raise UsageError("a user's name has at least one letter and no colon")
-    tried = credentials.Credentials(user, password(asked.password_stdin))
-    settings = Settings(tried, asked.cacert, asked.plain_http, asked.max_requests)
+    tried = credentials.Credentials(user, password(connection.password_stdin))
+    settings = Settings(tried, connection.cacert, connection.plain_http, connection.max_requests)
 
     async def main() -> None:
         async with Transport(registry, settings, notice=notice) as transport:

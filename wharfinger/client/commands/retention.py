@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import ClientError, UsageError
-from .output import Column, Output, progress, say
-from .text import clean
+from ..errors import ClientError, UsageError
+from ..inventory import PROJECT
+from ..output import Column, Output, progress, say
+from ..text import clean
 
-PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path("playbooks/retention.yml")
 # Of another project: they would leave out tasks of this one.
 _OTHERS = ("ANSIBLE_RUN_TAGS", "ANSIBLE_SKIP_TAGS")

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import names
-from .api import Fetched, Registry, each, pull_scope
-from .asked import Asked
-from .errors import Damaged, Denied, NotFound, UsageError
+from .. import references
+from ..api import Fetched, Registry
+from ..concurrency import each
+from ..errors import Damaged, Denied, NotFound, UsageError
+from ..options import Connection
+from ..output import Column, Output, progress, say
+from ..scopes import pull_scope
+from ..text import size
 from .listing import refuse_denied
-from .output import Column, Output, progress, say
-from .text import size
 
 TOTAL = "(total)"
 
@@ -32,7 +34,7 @@ class Content:
     unreadable: set[str] = field(default_factory=set)
 
 
-def show_usage(arguments: Sequence[str], asked: Asked, output: Output) -> None:
+def show_usage(arguments: Sequence[str], connection: Connection, output: Output) -> None:
     """Prints one row for each repository and the total."""
     registry, wanted = _wanted(arguments)
     denied: list[str] = []
@@ -58,7 +60,7 @@ def show_usage(arguments: Sequence[str], asked: Asked, output: Output) -> None:
             await each(repositories, of_one, done)
         return {name: found[name] for name in repositories if name in found}
 
-    found = asked.run(registry, work)
+    found = connection.run(registry, work)
     rows, total = sums(registry, found)
     columns = [
         Column("repository", "REPOSITORY"),
@@ -81,14 +83,14 @@ def show_usage(arguments: Sequence[str], asked: Asked, output: Output) -> None:
 
 def _wanted(arguments: Sequence[str]) -> tuple[str, list[str] | None]:
     """The registry and its repositories; None: all of them."""
-    whole = [one for one in arguments if "/" not in one.rstrip("/") and names.is_host(one)]
+    whole = [one for one in arguments if "/" not in one.rstrip("/") and references.is_host(one)]
     if not arguments or whole:
         if len(arguments) > 1:
             raise UsageError(
                 f"{whole[0]} is a whole registry: it stands alone, or name repositories of it"
             )
-        return names.registry(whole[0] if whole else None), None
-    found = [names.repository_only(one) for one in arguments]
+        return references.registry(whole[0] if whole else None), None
+    found = [references.repository_only(one) for one in arguments]
     registries = {one.registry for one in found}
     if len(registries) > 1:
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wharfinger.client.errors import UsageError
-from wharfinger.client.names import Reference, reference, registry, repository_only
+from wharfinger.client.references import Reference, reference, registry, repository_only
 
 HEX = "a" * 64
 

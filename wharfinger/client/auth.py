@@ -1,0 +1,273 @@
+"""The login at one registry, as an httpx.Auth: Basic, or distribution's token authentication.
+
+A request goes out with the token that is known for its scope. A 401 says which login the registry
+wants (its challenge): the token is fetched and the request goes out once more. Tokens are kept by
+scope until shortly before they expire. The password goes to the registry itself and to the token
+server that it names, and nowhere else: not to other hosts that redirects or uploads lead to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from .credentials import Credentials
+from .errors import ClientError, Denied, LoginRefused
+from .failures import detail, host_of, status
+from .text import clean
+from .www_authenticate import Challenge, parse
+
+# The request's extension that names the scope which it needs.
+SCOPE = "scope"
+# Bounds for one token request, so that neither it nor the token is too long for a proxy.
+SCOPES_AT_ONCE = 25
+SCOPES_LENGTH = 2000
+# A token is fetched again so many seconds before it expires.
+MARGIN = 5.0
+
+Scopes = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Token:
+    value: str
+    expires: float
+
+    @property
+    def header(self) -> str:
+        return f"Bearer {self.value}"
+
+
+class RegistryAuth(httpx.Auth):
+    """The login at one registry. A request names its scope in the extension SCOPE."""
+
+    requires_response_body = True
+
+    def __init__(
+        self, registry: str, base: str, credentials: Credentials | None, *, plain_http: bool
+    ) -> None:
+        """`base` is the registry's address; `plain_http` allows a token server without TLS."""
+        self.registry = registry
+        self.credentials = credentials
+        self._base = base
+        self._plain_http = plain_http
+        self._is_basic = False
+        self._realm = ""
+        self._service = ""
+        self._tokens: dict[Scopes, _Token] = {}
+        self._locks: dict[Scopes, asyncio.Lock] = {}
+        self._groups: dict[str, Scopes] = {}
+
+    @property
+    def user(self) -> str:
+        """Who asks, in words."""
+        if self.credentials is None:
+            return "someone without login"
+        return self.credentials.user or "the user of the stored identity token"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the registry has said which login it wants."""
+        return self._is_basic or bool(self._realm)
+
+    def announce(self, scopes: Sequence[str]) -> None:
+        """Says which scopes will be needed: one token is then fetched for many of them."""
+        group: list[str] = []
+        for scope in dict.fromkeys(scopes):
+            if group and (
+                len(group) == SCOPES_AT_ONCE or len("".join(group)) + len(scope) > SCOPES_LENGTH
+            ):
+                self._groups.update(dict.fromkeys(group, tuple(group)))
+                group = []
+            group.append(scope)
+        self._groups.update(dict.fromkeys(group, tuple(group)))
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Yields the request, and token requests before it. Raises Denied, LoginRefused, and
+        ClientError where the registry's challenge cannot be met."""
+        scope = str(request.extensions.get(SCOPE, ""))
+        # Token requests: the key to keep a token under, and the scopes to ask for.
+        to_try = self._known_scopes(scope) if self._is_own(request.url) else []
+        for is_last in (False, True):
+            token = None
+            for key, scopes in to_try:
+                async with self._locks.setdefault(key, asyncio.Lock()):
+                    token = self._held(key)
+                    if token is None:
+                        sent_at = time.monotonic()
+                        answer = yield self._token_request(scopes)
+                        if answer.status_code in (401, 403) and len(key) > 1:
+                            # One request for many scopes was refused whole: ask for this alone.
+                            self._groups.pop(scope, None)
+                            continue
+                        token = self._tokens[key] = self._token_of(answer, sent_at)
+                break
+            self._authorize(request, token)
+            answer = yield request
+            if answer.status_code != 401:
+                return
+            if is_last or not (self._is_own(request.url) and self._is_own(answer.request.url)):
+                raise self._denied(answer, scope)
+            to_try = self._accept_challenge(answer, scope, shown=request.headers)
+
+    def _authorize(self, request: httpx.Request, token: _Token | None) -> None:
+        if token is not None:
+            request.headers["Authorization"] = token.header
+        elif self._is_basic and self._is_own(request.url):
+            request.headers.update(basic(self.credentials))
+
+    def _is_own(self, url: httpx.URL | str) -> bool:
+        """Whether an address is the registry's own, so that it may see our login."""
+        own, other = urlsplit(self._base), urlsplit(str(url))
+        return (own.scheme, own.netloc) == (other.scheme, other.netloc)
+
+    def _held(self, key: Scopes) -> _Token | None:
+        token = self._tokens.get(key)
+        return token if token is not None and token.expires >= time.monotonic() else None
+
+    def _known_scopes(self, scope: str) -> list[tuple[Scopes, Scopes]]:
+        """What to ask the known token server for: the announced group, then the scope alone."""
+        if not self._realm or not scope:
+            return []
+        groups = dict.fromkeys([self._groups.get(scope, (scope,)), (scope,)])
+        return [(group, group) for group in groups]
+
+    # Challenges
+
+    def _accept_challenge(
+        self, answer: httpx.Response, scope: str, shown: Mapping[str, str]
+    ) -> list[tuple[Scopes, Scopes]]:
+        """Learns from a 401 how to log in; what to ask the token server for, if there is one."""
+        challenges = parse(answer.headers.get_list("www-authenticate"))
+        by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
+        used = shown.get("Authorization", "")
+        if "bearer" in by_scheme:
+            return self._accept_bearer(by_scheme["bearer"], scope, used)
+        if "basic" in by_scheme:
+            if self.credentials is None or not self.credentials.user or used:
+                raise self._denied(answer, scope)
+            self._is_basic = True
+            return []
+        if challenges:
+            raise ClientError(
+                f"{self.registry} wants a login by {clean(', '.join(by_scheme))}; wharf knows "
+                "Bearer and Basic"
+            )
+        raise self._denied(answer, scope)
+
+    def _accept_bearer(
+        self, challenge: Challenge, scope: str, used: str
+    ) -> list[tuple[Scopes, Scopes]]:
+        parameters = challenge.parameters
+        realm = urljoin(self._base, parameters.get("realm", ""))
+        if not parameters.get("realm") or urlsplit(realm).scheme not in ("http", "https"):
+            raise ClientError(
+                f"{self.registry} wants a token and does not say from where (realm): its "
+                "configuration is wrong"
+            )
+        if urlsplit(realm).scheme == "http" and not self._plain_http:
+            raise ClientError(
+                f"{self.registry} sends its users for tokens to {clean(realm)}, without TLS, where "
+                "passwords would travel in clear: wharf does not go there; correct the realm in "
+                "the registry's configuration"
+            )
+        self._realm, self._service = realm, parameters.get("service", "")
+        if not used and scope in self._groups:
+            return self._known_scopes(scope)
+        # The announced group's token held too little: ask as the registry says, for this alone.
+        self._groups.pop(scope, None)
+        token = self._tokens.get((scope,))
+        if token is not None and used == token.header:
+            del self._tokens[(scope,)]
+        wanted = tuple(parameters.get("scope", "").split()) or ((scope,) if scope else ())
+        return [((scope,), wanted)]
+
+    # Tokens
+
+    def _token_request(self, scopes: Scopes) -> httpx.Request:
+        if self.credentials is not None and self.credentials.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "client_id": "wharf",
+                "refresh_token": self.credentials.identity_token,
+                "service": self._service,
+                "scope": " ".join(scopes),
+            }
+            return httpx.Request("POST", self._realm, data=form)
+        query: list[tuple[str, str | int | float | bool | None]] = []
+        if self._service:
+            query.append(("service", self._service))
+        query += [("scope", scope) for several in scopes for scope in several.split()]
+        url = httpx.URL(self._realm).copy_merge_params(httpx.QueryParams(query))
+        return httpx.Request("GET", url, headers=basic(self.credentials))
+
+    def _token_of(self, answer: httpx.Response, sent_at: float) -> _Token:
+        """The token in the token server's answer. Raises LoginRefused, ClientError."""
+        if answer.status_code in (401, 403):
+            raise self.refused(answer)
+        place = host_of(self._realm)
+        if answer.status_code != 200:
+            raise ClientError(
+                f"{place}, which gives tokens for {self.registry}, answers {status(answer)}"
+                f"{detail(answer)}"
+            )
+        try:
+            document = answer.json()
+            value = str(document.get("token") or document.get("access_token") or "")
+            lifetime = float(document.get("expires_in") or 60)
+        except (ValueError, AttributeError, TypeError):
+            value = ""
+        if not value or not value.isascii() or not value.isprintable():
+            raise ClientError(
+                f"{place} answers with something else than a token: is the realm of "
+                f"{self.registry} right?"
+            )
+        return _Token(value, sent_at + max(lifetime - MARGIN, 1.0))
+
+    # Errors
+
+    def refused(self, answer: httpx.Response) -> LoginRefused:
+        """The error where the password (or that there is none) was not enough for an answer of
+        the registry or of its token server."""
+        place = host_of(str(answer.request.url))
+        asked_at = "" if place == host_of(self._base) else f" (asked at {place})"
+        if self.credentials is None:
+            return LoginRefused(
+                f"{self.registry} wants a login{asked_at}: wharf login {self.registry}, or "
+                "--user NAME"
+            )
+        return LoginRefused(
+            f"{self.registry} does not accept the login of {self.user}{asked_at}{detail(answer)}: "
+            f"a wrong or changed password? wharf login {self.registry}"
+        )
+
+    def _denied(self, answer: httpx.Response, scope: str) -> Denied:
+        """The error where the registry was shown everything that we have."""
+        if self.credentials is None or self._is_basic:
+            return self.refused(answer)
+        return Denied(f"{self.user} may not {_in_words(scope)} on {self.registry}{detail(answer)}")
+
+
+def basic(credentials: Credentials | None) -> dict[str, str]:
+    """The header that shows a name and a password; empty without them."""
+    if credentials is None or not credentials.user:
+        return {}
+    pair = f"{credentials.user}:{credentials.password}".encode()
+    return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+
+
+def _in_words(scope: str) -> str:
+    """`repository:team/app:pull` → "pull team/app"."""
+    kind, _, rest = scope.partition(":")
+    name, _, verbs = rest.rpartition(":")
+    if kind == "repository" and name:
+        return f"{verbs.replace(',', ' and ')} {name}"
+    return "see the catalog" if kind == "registry" else "do this"

@@ -1,0 +1,1 @@
+"""What each command of `wharf` does; ..cli reads their arguments and options."""

@@ -1,0 +1,147 @@
+"""What `wharf show` prints for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wharfinger.oci.media_types import MANIFESTS
+
+from .. import kinds
+from ..output import Column, print_table
+from ..text import clean, size
+
+
+def print_manifest(found: Mapping[str, Any]) -> None:
+    """Prints what describe() found."""
+    facts = [
+        ("digest", found["digest"]),
+        ("kind", kinds.of_media_type(found["media_type"])),
+        ("type", _type_in_words(found)),
+        ("subject", found["subject"]),
+        ("manifest", size(found["manifest_size"])),
+        (
+            "size",
+            f"{size(found['size'])} (each blob once)"
+            if "layers" in found
+            else f"{size(found['size'])} ({_together(found)})",
+        ),
+        *_image_facts(found.get("configuration") or {}),
+    ]
+    _section(found["reference"], [(key, value) for key, value in facts if value])
+    _section("annotations", list(found["annotations"].items()))
+    if "manifests" in found:
+        columns = [
+            Column("platform", "PLATFORM"),
+            Column("digest", "DIGEST"),
+            Column("media_type", "KIND", kinds.of_media_type),
+            Column("type", "TYPE"),
+            Column("size", "SIZE", size, right=True),
+            Column("problem", ""),
+        ]
+        blobs = any(one["media_type"] not in MANIFESTS for one in found["manifests"])
+        _titled("members" if blobs else "manifests", columns, found["manifests"])
+    layers = found.get("layers", [])
+    columns = [
+        Column("digest", "DIGEST"),
+        Column("size", "SIZE", size, right=True),
+        Column("media_type", "KIND"),
+    ]
+    _titled("layers", columns, layers)
+    columns = [
+        Column("created", "CREATED"),
+        Column("size", "SIZE", lambda number: "" if number is None else size(number), right=True),
+        Column("created_by", "BY"),
+    ]
+    _titled("history, oldest first", columns, history(found.get("configuration") or {}, layers))
+    columns = [
+        Column("tag", "TAG"),
+        Column("digest", "DIGEST"),
+        Column("type", "TYPE"),
+    ]
+    _titled("refers to it", columns, found["referrers"])
+
+
+def _type_in_words(found: Mapping[str, Any]) -> str:
+    """The type, and its media type where that is another word."""
+    words, exact = found["type"] or "", found["artifact_type"] or ""
+    return f"{words} ({exact})" if words and exact and words != exact else words or exact
+
+
+def _together(found: Mapping[str, Any]) -> str:
+    """What an index's size is the sum of."""
+    platforms = [one for one in found["manifests"] if one["platform"]]
+    return "all platforms together" if platforms else "all members together"
+
+
+def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    inner = configuration.get("config")
+    settings: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+
+    def words(key: str) -> str:
+        value = settings.get(key)
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+    facts = [
+        ("platform", platform(configuration)),
+        ("created", str(configuration.get("created") or "")),
+        ("entrypoint", words("Entrypoint")),
+        ("command", words("Cmd")),
+        ("user", words("User")),
+        ("folder", words("WorkingDir")),
+        ("ports", " ".join(texts(settings.get("ExposedPorts")))),
+    ]
+    environment = settings.get("Env")
+    facts += [
+        ("environment", str(one)) for one in environment or [] if isinstance(environment, list)
+    ]
+    facts += [("label", f"{key}={value}") for key, value in texts(settings.get("Labels")).items()]
+    return facts
+
+
+def history(configuration: Mapping[str, Any], layers: list[Any]) -> list[dict[str, Any]]:
+    """The steps that made an image, each with the size of the layer that it made, if any."""
+    entries = configuration.get("history")
+    steps = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    making = [one for one in steps if not one.get("empty_layer")]
+    sizes = iter([one["size"] for one in layers] if len(making) == len(layers) else [])
+    return [
+        {
+            "created": str(one.get("created") or "")[:19],
+            "size": None if one.get("empty_layer") else next(sizes, None),
+            "created_by": str(one.get("created_by") or one.get("comment") or ""),
+        }
+        for one in steps
+    ]
+
+
+def _section(title: str, facts: list[tuple[str, str]]) -> None:
+    if not facts:
+        return
+    print(clean(title))
+    width = max(len(key) for key, _ in facts)
+    last = ""
+    for key, value in facts:
+        print(f"  {clean('' if key == last else key).ljust(width)}  {clean(value)}")
+        last = key
+
+
+def _titled(title: str, columns: list[Column], rows: list[Any]) -> None:
+    if not rows:
+        return
+    used = [c for c in columns if any(row.get(c.key) not in (None, "") for row in rows)]
+    print(f"\n{title}")
+    print_table(used, rows, indent=2)
+
+
+def platform(value: object) -> str:
+    """`linux/arm64/v8`, as docker writes a platform; empty where none is said."""
+    if not isinstance(value, Mapping):
+        return ""
+    parts = [str(value.get(key) or "") for key in ("os", "architecture", "variant")]
+    return clean("/".join(part for part in parts if part))
+
+
+def texts(value: object) -> dict[str, str]:
+    """A JSON object's entries as texts; empty for anything else."""
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}

@@ -1,0 +1,155 @@
+"""`wharf rm`: deletes manifests and tags, after showing what goes with them.
+
+A tag can be moved at any time by anybody who may push. What is deleted is therefore compared once
+more, right before, with what was shown; the API has no conditional DELETE, so that one request's
+time remains.
+
+A manifest that stands in a list of referrers (referrers.py) is taken out of it first, which needs
+the right to push; without that right nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Sequence
+
+from .. import references, referrers
+from ..api import Registry
+from ..errors import ClientError, NotFound, Unsupported, UsageError
+from ..options import Connection
+from ..output import say
+from .remove_view import Target, View, tags_in_words, view, warnings
+
+
+def remove(arguments: Sequence[str], yes: bool, connection: Connection) -> None:
+    """Deletes what the arguments name. Raises the first error after trying all."""
+    wanted = list(dict.fromkeys(references.reference(one) for one in arguments))
+    for one in wanted:
+        if bool(one.tag) == bool(one.digest):
+            which = "either its tag or its digest, not both" if one.tag else "a tag or digest"
+            raise UsageError(
+                f"'{one}': say {which}: REPO:TAG or REPO@DIGEST (wharf tags "
+                f"{one.registry}/{one.repository} --digests lists them)"
+            )
+    by_registry: dict[str, list[references.Reference]] = {}
+    for one in wanted:
+        by_registry.setdefault(one.registry, []).append(one)
+    if len(by_registry) > 1 and connection.user is not None:
+        raise UsageError(
+            "--user would be one login for several registries: log in to each with wharf login"
+        )
+    errors: list[ClientError] = []
+    for registry, several in by_registry.items():
+        connection.run(registry, functools.partial(_remove, several, yes, errors))
+    for error in errors[:-1]:
+        say(str(error))
+    if errors:
+        raise errors[-1]
+
+
+async def _remove(
+    wanted: Sequence[references.Reference], yes: bool, errors: list[ClientError], api: Registry
+) -> None:
+    views: dict[str, View] = {}
+    targets: list[Target] = []
+    for one in wanted:
+        try:
+            if one.repository not in views:
+                views[one.repository] = await view(api, one.repository)
+            targets.append(await _target(api, one, views[one.repository]))
+        except ClientError as error:
+            errors.append(error)
+    for target in targets:
+        for line in warnings(target, views[target.reference.repository], targets):
+            print(line, file=sys.stderr)
+    if not targets:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            errors.append(
+                UsageError("nobody can be asked here whether to delete, so nothing was: say --yes")
+            )
+            return
+        print(f"Delete {len(targets)} from {api.name}? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            errors.append(ClientError("nothing was deleted"))
+            return
+    for target in targets:
+        try:
+            await _delete(api, target, views[target.reference.repository], waited=not yes)
+            print(f"deleted {target.reference}")
+        except ClientError as error:
+            errors.append(error)
+
+
+async def _target(api: Registry, wanted: references.Reference, seen: View) -> Target:
+    if wanted.tag is None:
+        # Untagged ones are in no list: is it there at all?
+        assert wanted.digest
+        await api.head(wanted.repository, wanted.digest)
+        return Target(wanted, wanted.digest)
+    if wanted.tag not in seen.heads:
+        raise NotFound(f"{wanted.registry}/{wanted.repository} has no tag {wanted.tag}")
+    return Target(wanted, seen.heads[wanted.tag].digest)
+
+
+async def _delete(api: Registry, target: Target, seen: View, *, waited: bool) -> None:
+    repository = target.reference.repository
+    if target.tag is None:
+        if waited:
+            now = await view(api, repository)
+            same = set(now.tags_of(target.digest)) <= set(seen.tags_of(target.digest)) and set(
+                now.needed_by(target.digest)
+            ) <= set(seen.needed_by(target.digest))
+            if not same:
+                raise ClientError(
+                    f"{target.reference} was not deleted: since it was shown, another tag or index "
+                    "has come to need it; look again"
+                )
+            seen = now
+        await _delete_manifest(api, target, seen.listing(target.digest))
+        return
+    now_at = (await api.head(repository, target.tag)).digest
+    if now_at != target.digest:
+        raise ClientError(
+            f"{target.reference} was not removed: it has moved since it was shown, from "
+            f"{target.digest} to {now_at}; look again"
+        )
+    try:
+        await api.delete(repository, target.tag)
+    except Unsupported as error:
+        others = [tag for tag in seen.tags_of(target.digest) if tag != target.tag]
+        along = f", and {tags_in_words(others)} with it" if others else ""
+        raise Unsupported(
+            f"{error}: {target.reference} was not removed. By its digest the whole manifest can be "
+            f"deleted{along}: wharf rm {target.reference.with_digest(target.digest)}"
+        ) from error
+
+
+async def _delete_manifest(api: Registry, target: Target, lists: Sequence[str]) -> None:
+    """Takes a manifest out of these lists of referrers, then deletes it. Without the right to do
+    both, does neither."""
+    repository, digest = target.reference.repository, target.digest
+    if lists and await api.has_referrers(repository, digest):
+        lists = []
+    if lists:
+        await api.may_delete(repository)
+    for tag in lists:
+        try:
+            await referrers.take_out(api, repository, tag, {digest})
+        except ClientError as error:
+            raise type(error)(
+                f"{target.reference} was not deleted: it has to be taken out of the list of "
+                f"referrers {repository}:{tag} first, and {error}"
+            ) from error
+    await api.delete(repository, digest)
+    for tag in lists:
+        # Who attached something meanwhile may have written the list with it again.
+        try:
+            await referrers.take_out(api, repository, tag, {digest})
+        except ClientError as error:
+            raise type(error)(
+                f"{target.reference} is deleted, but the list of referrers {repository}:{tag} may "
+                f"name it again: {error}. Afterwards: wharf repair {api.name}/{repository}"
+            ) from error

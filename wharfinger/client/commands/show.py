@@ -1,0 +1,179 @@
+"""`wharf show`: everything about one manifest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from wharfinger.oci import manifests
+from wharfinger.oci.digests import BELONGING_TAG
+from wharfinger.oci.media_types import INDEXES
+
+from .. import kinds, references
+from ..api import Fetched, Registry
+from ..concurrency import each
+from ..errors import ClientError, Damaged, NotFound
+from ..options import Connection
+from ..output import Output
+from ..references import DEFAULT_TAG
+from .manifest_table import platform, print_manifest, texts
+
+
+def show_reference(argument: str, raw: bool, json: bool, connection: Connection) -> None:
+    """Prints what a tag or digest is."""
+    wanted = references.reference(argument)
+
+    async def work(api: Registry) -> tuple[Fetched, dict[str, Any]]:
+        fetched = await fetch(api, wanted)
+        return fetched, {} if raw else await describe(api, wanted, fetched)
+
+    fetched, found = connection.run(wanted.registry, work)
+    if raw:
+        sys.stdout.buffer.write(fetched.data)
+        sys.stdout.buffer.flush()
+    elif json:
+        Output().document(found)
+    else:
+        print_manifest(found)
+
+
+async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
+    """The manifest that a reference names. Where there is no tag latest, the error names some."""
+    if wanted.digest or wanted.tag:
+        return await api.manifest(wanted.repository, wanted.digest or wanted.tag or "")
+    try:
+        return await api.manifest(wanted.repository, DEFAULT_TAG)
+    except NotFound:
+        tags = [
+            one for one in await api.tags(wanted.repository) if not BELONGING_TAG.fullmatch(one)
+        ]
+        some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
+        raise NotFound(
+            f"{wanted} has no tag {DEFAULT_TAG}: "
+            + (f"name one of {some}" if tags else "it has no tags at all")
+        ) from None
+
+
+async def describe(api: Registry, wanted: references.Reference, fetched: Fetched) -> dict[str, Any]:
+    """The manifest and what belongs to it, as --json prints it. Sizes in bytes."""
+    manifest, document = fetched.manifest, fetched.document
+    found: dict[str, Any] = {
+        "reference": str(wanted),
+        "digest": fetched.digest,
+        "media_type": fetched.media_type,
+        "manifest_size": len(fetched.data),
+        "type": kinds.of_manifest(document) or None,
+        "artifact_type": manifest.artifact_type,
+        "subject": manifest.subject,
+        "annotations": texts(document.get("annotations")),
+    }
+    if fetched.media_type in INDEXES:
+        found["manifests"] = await _members(api, wanted.repository, fetched)
+        sizes = [one["size"] for one in found["manifests"]]
+        found["size"] = None if None in sizes else sum(sizes)
+    else:
+        found["size"] = total(manifest)
+        found["layers"] = [
+            {
+                "digest": one["digest"],
+                "size": one.get("size"),
+                "media_type": str(one.get("mediaType", "")),
+            }
+            for one in _objects(document.get("layers") or document.get("blobs"))
+        ]
+        found["configuration"] = (
+            await _configuration(api, wanted.repository, manifest) if manifest.config else {}
+        )
+    found["referrers"] = await _referrers(api, wanted.repository, fetched.digest)
+    return found
+
+
+def total(manifest: manifests.Manifest) -> int | None:
+    """What an image's blobs take, each once; None where a size is not said."""
+    sizes = {one.digest: one.size for one in manifest.contents if not one.elsewhere}
+    known = [one for one in sizes.values() if one is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+async def _members(api: Registry, repository: str, index: Fetched) -> list[dict[str, Any]]:
+    """An index's entries, each with its type and the size of what it is made of. A blob among them
+    (a layer of a build cache) is as large as the index says."""
+    blobs = {one.digest for one in index.manifest.blobs}
+
+    async def one(entry: Mapping[str, Any]) -> dict[str, Any]:
+        digest = str(entry["digest"])
+        artifact, annotations = str(entry.get("artifactType") or ""), entry.get("annotations")
+        state, complete, kind = "", entry.get("size"), kinds.of_type(artifact, annotations)
+        if digest not in blobs:
+            complete = None
+            try:
+                child = await api.manifest(repository, digest)
+                complete, kind = total(child.manifest), kinds.of_manifest(child.document)
+            except NotFound:
+                state = "missing"
+            except Damaged:
+                state = "unreadable"
+        return {
+            "platform": platform(entry.get("platform")),
+            "digest": digest,
+            "media_type": str(entry.get("mediaType", "")),
+            "type": kind or None,
+            "artifact_type": artifact or None,
+            "annotations": texts(annotations),
+            "size": complete,
+            "problem": state or None,
+        }
+
+    entries = _objects(index.document.get("manifests"))
+    return await each(entries, one)
+
+
+async def _configuration(
+    api: Registry, repository: str, manifest: manifests.Manifest
+) -> dict[str, Any]:
+    config = manifest.config
+    # An artifact's configuration may be anything, of any size.
+    if config is None or (config.size or 0) > manifests.MAX_BYTES:
+        return {}
+    return await api.blobs.configuration(repository, config.digest)
+
+
+async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[str, Any]]:
+    """Manifests whose subject this is, and tags that belong to it by their name."""
+    found = [
+        {
+            "digest": str(one["digest"]),
+            "type": kinds.of_type(one.get("artifactType"), one.get("annotations")) or None,
+            "artifact_type": str(one.get("artifactType", "")) or None,
+            "tag": None,
+            "annotations": texts(one.get("annotations")),
+        }
+        for one in await api.referrers(repository, digest)
+    ]
+    try:
+        tags = await api.tags(repository)
+    except ClientError:
+        tags = []  # an extra, which a registry may not give
+    wanted = digest.replace(":", "-", 1)
+    # The tag without an ending is the list of referrers itself, which is read already.
+    found += [
+        {
+            "digest": None,
+            "type": kinds.of_tag(tag) or None,
+            "artifact_type": None,
+            "tag": tag,
+            "annotations": {},
+        }
+        for tag in tags
+        if tag.startswith(wanted) and tag != wanted and BELONGING_TAG.fullmatch(tag)
+    ]
+    return found
+
+
+def _objects(values: object) -> list[dict[str, Any]]:
+    return (
+        [one for one in values if isinstance(one, dict) and "digest" in one]
+        if isinstance(values, list)
+        else []
+    )

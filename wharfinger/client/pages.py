@@ -1,0 +1,79 @@
+"""Reads the registry's JSON answers: one object, or a list that comes in pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from .errors import ClientError
+from .text import clean
+from .transport import Transport
+
+MOST_PAGES = 100_000
+
+
+async def pages(
+    transport: Transport, first: str, plain: str, key: str, scope: str
+) -> AsyncIterator[list[str]]:
+    """The lists under `key` of all pages; `plain` is asked where `first` is refused. Raises
+    ClientError."""
+    path, seen = first, {first}
+    while True:
+        answer = await transport.request("GET", path, scope=scope)
+        if answer.status_code == 400 and path == first != plain:
+            # The registry allows fewer entries at once than were asked for.
+            path = plain
+            continue
+        if answer.status_code != 200:
+            raise transport.problem(answer, f"{urlsplit(path).path} is read")
+        yield _strings(transport.registry, answer, key)
+        following = next_page(answer)
+        if following is None:
+            return
+        if following in seen or len(seen) > MOST_PAGES:
+            raise ClientError(
+                f"{transport.registry}: the pages of {plain} lead in a circle; what it has cannot "
+                "be listed whole"
+            )
+        path = following
+        seen.add(path)
+
+
+def next_page(answer: httpx.Response) -> str | None:
+    """Path and query of the page that an answer's Link header names.
+
+    Its host is left out: the server that we speak with is the right one, even if a registry behind
+    a proxy believes that it has another name.
+    """
+    link = answer.links.get("next", {}).get("url")
+    if not link:
+        return None
+    parts = urlsplit(str(httpx.URL(str(answer.request.url)).join(link)))
+    return f"{parts.path}?{parts.query}"
+
+
+def json_object(registry: str, answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object in an answer. Raises ClientError."""
+    path = urlsplit(str(answer.request.url)).path
+    try:
+        document = answer.json()
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ClientError(
+            f"{registry} answers {path} with something else than JSON: is it a registry?"
+        )
+    return document
+
+
+def _strings(registry: str, answer: httpx.Response, key: str) -> list[str]:
+    values = json_object(registry, answer).get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ClientError(
+            f"{registry} answers {urlsplit(str(answer.request.url)).path} without a list of "
+            f"{key}: is it a registry?"
+        )
+    return [clean(value) for value in values]
