@@ -43,7 +43,7 @@ from local.registries import free_ports, hashed, make_certificates  # noqa: E402
 from local.site import main_configuration, relocated, render  # noqa: E402
 from support import networks  # noqa: E402
 from wharfinger import access, containers, docker_auth  # noqa: E402
-from wharfinger.host.proxy import refusal  # noqa: E402
+from wharfinger.host.rollout.proxy import refusal  # noqa: E402
 from wharfinger.registry import configuration  # noqa: E402
 
 NAME = "127.0.0.1"

@@ -1,6 +1,7 @@
 """What each container is: specifications for the host program. Pure: no Ansible, no I/O.
 
-The keys are those of wharfinger/host/specification.py, which turns them into docker's words.
+The keys are those of wharfinger/host/rollout/specification.py, which turns them into docker's
+words.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .host.signing_keys import SIGNS_WITH, TRUSTS
+from .host.system.signing_keys import SIGNS_WITH, TRUSTS
 
 REGISTRY_ID = 64500
 TOKEN_SERVER_ID = 64501

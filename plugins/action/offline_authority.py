@@ -13,15 +13,17 @@ from ansible.plugins.action import ActionBase
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from wharfinger.host import HostError, certificates  # noqa: E402  (the project need not be installed)
-from wharfinger.host.due import covered, days_left, usable  # noqa: E402
-from wharfinger.host.files import exists, read_bytes, write_atomically  # noqa: E402
-from wharfinger.host.pki import Pki, authority_name  # noqa: E402
-from wharfinger.host.runner import SystemRunner  # noqa: E402
+from wharfinger.host import HostError  # noqa: E402  (the project need not be installed)
+from wharfinger.host.keys import certificates  # noqa: E402  (the project need not be installed)
+from wharfinger.host.keys.due import covered, days_left, usable  # noqa: E402
+from wharfinger.host.keys.pki import Pki, authority_name  # noqa: E402
+from wharfinger.host.system.files import exists, read_bytes, write_atomically  # noqa: E402
+from wharfinger.host.system.runner import SystemRunner  # noqa: E402
 
 
 class ActionModule(ActionBase):
-    """`wanted`: what the host asks for (wharfinger/host/authority.py); returns `signed` for it.
+    """`wanted`: what the host asks for (wharfinger/host/keys/authority.py); returns `signed`
+    for it.
     `adopted`: the authority that the host has now; what was prepared for it takes its place.
     `key`: the present authority's key, which moves here from the host.
 

@@ -61,7 +61,7 @@ sys.path.insert(0, str(PROJECT))
 from wharfinger import preflight  # noqa: E402  (the project need not be installed)
 from wharfinger.access.validation import NAME  # noqa: E402
 from wharfinger.deployment.problems import Problem, Report  # noqa: E402
-from wharfinger.host import package  # noqa: E402
+from wharfinger.host.setup import zipapp  # noqa: E402
 from wharfinger.inventory import CLOSED  # noqa: E402
 from wharfinger.preflight import acme, acme_server, images  # noqa: E402
 from wharfinger.preflight.asked import NAMES  # noqa: E402
@@ -483,7 +483,7 @@ def facts(settings: dict[str, Any], host: dict[str, Any], base: str) -> dict[str
         "addresses_for_clients": [name + suffix for name in names],
         "url": f"https://{hostname}{suffix}",
         "resolves_here": resolves_here(resolved, host["addresses"]),
-        "host_program_is_current": host["host_program"] == package.digest(),
+        "host_program_is_current": host["host_program"] == zipapp.digest(),
         "nginx_is_ours": nginx_is_ours,
         # Ports on which no other site listens: there ours answers unknown names too.
         "owned_ports": proxy.owned_ports(sites, [80, port]),

@@ -17,7 +17,7 @@ from ansible.errors import AnsibleFilterError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger import access, containers, contents, docker_auth, images, values
-from wharfinger.host.names import gateway
+from wharfinger.host.system.names import gateway
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.tokens import configuration
 

@@ -11,7 +11,7 @@ from ansible.plugins.lookup import LookupBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger.host import package
+from wharfinger.host.setup import zipapp
 
 
 class LookupModule(LookupBase):
@@ -19,4 +19,4 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[str]:
         """One element."""
-        return [base64.b64encode(package.build()).decode()]
+        return [base64.b64encode(zipapp.build()).decode()]

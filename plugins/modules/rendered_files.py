@@ -50,7 +50,11 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.unlogged_module import UnloggedModule
-from ansible.module_utils.wharfinger_host.files import UMASK, sync_directory, write_atomically
+from ansible.module_utils.wharfinger_host.system.files import (
+    UMASK,
+    sync_directory,
+    write_atomically,
+)
 
 FILE_OPTIONS = {
     "path": {"type": "str", "required": True},

@@ -19,7 +19,7 @@ from support.program import registry_program
 from tests.client import machines
 from tests.client.conftest import Person
 from tests.client.machines import Machine
-from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged, scrub
+from wharfinger.host.contents.storage import Storage, apply, plan_retention, plan_untagged, scrub
 
 RULES = [
     {"who": "owner", "may": ["pull", "push", "delete"], "on": "team/**"},

@@ -23,7 +23,7 @@ from support.program import registry_program
 from tests.client import machines
 from tests.client.conftest import Person
 from tests.client.machines import Machine
-from wharfinger.host.contents import (
+from wharfinger.host.contents.storage import (
     Storage,
     apply,
     make_collectable,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from wharfinger.host.commands import run
-from wharfinger.host.engine import DockerEngine
-from wharfinger.host.engine_facts import answers
-from wharfinger.host.files import remove_tree
+from wharfinger.host.observation.engine_facts import answers
+from wharfinger.host.system.engine import DockerEngine
+from wharfinger.host.system.files import remove_tree
 
 from .stack import NETWORK, STACK, Stack, host_at
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from support.networks import CLONE, for_containers, free_ports
 from wharfinger.host.commands import run
-from wharfinger.host.context import Host
-from wharfinger.host.files import write_atomically
-from wharfinger.host.paths import Paths
-from wharfinger.host.signing_keys import SIGNS_WITH, TRUSTS
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.files import write_atomically
+from wharfinger.host.system.paths import Paths
+from wharfinger.host.system.signing_keys import SIGNS_WITH, TRUSTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = f"h4-{CLONE}"
@@ -35,7 +35,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.engine.stack import Stack, host_at
-from wharfinger.host.state import Store
+from wharfinger.host.system.state import Store
 
 left = int(sys.argv[2])
 

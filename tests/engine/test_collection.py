@@ -14,8 +14,8 @@ from filling import manifests
 from support.registry import MANIFEST, Account, Answer, Registry, digest, manifest
 from support.slow import SlowPush
 from wharfinger.host.commands import run
-from wharfinger.host.errors import HostError
-from wharfinger.host.files import write_atomically
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.files import write_atomically
 
 from .stack import HOSTNAME, KILLED, PORT, STACK, Stack, was_killed
 from .test_stack import Load

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.storage_tree import DAY, NOW, OCI_INDEX, Tree
-from wharfinger.host.contents import (
+from wharfinger.host.contents.storage import (
     Storage,
     Usage,
     apply,
@@ -25,7 +25,7 @@ from wharfinger.host.contents import (
     plan_untagged,
     usage,
 )
-from wharfinger.host.contents.grace import held
+from wharfinger.host.contents.storage.grace import held
 
 CONFIGURATION = """\
 version: 0.1

@@ -35,7 +35,7 @@ from support.mutated_manifests import (
 from support.networks import free_ports
 from support.program import registry_program
 from support.registry import digest
-from wharfinger.host.contents import (
+from wharfinger.host.contents.storage import (
     Storage,
     apply,
     collectable,

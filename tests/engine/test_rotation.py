@@ -19,11 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from wharfinger.host import rotation, signing_keys
 from wharfinger.host.commands import run
-from wharfinger.host.errors import HostError
-from wharfinger.host.pki import Pki
-from wharfinger.host.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
+from wharfinger.host.keys import rotation
+from wharfinger.host.keys.pki import Pki
+from wharfinger.host.rollout.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
+from wharfinger.host.system import signing_keys
+from wharfinger.host.system.errors import HostError
 
 from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack, was_killed
 from .test_stack import Load
@@ -362,7 +363,7 @@ def test_a_registry_that_refuses_real_tokens_never_serves(deployed: Stack) -> No
 ROTATED = (
     KILLED
     + """
-from wharfinger.host import rotation
+from wharfinger.host.keys import rotation
 from wharfinger.host.commands import run
 
 rotation.LEEWAY = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wharfinger.host.commands import run
-from wharfinger.host.errors import HostError
+from wharfinger.host.system.errors import HostError
 
 from .stack import HOSTNAME, KILLED, NETWORK, PORT, STACK, Stack, was_killed
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from local.stack import NAME, NGINX, Stack
-from wharfinger.host.nginx import SystemNginx
-from wharfinger.host.paths import Paths
-from wharfinger.host.processes import command_line
-from wharfinger.host.runner import SystemRunner
+from wharfinger.host.system.nginx import SystemNginx
+from wharfinger.host.system.paths import Paths
+from wharfinger.host.system.processes import command_line
+from wharfinger.host.system.runner import SystemRunner
 
 REPOSITORY = "reloaded/app"
 PUSH = ("repository", REPOSITORY, ["pull", "push"])

@@ -10,7 +10,7 @@ import yaml
 
 from support.documentation import AUTH_CONFIG, INVENTORIES, blocks
 from wharfinger import contents
-from wharfinger.host.rotation import LEEWAY
+from wharfinger.host.keys.rotation import LEEWAY
 from wharfinger.tokens import configuration
 
 

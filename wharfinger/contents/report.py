@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from wharfinger.host.contents.sentences import UNREAD
+from wharfinger.host.contents.storage.sentences import UNREAD
 from wharfinger.values import readable_size
 
 # As many rows are shown; the task's result and the host's report have all of them.

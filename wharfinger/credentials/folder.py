@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wharfinger import generated
-from wharfinger.host.files import sync_directory
+from wharfinger.host.system.files import sync_directory
 
 from .errors import CredentialsError
 from .hashes import identity

@@ -7,6 +7,6 @@ project, inside an Ansible module, and as the zipapp /usr/local/lib/wharfinger/w
 from __future__ import annotations
 
 from .commands import COMMANDS, run
-from .errors import HostError
+from .system.errors import HostError
 
 __all__ = ["COMMANDS", "HostError", "run"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .commands import COMMANDS, run
-from .errors import HostError
-from .status import text
+from .observation.status import text
+from .system.errors import HostError
 
 # Commands that a timer or a person runs, and what they say where they had nothing to do.
 _SPOKEN = {

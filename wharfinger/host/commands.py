@@ -8,28 +8,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import alert, metrics
-from .apt import packages
-from .context import Host
-from .engine_facts import answers
-from .errors import HostError
-from .files import UMASK
-from .generations import follow, followed, rollback, withdraw
-from .images import images
-from .jobs import JOBS, check_contents, collect, contents, note, retention
-from .lock import Busy, held_since, is_held, locked
-from .network import network
-from .observe import observe
-from .prepare import prepare
-from .proxy import proxy, reload_proxy
-from .remove import remove
-from .renewal import keep, renew, rotate
-from .service import start_service
-from .site import site
-from .state import OPENING
-from .status import status
-from .watching import WATCHED, failed, succeeded
-from .window import ensure, reopen
+from .contents.jobs import JOBS, check_contents, collect, contents, note, retention
+from .contents.window import ensure, reopen
+from .keys.renewal import keep, renew, rotate
+from .observation import alert, metrics
+from .observation.engine_facts import answers
+from .observation.observe import observe
+from .observation.status import status
+from .observation.watching import WATCHED, failed, succeeded
+from .rollout.generations import follow, followed, rollback, withdraw
+from .rollout.images import images
+from .rollout.proxy import proxy, reload_proxy
+from .setup.apt import packages
+from .setup.network import network
+from .setup.prepare import prepare
+from .setup.remove import remove
+from .setup.site import site
+from .system.context import Host
+from .system.errors import HostError
+from .system.files import UMASK
+from .system.lock import Busy, held_since, is_held, locked
+from .system.service import start_service
+from .system.state import OPENING
 
 # Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
 _PATIENCE = 900.0
@@ -55,13 +55,13 @@ def _service(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
 
 
 def _verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    from .verify import verify  # only here: TLS takes long to import
+    from .observation.verify import verify  # only here: TLS takes long to import
 
     return verify(host, request, check)
 
 
 def _reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    from .reach import reachable  # only here: TLS takes long to import
+    from .observation.reach import reachable  # only here: TLS takes long to import
 
     return reachable(host, request, check)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wharfinger.deployment.problems import Report
-from wharfinger.host.acme import account
+from wharfinger.host.keys.acme import account
 
 from .acme import DIRECTORY, EMAIL, KID, url_problem
 from .host import serves

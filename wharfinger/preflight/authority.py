@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from wharfinger.deployment.problems import Report
-from wharfinger.host.due import AUTHORITY_DAYS, aged, server_due
+from wharfinger.host.keys.due import AUTHORITY_DAYS, aged, server_due
 
 from .certificates import belongs
 from .controller import on_controller

@@ -8,8 +8,8 @@ from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
 from wharfinger.deployment.problems import Report
-from wharfinger.host.engine_state import STATES
-from wharfinger.host.main_settings import CONNECTIONS, FILES
+from wharfinger.host.observation.engine_state import STATES
+from wharfinger.host.setup.main_settings import CONNECTIONS, FILES
 from wharfinger.values import readable_size
 
 from .names import is_address, is_loopback

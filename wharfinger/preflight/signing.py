@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wharfinger.deployment.problems import Report
-from wharfinger.host.signing_keys import SIGNS_WITH
+from wharfinger.host.system.signing_keys import SIGNS_WITH
 
 
 def check_signing_key(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:

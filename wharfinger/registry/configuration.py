@@ -23,7 +23,7 @@ import yaml
 
 from wharfinger import templates
 from wharfinger.deployment.problems import Problem
-from wharfinger.host.signing_keys import TRUSTS
+from wharfinger.host.system.signing_keys import TRUSTS
 from wharfinger.values import kind, spelt
 
 VERSION = "3.1.2"

@@ -29,7 +29,7 @@ KILLED = f"""
 import os, signal, sys
 sys.path.insert(0, {PROGRAM!r})
 from wharfinger.host.commands import run
-from wharfinger.host.state import Store
+from wharfinger.host.system.state import Store
 
 save, left = Store.save, int(sys.argv[2])
 

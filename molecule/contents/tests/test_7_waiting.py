@@ -24,7 +24,7 @@ NAME = "waiting/app"
 SHOWN = f"""
 import sys
 sys.path.insert(0, {PROGRAM!r})
-from wharfinger.host import context
+from wharfinger.host.system import context
 context.synchronised = lambda: sys.argv[1] == "yes"
 from wharfinger.host.__main__ import main
 sys.exit(main(sys.argv[2:]))

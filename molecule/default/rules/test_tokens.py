@@ -20,7 +20,7 @@ from testinfra.host import Host
 from support import hosts
 from support.images import Pushed
 from support.registry import MANIFEST, Account, Registry
-from wharfinger.host.rotation import LEEWAY
+from wharfinger.host.keys.rotation import LEEWAY
 
 SCOPE = "repository:other/app:pull"
 

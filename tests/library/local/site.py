@@ -11,7 +11,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from wharfinger.host import main_settings
+from wharfinger.host.setup import main_settings
 from wharfinger.registry import configuration
 
 PROJECT = Path(__file__).resolve().parents[3]

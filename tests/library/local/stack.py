@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from local.site import NJS, SCRIPT, main_configuration, relocated, render
-from wharfinger.host.proxy import refusal
+from wharfinger.host.rollout.proxy import refusal
 from wharfinger.registry import configuration
 
 NAME = "registry.example.com"

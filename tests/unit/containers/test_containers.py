@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wharfinger import containers
-from wharfinger.host import specification
+from wharfinger.host.rollout import specification
 
 PROOF = {"auth": "token", "issuer": "r.example", "service": "r.example"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.storage_tree import Tree
-from wharfinger.host.contents.storage import Storage
+from wharfinger.host.contents.storage.layout import Storage
 
 
 @pytest.fixture

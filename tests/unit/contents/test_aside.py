@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.storage_tree import Tree, digest_of
-from wharfinger.host.contents import Storage, collectable, examine, restore
-from wharfinger.host.contents.aside import put_aside
+from wharfinger.host.contents.storage import Storage, collectable, examine, restore
+from wharfinger.host.contents.storage.aside import put_aside
 from wharfinger.oci.manifests import Manifest, parse
 
 UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.host.contents.brake import remembered, verdict
+from wharfinger.host.contents.storage.brake import remembered, verdict
 
 
 @pytest.mark.parametrize(

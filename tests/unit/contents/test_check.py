@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from support.storage_tree import OCI_IMAGE, OCI_INDEX, Tree, descriptor, digest_of
-from wharfinger.host.contents import Storage, scrub
-from wharfinger.host.contents.check import _Throttle
-from wharfinger.host.contents.storage import Link
+from wharfinger.host.contents.storage import Storage, scrub
+from wharfinger.host.contents.storage.check import _Throttle
+from wharfinger.host.contents.storage.layout import Link
 
 
 def check(storage: Storage) -> list[dict[str, Any]]:

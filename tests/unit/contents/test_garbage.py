@@ -6,7 +6,7 @@ import hashlib
 import shutil
 
 from support.storage_tree import DAY, NOW, OCI_IMAGE, OCI_INDEX, Tree, digest_of
-from wharfinger.host.contents import (
+from wharfinger.host.contents.storage import (
     Storage,
     Usage,
     apply,

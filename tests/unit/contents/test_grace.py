@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from support.storage_tree import DAY, NOW, Tree
-from wharfinger.host.contents import Storage, needed_blobs, plan_retention, plan_untagged
-from wharfinger.host.contents.grace import LEAST, Notes, decode, encode, held, note
+from wharfinger.host.contents.storage import Storage, needed_blobs, plan_retention, plan_untagged
+from wharfinger.host.contents.storage.grace import LEAST, Notes, decode, encode, held, note
 
 KEEP = 14 * DAY
 HOUR = 3600.0
@@ -101,7 +101,7 @@ def test_only_what_has_changed_is_read(
 def test_the_notes_are_bounded(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wharfinger.host.contents.grace._MOST", 3)
+    monkeypatch.setattr("wharfinger.host.contents.storage.grace._MOST", 3)
     for name in ("a", "b"):
         for number in range(2):
             tree.image(name, f"{name}{number}", age=DAY)

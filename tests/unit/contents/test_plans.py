@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from support.storage_tree import DAY, NOW, Tree
-from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged
-from wharfinger.host.errors import HostError
+from wharfinger.host.contents.storage import Storage, apply, plan_retention, plan_untagged
+from wharfinger.host.system.errors import HostError
 
 RULE: dict[str, Any] = {"number": 1, "on": ["^team/[^/]+$"], "newest": 2}
 

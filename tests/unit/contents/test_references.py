@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.storage_tree import DAY, NOW
-from wharfinger.host.contents import retention, untagged
-from wharfinger.host.contents.model import Contents, Revision, Tag
-from wharfinger.host.contents.references import needed, signatures, subject_of
+from wharfinger.host.contents.storage import retention, untagged
+from wharfinger.host.contents.storage.model import Contents, Revision, Tag
+from wharfinger.host.contents.storage.references import needed, signatures, subject_of
 
 DIGESTS = [f"sha256:{number:064x}" for number in range(1, 6)]
 KEEP = 14 * DAY

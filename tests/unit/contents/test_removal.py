@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from support.storage_tree import DAY, NOW, Tree
-from wharfinger.host.contents import Storage, apply, plan_retention, plan_untagged
-from wharfinger.host.contents.model import Removal
-from wharfinger.host.contents.plans import read
+from wharfinger.host.contents.storage import Storage, apply, plan_retention, plan_untagged
+from wharfinger.host.contents.storage.model import Removal
+from wharfinger.host.contents.storage.plans import read
 
 SETTINGS = {
     "retention": [{"number": 1, "on": [".*"], "newest": 1}],

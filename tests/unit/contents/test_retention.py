@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from support.storage_tree import DAY, NOW
-from wharfinger.host.contents.model import Contents, Revision, Tag
-from wharfinger.host.contents.retention import Rule, duration, plan, rule_for
+from wharfinger.host.contents.storage.model import Contents, Revision, Tag
+from wharfinger.host.contents.storage.retention import Rule, duration, plan, rule_for
 
 DIGEST = f"sha256:{1:064x}"
 

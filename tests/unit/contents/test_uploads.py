@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from support.storage_tree import DAY, NOW, Tree
-from wharfinger.host.contents import awaited, garbage, named, placed
-from wharfinger.host.contents.garbage import manifest
-from wharfinger.host.contents.storage import Storage
-from wharfinger.host.errors import HostError
+from wharfinger.host.contents.storage import awaited, garbage, named, placed
+from wharfinger.host.contents.storage.garbage import manifest
+from wharfinger.host.contents.storage.layout import Storage
+from wharfinger.host.system.errors import HostError
 from wharfinger.oci.manifests import Manifest
 
 
@@ -94,7 +94,7 @@ def test_while_it_is_collected_a_manifest_names_them_and_afterwards_nothing_is_l
 
 
 def test_more_layers_than_one_manifest_names(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wharfinger.host.contents.uploads._MANY", 2)
+    monkeypatch.setattr("wharfinger.host.contents.storage.uploads._MANY", 2)
     for number in range(5):
         tree.layer("team/app", f"layer {number}".encode())
     begun(tree, "team/app")

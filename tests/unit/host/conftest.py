@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.unit.host.world import Machine
-from wharfinger.host import metrics
+from wharfinger.host.observation import metrics
 
 
 @pytest.fixture(autouse=True)

@@ -17,20 +17,20 @@ import pytest
 
 from images.registry import recipe
 from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
-from wharfinger.host import package
 from wharfinger.host.__main__ import main
 from wharfinger.host.commands import run
-from wharfinger.host.context import Host
-from wharfinger.host.errors import HostError
-from wharfinger.host.images import INDEX_MEMBERS, pulled_digest, repository
-from wharfinger.host.names import slots
-from wharfinger.host.packages import removable
-from wharfinger.host.passwords import bcrypt, belongs
-from wharfinger.host.prepare import merged
-from wharfinger.host.runner import Result
-from wharfinger.host.service import start_service
-from wharfinger.host.specification import size
-from wharfinger.host.status import problems
+from wharfinger.host.observation.status import problems
+from wharfinger.host.rollout.images import INDEX_MEMBERS, pulled_digest, repository
+from wharfinger.host.rollout.specification import size
+from wharfinger.host.setup import zipapp
+from wharfinger.host.setup.prepare import merged
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.names import slots
+from wharfinger.host.system.packages import removable
+from wharfinger.host.system.passwords import bcrypt, belongs
+from wharfinger.host.system.runner import Result
+from wharfinger.host.system.service import start_service
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_data_of_another_owner_shows_the_command_to_run(host: Host, tmp_path: Pa
     mine = os.getuid()
     host.registry_id = mine + 1
     with pytest.raises(HostError) as caught:
-        from wharfinger.host.prepare import storage_directories
+        from wharfinger.host.setup.prepare import storage_directories
 
         storage_directories(host, {"path": str(path), "group": os.getgid()}, check=True)
     assert str(caught.value) == (
@@ -708,10 +708,10 @@ def test_the_command_line_shows_errors_without_a_traceback(
 
 
 def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> None:
-    data = package.build()
-    assert data == package.build()
+    data = zipapp.build()
+    assert data == zipapp.build()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert "wharfinger/host/generations.py" in archive.namelist()
+        assert "wharfinger/host/rollout/generations.py" in archive.namelist()
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
     program = tmp_path / "wharfinger-host.pyz"
     program.write_bytes(data)
@@ -724,10 +724,11 @@ def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> Non
 
 def test_the_host_program_needs_the_standard_library_only(tmp_path: Path) -> None:
     program = tmp_path / "wharfinger-host.pyz"
-    program.write_bytes(package.build())
+    program.write_bytes(zipapp.build())
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); "
-        "import wharfinger.host.commands, wharfinger.host.verify, wharfinger.host.contents"
+        "import wharfinger.host.commands, wharfinger.host.observation.verify, "
+        "wharfinger.host.contents.storage"
     )
     done = subprocess.run(
         [sys.executable, "-S", "-I", "-c", code, str(program)],
@@ -898,7 +899,7 @@ def test_an_nginx_that_the_toolkit_brought_stays_where_others_have_files_in_it(
 def test_a_docker_that_the_toolkit_brought_stays_with_its_settings_where_others_use_it(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wharfinger.host.remove.answers", lambda _: True)
+    monkeypatch.setattr("wharfinger.host.setup.remove.answers", lambda _: True)
     settings = host.paths.docker_settings
     settings.parent.mkdir()
     settings.write_text("{}")

@@ -12,10 +12,10 @@ import pytest
 
 from support.storage_tree import DAY, NOW, Tree
 from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
-from wharfinger.host import metrics
 from wharfinger.host.commands import run
-from wharfinger.host.files import write_atomically
-from wharfinger.host.runner import SystemRunner
+from wharfinger.host.observation import metrics
+from wharfinger.host.system.files import write_atomically
+from wharfinger.host.system.runner import SystemRunner
 
 NAME = "registry.example.com"
 

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wharfinger.host.clock import Reading
 from wharfinger.host.commands import run
-from wharfinger.host.context import Clock, Host, Traffic
-from wharfinger.host.engine import Container
-from wharfinger.host.errors import HostError
-from wharfinger.host.paths import Paths
-from wharfinger.host.proxy import METRICS_PORT
-from wharfinger.host.runner import Result
-from wharfinger.host.state import State, Store
+from wharfinger.host.rollout.proxy import METRICS_PORT
+from wharfinger.host.system.clock import Reading
+from wharfinger.host.system.context import Clock, Host, Traffic
+from wharfinger.host.system.engine import Container
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.paths import Paths
+from wharfinger.host.system.runner import Result
+from wharfinger.host.system.state import State, Store
 
 SUBNET = "10.98.0.0/28"
 

@@ -14,9 +14,9 @@ import pytest
 from plugins.action.offline_authority import Keeper
 from tests.unit.host.world import Machine, host_of
 from wharfinger.host.commands import run
-from wharfinger.host.context import Host
-from wharfinger.host.errors import HostError
-from wharfinger.host.runner import SystemRunner
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.runner import SystemRunner
 
 HOSTNAME = "r.example.com"
 

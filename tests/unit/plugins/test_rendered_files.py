@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import wharfinger.host
-import wharfinger.host.files
+import wharfinger.host.system.files
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -34,7 +34,9 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
     unlogged = load("module_utils/unlogged_module.py", f"{utils}unlogged_module")
     monkeypatch.setitem(sys.modules, f"{utils}unlogged_module", unlogged)
     monkeypatch.setitem(sys.modules, f"{utils}wharfinger_host", wharfinger.host)
-    monkeypatch.setitem(sys.modules, f"{utils}wharfinger_host.files", wharfinger.host.files)
+    monkeypatch.setitem(
+        sys.modules, f"{utils}wharfinger_host.system.files", wharfinger.host.system.files
+    )
     return load("modules/rendered_files.py", "rendered_files")
 
 

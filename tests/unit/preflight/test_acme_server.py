@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.host.acme import account
+from wharfinger.host.keys.acme import account
 from wharfinger.preflight.acme_server import to_ask
 
 from .conftest import NOW, Judge

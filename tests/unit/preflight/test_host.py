@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from wharfinger.host import engine_facts
-from wharfinger.host.engine_state import STATES
-from wharfinger.host.paths import Paths
+from wharfinger.host.observation import engine_facts
+from wharfinger.host.observation.engine_state import STATES
+from wharfinger.host.system.paths import Paths
 from wharfinger.preflight import own_name
 
 from .conftest import NOW, Judge

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from local.site import NJS, SCRIPT, main_configuration, relocated, render
 from local.stack import NGINX, certificate, pem
-from wharfinger.host.proxy import refusal
+from wharfinger.host.rollout.proxy import refusal
 from wharfinger.registry import configuration
 
 LONG_NAME = "registry." + "long-label-of-a-department." * 4 + "example.com"

@@ -1,0 +1,618 @@
+"""A window: nothing is written, everything is read, and who dies in it keeps nobody out."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.host.world import SUBNET, Killed, Machine, deployed, host_of, spec
+from wharfinger.host.commands import run
+from wharfinger.host.contents import jobs
+from wharfinger.host.contents.window import Opened, window
+from wharfinger.host.rollout.generations import Generations
+from wharfinger.host.system import files
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.state import OPENING, SERVING
+
+# The registry that serves before a window, and its address.
+NAME = "wharfinger-registry-1"
+WRITER = "10.98.0.2"
+
+
+@pytest.fixture
+def host(tmp_path: Path, machine: Machine) -> Host:
+    return deployed(tmp_path, machine)
+
+
+def closed(machine: Machine) -> str | None:
+    """What nginx answers to writes, as it runs."""
+    for status in ("503", "429"):
+        if f"DELETE)$ {status};" in machine.loaded:
+            return status
+    return None
+
+
+def writers(machine: Machine) -> list[str]:
+    """The running registries that could write."""
+    return [
+        name
+        for name, one in machine.containers.items()
+        if one.running
+        and one.labels.get("wharfinger.kind") == "registry"
+        and any(
+            not mount["ReadOnly"] for mount in machine.definitions[name]["HostConfig"]["Mounts"]
+        )
+    ]
+
+
+def open_window(host: Host, work: Callable[[Opened], None] | None = None, **more: Any) -> Opened:
+    """A window in which `work` is done."""
+    asked = {"seconds": 3600, "drain_timeout": 600, "expected": 0, **more}
+    with window(host, host.store.load(), "collect", **asked) as opened:
+        if work is not None:
+            work(opened)
+    return opened
+
+
+def test_in_a_window_writes_are_refused_and_no_process_can_write(
+    host: Host, machine: Machine
+) -> None:
+    seen = []
+
+    def work(opened: Opened) -> None:
+        serving = host.store.load().kind("registry").serving
+        assert serving is not None
+        name = f"wharfinger-registry-{serving.number}"
+        seen.append((closed(machine), writers(machine), machine.definitions[name]["Env"]))
+
+    open_window(host, work)
+    assert seen == [("503", [], ['REGISTRY_STORAGE_MAINTENANCE_READONLY={"enabled": true}'])]
+
+
+def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine: Machine) -> None:
+    opened = open_window(host)
+    assert closed(machine) is None
+    assert writers(machine) == ["wharfinger-registry-3"]
+    assert list(machine.containers) == ["wharfinger-registry-3"]
+    state = host.store.load()
+    assert state.window is None
+    assert [one.phase for one in state.kind("registry").generations] == [SERVING]
+    assert opened.seconds < 40
+    assert machine.interruptions == []
+
+
+def test_a_window_is_nothing_to_go_back_to(host: Host, machine: Machine, tmp_path: Path) -> None:
+    machine.images["good"] = {"Id": "sha256:good", "RepoTags": []}
+    run("ensure", {"spec": spec(tmp_path, command=["serve", "other"])}, host=host)
+    open_window(host)
+    previous = host.store.load().kind("registry").previous
+    assert previous is not None and (previous.number, previous.readonly) == (1, False)
+    assert run("rollback", {}, host=host)["back"] == {"registry": 1}
+
+
+def test_it_is_announced_as_long_where_the_last_one_was(host: Host, machine: Machine) -> None:
+    seen: list[str | None] = []
+    open_window(host, lambda _: seen.append(closed(machine)), expected=41)
+    assert seen == ["429"]
+
+
+def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machine: Machine) -> None:
+    seen: list[str | None] = []
+
+    def work(opened: Opened) -> None:
+        opened.tick()
+        seen.append(closed(machine))
+        host.clock.sleep(60)
+        opened.tick()
+        seen.append(closed(machine))
+
+    begun = host.clock.now()
+    opened = open_window(host, work)
+    assert seen == ["503", "429"]
+    assert "UTC" in machine.loaded or closed(machine) is None
+    assert 60 <= opened.seconds <= host.clock.now() - begun
+
+
+@pytest.mark.parametrize("jumps", [3600, -3600])
+def test_a_window_lasts_as_long_as_it_may_however_the_clock_jumps(
+    host: Host, machine: Machine, jumps: float
+) -> None:
+    def work(opened: Opened) -> None:
+        machine.jumps = jumps
+        began = machine.seconds
+        with pytest.raises(HostError, match="ended after registry_gc_max_minutes"):
+            while True:
+                opened.go_on()
+                host.clock.sleep(1)
+        lasted.append(machine.seconds - began)
+
+    lasted: list[float] = []
+    opened = open_window(host, work, seconds=300)
+    assert 280 < lasted[0] <= 300
+    assert 280 < opened.seconds < 320
+
+
+def test_a_registry_that_does_not_say_what_it_does_has_20_seconds_for_an_upload(
+    host: Host, machine: Machine
+) -> None:
+    machine.connections[WRITER] = 10**9  # it never ends
+    begun = host.clock.now()
+    opened = open_window(host)
+    assert 20 <= host.clock.now() - begun < 25
+    assert any("still had requests after 20 s" in action for action in opened.actions)
+
+
+def uploading(machine: Machine) -> None:
+    """A client sends a layer, without end."""
+    machine.connections[WRITER] = 10**9
+    machine.in_flight = {"blob_upload_chunk": 2, "base": 1}
+
+
+def test_a_slow_upload_waits_in_a_paused_process_and_goes_on(host: Host, machine: Machine) -> None:
+    uploading(machine)
+    seen: list[Any] = []
+
+    def work(opened: Opened) -> None:
+        seen.append((closed(machine), writers(machine), machine.containers[NAME].status))
+        host.clock.sleep(7)
+
+    begun = host.clock.now()
+    opened = open_window(host, work)
+    assert seen == [("503", [], "paused")]
+    assert list(machine.containers) == writers(machine) == [NAME]
+    assert closed(machine) is None and host.store.load().window is None
+    assert machine.interruptions == []
+    # The bound for requests that end by themselves, and the work.
+    assert 12 <= host.clock.now() - begun < 14
+    assert 12 <= opened.seconds < 14
+    assert "registry: generation 1 is paused" in opened.actions
+    assert "registry: generation 1 serves again instead of 2" in opened.actions
+
+
+def test_a_registry_that_does_nothing_is_paused_at_once(host: Host, machine: Machine) -> None:
+    machine.in_flight = {}
+    seen = []
+    begun = host.clock.now()
+    open_window(host, lambda _: seen.append(machine.containers[NAME].status))
+    assert seen == ["paused"] and host.clock.now() - begun < 1
+
+
+def test_writes_are_refused_from_the_moment_of_the_switch(host: Host, machine: Machine) -> None:
+    first, seen = host.engine.create, []
+
+    def create(name: str, definition: Any) -> None:
+        first(name, definition)
+        host.clock.sleep(30)  # a machine that is slow to start a container
+        seen.append(closed(machine))
+
+    machine.in_flight = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host.engine, "create", create)
+        opened = open_window(host)
+    assert seen == [None]
+    assert opened.seconds < 5
+
+
+@pytest.mark.parametrize("handler", ["manifest", "blob_upload", "blob", "tags"])
+def test_while_anything_else_is_answered_nothing_is_paused(
+    host: Host, machine: Machine, handler: str
+) -> None:
+    """The manifest's PUT, say, which may be about to link what the collection takes."""
+    machine.connections[WRITER] = 10**9
+    machine.in_flight = {"blob_upload_chunk": 1, handler: 1}
+    open_window(host)
+    assert "pausing" not in machine.done
+    machine.in_flight = None
+    assert writers(machine) == ["wharfinger-registry-3"]
+
+
+def test_a_request_that_comes_with_the_pause_is_let_go_on_first(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploading(machine)
+    machine.connections[WRITER] = 2
+    monkeypatch.setattr(host.traffic, "connections", lambda *_: 1)
+    pause, tried = host.engine.pause, []
+
+    def pausing(name: str) -> None:
+        pause(name)
+        tried.append(host.clock.now())
+        machine.connections[WRITER] = 3  # the third came in between
+
+    monkeypatch.setattr(host.engine, "pause", pausing)
+    seen = []
+    open_window(host, lambda _: seen.append(machine.containers[NAME].status))
+    assert seen == ["paused"]
+    first, second = tried
+    assert second - first >= 1
+
+
+def test_an_upload_that_is_just_being_put_in_its_place_is_let_go_on_first(
+    host: Host, machine: Machine
+) -> None:
+    uploading(machine)
+    answers = iter([False, True])
+    open_window(host, resting=lambda: next(answers))
+    assert next(answers, None) is None
+    assert machine.done.count("pausing") == 2
+    assert writers(machine) == [NAME]
+
+
+def test_where_nothing_can_be_paused_uploads_have_20_seconds(host: Host, machine: Machine) -> None:
+    uploading(machine)
+    machine.unfreezable = True
+    begun = host.clock.now()
+    open_window(host)
+    assert host.clock.now() - begun < 25
+    assert machine.done.count("pausing") == 1
+    assert writers(machine) == ["wharfinger-registry-3"]
+
+
+def test_what_is_paused_goes_on_only_where_nothing_works_on_the_storage_any_more(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docker does not answer when the window is ended, so what collects may still be at work."""
+    uploading(machine)
+    monkeypatch.setattr("wharfinger.host.contents.window._RESTARTED", 1)
+
+    def work(opened: Opened) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        open_window(host, work)
+
+    def silent(name: str) -> None:
+        raise HostError("docker does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host.engine, "remove", silent)
+        with pytest.raises(HostError, match="docker does not answer"):
+            run("reopen", {}, host=host)
+        request = {"kind": "registry", "configuration": None}
+        with pytest.raises(HostError, match="docker does not answer"):
+            run("follow", request, host=host)
+    state = host.store.load()
+    record = Generations(host, state, "registry")
+    with pytest.raises(HostError) as refused:
+        record.repair()
+    assert str(refused.value) == (
+        "registry: generation 1 stays paused until the work of collect is over: "
+        f"`{host.paths.command} reopen` ends it"
+    )
+    assert machine.containers[NAME].paused
+    run("reopen", {}, host=host)
+    assert writers(machine) == [NAME] and closed(machine) is None
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("command", ["reopen", "ensure"])
+def test_killed_beside_a_slow_upload_the_next_command_lets_it_go_on(
+    tmp_path: Path, command: str, after: bool
+) -> None:
+    killed = 0
+    for step in range(1, _MANY):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        machine = Machine()
+        host = deployed(folder, machine)
+        uploading(machine)
+        machine.kill_at, machine.after = machine.steps + step, after
+        try:
+            open_window(host)
+        except Killed:
+            killed += 1
+        else:
+            break
+        machine.kill_at = 0
+        begun = host.clock.now()
+        request = {"spec": spec(folder)} if command == "ensure" else {}
+        run(command, request, host=host)
+        where = f"step {step} of {command}"
+        if command == "reopen":
+            assert host.clock.now() - begun < 25, where
+            assert writers(machine) == [NAME], where
+        assert [one for one in machine.containers.values() if one.paused] == [], where
+        assert closed(machine) is None, where
+        assert len(writers(machine)) == 1, where
+        assert machine.interruptions == [], where
+        assert host.store.load().window is None, where
+    assert 10 < killed < _MANY - 1
+
+
+def test_a_slow_download_by_an_old_worker_is_not_waited_for(host: Host, machine: Machine) -> None:
+    machine.old_workers = [[99, 1]]  # it never ends
+    begun = host.clock.now()
+    open_window(host)
+    assert host.clock.now() - begun < 30
+
+
+def test_connections_that_old_workers_keep_are_waited_for(host: Host, machine: Machine) -> None:
+    run("site", {"content": "server {\n    keepalive_min_timeout 30s;\n}\n"}, host=host)
+    machine.old_workers = [[99, 1]]
+    waited: list[float] = []
+    begun = host.clock.now()
+    open_window(host, lambda _: waited.append(host.clock.now() - begun))
+    assert 30 < waited[0] < 40
+
+
+def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> None:
+    def work(opened: Opened) -> None:
+        raise HostError("collect: out of luck")
+
+    with pytest.raises(HostError, match="out of luck"):
+        open_window(host, work)
+    assert closed(machine) is None
+    assert len(writers(machine)) == 1
+    assert host.store.load().window is None
+
+
+@pytest.mark.parametrize("problem", [KeyError("a bug"), KeyboardInterrupt()], ids=["bug", "Ctrl-C"])
+def test_whatever_ends_the_work_lets_writes_in_again(
+    host: Host, machine: Machine, problem: BaseException
+) -> None:
+    def work(opened: Opened) -> None:
+        raise problem
+
+    with pytest.raises(type(problem)):
+        open_window(host, work)
+    assert closed(machine) is None
+    assert len(writers(machine)) == 1
+    assert host.store.load().window is None
+
+
+@pytest.mark.parametrize("seconds", [30, 3600], ids=["restarted", "down"])
+def test_a_docker_that_is_restarted_is_waited_for(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    remove = host.engine.remove
+
+    def work(opened: Opened) -> None:
+        back = host.clock.now() + seconds
+
+        def absent(name: str) -> None:
+            if host.clock.now() < back:
+                raise HostError("docker does not answer")
+            remove(name)
+
+        monkeypatch.setattr(host.engine, "remove", absent)
+        raise HostError("docker does not answer")
+
+    with pytest.raises(HostError, match="docker does not answer"):
+        open_window(host, work)
+    assert (closed(machine), len(writers(machine))) == ((None, 1) if seconds < 60 else ("503", 0))
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["killed", "failed"])
+def test_interrupted_while_an_upload_is_waited_for_it_goes_on(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    machine.connections["10.98.0.2"] = 10**9  # it never ends
+
+    def tick(opened: Opened) -> None:
+        monkeypatch.undo()
+        raise Killed if dies else HostError("nginx has no more room for it")
+
+    monkeypatch.setattr(Opened, "tick", tick)
+    begun = host.clock.now()
+    with pytest.raises(Killed if dies else HostError):
+        open_window(host)
+    if dies:
+        assert closed(machine) == "503"
+        done = run("reopen", {}, host=host)["actions"]
+        assert "registry: generation 1 serves again instead of 2" in done
+    assert host.clock.now() - begun < 30
+    assert closed(machine) is None
+    assert list(machine.containers) == writers(machine) == ["wharfinger-registry-1"]
+    assert host.store.load().window is None
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: bool) -> None:
+    kills = 0
+    for step in range(1, _MANY):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        machine = Machine()
+        host = deployed(folder, machine)
+        machine.connections["10.98.0.2"] = 10**9
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Opened, "tick", _dies)
+            with pytest.raises(Killed):
+                open_window(host)
+        machine.kill_at, machine.after = machine.steps + step, after
+        try:
+            run("reopen", {}, host=host)
+        except Killed:
+            kills += 1
+        else:
+            break
+        machine.kill_at = 0
+        run("reopen", {}, host=host)
+        assert closed(machine) is None, f"step {step}"
+        assert len(writers(machine)) == len(machine.containers) == 1, f"step {step}"
+        assert machine.interruptions == [], f"step {step}"
+        assert host.store.load().window is None, f"step {step}"
+    assert 5 < kills < _MANY - 1
+
+
+def _dies(opened: Opened) -> None:
+    raise Killed
+
+
+def test_on_a_full_disk_nobody_is_refused_anything(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    steps = machine.steps
+    with pytest.raises(HostError) as refused:
+        open_window(host)
+    assert str(refused.value) == (
+        f"collect: nothing was done: {host.paths.reports}: No space left on device. It needs 4 MiB "
+        "there and some more for docker: free them first"
+    )
+    assert machine.steps == steps and list(host.paths.reports.iterdir()) == []
+
+
+def test_a_disk_that_gets_full_keeps_nobody_out(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody takes all that comes free at once: each file needs another piece of the reserve."""
+    reserve = host.paths.reports / "reserve"
+    write = files._write
+    left = [0]
+
+    def full(*arguments: Any) -> None:
+        if reserve.exists():
+            if reserve.stat().st_size >= left[0]:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left[0] = reserve.stat().st_size
+        write(*arguments)
+
+    def work(opened: Opened) -> None:
+        assert reserve.stat().st_blocks * 512 >= 4 << 20
+        left[0] = 2 << 20
+        monkeypatch.setattr(files, "_write", full)
+        opened.step("working still")
+
+    with pytest.raises(OSError, match="No space left"):
+        open_window(host, work)
+    assert closed(machine) is None and len(writers(machine)) == 1
+    assert host.store.load().window is None
+
+
+def test_where_nothing_serves_a_window_leaves_nothing_behind(
+    tmp_path: Path, machine: Machine
+) -> None:
+    host = host_of(tmp_path, machine)
+    run("prepare", {}, host=host)
+    with pytest.raises(HostError) as refused:
+        open_window(host)
+    assert str(refused.value) == "registry: nothing serves yet: run the whole site.yml first"
+    assert host.store.load().window is None
+
+
+def test_a_registry_that_cannot_read_only_leaves_the_present_one(
+    host: Host, machine: Machine
+) -> None:
+    machine.behaviour["sha256:good"] = "crashes"
+    with pytest.raises(HostError, match="was taken away again and generation 1 keeps serving"):
+        open_window(host)
+    assert closed(machine) is None
+    assert writers(machine) == ["wharfinger-registry-1"]
+    assert host.store.load().window is None
+
+
+def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    def work(opened: Opened) -> None:
+        machine.behaviour["sha256:good"] = "crashes"
+
+    with pytest.raises(HostError, match="generation 2 keeps serving"):
+        open_window(host, work)
+    assert closed(machine) == "503"
+    state = host.store.load()
+    assert state.window is not None and state.window.step == OPENING
+    with pytest.raises(HostError, match="generation 2 keeps serving"):
+        run("retention", {}, host=host)
+    # Another image is the way out, and no command first insists on the broken one: what a
+    # deployment does before it included.
+    answer = run("site", {"content": "server { }\n"}, host=host)
+    assert answer["actions"][0].startswith("the registry takes no writes yet: registry: the new")
+    assert closed(machine) == "503"
+    run("ensure", {"spec": spec(tmp_path, image="sha256:better")}, host=host)
+    assert closed(machine) is None
+    assert host.store.load().window is None
+    assert len(writers(machine)) == 1
+
+
+def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_says(
+    host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(opened: Opened) -> None:
+        serving = opened.state.kind("registry").serving
+        assert serving is not None
+        found = opened.generations(closing=False).specification(serving.number)
+        assert found is not None
+        name = "wharfinger-collection"
+        host.engine.create(name, jobs.collector(found, host.labels, "/files"))
+        host.paths.state.unlink()
+        raise Killed
+
+    with pytest.raises(Killed):
+        open_window(host, work)
+    first, seen = host.engine.create, []
+
+    def create(name: str, definition: Any) -> None:
+        seen.append("wharfinger-collection" in machine.containers)
+        first(name, definition)
+
+    monkeypatch.setattr(host.engine, "create", create)
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    assert seen == [False]
+    assert len(writers(machine)) == 1 and closed(machine) is None
+
+
+def test_reopen_without_a_window_does_nothing(host: Host, machine: Machine) -> None:
+    steps = machine.steps
+    assert run("reopen", {}, host=host) == {"changed": False, "actions": []}
+    assert machine.steps == steps
+
+
+_MANY = 60
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("command", ["reopen", "ensure"])
+def test_killed_at_any_step_the_next_command_lets_writes_in_again(
+    tmp_path: Path, command: str, after: bool
+) -> None:
+    killed = 0
+    for step in range(1, _MANY):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        machine = Machine()
+        host = deployed(folder, machine)
+        machine.kill_at, machine.after = machine.steps + step, after
+
+        def work(opened: Opened, machine: Machine = machine, host: Host = host) -> None:
+            name = "wharfinger-collection"
+            host.engine.remove(name)
+            serving = opened.state.kind("registry").serving
+            assert serving is not None
+            one = opened.generations(closing=False)
+            found = one.specification(serving.number)
+            assert found is not None
+            host.engine.create(name, jobs.collector(found, host.labels, "/files"))
+            host.engine.start(name)
+            assert writers(machine) == []
+            host.engine.remove(name)
+
+        try:
+            open_window(host, work)
+        except Killed:
+            killed += 1
+        else:
+            break
+        machine.kill_at = 0
+        if "wharfinger-collection" in machine.containers:
+            assert writers(machine) == [], f"step {step}"
+        run(command, {"spec": spec(folder)} if command == "ensure" else {}, host=host)
+        if command == "ensure" and host.store.load().window is not None:
+            pytest.fail(f"step {step}: the window is left")
+        assert closed(machine) is None, f"step {step}"
+        assert len(writers(machine)) == 1, f"step {step}"
+        assert "wharfinger-collection" not in machine.containers, f"step {step}"
+        assert machine.interruptions == [], f"step {step}"
+        assert host.store.load().window is None, f"step {step}"
+    assert 15 < killed < _MANY - 1

@@ -1,0 +1,111 @@
+"""The host's own metrics: what is in the file, and when it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.unit.host.world import SUBNET, Machine, host_of, spec
+from wharfinger.host.commands import run
+from wharfinger.host.observation import metrics
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.state import Window
+
+PREFIX = "wharfinger_host_"
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+@pytest.fixture
+def host(tmp_path: Path, machine: Machine) -> Host:
+    host = host_of(tmp_path, machine)
+    run("prepare", {}, host=host)
+    run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
+    return host
+
+
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    """As hardened hosts have it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def samples(text: str) -> Samples:
+    """Every value by name (without our prefix) and labels' values."""
+    return {
+        (one.name.removeprefix(PREFIX), tuple(one.labels.values())): one.value
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+    }
+
+
+def test_a_host_without_anything_has_a_file_that_says_so(host: Host) -> None:
+    found = samples(metrics.text(host))
+    assert found["written_timestamp_seconds", ()] == round(host.clock.now())
+    assert found["writes_refused", ()] == 0
+    assert found["problems", ()] == 0
+    assert not any(name.startswith(("generation", "certificate", "job")) for name, _ in found)
+
+
+def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, host: Host) -> None:
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    state = host.store.load()
+    state.storage_path = str(tmp_path)
+    state.window = Window("collect", "working", 100.0, 200.0)
+    state.alerted = {"a": {"told": 1, "text": "a problem"}}
+    host.store.save(state)
+    host.paths.reports.mkdir()
+    report = {"at": 1000.5, "seconds": 2.25, "ok": False, "problem": "something is damaged"}
+    report["job"] = "check_contents"
+    (host.paths.reports / "check_contents.json").write_text(json.dumps(report))
+    (host.paths.reports / "collect.json").write_text("half a fi")
+    found = samples(metrics.text(host))
+    assert found["generation", ("registry",)] == 1
+    assert found["generation_since_timestamp_seconds", ("registry",)] > 0
+    assert found["writes_refused", ()] == 1
+    assert found["writes_refused_since_timestamp_seconds", ()] == 100
+    assert found["problems", ()] == 1
+    assert found["job_last_run_timestamp_seconds", ("check_contents",)] == 1000.5
+    assert found["job_last_run_seconds", ("check_contents",)] == 2.25
+    assert found["job_last_run_ok", ("check_contents",)] == 0
+    assert found["job_last_run_ok", ("collect",)] == 0
+    assert 0 < found["storage_free_bytes", ()] < found["storage_size_bytes", ()]
+    # No name of a repository, tag or user, and no problem's words.
+    assert "damaged" not in metrics.text(host)
+
+
+def test_what_changes_them_writes_them_and_all_may_read(
+    tmp_path: Path, host: Host, closed_umask: None
+) -> None:
+    assert not host.paths.metrics.exists()
+    run("ensure", {"spec": spec(tmp_path)}, host=host, check=True)
+    run("observe", {}, host=host)
+    assert not host.paths.metrics.exists()
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    assert ("generation", ("registry",)) in samples(host.paths.metrics.read_text())
+    assert host.paths.metrics.stat().st_mode & 0o777 == 0o644
+    assert host.paths.metrics.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_run_that_fails_is_told_of_too(host: Host) -> None:
+    with pytest.raises(HostError):
+        run("renew", {}, host=host)  # never deployed
+    assert host.paths.metrics.exists()
+
+
+def test_what_cannot_be_written_fails_nothing(tmp_path: Path, host: Host) -> None:
+    host.paths.metrics.parent.write_text("no directory")
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    (host.paths.reports).mkdir()
+    (host.paths.reports / "collect.json").write_text("{}")
+    host.paths.metrics.parent.unlink()
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    # A report that no job has written is one of a failure.
+    assert samples(host.paths.metrics.read_text())["job_last_run_ok", ("collect",)] == 0

@@ -1,0 +1,243 @@
+"""While nobody looks: when a timer's job last succeeded, and one that ended without a word."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.host.world import FakeRunner, Machine, deployed
+from wharfinger.host.commands import run
+from wharfinger.host.contents import jobs
+from wharfinger.host.observation import watching
+from wharfinger.host.observation.status import age
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.runner import Result, SystemRunner
+
+DAY = 86400.0
+NOW = 1_800_000_000.0
+COLLECT = "wharfinger-contents@collect.service"
+RENEW = "wharfinger-renew.service"
+
+
+@pytest.fixture
+def host(tmp_path: Path, machine: Machine) -> Host:
+    """A host whose collection runs once a week, set up a moment ago."""
+    machine.seconds = NOW
+    host = deployed(tmp_path, machine)
+    settings = {"storage_path": str(tmp_path), "every": {"collect": 7 * DAY}}
+    host.paths.contents_settings.write_text(json.dumps(settings))
+    host.paths.certificates.mkdir(exist_ok=True)
+    alarm = {"hostname": "r.example.com", "alert_command": f"cat >>{tmp_path}/alerts"}
+    host.paths.certificate_settings.write_text(json.dumps(alarm))
+    for path in (host.paths.contents_settings, host.paths.certificate_settings):
+        os.utime(path, (NOW, NOW))
+    return host
+
+
+def alerts(host: Host) -> str:
+    path = host.paths.etc.parent / "alerts"
+    return path.read_text() if path.exists() else ""
+
+
+def ended(host: Host, result: str, status: int) -> None:
+    """What systemd says of a unit; alarms are sent by a real shell."""
+    runner = host.runner
+    assert isinstance(runner, FakeRunner)
+    real = SystemRunner()
+
+    class Both(FakeRunner):
+        def run(self, arguments: Any, **more: Any) -> Result:
+            if arguments[0] == "systemctl":
+                return Result(0, f"Result={result}\nExecMainStatus={status}\n", "")
+            return real.run(arguments, **more)
+
+    host.runner = Both()
+
+
+def success(host: Host, job: str, at: float) -> None:
+    watching.succeeded(host, job)
+    os.utime(host.paths.var / "succeeded" / job, (at, at))
+
+
+def test_a_job_that_does_not_succeed_for_two_turns_and_a_day_is_named(
+    host: Host, machine: Machine
+) -> None:
+    success(host, "renew", NOW)
+    success(host, "collect", NOW)
+    machine.seconds = NOW + 15 * DAY - 1
+    assert watching.overdue(host, jobs.JOBS) == []
+    machine.seconds += 2
+    assert watching.overdue(host, jobs.JOBS) == [
+        "collect: it has not succeeded since 2027-01-15 08:00 UTC, though it is due every 7 days: "
+        "see `systemctl status wharfinger-contents@collect.timer` and "
+        "`journalctl -u wharfinger-contents@collect`"
+    ]
+    renewals = watching.overdue(host)[0]
+    assert renewals.startswith("renew: it has not succeeded since 2027-01-15 08:00 UTC, though it")
+    assert "is due every 15 minutes: see `systemctl status wharfinger-renew.timer`" in renewals
+    assert watching.overdue(host)[0] in run("status", {}, host=host)["problems"]
+
+
+def test_before_its_first_success_a_job_is_due_from_when_its_timer_was_set_up(
+    host: Host, machine: Machine
+) -> None:
+    machine.seconds = NOW + 14 * DAY
+    assert watching.overdue(host, jobs.JOBS) == []
+    machine.seconds = NOW + 16 * DAY
+    assert len(watching.overdue(host, jobs.JOBS)) == 1
+
+
+def test_the_time_for_which_a_host_was_off_does_not_count(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    success(host, "collect", NOW)
+    machine.seconds = NOW + 40 * DAY
+    monkeypatch.setattr(host.clock, "monotonic", lambda: 3600.0)
+    assert watching.overdue(host) == []
+
+
+def test_without_a_timer_nothing_is_due(host: Host, machine: Machine) -> None:
+    host.paths.contents_settings.write_text('{"every": {}}')
+    success(host, "renew", NOW + 99 * DAY)
+    machine.seconds = NOW + 99 * DAY
+    assert watching.overdue(host) == []
+    # Settings of an earlier version, and of none.
+    host.paths.contents_settings.write_text("{}")
+    assert watching.overdue(host) == []
+    host.paths.certificate_settings.unlink()
+    assert watching.intervals(host) == {}
+
+
+def test_a_report_of_an_earlier_version_counts_as_a_success(host: Host) -> None:
+    report = {"job": "collect", "at": NOW - DAY, "seconds": 1, "ok": True, "problem": None}
+    host.paths.reports.mkdir()
+    (host.paths.reports / "collect.json").write_text(
+        json.dumps({**report, "untagged": 0, "freed": 0})
+    )
+    assert watching.last_success(host, "collect") == NOW - DAY
+    assert watching.last_success(host, "retention") is None
+
+
+def test_what_succeeds_is_noted_and_what_fails_or_waits_is_not(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [HostError("no"), {"actions": [], "waits": True}, {"actions": []}]
+
+    def answer(*_: Any) -> Any:
+        found = answers.pop(0)
+        if isinstance(found, HostError):
+            raise found
+        return found
+
+    monkeypatch.setattr("wharfinger.host.commands._run", answer)
+    with pytest.raises(HostError):
+        run("collect", {}, host=host)
+    assert watching.last_success(host, "collect") is None
+    run("collect", {}, host=host)
+    assert watching.last_success(host, "collect") is None
+    run("collect", {}, host=host)
+    assert watching.last_success(host, "collect") is not None
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "words"),
+    [
+        ("signal", 9, "it was killed (SIGKILL)"),
+        ("core-dump", 11, "it was killed (SIGSEGV)"),
+        ("exit-code", 2, "it ended with exit code 2"),
+        ("oom-kill", 9, "it ended (oom-kill)"),
+        ("timeout", 15, "it ended (timeout)"),
+    ],
+)
+def test_a_job_that_was_ended_leaves_a_report_that_says_so(
+    host: Host, result: str, status: int, words: str
+) -> None:
+    ended(host, result, status)
+    answer = run("failed", {"unit": COLLECT}, host=host)
+    assert answer["actions"] == [f"collect: its report says that it failed: {words}"]
+    assert jobs.problems(host) == [
+        f"collect: {words} and what it should have done is not done: `journalctl -u {COLLECT}` has "
+        "its last words, the kernel's log (`dmesg`) says whether memory ran out"
+    ]
+
+
+def test_a_job_that_has_said_itself_why_is_left_alone(host: Host) -> None:
+    jobs.note(host, "collect", HostError("collect: there is no room"))
+    ended(host, "exit-code", 1)
+    assert run("failed", {"unit": COLLECT}, host=host)["actions"] == []
+    assert jobs.problems(host) == ["collect: there is no room"]
+    # One that could not even leave a report.
+    (host.paths.reports / "collect.json").unlink()
+    run("failed", {"unit": COLLECT}, host=host)
+    assert "it ended with exit code 1" in jobs.problems(host)[0]
+
+
+def test_where_no_report_can_be_left_an_alarm_is_sent(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(jobs, "write_atomically", full)
+    ended(host, "signal", 9)
+    for _ in range(2):
+        run("failed", {"unit": COLLECT}, host=host)
+    assert alerts(host).count("r.example.com: collect: it was killed (SIGKILL)") == 1
+
+
+def test_a_renewal_that_was_killed_is_told_and_one_that_failed_has_told_already(
+    host: Host,
+) -> None:
+    ended(host, "exit-code", 1)
+    assert run("failed", {"unit": RENEW}, host=host)["actions"] == []
+    assert alerts(host) == ""
+    ended(host, "signal", 9)
+    run("failed", {"unit": RENEW}, host=host)
+    assert alerts(host).startswith("r.example.com: renew: it was killed (SIGKILL) and what")
+
+
+def test_without_systemd_the_exit_code_is_given(host: Host) -> None:
+    ended(host, "", 0)
+    request = {"unit": RENEW, "code": 137}
+    run("failed", request, host=host)
+    assert "renew: it was killed (SIGKILL)" in alerts(host)
+    assert run("failed", {"unit": RENEW, "code": 1}, host=host)["actions"] == []
+
+
+def test_an_alarm_that_cannot_be_sent_is_an_error(host: Host) -> None:
+    host.paths.certificate_settings.write_text(
+        json.dumps({"hostname": "r", "alert_command": "exit 3"})
+    )
+    ended(host, "signal", 9)
+    with pytest.raises(HostError, match="certificates_alert_command ended with exit code 3"):
+        run("failed", {"unit": RENEW}, host=host)
+
+
+def test_a_unit_that_is_none_of_a_timers(host: Host) -> None:
+    with pytest.raises(HostError) as refused:
+        run("failed", {"unit": "wharfinger-contents@other.service"}, host=host)
+    assert str(refused.value).startswith(
+        "failed: 'wharfinger-contents@other.service' is no unit of a timer: one of renew, "
+        "retention, collect, check_contents"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-3, "0 seconds"),
+        (59, "59 seconds"),
+        (180, "3 minutes"),
+        (7300, "2 hours"),
+        (DAY, "24 hours"),
+        (2 * DAY, "2 days"),
+    ],
+)
+def test_an_age_in_words(seconds: float, words: str) -> None:
+    assert age(seconds) == words

@@ -1,0 +1,89 @@
+"""What distribution's `garbage-collect` must not see while it runs, and what it must keep.
+
+It ends for everybody at a manifest that it cannot read, and anybody who may push can make one: as
+an index without a mediaType, `{"layers": 5, "layers": null}` is accepted, and read as an image from
+then on. And it keeps a blob only under the digest by which a manifest names it: a layer that was
+pushed by its sha512 is stored by its sha256, so it goes although a tag needs it. Tried with 3.1.2.
+
+So, while nobody can write:
+
+- A manifest that the registry cannot read is put aside: its `link` is renamed. It cannot be pulled
+  anyway. All blobs of its repository stay, because what it needs is not known.
+- The blobs that stay for such reasons are named by a manifest, as those of pushes that go on are
+  (uploads.py).
+
+A journal says what will be renamed before it is, so that `restore` can also take it back where the
+process was killed: whatever ends the maintenance calls it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...system.files import read_text, write_atomically
+from .layout import Storage
+from .model import Damage
+
+_LINK = "link"
+_ASIDE = "link.aside"
+
+
+@dataclass(frozen=True)
+class Special:
+    """What a collection has to be told of. `hidden`: repositories and digests of manifests that the
+    registry cannot read; `warnings` say so. `pinned`: blobs of each repository that stay, whatever
+    manifests say."""
+
+    hidden: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[Damage, ...] = ()
+    pinned: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def put_aside(storage: Storage, hidden: Sequence[tuple[str, str]], journal: Path) -> None:
+    """Hides these manifests from a collection. Only where no process writes."""
+    if not hidden:
+        return
+    noted = {"storage": str(storage.path), "hidden": hidden}
+    write_atomically(journal, json.dumps(noted).encode(), 0o600)
+    for repository, digest in hidden:
+        _rename(storage, repository, digest, _LINK, _ASIDE)
+
+
+def restore(journal: Path) -> None:
+    """Takes back what `put_aside` did, also in a run that was killed."""
+    text = read_text(journal)
+    if text is None:
+        return
+    noted = json.loads(text)
+    storage = Storage(Path(noted["storage"]))
+    for repository, digest in noted["hidden"]:
+        _rename(storage, repository, digest, _ASIDE, _LINK)
+    journal.unlink()
+
+
+def _rename(storage: Storage, repository: str, digest: str, name: str, other: str) -> None:
+    """Renames a manifest's link. One that is there under the other name already is newer: it was
+    pushed again since a run was killed."""
+    path = storage.link_path(repository, digest=digest).parent
+    with storage.folder(path) as folder:
+        if folder is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if _has(folder, other):
+                os.unlink(name, dir_fd=folder)
+            else:
+                os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+
+
+def _has(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,464 @@
+"""Reads everything and compares it with its digest; finds damage, repairs nothing.
+
+Links are listed first, then each blob is read once: a blob is hashed, and where it is a manifest
+also understood. Pushes, deletions and collections go on meanwhile, so whatever is found is looked
+at again at the end, and only what is still so, and still needed, is reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ....oci.digests import is_list_tag
+from ....oci.manifests import MAX_BYTES, Manifest, Unreadable, parse
+from ....oci.media_types import INDEXES, OCI_INDEX
+from ...system.errors import HostError
+from . import sentences
+from .layout import Link, Storage
+from .model import Damage
+from .reading import manifest
+
+Progress = Callable[[int, int], None]
+
+_CHUNK = 1 << 20
+
+
+def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+    """Checks blobs, links and manifests.
+
+    `rate`: at most so many bytes each second, 0 for as fast as it goes. `progress(done, total)` is
+    called in bytes. Answers (JSON) `{"blobs": int, "bytes": int, "seconds": float, "damage":
+    [{"kind", "repository", "digest", "path", "sentence", "tags", "repositories"}], "harmless":
+    [the same], "stale": [the same]}`: what is harmless is damaged or incomplete, but nothing needs
+    it, or is a manifest that the registry cannot read; lists of referrers are stale where they name
+    what was deleted. Raises HostError where the storage as a whole cannot be read.
+    """
+    begun = time.monotonic()
+    check = _Check(storage, rate, progress)
+    damage, harmless, stale = check.run()
+    return {
+        "blobs": check.blobs,
+        "bytes": check.bytes,
+        "seconds": round(time.monotonic() - begun, 3),
+        "damage": [one.report() for one in damage],
+        "harmless": [one.report() for one in harmless],
+        "stale": [one.report() for one in stale],
+    }
+
+
+@dataclass
+class _Listing:
+    """The links of a repository: tags with the digest they name, the digests of manifests, those of
+    layers, and those layers that are stored under another digest; what is wrong with links, and
+    the digests that stand at such places."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    revisions: set[str] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
+    aliases: dict[str, str] = field(default_factory=dict)
+    problems: list[Damage] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+    def wrong(self, damage: Damage) -> None:
+        """Notes a link that is not as it should be."""
+        self.problems.append(damage)
+        if damage.digest is not None:
+            self.broken.add(damage.digest)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of a manifest: digests only. `why`: it is unreadable."""
+
+    children: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
+    index: bool = False
+    oci_index: bool = False
+    uncollected: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """Something wrong in a repository; `users` are the manifests that this hits directly."""
+
+    damage: Damage
+    users: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """The same for the same thing found again."""
+        return self.damage.repository, self.damage.path
+
+
+class _Check:
+    def __init__(self, storage: Storage, rate: int, progress: Progress | None) -> None:
+        self.storage = storage
+        self.blobs = 0
+        self.bytes = 0
+        self._throttle = _Throttle(rate)
+        self._progress = progress or (lambda _done, _total: None)
+        self._chunk = min(_CHUNK, max(rate // 8, 1 << 16)) if rate else _CHUNK
+        self._buffer = bytearray(self._chunk)
+        # Each blob's size as it is on disk; what is wrong with its content; each manifest.
+        self._sizes: dict[str, int] = {}
+        self._bad: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, _Known] = {}
+        # What manifests say of a blob's size where that is not its size, by the two digests; and
+        # the most that any says of a blob.
+        self._said: dict[tuple[str, str], int] = {}
+        self._most: dict[str, int] = {}
+        self._done = 0
+        self._total = 0
+
+    def run(self) -> tuple[list[Damage], list[Damage], list[Damage]]:
+        """Damage, what is harmless, and lists of referrers that name what is gone."""
+        listings = {one: self._list(one) for one in self.storage.repositories()}
+        strays = {path: sentences.stray_name(path) for path in self.storage.strays()}
+        self._read_all({digest for one in listings.values() for digest in one.revisions})
+        first = {
+            repository: findings
+            for repository, listing in listings.items()
+            if (findings := list(self._look(repository, listing)))
+        }
+        listings.clear()
+        found = self._again(first)
+        stale = [one for one in found if one.kind == sentences.STALE_LIST]
+        unneeded = [one for one in found if _is_harmless(one)]
+        damage = [one for one in found if one not in stale and one not in unneeded]
+        still = set(self.storage.strays()) if strays else set()
+        damage += [one for path, one in strays.items() if path in still]
+        needed = {one.digest for one in damage}
+        harmless = unneeded + [
+            sentences.harmless_blob(self.storage, digest, *self._bad[digest])
+            for digest in sorted(self._bad)
+            if digest not in needed
+        ]
+        return damage, harmless, stale
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _list(self, repository: str) -> _Listing:
+        """All links of a repository as they are now."""
+        found = _Listing()
+        storage = self.storage
+        try:
+            for link in storage.tags(repository):
+                if link.problem:
+                    found.wrong(sentences.stray_tag(storage, repository, link))
+                else:
+                    found.tags[link.name] = sys.intern(link.target)
+            for link in storage.revisions(repository):
+                if link.target == link.name:
+                    found.revisions.add(sys.intern(link.name))
+                else:
+                    found.wrong(sentences.unreadable_link(storage, repository, link))
+            for link in storage.layers(repository):
+                self._layer(repository, link, found)
+        except HostError as problem:
+            path = str(storage.layers_path(repository).parent)
+            hit = (repository,)
+            found.wrong(Damage("unreadable folder", repository, None, path, str(problem), (), hit))
+        return found
+
+    def _layer(self, repository: str, link: Link, found: _Listing) -> None:
+        if link.problem:
+            found.wrong(sentences.unreadable_layer_link(self.storage, repository, link))
+            return
+        name = sys.intern(link.name)
+        found.layers.add(name)
+        if link.target != name:
+            found.aliases[name] = sys.intern(link.target)
+
+    def _read_all(self, manifests: set[str]) -> None:
+        """Each blob that is there now, once."""
+        for digest, size in self.storage.blobs():
+            self._sizes[sys.intern(digest)] = size
+        self._total = sum(self._sizes.values())
+        for digest, size in list(self._sizes.items()):
+            done = self._done + size
+            if self._read(digest, digest in manifests):
+                self.blobs += 1
+                self.bytes += self._sizes[digest]
+            self._done = done
+            self._progress(self._done, self._total)
+
+    def _read(self, digest: str, is_manifest: bool = False) -> bool:
+        """Hashes one blob, keeps in mind what is wrong with it and what a manifest says; whether it
+        was there."""
+        self._bad.pop(digest, None)
+        try:
+            descriptor = self.storage.open_blob(digest)
+            try:
+                body = self._hash(descriptor, digest, is_manifest)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            self._sizes.pop(digest, None)
+            return False
+        except OSError as problem:
+            self._bad[digest] = _unreadable(problem)
+            return True
+        if is_manifest and digest not in self._bad:
+            self._learn(digest, parse(body))
+        return True
+
+    def _hash(self, descriptor: int, digest: str, is_manifest: bool) -> bytes:
+        """Compares an open blob with its digest; a manifest's bytes, as far as one may be long."""
+        algorithm, _, value = digest.partition(":")
+        hashed = hashlib.new(algorithm)
+        body = bytearray()
+        size = 0
+        view = memoryview(self._buffer)
+        while read := os.readv(descriptor, [view]):
+            hashed.update(view[:read])
+            if is_manifest and size <= MAX_BYTES:
+                body += view[:read]
+            size += read
+            self._throttle.take(read)
+            self._progress(min(self._done + size, self._total), self._total)
+        self._sizes[digest] = size
+        if hashed.hexdigest() != value:
+            why = f"the digest of its content ({size} bytes) is another one"
+            self._bad[digest] = ("changed blob", why)
+        return bytes(body)
+
+    def _learn(self, digest: str, found: Manifest | Unreadable) -> None:
+        """Keeps what a manifest refers to, and where it is mistaken about a size."""
+        if isinstance(found, Unreadable):
+            self._known[digest] = _Known(why=found.why)
+            return
+        contents = [
+            one for one in found.contents if not one.elsewhere or self._is_there(one.digest)
+        ]
+        self._known[digest] = _Known(
+            tuple(sys.intern(one.digest) for one in found.children),
+            tuple(sys.intern(one.digest) for one in contents),
+            found.media_type in INDEXES,
+            found.media_type == OCI_INDEX,
+            "" if found.collected else found.media_type,
+        )
+        for one in (*found.children, *contents):
+            if one.size is not None and self._sizes.get(one.digest) != one.size:
+                self._said[digest, sys.intern(one.digest)] = one.size
+                self._most[one.digest] = max(one.size, self._most.get(one.digest, 0))
+
+    def _is_there(self, digest: str) -> bool:
+        """Whether a blob is there: as listed, or since then."""
+        if digest not in self._sizes:
+            try:
+                size = self.storage.blob_size(digest)
+            except OSError as problem:
+                self._bad[digest] = _unreadable(problem)
+                size = 0
+            if size is None:
+                return False
+            self._sizes[digest] = size
+        return True
+
+    def _manifest(self, digest: str) -> _Known:
+        """What a manifest refers to; one that was pushed meanwhile is read now."""
+        if digest not in self._known:
+            self._learn(digest, manifest(self.storage, digest))
+        return self._known[digest]
+
+    # -- judging ---------------------------------------------------------------------------------
+
+    def _look(self, repository: str, listing: _Listing) -> Iterator[_Finding]:
+        """What is wrong in a repository, by its links and what is known of blobs."""
+        storage = self.storage
+        for one in listing.problems:
+            yield _Finding(one, frozenset((one.digest,)) if one.digest else frozenset())
+        for name, digest in listing.tags.items():
+            if digest not in listing.revisions and digest not in listing.broken:
+                yield _Finding(sentences.lost_tag(storage, repository, name, digest))
+        missing: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        lists = self._lists(listing)
+        for digest in sorted(listing.revisions):
+            users = frozenset((digest,))
+            if not self._is_there(digest):
+                yield _Finding(sentences.orphan_link(storage, repository, digest), users)
+                continue
+            if digest in self._bad:
+                yield self._blob(digest, users)
+                continue
+            known = self._manifest(digest)
+            if known.why:
+                found = sentences.unjudged_manifest(storage, repository, digest, known.why)
+                yield _Finding(found, users)
+            elif known.uncollected:
+                found = sentences.uncollected_manifest(
+                    storage, repository, digest, known.uncollected
+                )
+                yield _Finding(found, users)
+            gone = [
+                child
+                for child in known.children
+                if child not in listing.revisions and child not in listing.broken
+            ]
+            if gone and digest in lists:
+                yield _Finding(
+                    sentences.stale_list(storage, repository, lists[digest], digest, gone), users
+                )
+            for child in known.children:
+                if child in gone:
+                    if digest not in lists:
+                        missing["child", child].add(digest)
+                elif self._mistaken(digest, child):
+                    missing["size", child].add(digest)
+            for content in known.contents:
+                # What an index calls a blob may still be a manifest.
+                if not (known.index and content in listing.revisions):
+                    self._content(listing, digest, content, missing)
+        for (kind, digest), found_users in missing.items():
+            yield self._lacking(repository, kind, digest, frozenset(found_users))
+
+    def _lists(self, listing: _Listing) -> dict[str, str]:
+        """The lists of referrers and their tags. What another tag leads to as well is none."""
+        found: dict[str, str] = {}
+        others: set[str] = set()
+        for tag, digest in listing.tags.items():
+            if is_list_tag(tag, digest) and digest in listing.revisions:
+                found[digest] = tag
+            else:
+                others.add(digest)
+        return {
+            digest: tag
+            for digest, tag in found.items()
+            if digest not in others and self._known.get(digest, _Known()).oci_index
+        }
+
+    def _content(
+        self,
+        listing: _Listing,
+        digest: str,
+        content: str,
+        missing: dict[tuple[str, str], set[str]],
+    ) -> None:
+        """A config or layer of a manifest: notes it in `missing` where something is wrong."""
+        stored = listing.aliases.get(content, content)
+        if not self._is_there(stored) or stored in self._bad:
+            missing["blob", stored].add(digest)
+        elif self._mistaken(digest, content):
+            missing["size", content].add(digest)
+        elif content not in listing.layers and content not in listing.broken:
+            missing["link", content].add(digest)
+
+    def _mistaken(self, user: str, digest: str) -> bool:
+        """Whether a manifest says another size of a sound blob than it has."""
+        said = self._said.get((user, digest))
+        size = self._sizes.get(digest)
+        return digest not in self._bad and None not in (said, size) and said != size
+
+    def _lacking(self, repository: str, kind: str, digest: str, users: frozenset[str]) -> _Finding:
+        storage = self.storage
+        if kind == "blob":
+            return self._blob(digest, users)
+        if kind == "child":
+            return _Finding(sentences.missing_child(storage, repository, digest), users)
+        if kind == "link":
+            return _Finding(sentences.missing_layer_link(storage, repository, digest), users)
+        said = min(self._said[user, digest] for user in users)
+        found = sentences.wrong_size(storage, repository, digest, self._sizes[digest], said)
+        return _Finding(found, users)
+
+    def _blob(self, digest: str, users: frozenset[str]) -> _Finding:
+        """A blob that is missing or damaged."""
+        kind, why = self._bad.get(digest, ("missing blob", "it is not there"))
+        size, most = self._sizes.get(digest, 0), self._most.get(digest, 0)
+        if kind == "changed blob" and most > size:
+            kind, why = "truncated blob", f"it has {size} of {most} bytes"
+        return _Finding(sentences.blob(self.storage, digest, kind, why), users)
+
+    # -- the second look -------------------------------------------------------------------------
+
+    def _again(self, first: dict[str, list[_Finding]]) -> list[Damage]:
+        """What is still so, with all the tags that each thing hits."""
+        for digest in list(self._bad):
+            self._read(digest)
+        merged: dict[tuple[str | None, str], Damage] = {}
+        for repository, found in first.items():
+            before = {one.key for one in found}
+            listing = self._list(repository)
+            now = [one for one in self._look(repository, listing) if one.key in before]
+            parents = self._parents(listing) if now else {}
+            for one in now:
+                tags = [f"{repository}:{tag}" for tag in _hit(one.users, parents, listing)]
+                damage = merged.get(one.key, one.damage)
+                merged[one.key] = dataclasses.replace(
+                    damage,
+                    tags=tuple(sorted({*damage.tags, *tags})),
+                    repositories=tuple(sorted({*damage.repositories, repository})),
+                )
+        return [_told(one) for one in merged.values()]
+
+    def _parents(self, listing: _Listing) -> dict[str, list[str]]:
+        """What names a manifest or a blob."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for digest in listing.revisions:
+            known = self._known.get(digest, _Known())
+            for one in (*known.children, *known.contents):
+                found[one].append(digest)
+        return found
+
+
+def _unreadable(problem: OSError) -> tuple[str, str]:
+    return "unreadable blob", f"it cannot be read ({problem.strerror})"
+
+
+def _hit(users: Iterable[str], parents: dict[str, list[str]], listing: _Listing) -> list[str]:
+    """The tags from which these manifests are reached."""
+    reached: set[str] = set()
+    waiting = list(users)
+    while waiting:
+        digest = waiting.pop()
+        if digest not in reached:
+            reached.add(digest)
+            waiting.extend(parents.get(digest, ()))
+    return [tag for tag, digest in listing.tags.items() if digest in reached]
+
+
+def _is_harmless(damage: Damage) -> bool:
+    """Whether this is only reported. Clients that delete manifests leave incomplete ones that no
+    tag leads to: nobody pulls them, and the disk is sound. What the registry cannot read is
+    whole."""
+    incomplete = damage.kind in sentences.INCOMPLETE and not damage.tags
+    return incomplete or damage.kind == sentences.UNREAD
+
+
+def _told(damage: Damage) -> Damage:
+    """With the tags that it hits in its sentence."""
+    own = [name for name in damage.tags if name not in damage.sentence]
+    if not damage.tags and damage.repository is None:
+        sentence = f"{damage.sentence}. No tag needs it, but {', '.join(damage.repositories)} does"
+        return dataclasses.replace(damage, sentence=sentence)
+    if not own:
+        return damage
+    more = f" and {len(own) - 5} more" if len(own) > 5 else ""
+    sentence = f"{damage.sentence}. This hits {', '.join(own[:5])}{more}"
+    return dataclasses.replace(damage, sentence=sentence)
+
+
+class _Throttle:
+    """Lets no more than `rate` bytes pass each second; what was not used is not saved up."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._next = 0.0
+
+    def take(self, number: int) -> None:
+        """Waits as long as these bytes take."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        self._next = max(self._next, now) + number / self._rate
+        if self._next - now > 0.001:
+            time.sleep(self._next - now)

@@ -1,0 +1,236 @@
+"""What distribution's `garbage-collect` would delete, where it would stop, and what is stored.
+
+It keeps the blob of each manifest that a repository links and whose blob is there, and whatever
+such a manifest names; every other blob goes. It looks at no tag (without `-m`). It ends with an
+error at a link without a digest, at a manifest that it cannot read, at a repository without the
+folder _layers, and where the folder of the repositories is missing; it passes over a manifest whose
+blob is gone, so that the layers of such an image go, and it believes a manifest whose content was
+changed. Tried with distribution 3.1.2.
+
+What is damaged stands in its way until somebody acts. What is whole, and only cannot be read by the
+registry, is put aside meanwhile (aside.py), and its repository keeps everything it has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....oci.manifests import Manifest, Unreadable
+from .aside import Special, put_aside, restore
+from .layout import Storage
+from .model import Damage, Removal
+from .reading import is_given_up, manifest
+from .sentences import (
+    stray_name,
+    uncollected_manifest,
+    unjudged_manifest,
+    unreadable_layer_link,
+    unreadable_link,
+    unreadable_manifest,
+)
+from .uploads import named
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How many blobs are stored, and their bytes."""
+
+    blobs: int
+    bytes: int
+
+
+def usage(storage: Storage) -> Usage:
+    """What the storage holds now."""
+    blobs = size = 0
+    for _, one in storage.blobs():
+        blobs += 1
+        size += one
+    return Usage(blobs, size)
+
+
+def garbage(
+    storage: Storage,
+    removals: Sequence[Removal] = (),
+    awaited: Iterable[str] = (),
+    special: Special | None = None,
+) -> tuple[int, int]:
+    """The blobs that a collection would delete once `removals` are done: their number and bytes.
+    `awaited`: blobs that stay in any case. `special`: as `examine` has answered.
+
+    An estimate while others push.
+    """
+    return unneeded(storage, needed_blobs(storage, removals, special) | set(awaited))
+
+
+def unneeded(storage: Storage, kept: Container[str]) -> tuple[int, int]:
+    """The blobs that are not among those that stay: their number and bytes."""
+    blobs = size = 0
+    for digest, one in storage.blobs():
+        if digest not in kept:
+            blobs += 1
+            size += one
+    return blobs, size
+
+
+def needed_blobs(
+    storage: Storage, removals: Sequence[Removal] = (), special: Special | None = None
+) -> set[str]:
+    """The blobs that manifests need, and their own, once `removals` are done. `special`: as
+    `garbage`."""
+    pinned = (special or examine(storage)[1]).pinned
+    gone = {(one.repository, one.digest) for one in removals if one.tag is None}
+    kept: set[str] = set().union(*pinned.values())
+    read: set[str] = set()
+    for repository in storage.repositories():
+        for link in storage.revisions(repository):
+            digest = link.target
+            if digest in read or digest != link.name or (repository, digest) in gone:
+                continue
+            read.add(digest)
+            found = manifest(storage, digest)
+            if isinstance(found, Manifest):
+                kept.add(digest)
+                kept.update(one.digest for one in found.references)
+    return kept
+
+
+def obstacles(storage: Storage) -> list[str]:
+    """Why no collection should begin: the first answer of `examine`."""
+    return examine(storage)[0]
+
+
+def examine(storage: Storage) -> tuple[list[str], Special]:
+    """Why no collection should begin, and what it has to be told of.
+
+    The former are sentences, each with the way on: it would end with an error, or delete what an
+    image needs that can still be repaired.
+    """
+    problems = [stray_name(path).sentence for path in storage.strays()]
+    hidden: list[tuple[str, str]] = []
+    warnings: list[Damage] = []
+    pinned: dict[str, frozenset[str]] = {}
+    read: dict[str, Manifest | Unreadable] = {}
+    for repository in storage.repositories():
+        unread: dict[str, Damage] = {}
+        problems.extend(one.sentence for one in _manifests(storage, repository, read, unread))
+        targets: dict[str, str] = {}
+        problems.extend(one.sentence for one in _layers(storage, repository, targets))
+        hidden.extend((repository, one) for one in unread)
+        warnings.extend(unread.values())
+        stays = {*unread, *targets.values()} if unread else _aliased(storage, repository, targets)
+        if stays:
+            pinned[repository] = frozenset(stays)
+    return problems, Special(tuple(hidden), tuple(warnings), pinned)
+
+
+def _manifests(
+    storage: Storage,
+    repository: str,
+    read: dict[str, Manifest | Unreadable],
+    unread: dict[str, Damage],
+) -> Iterator[Damage]:
+    """The damaged manifests of a repository. Those that are whole and that the registry cannot read
+    join `unread`, each with a warning. `read`: what is known of manifests."""
+    for link in storage.revisions(repository):
+        digest = link.name
+        if link.target != digest:
+            yield unreadable_link(storage, repository, link)
+            continue
+        if digest not in read:
+            found = manifest(storage, digest)
+            readable = isinstance(found, Manifest) and found.collected
+            read[digest] = _FINE if readable else found
+        found = read[digest]
+        if isinstance(found, Unreadable) and found.damaged:
+            if is_given_up(storage, repository, digest):
+                continue
+            yield unreadable_manifest(storage, repository, digest, found.why)
+        elif isinstance(found, Unreadable):
+            unread[digest] = unjudged_manifest(storage, repository, digest, found.why)
+        elif not found.collected:
+            unread[digest] = uncollected_manifest(storage, repository, digest, found.media_type)
+
+
+def _layers(storage: Storage, repository: str, targets: dict[str, str]) -> Iterator[Damage]:
+    """The damaged links of a repository's layers; what the others lead to joins `targets`."""
+    for link in storage.layers(repository):
+        if link.problem:
+            yield unreadable_layer_link(storage, repository, link)
+        else:
+            targets[link.name] = link.target
+
+
+def _aliased(storage: Storage, repository: str, targets: Mapping[str, str]) -> set[str]:
+    """The blobs that a manifest names by another digest than the one they are stored under."""
+    aliases = {name: target for name, target in targets.items() if name != target}
+    if not aliases:
+        return set()
+    found: set[str] = set()
+    for link in storage.revisions(repository):
+        read = manifest(storage, link.name)
+        if isinstance(read, Manifest):
+            found.update(aliases[one.digest] for one in read.references if one.digest in aliases)
+    return found
+
+
+# Of a manifest that can be collected, no more than that is kept.
+_FINE = Manifest("")
+
+
+@contextmanager
+def collectable(
+    storage: Storage,
+    journal: Path,
+    special: Special | None = None,
+    awaited: Mapping[str, Mapping[str, int]] | None = None,
+) -> Iterator[list[str]]:
+    """The storage as the registry's garbage collection can work on it, while the body runs;
+    sentences about what was made for that. Only where no process writes.
+
+    `journal`: where it is noted what is put aside. `special`: as `examine` has answered since
+    writes are refused. `awaited`: further blobs that stay, by repository (uploads.py).
+    """
+    restore(journal)
+    made = make_collectable(storage)
+    special = special or examine(storage)[1]
+    stays = {repository: dict(sizes) for repository, sizes in (awaited or {}).items()}
+    for repository, digests in special.pinned.items():
+        sizes = {one: storage.blob_size(one) for one in digests}
+        stays.setdefault(repository, {}).update(
+            {one: size for one, size in sizes.items() if size is not None}
+        )
+    try:
+        put_aside(storage, special.hidden, journal)
+        with named(storage, {one: sizes for one, sizes in stays.items() if sizes}):
+            yield made
+    finally:
+        restore(journal)
+
+
+def make_collectable(storage: Storage) -> list[str]:
+    """Gives each repository the folder _layers, without which the collection of everything ends,
+    and blobs of no repository the folder of repositories; one sentence for each that was missing.
+    An index without children makes such a repository, so that anybody who may push could end all
+    collections. Only where no process writes."""
+    missing = [
+        storage.layers_path(repository)
+        for repository in storage.repositories()
+        if not storage.has_layers(repository)
+    ]
+    with storage.folder(storage.root / "repositories") as folder:
+        if folder is None:
+            missing.append(storage.root / "repositories")
+    actions = []
+    for path in missing:
+        with storage.folder(path.parent) as folder:
+            if folder is None:
+                continue
+            found = os.fstat(folder)
+            os.mkdir(path.name, found.st_mode & 0o777, dir_fd=folder)
+            os.chown(path.name, found.st_uid, found.st_gid, dir_fd=folder, follow_symlinks=False)
+        actions.append(f"{path}: made, because a garbage collection ends where it is missing")
+    return actions

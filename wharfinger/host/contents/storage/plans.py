@@ -1,0 +1,157 @@
+"""What retention and the removal of untagged revisions would do with the whole storage.
+
+Read-only. Repositories are read one after the other, and only a manifest's references are kept, so
+memory follows the largest repository.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Mapping
+from typing import Any
+
+from ....oci.manifests import Unreadable
+from ....oci.media_types import INDEXES, OCI_INDEX
+from . import grace, retention, untagged
+from .layout import MISSING, Link, Storage
+from .model import Contents, Damage, Removal, Revision, Tag
+from .reading import is_given_up, manifest
+from .sentences import lost_tag, stray_tag, unjudged_manifest, unreadable_link, unreadable_manifest
+
+
+def plan_retention(
+    storage: Storage, settings: Mapping[str, Any], now: float, notes: grace.Notes | None = None
+) -> dict[str, Any]:
+    """What the rules of `settings["retention"]` keep and remove.
+
+    `settings` is /etc/wharfinger/contents.json; `now` in seconds since 1970; `notes`: what the
+    timer has noted (grace.py). Answers
+    `{"rows": [{"repository", "tag", "digest", "pushed", "keep", "rule", "reason"}],
+    "removals": [Removal], "damage": [{"kind", "repository", "digest", "path", "sentence", "tags",
+    "repositories"}]}`, everything but the removals JSON. Rows: the newest first in each repository.
+
+    Repositories that no rule names are not read further than their tags. What is to be removed must
+    be planned again where nothing can write, and `apply`ed there.
+    """
+    rules = [retention.Rule.of(one) for one in settings.get("retention") or ()]
+    keep = settings.get("untagged_keep")
+    rows: list[dict[str, Any]] = []
+    removals: list[Removal] = []
+    damage: list[Damage] = []
+    for repository in storage.repositories():
+        ruled = retention.rule_for(repository, rules) is not None
+        contents, found, leftovers = read(storage, repository, manifests=ruled)
+        if ruled:
+            contents = _aged(storage, contents, keep, notes)
+        lines, unwanted = retention.plan(contents, rules, keep, now)
+        rows.extend(dataclasses.asdict(one) for one in lines)
+        removals.extend(unwanted)
+        if ruled:
+            damage.extend(found)
+            removals.extend(leftovers)
+    return {"rows": rows, "removals": removals, "damage": [one.report() for one in damage]}
+
+
+def plan_untagged(
+    storage: Storage, settings: Mapping[str, Any], now: float, notes: grace.Notes | None = None
+) -> dict[str, Any]:
+    """Which revisions nothing needs any more, by `settings["untagged_keep"]` (seconds, or None).
+
+    Answers `{"removals": [Removal], "revisions": how many there are, "damage": [as
+    plan_retention]}`. A repository with damage loses
+    nothing. What cut-off removals of tags left is among the removals, whatever the settings say.
+    Must be planned where nothing can write: a new index or tag may need what nothing needed before.
+    """
+    removals: list[Removal] = []
+    damage: list[Damage] = []
+    keep = settings.get("untagged_keep")
+    revisions = 0
+    for repository in storage.repositories():
+        contents, found, leftovers = read(storage, repository, manifests=keep is not None)
+        contents = _aged(storage, contents, keep, notes)
+        revisions += len(contents.revisions)
+        removals.extend(leftovers)
+        removals.extend(untagged.plan(contents, keep, now))
+        damage.extend(found)
+    return {
+        "removals": removals,
+        "revisions": revisions,
+        "damage": [one.report() for one in damage],
+    }
+
+
+def _aged(
+    storage: Storage, contents: Contents, keep: float | None, notes: grace.Notes | None
+) -> Contents:
+    """The contents, with the moments since which nothing needs what has no tag."""
+    if keep is None or keep <= grace.LEAST:
+        return contents
+    noted = (notes or {}).get(contents.repository)
+    found = grace.since(storage, contents.repository, contents.tags, contents.revisions, noted)
+    return dataclasses.replace(contents, revisions=found)
+
+
+def read(
+    storage: Storage, repository: str, *, manifests: bool = True
+) -> tuple[Contents, list[Damage], list[Removal]]:
+    """A repository, what in it is damaged, and what is left of removed tags.
+
+    Without `manifests` none is read: then nothing is known of what needs what.
+    """
+    damage: list[Damage] = []
+    leftovers: list[Removal] = []
+    # Tags first: a tag's manifest is there before the tag is, while pushes go on.
+    tags: dict[str, Tag] = {}
+    for link in storage.tags(repository):
+        if link.problem == MISSING:
+            leftovers.append(Removal(repository, "", link.name))
+        elif link.problem:
+            damage.append(stray_tag(storage, repository, link))
+        else:
+            tags[link.name] = Tag(link.target, link.pushed)
+    revisions: dict[str, Revision] = {}
+    links = list(storage.revisions(repository))
+    names = {link.name for link in links}
+    for link in links:
+        revisions[link.name] = _revision(storage, repository, link, names, damage, manifests)
+    damage.extend(
+        lost_tag(storage, repository, name, tag.digest)
+        for name, tag in sorted(tags.items())
+        if tag.digest not in revisions and _lost(storage, repository, name, tag.digest)
+    )
+    return Contents(repository, tags, revisions, damaged=bool(damage)), damage, leftovers
+
+
+def _lost(storage: Storage, repository: str, name: str, digest: str) -> bool:
+    """Whether a tag still names what is still not there: others delete meanwhile."""
+    now = storage.tag(repository, name)
+    found = now is not None and now.target == digest
+    return found and storage.revision(repository, digest) is None
+
+
+def _revision(
+    storage: Storage,
+    repository: str,
+    link: Link,
+    names: Container[str],
+    damage: list[Damage],
+    manifests: bool,
+) -> Revision:
+    """One manifest; what is wrong with it joins `damage`. `names`: those of its repository."""
+    if link.target != link.name:
+        damage.append(unreadable_link(storage, repository, link))
+        return Revision(link.pushed, readable=False)
+    if not manifests:
+        return Revision(link.pushed)
+    found = manifest(storage, link.name)
+    if isinstance(found, Unreadable):
+        if found.damaged and is_given_up(storage, repository, link.name):
+            return Revision(link.pushed)
+        tell = unreadable_manifest if found.damaged else unjudged_manifest
+        damage.append(tell(storage, repository, link.name, found.why))
+        return Revision(link.pushed, readable=False)
+    # An image, too, may name a manifest, as one of its layers.
+    members = tuple(
+        one.digest for one in found.references if found.media_type in INDEXES or one.digest in names
+    )
+    return Revision(link.pushed, members, found.subject, oci_index=found.media_type == OCI_INDEX)

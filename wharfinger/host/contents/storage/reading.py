@@ -1,0 +1,39 @@
+"""Reads manifests of the storage."""
+
+from __future__ import annotations
+
+from ....oci.manifests import Manifest, Unreadable, parse
+from .layout import Storage
+
+
+def manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
+    """The manifest with this digest, where its blob has that digest."""
+    try:
+        data = storage.manifest(digest)
+    except OSError as problem:
+        return Unreadable(f"its blob cannot be read ({problem.strerror})", damaged=True)
+    if data is None:
+        return Unreadable("its blob is missing or damaged", damaged=True)
+    return parse(data)
+
+
+def is_given_up(storage: Storage, repository: str, digest: str) -> bool:
+    """Whether a manifest's blob is gone, only its link is left, and no tag leads to it: then there
+    is nothing to repair, and nothing is lost with what it needed."""
+    if storage.blob_size(digest) is not None:
+        return False
+    waiting = [link.target for link in storage.tags(repository)]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name == digest:
+            return False
+        if name in found or storage.revision(repository, name) is None:
+            continue
+        found.add(name)
+        read = manifest(storage, name)
+        if isinstance(read, Unreadable):
+            # It may lead anywhere.
+            return False
+        waiting += [one.digest for one in read.references]
+    return True

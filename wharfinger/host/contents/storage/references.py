@@ -1,0 +1,77 @@
+"""What in a repository needs what. Pure.
+
+Tags name revisions; an index needs its children; a referrer (a manifest with a subject) needs its
+subject. The other way round, what belongs to a revision stays as long as that stays: its referrers,
+and what its signature tags name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from ....oci.digests import is_list_tag, subject_of
+from .model import Contents, Revision, Tag
+
+
+def signatures(contents: Contents) -> dict[str, str]:
+    """The signature tags that belong to a revision of this repository, and that revision.
+
+    A tag that names the very digest in its name belongs to nothing: tools make such tags to keep an
+    image (imgpkg). Nor does one without an ending that leads to anything but an OCI index, as lists
+    of referrers are.
+    """
+    found = {}
+    for name, tag in contents.tags.items():
+        subject = subject_of(name)
+        if subject is None or subject == tag.digest or subject not in contents.revisions:
+            continue
+        revision = contents.revisions.get(tag.digest)
+        if not is_list_tag(name, tag.digest) or (revision is not None and revision.oci_index):
+            found[name] = subject
+    return found
+
+
+def young(revisions: Mapping[str, Revision], keep: float | None, now: float) -> set[str]:
+    """The revisions that may have been needed less than `keep` seconds ago, or pushed; None: all of
+    them."""
+    if keep is None:
+        return set(revisions)
+    return {
+        digest
+        for digest, one in revisions.items()
+        if now - (one.pushed if one.since is None else one.since) < keep
+    }
+
+
+def named(tags: Mapping[str, Tag], without: Iterable[str]) -> set[str]:
+    """The digests of all tags but these."""
+    left_out = set(without)
+    return {tag.digest for name, tag in tags.items() if name not in left_out}
+
+
+def needed(contents: Contents, roots: Iterable[str]) -> set[str]:
+    """The revisions of the repository that stay where those of `roots` stay.
+
+    Children of indexes, subjects of referrers, and what belongs to any of these.
+    """
+    revisions = contents.revisions
+    belonging: defaultdict[str, list[str]] = defaultdict(list)
+    for digest, revision in revisions.items():
+        if revision.subject is not None:
+            belonging[revision.subject].append(digest)
+    for name, subject in signatures(contents).items():
+        belonging[subject].append(contents.tags[name].digest)
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        digest = waiting.pop()
+        if digest in found or digest not in revisions:
+            continue
+        found.add(digest)
+        revision = revisions[digest]
+        waiting.extend(revision.children)
+        waiting.extend(belonging.get(digest, ()))
+        if revision.subject is not None:
+            waiting.append(revision.subject)
+    return found

@@ -1,0 +1,1 @@
+"""Keys and certificates: the authority, the server's certificate, the signing key, ACME."""

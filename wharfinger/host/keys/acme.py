@@ -1,0 +1,436 @@
+"""A certificate from an ACME server (RFC 8555), by Debian's certbot, HTTP-01 through our nginx.
+
+certbot is only asked to prove the names and fetch the certificate: by `--csr`, so that the key and
+the decision when to renew are ours, and none of its own bookkeeping can be left half done. It has
+directories of its own; Debian's certbot.timer and other people's certbot never meet them.
+
+/etc/wharfinger/acme/ACCOUNT/           certbot's --config-dir: the account's key; one directory for
+                                        each directory, e-mail address and external account
+/etc/wharfinger/acme/ACCOUNT/last.pem   what it got last: the names asked for, the chain, the key
+/var/lib/wharfinger/acme/               what nginx serves at /.well-known/acme-challenge/
+/var/lib/wharfinger/acme-work/          certbot's work and log; what a failure left (failed.json)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import directory, read_bytes, read_text, remove_tree, write_atomically
+from ..system.processes import is_own
+from ..system.runner import Result
+from . import certificates
+from .acme_errors import account_is_gone, explain, not_before
+from .due import aged, normal
+from .pki import Pki, alternative_name
+
+CHALLENGES = "/.well-known/acme-challenge/"
+
+_HOUR = 3600.0
+# Let's Encrypt allows five failed checks of a name in an hour.
+_FIRST_PAUSE, _LONGEST_PAUSE, _SHORTEST_LIMIT = _HOUR, 12 * _HOUR, _HOUR / 4
+_LONGEST_WAIT = 7 * 24 * _HOUR
+# certbot itself waits 90 s for each of two answers.
+_PATIENCE = 600
+_FETCH_PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """The server's certificate with its intermediate ones, and its key (PEM). `new`: made now."""
+
+    chain: bytes
+    key: bytes
+    new: bool
+
+
+class AcmeError(HostError):
+    """No certificate came. `again`: when the timer tries next (seconds since 1970); `tried`: false
+    where that has not come yet, and the message is the last attempt's."""
+
+    def __init__(self, message: str, again: float, *, tried: bool) -> None:
+        super().__init__(message)
+        self.again = again
+        self.tried = tried
+
+
+def obtain(
+    host: Host, settings: Mapping[str, Any], *, force: bool = False, now: bool = False
+) -> Obtained:
+    """The certificate for settings["names"]: the last one, or a new one where that is due, is for
+    other names, or came by another account or directory. Under the host's lock.
+
+    `force`: a new one in any case. `now`: without the pauses that follow a failure, because a
+    person waits (so does `force`). Raises AcmeError where the server gives none, and HostError
+    where it cannot be asked.
+    """
+    one = _Order(host, settings)
+    last = one.last()
+    if last is not None and not force and not one.due():
+        return last
+    if not (force or now):
+        one.respect_the_pause()
+    return one.place()
+
+
+def last(host: Host, settings: Mapping[str, Any]) -> Obtained | None:
+    """What came last for these settings, if it is still valid; nobody is asked."""
+    one = _Order(host, settings)
+    found = one.facts()
+    if found is None or not found["key_matches"] or found["not_after"] <= host.clock.now():
+        return None
+    return one.last()
+
+
+class _Order:
+    """What is asked of one server, by one account, for these names."""
+
+    def __init__(self, host: Host, settings: Mapping[str, Any]) -> None:
+        acme: Mapping[str, Any] = settings["acme"]
+        self.host = host
+        self.names = [str(name) for name in settings.get("names") or [settings["hostname"]]]
+        self.port = int(settings.get("http_port") or 80)
+        self.renew_days = float(settings.get("renew_days", 30))
+        self.directory = str(acme["directory"])
+        self.email = str(acme.get("email") or "")
+        self.kid = str(acme.get("eab_kid") or "")
+        self.hmac = str(acme.get("eab_hmac_key") or "")
+        self.ca = str(acme.get("ca") or "")
+        self.accounts = host.paths.etc / "acme"
+        self.folder = self.accounts / account(self.directory, self.email, self.kid)
+        self.kept = self.folder / "last.pem"
+        self.webroot = host.paths.var / "acme"
+        self.work = host.paths.var / "acme-work"
+        self.failed = self.work / "failed.json"
+        self.log = self.work / "logs" / "letsencrypt.log"
+
+    # -- what there is -----------------------------------------------------------------------------
+
+    def last(self) -> Obtained | None:
+        data = read_bytes(self.kept) or b""
+        blocks = re.findall(rb"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n", data, re.DOTALL)
+        if b"CERTIFICATE" not in blocks or not any(b"KEY" in kind for kind in blocks):
+            return None
+        start, middle = data.index(b"-----BEGIN"), data.rindex(b"-----BEGIN")
+        return Obtained(data[start:middle], data[middle:], new=False)
+
+    def facts(self) -> dict[str, Any] | None:
+        return certificates.facts(self.host.runner, self.kept, self.kept)
+
+    def due(self) -> bool:
+        found = self.facts()
+        first, _, _ = (read_text(self.kept) or "").partition("\n")
+        return (
+            found is None
+            or not found["key_matches"]
+            or first != self._heading()
+            or aged(found, self.host.clock.now(), self.renew_days)
+        )
+
+    def _heading(self) -> str:
+        """The names that were asked for: an authority may put others beside them."""
+        return f"names: {' '.join(sorted(normal(self.names)))}"
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def place(self) -> Obtained:
+        self._check()
+        self._make_directories()
+        self._check_the_proxy()
+        request = self.work / "request"
+        remove_tree(request)
+        request.mkdir(mode=0o700)
+        try:
+            key = Pki(self.host.runner, request).key("ec")
+            chain = self._ask(request, key)
+        except _Refused as problem:
+            raise self._remember(str(problem)) from None
+        finally:
+            remove_tree(request)
+        head = f"{self._heading()}\n".encode()
+        write_atomically(self.kept, head + _ended(chain) + _ended(key), 0o600)
+        self.failed.unlink(missing_ok=True)
+        self._forget_other_accounts()
+        return Obtained(_ended(chain), _ended(key), new=True)
+
+    def _check(self) -> None:
+        addresses = [name for name in self.names if alternative_name(name).startswith("IP:")]
+        if addresses:
+            raise HostError(
+                f"certificates: certbot gets no certificate for addresses: take "
+                f"{', '.join(addresses)} out of registry_extra_hostnames, or write "
+                "certificates_tls_source: own_ca"
+            )
+        for name, text in (
+            ("email", self.email),
+            ("eab_kid", self.kid),
+            ("eab_hmac_key", self.hmac),
+        ):
+            if re.search(r"[\x00-\x1f\x7f]", text):
+                raise HostError(
+                    f"certificates_acme_{name}: it has a line break or another control character: "
+                    "write it on one line"
+                )
+
+    def _check_the_proxy(self) -> None:
+        """An authority that is asked in vain may not be asked again for a while."""
+        for name in self.names:
+            met = _fetch(self.host, name, "127.0.0.1", self.port)
+            if met is not None:
+                raise HostError(
+                    f"certificates: nothing was asked of {self.directory}, because nginx on this "
+                    f"host does not hand out {CHALLENGES} of {name} at port {self.port} ({met}): "
+                    "run the whole site.yml, and look at `nginx -T` for another site of this name"
+                )
+
+    def _make_directories(self) -> None:
+        root = self.host.root_id
+        for path, mode in (
+            (self.accounts, 0o700),
+            (self.folder, 0o700),
+            (self.work, 0o700),
+            # nginx reads below this one.
+            (self.webroot, 0o755),
+        ):
+            directory(path, mode, root, root, check=False)
+
+    def _ask(self, request: Path, key: bytes) -> bytes:
+        """The chain for this key. Raises _Refused with what certbot said."""
+        (request / "key").write_bytes(key)
+        self._make_request(request)
+        write_atomically(request / "certbot.ini", self._configuration().encode(), 0o600)
+        environment = {}
+        if self.ca:
+            (request / "ca.crt").write_text(self.ca)
+            environment["REQUESTS_CA_BUNDLE"] = str(request / "ca.crt")
+        said = self._certbot(request, environment)
+        if not said.ok and account_is_gone(self._log_of(said)):
+            # Another server at the same address, or one that was set up anew.
+            remove_tree(self.folder / "accounts")
+            write_atomically(request / "certbot.ini", self._configuration().encode(), 0o600)
+            said = self._certbot(request, environment)
+        if not said.ok:
+            raise _Refused(self._explain(said))
+        return self._checked(request)
+
+    def _make_request(self, request: Path) -> None:
+        """Without a subject, as certbot's own are: the names are where clients look for them."""
+        said = self.host.runner.run(
+            [
+                *("openssl", "req", "-new", "-key", str(request / "key"), "-subj", "/"),
+                *("-addext", f"subjectAltName={','.join(map(alternative_name, self.names))}"),
+                *("-out", str(request / "request.pem")),
+            ]
+        )
+        if not said.ok:
+            raise HostError(
+                f"openssl req failed ({said.words}): see that the host's openssl is 3.0 or newer"
+            )
+
+    def _configuration(self) -> str:
+        """certbot's file of options: what is in arguments is seen by all, and is in certbot's log.
+        An external account is needed, and told, only where there is no account yet."""
+        nobody = "register-unsafely-without-email = true"
+        lines = [f"email = {self.email}" if self.email else nobody]
+        if self.kid and not any(self.folder.glob("accounts/**/regr.json")):
+            lines += [f"eab-kid = {self.kid}", f"eab-hmac-key = {self.hmac}"]
+        return "\n".join([*lines, ""])
+
+    def _certbot(self, request: Path, environment: Mapping[str, str]) -> Result:
+        return self.host.runner.run(
+            [
+                *("certbot", "certonly", "--non-interactive"),
+                *("--config", str(request / "certbot.ini")),
+                *("--server", self.directory),
+                *("--config-dir", str(self.folder)),
+                *("--work-dir", str(self.work)),
+                *("--logs-dir", str(self.log.parent)),
+                *("--max-log-backups", "10"),
+                *("--agree-tos", "--no-eff-email"),
+                *("--preferred-challenges", "http"),
+                *("--webroot", "--webroot-path", str(self.webroot)),
+                *("--csr", str(request / "request.pem")),
+                *("--cert-path", str(request / "leaf.pem")),
+                *("--chain-path", str(request / "intermediate.pem")),
+                *("--fullchain-path", str(request / "chain.pem")),
+            ],
+            timeout=_PATIENCE,
+            environment=environment,
+        )
+
+    def _log_of(self, said: Result) -> str:
+        """The log, where it is this attempt's."""
+        return (read_text(self.log) or "") if "Saving debug log" in said.error else ""
+
+    def _explain(self, said: Result) -> str:
+        if said.code == 127:
+            return "certbot is not installed: run site.yml, which installs it"
+        if said.code == 124:
+            return (
+                f"certbot did not end within {_PATIENCE} s: see that {self.directory} can be "
+                "reached from this host"
+            )
+        log = self._log_of(said)
+        text = explain(said.output, said.error, log, self.directory, (self.hmac,))
+        return f"{text} (certbot's log: {self.log})" if "Saving debug log" in said.error else text
+
+    def _checked(self, request: Path) -> bytes:
+        found = certificates.facts(self.host.runner, request / "chain.pem", request / "key")
+        seen = ""
+        if found is None:
+            seen = "it is no certificate"
+        elif not found["key_matches"]:
+            seen = "it is for another key"
+        elif float(str(found["not_after"])) <= self.host.clock.now():
+            seen = "by this host's clock it has already ended"
+        else:
+            names = found["names"]
+            assert isinstance(names, list)
+            missing = normal(self.names) - normal(names)
+            seen = f"{', '.join(sorted(missing))} is missing in it" if missing else ""
+        if seen:
+            raise _Refused(
+                f"the certificate from {self.directory} cannot be used: {seen}: look at this "
+                "host's clock and at the ACME server"
+            )
+        return (request / "chain.pem").read_bytes()
+
+    def _forget_other_accounts(self) -> None:
+        for path in self.accounts.iterdir():
+            if path != self.folder:
+                remove_tree(path)
+
+    # -- failures, and when to try again -----------------------------------------------------------
+
+    def _what(self) -> str:
+        """Changes with everything that a person may have mended in the inventory."""
+        return _digest(self.folder.name, *self.names, self.hmac, self.ca)
+
+    def respect_the_pause(self) -> None:
+        failed = self._failed()
+        if failed and failed["at"] <= self.host.clock.now() < failed["again"]:
+            raise AcmeError(str(failed["message"]), float(failed["again"]), tried=False)
+
+    def _failed(self) -> dict[str, Any]:
+        """What the last attempt left, {} where it was for something else, or none."""
+        try:
+            found = json.loads(read_text(self.failed) or "{}")
+            known = {"what", "count", "at", "again", "message"} <= set(found)
+        except (ValueError, TypeError):
+            return {}
+        return dict(found) if known and found["what"] == self._what() else {}
+
+    def _remember(self, seen: str) -> AcmeError:
+        now = self.host.clock.now()
+        count = int(self._failed().get("count", 0)) + 1
+        again = now + self._pause(count)
+        again = max(again, min(not_before(seen), now + _LONGEST_WAIT))
+        message = f"certificates: {seen}"
+        memory = {"what": self._what(), "count": count, "at": now, "again": again}
+        text = json.dumps({**memory, "message": message}, indent=1, sort_keys=True)
+        write_atomically(self.failed, f"{text}\n".encode(), 0o600)
+        return AcmeError(message, again, tried=True)
+
+    def _pause(self, count: int) -> float:
+        """Longer each time, but a certificate of a short life leaves several more attempts."""
+        found = self.facts()
+        left = float(found["not_after"]) - self.host.clock.now() if found else 0.0
+        longest = max(_SHORTEST_LIMIT, left / 6) if left > 0 else _LONGEST_PAUSE
+        return min(_FIRST_PAUSE * 2.0 ** min(count - 1, 10), longest, _LONGEST_PAUSE)
+
+
+class _Refused(Exception):
+    """An attempt that failed, with the message for people."""
+
+
+def account(directory: str, email: str, kid: str) -> str:
+    """The name of the folder that belongs to one account at one server."""
+    return _digest(directory, email, kid)[:12]
+
+
+def accounts(folder: Path) -> list[str]:
+    """Those by which a certificate has come; folder: /etc/wharfinger/acme."""
+    return sorted(path.parent.name for path in folder.glob("*/last.pem"))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _ended(pem: bytes) -> bytes:
+    return pem if pem.endswith(b"\n") else pem + b"\n"
+
+
+# -- where the names lead --------------------------------------------------------------------------
+
+
+def addresses_of(name: str) -> list[str]:
+    """The addresses of `name`, as this host resolves it. Raises OSError where there is none."""
+    found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def reachability(
+    host: Host,
+    settings: Mapping[str, Any],
+    *,
+    resolve: Callable[[str], list[str]] = addresses_of,
+    own: Callable[[str], bool] = is_own,
+) -> list[str]:
+    """A warning for each name that does not resolve to this host, with what a fetch of the
+    challenge path met: through NAT, or by another DNS, an ACME server may still get here."""
+    found = []
+    for name in settings.get("names") or [settings["hostname"]]:
+        try:
+            foreign = [address for address in resolve(name) if not own(address)]
+        except OSError as problem:
+            found.append(
+                f"certificates: {name} does not resolve on this host ({problem.strerror}): the "
+                "ACME server must find it by its DNS, and be led to port 80 of this host"
+            )
+            continue
+        for address in foreign:
+            met = _fetch(host, name, address, 80)
+            found.append(
+                f"certificates: {name} resolves to {address}, which is no address of this host"
+                + (
+                    f", but its port 80 leads here ({CHALLENGES} was fetched)"
+                    if met is None
+                    else f", and a fetch of {CHALLENGES} there met {met}: unless the ACME server "
+                    "sees another DNS entry, let it lead to this host, or forward port 80 to it"
+                )
+            )
+    return found
+
+
+def _fetch(host: Host, name: str, address: str, port: int) -> str | None:
+    """None where a file of ours came back, else what came instead."""
+    root = host.root_id
+    folder = host.paths.var / "acme"
+    for path in (folder, folder / ".well-known", folder / CHALLENGES.strip("/")):
+        directory(path, 0o755, root, root, check=False)
+    token = f"wharfinger-{secrets.token_urlsafe(16)}"
+    content = secrets.token_urlsafe(32)
+    path = folder / CHALLENGES.strip("/") / token
+    write_atomically(path, content.encode(), 0o644)
+    try:
+        status, body = host.probe(
+            address, port, f"{CHALLENGES}{token}", _FETCH_PATIENCE, {"Host": name}
+        )
+    except (OSError, http.client.HTTPException) as problem:
+        return str(getattr(problem, "strerror", None) or problem or type(problem).__name__)
+    finally:
+        path.unlink(missing_ok=True)
+    if status != 200:
+        return f"status {status}"
+    return None if body == content.encode() else "another server"

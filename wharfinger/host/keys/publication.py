@@ -1,0 +1,119 @@
+"""Every copy of a key or certificate lies where its reader looks for it.
+
+The originals are in certificates/ and nowhere else made or changed. Nothing is taken away here:
+whatever serves at this moment may read it again at its next start.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..setup.prepare import merged
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists, read_bytes, write_atomically
+from ..system.state import State
+from . import certificates
+
+DOCKER_TRUST = Path("/etc/docker/certs.d")
+
+
+def signing(host: Host, check: bool = False) -> list[str]:
+    """The token server has the key that it signs with, the registry all that it trusts."""
+    source, live = host.paths.certificates, host.paths.token_server / "signing.pem"
+    actions = []
+    if exists(source / "signing.key") or not exists(live):
+        # One file: a power loss then never leaves a key with another's certificate. Of a lost key
+        # the token server's copy serves until another follows.
+        pair = _required(source / "signing.crt", check) + _required(source / "signing.key", check)
+        actions += _place(host, live, pair, 0o640, host.token_server_id, check)
+    return [
+        *actions,
+        *_place(
+            host,
+            host.paths.registry / "token_signing.pem",
+            trusted(host),
+            0o640,
+            host.registry_id,
+            check,
+        ),
+    ]
+
+
+def trusted(host: Host) -> bytes:
+    """The certificates of all keys whose tokens count, in an order that does not depend on which
+    of them is which: the same set is the same file."""
+    names = ("signing_previous.crt", "signing.crt", "signing_next.crt")
+    found = {read_bytes(host.paths.certificates / name) for name in names}
+    return b"".join(sorted(one for one in found if one))
+
+
+def for_clients(
+    host: Host,
+    state: State,
+    source: str,
+    addresses: list[str],
+    check: bool = False,
+    *,
+    trust: Path = DOCKER_TRUST,
+) -> list[str]:
+    """The authority that clients must trust is known: the host's own, or the one that the operator
+    handed over, or none. docker on this host has it for `addresses` (HOST[:PORT]). source:
+    certificates_tls_source; with acme it is the host's own until the ACME server has answered."""
+    folder = host.paths.certificates
+    own = source == "own_ca" or (
+        source == "acme"
+        and certificates.issued_by(host.runner, folder / "tls.crt", folder / "ca.crt")
+    )
+    authority = read_bytes(folder / ("ca.crt" if own else "tls_ca.crt"))
+    if authority is None:
+        if not exists(host.paths.for_clients):
+            return []
+        if not check:
+            host.paths.for_clients.unlink()
+        return [f"{host.paths.for_clients}: removed"]
+    actions = _place(host, host.paths.for_clients, authority, 0o644, host.root_id, check)
+    places = [trust / address / "ca.crt" for address in addresses]
+    _remember(host, state, places, check)
+    for place in places:
+        actions += _place(host, place, authority, 0o644, host.root_id, check)
+    return actions
+
+
+def _remember(host: Host, state: State, places: list[Path], check: bool) -> None:
+    """Recorded before it is done, so that `remove` finds it in any case. A file that was there
+    before and is no work of ours stays out of the record."""
+    ours = [str(place) for place in places if not exists(place)]
+    state.installed = merged(state.installed, {"files": ours} if ours else {})
+    if not check:
+        host.store.save(state)
+
+
+def served(host: Host) -> bytes | None:
+    """The server's certificate with its key, as nginx reads them; None where they do not fit."""
+    folder = host.paths.certificates
+    found = certificates.facts(host.runner, folder / "tls.crt", folder / "tls.key")
+    if found is None or not found["key_matches"]:
+        return None
+    return (read_bytes(folder / "tls.crt") or b"") + (read_bytes(folder / "tls.key") or b"")
+
+
+def _required(path: Path, check: bool) -> bytes:
+    data = read_bytes(path)
+    if data is None and not check:
+        raise HostError(f"{path} is not there: run the whole site.yml, which makes it")
+    return data or b""
+
+
+def _place(host: Host, path: Path, data: bytes, mode: int, group: int, check: bool) -> list[str]:
+    try:
+        found = path.stat()
+        present = (found.st_mode & 0o7777, found.st_uid, found.st_gid)
+    except OSError:
+        present = None
+    if present == (mode, host.root_id, group) and read_bytes(path) == data:
+        return []
+    if not check:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(path, data, mode, host.root_id, group)
+    return [f"{path}: written"]

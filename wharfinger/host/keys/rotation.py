@@ -1,0 +1,305 @@
+"""The token signing key: made, and changed so that no token is refused before it expires.
+
+The steps, each recorded (state.json) before the next begins, so that a killed one is done again:
+
+  trust    the next key is made; the registry trusts it too, and no process is left that does not
+  sign     the token server signs with it, and no process is left that signs with the one before
+  wait     until every token of the one before has expired, and the registry's leeway with it
+  forget   the registry trusts the new key only
+  revoke   instead of all these: the new key at once, the old one's tokens are worth nothing
+
+What is trusted lies in the registry's live directory, which every generation of it reads at its
+start: also one that docker starts again, and one that is gone back to.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..rollout.generations import Generations, generations_of, live_now
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists, read_bytes, read_text, write_atomically
+from ..system.names import REGISTRY, TOKEN_SERVER
+from ..system.signing_keys import SIGNS_WITH
+from ..system.state import KINDS, Rotation, State
+from . import certificates, publication
+from .due import aged
+from .keeping import Settings
+from .pki import Pki
+
+TRUST, SIGN, WAIT, FORGET, REVOKE = "trust", "sign", "wait", "forget", "revoke"
+# Seconds by which the registry accepts a token after its end (distribution's leeway).
+LEEWAY = 60
+
+NEXT = {
+    TRUST: "the registry is going to trust the next signing key",
+    SIGN: "the token server is going to sign with the next key",
+    WAIT: "the tokens of the signing key before are running out",
+    FORGET: "the registry is going to trust the present signing key only",
+    REVOKE: "the signing key before is being revoked",
+}
+
+
+class Signing:
+    """The signing key of one host. `actions` says what was done (with `check`: would be)."""
+
+    def __init__(
+        self, host: Host, state: State, settings: Settings, *, check: bool = False
+    ) -> None:
+        self.host = host
+        self.state = state
+        self.settings = settings
+        self.check = check
+        self.folder = host.paths.certificates
+        self.pki = Pki(host.runner, self.folder)
+        self.actions: list[str] = []
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_atomically(self._path(name), data, 0o600 if name.endswith(".key") else 0o644)
+
+    def _step(self, step: str) -> None:
+        assert self.state.rotation is not None
+        self.state.rotation.step = step
+        self.host.store.save(self.state)
+
+    # -- what is to be done ------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """A key and its certificate are there, published. A lost key is followed by another as in
+        any rotation: its tokens still count until they expire."""
+        if self.settings.auth != "token":
+            self._no_tokens()
+            return
+        self.take_up_strays()
+        key, certificate = self._path("signing.key"), self._path("signing.crt")
+        found = certificates.facts(self.host.runner, certificate, key)
+        if self.state.rotation is None and not (found and found["key_matches"]):
+            if exists(certificate) and self.state.kind(TOKEN_SERVER).serving is not None:
+                self.actions.append("the signing key is lost, and another follows")
+                self.begin(revoke=False)
+                return
+            self.actions.append("the signing key and its certificate were made")
+            if not self.check:
+                # A key that has lost only its certificate stays: what it signed still counts.
+                if exists(certificate) or not exists(key):
+                    self._write("signing.key", self.pki.signing_key(self._algorithm()))
+                self._certify("signing")
+        elif self.state.rotation is None and found and not self._can_sign(found["algorithm"]):
+            self.actions.append(
+                f"the signing key is {found['algorithm']}, with which docker_auth cannot sign: it "
+                "is rotated to RSA first"
+            )
+            self.begin(revoke=False)
+            return
+        if self.state.rotation is None or self.state.rotation.step == WAIT:
+            self._publish()  # in any other step, that step does it
+
+    def _can_sign(self, algorithm: object) -> bool:
+        """Whether the token server that the inventory names can sign with such a key."""
+        return algorithm in ("", *SIGNS_WITH[self.settings.token_server])
+
+    def _algorithm(self) -> str:
+        """What the next key is for: the first algorithm that the inventory's token server signs
+        with and that whatever serves at present works with. After a rollback to a release that
+        knew RSA only, it is RSA again."""
+        return next(
+            algorithm
+            for algorithm in SIGNS_WITH[self.settings.token_server]
+            if all(self._generations(kind).works_with(algorithm) for kind in KINDS)
+        )
+
+    def _no_tokens(self) -> None:
+        """Whoever checks passwords trusts no key: a rotation under way has no further steps."""
+        if self.state.rotation is not None and not self.check:
+            for name in ("signing_next.crt", "signing_next.key", "signing_previous.crt"):
+                self._path(name).unlink(missing_ok=True)
+            self._end()
+
+    def take_up_strays(self) -> None:
+        """Keys of a rotation that nothing is recorded of (a state.json that was lost or brought
+        back): one that signed is trusted for as long as its tokens may count, and no longer."""
+        if self.check or self.state.rotation is not None or self.settings.auth != "token":
+            return
+        if exists(self._path("signing_previous.crt")):
+            now = self.host.clock.now()
+            self.state.rotation = Rotation(step=WAIT, since=now, until=self._tokens_end())
+            self.host.store.save(self.state)
+            self.actions.append("a signing key before the present one was found, and runs out")
+        else:
+            for name in ("signing_next.crt", "signing_next.key"):
+                self._path(name).unlink(missing_ok=True)
+
+    def due(self) -> bool:
+        """Whether the key's certificate is near its end."""
+        found = certificates.facts(
+            self.host.runner, self._path("signing.crt"), self._path("signing.key")
+        )
+        return self.settings.auth == "token" and aged(
+            found, self.host.clock.now(), self.settings.renew_days
+        )
+
+    def begin(self, *, revoke: bool) -> None:
+        """A rotation begins; `advance` carries it on. `revoke` turns one under way into that."""
+        if self.check:
+            if self.state.rotation is None or revoke:
+                self.actions.append("another signing key follows the present one")
+            return
+        if self.state.rotation is None:
+            step = REVOKE if revoke else TRUST
+            self.state.rotation = Rotation(step=step, since=self.host.clock.now())
+            self.host.store.save(self.state)
+            self.actions.append("another signing key follows the present one")
+        elif revoke:
+            self._step(REVOKE)
+
+    def advance(self) -> float | None:
+        """Goes on as far as it goes now. Returns when it goes on after that (seconds since 1970);
+        None where there is nothing left to do."""
+        if self.check or self.state.rotation is None:
+            return None
+        steps = {
+            TRUST: self._trust,
+            SIGN: self._sign,
+            WAIT: self._wait,
+            FORGET: self._forget,
+            REVOKE: self._revoke,
+        }
+        while self.state.rotation is not None:
+            until = steps[self.state.rotation.step]()
+            if until is not None:
+                return until
+        return None
+
+    # -- the steps ---------------------------------------------------------------------------------
+
+    def _trust(self) -> None:
+        if not exists(self._path("signing_next.crt")):
+            self._make_next()
+        self._publish()
+        self._follow(REGISTRY)
+        self.actions.append("the registry trusts the next signing key too")
+        self._step(SIGN)
+
+    def _sign(self) -> None:
+        self._promote(keep_previous=True)
+        self._publish()
+        follows = self._follow(TOKEN_SERVER)
+        self.actions.append("the token server signs with the new key")
+        assert self.state.rotation is not None
+        if follows:
+            self.state.rotation.until = self._tokens_end()
+        self._step(WAIT)
+
+    def _wait(self) -> float | None:
+        assert self.state.rotation is not None
+        until = self.state.rotation.until
+        if until is not None and self.host.clock.now() < until:
+            return until
+        self._step(FORGET)
+        return None
+
+    def _forget(self) -> None:
+        self._path("signing_previous.crt").unlink(missing_ok=True)
+        self._publish()
+        self._follow(REGISTRY)
+        self.actions.append("the registry trusts the new signing key only")
+        self._end()
+
+    def _revoke(self) -> None:
+        # In a rotation that was under way, the next may sign already: then it is revoked too.
+        if not exists(self._path("signing_next.crt")):
+            self._make_next()
+        self._promote(keep_previous=False)
+        self._path("signing_previous.crt").unlink(missing_ok=True)
+        self._publish()
+        restarted = [
+            failure
+            # docker_auth reads its key once: a new process of it gives the registry's proof.
+            for kind in (TOKEN_SERVER, REGISTRY)
+            if (failure := self._follow_or_restart(kind)) is not None
+        ]
+        self._end()
+        if restarted:
+            raise HostError("\n".join(restarted))
+        self.actions.append(
+            "the old signing key is revoked: its tokens are refused, and requests that were under "
+            "way with them were cut off"
+        )
+
+    def _follow_or_restart(self, kind: str) -> str | None:
+        """Nothing of this kind knows the old key any more; what could not be done otherwise."""
+        try:
+            self._follow(kind, revoke=True)
+            return None
+        except HostError as problem:
+            # It serves on with what it has read long ago: started again, it reads what counts now.
+            all_of = self._generations(kind)
+            serving = all_of.record.serving
+            assert serving is not None
+            name = all_of.name(serving.number)
+            self.host.engine.stop(name, 0)
+            self.host.engine.start(name)
+            return (
+                f"the old signing key is revoked, for which {name} was started again, because no "
+                f"new generation could take its place: {problem}"
+            )
+
+    def _end(self) -> None:
+        self.state.rotation = None
+        self.host.store.save(self.state)
+
+    def _tokens_end(self) -> float:
+        """When the last token that was given out until now no longer counts. The token server's
+        own file says how long they live, should a deployment have ended before it came to that."""
+        text = read_text(self.host.paths.token_server / "auth_config.yml") or ""
+        found = re.search(r"^ +expiration: ([0-9]+)$", text, re.MULTILINE)
+        lifetime = max(self.settings.token_lifetime, float(found.group(1)) if found else 0)
+        return max(self.host.clock.now() + lifetime, self.state.tokens_until) + LEEWAY
+
+    # -- their parts -------------------------------------------------------------------------------
+
+    def _make_next(self) -> None:
+        """The certificate last: without it the next key is not there yet."""
+        self._write("signing_next.key", self.pki.signing_key(self._algorithm()))
+        self._certify("signing_next")
+
+    def _certify(self, name: str) -> None:
+        key = read_bytes(self._path(f"{name}.key")) or b""
+        self._write(
+            f"{name}.crt",
+            self.pki.signing(key, self.settings.hostname, self.settings.signing_days),
+        )
+
+    def _promote(self, *, keep_previous: bool) -> None:
+        """The next key is the present one; begun again after a kill, it goes on."""
+        following = read_bytes(self._path("signing_next.crt"))
+        if following is None:
+            return
+        present = read_bytes(self._path("signing.crt"))
+        if keep_previous and present is not None and present != following:
+            self._write("signing_previous.crt", present)
+        self._write("signing.key", read_bytes(self._path("signing_next.key")) or b"")
+        self._write("signing.crt", following)
+        self._path("signing_next.crt").unlink()
+        self._path("signing_next.key").unlink(missing_ok=True)
+
+    def _publish(self) -> None:
+        self.actions += publication.signing(self.host, self.check)
+
+    def _generations(self, kind: str, *, revoke: bool = False) -> Generations:
+        request = {"drain_timeout": self.settings.drain_timeout, "revoke": revoke}
+        return generations_of(self.host, self.state, kind, request)
+
+    def _follow(self, kind: str, *, revoke: bool = False) -> bool:
+        """Whether something of this kind serves; it then has what is live now, and no other process
+        of it is left."""
+        all_of = self._generations(kind, revoke=revoke)
+        all_of.repair()
+        serving = all_of.follow(live_now(self.host, all_of))
+        self.actions += all_of.actions
+        return serving is not None

@@ -1,0 +1,183 @@
+"""`status`: how this host's registry is, for people and as JSON."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..contents import jobs
+from ..keys import certificates, keeping, renewal
+from ..rollout.proxy import is_current
+from ..system import clock, storage_facts
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists
+from ..system.lock import is_held
+from . import engine_facts
+from .engine_state import STATES, STOPPED
+from .observe import summary, watched
+from .watching import WATCHED, last_success, overdue
+
+# The certificates by name, and where each is in use.
+_USES = {
+    "ca": "issues the server's certificate; clients trust it",
+    "ca_previous": "the authority before; clients may still know it alone",
+    "ca_cross": "leads from the authority before to the present one; sent by nginx",
+    "tls": "the server's, served by nginx",
+    "signing": "the token server signs with its key; trusted by the registry",
+    "signing_next": "going to sign tokens; trusted by the registry",
+    "signing_previous": "signs no more; still trusted by the registry",
+}
+
+# Seconds until docker has checked a container's health once.
+_FIRST_CHECK = 60
+
+
+def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Needs no lock and changes nothing. Returns now, state (as `observe`), engine, proxy,
+    certificates (not_after in seconds since 1970; where each is in use), rotation (the step of the
+    signing key's that comes next, and `until`), next (what is under way), watched (whether the
+    renewals run by themselves), busy (whether a command is at work), window (a time without writes
+    that is under way: state.py), contents (by job, what its last run left: jobs.py), succeeded (by
+    job of a timer, when it last did, in seconds since 1970, or null), alerted (what the last
+    renewal could not do), storage, and `problems`: one sentence each, empty if well."""
+    if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
+        raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
+    state = host.store.load()
+    docker = engine_facts.look(host, {"name": (state.network or {}).get("name")})
+    folder = host.paths.certificates
+
+    def look(name: str) -> dict[str, Any] | None:
+        return certificates.facts(host.runner, folder / f"{name}.crt", folder / f"{name}.key")
+
+    answer: dict[str, Any] = {
+        "state": summary(state, docker["containers"], docker["images"], is_current(host, state)),
+        "engine": docker["engine"],
+        "containers": docker["containers"],
+        "proxy": {"running": host.nginx.running(), "ours": is_current(host, state)},
+        "certificates": {
+            name: facts | {"use": use} for name, use in _USES.items() if (facts := look(name))
+        },
+        "rotation": state.rotation and vars(state.rotation),
+        "next": renewal.next_steps(host, state),
+        "watched": watched(host),
+        "busy": is_held(host.paths.lock),
+        "window": state.window and vars(state.window),
+        "contents": {
+            # A row for each tag of the registry is more than anybody asked for here.
+            job: {key: value for key, value in found.items() if key != "rows"}
+            for job in jobs.JOBS
+            if (found := jobs.report(host, job)) is not None
+        },
+        "succeeded": {job: last_success(host, job) for job in WATCHED},
+        "alerted": [str(one["text"]) for one in state.alerted.values()],
+        "storage": storage_facts.look(storage_facts.data_of(host, state), host),
+    }
+    in_doubt = clock.doubt(host, check=True)
+    all_of_them = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
+    all_of_them += _expiring(host) + jobs.problems(host) + overdue(host)
+    answer["now"] = host.clock.now()
+    all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
+    answer["problems"] = list(dict.fromkeys(all_of_them))
+    return answer
+
+
+def _expiring(host: Host) -> list[str]:
+    try:
+        return renewal.expiring(host, keeping.load(host))
+    except HostError:
+        return []  # never deployed, or by an earlier version: nothing to judge by
+
+
+def problems(answer: Mapping[str, Any], now: float) -> list[str]:
+    """What someone should look at (pure)."""
+    found = []
+    if not answer["engine"]["running"]:
+        state = STATES.get(answer["engine"].get("state", ""), STOPPED)
+        why = state.message.format(detail=answer["engine"]["detail"]) or "start it"
+        found.append(f"docker does not run: {why}")
+    for kind, one in answer["state"]["generations"].items():
+        serving = one["serving"]
+        if serving and not serving["running"]:
+            found.append(f"{kind} generation {serving['number']} does not run")
+        # docker calls it so until the first check after a pause too.
+        elif (
+            serving
+            and serving["health"] == "unhealthy"
+            and now - serving.get("since", 0) > _FIRST_CHECK
+        ):
+            found.append(f"{kind} generation {serving['number']} is unhealthy")
+    if not answer["proxy"]["running"]:
+        found.append("nginx does not run")
+    for name, one in answer["certificates"].items():
+        if one["not_after"] < now:
+            found.append(f"the certificate {name} expired {_day(one['not_after'])}")
+    if (
+        any(one["serving"] for one in answer["state"]["generations"].values())
+        and not (answer["watched"])
+    ):
+        found.append("nothing renews the certificates by itself: run site.yml again")
+    if not answer["busy"]:
+        # While somebody is at work, that is how it looks.
+        found += [f"unfinished: {one}; run site.yml again" for one in answer["state"]["pending"]]
+    found += answer["alerted"]
+    return found
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def age(seconds: float) -> str:
+    """A length of time in the largest unit of which it has two, for people (pure)."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} seconds"
+
+
+def text(answer: Mapping[str, Any]) -> str:
+    """The same for people."""
+    lines = []
+    for kind, one in answer["state"]["generations"].items():
+        serving = one["serving"]
+        if serving is None:
+            lines.append(f"{kind:13} none")
+            continue
+        name = next(
+            (
+                found["name"]
+                for found in answer["containers"]
+                if (found["kind"], found["generation"]) == (kind, serving["number"])
+            ),
+            "no container",
+        )
+        state = serving["health"] if serving["running"] else "not running"
+        lines.append(
+            f"{kind:13} generation {serving['number']} at {serving['address']}:{serving['port']}, "
+            f"{state}, container {name}"
+        )
+    lines.append(f"{'nginx':13} " + ("running" if answer["proxy"]["running"] else "not running"))
+    for name, one in answer["certificates"].items():
+        kind = f" ({one['algorithm']})" if name.startswith("signing") else ""
+        lines.append(
+            f"{'certificate':13} {name}{kind}, until {_day(one['not_after'])}: {one['use']}"
+        )
+    lines += [f"{'next':13} {one}" for one in answer["next"]]
+    if answer["window"] is not None:
+        until = time.strftime("%H:%M:%S UTC", time.gmtime(answer["window"]["until"]))
+        lines.append(
+            f"{'writes':13} are refused for {answer['window']['job']}, until {until} at the latest"
+        )
+    for job, found in answer["contents"].items():
+        lines.append(f"{job:13} {jobs.summary(found)}")
+    for job, moment in answer["succeeded"].items():
+        if moment is not None:
+            lines.append(f"{'succeeded':13} {job}, {age(answer['now'] - moment)} ago")
+    storage = answer["storage"]
+    free = storage["free_bytes"] / 1e9
+    lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")
+    lines += [f"PROBLEM       {one}" for one in answer["problems"]]
+    return "\n".join(lines)

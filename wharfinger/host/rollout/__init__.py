@@ -1,0 +1,1 @@
+"""A new container beside the old one: started, proven, switched to; the old one drained."""

@@ -1,0 +1,175 @@
+"""A generation's proof before it serves: a real token, and a manifest read with it.
+
+Asked at the containers' own addresses, so that nothing that serves is touched. What the registry
+must answer is what the one that serves answers: on a host where verification has never pushed, that
+is 'there is no such manifest' to someone who may read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from ..system import names, signing_keys
+from ..system.context import Host
+from ..system.files import read_text, sha256
+from ..system.state import Generation, State
+from .challenge import claims, error_words, granted, key_id
+from .specification import Specification
+
+ACCOUNT = "wharfinger-verification"
+REPOSITORY = f"{ACCOUNT}/probe"
+TAG = "latest"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_PATIENCE = 10
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """The header of a login by name and password (RFC 7617)."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A generation that serves, with what its specification says."""
+
+    generation: Generation
+    proof: Mapping[str, Any] | None
+    live: Mapping[str, str]
+    mounts: list[Any]
+
+
+def lack(host: Host, state: State, spec: Specification, generation: Generation) -> str | None:
+    """What is missing in the proof of `generation` (not serving yet), None where nothing is."""
+    if spec.proof is None:
+        return None
+    password = (read_text(host.paths.verification_password) or "").strip()
+    try:
+        proving = _token_server if spec.kind == names.TOKEN_SERVER else _registry
+        proving(host, state, spec, generation, password)
+    except _Missing as problem:
+        return str(problem)
+    except (OSError, http.client.HTTPException) as problem:
+        return f"no answer when a login was tried: {problem}"
+    return None
+
+
+class _Missing(Exception):
+    """What the proof lacks, in words."""
+
+
+def _token_server(
+    host: Host, state: State, spec: Specification, generation: Generation, password: str
+) -> None:
+    """Raises _Missing."""
+    assert spec.proof is not None
+    token = _token(host, generation, spec.proof, password)
+    certificate = host.paths.certificates / "signing.crt"
+    wanted = signing_keys.read(read_text(certificate) or "")
+    if wanted is not None and key_id(token) != wanted.identifier:
+        raise _Missing(f"its token is not signed with the key of {certificate}")
+    registry = _serving(host, state, names.REGISTRY)
+    bundle = sha256(host.paths.registry / "token_signing.pem")
+    # One that is about to be replaced, since it has another issuer or other trusted keys, tells
+    # nothing.
+    if (
+        registry is None
+        or registry.proof != spec.proof
+        or registry.live.get("signing") not in (None, bundle)
+    ):
+        return
+    try:
+        status, body = _manifest(host, registry.generation, _bearer(token))
+    except (OSError, http.client.HTTPException):
+        return  # it is gone or broken, which is not this one's fault
+    if status not in (200, 404):
+        raise _Missing(f"the registry that serves answers its token with {_said(status, body)}")
+
+
+def _registry(
+    host: Host, state: State, spec: Specification, generation: Generation, password: str
+) -> None:
+    """Raises _Missing."""
+    assert spec.proof is not None
+    login = basic(ACCOUNT, password)
+    if spec.proof["auth"] == "token":
+        token_server = _serving(host, state, names.TOKEN_SERVER)
+        if token_server is None:
+            return
+        login = _bearer(_token(host, token_server.generation, spec.proof, password))
+    status, body = _manifest(host, generation, login)
+    if status not in (200, 404):
+        raise _Missing(f"a manifest read by someone who may is answered with {_said(status, body)}")
+    serving = _serving(host, state, names.REGISTRY)
+    if serving is None or serving.proof != spec.proof or serving.mounts != spec.mounts:
+        return
+    try:
+        present = _manifest(host, serving.generation, login)
+    except (OSError, http.client.HTTPException):
+        return  # the one before is gone or broken: that is why there is a new one
+    if present[0] == 200 and (status, body) != present:
+        raise _Missing(
+            f"it answers {_said(status, body)} where the registry that serves has a manifest"
+        )
+
+
+def _serving(host: Host, state: State, kind: str) -> _Other | None:
+    generation = state.kind(kind).serving
+    if generation is None:
+        return None
+    text = read_text(host.paths.generations / kind / str(generation.number) / "spec.json")
+    raw = json.loads(text) if text else {}
+    return _Other(
+        generation, raw.get("proof"), raw.get("live") or {}, list(raw.get("mounts") or ())
+    )
+
+
+def _token(host: Host, generation: Generation, proof: Mapping[str, Any], password: str) -> str:
+    query = urlencode({"service": proof["service"], "scope": f"repository:{REPOSITORY}:pull"})
+    status, body = host.probe(
+        generation.address,
+        generation.port,
+        f"/auth?{query}",
+        _PATIENCE,
+        # docker_auth refuses a request without the header that nginx sets.
+        {**basic(ACCOUNT, password), "X-Real-IP": "127.0.0.1"},
+    )
+    if status != 200:
+        raise _Missing(
+            f"the token server answers the verification's login with {_said(status, body)}"
+        )
+    try:
+        document = json.loads(body)
+        token = str(document.get("token") or document["access_token"])
+    except (ValueError, KeyError, AttributeError):
+        raise _Missing("the token server's answer to a login holds no token") from None
+    payload = claims(token) or {}
+    if payload.get("iss") != proof["issuer"] or "pull" not in granted(payload, REPOSITORY):
+        raise _Missing(
+            "the token server's token is of another issuer, or without the right to pull"
+        )
+    return token
+
+
+def _manifest(host: Host, generation: Generation, login: Mapping[str, str]) -> tuple[int, bytes]:
+    return host.probe(
+        generation.address,
+        generation.port,
+        f"/v2/{REPOSITORY}/manifests/{TAG}",
+        _PATIENCE,
+        {**login, "Accept": MANIFEST_TYPE},
+    )
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _said(status: int, body: bytes) -> str:
+    words = error_words(body)
+    return f"{status}" + (f" {words}" if words else "")

@@ -1,0 +1,230 @@
+"""nginx's part of a switch: the addresses that serve, and our site file; tested or undone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..system import logs
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists, read_bytes, read_text, write_atomically
+from ..system.names import REGISTRY
+from ..system.state import KINDS, OPENING, Generation, State
+
+# The registry's debug listener (http.debug in its configuration).
+METRICS_PORT = 5001
+
+
+def refusal(status: int | None = None, until: float = 0) -> list[str]:
+    """nginx's words for what it answers to writes, None: nothing of its own (pure).
+
+    The site file has the sentences; `until` (seconds since 1970) is in them where it is long.
+    """
+    closed = [] if status is None else [f"    ~^(POST|PUT|PATCH|DELETE)$ {status};"]
+    moment = time.strftime("%H:%M UTC", time.gmtime(until)) if status else ""
+    return [
+        "map $request_method $wharfinger_closed {",
+        '    default "";',
+        *closed,
+        "}",
+        "map $request_method $wharfinger_closed_until {",
+        f'    default "{moment}";',
+        "}",
+    ]
+
+
+def _refused(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
+    """Writes are refused from the beginning of a window until one serves that takes them."""
+    window, registry = state.window, serving.get(REGISTRY)
+    if window is None or (window.step == OPENING and not (registry and registry.readonly)):
+        return refusal()
+    return refusal(window.status, window.until)
+
+
+def upstreams(
+    serving: Mapping[str, Generation | None], present: str = "", refused: list[str] | None = None
+) -> str:
+    """upstreams.conf: one upstream per container that serves, and whether writes are `refused`
+    (`refusal`). Of a kind that `serving` does not name, what the `present` file says stays.
+
+    `max_fails=0`: with one server, nginx must not declare it dead. Only the registry keeps
+    connections open: it never closes an idle one, so nginx cannot send a request into a closing
+    connection; the token server does close them. The registry's measurements are at a port of
+    their own.
+    """
+    lines = ["# Written by wharfinger-host at each switch of generations; changes are lost."]
+    for kind in KINDS:
+        if kind not in serving:
+            blocks = rf"^upstream wharfinger_{kind}(?:_metrics)? {{.*?^}}$"
+            lines += re.findall(blocks, present, re.M | re.S)
+            continue
+        generation = serving[kind]
+        if generation is None:
+            continue
+        lines += [
+            f"upstream wharfinger_{kind} {{",
+            f"    server {generation.address}:{generation.port} max_fails=0;",
+            *(["    keepalive 32;"] if kind == REGISTRY else []),
+            "}",
+        ]
+        if kind == REGISTRY:
+            lines += [
+                f"upstream wharfinger_{kind}_metrics {{",
+                f"    server {generation.address}:{METRICS_PORT} max_fails=0;",
+                "}",
+            ]
+    return "\n".join([*lines, *(refusal() if refused is None else refused)]) + "\n"
+
+
+def serving_now(state: State) -> dict[str, Generation | None]:
+    """What serves, by kind. A kind of which nothing is recorded, since the state was lost, is not
+    in it: what nginx leads to may serve all the same."""
+    return {kind: state.kind(kind).serving for kind in KINDS if state.kind(kind).generations}
+
+
+def fingerprint(host: Host) -> str:
+    """Over everything of ours that nginx reads: tells whether it has read the present files."""
+    digest = hashlib.sha256()
+    for path in (
+        host.paths.site,
+        host.paths.upstreams,
+        host.paths.served,
+    ):
+        data = read_bytes(path)
+        digest.update(b"-" if data is None else b"+" + len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def is_current(host: Host, state: State) -> bool:
+    """Whether nginx runs with the files that are there (or has no site of ours to serve)."""
+    if not exists(host.paths.site):
+        return True
+    return state.proxy_loaded == fingerprint(host) and host.nginx.running()
+
+
+def apply(
+    host: Host,
+    state: State,
+    serving: Mapping[str, Generation | None],
+    *,
+    site: str | None = None,
+    tls: bytes | None = None,
+    check: bool = False,
+    gently: bool = True,
+) -> list[str]:
+    """Leads nginx to `serving` (and to the text `site`, the certificate with its key `tls`);
+    returns what was done. Not `gently` is at once: clients may lose a request.
+
+    On a configuration that nginx refuses, the files are as they were when nginx last took them, and
+    HostError carries nginx's words. Without our site file upstreams.conf is written for later.
+    """
+    wanted: dict[Path, bytes] = {}
+    if tls is not None:
+        wanted[host.paths.served] = tls
+    if exists(host.paths.nginx):
+        present = read_text(host.paths.upstreams) or ""
+        wanted[host.paths.upstreams] = upstreams(
+            serving, present, _refused(state, serving)
+        ).encode()
+    if site is not None:
+        wanted[host.paths.site] = site.encode()
+    changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}
+    if not changed and is_current(host, state):
+        return []
+    actions = [f"{path}: written" for path in changed]
+    served = exists(host.paths.site) or site is not None
+    if check:
+        return [*actions, "nginx: reloaded"] if served else actions
+    before = {path: read_bytes(path) for path in wanted}
+    for path, data in changed.items():
+        _write(host, path, data)
+    if not served:
+        return actions
+    told = False
+    logs.prepare(host)
+    try:
+        _tested(host)
+        told = host.nginx.running()
+        actions += _told(host, gently)
+    except HostError:
+        for path, old in before.items():
+            _restore(host, path, read_bytes(_good(host, path)) or old)
+        if told:
+            # A master that is slow may still take over what is undone by now: it is told of the
+            # present files too, by the next run if not by this one.
+            state.proxy_loaded = None
+            host.store.save(state)
+            with suppress(HostError):
+                _told(host, gently=False)
+        raise
+    for path in (host.paths.site, host.paths.upstreams, host.paths.served):
+        taken = read_bytes(path)
+        if taken is not None and read_bytes(_good(host, path)) != taken:
+            _write(host, _good(host, path), taken)
+    state.proxy_loaded = fingerprint(host)
+    host.store.save(state)
+    return actions
+
+
+def _tested(host: Host) -> None:
+    problem = host.nginx.test()
+    if problem is not None:
+        raise HostError(
+            f"nginx refuses its configuration, so it goes on with the present one: {problem}"
+        )
+
+
+def _told(host: Host, gently: bool = True) -> list[str]:
+    if not host.nginx.running():
+        return host.nginx.start()
+    host.nginx.reload(gently=gently)
+    return ["nginx: reloaded"]
+
+
+def _good(host: Host, path: Path) -> Path:
+    """Where the last version that nginx took is kept: after a kill, the file in place may be one
+    that nginx was never asked about."""
+    if path == host.paths.served:
+        return path.with_name("tls_before.pem")
+    return host.paths.var / "proxy" / path.name
+
+
+def _write(host: Host, path: Path, data: bytes) -> None:
+    """What lies with the keys is root's alone."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    secret = path.parent == host.paths.certificates
+    write_atomically(path, data, 0o600 if secret else 0o644)
+
+
+def _restore(host: Host, path: Path, data: bytes | None) -> None:
+    if data is None:
+        path.unlink(missing_ok=True)
+    else:
+        _write(host, path, data)
+
+
+def proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`proxy`: nginx leads to what serves. No request keys."""
+    state = host.store.load()
+    return {"actions": apply(host, state, serving_now(state), check=check)}
+
+
+def reload_proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`reload_proxy`: nginx reads its configuration anew, whatever changed in it. No request keys.
+
+    Raises HostError with nginx's words where the configuration is bad; whoever changed it restores.
+    """
+    if check:
+        return {"actions": ["nginx: reloaded"]}
+    state = host.store.load()
+    _tested(host)
+    actions = _told(host)
+    state.proxy_loaded = fingerprint(host)
+    host.store.save(state)
+    return {"actions": actions}

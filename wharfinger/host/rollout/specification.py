@@ -1,0 +1,213 @@
+"""What a container is to be: the specification's check, its hash, and docker's words for it (pure).
+
+A specification is a dictionary with these keys:
+- kind ("registry" | "token_server"), image (an image id), user ("uid:gid")
+- entrypoint, command: lists; empty: the image's own
+- environment: name → value
+- files: name → text, the generation's own immutable configuration directory; files_target: where it
+  is mounted; files_group: the gid that may read it
+- mounts: [{source, target, read_only}]; tmpfs: target → options
+- memory ("512m"), pids
+- health: {command, interval, timeout, retries, start_period}, in seconds; null: none
+- port; probe: {path, status: [...]}; null: any answer will do
+- live: what the container reads only when it starts, by its names in generations.live_now; the host
+  adds the fingerprints, which take part in the hash only
+- stop_timeout: seconds
+- algorithms: of tokens' signatures, those that the registry trusts or the token server can sign
+  with (signing_keys.py); without the key, as before there was a choice, RS256 alone
+- proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
+- readonly: true while nothing may write (window.py); like `live` no setting of its own
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..system.errors import HostError
+from ..system.signing_keys import RS256
+from ..system.state import KINDS
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_SECOND = 1_000_000_000
+HTTP_SECRET = "@@http_secret@@"
+# As a whole: a registry 3.1.2 ends at …_READONLY_ENABLED, and the other keys of `maintenance` stay.
+_READONLY = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": '{"enabled": true}'}
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A checked specification. `hash` is over everything in it, `settings` over all but `live`
+    and `readonly`."""
+
+    kind: str
+    image: str
+    user: str
+    port: int
+    hash: str
+    settings: str
+    raw: Mapping[str, Any]
+    entrypoint: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    files_target: str | None = None
+    files_group: int = 0
+    mounts: list[Mapping[str, Any]] = field(default_factory=list)
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0
+    pids: int = 0
+    health: Mapping[str, Any] | None = None
+    probe: Mapping[str, Any] | None = None
+    proof: Mapping[str, Any] | None = None
+    stop_timeout: int = 60
+    algorithms: list[str] = field(default_factory=lambda: [RS256])
+    readonly: bool = False
+
+    def works_with(self, algorithm: str) -> bool:
+        """Whether it trusts, or can sign, tokens of this algorithm; whoever checks passwords has
+        nothing to do with tokens."""
+        return (self.proof or {}).get("auth") == "htpasswd" or algorithm in self.algorithms
+
+
+def read(raw: Mapping[str, Any]) -> Specification:
+    """Checks a specification. Raises HostError naming the key that is wrong."""
+    known = set(Specification.__dataclass_fields__) - {"hash", "settings", "raw"} | {"live"}
+    unknown = sorted(set(raw) - known)
+    if unknown:
+        raise HostError(f"spec: unknown key {unknown[0]!r}: one of {', '.join(sorted(known))}")
+    if raw.get("kind") not in KINDS:
+        raise HostError(f"spec: kind {raw.get('kind')!r}: write one of {', '.join(KINDS)}")
+    try:
+        return Specification(
+            kind=raw["kind"],
+            image=str(raw["image"]),
+            user=str(raw["user"]),
+            port=int(raw["port"]),
+            hash=_hash(raw),
+            settings=_hash(
+                {key: value for key, value in raw.items() if key not in ("live", "readonly")}
+            ),
+            raw=raw,
+            entrypoint=[str(word) for word in raw.get("entrypoint") or ()],
+            command=[str(word) for word in raw.get("command") or ()],
+            environment={key: str(value) for key, value in (raw.get("environment") or {}).items()},
+            files={_file_name(key): str(text) for key, text in (raw.get("files") or {}).items()},
+            files_target=raw.get("files_target"),
+            files_group=int(raw.get("files_group") or 0),
+            mounts=list(raw.get("mounts") or ()),
+            tmpfs=dict(raw.get("tmpfs") or {}),
+            memory=size(str(raw.get("memory") or "0")),
+            pids=int(raw.get("pids") or 0),
+            health=raw.get("health"),
+            probe=raw.get("probe"),
+            proof=raw.get("proof"),
+            stop_timeout=int(raw.get("stop_timeout") or 60),
+            algorithms=[str(one) for one in raw.get("algorithms") or (RS256,)],
+            readonly=bool(raw.get("readonly")),
+        )
+    except KeyError as problem:
+        raise HostError(f"spec: the key {problem} is missing") from problem
+    except (TypeError, ValueError) as problem:
+        raise HostError(f"spec of {raw['kind']}: {problem}") from problem
+
+
+def _hash(raw: Mapping[str, Any]) -> str:
+    text = json.dumps(raw, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_live(raw: Mapping[str, Any], live: Mapping[str, str]) -> dict[str, Any]:
+    """The same image and settings with the present fingerprints of what it reads when it starts;
+    of a file that is missing, the one that was recorded, else ""."""
+    names = raw.get("live") or ()
+    before = names if isinstance(names, Mapping) else {}
+    return {**raw, "live": {name: live.get(name) or before.get(name, "") for name in names}}
+
+
+def with_readonly(raw: Mapping[str, Any], readonly: bool) -> dict[str, Any]:
+    """The same image and settings, for reading only or for writing too."""
+    rest = {key: value for key, value in raw.items() if key != "readonly"}
+    return {**rest, "readonly": True} if readonly else rest
+
+
+def _file_name(name: str) -> str:
+    if "/" in name or name in ("", ".", ".."):
+        raise ValueError(f"files: {name!r} is no plain file name")
+    return name
+
+
+def size(text: str) -> int:
+    """`512m` → bytes, in docker's own units (b, k, m, g; powers of 1024)."""
+    found = re.fullmatch(r"([0-9]+)([bkmg]?)", text.strip().lower())
+    if found is None:
+        raise ValueError(f"memory: {text!r} is no size: write a number and k, m or g, such as 512m")
+    return int(found.group(1)) * _UNITS[found.group(2)]
+
+
+def definition(
+    spec: Specification,
+    *,
+    labels: Mapping[str, str],
+    network: str,
+    address: str,
+    files: str,
+) -> dict[str, Any]:
+    """The body of docker's POST /containers/create. `files`: the configuration directory's path."""
+    mounts = [
+        {
+            "Type": "bind",
+            "Source": str(one["source"]),
+            "Target": str(one["target"]),
+            # Whatever the process means to do, it cannot write.
+            "ReadOnly": spec.readonly or bool(one.get("read_only", True)),
+        }
+        for one in spec.mounts
+    ]
+    if spec.files_target:
+        mounts.append(
+            {"Type": "bind", "Source": files, "Target": spec.files_target, "ReadOnly": True}
+        )
+    endpoint = {"IPAMConfig": {"IPv4Address": address}}
+    environment = {**spec.environment, **(_READONLY if spec.readonly else {})}
+    return {
+        "Image": spec.image,
+        "User": spec.user,
+        "Entrypoint": spec.entrypoint or None,
+        "Cmd": spec.command or None,
+        "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
+        "Labels": dict(labels),
+        "Healthcheck": _health(spec.health),
+        "StopTimeout": spec.stop_timeout,
+        "HostConfig": {
+            "NetworkMode": network,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "RestartPolicy": {"Name": "unless-stopped"},
+            "Memory": spec.memory,
+            "MemorySwap": spec.memory,
+            "PidsLimit": spec.pids or None,
+            "Mounts": mounts,
+            "Tmpfs": dict(spec.tmpfs),
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+        },
+        "NetworkingConfig": {"EndpointsConfig": {network: endpoint}},
+    }
+
+
+def _health(health: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if health is None:
+        return None
+    return {
+        # CMD, not CMD-SHELL: the images have no shell.
+        "Test": ["CMD", *(str(word) for word in health["command"])],
+        "Interval": int(float(health.get("interval", 30)) * _SECOND),
+        "Timeout": int(float(health.get("timeout", 5)) * _SECOND),
+        "Retries": int(health.get("retries", 3)),
+        "StartPeriod": int(float(health.get("start_period", 0)) * _SECOND),
+    }

@@ -1,0 +1,208 @@
+"""`prepare`: the directories with their owners and modes, and the secrets made on the host."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import secrets as random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import directory, exists, read_bytes, read_text, write_atomically
+from ..system.passwords import bcrypt, belongs
+from ..system.state import KINDS, State
+from ..system.storage_facts import is_mount_point
+
+
+def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
+    "program": base64}, all optional. Asked for none of these, it returns verification_hash,
+    verification_digest (the SHA-256 of that account's generated secret, or None), users
+    (users.json's content, {} where there is none) and removed (`removed_accounts`); otherwise
+    nothing that a log may not show.
+
+    `installed` (what the toolkit brought: packages, files, …) is added to what is recorded.
+    `mount_point` is made where it is missing, with parents that nginx can get through. With
+    `storage`, the data directories too: `path` 0750 registry:`group`, and `docker` below it, which
+    is made only on the right file system (`mount`: true demands that `path` is a mount point).
+    `program` is the host program as a zipapp (zipapp.py), installed for people and timers.
+    """
+    actions = directories(host, check)
+    mount_point = request.get("mount_point")
+    if mount_point is not None and not exists(Path(mount_point)):
+        actions += directory(Path(mount_point), 0o755, host.root_id, host.root_id, check=check)
+    storage = request.get("storage")
+    if storage is not None:
+        actions += storage_directories(host, storage, check)
+    actions += _secrets(host, check)
+    actions += _program(host, request.get("program"), check)
+    state = host.store.load()
+    actions += _remember(host, state, request)
+    if actions and not check:
+        host.store.save(state)
+    if {"installed", "mount_point", "storage", "program"} & request.keys():
+        return {"actions": actions}
+    users = json.loads(read_text(host.paths.users) or "{}")
+    return {
+        "actions": actions,
+        "verification_hash": state.verification_hash,
+        "verification_digest": _digest(_verification_password(host)),
+        "users": users,
+        "removed": removed_accounts(host),
+    }
+
+
+def removed_accounts(host: Host) -> dict[str, str]:
+    """Users and robots that were removed from this host → when (`YYYY-MM-DDTHH:MM:SSZ`)."""
+    path = host.paths.removed_accounts
+    try:
+        found = json.loads(read_text(path) or "{}")
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and all(isinstance(when, str) for when in found.values()):
+        return found
+    raise HostError(
+        f"{path} is damaged, and who was removed from this host is unknown: bring it back from a "
+        "backup, or remove it (an old copy of the inventory can then bring removed users back)"
+    )
+
+
+def directories(host: Host, check: bool) -> list[str]:
+    """The toolkit's own directories, parents first."""
+    paths, root = host.paths, host.root_id
+    wanted: list[tuple[Path, int, int]] = [
+        (paths.etc, 0o700, root),
+        (paths.certificates, 0o700, root),
+        (paths.token_server, 0o750, host.token_server_id),
+        (paths.registry, 0o750, host.registry_id),
+        (paths.secrets, 0o700, root),
+        (paths.var, 0o711, root),
+        (paths.generations, 0o700, root),
+        (paths.images, 0o700, root),
+        *((paths.generations / kind, 0o700, root) for kind in KINDS),
+    ]
+    actions = []
+    for path, mode, group in wanted:
+        actions += directory(path, mode, root, group, check=check)
+    return actions
+
+
+def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> list[str]:
+    """The registry's data directories. What is inside is never touched."""
+    path, group = Path(storage["path"]), int(storage["group"])
+    if storage.get("mount") and not (check and not exists(path)) and not is_mount_point(path, host):
+        raise HostError(
+            f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
+            "mounted there: see that its disk is there and mount it before anything is written to "
+            "the wrong one"
+        )
+    actions = directory(path, 0o750, host.registry_id, group, check=check)
+    data = path / "docker"
+    if exists(data):
+        owner = data.stat().st_uid
+        if owner != host.registry_id:
+            raise HostError(
+                f"storage_path: {data} belongs to user id {owner}, the registry runs as "
+                f"{host.registry_id}: run `chown -R {host.registry_id}:{host.registry_id} {data}` "
+                "once, while nothing else uses it"
+            )
+        return actions
+    missing = missing_data(host, path)
+    if missing:
+        raise HostError(f"storage_path: {missing}")
+    return actions + directory(data, 0o755, host.registry_id, host.registry_id, check=check)
+
+
+def missing_data(host: Host, path: Path) -> str | None:
+    """Why the registry would begin with nothing in the storage path `path` although this host has
+    had data, a sentence without its subject; None where the data are there or never were."""
+    data, recorded = path / "docker", host.store.load().storage_path
+    if exists(data) or recorded is None:
+        return None
+    anew = f"to begin anew, run `install -d -o {host.registry_id} -g {host.registry_id} {data}`"
+    if recorded == str(path):
+        return (
+            f"{data} is not there any more, and the registry would begin with "
+            f"nothing: bring the disk with the data back; {anew}"
+        )
+    if exists(Path(recorded) / "docker"):
+        return (
+            f"this host's registry has its data in {recorded}, and {path} holds "
+            "none, so the registry would begin with nothing: stop its container and copy "
+            f"{recorded}/docker there with `cp -a`, or write {recorded} again; {anew}"
+        )
+    return None
+
+
+def _secrets(host: Host, check: bool) -> list[str]:
+    actions = []
+    for path in (host.paths.http_secret, host.paths.verification_password):
+        if not (read_text(path) or "").strip():
+            actions.append(f"{path}: made")
+            if not check:
+                write_atomically(path, random.token_urlsafe(32).encode() + b"\n", 0o600)
+    return actions
+
+
+def _program(host: Host, encoded: str | None, check: bool) -> list[str]:
+    """The zipapp and its link in a directory of the PATH."""
+    if encoded is None:
+        return []
+    data, program, command = base64.b64decode(encoded), host.paths.program, host.paths.command
+    linked = command.is_symlink() and command.readlink() == program
+    if read_bytes(program) == data and linked:
+        return []
+    if not check:
+        program.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(program, data, 0o755)
+        if not linked:
+            command.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            command.unlink(missing_ok=True)
+            command.symlink_to(program)
+    return [f"{command}: installed"]
+
+
+def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]:
+    actions = []
+    password = _verification_password(host)
+    known = state.verification_hash
+    if password and not (known and belongs(password, known)):
+        state.verification_hash = bcrypt(password)
+        actions.append("the verification account's hash is recorded")
+    installed = merged(state.installed, request.get("installed") or {})
+    if installed != state.installed:
+        state.installed = installed
+        actions.append("what the toolkit brought to this host is recorded")
+    storage = request.get("storage")
+    if storage is not None and state.storage_path != storage["path"]:
+        state.storage_path = str(storage["path"])
+        actions.append(f"the storage path {storage['path']} is recorded")
+    return actions
+
+
+def _verification_password(host: Host) -> str:
+    return (read_text(host.paths.verification_password) or "").strip()
+
+
+def _digest(password: str) -> str | None:
+    """None for what `_secrets` has not made: somebody may have chosen it."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", password):
+        return None
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with `new` added: lists are united, because a later run brings less."""
+    answer = dict(old)
+    for key, value in new.items():
+        present = answer.get(key)
+        if isinstance(present, list) and isinstance(value, list):
+            answer[key] = present + [item for item in value if item not in present]
+        else:
+            answer[key] = value
+    return answer

@@ -1,0 +1,213 @@
+"""`remove`: takes away what the toolkit brought, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..keys.publication import DOCKER_TRUST
+from ..observation.engine_facts import answers
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists, remove_tree
+from ..system.packages import installed, removable, strange_files
+from ..system.state import State
+from ..system.storage_facts import is_mount_point
+from .main_settings import package_file, take_back
+
+# Taking these away takes everything that docker holds with it.
+_ENGINE_PACKAGES = ("docker.io", "docker-cli", "docker-ce", "containerd", "containerd.io")
+_PROXY_PACKAGES = ("nginx", "libnginx-mod-http-js")
+
+
+def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Request: {"remove_data": false, "storage_path": path | null}.
+
+    Without remove_data the registry's data, keys, certificates, secrets and users stay, so that a
+    later deployment goes on with them. Returns kept, and packages: those to purge, which the
+    toolkit brought and nobody else uses. The caller takes these away, and its mounts; called again
+    after that, this forgets them; until then they stay on record.
+    """
+    state = host.store.load()
+    data = bool(request.get("remove_data"))
+    storage = Path(request.get("storage_path") or state.storage_path or host.paths.var / "registry")
+    brought = installed(host, list(state.installed.get("packages") or ()))
+    steps = _Steps(host, state, check)
+    steps.timers()
+    steps.engine()
+    steps.proxy()
+    reasons = steps.reasons(brought)
+    packages, needed = removable(host, [one for one in brought if one not in reasons])
+    reasons |= needed
+    engine_stays = any(one in reasons for one in _ENGINE_PACKAGES)
+    mounts = [one for one in state.installed.get("mounts") or () if is_mount_point(Path(one), host)]
+    steps.files(
+        # Docker's settings go when docker goes.
+        staying=host.paths.docker_settings if engine_stays else None,
+        record={"packages": brought, "mounts": mounts},
+        # Of data that go, nobody is to miss them afterwards.
+        storage_path=None if data else state.storage_path,
+    )
+    if data:
+        steps.data(storage, state_stays=bool(packages or mounts))
+    kept = [] if data else _kept(host, storage)
+    kept += [f"{name}: {reason}" for name, reason in reasons.items()]
+    return {"actions": steps.actions, "packages": packages, "kept": kept}
+
+
+def _kept(host: Host, storage: Path) -> list[str]:
+    paths = host.paths
+    kept = (storage, paths.certificates, paths.secrets, paths.users, paths.removed_accounts)
+    return [str(one) for one in kept if exists(one)]
+
+
+class _Steps:
+    def __init__(self, host: Host, state: State, check: bool) -> None:
+        self.host = host
+        self.state = state
+        self.check = check
+        self.actions: list[str] = []
+
+    def timers(self) -> None:
+        """The timers end first: the renewals would bring back what is being taken away. Their
+        files are among `installed`."""
+        for link in sorted(self.host.paths.timer.parent.glob("wharfinger-*.timer")):
+            self.actions.append(f"the timer {link.stem}: ended")
+            if not self.check:
+                command = ["systemctl", "disable", "--now", link.name]
+                said = self.host.runner.run(command, timeout=60)
+                if not said.ok:
+                    raise HostError(
+                        f"the timer {link.stem} cannot be ended (`{' '.join(command)}` said: "
+                        f"{said.words}): look at `systemctl status {link.name}`"
+                    )
+
+    def engine(self) -> None:
+        """Our containers, network and images go."""
+        host = self.host
+        if not answers(host):
+            return
+        ours = host.engine.containers(host.labels)
+        for container in ours:
+            self.actions.append(f"container {container.name}: removed")
+            if not self.check:
+                host.engine.stop(container.name, 10)
+                host.engine.remove(container.name)
+        network = str((self.state.network or {}).get("name") or host.stack)
+        present = host.engine.network(network)
+        if present is not None and host.labels.items() <= (present.get("Labels") or {}).items():
+            self.actions.append(f"docker network {network}: removed")
+            if not self.check:
+                host.engine.remove_network(network)
+        for name in self._images():
+            self.actions.append(f"image {name}: removed")
+            if not self.check:
+                host.engine.remove_image(name)
+
+    def _images(self) -> list[str]:
+        """What was loaded or pulled here, by this deployment or an earlier one."""
+        recorded = [
+            one["reference"] for one in self.state.images.values() if one["source"] != "pull"
+        ]
+        names = dict.fromkeys([*recorded, *(self.state.installed.get("images") or ())])
+        return [name for name in names if self.host.engine.image(name) is not None]
+
+    def reasons(self, packages: list[str]) -> dict[str, str]:
+        """Package → why it stays: others have something in it that would go with it."""
+        host = self.host
+        found: dict[str, str] = {}
+        engine = [one for one in packages if one in _ENGINE_PACKAGES]
+        if engine and answers(host):
+            others = host.engine.others(host.labels, set(self._images()))
+            found |= dict.fromkeys(engine, f"others have {_listed(others)} in it") if others else {}
+        proxy = [one for one in packages if one in _PROXY_PACKAGES]
+        if proxy:
+            ours = [host.paths.site, host.paths.upstreams.parent, package_file(host)]
+            others = strange_files(host, host.paths.nginx, ["nginx", "nginx-common"], ours)
+            found |= dict.fromkeys(proxy, f"others have {_listed(others)}") if others else {}
+        return found
+
+    def proxy(self) -> None:
+        """Our site goes; nginx goes on with everyone else's, if it runs."""
+        site = self.host.paths.site
+        back = take_back(self.host, self.state, self.check)
+        self.actions += back
+        gone = [*back, self._tree(site), self._tree(self.host.paths.upstreams.parent)]
+        if any(gone) and not self.check and self.host.nginx.running():
+            problem = self.host.nginx.test()
+            if problem is not None:
+                raise HostError(
+                    f"our site {site} is gone, but nginx refuses the rest of its configuration, so "
+                    f"it was not reloaded: {problem}"
+                )
+            self.host.nginx.reload()
+            self.actions.append("nginx: reloaded")
+
+    def files(
+        self, *, staying: Path | None, record: dict[str, list[str]], storage_path: str | None
+    ) -> None:
+        paths = self.host.paths
+        files = [Path(name) for name in self.state.installed.get("files") or ()]
+        for path in files:
+            if path != staying and self._tree(path) and not self.check:
+                _rmdir(path.parent)
+                if path.parent.parent == DOCKER_TRUST:
+                    _rmdir(DOCKER_TRUST)
+        for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
+            self._tree(path)
+        for name in ("proxy", "acme", "acme-work", "contents", "check.lock", "succeeded"):
+            self._tree(paths.var / name)
+        self._tree(paths.command)
+        self._tree(paths.program)
+        for path in (paths.clock, paths.metrics, paths.alert, paths.told, paths.asked):
+            self._tree(path)
+        if not self.check:
+            _rmdir(paths.program.parent)
+            _rmdir(paths.metrics.parent)
+            # What stays on record is what a second call, or a later deployment, has to know.
+            if exists(paths.state):
+                self.host.store.save(
+                    State(
+                        verification_hash=self.state.verification_hash,
+                        installed={
+                            **record,
+                            "files": [str(path) for path in files if path == staying],
+                        },
+                        storage_path=storage_path,
+                    )
+                )
+
+    def data(self, storage: Path, *, state_stays: bool) -> None:
+        paths = self.host.paths
+        self._tree(storage / "docker")
+        if not self.check and not is_mount_point(storage, self.host):
+            _rmdir(storage)
+        records = (paths.users, paths.removed_accounts, *([] if state_stays else [paths.state]))
+        # Beside nginx's own logs, where earlier versions had ours.
+        logs = [paths.log, paths.log_record, *sorted(paths.nginx_log.glob("wharfinger*.log*"))]
+        for path in (paths.etc, *records, *logs):
+            self._tree(path)
+        if not self.check:
+            # The lock is held through its open file, its name may go.
+            paths.lock.unlink(missing_ok=True)
+            _rmdir(paths.var)
+
+    def _tree(self, path: Path) -> bool:
+        if not exists(path) and not path.is_symlink():
+            return False
+        self.actions.append(f"{path}: removed")
+        if not self.check:
+            remove_tree(path)
+        return True
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+
+
+def _rmdir(path: Path) -> None:
+    """Removes a directory that is empty; any other stays."""
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()

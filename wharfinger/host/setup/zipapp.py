@@ -1,0 +1,40 @@
+"""Packs the host program into one executable file, wharfinger-host.pyz: the same bytes each time.
+
+Stored, not compressed: the bytes would differ from one zlib to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+_LAUNCHER = b"import sys\n\nfrom wharfinger.host.__main__ import main\n\nsys.exit(main())\n"
+# Folders of the package `wharfinger`: all that the host program imports.
+_PACKAGES = ("host", "oci")
+# The earliest time a zip file can carry: no clock takes part.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def build() -> bytes:
+    """The zipapp's bytes: the packages of _PACKAGES and a launcher, run by `python3`."""
+    top = Path(__file__).parents[2]
+    paths = [top / "__init__.py"]
+    for name in _PACKAGES:
+        paths += (top / name).rglob("*.py")
+    entries = {path.relative_to(top.parent).as_posix(): path.read_bytes() for path in paths}
+    buffer = io.BytesIO()
+    buffer.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted({"__main__.py": _LAUNCHER, **entries}.items()):
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def digest() -> str:
+    """The SHA-256 of `build()`, as `observe` reports it of the installed file (host_program)."""
+    return hashlib.sha256(build()).hexdigest()
