@@ -51,6 +51,8 @@ _TICK = 0.1
 _LOOK = 1.0
 # Seconds that a process has to end in once it was waited for in vain.
 _CUT_OFF = 10
+# Seconds in which a container that ended, and that docker started again, may end once more.
+_ENDS_AGAIN = 15
 # Lines of a log that are read to find the reason above a stack.
 _LOG_READ = 400
 # Lines of a token server's that outlive its container: more than Docker keeps.
@@ -412,13 +414,31 @@ class Generations:
         return proof.lack(self.host, self.state, spec, generation)
 
     def _why_it_ended(self, container: Container) -> str:
+        """The reason, with the end of the container's log."""
+        container = self._at_its_end(container)
         if container.out_of_memory:
             reason = "it needed more memory than it may have (raise its memory limit)"
         elif container.error:
             reason = f"docker could not run it: {container.error}"
+        elif container.running:
+            reason = "it ended, and docker started it again"
         else:
             reason = f"it ended with exit code {container.exit_code}"
         return f"{reason}.{self._last_words(container.name)}"
+
+    def _at_its_end(self, container: Container) -> Container:
+        """The container while it does not run, or as it is where it goes on running.
+
+        Once docker has started a container again, its exit code is 0 and nothing says how it ended.
+        """
+        deadline = self.host.clock.monotonic() + _ENDS_AGAIN
+        while container.running and self.host.clock.monotonic() < deadline:
+            self.host.clock.sleep(_TICK)
+            present = self.host.engine.inspect(container.name)
+            if present is None:
+                break
+            container = present
+        return container
 
     def _last_words(self, name: str) -> str:
         lines = last_words(self.host.engine.logs(name, _LOG_READ).splitlines())
@@ -509,18 +529,17 @@ class Generations:
         serving = self.record.serving
         if serving is None or self._lives(serving) or not self._lives(old):
             return None
-        container = self.host.engine.inspect(self.name(serving.number))
-        why = (
-            "its container has disappeared"
-            if container is None
-            else (self._why_it_ended(container))
-        )
         serves = {**proxy.serving_now(self.state), self.kind: old}
         self.actions += proxy.apply(self.host, self.state, serves, gently=False)
         self._enter(old, SERVING)
         serving.phase = STARTING  # a kill from here on: it is taken away
         old.workers = []
         self._save()
+        # Only now, because this may take its time.
+        container = self.host.engine.inspect(self.name(serving.number))
+        why = (
+            "its container has disappeared" if container is None else self._why_it_ended(container)
+        )
         self._discard(serving)
         self._did(f"generation {old.number} serves again, because {serving.number} has ended")
         return (

@@ -621,6 +621,41 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
     assert run("ensure", {"spec": spec(tmp_path)}, host=host)["generation"] == 1
 
 
+@pytest.mark.parametrize(
+    ("ends_again", "reason"),
+    [
+        (1.0, "it ended with exit code 3. The end of its log:\nconfiguration: line 3"),
+        (
+            600.0,
+            "it ended, and docker started it again. The end of its log:\nconfiguration: line 3",
+        ),
+    ],
+)
+def test_the_reason_is_that_of_the_end_when_docker_has_started_it_again_before_the_first_look(
+    host: Host, machine: Machine, tmp_path: Path, ends_again: float, reason: str
+) -> None:
+    machine.images["sha256:bad"] = {"Id": "sha256:bad", "RepoTags": []}
+    machine.behaviour["sha256:bad"] = "crashes"
+    engine = host.engine
+    start, sleep, name = engine.start, host.clock.sleep, "wharfinger-registry-1"
+
+    def started(container: str) -> None:
+        start(container)
+        # A slow machine: it runs for the second time by now.
+        engine.change(name, status="running", exit_code=0, restarts=1)  # type: ignore[attr-defined]
+
+    def slept(seconds: float) -> None:
+        sleep(seconds)
+        if host.clock.monotonic() - began >= ends_again:
+            engine.change(name, status="restarting", exit_code=3, restarts=2)  # type: ignore[attr-defined]
+
+    began = host.clock.monotonic()
+    engine.start, host.clock.sleep = started, slept  # type: ignore[method-assign]
+    with pytest.raises(HostError, match=f"nothing serves yet: {reason}"):
+        run("ensure", {"spec": spec(tmp_path, image="sha256:bad")}, host=host)
+    assert machine.containers == {}
+
+
 def test_an_engine_that_fails_while_a_repair_drains_costs_no_container(
     host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
