@@ -8,12 +8,20 @@ would read; `targets` says why a run is for nobody.
 from __future__ import annotations
 
 from .reading import Mistake, mistakes
-from .sources import CLOSED, given_mistakes, inventory_mistakes, report, variable_mistakes
+from .sources import (
+    CLOSED,
+    decrypted,
+    given_mistakes,
+    inventory_mistakes,
+    report,
+    variable_mistakes,
+)
 from .targets import limit_mistake, nobody, start_mistakes, tag_mistakes, unread_sources
 
 __all__ = [
     "CLOSED",
     "Mistake",
+    "decrypted",
     "given_mistakes",
     "inventory_mistakes",
     "limit_mistake",

@@ -158,6 +158,22 @@ def _decrypted(content: bytes) -> bytes | None:
         return None
 
 
+def decrypted(loader: Any, path: Path) -> bytes:
+    """A file's content, decrypted where ansible-vault encrypts it and we have its password.
+
+    loader: Ansible's DataLoader. Raises OSError.
+    """
+    from ansible.errors import AnsibleError
+
+    content = path.read_bytes()
+    if not content.startswith(b"$ANSIBLE_VAULT"):
+        return content
+    try:
+        return str(loader.get_text_file_contents(str(path))).encode()
+    except AnsibleError:
+        return content
+
+
 def _inventories(project: Path) -> list[str]:
     return [_shown(path) for path in sorted((project / "inventory").iterdir()) if path.is_dir()]
 

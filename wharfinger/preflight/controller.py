@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,11 @@ def reader(controller: Mapping[str, Any]) -> Callable[[str], bytes]:
         "read", lambda text: on_controller(text, controller).read_bytes()
     )
     return read
+
+
+def closed(folder: Path) -> str | None:
+    """The directory that keeps generated passwords from being written, where one does."""
+    for directory in (folder / "credentials", folder):
+        if directory.exists():
+            return None if os.access(directory, os.W_OK | os.X_OK) else str(directory)
+    return None

@@ -6,6 +6,16 @@ from collections.abc import Sequence
 
 from wharfinger.deployment.problems import Problem
 
+# As many are shown; a thousand users without a rule make a thousand of them.
+WARNINGS = 20
+
+
+def warnings(problems: Sequence[Problem]) -> list[str]:
+    """The warnings that are shown, and of the others how many there are."""
+    told = [str(problem) for problem in problems[:WARNINGS]]
+    more = len(problems) - WARNINGS
+    return [*told, f"{more} more warnings like these"] if more > 0 else told
+
 
 def mistakes(errors: Sequence[Problem]) -> str:
     """The message with which a run stops before it changes anything."""

@@ -124,6 +124,16 @@ def specs(project: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
+def settings(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Every variable's default."""
+    return {
+        name: option.get("default")
+        for options in specs.values()
+        for name, option in options.items()
+    }
+
+
+@pytest.fixture
 def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
     """judge(registry_port=80, host={"uid": 1000}): the report on the good case with these changes.
 

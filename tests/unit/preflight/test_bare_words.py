@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +11,12 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 
 from wharfinger.preflight import check
+from wharfinger.preflight.resolving import resolve
+from wharfinger.preflight.specifications import specifications
 
 from .conftest import HOST, NOW, VARIABLES, Judged
 
-FILE = Path(__file__).resolve().parents[3] / "plugins/action/preflight.py"
-spec = importlib.util.spec_from_file_location("preflight_action", FILE)
-assert spec and spec.loader
-plugin = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(plugin)
-
-SPECS = plugin.specifications()
+SPECS = specifications()
 OPTIONS = {name: option for options in SPECS.values() for name, option in options.items()}
 
 TRUE, FALSE = ("on", "yes", "true"), ("off", "no", "false")
@@ -46,9 +41,7 @@ def judged(tmp_path: Path) -> Read:
         file = tmp_path / "settings.yml"
         file.write_text(text, encoding="utf-8")
         loaded = DataLoader().load_from_file(str(file), cache="none") or {}
-        values, _, unresolved = plugin.read_variables(
-            SPECS, {**VARIABLES, **loaded}, lambda value: value
-        )
+        values, _, unresolved = resolve(SPECS, {**VARIABLES, **loaded}, lambda value: value)
         controller = {"clock": [NOW, NOW], "base": str(tmp_path)}
         return Judged(check(values, SPECS, HOST, controller, unresolved=unresolved)), values
 

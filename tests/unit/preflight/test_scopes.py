@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.preflight import SCOPES
@@ -169,3 +170,14 @@ def test_which_playbook_a_problem_stops_follows_from_its_topic_alone() -> None:
 )
 def test_a_sentence_begins_with_topic_and_place(problem: Problem, sentence: str) -> None:
     assert str(problem) == sentence
+
+
+def test_every_playbook_for_a_registry_says_what_it_is_about(project: Path) -> None:
+    scopes = {}
+    for path in [project / "site.yml", *project.glob("playbooks/*.yml")]:
+        first = yaml.safe_load(path.read_text(encoding="utf-8"))[0]["tasks"][0]
+        if first.get("ansible.builtin.import_role", {}).get("name") == "preflight":
+            scopes[path.stem] = first.get("vars", {}).get("preflight__scope", "site")
+    assert scopes.pop("rotate_certificates") == "rotate"
+    assert set(scopes.values()) == SCOPES.keys() - {"rotate"}
+    assert all(name == scope for name, scope in scopes.items())

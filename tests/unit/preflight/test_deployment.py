@@ -1,0 +1,70 @@
+"""What preflight works out for the roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wharfinger.preflight.deployment import deployment, resolves_here, served_auth
+
+OWN = ["10.0.0.5", "2001:db8::5"]
+
+
+@pytest.mark.parametrize(
+    ("resolved", "here"),
+    [
+        (["10.0.0.5"], True),
+        (["192.0.2.9", "2001:db8::5"], True),
+        (["10.0.0.4"], False),  # the host's address of yesterday, in its own /etc/hosts
+        (["127.0.1.1"], False),
+        (["10.0.0.5", "127.0.1.1"], False),
+        ([], False),
+    ],
+)
+def test_a_name_leads_here_by_an_address_of_the_host(resolved: list[str], here: bool) -> None:
+    assert resolves_here(resolved, OWN) is here
+
+
+@pytest.mark.parametrize(
+    ("registry", "token_server", "auth"),
+    [({"number": 2}, {"number": 1}, "token"), ({"number": 2}, None, "htpasswd"), (None, None, "")],
+)
+def test_the_containers_that_serve_tell_how_users_sign_in(
+    registry: Any, token_server: Any, auth: str
+) -> None:
+    serving = {"registry": {"serving": registry}, "token_server": {"serving": token_server}}
+    assert served_auth(serving) == auth
+    assert served_auth({}) == ""
+
+
+HOST: dict[str, Any] = {
+    "resolved": {},
+    "addresses": OWN,
+    "state": {},
+    "nginx": {"present": False, "servers": []},
+    "host_program": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "root", "ca"),
+    [
+        ("own_ca", "", "/i/credentials/r.example.com-ca.crt"),
+        ("provided", "", ""),
+        ("provided", "ca.crt", "/i/credentials/r.example.com-ca.crt"),
+        ("acme", "", ""),
+        ("acme", "ca.crt", "/i/credentials/r.example.com-ca.crt"),
+    ],
+)
+def test_clients_need_the_authority_that_not_every_system_knows(
+    settings: dict[str, Any], source: str, root: str, ca: str
+) -> None:
+    settings |= {
+        "registry_hostname": "r.example.com",
+        "certificates_tls_source": source,
+        "certificates_tls_ca": root,
+    }
+    facts = deployment(settings, HOST, "/i")
+    assert facts.ca == ca
+    assert facts.ca_key == "/i/credentials/r.example.com-ca.key"

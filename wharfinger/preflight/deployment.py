@@ -1,0 +1,72 @@
+"""What the roles need to know and nobody should work out twice."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wharfinger.deployment.facts import Deployment, Served
+from wharfinger.host.setup import zipapp
+from wharfinger.registry import proxy
+
+
+def resolves_here(resolved: Sequence[str], own: Sequence[str]) -> bool:
+    """Whether a name's addresses lead to the host, and not by loopback, where docker speaks plain
+    HTTP. An entry of our own in /etc/hosts no longer does once the host has another address."""
+    addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in resolved]
+    return any(str(address) in own for address in addresses) and not any(
+        address.is_loopback for address in addresses
+    )
+
+
+def served_auth(generations: Mapping[str, Any]) -> str:
+    """token or htpasswd, as the containers that serve tell; "" where no registry does."""
+    serving = {kind for kind, slots in generations.items() if slots["serving"]}
+    if "registry" not in serving:
+        return ""
+    return "token" if "token_server" in serving else "htpasswd"
+
+
+def deployment(settings: Mapping[str, Any], host: Mapping[str, Any], base: str) -> Deployment:
+    """What follows from the inventory's settings and the host's state.
+
+    settings: of the right types. host: what `observe` answered. base: the inventory's folder.
+    """
+    hostname = settings["registry_hostname"]
+    names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
+    port = settings["registry_port"]
+    suffix = "" if port == 443 else f":{port}"
+    credentials = str(Path(base) / "credentials")
+    public = (
+        settings["certificates_tls_source"] in ("provided", "acme")
+        and not settings["certificates_tls_ca"]
+    )
+    installed = (host["state"].get("installed") or {}).get("packages", [])
+    # Recorded before the package is installed, so that a run killed in between still knows.
+    nginx_is_ours = "nginx" in installed or not host["nginx"]["present"]
+    sites = host["nginx"]["servers"]
+    if nginx_is_ours:
+        # The welcome page is about to go.
+        sites = [site for site in sites if not site["file"].endswith("/sites-enabled/default")]
+    return Deployment(
+        hostname=hostname,
+        names=names,
+        address=hostname + suffix,
+        addresses_for_clients=[name + suffix for name in names],
+        url=f"https://{hostname}{suffix}",
+        resolves_here=resolves_here(host["resolved"].get(hostname, []), host["addresses"]),
+        host_program_is_current=host["host_program"] == zipapp.digest(),
+        nginx_is_ours=nginx_is_ours,
+        owned_ports=proxy.owned_ports(sites, [80, port]),
+        credentials=credentials,
+        ca="" if public else f"{credentials}/{hostname}-ca.crt",
+        ca_key=f"{credentials}/{hostname}-ca.key",
+        deployed=Served(
+            hostname=proxy.served_name(host["nginx"]["servers"]),
+            auth=served_auth(host["state"].get("generations") or {}),
+        ),
+        storage_path=settings["storage_path"],
+        drain_timeout=settings["registry_drain_timeout"],
+    )
