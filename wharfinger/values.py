@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Any
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -90,3 +91,19 @@ def readable_size(number: int) -> str:
         if number >= factor:
             return f"{number / factor:.1f}".removesuffix(".0") + f" {unit}"
     return f"{number} bytes"
+
+
+def plain(value: Any) -> Any:
+    """Ansible's tagged and lazy containers as plain ones, which PyYAML's safe dumper knows.
+
+    A key stays what YAML made of it (a bare `on` is true): its reader knows what was meant.
+    """
+    if isinstance(value, dict):
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    for kind in (str, bool, int, float):
+        if isinstance(value, kind):
+            return value if kind is bool else kind(value)
+    # A date is the text that was written.
+    return str(value) if isinstance(value, date) else value

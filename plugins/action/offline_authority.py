@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger.host import HostError  # noqa: E402  (the project need not be installed)
-from wharfinger.host.keys import certificates  # noqa: E402  (the project need not be installed)
-from wharfinger.host.keys.due import covered, days_left, usable  # noqa: E402
-from wharfinger.host.keys.pki import Pki, authority_name  # noqa: E402
-from wharfinger.host.system.files import exists, read_bytes, write_atomically  # noqa: E402
-from wharfinger.host.system.runner import SystemRunner  # noqa: E402
+from wharfinger.credentials.authority import OfflineAuthority
+from wharfinger.host import HostError
 
 
 class ActionModule(ActionBase):
-    """`wanted`: what the host asks for (wharfinger/host/keys/authority.py); returns `signed`
-    for it.
+    """`wanted`: what the host asks for (wharfinger/host/keys/authority.py); returns `signed`.
     `adopted`: the authority that the host has now; what was prepared for it takes its place.
     `key`: the present authority's key, which moves here from the host.
-
-    The key is HOST-ca.key in `credentials`, beside the inventory, 0600. An authority that is to
-    follow waits as HOST-ca_next until the host has it, so that a run that is cut off goes on.
     """
 
     _VALID_ARGS = frozenset({"wanted", "adopted", "key", "credentials", "hostname"})
@@ -41,140 +31,16 @@ class ActionModule(ActionBase):
         arguments = self._task.args
         folder = Path(arguments["credentials"])
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keeper = Keeper(folder, str(arguments["hostname"]))
+        authority = OfflineAuthority(folder, str(arguments["hostname"]))
         if "adopted" in arguments:
-            result["changed"] = keeper.adopt(str(arguments["adopted"]).encode())
+            result["changed"] = authority.adopt(str(arguments["adopted"]).encode())
             return result
         if "key" in arguments:
-            result["changed"] = keeper.take(str(arguments["key"]).encode())
+            result["changed"] = authority.take(str(arguments["key"]).encode())
             return result
         try:
-            result["signed"] = keeper.sign(arguments["wanted"])
+            result["signed"] = authority.sign(arguments["wanted"])
         except HostError as problem:
             raise AnsibleActionFail(str(problem)) from problem
         result["changed"] = True
         return result
-
-
-class Keeper:
-    """The authority of one registry, in a folder of the controller."""
-
-    def __init__(self, folder: Path, hostname: str) -> None:
-        self.folder = folder
-        self.hostname = hostname
-        self.runner = SystemRunner()
-        # One for each host: they are asked at the same time.
-        self.pki = Pki(self.runner, folder, f".{hostname}-work")
-        self.pki.clean()
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{self.hostname}-{name}"
-
-    def _read(self, name: str) -> bytes:
-        return read_bytes(self._path(name)) or b""
-
-    def _write(self, name: str, data: bytes) -> None:
-        write_atomically(self._path(name), data, 0o600 if name.endswith(".key") else 0o644)
-
-    def sign(self, wanted: dict[str, Any]) -> dict[str, str]:
-        """`ca` and `cross` where the host gets another authority, and `tls`. Raises HostError."""
-        # An earlier run may have been cut off after the host had taken what was prepared.
-        self.adopt(str(wanted["present"]).encode())
-        names = [str(name) for name in wanted["names"]]
-        request = str(wanted["request"]).encode()
-        kind, cross = str(wanted["authority"]), b""
-        if kind == "new":
-            name = self._new(wanted)
-        elif kind == "next":
-            name = self._next(wanted)
-            cross = self._read("ca_next_cross.crt")
-        else:
-            name = "ca"
-            self._require(str(wanted["present"]))
-        authority = (self._read(f"{name}.crt"), self._read(f"{name}.key"))
-        leaf = self.pki.sign(request, names, authority, int(wanted["days"]))
-        signed = {"tls": leaf.decode()}
-        if kind:
-            signed |= {"ca": authority[0].decode(), "cross": cross.decode()}
-        return signed
-
-    def _new(self, wanted: dict[str, Any]) -> str:
-        """The one that is here already, for a host that was made anew; else another, prepared."""
-        names = [str(name) for name in wanted["all_names"]]
-        found = certificates.facts(self.runner, self._path("ca.crt"), self._path("ca.key"))
-        if usable(found, time.time()) and found is not None:
-            permitted: Any = found["permitted"]
-            if covered(names, permitted) == names:
-                return "ca"
-        self._prepare(names, int(wanted["ca_days"]))
-        return "ca_next"
-
-    def _next(self, wanted: dict[str, Any]) -> str:
-        names = [str(name) for name in wanted["all_names"]]
-        self._require(str(wanted["present"]))
-        ready = certificates.facts(
-            self.runner, self._path("ca_next.crt"), self._path("ca_next.key")
-        )
-        if (
-            usable(ready, time.time())
-            and ready is not None
-            and covered(names, ready["permitted"]) == names
-            and certificates.issued_by(
-                self.runner, self._path("ca_next_cross.crt"), self._path("ca.crt")
-            )
-        ):
-            return "ca_next"
-        self._prepare(names, int(wanted["ca_days"]))
-        old = (self._read("ca.crt"), self._read("ca.key"))
-        found = certificates.facts(self.runner, self._path("ca.crt"))
-        assert found is not None
-        days = days_left(found, time.time(), int(wanted["ca_days"]))
-        key = self._read("ca_next.key")
-        self._write("ca_next_cross.crt", self.pki.cross(key, self._name(), names, old, days))
-        return "ca_next"
-
-    def _prepare(self, names: list[str], days: int) -> None:
-        key = self.pki.key("ec")
-        self._path("ca_next_cross.crt").unlink(missing_ok=True)
-        self._write("ca_next.key", key)
-        self._write("ca_next.crt", self.pki.authority(key, self._name(), names, days))
-
-    def _name(self) -> str:
-        return authority_name(self.hostname, time.time())
-
-    def _require(self, present: str) -> None:
-        """The key of the authority that the host has is here, and its certificate beside it."""
-        path = self._path("ca.key")
-        if not exists(path):
-            raise HostError(
-                f"certificates_ca_offline: the key of the host's authority is not at {path}: bring "
-                "it back there from its backup (mode 0600), or, if it is lost, take the authority "
-                "away on the host (rm /etc/wharfinger/certificates/ca.*), run site.yml, and let "
-                "all clients trust the new one"
-            )
-        if self._read("ca.crt") != present.encode():
-            self._write("ca.crt", present.encode())
-        found = certificates.facts(self.runner, self._path("ca.crt"), path)
-        if found is None or not found["key_matches"]:
-            raise HostError(
-                f"certificates_ca_offline: {path} is not the key of the host's authority: bring "
-                "the right one back from its backup"
-            )
-
-    def take(self, key: bytes) -> bool:
-        """The host's own key lies here, also after a power loss: the host then gives it up."""
-        changed = self._read("ca.key") != key
-        self._write("ca.key", key)
-        return changed
-
-    def adopt(self, present: bytes) -> bool:
-        """What was prepared takes its place once the host has it; the key before is kept beside."""
-        if not present or present != self._read("ca_next.crt"):
-            return False
-        if exists(self._path("ca.key")):
-            self._write("ca_before.key", self._read("ca.key"))
-        self._write("ca.key", self._read("ca_next.key"))
-        self._write("ca.crt", present)
-        for name in ("ca_next.key", "ca_next.crt", "ca_next_cross.crt"):
-            self._path(name).unlink(missing_ok=True)
-        return True

@@ -6,11 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import (
-    AnsibleActionFail,
-    AnsibleConnectionFailure,
-    AnsibleError,
-)
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
@@ -18,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger.inventory import decrypted
 from wharfinger.preflight import SCOPES
-from wharfinger.preflight.connection import advice_on
+from wharfinger.preflight.asking import asked
 from wharfinger.preflight.report import mistakes, warnings
 from wharfinger.preflight.resolving import resolve, role_problems
 from wharfinger.preflight.session import HostFailed, Session
@@ -45,14 +41,14 @@ class ActionModule(ActionBase):
             problems = role_problems(self._task.args["role"], task_vars, template)
             return result | ({"failed": True, "msg": mistakes(problems)} if problems else {})
         if self._task.args.get("reach"):
-            answer = self._asked(task_vars, "ansible.builtin.ping", {})
+            answer = self._ask(task_vars, "ansible.builtin.ping", {})
             return answer if answer.get("failed") else result
         scope = self._task.args.get("scope", "site")
         if scope not in SCOPES:
             raise AnsibleActionFail(f"scope: {scope!r} is none of {', '.join(SCOPES)}")
         specs = specifications()
         session = Session(
-            ask=lambda command, request: self._asked(
+            ask=lambda command, request: self._ask(
                 task_vars, "wharfinger_host", {"command": command, "request": request}
             ),
             read=lambda path: decrypted(self._loader, path),
@@ -70,25 +66,12 @@ class ActionModule(ActionBase):
             return result | {"failed": True, "msg": mistakes(report.errors)}
         return result | facts
 
-    def _asked(
+    def _ask(
         self, task_vars: dict[str, Any], module: str, arguments: dict[str, Any]
     ) -> dict[str, Any]:
-        """What the module answers. Where the host cannot be reached or may not be looked at, the
-        error says what to do about it, after what was said."""
-        try:
-            answer: dict[str, Any] = self._execute_module(
+        return asked(
+            lambda: self._execute_module(
                 module_name=module, module_args=arguments, task_vars=task_vars
-            )
-        except AnsibleError as error:
-            advice = advice_on(str(error), task_vars)
-            if advice is None:
-                raise
-            unreachable = isinstance(error, AnsibleConnectionFailure)
-            kind = AnsibleConnectionFailure if unreachable else AnsibleActionFail
-            raise kind(advice) from None
-        if answer.get("failed"):
-            said = (answer.get(key) for key in ("msg", "module_stderr", "module_stdout"))
-            advice = advice_on("\n".join(str(words) for words in said if words), task_vars)
-            if advice is not None:
-                return {"failed": True, "msg": advice}
-        return answer
+            ),
+            task_vars,
+        )

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from wharfinger.credentials.accounts import accounts, check_regenerate
 from wharfinger.credentials.errors import CredentialsError
 from wharfinger.credentials.folder import Credentials
-from wharfinger.credentials.rotation import Rotation, rotate
+from wharfinger.credentials.rotation import rotate
 from wharfinger.inventory.hosts import accounts_elsewhere, robots_left_out
 
 
@@ -43,20 +43,18 @@ class ActionModule(ActionBase):
         states = {"rotated": self._rotated, "renewed": self._renewed}
         act = states.get(self._task.args.get("state"), self._accounts)
         try:
-            return result | act(credentials, datetime.now(UTC), task_vars or {})
+            return result | act(credentials, task_vars or {})
         except CredentialsError as error:
             raise AnsibleActionFail(str(error)) from None
 
-    def _rotated(
-        self, credentials: Credentials, now: datetime, task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _rotated(self, credentials: Credentials, task_vars: dict[str, Any]) -> dict[str, Any]:
         arguments = self._task.args
         answer, warnings = rotate(
             credentials,
             [str(name) for name in arguments["names"]],
             list(arguments["hosts"]),
             robots_left_out(task_vars),
-            now,
+            datetime.now(UTC),
             overlap=int(arguments["overlap"]),
             overlap_ends=bool(arguments.get("overlap_ends")),
         )
@@ -64,33 +62,19 @@ class ActionModule(ActionBase):
             self._display.warning(warning)
         return answer
 
-    def _renewed(
-        self, credentials: Credentials, now: datetime, task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _renewed(self, credentials: Credentials, task_vars: dict[str, Any]) -> dict[str, Any]:
         name = self._task.args["regenerate"]
         check_regenerate(name, self._task.args["users"])
         credentials.generate(name, replace=True)
         return {"changed": True}
 
-    def _accounts(
-        self, credentials: Credentials, now: datetime, task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
-        arguments = self._task.args
-        users, regenerate = arguments["users"], arguments["regenerate"]
-        check_regenerate(regenerate, users)
+    def _accounts(self, credentials: Credentials, task_vars: dict[str, Any]) -> dict[str, Any]:
+        users, robots, name = map(self._task.args.get, ("users", "robots", "regenerate"))
+        check_regenerate(name, users)
         prepared: dict[str, Any] = self._execute_module(
             module_name="wharfinger_host", module_args={"command": "prepare"}, task_vars=task_vars
         )
         if prepared.get("failed"):
             return prepared
-        return accounts(
-            # Ansible's lazy containers as plain ones.
-            {str(name): dict(user or {}) for name, user in users.items()},
-            [str(name) for name in arguments["robots"]],
-            prepared,
-            credentials,
-            Rotation.of(arguments.get("rotation") or {}, now),
-            now,
-            regenerate=regenerate,
-            elsewhere=accounts_elsewhere(task_vars),
-        )
+        rotation, others = self._task.args.get("rotation") or {}, accounts_elsewhere(task_vars)
+        return accounts(credentials, users, robots, prepared, rotation, name, others)

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible import context
-from ansible.playbook.block import Block
 from ansible.plugins.callback import CallbackBase
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from wharfinger.inventory import nobody, start_mistakes, tag_mistakes, unread_sources
+from wharfinger.inventory import nobody, selection_mistakes, unread_sources
 
 VARIABLES = {"--tags": "ANSIBLE_RUN_TAGS", "--skip-tags": "ANSIBLE_SKIP_TAGS"}
 
@@ -55,12 +54,7 @@ class CallbackModule(CallbackBase):
             self._display.warning(
                 f"{variable} is set, so this run is not for all tasks: {', '.join(asked[variable])}"
             )
-        plays = playbook.get_plays()
-        tasks = [task for play in plays for task in _tasks(play)]
-        tags = {tag for one in (*plays, *tasks) for tag in one.tags}
-        names = {name for task in tasks for name in (task.name, task.get_name())}
-        mistakes = [one for option in asked for one in tag_mistakes(option, asked[option], tags)]
-        self._end(mistakes + start_mistakes(start, names))
+        self._end(selection_mistakes(playbook.get_plays(), asked, start))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
@@ -89,13 +83,3 @@ def _ours(file: Path) -> bool:
 
 def _file(play: Any) -> Path:
     return Path(play.get_path().rpartition(":")[0])
-
-
-def _tasks(play: Any) -> list[Any]:
-    """Those that are known before the run, as --list-tasks shows them."""
-    found = []
-    blocks = list(play.compile())
-    while blocks:
-        for task in blocks.pop().block:
-            (blocks if isinstance(task, Block) else found).append(task)
-    return found

@@ -47,14 +47,10 @@ paths:
 """
 
 import os
-from pathlib import Path
 
 from ansible.module_utils.unlogged_module import UnloggedModule
-from ansible.module_utils.wharfinger_host.system.files import (
-    UMASK,
-    sync_directory,
-    write_atomically,
-)
+from ansible.module_utils.wharfinger_host.setup.rendered_files import bring
+from ansible.module_utils.wharfinger_host.system.files import UMASK
 
 FILE_OPTIONS = {
     "path": {"type": "str", "required": True},
@@ -63,43 +59,6 @@ FILE_OPTIONS = {
     "mode": {"type": "str", "default": "0644"},
     "secret": {"type": "bool", "default": False, "no_log": False},
 }
-
-
-def read(path: str) -> str | None:
-    """The file's text, or None where there is no file."""
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-
-
-def write(module: UnloggedModule, wanted: dict) -> bool:
-    """Brings one file to the wanted content and attributes; True where something changed."""
-    path = wanted["path"]
-    changed = read(path) != wanted["content"]
-    if changed and not module.check_mode:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            Path(path), wanted["content"].encode(), int(wanted["mode"], 8), group=wanted["group"]
-        )
-    if Path(path).exists():
-        changed = attributes(module, path, wanted) or changed
-    return changed
-
-
-def attributes(module: UnloggedModule, path: str, wanted: dict) -> bool:
-    """Group and mode as wanted; True where one of them had to be changed."""
-    return module.set_fs_attributes_if_different(
-        {
-            "path": path,
-            "owner": None,
-            "group": wanted["group"],
-            "mode": wanted["mode"],
-            "secontext": [None, None, None],
-            "attributes": None,
-        },
-        False,
-    )
 
 
 def main() -> None:
@@ -120,32 +79,14 @@ def main() -> None:
     files, absent = module.params["files"], module.params["absent"]
     # Ansible adds the parameters to every answer, a failure's too, and -vvv prints them.
     module.params = {"files": [file["path"] for file in files], "absent": absent}
-    paths, differences = [], []
-    for wanted in files:
-        path, before = wanted["path"], read(wanted["path"])
-        if not write(module, wanted):
-            continue
-        paths.append(path)
-        if wanted["secret"]:
-            differences.append(
-                {"prepared": f"{path}: changed; its content is secret and not shown\n"}
-            )
-            continue
-        if before != wanted["content"]:
-            differences.append(
-                {
-                    "before_header": path,
-                    "after_header": path,
-                    "before": before or "",
-                    "after": wanted["content"],
-                }
-            )
-    for path in absent:
-        if os.path.lexists(path):
-            paths.append(path)
-            if not module.check_mode:
-                Path(path).unlink()
-                sync_directory(Path(path).parent)
+
+    def set_attributes(path: str, wanted: dict) -> bool:
+        attributes = {name: wanted[name] for name in ("group", "mode")}
+        attributes |= {"path": path, "owner": None, "attributes": None}
+        attributes["secontext"] = [None, None, None]
+        return module.set_fs_attributes_if_different(attributes, False)
+
+    paths, differences = bring(files, absent, set_attributes, check=module.check_mode)
     module.exit_json(changed=bool(paths), paths=paths, diff=differences)
 
 

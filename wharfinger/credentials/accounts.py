@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from wharfinger.access import VERIFICATION_ACCOUNT
@@ -31,28 +31,32 @@ def check_regenerate(name: str, users: Mapping[str, Any]) -> None:
 
 
 def accounts(
-    users: Mapping[str, Mapping[str, str]],
-    robots: Collection[str],
-    prepared: Mapping[str, Any],
     credentials: Credentials,
-    rotation: Rotation,
-    now: datetime,
-    *,
+    users: Mapping[str, Mapping[str, str] | None],
+    robots: Iterable[str],
+    prepared: Mapping[str, Any],
+    rotated: Mapping[str, Any],
     regenerate: str = "",
     elsewhere: Collection[str] = (),
 ) -> dict[str, Any]:
     """What the host is to know of its users and robots, and what the operator is to hear.
 
-    prepared: what the host's `prepare` answered. regenerate: the user whose new password lies in
+    users and robots: the inventory's. prepared: what the host's `prepare` answered. rotated: what
+    `rotation.rotate` answered, or empty. regenerate: the user whose new password lies in
     credentials/ already. elsewhere: accounts of the inventory's other registries.
     Returns `hashes` (name → bcrypt hash), `digests` (name → SHA-256 of a generated secret),
     `previous` (robot → the secret before it, while that counts), `record` and `removed_accounts`
     (texts of the host's files), and names to tell: `chosen`, `readmitted`, `generated`, `kept`,
     `stale`, `removed`. Raises CredentialsError.
     """
+    now = datetime.now(UTC)
+    rotation = Rotation.of(rotated, now)
+    # Ansible's lazy containers as plain ones.
+    plain = {str(name): dict(user or {}) for name, user in users.items()}
+    robots = [str(name) for name in robots]
     known: Mapping[str, Record] = prepared.get("users", {})
     removed_before: Mapping[str, str] = prepared.get("removed", {})
-    records = _user_records(users, known, credentials, regenerate)
+    records = _user_records(plain, known, credentials, regenerate)
     for name in robots:
         records[name] = robot_record(name, known.get(name), credentials, rotation)
     removed = remembered(removed_before, known, records, instant(now))
@@ -67,7 +71,7 @@ def accounts(
         "readmitted": sorted(
             name
             for name in {*removed_before} & {*records} - {*known}
-            if not users.get(name) and name != regenerate and name not in credentials.written
+            if not plain.get(name) and name != regenerate and name not in credentials.written
         ),
         "generated": sorted(credentials.written),
         "kept": sorted(credentials.kept),

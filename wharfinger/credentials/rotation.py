@@ -22,7 +22,7 @@ class Rotation(NamedTuple):
     ended: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, answer: dict[str, Any], now: datetime) -> Rotation:
+    def of(cls, answer: Mapping[str, Any], now: datetime) -> Rotation:
         """From the answer of `rotate`; empty: nothing is rotated."""
         return cls(
             instant(now),

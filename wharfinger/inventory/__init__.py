@@ -16,7 +16,7 @@ from .sources import (
     report,
     variable_mistakes,
 )
-from .targets import limit_mistake, nobody, start_mistakes, tag_mistakes, unread_sources
+from .targets import limit_mistake, nobody, selection_mistakes, unread_sources
 
 __all__ = [
     "CLOSED",
@@ -28,8 +28,7 @@ __all__ = [
     "mistakes",
     "nobody",
     "report",
-    "start_mistakes",
-    "tag_mistakes",
+    "selection_mistakes",
     "unread_sources",
     "variable_mistakes",
 ]

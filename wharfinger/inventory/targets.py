@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
@@ -50,6 +50,20 @@ def nobody(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]
     )
 
 
+def selection_mistakes(
+    plays: Sequence[Any], asked: Mapping[str, Iterable[str]], start: str | None
+) -> list[str]:
+    """A sentence for each tag that no task of the plays has, and for a task to start at likewise.
+
+    plays: Ansible's. asked: option, such as --tags → the tags. start: of --start-at-task.
+    """
+    tasks = [task for play in plays for task in _tasks(play)]
+    tags = {tag for tagged in (*plays, *tasks) for tag in tagged.tags}
+    names = {name for task in tasks for name in (task.name, task.get_name())}
+    mistakes = [words for option in asked for words in tag_mistakes(option, asked[option], tags)]
+    return mistakes + start_mistakes(start, names)
+
+
 def tag_mistakes(option: str, asked: Iterable[str], known: Collection[str]) -> list[str]:
     """A sentence for each tag of --tags or --skip-tags that no task has."""
     tags = sorted(set(known) - _SPECIAL_TAGS)
@@ -85,6 +99,18 @@ def unread_sources(sources: Iterable[str], read: Iterable[str | None]) -> list[s
         for source in sources
         if source not in files and not any(Path(source) in Path(file).parents for file in files)
     ]
+
+
+def _tasks(play: Any) -> list[Any]:
+    """Those that are known before the run, as --list-tasks shows them."""
+    from ansible.playbook.block import Block
+
+    tasks: list[Any] = []
+    blocks = list(play.compile())
+    while blocks:
+        for task in blocks.pop().block:
+            (blocks if isinstance(task, Block) else tasks).append(task)
+    return tasks
 
 
 def _there_is(groups: Mapping[str, Any]) -> str:

@@ -104,15 +104,6 @@ _ADVICE: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def advice_on(said: str, task_vars: Mapping[str, Any]) -> str | None:
-    """What a task fails with where the host cannot be looked at; None for anything not known."""
-    sources = task_vars.get("ansible_inventory_sources") or ["INVENTORY"]
-    sentence = advice(said, task_vars, " -i ".join(map(str, sources)))
-    if sentence is None:
-        return None
-    return f"the host cannot be looked at; nothing was changed.\n  - {sentence}\n{said.strip()}"
-
-
 def advice(said: str, variables: Mapping[str, Any], inventory: str) -> str | None:
     """One sentence, `SUBJECT: what is wrong: what to do`; None for anything that is not known.
 

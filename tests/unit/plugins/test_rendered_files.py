@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import wharfinger.host
-import wharfinger.host.system.files
+from wharfinger.host.setup.rendered_files import bring
 
 PROJECT = Path(__file__).resolve().parents[3]
-
-
-def load(path: str, name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, PROJECT / "plugins" / path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module as it is on a host, where module_utils are one package."""
-    utils = "ansible.module_utils."
-    unlogged = load("module_utils/unlogged_module.py", f"{utils}unlogged_module")
-    monkeypatch.setitem(sys.modules, f"{utils}unlogged_module", unlogged)
-    monkeypatch.setitem(sys.modules, f"{utils}wharfinger_host", wharfinger.host)
-    monkeypatch.setitem(
-        sys.modules, f"{utils}wharfinger_host.system.files", wharfinger.host.system.files
-    )
-    return load("modules/rendered_files.py", "rendered_files")
 
 
 @pytest.fixture
@@ -59,21 +35,26 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_file_and_its_name_are_on_the_disk_before_it_counts_as_written(
-    plugin: Any, events: list[str], tmp_path: Path
+    events: list[str], tmp_path: Path
 ) -> None:
-    module = SimpleNamespace(
-        check_mode=False, set_fs_attributes_if_different=lambda *_arguments: False
-    )
     path = tmp_path / "server" / "auth_config.yml"
-    wanted = {"path": str(path), "content": "users: {}\n", "mode": "0640", "group": os.getgid()}
-    assert plugin.write(module, wanted) is True
+    wanted: dict[str, Any] = {
+        "path": str(path),
+        "content": "users: {}\n",
+        "mode": "0640",
+        "group": os.getgid(),
+    }
+    wanted["secret"] = True
+    differences = [{"prepared": f"{path}: changed; its content is secret and not shown\n"}]
+    told = bring([wanted], [], lambda *_: False, check=False)
+    assert told == ([str(path)], differences)
     assert events == [
         "sync .auth_config.yml.new",
         "rename .auth_config.yml.new auth_config.yml",
         "sync server",
     ]
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("users: {}\n", 0o640)
-    assert plugin.write(module, wanted) is False
+    assert bring([wanted], [], lambda *_: False, check=False) == ([], [])
     assert len(events) == 3
 
 

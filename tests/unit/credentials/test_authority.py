@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from plugins.action.offline_authority import Keeper
 from tests.unit.host.world import Machine, host_of
+from wharfinger.credentials.authority import OfflineAuthority
 from wharfinger.host.commands import run
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
@@ -26,8 +26,8 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.keeper = Keeper(folder / "credentials", HOSTNAME)
-        self.keeper.folder.mkdir()
+        self.authority = OfflineAuthority(folder / "credentials", HOSTNAME)
+        self.authority.folder.mkdir()
 
     def host(self, name: str) -> Host:
         host = host_of(self.folder / name, Machine(seconds=time.time()))
@@ -50,15 +50,15 @@ class Site:
         """What the role does: ask, sign, hand over, adopt."""
         answer = run(command, request, host=host)
         if answer["wanted"] is not None:
-            signed = self.keeper.sign(answer["wanted"])
+            signed = self.authority.sign(answer["wanted"])
             cut_off()
             answer = run(command, {**request, "signed": signed}, host=host)
             assert answer["wanted"] is None
-            self.keeper.adopt(answer["ca"].encode())
+            self.authority.adopt(answer["ca"].encode())
         return answer
 
     def files(self) -> set[str]:
-        return {path.name.removeprefix(f"{HOSTNAME}-") for path in self.keeper.folder.iterdir()}
+        return {path.name.removeprefix(f"{HOSTNAME}-") for path in self.authority.folder.iterdir()}
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_the_host_never_has_the_authoritys_key(site: Site) -> None:
     site.deploy(host)
     assert not (host.paths.certificates / "ca.key").exists()
     assert site.files() == {"ca.key", "ca.crt"}
-    key = site.keeper.folder / f"{HOSTNAME}-ca.key"
+    key = site.authority.folder / f"{HOSTNAME}-ca.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert leads(host, host.paths.certificates / "ca.crt")
     assert site.deploy(host)["actions"] == []
@@ -121,7 +121,7 @@ def test_a_run_that_is_cut_off_goes_on_with_the_authority_that_was_prepared(site
 
     with pytest.raises(KeyboardInterrupt):
         site.exchange(host, "rotate", {"what": "ca"}, cut_off=cut_off)
-    prepared = (site.keeper.folder / f"{HOSTNAME}-ca_next.crt").read_bytes()
+    prepared = (site.authority.folder / f"{HOSTNAME}-ca_next.crt").read_bytes()
     site.exchange(host, "rotate", {"what": "ca"})
     assert (host.paths.certificates / "ca.crt").read_bytes() == prepared
 
@@ -130,7 +130,7 @@ def test_a_run_that_is_cut_off_before_the_controller_knows_goes_on_too(site: Sit
     host = site.host("one")
     site.deploy(host)
     request = {"what": "ca"}
-    signed = site.keeper.sign(run("rotate", request, host=host)["wanted"])
+    signed = site.authority.sign(run("rotate", request, host=host)["wanted"])
     run("rotate", {**request, "signed": signed}, host=host)
     assert "ca_next.key" in site.files()
     site.exchange(host, "rotate", {"what": "tls"})
@@ -155,8 +155,8 @@ def test_the_timer_only_warns(site: Site) -> None:
 def test_what_was_signed_for_another_request_is_refused(site: Site) -> None:
     host = site.host("one")
     site.deploy(host)
-    signed = site.keeper.sign(run("rotate", {"what": "tls"}, host=host)["wanted"])
-    (host.paths.certificates / "tls_next.key").write_bytes(site.keeper.pki.key("ec"))
+    signed = site.authority.sign(run("rotate", {"what": "tls"}, host=host)["wanted"])
+    (host.paths.certificates / "tls_next.key").write_bytes(site.authority.pki.key("ec"))
     with pytest.raises(HostError) as caught:
         run("rotate", {"what": "tls", "signed": signed}, host=host)
     assert str(caught.value) == (
@@ -169,11 +169,11 @@ def test_what_was_signed_for_another_request_is_refused(site: Site) -> None:
 def test_a_missing_key_is_named_with_how_to_provide_it(site: Site) -> None:
     host = site.host("one")
     site.deploy(host)
-    key = site.keeper.folder / f"{HOSTNAME}-ca.key"
+    key = site.authority.folder / f"{HOSTNAME}-ca.key"
     key.unlink()
     wanted = run("rotate", {"what": "tls"}, host=host)["wanted"]
     with pytest.raises(HostError) as caught:
-        site.keeper.sign(wanted)
+        site.authority.sign(wanted)
     assert str(caught.value) == (
         f"certificates_ca_offline: the key of the host's authority is not at {key}: bring it back "
         "there from its backup (mode 0600), or, if it is lost, take the authority away on the host "
@@ -185,11 +185,11 @@ def test_a_missing_key_is_named_with_how_to_provide_it(site: Site) -> None:
 def test_anothers_key_is_refused(site: Site) -> None:
     host = site.host("one")
     site.deploy(host)
-    key = site.keeper.folder / f"{HOSTNAME}-ca.key"
-    key.write_bytes(site.keeper.pki.key("ec"))
+    key = site.authority.folder / f"{HOSTNAME}-ca.key"
+    key.write_bytes(site.authority.pki.key("ec"))
     wanted = run("rotate", {"what": "tls"}, host=host)["wanted"]
     with pytest.raises(HostError) as caught:
-        site.keeper.sign(wanted)
+        site.authority.sign(wanted)
     assert str(caught.value) == (
         f"certificates_ca_offline: {key} is not the key of the host's authority: bring the right "
         "one back from its backup"
@@ -205,7 +205,7 @@ def test_the_hosts_key_is_on_the_disk_before_the_host_gives_it_up(
         synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
 
     monkeypatch.setattr(os, "fsync", fsync)
-    keeper = Keeper(tmp_path, HOSTNAME)
+    keeper = OfflineAuthority(tmp_path, HOSTNAME)
     assert keeper.take(b"the key\n") is True
     key = tmp_path / f"{HOSTNAME}-ca.key"
     assert (key.read_bytes(), key.stat().st_mode & 0o777) == (b"the key\n", 0o600)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 
-FILE = Path(__file__).resolve().parents[3] / "plugins/filter/wharfinger.py"
+from wharfinger.closing_message import closing_message
+from wharfinger.filters import FILTERS
+
 FACTS = {
     "url": "https://r.example",
     "address": "r.example",
@@ -25,21 +25,7 @@ INVENTORY: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def filters() -> Any:
-    spec = importlib.util.spec_from_file_location("wharfinger_filters", FILE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def closing_message(filters: Any) -> Any:
-    return filters.closing_message
-
-
-def test_a_bare_on_reaches_the_hosts_file_of_retention(filters: Any) -> None:
+def test_a_bare_on_reaches_the_hosts_file_of_retention() -> None:
     written = 'registry_retention:\n- {on: "team/**", newest: 10}\n'
     variables = {
         "retention": yaml.safe_load(written)["registry_retention"],
@@ -53,20 +39,18 @@ def test_a_bare_on_reaches_the_hosts_file_of_retention(filters: Any) -> None:
         "schedules": {"retention": "", "gc": "", "check": ""},
     }
     assert True in variables["retention"][0]
-    rule = filters.contents_settings(variables)["retention"][0]
+    rule = FILTERS["contents_settings"](variables)["retention"][0]
     assert (rule["on"], rule["newest"]) == (["^team(/[^/]+)+$"], 10)
 
 
-def test_a_date_in_the_registrys_settings_stays_the_text_that_was_written(
-    filters: Any, tmp_path: Path
-) -> None:
+def test_a_date_in_the_registrys_settings_stays_the_text_that_was_written(tmp_path: Path) -> None:
     file = tmp_path / "settings.yml"
     file.write_text("log: {fields: {since: 2026-01-01}}\n", encoding="utf-8")
-    text = filters.yaml_text(DataLoader().load_from_file(str(file)))
+    text = FILTERS["yaml_text"](DataLoader().load_from_file(str(file)))
     assert yaml.safe_load(text) == {"log": {"fields": {"since": "2026-01-01"}}}
 
 
-def test_secrets_are_said_to_lie_where_they_lie(closing_message: Any) -> None:
+def test_secrets_are_said_to_lie_where_they_lie() -> None:
     lines = closing_message(FACTS, {}, {}, INVENTORY, "token")
     assert lines[2:] == [
         "Passwords:       /inventory/credentials/NAME for someuser",
@@ -80,7 +64,7 @@ def test_secrets_are_said_to_lie_where_they_lie(closing_message: Any) -> None:
     assert not any("Robots" in line for line in without)
 
 
-def test_each_is_made_anew_by_its_own_command(closing_message: Any) -> None:
+def test_each_is_made_anew_by_its_own_command() -> None:
     passwords = {
         "kept": ["someuser", "ci"],
         "stale": ["nodes"],
