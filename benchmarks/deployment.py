@@ -132,7 +132,7 @@ def by_hand(bench: Bench, images: dict[str, Any]) -> float:
     """Seconds for the plain script, the images' way to the host included, as for site.yml."""
     password = secrets.token_urlsafe(16)
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(10)).decode()
-    policy = access.Policy.from_inventory({"admin": {}}, {}, [RULES[0]])
+    policy = access.read_policy({"admin": {}}, {}, [RULES[0]])
     configuration = docker_auth.auth_config(
         policy,
         {"admin": hashed, "wharfinger-verification": hashed},

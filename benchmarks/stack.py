@@ -254,7 +254,7 @@ def _files(stack: Stack, port: int, usual: int, change: Callable[[str], str]) ->
     (folder / "live/token_signing.pem").write_bytes(signing)
     (folder / "tokens/signing.pem").write_bytes(signing + (folder / "signing.key").read_bytes())
     auth = docker_auth.auth_config(
-        access.Policy.from_inventory({USER: {}}, {}, [{"who": USER, "may": "all", "on": "all"}]),
+        access.read_policy({USER: {}}, {}, [{"who": USER, "may": "all", "on": "all"}]),
         {USER: hashed(PASSWORD, 10)},
         issuer=NAME,
         certificate_path="/config/signing.pem",

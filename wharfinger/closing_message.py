@@ -73,7 +73,7 @@ def closing_message(
     last = [f"Still to do:     {sentence}" for sentence in to_do]
     if auth == "htpasswd":
         return [*lines, "Who may do what: every user: everything", *last]
-    policy = access.Policy.from_inventory(users, inventory["groups"], inventory["access"], robots)
+    policy = access.read_policy(users, inventory["groups"], inventory["access"], robots)
     return [*lines, "Who may do what:", *access.table(policy).splitlines(), *last]
 
 

@@ -27,9 +27,7 @@ def docker_auth_config(
     preflight's: the issuer and the realm's host come from its one `hostname`.
     """
     return docker_auth.auth_config(
-        access.Policy.from_inventory(
-            policy["users"], policy["groups"], policy["access"], policy["robots"]
-        ),
+        access.read_policy(policy["users"], policy["groups"], policy["access"], policy["robots"]),
         dict(secrets["hashes"]),
         issuer=facts["hostname"],
         certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",

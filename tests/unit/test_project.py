@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import ansible_collections
@@ -141,3 +143,22 @@ def test_a_suite_imports_no_other_suite_and_the_library_imports_none() -> None:
                 mistakes.append(f"{name} imports {module}")
     assert suites >= {"unit", "engine", "proxy", "client", "play", "fuzz"}
     assert mistakes == []
+
+
+@pytest.mark.parametrize(
+    "room", ["access", "contents", "credentials", "deployment", "inventory", "preflight"]
+)
+def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
+    imports = {path.stem: _imported(path) for path in (PROJECT / "wharfinger" / room).glob("*.py")}
+    # What the room's __init__ offers is for other rooms.
+    imports.pop("__init__")
+    TopologicalSorter(imports).prepare()
+
+
+def _imported(path: Path) -> set[str]:
+    """The modules of its own room that a module imports, functions' own imports included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names |= {node.module} if node.module else {alias.name for alias in node.names}
+    return names

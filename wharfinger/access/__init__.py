@@ -9,7 +9,7 @@ from .compiler import compile_acl, compile_users
 from .policy import VERBS, VERIFICATION_ACCOUNT, Decision, Policy, Rule
 from .robots import Robot
 from .table import rows, table
-from .validation import validate
+from .validation import read_policy, validate
 
 __all__ = [
     "VERBS",
@@ -20,6 +20,7 @@ __all__ = [
     "Rule",
     "compile_acl",
     "compile_users",
+    "read_policy",
     "rows",
     "table",
     "validate",

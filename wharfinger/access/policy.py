@@ -68,22 +68,6 @@ class Policy:
     rules: tuple[Rule, ...]
     robots: Mapping[str, Robot] = field(default_factory=dict)
 
-    @classmethod
-    def from_inventory(
-        cls, users: object, groups: object, access: object, robots: object = None
-    ) -> Policy:
-        """The policy of registry_users, registry_groups, registry_access and registry_robots.
-
-        That a robot has expired is no mistake here: preflight tells of it. Raises ValueError with
-        every error that `validate` finds, one a line.
-        """
-        from .validation import examine
-
-        policy, review = examine(users, groups, access, robots)
-        if review.errors:
-            raise ValueError("\n".join(str(error) for error in review.errors))
-        return policy
-
     @property
     def knows_anonymous(self) -> bool:
         """Whether a rule speaks of those who are not signed in."""

@@ -101,6 +101,18 @@ def examine(
     return policy, Report(inventory.errors, [] if inventory.errors else inventory.warnings)
 
 
+def read_policy(users: object, groups: object, access: object, robots: object = None) -> Policy:
+    """The policy of registry_users, registry_groups, registry_access and registry_robots.
+
+    That a robot has expired is not a mistake here: preflight tells of it. Raises ValueError with
+    every error that `validate` finds, one a line.
+    """
+    policy, report = examine(users, groups, access, robots)
+    if report.errors:
+        raise ValueError("\n".join(str(error) for error in report.errors))
+    return policy
+
+
 @dataclass(slots=True)
 class _Inventory:
     """What has been understood so far, and what has been found wrong."""

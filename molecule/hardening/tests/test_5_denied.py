@@ -12,7 +12,7 @@ import yaml
 from support import evidence, hosts
 from support.images import REPOSITORIES, Pushed, push_everywhere
 from support.registry import Account, Registry
-from wharfinger.access import Policy
+from wharfinger.access import Policy, read_policy
 
 ACCOUNTS = ("admin", "readonly", "someuser", "stranger", "anonymous")
 VERBS = ("pull", "push", "delete")
@@ -33,7 +33,7 @@ def images(registry: Registry) -> dict[str, Pushed]:
 def policy() -> Policy:
     rules = yaml.safe_load(RULES.read_text())["registry_access"]
     users: dict[str, object] = {name: {} for name in hosts.users()["registry_users"]}
-    return Policy.from_inventory(users, {"developers": ["someuser"]}, rules)
+    return read_policy(users, {"developers": ["someuser"]}, rules)
 
 
 def done(registry: Registry, account: Account, verb: str, image: Pushed) -> int:

@@ -195,7 +195,7 @@ def ours(
     (folder / "token_signing.pem").write_bytes((folder / "signing.crt").read_bytes())
     text = yaml.safe_dump(rendered).replace(configuration.LIVE_DIRECTORY, str(folder))
     (folder / "registry.yml").write_text(text)
-    policy = access.Policy.from_inventory(users, groups or {}, rules, robots)
+    policy = access.read_policy(users, groups or {}, rules, robots)
     auth = docker_auth.auth_config(
         policy,
         {name: hashed(f"{name}-pw", cost) for name in (*users, *(robots or {}))},

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wharfinger.access import Policy, table, validate
+from wharfinger.access import read_policy, table, validate
 from wharfinger.docker_auth import auth_config
 
 SECRET = "Planted-Secret"
@@ -85,7 +85,7 @@ def test_anything_is_answered_and_what_is_accepted_can_be_compiled(
     review = validate(users, groups, access, robots, auth=auth, today=date(2026, 11, 25))
     assert all(str(problem) and "\n" not in str(problem) for problem in review.errors)
     if not review.errors:
-        policy = Policy.from_inventory(users, groups, access, robots)
+        policy = read_policy(users, groups, access, robots)
         assert table(policy)
         assert auth_config(
             policy,

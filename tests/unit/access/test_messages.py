@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import Policy, validate
+from wharfinger.access import read_policy, validate
 
 HASH = "$2b$10$" + "a" * 53
 USERS: dict[Any, Any] = {"admin": {}, "readonly": {}, "someuser": {}}
@@ -683,12 +683,12 @@ def test_all_mistakes_are_told_at_once_and_make_no_policy() -> None:
     ]
     assert errors(users, groups, rules) == expected
     with pytest.raises(ValueError) as raised:
-        Policy.from_inventory(users, groups, rules)
+        read_policy(users, groups, rules)
     assert str(raised.value) == "\n".join(expected)
 
 
 def test_the_bare_word_on_is_understood_though_yaml_reads_it_as_true() -> None:
     for key in ("on", True, "true"):
         entry = {"who": "someuser", "may": "pull", key: "team/*"}
-        policy = Policy.from_inventory(USERS, GROUPS, [entry])
+        policy = read_policy(USERS, GROUPS, [entry])
         assert policy.decide("someuser", "pull", "team/x").allowed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.access import VERIFICATION_ACCOUNT, Decision, Policy, Rule
+from wharfinger.access import VERIFICATION_ACCOUNT, Decision, Policy, Rule, read_policy
 
-EXAMPLE = Policy.from_inventory(
+EXAMPLE = read_policy(
     {"admin": {}, "readonly": {}, "someuser": {}, "idle": {}},
     {"developers": ["someuser"]},
     [
@@ -70,7 +70,7 @@ def test_an_earlier_rule_decides_alone_whatever_a_later_one_would_add() -> None:
 
 
 def test_the_verification_account_has_its_own_repositories_and_nothing_else() -> None:
-    policy = Policy.from_inventory(
+    policy = read_policy(
         {"bob": {}},
         {},
         [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import Policy, compile_acl, compile_users, table, validate
+from wharfinger.access import compile_acl, compile_users, read_policy, table, validate
 
 SECRET = "Planted-Secret"
 TODAY = date(2026, 11, 25)
@@ -246,7 +246,7 @@ def test_htpasswd_has_no_robots() -> None:
 def test_a_robot_ends_with_its_last_day(expires: str, end: str) -> None:
     robots = {"ci": {"expires": expires}}
     assert errors(robots) == []
-    assert Policy.from_inventory(USERS, GROUPS, rules(), robots).robots["ci"].end == end
+    assert read_policy(USERS, GROUPS, rules(), robots).robots["ci"].end == end
 
 
 def test_an_expiry_needs_the_embedded_server() -> None:
@@ -329,7 +329,7 @@ ACCESS = [
     {"who": "everyone", "may": ["pull"], "on": "**"},
     {"who": "robot:nodes", "may": ["pull", "list"], "on": "all"},
 ]
-POLICY = Policy.from_inventory(USERS, GROUPS, ACCESS, ROBOTS)
+POLICY = read_policy(USERS, GROUPS, ACCESS, ROBOTS)
 
 
 @pytest.mark.parametrize(
@@ -370,9 +370,7 @@ def test_the_table_names_robots_and_their_limits() -> None:
 
 def test_many_networks_are_counted_in_the_table() -> None:
     robots = {"ci": {"addresses": ["10.0.0.0/8", "192.0.2.7", "::1"]}}
-    assert "robot ci (from 3 networks)" in table(
-        Policy.from_inventory(USERS, GROUPS, [given()], robots)
-    )
+    assert "robot ci (from 3 networks)" in table(read_policy(USERS, GROUPS, [given()], robots))
 
 
 HASHES = {name: f"hash of {name}" for name in ("admin", "someuser", "ci", "nodes")}

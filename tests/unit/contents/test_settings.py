@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import Policy
+from wharfinger.access import read_policy
 from wharfinger.contents import settings
 
 VARIABLES: dict[str, Any] = {
@@ -70,7 +70,7 @@ def test_rules_with_a_mistake_do_not_reach_the_host() -> None:
 def test_a_pattern_names_the_same_repositories_as_in_registry_access(pattern: str) -> None:
     rules = settings(VARIABLES | {"retention": [{"on": pattern, "newest": 1}]})["retention"]
     (expression,) = rules[0]["on"]
-    policy = Policy.from_inventory({"u": {}}, {}, [{"who": "u", "may": ["pull"], "on": pattern}])
+    policy = read_policy({"u": {}}, {}, [{"who": "u", "may": ["pull"], "on": pattern}])
     names = ["a", "b", "a.b", "axb", "a/b", "b/a", "a/x/b", "a/x/y/b", "x/y/a", "aa", "a/b/c"]
     matched = [name for name in names if re.fullmatch(expression, name)]
     assert matched == [name for name in names if policy.decide("u", "pull", name).allowed]

@@ -125,11 +125,11 @@ def show_access(inventory: Path, limit: str | None, output: Output) -> None:
 
 
 def _policy(settings: Mapping[str, Any]) -> Policy:
-    from wharfinger.access import Policy
+    from wharfinger.access import read_policy
 
     names: dict[str, object] = {name: {} for name in settings["registry_users"]}
     try:
-        return Policy.from_inventory(
+        return read_policy(
             names,
             settings["registry_groups"],
             settings["registry_access"],
