@@ -81,9 +81,9 @@ def test_a_registry_that_cannot_start_is_an_error_with_its_words_and_no_outage(
 
 def test_a_registry_that_never_becomes_healthy_is_an_error_and_no_outage(deployed: Stack) -> None:
     with pytest.raises(
-        HostError, match=r"not healthy within 2 s \(GET /v2/ is answered with 401\)"
+        HostError, match=r"not healthy within 10 s \(GET /v2/ is answered with 401\)"
     ):
-        deployed.ensure("registry", probe={"path": "/v2/", "status": [200]}, request={"wait": 2})
+        deployed.ensure("registry", probe={"path": "/v2/", "status": [200]}, request={"wait": 10})
     deployed.verify()
 
 

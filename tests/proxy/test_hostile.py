@@ -84,8 +84,8 @@ def came_in(stack: Stack) -> Seen:
 
 
 def stories(stack: Stack) -> tuple[Seen, Seen]:
-    """nginx's and the registry's, as soon as both have written all (at most two seconds)."""
-    deadline = time.monotonic() + 2
+    """nginx's and the registry's, as soon as both have written all (at most a minute)."""
+    deadline = time.monotonic() + 60
     while True:
         theirs, ours = came_in(stack), passed_on(stack, "registry")
         if theirs == ours or time.monotonic() > deadline:
@@ -610,7 +610,7 @@ def test_two_thousand_half_sent_heads_keep_nobody_out(hostile: Stack, digest: st
 def test_one_address_cannot_hold_every_connection_by_logins(hostile: Stack, digest: str) -> None:
     head = f"POST /auth HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 9999\r\n\r\n"
     held = slow(hostile, 100, head)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while b"429" not in (answer := quick(hostile, head.encode())) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert answer[9:12] == b"429"

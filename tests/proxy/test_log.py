@@ -34,7 +34,7 @@ def logged(stack: Stack, method: str, path: str, **options: Any) -> dict[str, st
     marker = f"test {time.monotonic_ns()}"
     headers = {"User-Agent": marker} | options.pop("headers", {})
     answer = stack.proxied(method, path, headers=headers, **options)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for line in (stack.folder / "access.log").read_text().splitlines():
             found: dict[str, str] = json.loads(line)
@@ -211,7 +211,7 @@ def test_no_request_makes_a_long_line(stack: Stack) -> None:
     line = logged(stack, "GET", path)
     assert (line["path"], line["repository"]) == (f"/v2/{'n' * 252}", "n" * 256)
     assert line["verb"] == "pull"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = (stack.folder / "access.log").read_text()[before:]
         if text.count("\n") >= 3:
@@ -309,7 +309,7 @@ def test_a_registry_that_refuses_everything_counts_as_down(
             return stack.proxied("GET", "/v2/").status, read
 
         def awaited(wanted: tuple[int, int]) -> None:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while answered() != wanted:
                 assert time.monotonic() < deadline, answered()
                 time.sleep(0.05)

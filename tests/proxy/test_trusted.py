@@ -80,7 +80,7 @@ def test_a_64_has_a_hundred_logins_in_hand_as_an_ipv4_address_has(
 ) -> None:
     held = [begun(behind, addresses.format(number)) for number in range(1, 101)]
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (found := answer(behind, same, "x")).status != 429 and time.monotonic() < deadline:
             time.sleep(0.1)
         assert b"too many requests at once from one address" in found.body
@@ -128,7 +128,7 @@ def test_requests_of_one_address_are_bounded_and_others_are_not(registry: Path) 
             plain = socket.create_connection(("127.0.0.1", stack.port), 5)
             held.append(stack.trust.wrap_socket(plain, server_hostname=NAME))
             held[-1].sendall(f"{upload}Content-Length: 9999\r\n\r\n".encode())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         close = "Connection: close\r\n\r\n"
         while b" 429 " not in (said := stack.raw((head + close).encode())[:2000]):
             assert time.monotonic() < deadline, said

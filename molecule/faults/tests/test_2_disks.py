@@ -33,7 +33,7 @@ def processes(bench: Bench) -> list[str]:
 
 def refused(bench: Bench, since: float, words: str) -> None:
     """Pushes are refused with these words, and pulls go on."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not [one for one in bench.pushes.since(since) if not one.ok]:
         assert time.monotonic() < deadline, "pushes go on"
         time.sleep(0.1)

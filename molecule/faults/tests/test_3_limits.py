@@ -135,9 +135,11 @@ def test_the_files_of_a_container(bench: Bench, kind: str) -> None:
     # pgrep fails where a process has no children, as here.
     processes = [main, *map(int, bench.run(f"pgrep --parent {main} || true").split())]
     returns = "by itself as soon as files can be opened"
-    with bench.fault(f"no file handles: {kind}", returns=returns), limited(bench, processes, 3):
+    fault = f"no file handles: {kind}"
+    with bench.fault(fault, returns=returns) as at, limited(bench, processes, 3):
         # Longer than clients wait: the token server's take their turn as soon as it can open files.
         time.sleep(PATIENCE + 2 if kind == "token_server" else 3)
+        bench.fails_for_somebody(fault, at)
     assert bench.rows[-1].failed > 0
     assert bench.inspected(kind)["State"]["Pid"] == main
 
@@ -145,11 +147,10 @@ def test_the_files_of_a_container(bench: Bench, kind: str) -> None:
 def test_the_files_of_nginx(bench: Bench) -> None:
     workers = [int(one) for one in bench.run("pgrep --parent $(cat /run/nginx.pid)").split()]
     returns = "by itself as soon as files can be opened"
-    with (
-        bench.fault("no file handles: nginx's workers", returns=returns),
-        limited(bench, workers, 12),
-    ):
+    fault = "no file handles: nginx's workers"
+    with bench.fault(fault, returns=returns) as at, limited(bench, workers, 12):
         time.sleep(3)
+        bench.fails_for_somebody(fault, at)
     assert bench.rows[-1].failed > 0
 
 

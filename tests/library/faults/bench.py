@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +18,7 @@ from load.plays import PROJECT
 from load.record import Attempt
 from load.site import NAME, new_load
 from load.transfer import Transfer, monolithic
-from support import hosts
+from support import hosts, renewals
 from support.containers import serving
 
 from .report import Row, page, told
@@ -39,6 +39,7 @@ class Bench:
     def __init__(self) -> None:
         self.machine: Host = hosts.host(NAME)
         self.rows: list[Row] = []
+        self._held = ExitStack()
         self.load = new_load(hosts.authority(NAME), PATIENCE)
         image = made((2048, 4096))
         session = self.load.session()
@@ -46,13 +47,8 @@ class Bench:
         self.pulls, self.pushes = Puller(session, image), Pusher(session)
 
     def __enter__(self) -> Bench:
-        # Only the tests begin renewals: one in the midst of a fault mends it before it was seen.
-        # Stopping the timer does not stop a renewal that it has begun.
-        self.run(
-            "systemctl stop wharfinger-renew.timer; timeout 300 sh -c "
-            "'while systemctl show -P ActiveState wharfinger-renew.service | grep -q ^activating; "
-            "do sleep 0.1; done'"
-        )
+        # A renewal in the midst of a fault would mend it before it was seen.
+        self._held.enter_context(renewals.held(self.machine))
         self.load.start()
         self.pulls.start()
         self.pushes.start()
@@ -67,7 +63,7 @@ class Bench:
         self.load.stop()
         self.pulls.end()
         self.pushes.end()
-        self.run("systemctl start wharfinger-renew.timer")
+        self._held.close()
 
     # -- the host ----------------------------------------------------------------------------------
 
@@ -103,7 +99,7 @@ class Bench:
     # -- faults ------------------------------------------------------------------------------------
 
     @contextmanager
-    def fault(self, fault: str, *, returns: str, patience: float = 60) -> Iterator[float]:
+    def fault(self, fault: str, *, returns: str, patience: float = 300) -> Iterator[float]:
         """The body does it, while clients go on. Then service returns within `patience` seconds,
         and whatever was acknowledged since the fault before is there."""
         self.load.phase(fault)
@@ -132,6 +128,18 @@ class Bench:
         )
         self.rows.append(row)
         assert row.lost == ()
+
+    def fails_for_somebody(self, fault: str, since: float) -> None:
+        """Waits until an operation that began since then has failed."""
+        deadline = time.monotonic() + 120
+        while True:
+            watched = [one for watch in (self.pulls, self.pushes) for one in watch.seen]
+            failed = [one.start for one in watched if not one.ok]
+            failed += [one.start for one in self.load.failures(fault)]
+            if any(start >= since for start in failed):
+                return
+            assert time.monotonic() < deadline, f"{fault}: no client has noticed"
+            time.sleep(0.2)
 
     def back(self, since: float, patience: float) -> None:
         """Pulls and pushes succeed again, each several times in a row."""

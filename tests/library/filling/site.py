@@ -119,7 +119,7 @@ class Site:
 
     def closed(self) -> None:
         """Waits until writes are refused."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while self.writes():
             assert time.monotonic() < deadline, "writes are not refused"
             time.sleep(0.05)

@@ -315,7 +315,7 @@ class Stack:
 
     def _reload(self, done: Callable[[], bool]) -> None:
         self.processes[-1].send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not done():
             assert time.monotonic() < deadline, "nginx does not take over its configuration"
             time.sleep(0.05)
@@ -385,7 +385,7 @@ class Stack:
         self.processes.insert(0, subprocess.Popen(command, stdout=log, stderr=log))
 
     def _wait(self, port: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 return

@@ -24,6 +24,7 @@ HOSTS = IPv4Network("10.99.0.0/16")
 # Containers that a suite runs on this machine itself get a /28 of these.
 CONTAINERS = IPv4Network("10.98.0.0/16")
 ROUTES = Path("/proc/net/route")
+CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Of this clone of the project: what runs at the same time for another one has other names.
 CLONE = hashlib.sha1(
     str(Path(__file__).resolve().parents[3]).encode(), usedforsecurity=False
@@ -62,12 +63,16 @@ def for_containers() -> str:
 
 
 def free_ports(number: int) -> list[int]:
-    """So many ports of 127.0.0.1 on which nobody listens."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """So many ports of 127.0.0.1 that nobody uses. None of those that the kernel gives to clients:
+    before the test's server listens, somebody's connection could have it."""
+    first_for_clients = int(CLIENTS.read_text().split()[0])
+    found: set[int] = set()
+    while len(found) < number:
+        port = random.randrange(10_000, first_for_clients)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)
 
 
 def docker(*words: str) -> subprocess.CompletedProcess[str]:

@@ -142,7 +142,7 @@ class Running:
             self.log.append(event)
             self.news.put(event)
 
-    def wait_for(self, event: str, seconds: float = 10) -> dict[str, Any]:
+    def wait_for(self, event: str, seconds: float = 60) -> dict[str, Any]:
         """The next event of this name in the log."""
         end = time.monotonic() + seconds
         while True:

@@ -146,7 +146,9 @@ PROCESS = textwrap.dedent(
         (work / "partial").write_bytes(b"x")
         with log.open("a") as file:
             file.write("made\\n")
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not log.with_name("go on").exists():
+            time.sleep(0.02)
         return [layer([Entry("content", content=b"content")])]
 
     sources = build.RECIPES["registry"].sources
@@ -167,7 +169,7 @@ def start(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.02)
@@ -176,24 +178,27 @@ def wait_for(path: Path) -> None:
 def test_two_processes_make_an_image_once_and_the_second_says_what_it_waits_for(
     tmp_path: Path,
 ) -> None:
-    first = start(tmp_path, 1.5)
+    first = start(tmp_path, 120)
     wait_for(tmp_path / "log")
-    second = start(tmp_path, 1.5)
-    answers = [process.communicate(timeout=30) for process in (first, second)]
+    second = start(tmp_path, 120)
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    assert "is being built by another process: waiting for it" in said
+    (tmp_path / "go on").touch()
+    answers = [process.communicate(timeout=120) for process in (first, second)]
     assert answers[0][0] == answers[1][0] != ""
     assert (tmp_path / "log").read_text() == "made\n"
-    assert "is being built by another process: waiting for it" in answers[1][1]
 
 
 def test_a_killed_build_leaves_no_image_and_the_next_one_tidies_up(tmp_path: Path) -> None:
     killed = start(tmp_path, 60)
     wait_for(tmp_path / "log")
     killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=120)
     cache = tmp_path / "cache"
     assert not list(cache.glob("registry-*"))
     assert list(cache.glob(".registry-*"))
-    output, _ = start(tmp_path, 0).communicate(timeout=30)
+    output, _ = start(tmp_path, 0).communicate(timeout=120)
     assert Path(output.strip()).is_file()
     assert not list(cache.glob(".registry-*"))
 

@@ -226,9 +226,9 @@ def test_the_same_account_with_other_labels_is_judged_anew() -> None:
 
 
 def test_an_expression_that_explodes_elsewhere_is_quick() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert not decide({"name": "/^(a+)+$/"}, name="a" * 5000 + "b")
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_a_thousand_entries_are_decided_quickly() -> None:

@@ -8,7 +8,7 @@ import hashlib
 import ipaddress
 import os
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import bcrypt
@@ -42,7 +42,7 @@ class Checked:
 
     def __call__(self, password: bytes, stored: bytes) -> bool:
         self.calls.append((threading.current_thread().name, password, stored))
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         return password == b"right"
 
 
@@ -51,6 +51,13 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> Checked:
     found = Checked()
     monkeypatch.setattr(passwords, "check", found)
     return found
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the other coroutines go on until that is so."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -288,8 +295,9 @@ def test_a_guess_at_the_moment_of_the_owners_login_is_counted_first(
         await guesses(verifier, 100)
         verifier.guard.know("u", str(HOME))
         checked.gate.clear()
+        before = len(checked.calls)
         owner = asyncio.ensure_future(attempt(verifier, address=HOME))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(checked.calls) > before)
         with pytest.raises(Later):
             await attempt(verifier, address=AWAY)
         checked.gate.set()
@@ -340,7 +348,7 @@ def test_too_many_who_wait_are_told_to_come_back(
             asyncio.ensure_future(attempt(verifier, f"u{number}", address=HOME))
             for number in range(60)
         ]
-        await asyncio.sleep(0.05)
+        await until(lambda: verifier.waiting >= 30)
         assert verifier.waiting == 30
         checked.gate.set()
         return await asyncio.gather(*logins, return_exceptions=True)

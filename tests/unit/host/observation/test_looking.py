@@ -285,14 +285,17 @@ def test_a_resolver_that_hangs_delays_nothing_for_long(
 ) -> None:
     monkeypatch.setattr(observe, "_RESOLUTION", 0.05)
 
+    over = threading.Event()
+
     def hanging(*_: object, **__: object) -> None:
-        threading.Event().wait(20)
+        over.wait(600)
         raise OSError("no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
     before = time.monotonic()
     found = run("observe", {"names": ["r.example"]}, host=host_of(tmp_path, Machine()))
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 300
+    over.set()
     assert found["resolved"] == {"r.example": []}
     assert found["fqdn"] == socket.gethostname()
 
