@@ -14,7 +14,8 @@ import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from local.site import PROJECT
-from local.stack import NAME, Signer, free_port
+from local.stack import NAME, Signer
+from support.networks import free_ports
 from wharfinger.registry import configuration
 
 # Every option that an operator may set, as an example of each.
@@ -127,8 +128,9 @@ def started(
         settings=settings,
         drain_timeout=600,
     )
-    rendered["http"]["addr"] = f"127.0.0.1:{free_port()}"
-    rendered["http"]["debug"]["addr"] = f"127.0.0.1:{free_port()}"
+    port, debug = free_ports(2)
+    rendered["http"]["addr"] = f"127.0.0.1:{port}"
+    rendered["http"]["debug"]["addr"] = f"127.0.0.1:{debug}"
     rendered["storage"]["filesystem"]["rootdirectory"] = str(folder / "data")
     text = yaml.safe_dump(rendered).replace(configuration.LIVE_DIRECTORY, str(folder / "live"))
     (folder / "config.yml").write_text(text)
@@ -140,7 +142,7 @@ def started(
             stderr=output,
             env=os.environ | configuration.environment(variables),
         )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while (
             "listening on 127" not in log.read_text()
             and process.poll() is None

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from local.stack import NAME, NGINX, Stack
+from wharfinger.host.system import nginx as system_nginx
 from wharfinger.host.system.nginx import SystemNginx
 from wharfinger.host.system.paths import Paths
 from wharfinger.host.system.processes import command_line
@@ -37,6 +38,12 @@ def nginx(stack: Stack, closing: Path) -> SystemNginx:
     command = (str(NGINX), "-c", str(stack.folder / "nginx.conf"))
     paths = Paths(nginx_pid=stack.folder / "nginx.pid", closing=closing)
     return SystemNginx(paths, SystemRunner(), command)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is connected is waited for far longer than anything here takes on a busy machine."""
+    monkeypatch.setattr(system_nginx, "_LEAVING", 120)
 
 
 @contextlib.contextmanager
@@ -112,6 +119,7 @@ def test_what_is_refused_before_the_flag_is_looked_at_fills_no_log(stack: Stack)
     assert "uninitialized" not in (stack.folder / "error.log").read_text()
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_client_that_is_busy_leaves_before_the_reload(
     stack: Stack, nginx: SystemNginx, closing: Path
 ) -> None:
@@ -122,12 +130,12 @@ def test_a_client_that_is_busy_leaves_before_the_reload(
         began = time.monotonic()
         reload.start()
         while not closing.exists():
-            assert time.monotonic() < began + 5
+            assert time.monotonic() < began + 60
         answer = request("GET", "/v2/")
         assert "close" in answer.headers["Connection"]
         reload.join()
     # Its only connection has gone, so nobody is waited for any longer.
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 60
     assert not closing.exists()
     assert [one for one in nginx.workers() if one not in workers]
 
@@ -143,28 +151,29 @@ def test_a_client_that_only_rests_does_not_stop_the_reload(
         began = time.monotonic()
         reload.start()
         while not closing.exists():
-            assert time.monotonic() < began + 5
+            assert time.monotonic() < began + 60
         while closing.exists():
-            assert time.monotonic() < began + 15
+            assert time.monotonic() < began + 60
         at_the_end = [command_line(Path("/proc"), pid) for pid in workers]
         reload.join()
-        assert 2 <= time.monotonic() - began < 10
+        assert 2 <= time.monotonic() - began < 60
         assert all(words == "" or "shutting down" in words for words in at_the_end)
         # And its next request goes by another connection.
         assert request("GET", "/v2/").status_code == 200
 
 
+@pytest.mark.usefixtures("patient")
 def test_with_nobody_there_or_in_a_hurry_there_is_no_wait(
     stack: Stack, nginx: SystemNginx, closing: Path
 ) -> None:
     began = time.monotonic()
     nginx.reload()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 60
     with client(stack) as request:
         request("GET", "/v2/")
         # What a run that was killed has left.
         closing.touch()
         began = time.monotonic()
         nginx.reload(gently=False)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 60
     assert not closing.exists()

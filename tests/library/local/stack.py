@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from local.site import NJS, SCRIPT, main_configuration, relocated, render
+from support.networks import free_ports
 from wharfinger.host.rollout.proxy import refusal
 from wharfinger.registry import configuration
 
@@ -40,15 +41,6 @@ NAME = "registry.example.com"
 OTHER_NAME = "mirror.example.com"
 # Another version can be named, to see what it makes of the site.
 NGINX = os.environ.get("WHARFINGER_TEST_NGINX") or shutil.which("nginx", path="/usr/sbin:/usr/bin")
-
-
-def free_port() -> int:
-    """A port between 18000 and 18999 on which nobody listens."""
-    for port in secrets.SystemRandom().sample(range(18000, 19000), 1000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("every port from 18000 to 18999 is taken")
 
 
 @dataclass
@@ -207,8 +199,8 @@ class Stack:
 
     def start(self) -> None:
         names = ("nginx", "plain", "registry", "direct", "debug", "debug2", "tokens", "metrics")
-        while len(set(self.ports.values())) < len(names):
-            self.ports = {name: free_port() for name in names}
+        if not self.ports:
+            self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self._files()
         self._start_registry("registry", "debug", {})
         self._start_registry("direct", "debug2", {"redirect": {"disable": True}})

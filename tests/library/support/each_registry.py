@@ -14,7 +14,7 @@ from testinfra.host import Host
 from support import hosts
 
 # Docker asks for the first time an interval (30 s) after the start.
-HEALTHY_WITHIN = 90
+HEALTHY_WITHIN = 180
 
 
 @pytest.fixture(scope="session", params=hosts.group("registry"))
