@@ -202,7 +202,15 @@ class Server:
         self.write()
         self.log = (folder / f"{name}.log").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wharfinger.tokens", "serve", str(self.file), "--port", "0"],
+            [
+                sys.executable,
+                "-m",
+                "wharfinger.token_server",
+                "serve",
+                str(self.file),
+                "--port",
+                "0",
+            ],
             stdout=self.log,
             stderr=subprocess.STDOUT,
             cwd=PROJECT,

@@ -39,7 +39,7 @@ from benchmarks.logins import (  # noqa: E402
     serving,
 )
 from wharfinger.generated import ROBOT_BYTES, make  # noqa: E402
-from wharfinger.tokens.configuration import DIGESTS  # noqa: E402
+from wharfinger.token_server.config.schema import DIGESTS  # noqa: E402
 
 ALGORITHMS = ("RS256", "ES256")
 # So many comparisons a round; two cores make 25 a second.

@@ -113,6 +113,7 @@ def token_server(
     }
     file = f"{TOKEN_SERVER_CONFIG}/auth_config.yml"
     if server == "embedded":
+        # The former name of wharfinger.token_server: a pulled image may be of an earlier release.
         python = ["/usr/bin/python3.13", "-m", "wharfinger.tokens"]
         return specification | {
             "command": ["serve", file],

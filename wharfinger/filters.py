@@ -15,7 +15,7 @@ from wharfinger import access, containers, contents, docker_auth, images, values
 from wharfinger.closing_message import closing_message
 from wharfinger.host.system.names import gateway
 from wharfinger.registry import configuration as registry_configuration
-from wharfinger.tokens import configuration
+from wharfinger.token_server import config
 
 
 def docker_auth_config(
@@ -146,8 +146,8 @@ def checked_auth_config(text: str, server: str) -> str:
     if server != "embedded":
         return text
     try:
-        configuration.load(text, check_keys=False)
-    except configuration.ConfigurationError as error:
+        config.load(text, check_keys=False)
+    except config.ConfigurationError as error:
         raise AnsibleFilterError(f"auth_config.yml: {error}") from error
     return text
 

@@ -1,4 +1,4 @@
-"""The token server's image: Debian's Python, hash-locked wheels, wharfinger/tokens; no shell.
+"""The token server's image: Debian's Python, hash-locked wheels, wharfinger/token_server, no shell.
 
 Of Debian's packages only what Python needs at run time stays: its library, the shared libraries
 that any kept file asks for, certificates, and the packages' licences and versions (which
@@ -38,7 +38,7 @@ LIBRARY = "usr/lib/python3.13"
 APPLICATION = "opt/wharfinger"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 SETTINGS = {
-    "Entrypoint": [f"/{PYTHON}", "-m", "wharfinger.tokens"],
+    "Entrypoint": [f"/{PYTHON}", "-m", "wharfinger.token_server"],
     "Cmd": ["serve", "/config/auth_config.yml"],
     "Env": [
         "PATH=/usr/bin",
@@ -92,6 +92,7 @@ def application() -> list[Path]:
     """The files of this project that the image contains."""
     return [
         ROOT / "wharfinger" / "__init__.py",
+        *source_files(ROOT / "wharfinger" / "token_server"),
         *source_files(ROOT / "wharfinger" / "tokens"),
     ]
 

@@ -3,8 +3,8 @@
 
 1. the model: wharfinger.access, `Policy.decide`, from the inventory's words;
 2. the compiled file, in the tests' own reading of docker_auth (golden/docker_auth.py);
-3. the token server: wharfinger.tokens reads that file and the request as the registry's clients
-   send it (a query string, a Basic header, the proxy's header), and decides.
+3. the token server: wharfinger.token_server reads that file and the request as the registry's
+   clients send it (a query string, a Basic header, the proxy's header), and decides.
 
     tests/fuzz/agreement.py --pairs 1000000 --report docs/evidence/fuzz.md
     tests/fuzz/agreement.py --rule-set 4711 --seed 1      one set of rules again, with what it asked
@@ -45,9 +45,9 @@ from tests.fuzz.inventories import Inventory, Question
 from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Rule
 from wharfinger.access.validation import examine
 from wharfinger.docker_auth import auth_config
-from wharfinger.tokens import acl, challenge, configuration
-from wharfinger.tokens.decision import decide
-from wharfinger.tokens.service import shut
+from wharfinger.token_server import acl, config, token_request
+from wharfinger.token_server.issue import decide
+from wharfinger.token_server.login.authentication import not_allowed_reason
 
 HEADING = "Model, compiled file and token server agree"
 HASH = "$2b$10$" + "a" * 53
@@ -135,7 +135,7 @@ def by_the_reading(content: dict[str, Any], question: Question) -> list[str]:
     return actions
 
 
-def by_the_server(found: configuration.Configuration, question: Question) -> tuple[list[str], bool]:
+def by_the_server(found: config.Configuration, question: Question) -> tuple[list[str], bool]:
     """What is granted, and whether the request was one at all.
 
     A name that no scope can have is refused before it comes to the rules, which are then asked
@@ -147,11 +147,11 @@ def by_the_server(found: configuration.Configuration, question: Question) -> tup
     if question.user is not None:
         header = "Basic " + base64.b64encode(f"{question.user}:secret".encode()).decode()
     account = question.user or ""
-    address = challenge.client_address(found.server, question.address, "127.0.0.1")
+    address = token_request.client_address(found.server, question.address, "127.0.0.1")
     user = found.users.get(account)
     try:
-        request = challenge.read(query, None, header)
-    except challenge.BadRequest:
+        request = token_request.read_request(query, None, header)
+    except token_request.BadRequest:
         if user is None:
             return [], False
         asked = acl.Question(
@@ -178,8 +178,8 @@ def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
     counts = outcome.counts
     text = compiled(policy)
     try:
-        server = configuration.load(text)
-    except configuration.ConfigurationError as error:
+        server = config.load(text)
+    except config.ConfigurationError as error:
         outcome.differences.append(f"rule set {number}: {found}: the server refuses it: {error}")
         return outcome
     content = yaml.load(text, Loader=_LOADER)
@@ -201,8 +201,8 @@ def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
         counts["no scope: refused with 400"] += not asked
         counts["of these the rules would grant"] += bool(model) and not asked
         if question.user in policy.robots:
-            address = challenge.client_address(server.server, question.address, None)
-            refused = bool(shut(server.users[question.user], address, 0.0))
+            address = token_request.client_address(server.server, question.address, None)
+            refused = bool(not_allowed_reason(server.users[question.user], address, 0.0))
             if refused != _is_elsewhere(policy, question):
                 outcome.differences.append(
                     f"rule set {number}: {found.robots}: {question}: the server "

@@ -13,7 +13,7 @@ import atheris
 
 root = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(root), str(root / "tests/library")]
-with atheris.instrument_imports(include=["wharfinger.tokens", "yaml", "urllib.parse"]):
+with atheris.instrument_imports(include=["wharfinger.token_server", "yaml", "urllib.parse"]):
     from tests.fuzz import targets
 
 if __name__ == "__main__":

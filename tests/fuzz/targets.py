@@ -17,8 +17,8 @@ import yaml
 
 from golden import docker_auth
 from tests.fuzz import path_match
-from wharfinger.tokens import acl, challenge, configuration
-from wharfinger.tokens.decision import decide, rule
+from wharfinger.token_server import acl, addresses, config, patterns, token_request
+from wharfinger.token_server.issue import decide, rule
 
 DIVIDER = b"\n--\n"
 # Planted in the seeds where a password or a hash stands. It must be in no message.
@@ -38,7 +38,7 @@ def text(data: bytes) -> str:
 
 
 @cache
-def rules() -> configuration.Configuration:
+def rules() -> config.Configuration:
     """A configuration with every kind of pattern."""
     matches: list[dict[str, Any]] = [
         {"account": "admin"},
@@ -50,7 +50,7 @@ def rules() -> configuration.Configuration:
         {"account": "", "service": "[a-z]*", "name": "${service}/**"},
         {"type": "/^${name}$/", "account": "*"},
     ]
-    return configuration.load(
+    return config.load(
         yaml.safe_dump(
             {
                 "server": {"addr": ":1", "real_ip_header": "X-Real-IP", "real_ip_pos": -1},
@@ -76,19 +76,19 @@ def request(data: bytes) -> None:
     query, form, authorization, real_ip, connection = parts(data, 5)
     header = authorization.decode("latin-1") if authorization else None
     found = rules()
-    address: acl.Address = acl.ANY_ADDRESS
-    with contextlib.suppress(challenge.BadRequest):
-        address = challenge.client_address(found.server, text(real_ip), text(connection))
+    address: addresses.Address = acl.ANY_ADDRESS
+    with contextlib.suppress(token_request.BadRequest):
+        address = token_request.client_address(found.server, text(real_ip), text(connection))
         assert ipaddress.ip_address(str(address)) == address
         assert getattr(address, "ipv4_mapped", None) is None, address
     try:
-        asked = challenge.read(query, form or None, header)
-    except (challenge.BadRequest, challenge.BadCredentials) as error:
+        asked = token_request.read_request(query, form or None, header)
+    except (token_request.BadRequest, token_request.BadCredentials) as error:
         assert len(str(error)) < LONGEST_LINE, error
         if (query + form).count(SECRET.encode()) == form.count(f"&password={SECRET}&".encode()):
             assert SECRET not in str(error), error
         return
-    assert len(asked.scopes) <= challenge.MOST_SCOPES
+    assert len(asked.scopes) <= token_request.MOST_SCOPES
     assert "password" not in repr(asked).partition("account=")[0]
     if len(asked.password) > 12 and text(asked.password) not in text(query + form):
         assert repr(asked.password)[2:-1] not in repr(asked)
@@ -105,8 +105,8 @@ def request(data: bytes) -> None:
 def reader(data: bytes) -> None:
     """Any bytes as configuration: it is valid, or refused with messages that hold no secret."""
     try:
-        found = configuration.load(data)
-    except configuration.ConfigurationError as error:
+        found = config.load(data)
+    except config.ConfigurationError as error:
         message = str(error)
         assert error.problems and message
         if not _secret_elsewhere(data):
@@ -119,7 +119,7 @@ def reader(data: bytes) -> None:
             assert len(str(problem)) < LONGEST_LINE, len(str(problem))
             assert "\n" not in str(problem), problem
     else:
-        assert configuration.listen_address(data) == (found.server.host, found.server.port)
+        assert config.listens_on(data) == (found.server.host, found.server.port)
         assert SECRET not in repr(found.users).replace("password=", "")
         for account, user in list(found.users.items())[:3]:
             for name in ("a/b", "", "x" * 300):
@@ -129,8 +129,8 @@ def reader(data: bytes) -> None:
                 assert set(found.acl.decide(question).actions) <= {"pull"}
         return
     # The health check reads the file that was refused.
-    with contextlib.suppress(configuration.ConfigurationError):
-        configuration.listen_address(data)
+    with contextlib.suppress(config.ConfigurationError):
+        config.listens_on(data)
 
 
 def _secret_elsewhere(data: bytes) -> bool:
@@ -181,8 +181,8 @@ def pattern(data: bytes) -> None:
     """A pattern and a value: globs as Go's path.Match, expressions as RE2 alone finds them."""
     wanted, value = (text(part) for part in parts(data, 2))
     try:
-        acl.check_pattern(wanted)
-    except acl.PatternError as error:
+        patterns.check_pattern(wanted)
+    except patterns.PatternError as error:
         assert len(str(error)) < LONGEST_LINE, error
         valid = False
     else:
@@ -191,26 +191,30 @@ def pattern(data: bytes) -> None:
     if "${" in wanted:
         filled = acl.Condition("name", wanted) if valid else None
         if filled is not None:
-            filled.holds_filled(_question(value), {"name": acl.quote(value.replace("\0", ""))})
+            filled.holds_filled(_question(value), {"name": patterns.quote(value.replace("\0", ""))})
         return
     if is_expression:
-        expected = valid and re2.compile(wanted[1:-1], acl._options()).search(value) is not None
+        expected = (
+            valid and re2.compile(wanted[1:-1], patterns._options()).search(value) is not None
+        )
     else:
         try:
             expected = path_match.match(wanted, value)
         except path_match.BadPattern:
             assert not valid, f"{wanted!r} is a bad pattern for Go"
-            assert not acl.matches(wanted, value)
+            assert not patterns.matches(wanted, value)
             return
         assert valid, f"{wanted!r} is a good pattern for Go"
-    assert acl.matches(wanted, value) == expected, (wanted, value)
+    assert patterns.matches(wanted, value) == expected, (wanted, value)
     if valid:
         assert acl.Condition("name", wanted).holds(_question(value)) == expected, (wanted, value)
     if "\0" not in value:
         # What is quoted stands for itself, in an expression and in a glob.
-        assert acl.matches(f"/^{acl.quote(value)}$/", value), value
-        assert acl.matches(acl.quote(value), value) or _looks_like_expression(value), value
-        assert value == wanted or not acl.matches(f"/^{acl.quote(value)}$/", wanted)
+        assert patterns.matches(f"/^{patterns.quote(value)}$/", value), value
+        assert patterns.matches(patterns.quote(value), value) or _looks_like_expression(value), (
+            value
+        )
+        assert value == wanted or not patterns.matches(f"/^{patterns.quote(value)}$/", wanted)
 
 
 def _looks_like_expression(value: str) -> bool:
@@ -287,8 +291,8 @@ def decision(data: bytes) -> None:
     question = acl.Question(
         account, kind, name, service, ipaddress.ip_address(ip), tuple(actions.split(",")), labels
     )
-    config = {"users": {account: {"labels": labels}}, "acl": entries}
-    expected = docker_auth.access(config, account, f"{kind}:{name}:{actions}", service, ip)
+    file = {"users": {account: {"labels": labels}}, "acl": entries}
+    expected = docker_auth.access(file, account, f"{kind}:{name}:{actions}", service, ip)
     for _ in range(2):
         # Twice: which entries concern an asker is remembered.
         answer = found.decide(question)

@@ -19,7 +19,7 @@ READS = {"problems.py", "robots.py", "validation.py"}
 # How a repository's name is spelt, by the specification. The token server knows no such names.
 SPELLING = PROJECT / "wharfinger/oci/names.py"
 SPELLS = {"patterns.py", "validation.py"}
-TOKENS = sorted((PROJECT / "wharfinger/tokens").glob("**/*.py"))
+TOKENS = sorted((PROJECT / "wharfinger/token_server").glob("**/*.py"))
 
 
 def ours(path: Path) -> set[str]:
@@ -48,7 +48,7 @@ def test_the_words_for_values_and_names_import_nothing_of_this_project(path: Pat
 
 @pytest.mark.parametrize("path", TOKENS, ids=lambda path: path.name)
 def test_the_token_server_imports_nothing_else_of_this_project(path: Path) -> None:
-    assert ours(path) <= {"wharfinger.tokens"}
+    assert ours(path) <= {"wharfinger.token_server"}
 
 
 def test_the_independent_reading_imports_nothing_of_this_project() -> None:
@@ -66,5 +66,7 @@ def test_model_and_compiler_do_not_use_each_others_matching() -> None:
 
 
 def test_imports_are_seen_however_they_are_written() -> None:
-    assert "wharfinger.tokens" in ours(PROJECT / "wharfinger/tokens/decision.py")
-    assert {"wharfinger.access", "wharfinger.tokens"} <= ours(PROJECT / "tests/fuzz/agreement.py")
+    assert "wharfinger.token_server" in ours(PROJECT / "wharfinger/token_server/issue.py")
+    assert {"wharfinger.access", "wharfinger.token_server"} <= ours(
+        PROJECT / "tests/fuzz/agreement.py"
+    )

@@ -127,7 +127,7 @@ def test_no_process_was_given_a_secret_as_an_argument(
     text = b"\n".join(controller.command_lines).replace(b"\0", b" ").decode(errors="replace")
     # The host's processes are this machine's: the watch has seen both sides.
     assert "ansible-playbook -i " in text
-    assert "-m wharfinger.tokens serve" in text
+    assert "-m wharfinger.token_server serve" in text
     assert controller.secrets.in_text(text) == []
 
 

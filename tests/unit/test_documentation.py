@@ -11,7 +11,7 @@ import yaml
 from support.documentation import AUTH_CONFIG, INVENTORIES, blocks
 from wharfinger import contents
 from wharfinger.host.keys.rotation import LEEWAY
-from wharfinger.tokens import configuration
+from wharfinger.token_server import config
 
 
 def test_every_block_is_fed_to_what_reads_it() -> None:
@@ -33,7 +33,7 @@ def test_the_token_servers_own_file_takes_its_blocks() -> None:
     rest = (
         'server: {addr: ":1"}\ntoken: {issuer: i, expiration: 1, certificate: c, key: k}\nacl: []\n'
     )
-    configuration.load(rest + "".join(blocks()[key].text for key in AUTH_CONFIG), check_keys=False)
+    config.load(rest + "".join(blocks()[key].text for key in AUTH_CONFIG), check_keys=False)
 
 
 def test_docs_say_how_long_a_removed_users_token_works(project: Path) -> None:

@@ -1,5 +1,1 @@
-"""The token server: answers the registry's token challenge from docker_auth's YAML file.
-
-`configuration` and `acl` need PyYAML and google-re2 only, so that a controller can check a file
-before it lands on a host; what serves requests is imported when `serve` is asked for.
-"""
+"""The token server's former name, kept for one release; see ../token_server."""

@@ -1,5 +1,5 @@
 import sys
 
-from .commands import main
+from wharfinger.token_server.cli import main
 
 sys.exit(main())

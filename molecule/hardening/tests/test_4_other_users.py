@@ -90,7 +90,7 @@ def test_no_process_shows_a_secret(machine: Host, secrets: list[str]) -> None:
     assert [secret for secret in secrets if secret in shown] == []
     # Environments are readable by their own user and root only; those of the services hold none.
     environments = machine.check_output(
-        "for one in $(pgrep -f 'registry serve|wharfinger.tokens|nginx'); do"
+        "for one in $(pgrep -f 'registry serve|wharfinger.token_server|nginx'); do"
         " tr '\\0' '\\n' </proc/$one/environ; done"
     )
     assert "PATH=" in environments

@@ -21,7 +21,7 @@ ROTATE = "playbooks/rotate_certificates.yml"
 # docker_auth's command line is glog's options, and then the file.
 PROGRAM = """
 import sys
-from wharfinger.tokens.commands import main
+from wharfinger.token_server.cli import main
 sys.exit(main(["serve", sys.argv[-1]]))
 """
 # On the host, after a line with the password of who may push.

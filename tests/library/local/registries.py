@@ -210,7 +210,13 @@ def ours(
     _nginx(folder, address, ports)
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     assert nginx, "nginx is not installed"
-    serve = [sys.executable, "-m", "wharfinger.tokens", "serve", str(folder / "auth_config.yml")]
+    serve = [
+        sys.executable,
+        "-m",
+        "wharfinger.token_server",
+        "serve",
+        str(folder / "auth_config.yml"),
+    ]
     with processes(
         folder,
         ([str(program), "serve", str(folder / "registry.yml")], registry),

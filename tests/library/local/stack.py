@@ -372,7 +372,7 @@ class Stack:
         }
         (self.folder / "auth_config.yml").write_text(yaml.safe_dump(configuration | self.accounts))
         log = (self.folder / "tokens.log").open("wb")
-        command = [sys.executable, "-m", "wharfinger.tokens"]
+        command = [sys.executable, "-m", "wharfinger.token_server"]
         command += ["serve", str(self.folder / "auth_config.yml")]
         self.processes.insert(0, subprocess.Popen(command, stdout=log, stderr=log))
 

@@ -199,7 +199,7 @@ Start = Callable[[dict[str, Any]], Running]
 def started(file: Path, content: dict[str, Any]) -> Running:
     file.write_text(yaml.safe_dump(content))
     process = subprocess.Popen(
-        [sys.executable, "-m", "wharfinger.tokens", "serve", str(file), "--port", "0"],
+        [sys.executable, "-m", "wharfinger.token_server", "serve", str(file), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

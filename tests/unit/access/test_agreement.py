@@ -14,7 +14,8 @@ from golden import docker_auth
 from tests.unit.access import inventories
 from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Robot, Rule
 from wharfinger.docker_auth import auth_config
-from wharfinger.tokens import acl, configuration
+from wharfinger.token_server import acl
+from wharfinger.token_server.config import Configuration, load
 
 HASH = "$2b$10$" + "a" * 53
 ASKERS = (*inventories.USERS, *inventories.ROBOTS, VERIFICATION_ACCOUNT, None)
@@ -58,7 +59,7 @@ def compiled_allows(
 
 
 def server_allows(
-    loaded: configuration.Configuration,
+    loaded: Configuration,
     user: str | None,
     verb: str,
     repository: str,
@@ -113,7 +114,7 @@ def test_model_compiled_file_and_token_server_agree(
     found: Policy, questions: list[str], addresses: list[str]
 ) -> None:
     config = configured(found)
-    loaded = configuration.load(yaml.safe_dump(config, sort_keys=False))
+    loaded = load(yaml.safe_dump(config, sort_keys=False))
     for user in ASKERS:
         for repository, address in zip(questions, itertools.cycle(addresses), strict=False):
             for verb in VERBS:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from support.token_server import PROJECT, Running, Start, basic, settings
-from wharfinger.tokens import log
+from wharfinger.token_server import log
 
 from .test_metrics import samples
 
@@ -72,7 +72,7 @@ def test_nobody_waits_for_a_reader_of_the_log(tmp_path: Path, keys: Path) -> Non
     file = tmp_path / "auth_config.yml"
     file.write_text(yaml.safe_dump(settings(keys)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "wharfinger.tokens", "serve", str(file), "--port", "0"],
+        [sys.executable, "-m", "wharfinger.token_server", "serve", str(file), "--port", "0"],
         stdout=subprocess.PIPE,
         cwd=PROJECT,
         text=True,

@@ -14,8 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import challenge, configuration
-from .decision import decide, rule
+from . import addresses, config
+from .issue import decide, rule
+from .login.authentication import not_allowed_reason
+from .token_request import BadRequest, TokenRequest, read_scopes
 
 DEFAULT_FILE = Path("/config/auth_config.yml")
 
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
-    except configuration.ConfigurationError as error:
+    except config.ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1
     except _Usage as error:
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "wharfinger.tokens", description="Answers a container registry's token challenge."
+        "wharfinger.token_server", description="Answers a container registry's token challenge."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -93,56 +95,53 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        problem = configuration.Problem(str(path), 1, "", f"cannot be read: {error.strerror}")
-        raise configuration.ConfigurationError([problem]) from None
+        problem = config.Problem(str(path), 1, "", f"cannot be read: {error.strerror}")
+        raise config.ConfigurationError([problem]) from None
 
 
-def _load(path: Path, *, check_keys: bool) -> configuration.Configuration:
-    return configuration.load(
-        _content(path), name=str(path), check_keys=check_keys, refuse_expired=True
-    )
+def _load(path: Path, *, check_keys: bool) -> config.Configuration:
+    return config.load(_content(path), name=str(path), check_keys=check_keys, refuse_expired=True)
 
 
 def _check(options: argparse.Namespace) -> int:
-    found = _load(options.file, check_keys=not options.no_keys)
-    print(f"{options.file}: valid: {len(found.users)} users, {len(found.acl.entries)} acl entries")
+    valid = _load(options.file, check_keys=not options.no_keys)
+    print(f"{options.file}: valid: {len(valid.users)} users, {len(valid.acl.entries)} acl entries")
     return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
-    found = _load(options.file, check_keys=False)
-    user = found.users.get(options.user)
+    configuration = _load(options.file, check_keys=False)
+    user = configuration.users.get(options.user)
     if user is None and options.user:
         print(f"{options.file}: users: there is no {options.user!r}", file=sys.stderr)
         return 1
-    address = configuration.normal_address(options.ip)
-    if address is None:
-        raise _Usage(f"--ip: {options.ip!r} is no address")
     try:
-        scopes = challenge.read_scopes(options.scope)
-    except challenge.BadRequest as error:
+        address = addresses.address(options.ip)
+    except ValueError:
+        raise _Usage(f"--ip: {options.ip!r} is no address") from None
+    try:
+        scopes = read_scopes(options.scope)
+    except BadRequest as error:
         raise _Usage(str(error)) from None
     if user is None:
         for scope in scopes:
             print(f"{scope.type}:{scope.name}: nothing (no rule is for anonymous: 401, log in)")
         return 0
-    from .service import shut
-
-    closed = shut(user, address, time.time())
-    if closed:
+    reason = not_allowed_reason(user, address, time.time())
+    if reason:
         for scope in scopes:
-            print(f"{scope.type}:{scope.name}: nothing ({options.user} {closed}: 401)")
+            print(f"{scope.type}:{scope.name}: nothing ({options.user} {reason}: 401)")
         return 0
-    request = challenge.Challenge(options.user, b"", True, options.service, scopes)
-    for scope, answer in zip(scopes, decide(found, request, user, address), strict=True):
+    request = TokenRequest(options.user, b"", True, options.service, scopes)
+    for scope, answer in zip(scopes, decide(configuration, request, user, address), strict=True):
         granted = ",".join(answer.actions) or "nothing"
-        why = rule(found, answer) or "no acl entry matches"
+        why = rule(configuration, answer) or "no acl entry matches"
         print(f"{scope.type}:{scope.name}: {granted} ({why})")
     return 0
 
 
 def _healthcheck(options: argparse.Namespace) -> int:
-    listens = configuration.listen_address(_content(options.file))
+    listens = config.listens_on(_content(options.file))
     if listens is None:
         print(f"{options.file}: server.addr: is missing", file=sys.stderr)
         return 1

@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from support.token_server import basic, hashed, settings
-from wharfinger.tokens import configuration, passwords
-from wharfinger.tokens.passwords import Passwords
-from wharfinger.tokens.service import Reply, Service, elsewhere
+from wharfinger.token_server import config
+from wharfinger.token_server.issue import Issuer, Reply
+from wharfinger.token_server.login import passwords
+from wharfinger.token_server.login.authentication import outsider
+from wharfinger.token_server.login.passwords import Passwords
 
 from .conftest import Clock
 
@@ -24,12 +26,12 @@ WRONG = "wrong user or password"
 
 
 class Asked:
-    """A service whose bcrypt calls are noted, and whose clock stands still."""
+    """An issuer whose bcrypt calls are noted, and whose clock stands still."""
 
     def __init__(self, content: dict[str, Any], clock: Clock) -> None:
-        self.service = Service(configuration.load(yaml.safe_dump(content), check_keys=True))
-        self.service.passwords.close()
-        self.service.passwords = Passwords(clock)
+        self.issuer = Issuer(config.load(yaml.safe_dump(content), check_keys=True))
+        self.issuer.login.passwords.close()
+        self.issuer.login.passwords = Passwords(clock)
         self.clock = clock
 
     def login(self, account: str, password: str, *addresses: str) -> list[Reply]:
@@ -38,7 +40,7 @@ class Asked:
         async def one_by_one() -> list[Reply]:
             header = basic(account, password)["Authorization"]
             return [
-                await self.service.answer(b"service=reg", None, header, address, None)
+                await self.issuer.answer(b"service=reg", None, header, address, None)
                 for address in addresses
             ]
 
@@ -78,7 +80,7 @@ def asked(keys: Path, clock: Clock, stored: list[bytes]) -> Iterator[Asked]:
     }
     made = Asked(settings(keys, users=users), clock)
     yield made
-    made.service.close()
+    made.issuer.close()
 
 
 def test_from_outside_the_right_secret_and_a_wrong_one_are_told_the_same_as_an_unknown_name(
@@ -135,13 +137,13 @@ def test_a_right_secret_from_outside_is_not_remembered_nor_makes_the_address_kno
     asked: Asked, stored: list[bytes]
 ) -> None:
     asked.login("ci", "secret", OUTSIDE)
-    assert asked.service.passwords.remembered == {"right": 0, "wrong": 1}
-    knows = asked.service.passwords.guard.knows
-    assert not any(knows(name, OUTSIDE) for name in ("ci", elsewhere("ci")))
+    assert asked.issuer.login.passwords.remembered == {"right": 0, "wrong": 1}
+    knows = asked.issuer.login.passwords.guard.knows
+    assert not any(knows(name, OUTSIDE) for name in ("ci", outsider("ci")))
     # What is remembered as wrong is that of the account that is not there.
     assert asked.login("ci", "secret", INSIDE, OUTSIDE)[0].status == 200
     assert asked.login("ci", "secret", INSIDE, OUTSIDE)[1].status == 401
-    assert asked.service.passwords.remembered == {"right": 1, "wrong": 1}
+    assert asked.issuer.login.passwords.remembered == {"right": 1, "wrong": 1}
     assert not knows("ci", OUTSIDE)
 
 
@@ -151,7 +153,7 @@ def test_an_address_that_was_known_before_it_was_taken_away_is_outside(
     assert asked.login("owner", "secret", OUTSIDE)[0].status == 200
     users = {"owner": {"password": hashed("secret"), "addresses": ADDRESSES}}
     content = yaml.safe_dump(settings(keys, users=users))
-    asked.service.use(configuration.load(content, check_keys=True))
+    asked.issuer.use(config.load(content, check_keys=True))
     asked.guesses("owner", "192.168", 100)
     assert asked.login("owner", "secret", OUTSIDE, INSIDE)[0].status == 429
     assert asked.login("owner", "secret", INSIDE)[0].status == 200
@@ -164,8 +166,8 @@ def test_no_client_can_name_the_account_that_is_not_there(asked: Asked, name: by
 
     async def both() -> list[Reply]:
         return [
-            await asked.service.answer(b"", None, header, OUTSIDE, None),
-            await asked.service.answer(b"", form, None, OUTSIDE, None),
+            await asked.issuer.answer(b"", None, header, OUTSIDE, None),
+            await asked.issuer.answer(b"", form, None, OUTSIDE, None),
         ]
 
     assert [(reply.status, reply.log["result"]) for reply in asyncio.run(both())] == [
@@ -173,4 +175,4 @@ def test_no_client_can_name_the_account_that_is_not_there(asked: Asked, name: by
         (400, "malformed"),
     ]
     with pytest.raises(UnicodeEncodeError):
-        elsewhere("ci").encode()
+        outsider("ci").encode()

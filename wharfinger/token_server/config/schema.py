@@ -1,30 +1,22 @@
-"""The strict reader of docker_auth's configuration file.
+"""The table of all keys of the configuration file, and what each text becomes.
 
-docker_auth reads loosely: a misspelt key in a match means 'everyone', a user without a password
-needs none. Whatever it would misunderstand is an error here; whatever this reader accepts has the
-same meaning for both servers, but for what only this server knows: `limits`, and a user's
-`previous_password`, `expires` and `addresses`, and the label `secret_sha256`.
+What is wrong with a mapping or list as a whole is found by the functions that make its value.
 """
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-import yaml
-
-from . import acl
-from .reading import LOADER, Key, Part, Reader
-from .reading import Problem as Problem
-
-if TYPE_CHECKING:
-    from .keys import SigningKey
+from .. import acl
+from ..addresses import Network, network
+from ..patterns import PLACEHOLDER, PatternError, check_pattern
+from .model import Limits, PreviousPassword, Server, Token, User
+from .reader import Key, Part
 
 # What docker_auth knows on top of what this server reads.
 ONLY_DOCKER_AUTH = {
@@ -45,166 +37,7 @@ DIGESTS = "secret_sha256"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # What a user who signs in may have and docker_auth does not know.
 OF_LOGINS = ("previous_password", "expires", "addresses")
-MOST_PROBLEMS = 100
 LISTENS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})")
-
-
-class ConfigurationError(ValueError):
-    """The file cannot be used. `problems` has the mistakes that were found, in the file's order.
-
-    `files` are the certificate and key that the file names, as far as it could be read.
-    """
-
-    def __init__(self, problems: Sequence[Problem], files: Sequence[Path] = ()) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
-        self.files = tuple(files)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where the server listens, and where a request's own address stands.
-
-    `real_ip_position` counts the comma-separated addresses in the header `real_ip_header` from 0,
-    or from the end when negative.
-    """
-
-    host: str
-    port: int
-    path_prefix: str
-    real_ip_header: str
-    real_ip_position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What every token says; `expiration` in seconds."""
-
-    issuer: str
-    expiration: int
-    certificate: Path
-    key: Path
-
-
-@dataclass(frozen=True, slots=True)
-class PreviousPassword:
-    """A bcrypt hash that is right too, before the instant `until` (seconds since the epoch).
-
-    `digest` as in User.
-    """
-
-    password: bytes
-    until: float
-    digest: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user's bcrypt hash (None: needs no password, only the anonymous user) and labels.
-
-    `digest` is the SHA-256 of a generated secret; None where the password is a chosen one.
-    From the instant `expires` (seconds since the epoch) on, and from elsewhere than `addresses`
-    where there are some, a login is refused.
-    """
-
-    password: bytes | None
-    labels: Mapping[str, tuple[str, ...]]
-    previous: PreviousPassword | None = None
-    expires: float | None = None
-    addresses: tuple[acl.Network, ...] = ()
-    digest: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many wrong passwords are checked within `window` seconds, an hour; those that come after
-    are refused at once.
-
-    `account_failures` are those of one account, `address_failures` those of one network, both
-    without the networks that the account has logged in from: at each of these it has
-    `known_failures`.
-    """
-
-    account_failures: int = 100
-    known_failures: int = 20
-    address_failures: int = 300
-    window: int = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A valid file. `digest` is the SHA-256 of its bytes, in hexadecimal.
-
-    `signing_key` is there when the keys were checked.
-    """
-
-    server: Server
-    token: Token
-    users: Mapping[str, User]
-    acl: acl.AccessControlList
-    digest: str
-    limits: Limits = Limits()
-    signing_key: SigningKey | None = None
-    warnings: tuple[str, ...] = ()
-
-
-def load(
-    text: str | bytes,
-    *,
-    name: str = "auth_config.yml",
-    base: Path | None = None,
-    check_keys: bool = False,
-    refuse_expired: bool = False,
-) -> Configuration:
-    """Read a configuration file's content.
-
-    Args:
-        text: the content; bytes are UTF-8.
-        name: what messages call the file.
-        base: the folder that relative certificate and key paths start from (default: the present).
-        check_keys: also read the certificate and the key (needs `cryptography`).
-        refuse_expired: with `check_keys`, an expired certificate is an error, not a warning.
-
-    Raises:
-        ConfigurationError: with every mistake, or the first hundred. Passwords, hashes and what may
-            be one are in no message.
-    """
-    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    reader = Reader(name, KEYS, ONLY_DOCKER_AUTH)
-    found = reader.read(content)
-    if reader.problems:
-        problems = sorted(reader.problems, key=lambda problem: problem.line)
-        if len(problems) > MOST_PROBLEMS:
-            more = len(problems) - MOST_PROBLEMS
-            last = Problem(name, problems[MOST_PROBLEMS].line, "", f"{more} more mistakes follow")
-            problems[MOST_PROBLEMS:] = [last]
-        raise ConfigurationError(problems, _files(found["token"], base) if found else ())
-    token: Token = found["token"]
-    certificate, key = files = _files(token, base)
-    configuration = Configuration(
-        server=found["server"],
-        token=replace(token, certificate=certificate, key=key),
-        users=found["users"],
-        acl=acl.AccessControlList(found["acl"]),
-        digest=hashlib.sha256(content).hexdigest(),
-        limits=found["limits"],
-    )
-    if not check_keys:
-        return configuration
-    from .keys import KeyProblem, load_signing_key
-
-    try:
-        signing_key, warnings = load_signing_key(certificate, key, refuse_expired=refuse_expired)
-    except KeyProblem as error:
-        line = reader.lines.get(f"token.{error.key}", 1)
-        problem = Problem(name, line, f"token.{error.key}", str(error))
-        raise ConfigurationError([problem], files) from None
-    return replace(configuration, signing_key=signing_key, warnings=tuple(warnings))
-
-
-def _files(token: Token, base: Path | None) -> tuple[Path, Path]:
-    folder = base or Path()
-    return folder / token.certificate, folder / token.key
 
 
 # Texts → values. Each raises ValueError for a text that is none of its kind.
@@ -223,11 +56,12 @@ def _whole(expression: str) -> Callable[[str], int]:
     return lambda text: int(_matching(expression)(text))
 
 
-def _listens(text: str) -> tuple[str, int]:
-    found = LISTENS.fullmatch(text)
-    if found is None or not 1 <= int(found[3]) <= 65535:
+def listen_address(text: str) -> tuple[str, int]:
+    """Host and port of `server.addr`. Raises ValueError."""
+    match = LISTENS.fullmatch(text)
+    if match is None or not 1 <= int(match[3]) <= 65535:
         raise ValueError(text)
-    return found[1] or found[2] or "", int(found[3])
+    return match[1] or match[2] or "", int(match[3])
 
 
 def _bcrypt(text: str) -> bytes:
@@ -238,18 +72,6 @@ def _instant(text: str) -> float:
     return datetime.fromisoformat(INSTANT(text)).timestamp()
 
 
-def _network(text: str) -> acl.Network:
-    if "/" not in text:
-        return ipaddress.ip_network(_plain_address(text))
-    network = ipaddress.ip_network(NETWORK(text), strict=False)
-    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
-        inner = network.network_address.ipv4_mapped
-        if inner is not None:
-            # Clients that come by such an address are IPv4 ones, here as in docker_auth.
-            return ipaddress.ip_network((inner, network.prefixlen - 96))
-    return network
-
-
 class Pattern(NamedTuple):
     """A pattern of `match`, and how many groups it captures."""
 
@@ -258,12 +80,11 @@ class Pattern(NamedTuple):
 
 
 def _pattern(text: str) -> Pattern:
-    return Pattern(text, acl.check_pattern(text))
+    return Pattern(text, check_pattern(text))
 
 
 BCRYPT = _matching(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 INSTANT = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-NETWORK = _matching(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
 
 # Mappings and lists → values, and what is wrong with them as a whole.
 
@@ -312,7 +133,7 @@ def _previous_password(part: Part) -> PreviousPassword:
     return PreviousPassword(*part.values.values())
 
 
-def _addresses(part: Part) -> tuple[acl.Network, ...]:
+def _addresses(part: Part) -> tuple[Network, ...]:
     if not part.node.value:
         part.problem(
             "", "is empty, which is nowhere: name an address or a network, or take the key away"
@@ -320,7 +141,7 @@ def _addresses(part: Part) -> tuple[acl.Network, ...]:
     return tuple(part.values)
 
 
-def _match(part: Part) -> tuple[dict[str, str], dict[str, str], acl.Network | None]:
+def _match(part: Part) -> tuple[dict[str, str], dict[str, str], Network | None]:
     if not part.nodes:
         part.problem("", "is empty, which is everyone and everything: name what it is about")
     patterns: dict[str, Pattern] = {
@@ -328,7 +149,7 @@ def _match(part: Part) -> tuple[dict[str, str], dict[str, str], acl.Network | No
     }
     labels: Mapping[str, Pattern] = part.values["labels"]
     for key, pattern in (*patterns.items(), *(("labels", label) for label in labels.values())):
-        for placeholder in acl.PLACEHOLDER.findall(pattern.text):
+        for placeholder in PLACEHOLDER.findall(pattern.text):
             wrong = _wrong_placeholder(placeholder, patterns)
             if wrong:
                 part.problem(key, f"${{{placeholder}}} {wrong}")
@@ -361,10 +182,10 @@ def _labels_of_match(part: Part) -> dict[str, Pattern]:
 
 
 def _entry(part: Part) -> acl.Entry | None:
-    (patterns, labels, network), actions, comment = part.values.values()
+    (patterns, labels, where), actions, comment = part.values.values()
     try:
-        return acl.Entry(patterns, labels, network, actions, comment)
-    except acl.PatternError:
+        return acl.Entry(patterns, labels, where, actions, comment)
+    except PatternError:
         # What is wrong with the pattern has been noted.
         return None
 
@@ -386,7 +207,7 @@ _SECONDS = Key(
 _FILLED = Key(_matching(r"(?s:.+)"), "is empty", required=True)
 _HASH = Key(_bcrypt, "is no bcrypt hash: write one that begins with $2b$ (60 characters)")
 _INSTANT = Key(_instant, "{} is no instant in UTC: write one such as 2027-06-30T00:00:00Z")
-_ADDRESS = Key(_network, "{} is no address: write one such as 10.0.0.7 or 10.0.0.0/8")
+_ADDRESS = Key(network, "{} is no address: write one such as 10.0.0.7 or 10.0.0.0/8")
 _PATTERN = Key(_pattern, "{} {error}")
 _LIMIT = Key(
     _whole(r"[1-9][0-9]{0,5}"), "{} is no whole number from 1 to 999999: write 100 or the like"
@@ -398,7 +219,7 @@ KEYS: Mapping[str, Key] = {
     "": Key(),
     "server": Key(required=True, make=_server),
     "server.addr": Key(
-        _listens,
+        listen_address,
         "{} is no address to listen on: write :5001 or 127.0.0.1:5001",
         required=True,
     ),
@@ -450,49 +271,3 @@ KEYS: Mapping[str, Key] = {
     # Never rendered: tests let a window end.
     "limits.window": _SECONDS._replace(default=Limits().window),
 }
-
-
-def listen_address(content: bytes) -> tuple[str, int] | None:
-    """Only `server.addr` of a file, without reading what comes after it; None where it has none.
-
-    A health check every few seconds must not pay for ten thousand users.
-    """
-    path: list[str | None] = []
-    try:
-        for event in yaml.parse(content, Loader=LOADER):
-            if isinstance(event, yaml.CollectionStartEvent):
-                path.append(None)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                path.pop()
-                if path:
-                    path[-1] = None
-            elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent) and path:
-                value = event.value if isinstance(event, yaml.ScalarEvent) else ""
-                if path == ["server", "addr"]:
-                    return _listens(value)
-                path[-1] = value if path[-1] is None else None
-    except (yaml.YAMLError, UnicodeError, ValueError):
-        # The server kept what it has read before; this file has no address to ask it at.
-        return None
-    return None
-
-
-def _plain_address(text: str) -> acl.Address:
-    """An address, an IPv4 one also where it is written as an IPv6 one.
-
-    Raises ValueError; a zone ('%eth0') is none of docker_auth's addresses.
-    """
-    if "%" in text:
-        raise ValueError(text)
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
-def normal_address(text: str) -> acl.Address | None:
-    """The address that the text is; None where it is none."""
-    try:
-        return _plain_address(text)
-    except ValueError:
-        return None

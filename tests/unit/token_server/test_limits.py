@@ -6,9 +6,10 @@ import ipaddress
 
 import pytest
 
-from wharfinger.tokens import failures
-from wharfinger.tokens.configuration import Limits
-from wharfinger.tokens.failures import Counters, Guard, Later, neighbourhood
+from wharfinger.token_server.addresses import neighbourhood
+from wharfinger.token_server.config.model import Limits
+from wharfinger.token_server.login import limits
+from wharfinger.token_server.login.limits import Counters, Guard, RateLimited
 
 from .conftest import Clock
 
@@ -25,7 +26,7 @@ def guess(guard: Guard, account: str, network: str) -> str:
     """One wrong password: "" where it may be checked, else the limit that was reached."""
     try:
         guard.ask(account, network)
-    except Later as error:
+    except RateLimited as error:
         return error.limit
     guard.count(account, network)
     return ""
@@ -79,14 +80,16 @@ def test_the_limits_are_those_of_the_configuration(guard: Guard) -> None:
 def test_who_is_refused_is_told_until_when(guard: Guard, clock: Clock) -> None:
     guesses(guard, 100, account="someuser")
     clock.now += 600
-    with pytest.raises(Later) as refused:
+    with pytest.raises(RateLimited) as refused:
         guard.ask("someuser", AWAY)
     assert str(refused.value) == (
         "too many wrong passwords for this account: try again in 3000 seconds"
     )
     assert refused.value.retry_after == 3000
     guesses(guard, 300, network=HOME)
-    with pytest.raises(Later, match=r"^too many wrong passwords from your address: try again in "):
+    with pytest.raises(
+        RateLimited, match=r"^too many wrong passwords from your address: try again in "
+    ):
         guard.ask("another", HOME)
 
 
@@ -122,7 +125,7 @@ def test_another_login_from_a_known_network_opens_nothing(guard: Guard) -> None:
 def test_the_counters_are_bounded_and_the_least_used_goes_first(
     monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(failures, "MOST", 10)
+    monkeypatch.setattr(limits, "MOST", 10)
     counters = Counters(clock)
     for number in range(100):
         counters.add("used again and again", 1)

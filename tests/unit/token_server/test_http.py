@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from support.token_server import Running
-from wharfinger.tokens import server as tokens_server
+from wharfinger.token_server import server as tokens_server
 
 CLOSE = b"Connection: close\r\n"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .configuration import Configuration, ConfigurationError, Problem, load
+from .config import Configuration, ConfigurationError, Problem, load
 
 Signature = tuple[tuple[str, int, int, int, int] | tuple[str, str], ...]
 
@@ -90,7 +90,7 @@ def _uncollected() -> Iterator[None]:
 
 def _signature(path: Path) -> tuple[str, int, int, int, int] | tuple[str, str]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         return (str(path), str(error.strerror))
-    return (str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return (str(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

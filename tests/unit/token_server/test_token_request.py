@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wharfinger.tokens.challenge import (
+from wharfinger.token_server.config.model import Server
+from wharfinger.token_server.token_request import (
     BadCredentials,
     BadRequest,
     Scope,
     client_address,
-    read,
+    read_request,
     read_scopes,
 )
-from wharfinger.tokens.configuration import Server
 
 
 def scope(text: str) -> Scope:
@@ -54,24 +54,24 @@ def test_an_empty_first_scope_asks_for_nothing_as_with_docker_auth() -> None:
 
 def test_the_forms_fields_come_before_the_querys() -> None:
     form = urlencode({"service": "form", "username": "u", "password": "pw"}).encode()
-    found = read(b"service=query&scope=repository:a:pull", form, None)
+    found = read_request(b"service=query&scope=repository:a:pull", form, None)
     assert (found.service, found.account, found.password) == ("form", "u", b"pw")
     assert found.scopes == (Scope("repository", "a", ("pull",)),)
 
 
 def test_a_basic_header_counts_before_the_form() -> None:
     header = "Basic " + base64.b64encode(b"u:pw").decode()
-    found = read(b"", b"username=v&password=x", header)
+    found = read_request(b"", b"username=v&password=x", header)
     assert (found.account, found.password) == ("u", b"pw")
 
 
 def test_a_password_in_the_query_string_of_a_get_is_not_used() -> None:
-    found = read(b"username=u&password=pw", None, None)
+    found = read_request(b"username=u&password=pw", None, None)
     assert (found.account, found.password) == ("", b"")
 
 
-def test_a_challenge_does_not_show_its_password() -> None:
-    assert "planted" not in repr(read(b"", b"username=u&password=planted", None))
+def test_a_request_does_not_show_its_password() -> None:
+    assert "planted" not in repr(read_request(b"", b"username=u&password=planted", None))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_any_request_is_read_or_refused_and_never_a_crash(
     query: bytes, form: bytes | None, header: str | None
 ) -> None:
     try:
-        found = read(query, form, header)
+        found = read_request(query, form, header)
     except (BadRequest, BadCredentials) as error:
         assert str(error)
         return

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from .acl import Address
-from .configuration import Server, normal_address
+from . import addresses
+from .addresses import Address
+from .config.model import Server
 
 # One request can ask for so many scopes. The largest seen in the wild are builders that mount
 # layers from a dozen repositories.
@@ -52,7 +53,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
+class TokenRequest:
     """A request for a token. `offered` is whether credentials came with it."""
 
     account: str
@@ -62,7 +63,7 @@ class Challenge:
     scopes: tuple[Scope, ...]
 
 
-def read(query: bytes, form: bytes | None, authorization: str | None) -> Challenge:
+def read_request(query: bytes, form: bytes | None, authorization: str | None) -> TokenRequest:
     """The request in a query string, a POST's body (None: not a POST) and a Basic header.
 
     Raises:
@@ -89,10 +90,10 @@ def read(query: bytes, form: bytes | None, authorization: str | None) -> Challen
             credentials = username, password.encode()
     if credentials is None:
         # An account without a password is that account with a wrong one, never the anonymous user.
-        return Challenge(account, b"", account != "", service, scopes)
+        return TokenRequest(account, b"", account != "", service, scopes)
     if account not in ("", credentials[0]):
         raise BadRequest("the user and the account parameter are not the same")
-    return Challenge(*credentials, credentials[0] != "", service, scopes)
+    return TokenRequest(*credentials, credentials[0] != "", service, scopes)
 
 
 def _asked(parameters: Sequence[tuple[str, str]]) -> tuple[str, str, tuple[Scope, ...]]:
@@ -142,12 +143,12 @@ def read_scopes(values: Sequence[str]) -> tuple[Scope, ...]:
 
 def _scope(text: str) -> Scope:
     parts = text.split(":")
-    found = RESOURCE_TYPE.fullmatch(parts[0])
+    resource_type = RESOURCE_TYPE.fullmatch(parts[0])
     # A name may begin with a registry's host and port.
     name = ":".join(parts[1:-1])
-    if found is None or len(parts) not in (3, 4) or not all(parts[:-1]):
+    if resource_type is None or len(parts) not in (3, 4) or not all(parts[:-1]):
         raise BadRequest(f"invalid scope {text[:200]!r}: it is type:name:actions")
-    return Scope(found[1], name, tuple(sorted(parts[-1].split(","))))
+    return Scope(resource_type[1], name, tuple(sorted(parts[-1].split(","))))
 
 
 def _basic(header: str) -> tuple[str, bytes]:
@@ -171,11 +172,11 @@ def client_address(server: Server, header: str | None, connection: str | None) -
     """
     text = connection or ""
     if server.real_ip_header:
-        addresses = (header or "").split(",")
+        texts = (header or "").split(",")
         position = server.real_ip_position
         if position < 0:
-            position = max(len(addresses) + position, 0)
-        text = addresses[position].strip() if position < len(addresses) else ""
+            position = max(len(texts) + position, 0)
+        text = texts[position].strip() if position < len(texts) else ""
     address = _address(text) if len(text) <= LONGEST_ADDRESS else None
     if address is None:
         raise BadRequest("the client's address is missing or is none")
@@ -184,8 +185,10 @@ def client_address(server: Server, header: str | None, connection: str | None) -
 
 @functools.lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
-    address = normal_address(text)
-    if address is None:
-        found = HOST_AND_PORT.fullmatch(text)
-        address = normal_address(found[1]) if found else None
-    return address
+    with_port = HOST_AND_PORT.fullmatch(text)
+    for candidate in (text, *(with_port.groups() if with_port else ())):
+        try:
+            return addresses.address(candidate)
+        except ValueError:
+            continue
+    return None

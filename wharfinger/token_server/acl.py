@@ -1,8 +1,7 @@
 """Who may do what: docker_auth's access control list, matched as docker_auth 1.14 matches it.
 
 All conditions of an entry must hold, the first entry that matches decides, and where none does
-nothing is granted. Patterns are Go's `path.Match` globs or, between slashes, RE2 expressions that
-are not anchored.
+nothing is granted. The patterns are those of patterns.py.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import re2
+from .addresses import Address, Network, within
+from .patterns import (
+    LONGEST_KEPT,
+    PLACEHOLDER,
+    compiled,
+    expression_of,
+    glob,
+    literal_prefix,
+    matches,
+    quote,
+)
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Labels = Mapping[str, Sequence[str]]
 
 ANY_ADDRESS = ipaddress.IPv4Address(0)
 FIELDS = ("account", "type", "name", "service")
-# A longer question's answer is not kept at hand, in characters: what is kept is bounded.
-LONGEST_KEPT = 1024
-PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 CAPTURE = re.compile(rf"\$\{{({'|'.join(FIELDS)}):([0-9]{{1,4}})\}}")
-
-
-class PatternError(ValueError):
-    """A pattern that can never match as it was meant; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Condition:
         self.filled = "${" in pattern
         self._exact: str | None = None
         if not self.filled:
-            expression = _expression(pattern)
+            expression = expression_of(pattern)
             self._prefix = literal_prefix(pattern)
             if expression is None and self._prefix == pattern:
                 self._exact = pattern
@@ -140,9 +139,9 @@ class Entry:
         conditions = [Condition(name, pattern) for name, pattern in patterns.items()]
         conditions += [Condition("labels", pattern, label) for label, pattern in labels.items()]
         # What costs least comes first.
-        conditions.sort(key=lambda found: found.filled)
-        self._about_asker = tuple(found for found in conditions if found.about_asker)
-        self._others = tuple(found for found in conditions if not found.about_asker)
+        conditions.sort(key=lambda condition: condition.filled)
+        self._about_asker = tuple(c for c in conditions if c.about_asker)
+        self._others = tuple(c for c in conditions if not c.about_asker)
 
     def concerns(self, question: Question) -> bool:
         """Whether the conditions on who asks hold."""
@@ -241,7 +240,7 @@ def _variables(entry: Entry, question: Question) -> dict[str, str]:
     variables = {name: quote(str(getattr(question, name))) for name in FIELDS}
     for pattern in entry.patterns.values():
         for source, index in CAPTURE.findall(pattern):
-            expression = _expression(entry.patterns.get(source, ""))
+            expression = expression_of(entry.patterns.get(source, ""))
             if expression is None:
                 continue
             match = compiled(expression).search(getattr(question, source))
@@ -268,153 +267,4 @@ def _fillings(pattern: str, variables: Mapping[str, str], labels: Labels) -> Ite
 
 
 def _fill(pattern: str, variables: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda found: variables.get(found[1], found[0]), pattern)
-
-
-def within(network: Network, ip: Address) -> bool:
-    """Whether the address is one of the network's."""
-    return network.version == ip.version and ip in network
-
-
-def _expression(pattern: str) -> str | None:
-    """What stands between the slashes of `/…/`; None where the pattern is a glob."""
-    if len(pattern) > 2 and pattern[0] == pattern[-1] == "/":
-        return pattern[1:-1]
-    return None
-
-
-def matches(pattern: str, value: str) -> bool:
-    """Whether a pattern whose placeholders are filled matches. A malformed one matches nothing."""
-    expression = _expression(pattern)
-    # What a client has filled in may be of any length, and an expression takes up to a megabyte.
-    keep = len(pattern) <= LONGEST_KEPT
-    try:
-        if expression is None:
-            expression = glob(pattern) if keep else glob.__wrapped__(pattern)
-        found = compiled(expression) if keep else compiled.__wrapped__(expression)
-        return found.search(value) is not None
-    except (PatternError, re2.error):
-        return False
-
-
-def literal_prefix(pattern: str) -> str:
-    """What every text that the pattern matches begins with; may be shorter than it could be.
-
-    Telling that a pattern does not match is by far the commonest work, and this is quick.
-    """
-    expression = _expression(pattern)
-    if expression is None:
-        return re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
-    if not expression.startswith("^") or "|" in expression:
-        return ""
-    found = re.match(r"[A-Za-z0-9/_-]*", expression[1:])
-    prefix = found[0] if found else ""
-    # The last character may be repeated, or not be there at all.
-    return prefix[:-1] if expression[1 + len(prefix) :][:1] in ("*", "?", "{") else prefix
-
-
-def check_pattern(pattern: str) -> int:
-    """How many groups the pattern captures (a glob: none).
-
-    Placeholders count as a letter each, as values put there are quoted.
-
-    Raises:
-        PatternError: it is malformed.
-    """
-    expression = _expression(pattern)
-    if expression is None:
-        glob(PLACEHOLDER.sub("x", pattern))
-        return 0
-    try:
-        # docker_auth compiles it with the placeholders in it: both must be possible.
-        compiled(PLACEHOLDER.sub("x", expression))
-        return int(compiled(expression).groups)
-    except re2.error as error:
-        reason = error.args[0] if error.args else error
-        text = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise PatternError(f"is no RE2 expression: {text}") from None
-
-
-def quote(value: str) -> str:
-    """The expression, or glob, that matches the value and nothing else. It has no NUL in it."""
-    return str(re2.escape(value))
-
-
-def _options() -> Any:
-    options = re2.Options()
-    # Its messages would land on stderr, with the pattern in them.
-    options.log_errors = False
-    options.max_mem = 1 << 20
-    return options
-
-
-@functools.lru_cache(maxsize=4096)
-def compiled(expression: str) -> Any:
-    return re2.compile(expression, _options())
-
-
-@functools.lru_cache(maxsize=4096)
-def glob(pattern: str) -> str:
-    r"""The RE2 expression for a pattern of Go's `path.Match`.
-
-    `*` and `?` do not cross `/`, `[…]` with ranges, `^` and `\` does; nothing is special in
-    braces.
-
-    Raises:
-        PatternError: `path.Match` calls it a bad pattern.
-    """
-    translated = [r"(?s)\A"]
-    rest = list(pattern)[::-1]
-    while rest:
-        character = rest.pop()
-        if character == "*":
-            translated.append("[^/]*")
-        elif character == "?":
-            translated.append("[^/]")
-        elif character == "[":
-            translated.append(_class(rest))
-        elif character == "\\":
-            if not rest:
-                raise PatternError("ends with a backslash")
-            translated.append(quote(rest.pop()))
-        else:
-            translated.append(quote(character))
-    translated.append(r"\z")
-    return "".join(translated)
-
-
-def _class(rest: list[str]) -> str:
-    negated = bool(rest) and rest[-1] == "^"
-    if negated:
-        rest.pop()
-    ranges: list[tuple[str, str]] = []
-    count = 0
-    while True:
-        if rest and rest[-1] == "]" and count:
-            rest.pop()
-            break
-        low = high = _class_character(rest)
-        if rest and rest[-1] == "-":
-            rest.pop()
-            high = _class_character(rest)
-        count += 1
-        if low <= high:
-            ranges.append((low, high))
-    inside = "".join(f"\\x{{{ord(low):x}}}-\\x{{{ord(high):x}}}" for low, high in ranges)
-    if not inside:
-        # Only reversed ranges: Go matches no character, or any one.
-        return "(?s:.)" if negated else r"[^\x{0}-\x{10ffff}]"
-    return f"[{'^' if negated else ''}{inside}]"
-
-
-def _class_character(rest: list[str]) -> str:
-    if not rest or rest[-1] in "-]":
-        raise PatternError("has a '[' that is not closed, or a stray '-' or ']' behind it")
-    character = rest.pop()
-    if character == "\\":
-        if not rest:
-            raise PatternError("ends with a backslash")
-        character = rest.pop()
-    if not rest:
-        raise PatternError("has a '[' that is not closed")
-    return character
+    return PLACEHOLDER.sub(lambda match: variables.get(match[1], match[0]), pattern)

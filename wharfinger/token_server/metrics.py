@@ -21,7 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from . import log
-from .service import Service
+from .issue import Issuer
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 # Upper ends of the histogram's buckets, in seconds: a remembered login takes one or two
@@ -56,15 +56,13 @@ class Metrics:
         self._buckets[bisect_left(BUCKETS, seconds)] += 1
         self._seconds += seconds
 
-    def text(self, service: Service, *, rejected: bool) -> bytes:
+    def text(self, issuer: Issuer, *, rejected: bool) -> bytes:
         """All of it. `rejected`: the file as it is now is not the one in force."""
-        return generate_latest(
-            _Collected([*self._families(service, rejected), *_PROCESS.collect()])
-        )
+        return generate_latest(_Collected([*self._families(issuer, rejected), *_PROCESS.collect()]))
 
-    def _families(self, service: Service, rejected: bool) -> Iterator[Metric]:
-        passwords = service.passwords
-        users = service.configuration.users
+    def _families(self, issuer: Issuer, rejected: bool) -> Iterator[Metric]:
+        passwords = issuer.login.passwords
+        users = issuer.configuration.users
         yield _counter(
             "requests", "Requests for a token, by what came of them.", "result", self.results
         )

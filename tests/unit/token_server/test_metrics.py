@@ -9,7 +9,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.token_server import Running, Start, hashed, settings
-from wharfinger.tokens.metrics import BUCKETS, Metrics
+from wharfinger.token_server.metrics import BUCKETS, Metrics
 
 PREFIX = "wharfinger_token_server_"
 Samples = dict[tuple[str, tuple[str, ...]], float]

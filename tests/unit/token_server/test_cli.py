@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from support.token_server import Running, make_key, replace, settings
-from wharfinger.tokens.commands import main
+from wharfinger.token_server.cli import main
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_healthcheck_ends_with_1_where_nobody_answers(
 def test_serve_with_an_invalid_file_ends_with_1_and_says_why(file: Path) -> None:
     file.write_text("server: {}")
     answer = subprocess.run(
-        [sys.executable, "-m", "wharfinger.tokens", "serve", str(file)],
+        [sys.executable, "-m", "wharfinger.token_server", "serve", str(file)],
         capture_output=True,
         text=True,
         timeout=30,
@@ -186,7 +186,15 @@ def test_serve_with_an_invalid_file_ends_with_1_and_says_why(file: Path) -> None
 
 def test_serve_on_an_address_in_use_says_so(server: Running, file: Path) -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "wharfinger.tokens", "serve", str(file), "--port", str(server.port)],
+        [
+            sys.executable,
+            "-m",
+            "wharfinger.token_server",
+            "serve",
+            str(file),
+            "--port",
+            str(server.port),
+        ],
         capture_output=True,
         text=True,
         timeout=30,

@@ -21,8 +21,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from .acl import Address
-from .failures import Guard, Later, neighbourhood
+from ..addresses import Address, neighbourhood
+from .limits import Guard, RateLimited
 
 # How long a password is remembered, in seconds: a right one after its last use, a wrong one after
 # it was checked; and how many of each.
@@ -42,7 +42,7 @@ DUMMY = b"$2b$10$" + b"." * 53
 def is_generated(password: bytes, digests: Iterable[bytes]) -> bool:
     """Whether the password is one of the generated secrets with these SHA-256 digests."""
     digest = hashlib.sha256(password).digest()
-    return any([hmac.compare_digest(digest, one) for one in digests])
+    return any([hmac.compare_digest(digest, stored) for stored in digests])
 
 
 def check(password: bytes, stored: bytes) -> bool:
@@ -57,7 +57,7 @@ def check(password: bytes, stored: bytes) -> bool:
 
 
 def _check_any(password: bytes, stored: tuple[bytes, ...]) -> bool:
-    return any(check(password, one) for one in stored)
+    return any(check(password, a_hash) for a_hash in stored)
 
 
 class _Memory:
@@ -114,7 +114,7 @@ class Passwords:
         Without any, the password is wrong, and it costs as much to say so.
 
         Raises:
-            Later: too many were wrong lately, or too many wait already.
+            RateLimited: too many were wrong lately, or too many wait already.
         """
         network = neighbourhood(address)
         ticket = self._ticket(account, password, stored)
@@ -146,7 +146,7 @@ class Passwords:
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         if self.waiting >= MOST_WAITING:
-            raise Later("too many logins wait to be verified", 5, "queue")
+            raise RateLimited("too many logins wait to be verified", 5, "queue")
         self.waiting += 1
         try:
             await self._turns.acquire()

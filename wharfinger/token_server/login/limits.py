@@ -9,17 +9,14 @@ number.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import ipaddress
 import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .acl import Address
-from .configuration import Limits
+from ..config.model import Limits
 
 HOUR = 3600.0
 #: Counters of each kind; the one that was not used for longest goes first. A wrong password is
@@ -27,7 +24,7 @@ HOUR = 3600.0
 MOST = 65536
 
 
-class Later(Exception):
+class RateLimited(Exception):
     """The password is not looked at now. `retry_after` in seconds; `limit` is what was reached."""
 
     def __init__(self, message: str, retry_after: float, limit: str) -> None:
@@ -99,12 +96,12 @@ class Guard:
             counters.window = limits.window
 
     def ask(self, account: str, network: str) -> None:
-        """Raises Later where too many passwords were wrong."""
+        """Raises RateLimited where too many passwords were wrong."""
         for counter in self._counters(account, network):
             wait = counter.counters.wait(counter.key, counter.limit)
             if wait:
                 of = "from your address" if counter.name == "address" else "for this account"
-                raise Later(
+                raise RateLimited(
                     f"too many wrong passwords {of}: try again in {math.ceil(wait)} seconds",
                     wait,
                     counter.name,
@@ -141,11 +138,3 @@ class Guard:
 
 def _pair(account: str, network: str) -> str:
     return f"{network} {account}"
-
-
-@functools.lru_cache(maxsize=4096)
-def neighbourhood(address: Address) -> str:
-    """What is counted as one address: of IPv6 the /64, as each customer has that many."""
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

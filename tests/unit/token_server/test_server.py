@@ -404,13 +404,13 @@ def test_an_address_is_refused_for_every_account_and_a_64_is_one(start: Start, k
 def test_what_is_no_digest_is_refused_and_not_shown(
     keys: Path, labels: list[str], more: dict[str, Any]
 ) -> None:
-    from wharfinger.tokens import configuration
+    from wharfinger.token_server import config
 
     if more:
         more = {"previous_password": {"password": hashed("x"), "until": instant(60)}}
     user = {"password": hashed("x"), "labels": {"secret_sha256": labels}, **more}
-    with pytest.raises(configuration.ConfigurationError) as refused:
-        configuration.load(yaml.safe_dump(settings(keys, users={"ci": user})))
+    with pytest.raises(config.ConfigurationError) as refused:
+        config.load(yaml.safe_dump(settings(keys, users={"ci": user})))
     (problem,) = refused.value.problems
     assert problem.key == "users.ci.labels.secret_sha256"
     assert problem.message == (
@@ -882,19 +882,19 @@ def test_an_expired_certificate_is_a_loud_warning_and_no_outage(
 def test_a_failure_of_the_program_is_500_and_tells_only_where(
     keys: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from wharfinger.tokens import challenge, configuration
-    from wharfinger.tokens.server import Application
-    from wharfinger.tokens.service import Service
+    from wharfinger.token_server import config
+    from wharfinger.token_server.app import Application
+    from wharfinger.token_server.issue import Issuer
 
     def fail(*_: object) -> None:
         raise RuntimeError("planted-secret")
 
-    monkeypatch.setattr(challenge, "read", fail)
+    monkeypatch.setattr("wharfinger.token_server.issue.read_request", fail)
     content = settings(keys)
     del content["server"]["real_ip_header"]
-    service = Service(configuration.load(yaml.safe_dump(content), check_keys=True))
-    status, body = asyncio.run(call(Application(service), {}))
-    service.close()
+    issuer = Issuer(config.load(yaml.safe_dump(content), check_keys=True))
+    status, body = asyncio.run(call(Application(issuer), {}))
+    issuer.close()
     assert status == 500
     assert body["errors"][0]["message"] == "the token server has failed"
     logged = json.loads(capfd.readouterr().out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import ipaddress
 import json
 import re
 import socket
@@ -21,10 +22,10 @@ import pytest
 import uvloop
 import yaml
 
-from wharfinger.tokens import challenge, configuration
-from wharfinger.tokens.decision import decide
-from wharfinger.tokens.server import Application, http_server
-from wharfinger.tokens.service import Service
+from wharfinger.token_server import config, token_request
+from wharfinger.token_server.app import Application
+from wharfinger.token_server.issue import Issuer, decide
+from wharfinger.token_server.server import http_server
 
 GOLDEN = Path(__file__).resolve().parents[2] / "library/golden/decisions.json"
 CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["cases"]
@@ -67,17 +68,16 @@ def authorization(question: dict[str, Any]) -> str | None:
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
-def answer(found: configuration.Configuration, question: dict[str, Any]) -> tuple[int, Any]:
+def answer(found: config.Configuration, question: dict[str, Any]) -> tuple[int, Any]:
     """Status and access by the pure parts, without HTTP, bcrypt and signatures."""
     try:
-        request = challenge.read(query(question), None, authorization(question))
-    except challenge.BadRequest:
+        request = token_request.read_request(query(question), None, authorization(question))
+    except token_request.BadRequest:
         return 400, None
     user = found.users.get(request.account)
     if user is None or (user.password is not None and request.password != PASSWORD.encode()):
         return 401, None
-    address = configuration.normal_address("127.0.0.1")
-    assert address is not None
+    address = ipaddress.ip_address("127.0.0.1")
     answers = decide(found, request, user, address)
     return 200, [
         {"type": scope.type, "name": scope.name, "actions": list(given.actions)}
@@ -94,7 +94,7 @@ def test_there_are_thousands_of_questions_as_docker_auth_answered_them() -> None
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_the_matcher_decides_as_docker_auth_did(number: int) -> None:
     case = CASES[number]
-    found = configuration.load(rendered(case))
+    found = config.load(rendered(case))
     different = [
         (question, mine)
         for question in case["questions"]
@@ -147,10 +147,10 @@ async def answered(keys: Path) -> list[list[tuple[int, Any]]]:
     client = Client(*await asyncio.open_connection(*listener.getsockname()))
     try:
         for case in CASES:
-            service = Service(configuration.load(rendered(case, **token), check_keys=True))
-            application = Application(service)
+            issuer = Issuer(config.load(rendered(case, **token), check_keys=True))
+            application = Application(issuer)
             answers.append([await client.ask(question) for question in case["questions"]])
-            service.close()
+            issuer.close()
         return answers
     finally:
         client.writer.close()

@@ -17,14 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.token_server import make_key, settings
-from wharfinger.tokens.configuration import (
-    ConfigurationError,
-    Limits,
-    PreviousPassword,
-    listen_address,
-    load,
-)
-from wharfinger.tokens.reading import composed
+from wharfinger.token_server.config import ConfigurationError, listens_on, load
+from wharfinger.token_server.config.model import Limits, PreviousPassword
+from wharfinger.token_server.config.reader import composed
 
 HASH = "$2b$10$" + "a" * 53
 VALID = f"""\
@@ -60,11 +55,11 @@ def changed(old: str, new: str) -> str:
 
 
 def test_a_valid_file_is_read() -> None:
-    found = load(VALID, base=Path("/config"))
+    found = load(VALID)
     assert (found.server.host, found.server.port) == ("", 5001)
     assert found.server.real_ip_header == ""
     assert found.token.expiration == 300
-    assert found.token.certificate == Path("/config/signing.crt")
+    assert found.token.certificate == Path("signing.crt")
     assert found.users[""].password is None
     assert found.users["u"].password == HASH.encode()
     assert found.users["u"].labels == {"group": ("a", "b")}
@@ -644,7 +639,7 @@ def test_an_expired_certificate_is_a_warning_or_an_error(tmp_path: Path) -> None
 
 def test_reading_needs_no_library_of_the_server() -> None:
     program = (
-        "import sys; from wharfinger.tokens.configuration import load; load(sys.stdin.read());"
+        "import sys; from wharfinger.token_server.config import load; load(sys.stdin.read());"
         "print([name for name in sys.modules if name.partition('.')[0] in "
         "('uvicorn', 'jwt', 'bcrypt', 'cryptography', 'uvloop', 'httptools')])"
     )
@@ -660,11 +655,11 @@ def test_the_listening_address_is_found_wherever_it_stands(keys: Path, sort: boo
         key: value for key, value in settings(keys).items() if key == "server"
     }
     text = yaml.safe_dump(content, sort_keys=sort)
-    assert listen_address(text.encode()) == ("127.0.0.1", 5001)
-    assert listen_address(b"server: {path_prefix: addr, x: [addr, ':1']}") is None
-    assert listen_address(b"a: &a x\nb: *a\nserver: {addr: ':7'}") == ("", 7)
+    assert listens_on(text.encode()) == ("127.0.0.1", 5001)
+    assert listens_on(b"server: {path_prefix: addr, x: [addr, ':1']}") is None
+    assert listens_on(b"a: &a x\nb: *a\nserver: {addr: ':7'}") == ("", 7)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xff", b"server: *a", b"- server"])
 def test_a_file_that_is_not_valid_has_no_listening_address(content: bytes) -> None:
-    assert listen_address(content) is None
+    assert listens_on(content) is None

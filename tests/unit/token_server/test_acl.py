@@ -12,12 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wharfinger.tokens import acl
-from wharfinger.tokens.acl import (
-    AccessControlList,
-    Entry,
+from wharfinger.token_server import patterns
+from wharfinger.token_server.acl import AccessControlList, Entry, Question
+from wharfinger.token_server.patterns import (
     PatternError,
-    Question,
     check_pattern,
     literal_prefix,
     matches,
@@ -260,7 +258,7 @@ def test_a_long_question_is_answered_and_not_kept(field: str) -> None:
 def test_a_pattern_that_a_client_made_long_is_not_kept(pattern: str) -> None:
     entries = AccessControlList([Entry({"name": pattern}, {}, None, ("*",))])
     service = "x" * 5000
-    kept = [acl.compiled.cache_info().currsize, acl.glob.cache_info().currsize]
+    kept = [patterns.compiled.cache_info().currsize, patterns.glob.cache_info().currsize]
     question = Question("u", "repository", f"{service}/a", service, HOME, ("pull",))
     assert entries.decide(question).entry == 0
-    assert [acl.compiled.cache_info().currsize, acl.glob.cache_info().currsize] == kept
+    assert [patterns.compiled.cache_info().currsize, patterns.glob.cache_info().currsize] == kept

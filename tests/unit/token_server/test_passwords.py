@@ -15,9 +15,9 @@ import bcrypt
 import pytest
 
 from support.token_server import hashed
-from wharfinger.tokens import passwords
-from wharfinger.tokens.failures import Later
-from wharfinger.tokens.passwords import DUMMY, Passwords, check, is_generated
+from wharfinger.token_server.login import passwords
+from wharfinger.token_server.login.limits import RateLimited
+from wharfinger.token_server.login.passwords import DUMMY, Passwords, check, is_generated
 
 from .conftest import Clock
 
@@ -223,7 +223,7 @@ async def guesses(
         try:
             assert await attempt(verifier, account, b"%d" % number, address=address) is False
             found.append("")
-        except Later as error:
+        except RateLimited as error:
             found.append(error.limit)
     return found
 
@@ -249,7 +249,7 @@ def test_many_guesses_at_once_are_no_more_than_one_by_one(
         return await asyncio.gather(*tries, return_exceptions=True)
 
     answers = run(flood())
-    refused = [found for found in answers if isinstance(found, Later)]
+    refused = [found for found in answers if isinstance(found, RateLimited)]
     assert len(checked.calls) == 100 == answers.count(False)
     assert {found.limit for found in refused} == {"account"}
     assert len(refused) == 400
@@ -265,7 +265,7 @@ def test_who_is_refused_is_not_told_what_is_remembered(
         await attempt(verifier, password=word, address=HOME)
         await guesses(verifier, 100)
         refused = await guesses(verifier, 10_000)
-        with pytest.raises(Later, match="too many wrong passwords"):
+        with pytest.raises(RateLimited, match="too many wrong passwords"):
             await attempt(verifier, password=word, address=AWAY)
         return refused
 
@@ -279,7 +279,7 @@ def test_nor_behind_the_owners_own_address(
     async def neighbour() -> None:
         await attempt(verifier, address=HOME)
         assert await guesses(verifier, 1000, address=HOME) == [""] * 20 + ["account"] * 980
-        with pytest.raises(Later, match="too many wrong passwords for this account"):
+        with pytest.raises(RateLimited, match="too many wrong passwords for this account"):
             await attempt(verifier, address=HOME)
         assert await attempt(verifier, "another", address=HOME) is True
         clock.now += 3600
@@ -298,7 +298,7 @@ def test_a_guess_at_the_moment_of_the_owners_login_is_counted_first(
         before = len(checked.calls)
         owner = asyncio.ensure_future(attempt(verifier, address=HOME))
         await until(lambda: len(checked.calls) > before)
-        with pytest.raises(Later):
+        with pytest.raises(RateLimited):
             await attempt(verifier, address=AWAY)
         checked.gate.set()
         assert await owner is True
@@ -315,11 +315,11 @@ def test_the_owner_gets_in_from_a_known_network_while_others_guess(
             await guesses(verifier, 500)
             # Every account of the network, too.
             for account in range(400):
-                with contextlib.suppress(Later):
+                with contextlib.suppress(RateLimited):
                     await attempt(verifier, f"x{account}", b"wrong", address=HOME)
             assert await attempt(verifier, address=HOME) is True
             assert await attempt(verifier, password=b"right", stored=b"new", address=HOME) is True
-            with pytest.raises(Later):
+            with pytest.raises(RateLimited):
                 await attempt(verifier, address=ipaddress.ip_address("203.0.113.1"))
             clock.now += 1800
 
@@ -354,7 +354,7 @@ def test_too_many_who_wait_are_told_to_come_back(
         return await asyncio.gather(*logins, return_exceptions=True)
 
     answers = run(crowd())
-    refused = [found for found in answers if isinstance(found, Later)]
+    refused = [found for found in answers if isinstance(found, RateLimited)]
     assert answers.count(True) == 60 - len(refused)
     assert len(refused) == 60 - 30 - (os.cpu_count() or 1)
     assert (str(refused[0]), refused[0].limit) == ("too many logins wait to be verified", "queue")

@@ -1,0 +1,5 @@
+"""The token server: answers the registry's token challenge from docker_auth's YAML file.
+
+`config` and `acl` need PyYAML and google-re2 only, so that a controller can check a file
+before it lands on a host; what serves requests is imported when `serve` is asked for.
+"""

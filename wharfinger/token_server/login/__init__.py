@@ -1,0 +1,1 @@
+"""Who logs in: generated secrets, chosen passwords, limits on guesses, where and until when."""

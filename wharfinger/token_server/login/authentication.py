@@ -1,0 +1,119 @@
+"""Lets a user in, or says why not."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from ..addresses import Address, Network, within
+from ..config import Configuration
+from ..config.model import User
+from ..token_request import TokenRequest
+from .passwords import Passwords, is_generated
+
+WRONG_PASSWORD = "wrong user or password"
+
+
+class LoginNotAllowed(Exception):
+    """The login is refused. The text is what the client sees; `result` stands in the log."""
+
+    def __init__(self, message: str, result: str) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class Authentication:
+    """Checks logins by the configuration in force, which may change while a login waits."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.passwords = Passwords()
+        self.use(configuration)
+
+    def use(self, configuration: Configuration) -> None:
+        """Put a configuration in force."""
+        self.configuration = configuration
+        self.passwords.guard.use(configuration.limits)
+
+    async def user_of(
+        self, request: TokenRequest, address: Address, log: dict[str, Any]
+    ) -> tuple[Configuration, User]:
+        """The user who is let in, and the configuration that says so.
+
+        Raises:
+            LoginNotAllowed: there is no login, or it is not a right one.
+            RateLimited: too many passwords were wrong.
+        """
+        while True:
+            configuration = self.configuration
+            user = configuration.users.get(request.account)
+            if user is not None and user.password is None:
+                return configuration, user
+            if user is None and not request.offered:
+                # The clients show this text; nobody has given anything wrong yet.
+                raise LoginNotAllowed(
+                    "log in first: nothing is given here to who is not logged in", "not_signed_in"
+                )
+            now = time.time()
+            outside = user is not None and is_outside(user.addresses, address)
+            if user is not None and (reason := not_allowed_reason(user, address, now)):
+                log["shut"] = reason
+            # From outside a user's addresses nothing is right, and nothing counts against the user.
+            counted_as = outsider(request.account) if outside else request.account
+            digests, hashes = secrets_of(None if outside else user, now)
+            right = is_generated(request.password, digests)
+            if not right:
+                right = await self.passwords.verify(counted_as, request.password, hashes, address)
+            if outside:
+                raise LoginNotAllowed(WRONG_PASSWORD, "not_let_in")
+            if not right:
+                raise LoginNotAllowed(WRONG_PASSWORD, "wrong_password")
+            # A user who was removed or changed meanwhile is judged by what is in force now.
+            if configuration is not self.configuration:
+                continue
+            assert user is not None
+            if reason := not_allowed_reason(user, address, time.time()):
+                log.pop("shut", None)
+                raise LoginNotAllowed(f"{request.account} {reason}", "not_let_in")
+            return configuration, user
+
+
+def secrets_of(user: User | None, now: float) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """What a user's password may belong to: digests of generated secrets, bcrypt hashes of others.
+
+    Both are empty where there is no user.
+    """
+    if user is None or user.password is None:
+        return (), ()
+    accepted = [(user.digest, user.password)]
+    if user.previous is not None and now < user.previous.until:
+        accepted.append((user.previous.digest, user.previous.password))
+    return (
+        tuple(digest for digest, _ in accepted if digest is not None),
+        tuple(bcrypt_hash for digest, bcrypt_hash in accepted if digest is None),
+    )
+
+
+def not_allowed_reason(user: User, address: Address, now: float) -> str:
+    """Why the user may not log in from this address at this time; "" if they may.
+
+    A client sees this only after it has shown the right password.
+    """
+    if user.expires is not None and now >= user.expires:
+        return f"expired at {datetime.fromtimestamp(user.expires, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if is_outside(user.addresses, address):
+        return f"may not log in from {address}"
+    return ""
+
+
+def is_outside(addresses: tuple[Network, ...], address: Address) -> bool:
+    """Whether a user with these addresses may not log in from this one; none: from anywhere."""
+    return bool(addresses) and not any(within(network, address) for network in addresses)
+
+
+def outsider(account: str) -> str:
+    """The name under which wrong passwords from outside a user's addresses are counted.
+
+    Nobody has it: what a client sends is read as strict UTF-8, which has no lone surrogate.
+    """
+    return f"\ud800{account}"

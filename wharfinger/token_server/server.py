@@ -1,0 +1,176 @@
+"""Serves the application with uvicorn, one process and one event loop, and watches the files.
+
+nginx is before it: the bounds on sizes, slowness and connections are its.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from . import log
+from .app import Application, tell_failure
+from .config import Configuration, ConfigurationError
+from .issue import Issuer
+from .reload import Files, Rejected
+
+# Seconds between two looks at the files; a change is read at the second look that sees it.
+POLL_INTERVAL = 0.2
+# How long requests that are under way may take to end after SIGTERM, in seconds.
+DRAIN = 20
+# Longer than nginx keeps an idle connection (60 s): never the server closes one that the proxy
+# is just about to use.
+KEEP_ALIVE = 75
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the text is the address and why."""
+
+
+def serve(path: Path, *, host: str | None = None, port: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered before it ends.
+
+    Args:
+        path: the configuration file, read again whenever it changes.
+        host, port: where to listen instead of the file's `server.addr`.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+        CannotListen: the address is in use or is not this machine's.
+    """
+    files = Files(path)
+    configuration = files.load()
+    listener = _listen(
+        configuration.server.host if host is None else host,
+        configuration.server.port if port is None else port,
+    )
+    # uvicorn stops at these signals, and then hands them on: so the process ends with 0, as a
+    # container's should.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _tell_stop)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(files, configuration, listener))
+
+
+def _tell_stop(number: int, _: object) -> None:
+    log.write({"event": "stop", "signal": signal.Signals(number).name})
+
+
+def http_server(application: Application) -> uvicorn.Server:
+    """The HTTP server, which listens on the sockets that its `serve` is given."""
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [_JsonHandler()]
+    logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    return uvicorn.Server(
+        uvicorn.Config(
+            application.asgi,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            # Whose address counts is for `server.real_ip_header` to say.
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=DRAIN,
+        )
+    )
+
+
+class _JsonHandler(logging.Handler):
+    """What uvicorn has to say, in the log's form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage().strip()
+        log.write({"event": "http", "level": record.levelname, "message": message})
+
+
+async def _serve(files: Files, configuration: Configuration, listener: socket.socket) -> None:
+    issuer = Issuer(configuration)
+    application = Application(issuer)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: tell_failure(context.get("exception")))
+    with log.together():
+        _tell(configuration, "start", address="{}:{}".format(*listener.getsockname()[:2]))
+        watcher = asyncio.create_task(watch(files, application))
+        try:
+            await http_server(application).serve([listener])
+        finally:
+            watcher.cancel()
+            issuer.close()
+
+
+async def watch(files: Files, application: Application) -> None:
+    """Put each valid change of the files in force, as long as this runs."""
+    issuer = application.issuer
+    while True:
+        await asyncio.sleep(POLL_INTERVAL)
+        if not files.changed():
+            continue
+        begun = time.perf_counter()
+        try:
+            configuration = await asyncio.to_thread(files.load)
+        except Exception as error:
+            if not isinstance(error, ConfigurationError):
+                # A mistake of this program must not end the watching.
+                tell_failure(error)
+                continue
+            application.rejected = Rejected(files.digest(), str(error))
+            application.metrics.reloads["rejected"] += 1
+            log.write(
+                {
+                    "event": "rejected",
+                    "configuration": application.rejected.configuration,
+                    "problems": [str(problem) for problem in error.problems],
+                    "in_force": issuer.configuration.digest,
+                }
+            )
+            continue
+        old, application.rejected = issuer.configuration.server, None
+        issuer.use(configuration)
+        application.metrics.reloads["taken"] += 1
+        _tell(configuration, "reload", ms=round((time.perf_counter() - begun) * 1000, 1))
+        new = configuration.server
+        if (old.host, old.port, old.path_prefix) != (new.host, new.port, new.path_prefix):
+            message = "server.addr and server.path_prefix count from the next start on"
+            log.write({"event": "warning", "message": message})
+
+
+def _tell(configuration: Configuration, event: str, **more: object) -> None:
+    log.write(
+        {
+            "event": event,
+            "configuration": configuration.digest,
+            "users": len(configuration.users),
+            "acl": len(configuration.acl.entries),
+            **more,
+        }
+    )
+    for warning in configuration.warnings:
+        log.write({"event": "warning", "message": warning})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; without a host on every IPv4 and, where there is one, IPv6 address."""
+    if host == "" and socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, backlog=2048, dualstack_ipv6=True
+            )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CannotListen(f"{host}:{port}: {reason}") from None
