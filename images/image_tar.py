@@ -16,10 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
-_CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-_INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+from wharfinger.oci.media_types import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, OCI_LAYER
 
 
 @dataclass(frozen=True)
@@ -123,19 +120,19 @@ def write(
     manifest = _json(
         {
             "schemaVersion": 2,
-            "mediaType": _MANIFEST_TYPE,
-            "config": _descriptor(_CONFIG_TYPE, configuration),
-            "layers": [_descriptor(_LAYER_TYPE, content) for content in layers],
+            "mediaType": OCI_IMAGE,
+            "config": _descriptor(OCI_CONFIG, configuration),
+            "layers": [_descriptor(OCI_LAYER, content) for content in layers],
         }
     )
     name, tag = reference.rsplit(":", 1)
     index = _json(
         {
             "schemaVersion": 2,
-            "mediaType": _INDEX_TYPE,
+            "mediaType": OCI_INDEX,
             "manifests": [
                 {
-                    **_descriptor(_MANIFEST_TYPE, manifest),
+                    **_descriptor(OCI_IMAGE, manifest),
                     "platform": platform,
                     "annotations": {
                         # containerd's import wants the name spelt out, as docker does itself.

@@ -92,6 +92,8 @@ def application() -> list[Path]:
     """The files of this project that the image contains."""
     return [
         ROOT / "wharfinger" / "__init__.py",
+        ROOT / "wharfinger" / "bcrypt_hash.py",
+        ROOT / "wharfinger" / "suggestions.py",
         *source_files(ROOT / "wharfinger" / "token_server"),
         *source_files(ROOT / "wharfinger" / "tokens"),
     ]

@@ -139,7 +139,11 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
             {k: v for k, v in one.items() if k != "ip"} for one in PRINCIPALS(who, found)
         ],
     ),
-    "server: robots may log in from everywhere": (agreement, "not_allowed_reason", lambda *asked: ""),
+    "server: robots may log in from everywhere": (
+        agreement,
+        "not_allowed_reason",
+        lambda *asked: "",
+    ),
     "model: robots are everyone": (
         policy.Policy,
         "_names",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from wharfinger.oci.names import COMPONENT, LONGEST_REPOSITORY
+from wharfinger.suggestions import nearest
 
 from .policy import ALL, ONE_SEGMENT, SEGMENTS, USER
-from .problems import nearest, quoted
+from .problems import quoted
 
 _EXAMPLE = '"team/*"'
 _COMPONENT_WORDS = (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from wharfinger.values import kind
 
@@ -56,12 +55,6 @@ def answered_before(same: int | None, earlier: Sequence[int]) -> str:
         f"never decides anything, since rule{'' if one else 's'} {names} always "
         f"answer{'s' if one else ''} first: remove it, or move it above rule {earlier[0]}"
     )
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, if one is near enough."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return close[0] if close else None
 
 
 def listed(words: Sequence[str], limit: int = 8) -> str:

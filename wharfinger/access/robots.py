@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from wharfinger.suggestions import nearest
 from wharfinger.values import kind
 
-from .problems import nearest, quoted, texts
+from .problems import quoted, texts
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

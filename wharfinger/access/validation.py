@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from wharfinger.bcrypt_hash import BCRYPT_HASH
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.oci.names import COMPONENT
+from wharfinger.suggestions import nearest
 from wharfinger.values import bare_key, kind, spelt
 
 from . import coverage
@@ -29,14 +31,13 @@ from .policy import (
     Policy,
     Rule,
 )
-from .problems import answered_before, nearest, quoted, texts
+from .problems import answered_before, quoted, texts
 from .robots import Robot, expires_soon, read_robot
 
 USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
 ROBOTS = "registry_robots"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 LOWEST_COST, HIGHEST_COST = 10, 14
 LONGEST_PASSWORD = 72
 
@@ -725,7 +726,7 @@ def _password(password: object) -> list[str]:
         return ["password is empty: write one, or {} for a password that is generated"]
     if not isinstance(password, str):
         return [f"password is {kind(password)} to YAML: write it in quotation marks"]
-    if BCRYPT.fullmatch(password):
+    if BCRYPT_HASH.fullmatch(password):
         return ["password is a bcrypt hash: write it as password_hash"]
     problems = []
     size = len(password.encode("utf-8", "surrogatepass"))
@@ -744,9 +745,9 @@ def _password(password: object) -> list[str]:
 def _password_hash(found: object) -> list[str]:
     if not isinstance(found, str):
         return [f"password_hash is {kind(found)}: write a bcrypt hash; {_MAKE_HASH}"]
-    match = BCRYPT.fullmatch(found)
+    match = BCRYPT_HASH.fullmatch(found)
     if match is None:
-        inner = BCRYPT.search(found)
+        inner = BCRYPT_HASH.search(found)
         if inner is not None:
             return ["password_hash has more than the hash: write only what begins with $2"]
         return [f"password_hash is no bcrypt hash: {_MAKE_HASH}"]

@@ -41,10 +41,7 @@ _WORDS = {
     "application/vnd.cncf.model.config.v1+json": "AI model",
     "application/vnd.docker.ai.model.config.v0.1+json": "AI model",
 }
-_IMAGES = (
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-)
+_IMAGES = (media_types.OCI_CONFIG, media_types.DOCKER_CONFIG)
 _MEDIA_TYPES = {
     media_types.OCI_IMAGE: "OCI image",
     media_types.OCI_INDEX: "OCI index",

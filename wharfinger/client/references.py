@@ -7,19 +7,14 @@ for the host: the part before the first slash, where it has a dot or a colon or 
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 
 from wharfinger.oci.digests import ANY_DIGEST
-from wharfinger.oci.names import LONGEST_REPOSITORY, REPOSITORY, TAG
+from wharfinger.oci.names import HOST, LONGEST_REPOSITORY, REPOSITORY, TAG
 
 from .errors import UsageError
 
 REGISTRY_VARIABLE = "WHARF_REGISTRY"
-
-_HOST = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?"
-)
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
@@ -57,7 +52,7 @@ def registry(text: str | None) -> str:
             f"{REGISTRY_VARIABLE}=HOST[:PORT]"
         )
     _refuse_scheme(host)
-    if not _HOST.fullmatch(host.rstrip("/")):
+    if not HOST.fullmatch(host.rstrip("/")):
         raise UsageError(f"{host!r} is no registry: write HOST or HOST:PORT")
     return host.rstrip("/")
 

@@ -12,11 +12,11 @@ from wharfinger.access.patterns import mistake
 from wharfinger.access.policy import ALL, EVERYONE, SEGMENTS, USER, Rule
 from wharfinger.access.problems import (
     answered_before,
-    nearest,
     quoted,
     texts,
 )
 from wharfinger.deployment.problems import Problem, Report
+from wharfinger.suggestions import nearest
 from wharfinger.values import bare_key, duration, kind
 
 RETENTION = "registry_retention"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from wharfinger.oci.digests import SHA256
 from wharfinger.values import kind
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def problems(pins: Mapping[object, object]) -> list[str]:
@@ -19,7 +17,7 @@ def problems(pins: Mapping[object, object]) -> list[str]:
                 f"a key is {kind(reference)}: write an image's reference, in quotes, such as "
                 '"docker.io/library/registry:3.1.2"'
             )
-        elif digest != "" and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+        elif digest != "" and not (isinstance(digest, str) and SHA256.fullmatch(digest)):
             found.append(
                 f"{reference}: the value is no digest: write sha256: and 64 hexadecimal digits in "
                 'lower case, or "" where the image is not pinned'

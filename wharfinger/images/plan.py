@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wharfinger.oci.digests import SHA256
+from wharfinger.oci.names import HOST, REPOSITORY, TAG
+
 REGISTRY = "registry"
 TOKEN_SERVER = "token_server"
 
-_COMPONENT = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
 #: What docker can pull: [HOST[:PORT]/]NAME[:TAG][@DIGEST].
 REFERENCE = re.compile(
-    r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"
-    rf"{_COMPONENT}(?:/{_COMPONENT})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?(?:@sha256:[0-9a-f]{{64}})?"
+    rf"(?:{HOST.pattern}/)?{REPOSITORY.pattern}(?::{TAG.pattern})?(?:@{SHA256.pattern})?"
 )
 
 

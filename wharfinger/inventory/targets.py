@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+from wharfinger.suggestions import nearest
 
 # As many names are shown.
 _NAMES = 20
@@ -42,8 +43,8 @@ def nobody(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]
             f"--limit {limit}: matches no host of the group {pattern}, so nothing was done: "
             f"write one of {_listed(hosts)}"
         )
-    near = get_close_matches(pattern, set(groups) - {pattern}, n=1)
-    instead = f"`{pattern}:` for `{near[0]}:`" if near else f"hosts under `{pattern}:` and `hosts:`"
+    near = nearest(pattern, set(groups) - {pattern})
+    instead = f"`{pattern}:` for `{near}:`" if near else f"hosts under `{pattern}:` and `hosts:`"
     return (
         f"{pattern}: no host is in this group, so nothing was done: write {instead} in the "
         f"inventory's hosts.yml; {_there_is(groups)}"

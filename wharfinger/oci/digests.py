@@ -8,6 +8,7 @@ import re
 # What the registry can store: the algorithm and the number of hexadecimal digits.
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
 DIGEST = re.compile("|".join(f"{name}:[0-9a-f]{{{size}}}" for name, size in ALGORITHMS.items()))
+SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 # The grammar of the image specification, which also allows algorithms that nobody knows yet.
 ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-zA-Z=_-]{32,}")
 

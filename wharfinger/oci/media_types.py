@@ -1,4 +1,4 @@
-"""Media types of manifests, and what other media types say of a blob."""
+"""Media types of manifests and what they are made of, and what other media types say of a blob."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
 SCHEMA_1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 # The types by which an index calls a member a manifest. Any other member is a blob: BuildKit's
 # cache is an index of layers.

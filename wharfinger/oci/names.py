@@ -1,4 +1,5 @@
-"""The grammar of repositories' and tags' names (OCI distribution specification 1.1)."""
+"""The grammar of names: repositories and tags (OCI distribution specification 1.1), and docker's of
+a registry's host."""
 
 from __future__ import annotations
 
@@ -8,5 +9,9 @@ import re
 COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 REPOSITORY = re.compile(rf"{COMPONENT.pattern}(?:/{COMPONENT.pattern})*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+# A registry, HOST[:PORT].
+HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?"
+)
 # As many characters as the registry accepts in a repository's name.
 LONGEST_REPOSITORY = 255

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from ipaddress import ip_address
 
 from .report import shown
@@ -66,12 +64,6 @@ def hostname_problem(text: str) -> str | None:
             "write a name like registry.example.com"
         )
     return None
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like `word`, or None where none is like it."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.7)
-    return found[0] if found else None
 
 
 def slips(word: str, other: str) -> int:

@@ -12,11 +12,12 @@ from wharfinger import images, values
 from wharfinger.access.robots import read_network
 from wharfinger.deployment.problems import Refuse, Report
 from wharfinger.deployment.settings import SETTINGS, Duration, Number, Range, Size, used_only
+from wharfinger.suggestions import nearest
 
 from .acme import check_acme
 from .contents import check_contents
 from .controller import on_controller
-from .names import hostname_problem, is_address, nearest
+from .names import hostname_problem, is_address
 from .report import shown
 
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -299,7 +300,7 @@ def _check_storage_mount(checked: dict[str, Any], *, refuse: Refuse) -> None:
     for key, value in mount.items():
         variable, place = "storage_mount", values.spelt(key)
         if key not in _MOUNT_KEYS:
-            near = nearest(str(key), _MOUNT_KEYS)
+            near = nearest(str(key), _MOUNT_KEYS, 0.7)
             instead = f"write {near}" if near else f"its keys are {', '.join(_MOUNT_KEYS)}"
             refuse(variable, f"is no key of storage_mount: {instead}", place)
         elif not isinstance(value, str):

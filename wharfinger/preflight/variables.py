@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger.deployment.problems import Report
+from wharfinger.suggestions import nearest
 from wharfinger.values import boolean, kind, spelt
 
-from .names import nearest, slips
+from .names import slips
 from .report import shown
 
 Spec = Mapping[str, Any]
@@ -92,7 +93,7 @@ def _check_names(
         if name in renamed:
             report.error(name, f"is now called {renamed[name]}: write that")
         elif prefix is not None:
-            near = nearest(name, known)
+            near = nearest(name, known, 0.7)
             report.error(
                 name,
                 "is no variable of Wharfinger: "
@@ -169,7 +170,7 @@ def _checked_keys(
     whole = _within(variable, place) if place else variable
     for key in value:
         if key not in options:
-            near = nearest(str(key), options)
+            near = nearest(str(key), options, 0.7)
             instead = f"write {near}" if near else f"its keys are {', '.join(options)}"
             message = f"is no key of {whole}: {instead}"
             report.error(variable, message, _within(place, spelt(key)))

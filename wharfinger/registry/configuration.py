@@ -11,7 +11,6 @@ configuration/parser.go of the same version.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ import yaml
 from wharfinger import templates
 from wharfinger.deployment.problems import Problem
 from wharfinger.host.system.signing_keys import TRUSTS
+from wharfinger.suggestions import nearest
 from wharfinger.values import kind, spelt
 
 VERSION = "3.1.2"
@@ -296,12 +296,12 @@ def _unknown(key: _Key, name: str, path: str) -> str:
     above = path.rpartition(".")[0]
     siblings = {step: f"{above}.{step}".lstrip(".") for step in key.children}
     allowed = {step: known for step, known in siblings.items() if not _refusal(known)}
-    near = difflib.get_close_matches(name.lower(), allowed, n=1)
+    near = nearest(name.lower(), allowed)
     # Perhaps the right word in the wrong section.
     elsewhere = (
         known for known in _known_values(_keys()) if known.rpartition(".")[2] == name.lower()
     )
-    hint = allowed[near[0]] if near else next(elsewhere, None)
+    hint = allowed[near] if near else next(elsewhere, None)
     here = ", ".join(sorted(allowed))
     write = f"did you mean {hint}?" if hint else f"the keys here are {here}"
     return f"distribution {VERSION} knows no such key and would ignore it: {write}"
@@ -370,8 +370,8 @@ def _review_variable(name: object, value: object) -> str | None:
         return refusal
     if key is None:
         known = [_variable_of(value) for value in _known_values(_keys())]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        hint = f"did you mean {near[0]}?" if near else "remove it"
+        near = nearest(name, known, cutoff=0.8)
+        hint = f"did you mean {near}?" if near else "remove it"
         return f"distribution {VERSION} knows no such variable and would ignore it: {hint}"
     return _review_variable_value(key, str(value), path)
 

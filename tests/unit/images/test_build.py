@@ -276,6 +276,8 @@ def test_the_registry_is_made_from(name: str) -> None:
         "images/token_server/elf.py",
         "requirements/token_server.txt",
         "wharfinger/__init__.py",
+        "wharfinger/bcrypt_hash.py",
+        "wharfinger/suggestions.py",
         "wharfinger/token_server/__init__.py",
         "wharfinger/tokens/__main__.py",
     ],

@@ -12,7 +12,6 @@ registry.
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import json
 import socket
@@ -23,8 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from ...oci.digests import digest_of
+from ...oci.media_types import OCI_IMAGE
 from ..rollout.challenge import Challenge, challenge, claims, error_words, granted
-from ..rollout.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
+from ..rollout.proof import ACCOUNT, REPOSITORY, TAG, basic
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_text
@@ -215,23 +216,19 @@ def expect(answer: Answer, wanted: tuple[int, ...], what: str, behind: str) -> A
     raise failure(blame(answer, behind), f"{what} is answered with {said} instead of {expected}")
 
 
-def digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def manifest() -> bytes:
     """The manifest of the verification's artifact (OCI image specification 1.1)."""
     document = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": OCI_IMAGE,
         "artifactType": "application/vnd.wharfinger.verification",
         "config": {
             "mediaType": "application/vnd.oci.empty.v1+json",
-            "digest": digest(_CONFIG),
+            "digest": digest_of(_CONFIG),
             "size": len(_CONFIG),
         },
         "layers": [
-            {"mediaType": "text/plain", "digest": digest(_LAYER), "size": len(_LAYER)},
+            {"mediaType": "text/plain", "digest": digest_of(_LAYER), "size": len(_LAYER)},
         ],
     }
     return json.dumps(document, separators=(",", ":")).encode()
@@ -350,12 +347,12 @@ class Verification:
             "PUT",
             f"/v2/{REPOSITORY}/manifests/{TAG}",
             body=document,
-            headers={**login, "Content-Type": MANIFEST_TYPE},
+            headers={**login, "Content-Type": OCI_IMAGE},
         )
         expect(answer, (201,), "the push of a manifest", "registry")
-        self._same(answer.headers.get("docker-content-digest"), digest(document), "push")
+        self._same(answer.headers.get("docker-content-digest"), digest_of(document), "push")
         self.done.append("push")
-        return digest(document)
+        return digest_of(document)
 
     def _upload(self, login: Mapping[str, str], data: bytes) -> None:
         """A blob in two requests (POST, PUT), as the OCI distribution specification has it."""
@@ -371,23 +368,27 @@ class Verification:
         location = start.headers.get("location", "")
         if not location:
             raise failure("registry", "the start of an upload has no Location")
-        target = location + ("&" if "?" in location else "?") + urlencode({"digest": digest(data)})
+        target = (
+            location + ("&" if "?" in location else "?") + urlencode({"digest": digest_of(data)})
+        )
         headers = {**login, "Content-Type": "application/octet-stream"}
         answer = self.client.ask("PUT", target, body=data, headers=headers)
         expect(answer, (201,), "the upload of a blob", "registry")
 
     def _pull(self, login: Mapping[str, str], pushed: str) -> None:
-        accepted = {**login, "Accept": MANIFEST_TYPE}
+        accepted = {**login, "Accept": OCI_IMAGE}
         for reference in (TAG, pushed):
             answer = self.client.ask(
                 "GET", f"/v2/{REPOSITORY}/manifests/{reference}", headers=accepted
             )
             what = "tag" if reference == TAG else "digest"
             expect(answer, (200,), f"the pull of a manifest by {what}", "registry")
-            self._same(digest(answer.body), pushed, f"pull by {what}")
+            self._same(digest_of(answer.body), pushed, f"pull by {what}")
             self._same(answer.headers.get("docker-content-digest"), pushed, f"pull by {what}")
         for data in (_CONFIG, _LAYER):
-            answer = self.client.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest(data)}", headers=login)
+            answer = self.client.ask(
+                "GET", f"/v2/{REPOSITORY}/blobs/{digest_of(data)}", headers=login
+            )
             if answer.status == 307:
                 raise failure("proxy", "it shows clients the internal redirect of a blob")
             if answer.status in (403, 404):
@@ -397,7 +398,7 @@ class Verification:
                     "look at the group and mode of storage_path: nginx reads blobs through them",
                 )
             expect(answer, (200,), "the pull of a blob", "registry")
-            self._same(digest(answer.body), digest(data), "pull of a blob")
+            self._same(digest_of(answer.body), digest_of(data), "pull of a blob")
         self.done += ["pull by tag", "pull by digest"]
 
     def _same(self, found: str | None, wanted: str, where: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...oci.digests import SHA256
 from ..setup.prepare import merged
 from ..system.context import Host
 from ..system.errors import HostError
@@ -212,5 +213,5 @@ def repository(reference: str) -> str:
 
 def pulled_digest(output: str) -> str | None:
     """The digest that `docker pull` reports."""
-    found = re.search(r"^Digest: (sha256:[0-9a-f]{64})$", output, re.MULTILINE)
+    found = re.search(rf"^Digest: ({SHA256.pattern})$", output, re.MULTILINE)
     return found.group(1) if found else None

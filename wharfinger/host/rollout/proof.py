@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from ...oci.media_types import OCI_IMAGE
 from ..system import names, signing_keys
 from ..system.context import Host
 from ..system.files import read_text, sha256
@@ -25,7 +26,6 @@ from .specification import Specification
 ACCOUNT = "wharfinger-verification"
 REPOSITORY = f"{ACCOUNT}/probe"
 TAG = "latest"
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _PATIENCE = 10
 
 
@@ -162,7 +162,7 @@ def _manifest(host: Host, generation: Generation, login: Mapping[str, str]) -> t
         generation.port,
         f"/v2/{REPOSITORY}/manifests/{TAG}",
         _PATIENCE,
-        {**login, "Accept": MANIFEST_TYPE},
+        {**login, "Accept": OCI_IMAGE},
     )
 
 

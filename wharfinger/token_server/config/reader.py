@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import yaml
+
+from wharfinger.suggestions import nearest
 
 # A message goes into the log and to /healthz: so many characters of the file at the most.
 LONGEST_SHOWN = 500
@@ -224,8 +225,8 @@ def _is_text(node: yaml.Node) -> bool:
 
 
 def _meant(name: str, known: Mapping[str, str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
 
 
 def shown_below_users(text: str) -> str:

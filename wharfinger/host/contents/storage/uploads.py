@@ -9,13 +9,14 @@ collection lasts. A kill leaves that manifest, which is then what any untagged o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ....oci.digests import digest_of
+from ....oci.media_types import OCI_IMAGE
 from .layout import Storage
 
 # Seconds without a byte after which nobody goes on with an upload (nginx gives a slow client 300).
@@ -86,7 +87,7 @@ def named(storage: Storage, layers: dict[str, dict[str, int]]) -> Iterator[None]
             digests = sorted(sizes)
             for at in range(0, len(digests), _MANY):
                 data = _manifest({one: sizes[one] for one in digests[at : at + _MANY]})
-                digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+                digest = digest_of(data)
                 # The link last and gone first: without its blob it would be damage.
                 stack.enter_context(_file(storage, storage.blob_path(digest), data))
                 link = storage.link_path(repository, digest=digest)
@@ -100,8 +101,7 @@ def _manifest(layers: dict[str, int]) -> bytes:
         {"mediaType": "application/octet-stream", "digest": digest, "size": size}
         for digest, size in layers.items()
     ]
-    media_type = "application/vnd.oci.image.manifest.v1+json"
-    manifest = {"schemaVersion": 2, "mediaType": media_type, "config": described[0]}
+    manifest = {"schemaVersion": 2, "mediaType": OCI_IMAGE, "config": described[0]}
     return json.dumps({**manifest, "layers": described}).encode()
 
 

@@ -1,0 +1,10 @@
+"""How a bcrypt hash is written. Imports nothing of this project."""
+
+from __future__ import annotations
+
+import re
+
+#: A bcrypt hash; its first group is the cost.
+BCRYPT_HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+#: Costs that bcrypt itself knows.
+COSTS = range(4, 32)
