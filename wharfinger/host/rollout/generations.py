@@ -237,11 +237,14 @@ class Generations:
         if container.running and container.health == "unhealthy":
             # docker calls it so too until the first check after a pause (26.1): asked here and now.
             return self._lack(spec, generation, container.name) is None
+        # Docker may have started it again before, since it serves.
+        restarts = container.restarts
         try:
             if not container.running:
                 self.host.engine.start(container.name)
                 self._did(f"generation {generation.number} was stopped and is started again")
-            self._healthy(spec, generation)
+                restarts = 0  # docker counts from the start that somebody asks for
+            self._healthy(spec, generation, restarts)
         except HostError:
             return False
         return True
@@ -374,16 +377,17 @@ class Generations:
 
     # -- health ------------------------------------------------------------------------------------
 
-    def _healthy(self, spec: Specification, generation: Generation) -> None:
+    def _healthy(self, spec: Specification, generation: Generation, restarts: int = 0) -> None:
         """Waits until the container answers the host at its address and passes its own health
-        check. Raises HostError with the reason, the container's last words included."""
+        check, without ending once: docker has started it again `restarts` times before. Raises
+        HostError with the reason, the container's last words included."""
         name = self.name(generation.number)
         deadline = self.host.clock.monotonic() + self.wait
         while True:
             container = self.host.engine.inspect(name)
             if container is None:
                 raise HostError(f"its container {name} has disappeared while it started")
-            if not container.running or container.restarts:
+            if not container.running or container.restarts > restarts:
                 raise HostError(self._why_it_ended(container))
             lack = self._lack(spec, generation, name)
             if lack is None:

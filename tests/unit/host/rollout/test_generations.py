@@ -621,6 +621,15 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
     assert run("ensure", {"spec": spec(tmp_path)}, host=host)["generation"] == 1
 
 
+def test_what_docker_has_just_started_again_is_not_replaced(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    run("ensure", {"spec": spec(tmp_path)}, host=host)
+    host.engine.change("wharfinger-registry-1", health="starting", restarts=1)  # type: ignore[attr-defined]
+    assert run("ensure", {"spec": spec(tmp_path)}, host=host)["actions"] == []
+    assert list(machine.containers) == ["wharfinger-registry-1"]
+
+
 @pytest.mark.parametrize(
     ("ends_again", "reason"),
     [
