@@ -1,8 +1,221 @@
-"""What is known of a host and of the deployment on it, before anything is changed."""
+"""What is known of a host and of the deployment on it, before anything is changed.
+
+`HostFacts` is what the host program's `observe` answers; as JSON it travels as plain mappings and
+lists. Standard library only.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Self, get_args, get_type_hints
+
+
+class Facts:
+    """A part of what a host reports: a frozen dataclass, each field with a default."""
+
+    @classmethod
+    def of(cls, reported: Mapping[str, Any] | None) -> Self:
+        """The facts in a mapping. What it lacks has its default: a host where little could be seen
+        (not root, nothing installed) reports less. What is not a field is left out."""
+        reported, kinds = reported or {}, get_type_hints(cls)
+        return cls(
+            **{
+                known.name: _fact(kinds[known.name], reported[known.name])
+                for known in fields(cls)  # type: ignore[arg-type]
+                if reported.get(known.name) is not None
+            }
+        )
+
+
+def _fact(kind: Any, value: Any) -> Any:
+    if isinstance(kind, type) and is_dataclass(kind) and issubclass(kind, Facts):
+        return kind.of(value)
+    inner = [one for one in get_args(kind) if isinstance(one, type) and issubclass(one, Facts)]
+    if not inner:
+        return value
+    if isinstance(value, Mapping):
+        # Name → part, or a part that may be missing.
+        named = Mapping in (getattr(kind, "__origin__", None), kind)
+        return {k: inner[0].of(v) for k, v in value.items()} if named else inner[0].of(value)
+    return tuple(inner[0].of(entry) for entry in value)
+
+
+@dataclass(frozen=True)
+class Distribution(Facts):
+    """As os-release has it."""
+
+    id: str = ""
+    version: str = ""
+    codename: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Listener(Facts):
+    """A TCP socket that listens; program and pid where they are known."""
+
+    address: str = ""
+    port: int = 0
+    program: str | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True)
+class Route(Facts):
+    destination: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Network(Facts):
+    """A docker network with its subnets."""
+
+    name: str = ""
+    subnets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StackNetwork(Facts):
+    """The docker network of the stack's name. ours: the toolkit made it; None: not known."""
+
+    subnet: str = ""
+    ours: bool | None = None
+
+
+@dataclass(frozen=True)
+class Engine(Facts):
+    """Docker. state: one of wharfinger.host.observation.engine_state.STATES. warning: why it would
+    not start again. root: its directory, with so many bytes free."""
+
+    state: str = ""
+    detail: str | None = None
+    warning: str | None = None
+    version: str | None = None
+    root: str | None = None
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Site(Facts):
+    """A server block of nginx. listen: each directive's arguments. ours: of the toolkit's file."""
+
+    file: str = ""
+    listen: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Nginx(Facts):
+    """The host's nginx. settings: the file that it reads. error: why `nginx -t` is not content.
+    connections: worker_connections, which the toolkit may change where connections_packaged."""
+
+    present: bool = False
+    running: bool = False
+    masked: bool = False
+    program: str | None = None
+    settings: str | None = None
+    servers: tuple[Site, ...] = ()
+    error: str | None = None
+    njs: bool = True
+    connections: int | None = None
+    connections_packaged: bool = False
+
+
+@dataclass(frozen=True)
+class Storage(Facts):
+    """storage_path on the host. is_source: what is mounted there is what storage_mount names; None
+    where nobody can tell. foreign_owner: a path that is not the registry's."""
+
+    path: str = ""
+    is_mount: bool = False
+    source: str | None = None
+    is_source: bool | None = None
+    source_there: bool | None = None
+    helper_there: bool | None = None
+    free_bytes: int | None = None
+    uid: int | None = None
+    data: bool = False
+    foreign_owner: str | None = None
+
+
+@dataclass(frozen=True)
+class Robot(Facts):
+    """generated: what tells its present secret from others. until: the end of the one before."""
+
+    generated: str = ""
+    former: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True)
+class Generations(Facts):
+    """Of the registry or of the token server: what serves, if anything does."""
+
+    serving: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Memory(Facts):
+    """What the host remembers of earlier deployments. error: why its record cannot be read."""
+
+    error: str | None = None
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    network: StackNetwork | None = None
+    generations: Mapping[str, Generations] = field(default_factory=dict)
+    installed: Mapping[str, Any] = field(default_factory=dict)
+    storage_path: str | None = None
+    rotating: bool = False
+
+
+@dataclass(frozen=True)
+class HostFacts(Facts):
+    """A host as `observe` reports it, as far as the controller judges it.
+
+    addresses: None where they are not known. clock: seconds since 1970. uids: user id → the user
+    whose it is, if any. files: path → SHA-256, or None. packages: name → version, or None.
+    resolved: name → addresses. removed: account → when it was removed. registries: image registry →
+    "" or why it does not answer the host; acme: likewise the ACME server; None: nobody was asked.
+    """
+
+    python: str | None = None
+    distribution: Distribution | None = None
+    architecture: str | None = None
+    uid: int = 0
+    fqdn: str = ""
+    ipv6: bool | None = None
+    addresses: tuple[str, ...] | None = None
+    primary_address: str | None = None
+    resolved: Mapping[str, list[str]] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    clock: float | None = None
+    engine: Engine = field(default_factory=Engine)
+    network: StackNetwork | None = None
+    networks: tuple[Network, ...] = ()
+    containers: tuple[Any, ...] = ()
+    foreign_containers: tuple[str, ...] = ()
+    nginx: Nginx = field(default_factory=Nginx)
+    storage: Storage | None = None
+    uids: Mapping[str, str | None] = field(default_factory=dict)
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    packages: Mapping[str, str | None] = field(default_factory=dict)
+    host_program: str | None = None
+    certificates: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    acme_accounts: tuple[str, ...] = ()
+    missing_data: str | None = None
+    robots: Mapping[str, Robot] = field(default_factory=dict)
+    removed: Mapping[str, str] = field(default_factory=dict)
+    removed_error: str | None = None
+    state: Memory = field(default_factory=Memory)
+    registries: Mapping[str, str] | None = None
+    acme: str | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether a deployment serves here."""
+        return any(kind.serving for kind in self.state.generations.values())
 
 
 @dataclass(frozen=True, slots=True)

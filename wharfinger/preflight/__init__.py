@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wharfinger import access
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.registry import configuration
 
@@ -59,12 +60,13 @@ def check(
     `asked.check_asked`. unresolved: a problem for each variable whose value is not known.
     Raises nothing for any YAML-shaped variables; the report's messages hold no secrets.
     """
+    facts = HostFacts.of(host)
     unresolved = list(unresolved)
     reading, values, files, found = Report(), Report(), Report(), Report()
     good = check_variables(variables, specs, renamed, reading)
-    guessed = good.get("registry_hostname") == "" and bool(host.get("fqdn"))
+    guessed = good.get("registry_hostname") == "" and bool(facts.fqdn)
     if guessed:
-        good["registry_hostname"] = own_name(host, bool(good.get("registry_hosts_entry")))
+        good["registry_hostname"] = own_name(facts.fqdn, bool(good.get("registry_hosts_entry")))
     given = {
         name
         for options in specs.values()
@@ -73,11 +75,11 @@ def check(
     }
     good = check_settings(good, controller, values, given=given, hostname_is_guessed=guessed)
     _check_access(good, controller, values)
-    check_two_secrets(good, host, controller, values)
+    check_two_secrets(good, facts, controller, values)
     _check_registry(good, values)
     if scope in ("site", "rotate"):
         rotate = (asked or {}).get("rotate") if scope == "rotate" else None
-        check_authority(good, host, controller, rotate, values)
+        check_authority(good, facts, controller, rotate, values)
     # The host has what it was given with the last deployment: a file that is gone or has expired
     # stops only the next one.
     if good.get("certificates_tls_source") == "provided":
@@ -85,19 +87,19 @@ def check(
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
     if scope in ("site", "users"):
-        check_secrets(good, host, controller, files)
-    check_host(good, host, controller, found)
-    check_reachable(good, host, found)
-    check_answer(host, found)
+        check_secrets(good, facts, controller, files)
+    check_host(good, facts, controller, found)
+    check_reachable(good, facts, found)
+    check_answer(facts, found)
     if scope == "site":
-        check_signing_key(good, host, found)
-        check_credentials(good, host, controller, found)
+        check_signing_key(good, facts, found)
+        check_credentials(good, facts, controller, found)
     report = gathered(scope, unresolved + reading.errors, values, files, found)
     demands = Report()
     if unresolved:
         # Robots are then unknown, not absent.
         good.pop("registry_robots", None)
-    check_removed(scope, asked or {}, good, host, demands)
+    check_removed(scope, asked or {}, good, facts, demands)
     check_asked(scope, asked or {}, extra, good, demands)
     if "clock_is_right" in (asked or {}):
         # Whoever says so is told where the controller's clock says otherwise, in every playbook.

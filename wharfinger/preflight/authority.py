@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 from wharfinger.host.keys.due import AUTHORITY_DAYS, aged, server_due
 
@@ -25,7 +26,7 @@ PREVIOUS = f"{ON_HOST}/ca_previous.crt"
 
 def check_authority(
     good: Mapping[str, Any],
-    host: Mapping[str, Any],
+    host: HostFacts,
     controller: Mapping[str, Any],
     rotate: object,
     report: Report,
@@ -38,14 +39,14 @@ def check_authority(
     if source not in ("own_ca", "acme") or not hostname or OFFLINE not in good:
         return
     file = f"credentials/{hostname}-ca.key"
-    authority = (host.get("certificates") or {}).get("ca")
+    authority = host.certificates.get("ca")
     on_host = bool(authority and authority["key_matches"])
     there = on_controller(file, controller).is_file()
     if there and (good[OFFLINE] or (authority and not on_host)):
         # Without certificates_ca_offline it is on its way back to the host.
         _check_key(f"credentials/{hostname}", authority, controller, report)
     elif good[OFFLINE] and authority and not on_host:
-        why = _why_needed(good, host, controller["clock"][1], source, rotate)
+        why = _why_needed(good, authority, host, controller["clock"][1], source, rotate)
         if why:
             report.error(
                 OFFLINE,
@@ -57,11 +58,16 @@ def check_authority(
 
 
 def _why_needed(
-    good: Mapping[str, Any], host: Mapping[str, Any], now: float, source: str, rotate: object
+    good: Mapping[str, Any],
+    authority: Mapping[str, Any],
+    host: HostFacts,
+    now: float,
+    source: str,
+    rotate: object,
 ) -> str | None:
     """What the key must sign, or None. An authority that has expired is followed by one with
     another key."""
-    authority, tls = host["certificates"]["ca"], host["certificates"].get("tls")
+    tls = host.certificates.get("tls")
     if float(authority["not_after"]) <= now:
         return None
     if source == "acme":
@@ -69,7 +75,7 @@ def _why_needed(
             return None  # the ACME server's certificate is in place
     elif rotate in ("tls", "ca", "all"):
         return f"rotate={rotate} asks for a new certificate"
-    followed = bool((host.get("files") or {}).get(PREVIOUS))
+    followed = bool(host.files.get(PREVIOUS))
     names = [good["registry_hostname"], *good.get("registry_extra_hostnames", [])]
     if followed and tls:
         # Meanwhile the certificate has the names for which the authority before may vouch too.

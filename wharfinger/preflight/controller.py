@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 
 from .report import shown
@@ -18,15 +19,14 @@ def on_controller(text: str, controller: Mapping[str, Any]) -> Path:
 
 
 def check_credentials(
-    good: Mapping[str, Any], host: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+    good: Mapping[str, Any], host: HostFacts, controller: Mapping[str, Any], report: Report
 ) -> None:
     """Report a folder into which the first deployment could not write what it generates.
 
     controller: `closed`, the directory that may not be written, or None.
     """
     folder = controller.get("closed")
-    generations = (host.get("state") or {}).get("generations") or {}
-    if folder is None or any(kind.get("serving") for kind in generations.values()):
+    if folder is None or host.serves:
         return
     users = good.get("registry_users", {})
     generates = isinstance(users, Mapping) and any(not entry for entry in users.values())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wharfinger.deployment.facts import Deployment, Served
+from wharfinger.deployment.facts import Deployment, Generations, HostFacts, Served
 from wharfinger.host.setup import zipapp
 from wharfinger.registry import proxy
 
@@ -21,18 +21,18 @@ def resolves_here(resolved: Sequence[str], own: Sequence[str]) -> bool:
     )
 
 
-def served_auth(generations: Mapping[str, Any]) -> str:
+def served_auth(generations: Mapping[str, Generations]) -> str:
     """token or htpasswd, as the containers that serve tell; "" where no registry does."""
-    serving = {kind for kind, slots in generations.items() if slots["serving"]}
+    serving = {kind for kind, slots in generations.items() if slots.serving}
     if "registry" not in serving:
         return ""
     return "token" if "token_server" in serving else "htpasswd"
 
 
-def deployment(settings: Mapping[str, Any], host: Mapping[str, Any], base: str) -> Deployment:
+def deployment(settings: Mapping[str, Any], host: HostFacts, base: str) -> Deployment:
     """What follows from the inventory's settings and the host's state.
 
-    settings: of the right types. host: what `observe` answered. base: the inventory's folder.
+    settings: of the right types. host: as `observe` reports it. base: the inventory's folder.
     """
     hostname = settings["registry_hostname"]
     names = list(dict.fromkeys([hostname, *settings["registry_extra_hostnames"]]))
@@ -43,29 +43,29 @@ def deployment(settings: Mapping[str, Any], host: Mapping[str, Any], base: str) 
         settings["certificates_tls_source"] in ("provided", "acme")
         and not settings["certificates_tls_ca"]
     )
-    installed = (host["state"].get("installed") or {}).get("packages", [])
+    installed = host.state.installed.get("packages", [])
     # Recorded before the package is installed, so that a run killed in between still knows.
-    nginx_is_ours = "nginx" in installed or not host["nginx"]["present"]
-    sites = host["nginx"]["servers"]
+    nginx_is_ours = "nginx" in installed or not host.nginx.present
+    sites = host.nginx.servers
     if nginx_is_ours:
         # The welcome page is about to go.
-        sites = [site for site in sites if not site["file"].endswith("/sites-enabled/default")]
+        sites = tuple(site for site in sites if not site.file.endswith("/sites-enabled/default"))
     return Deployment(
         hostname=hostname,
         names=names,
         address=hostname + suffix,
         addresses_for_clients=[name + suffix for name in names],
         url=f"https://{hostname}{suffix}",
-        resolves_here=resolves_here(host["resolved"].get(hostname, []), host["addresses"]),
-        host_program_is_current=host["host_program"] == zipapp.digest(),
+        resolves_here=resolves_here(host.resolved.get(hostname, []), host.addresses or ()),
+        host_program_is_current=host.host_program == zipapp.digest(),
         nginx_is_ours=nginx_is_ours,
         owned_ports=proxy.owned_ports(sites, [80, port]),
         credentials=credentials,
         ca="" if public else f"{credentials}/{hostname}-ca.crt",
         ca_key=f"{credentials}/{hostname}-ca.key",
         deployed=Served(
-            hostname=proxy.served_name(host["nginx"]["servers"]),
-            auth=served_auth(host["state"].get("generations") or {}),
+            hostname=proxy.served_name(host.nginx.servers),
+            auth=served_auth(host.state.generations),
         ),
         storage_path=settings["storage_path"],
         drain_timeout=settings["registry_drain_timeout"],

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
+from wharfinger.deployment.facts import HostFacts, Nginx, Storage
 from wharfinger.deployment.problems import Report
 from wharfinger.host.observation.engine_state import STATES
 from wharfinger.host.setup.main_settings import CONNECTIONS, FILES
@@ -32,13 +33,13 @@ NGINX_SETTINGS = "/etc/nginx/nginx.conf"
 ENOUGH_CONNECTIONS = 4096
 
 
-def own_name(host: Mapping[str, Any], hosts_entry: bool) -> str:
+def own_name(fqdn: str, hosts_entry: bool) -> str:
     """The registry's name where the inventory gives none: the host's full name.
 
     Where that has no dot (docker would take it for a user of Docker Hub) and `hosts_entry`
     (registry_hosts_entry) lets the toolkit write it into the host's /etc/hosts: HOST.internal.
     """
-    name = str(host["fqdn"]).lower()
+    name = fqdn.lower()
     if hosts_entry and ("." not in name or name.endswith((".localdomain", ".localhost"))):
         return f"{name.partition('.')[0]}.internal"
     return name
@@ -46,15 +47,15 @@ def own_name(host: Mapping[str, Any], hosts_entry: bool) -> str:
 
 def check_host(
     good: Mapping[str, Any],
-    host: Mapping[str, Any],
+    host: HostFacts,
     controller: Mapping[str, Any],
     report: Report,
 ) -> None:
     """Report what stands against this host.
 
     good: checked variables (durations and sizes as numbers); what is missing in them was reported
-    already, and is not looked at. host: `observe`'s response; parts that are missing (a host too
-    old to be observed) are not looked at. controller: `clock`, epoch seconds before and after.
+    already, and is not looked at. host: parts that are missing (a host too old to be observed) are
+    not looked at. controller: `clock`, epoch seconds before and after.
     """
     _check_system(host, report)
     _check_state(host, report)
@@ -70,38 +71,37 @@ def check_host(
     _check_name(good, host, report)
 
 
-def _check_system(host: Mapping[str, Any], report: Report) -> None:
-    system = host.get("distribution")
-    if system and (system.get("id"), system.get("version")) not in DISTRIBUTIONS:
+def _check_system(host: HostFacts, report: Report) -> None:
+    system = host.distribution
+    if system and (system.id, system.version) not in DISTRIBUTIONS:
         report.error(
             "host, distribution",
-            f"{system.get('name') or system.get('id')} is not supported: "
-            "use Debian 12 or 13, or Ubuntu 24.04",
+            f"{system.name or system.id} is not supported: use Debian 12 or 13, or Ubuntu 24.04",
         )
-    architecture = host.get("architecture")
+    architecture = host.architecture
     if architecture and architecture not in ARCHITECTURES:
         report.error(
             "host, architecture",
             f"{architecture} is not supported: use {' or '.join(ARCHITECTURES)}",
         )
-    python = host.get("python")
+    python = host.python
     if python and _version(python) < PYTHON:
         report.error(
             "host, Python",
             f"{python} is too old: use Python 3.11 or newer, as Debian 12 and Ubuntu 24.04 have it",
         )
-    if host.get("uid", 0) != 0:
+    if host.uid != 0:
         report.error(
             "host, user",
-            f"the tasks run as user id {host['uid']} and need root: "
+            f"the tasks run as user id {host.uid} and need root: "
             "write ansible_become: true and connect as a user who may sudo",
         )
 
 
-def _check_state(host: Mapping[str, Any], report: Report) -> None:
+def _check_state(host: HostFacts, report: Report) -> None:
     # Its own words say what to do; what the host remembers is unknown to all else here.
-    if (host.get("state") or {}).get("error"):
-        report.error("host, state", str(host["state"]["error"]))
+    if host.state.error:
+        report.error("host, state", host.state.error)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -110,11 +110,11 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _check_clock(
     good: Mapping[str, Any],
-    host: Mapping[str, Any],
+    host: HostFacts,
     controller: Mapping[str, Any],
     report: Report,
 ) -> None:
-    clock = host.get("clock")
+    clock = host.clock
     if clock is None:
         return
     before, after = controller["clock"]
@@ -136,8 +136,8 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _check_ports(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
-    ours = bool((host.get("nginx") or {}).get("running"))
+def _check_ports(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
+    ours = host.nginx.running
     for port, subject, instead in (
         (80, "host, port 80", "stop it, or move it to another port (80 redirects to https)"),
         (
@@ -147,9 +147,9 @@ def _check_ports(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
         ),
     ):
         taken: dict[tuple[Any, Any], str] = {}
-        for one in host.get("listeners", ()):
-            if one["port"] == port and not (ours and one["program"] == "nginx"):
-                taken.setdefault((one["program"], one["pid"]), one["address"])
+        for listener in host.listeners:
+            if listener.port == port and not (ours and listener.program == "nginx"):
+                taken.setdefault((listener.program, listener.pid), listener.address)
         for (program, pid), address in taken.items():
             report.error(
                 subject, f"{port} is in use by {_who(program, pid)} on {address}: {instead}"
@@ -164,75 +164,75 @@ def _who(program: str | None, pid: int | None) -> str:
     return f"{program} (process {pid})" if program else "another program"
 
 
-def _check_metrics(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+def _check_metrics(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
     name = "reverse_proxy_metrics_listen"
     wanted = address_and_port(good.get(name) or "")
     if wanted is None:
         return
     address, port = wanted
-    own = [_plain(one) for one in host.get("addresses", ())]
-    if host.get("addresses") is not None and not is_loopback(address) and address not in own:
+    own = [_plain(text) for text in host.addresses or ()]
+    if host.addresses is not None and not is_loopback(address) and address not in own:
         report.error(
             name,
             f"{address} is no address of the host: write one that it has "
-            f"({', '.join(one for one in own if not is_loopback(one))}), or 127.0.0.1:{port}",
+            f"({', '.join(text for text in own if not is_loopback(text))}), or 127.0.0.1:{port}",
         )
         return
-    if ":" in address and host.get("ipv6") is False:
+    if ":" in address and host.ipv6 is False:
         report.error(
             name, f"{good[name]} is IPv6, which the host does not have: write 127.0.0.1:{port}"
         )
         return
     # An IPv4 socket leaves IPv6 addresses free, the other way round it depends.
     everywhere = {"::"} if ":" in address else {"::", "0.0.0.0"}
-    nginx = host.get("nginx") or {}
+    nginx = host.nginx
     instead = f"stop it, or write another port, such as {good[name].rpartition(':')[0]}:{port + 1}"
-    for one in host.get("listeners", ()):
-        ours = nginx.get("running") and one["program"] == "nginx"
-        if one["port"] == port and not ours and one["address"] in {address, *everywhere}:
+    for listener in host.listeners:
+        ours = nginx.running and listener.program == "nginx"
+        if listener.port == port and not ours and listener.address in {address, *everywhere}:
             report.error(
                 name,
-                f"{port} is in use by {_who(one['program'], one['pid'])} on {one['address']}: "
-                f"{instead}",
+                f"{port} is in use by {_who(listener.program, listener.pid)} on "
+                f"{listener.address}: {instead}",
             )
             return
-    for server in nginx.get("servers", ()):
-        taken = [where for where, number, _tls in map(_listen, server["listen"]) if number == port]
-        if not server.get("ours") and (None in taken or address in taken):
+    for site in nginx.servers:
+        taken = [where for where, number, _tls in map(_listen, site.listen) if number == port]
+        if not site.ours and (None in taken or address in taken):
             report.error(
                 name,
-                f"{shown(server['file'])} listens on port {port} already: write another port, "
+                f"{shown(site.file)} listens on port {port} already: write another port, "
                 f"such as {good[name].rpartition(':')[0]}:{port + 1}",
             )
             return
 
 
-def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
-    nginx = host.get("nginx") or {}
-    if nginx.get("masked"):
-        tell = report.warning if nginx.get("running") else report.error
+def _check_nginx(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
+    nginx = host.nginx
+    if nginx.masked:
+        tell = report.warning if nginx.running else report.error
         tell(
             "host, nginx",
-            f"nginx {'would not start again' if nginx.get('running') else 'cannot start'}, because "
+            f"nginx {'would not start again' if nginx.running else 'cannot start'}, because "
             "it is masked in systemd: run `systemctl unmask nginx.service`",
         )
-    if not nginx.get("present"):
+    if not nginx.present:
         return
-    settings = nginx.get("settings")
+    settings = nginx.settings
     if settings and settings != NGINX_SETTINGS:
         report.error(
             "host, nginx",
-            f"{nginx['program']} reads {settings}, and Wharfinger's site would not be part of it: "
+            f"{nginx.program} reads {settings}, and Wharfinger's site would not be part of it: "
             f"use an nginx that reads {NGINX_SETTINGS}, or remove this one; "
             "Wharfinger then installs the distribution's",
         )
-    elif nginx.get("error"):
+    elif nginx.error:
         report.error(
             "host, nginx",
-            f"its present configuration is broken ({_nginx_words(nginx['error'])}): "
+            f"its present configuration is broken ({_nginx_words(nginx.error)}): "
             "mend it until `nginx -t` is content",
         )
-    elif nginx.get("njs") is False:
+    elif not nginx.njs:
         report.warning(
             "host, nginx",
             "it loads no njs, so the access log has no users: install libnginx-mod-http-js in a "
@@ -244,21 +244,21 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
     # One server's `ssl` is enough for all that share its address and port.
     secure = {
         port
-        for server in nginx.get("servers", ())
-        for address, port, tls in map(_listen, server["listen"])
+        for site in nginx.servers
+        for address, port, tls in map(_listen, site.listen)
         if tls and address is None
     }
-    clients = {
+    clients: set[str | None] = {
         address
-        for address in (host.get("resolved") or {}).get(good.get("registry_hostname"), ())
+        for address in host.resolved.get(good.get("registry_hostname", ""), ())
         if not is_loopback(address)
-    } or {host.get("primary_address")}
-    for server in nginx.get("servers", ()):
-        if server.get("ours"):
+    } or {host.primary_address}
+    for site in nginx.servers:
+        if site.ours:
             continue
-        file = shown(server["file"])
-        same = sorted(names & {name.lower().removeprefix(".") for name in server["names"]})
-        for address, port, tls in map(_listen, server["listen"]):
+        file = shown(site.file)
+        same = sorted(names & {name.lower().removeprefix(".") for name in site.names})
+        for address, port, tls in map(_listen, site.listen):
             if port not in ports:
                 continue
             subject, instead = (
@@ -286,9 +286,9 @@ def _check_nginx(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
                 )
 
 
-def _check_connections(nginx: Mapping[str, Any], report: Report) -> None:
-    number = nginx.get("connections")
-    if number is None or number >= ENOUGH_CONNECTIONS or nginx.get("connections_packaged"):
+def _check_connections(nginx: Nginx, report: Report) -> None:
+    number = nginx.connections
+    if number is None or number >= ENOUGH_CONNECTIONS or nginx.connections_packaged:
         return
     report.warning(
         "host, nginx",
@@ -321,21 +321,21 @@ def _listen(text: str) -> tuple[str | None, int | None, bool]:
     return (None if address in ("*", "0.0.0.0", "::") else address), number, tls
 
 
-def _check_engine(host: Mapping[str, Any], report: Report) -> None:
-    engine = host.get("engine") or {}
-    state = STATES.get(engine.get("state", ""))
+def _check_engine(host: HostFacts, report: Report) -> None:
+    engine = host.engine
+    state = STATES.get(engine.state)
     if state and state.message:
-        report.error("host, engine", state.message.format(detail=engine.get("detail")))
-    elif engine.get("version") and _version(engine["version"]) < ENGINE:
+        report.error("host, engine", state.message.format(detail=engine.detail))
+    elif engine.version and _version(engine.version) < ENGINE:
         report.error(
             "host, engine",
-            f"Docker {engine['version']} is too old: install 20.10 or newer",
+            f"Docker {engine.version} is too old: install 20.10 or newer",
         )
-    elif engine.get("warning"):
+    elif engine.warning:
         report.warning(
-            "host, engine", f"Docker runs, but it would not start again: {engine['warning']}"
+            "host, engine", f"Docker runs, but it would not start again: {engine.warning}"
         )
-    for name in host.get("foreign_containers", ()):
+    for name in host.foreign_containers:
         report.error(
             "host, engine",
             f"the container {name} is not Wharfinger's, but has a name of its containers: "
@@ -343,10 +343,10 @@ def _check_engine(host: Mapping[str, Any], report: Report) -> None:
         )
 
 
-def _check_network(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+def _check_network(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
     # Where docker is stopped, its networks cannot be seen but their routes may still be there.
-    present = host.get("network") or (host.get("state") or {}).get("network")
-    if present and present.get("ours") is False:
+    present = host.network or host.state.network
+    if present and present.ours is False:
         report.error(
             "host, engine",
             f"the docker network {NETWORK} is not Wharfinger's: "
@@ -356,17 +356,17 @@ def _check_network(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
     text = good.get("container_engine_network")
     if text is None:
         return
-    if present and present["subnet"] == text:
+    if present and present.subnet == text:
         return
-    if present and (serves(host) or host.get("containers")):
+    if present and (host.serves or host.containers):
         report.error(
             "container_engine_network",
-            f"{text} is not the subnet that the host's containers are in, {present['subnet']}: "
-            f"write {present['subnet']}, or run playbooks/remove.yml first (data and keys stay)",
+            f"{text} is not the subnet that the host's containers are in, {present.subnet}: "
+            f"write {present.subnet}, or run playbooks/remove.yml first (data and keys stay)",
         )
         return
     # An own network without containers is made anew: what it takes is free.
-    own = IPv4Network(present["subnet"]) if present and present["subnet"] else None
+    own = IPv4Network(present.subnet) if present and present.subnet else None
     subnet = IPv4Network(text)
     used = [
         (what, where) for what, where in _in_use(host) if own is None or not where.subnet_of(own)
@@ -382,14 +382,14 @@ def _check_network(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
         )
 
 
-def _in_use(host: Mapping[str, Any]) -> Iterator[tuple[str, IPv4Network]]:
+def _in_use(host: HostFacts) -> Iterator[tuple[str, IPv4Network]]:
     """Docker's networks first, since they explain best; then routes and addresses."""
-    for network in host.get("networks", ()):
-        for text in network["subnets"]:
-            yield from _ipv4(f"the docker network {network['name']}", text)
-    for route in host.get("routes", ()):
-        yield from _ipv4(f"a route of the host through {route['device']}", route["destination"])
-    for address in host.get("addresses", ()):
+    for network in host.networks:
+        for text in network.subnets:
+            yield from _ipv4(f"the docker network {network.name}", text)
+    for route in host.routes:
+        yield from _ipv4(f"a route of the host through {route.device}", route.destination)
+    for address in host.addresses or ():
         yield from _ipv4("an address of the host", address)
 
 
@@ -406,14 +406,14 @@ def _free_subnet(used: Sequence[IPv4Network]) -> IPv4Network | None:
     """The last /28 of the first private /16 in which nothing is, or None."""
     for private in PRIVATE[1], PRIVATE[0], PRIVATE[2]:
         for block in reversed(list(private.subnets(new_prefix=16))):
-            if not any(block.overlaps(one) for one in used):
+            if not any(block.overlaps(subnet) for subnet in used):
                 return IPv4Network((int(block.broadcast_address) - 15, 28))
     return None
 
 
-def _check_users(host: Mapping[str, Any], report: Report) -> None:
+def _check_users(host: HostFacts, report: Report) -> None:
     roles = {"64500": "the registry", "64501": "the token server"}
-    for uid, name in (host.get("uids") or {}).items():
+    for uid, name in host.uids.items():
         if name:
             report.error(
                 "host, users",
@@ -422,30 +422,30 @@ def _check_users(host: Mapping[str, Any], report: Report) -> None:
             )
 
 
-def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
-    storage, path = host.get("storage"), good.get("storage_path")
+def _check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
+    storage, path = host.storage, good.get("storage_path")
     if not storage or not path:
         return
     mount = good.get("storage_mount")
-    if mount and storage["is_mount"]:
-        is_source = storage.get("is_source")
+    if mount and storage.is_mount:
+        is_source = storage.is_source
         if is_source is None:
-            is_source = not _other_source(mount, storage["source"])
+            is_source = not _other_source(mount, storage.source)
         if not is_source:
             report.error(
                 "storage_mount",
-                f"{path} is mounted from {storage['source']}, which is another source: "
+                f"{path} is mounted from {storage.source}, which is another source: "
                 "write that, or unmount it first",
                 "src",
             )
-    elif mount and storage["data"]:
+    elif mount and storage.data:
         report.error(
             "storage_mount",
             f"{path} holds registry data on the disk below the mount point, which the mount would "
             f"hide: mount the new disk elsewhere, copy {path}/docker to it, "
             f"and rename {path}/docker away",
         )
-    elif mount and storage.get("source_there") is False:
+    elif mount and storage.source_there is False:
         report.error(
             "storage_mount",
             "there is no such device or directory on the host: attach it, or write one that "
@@ -454,7 +454,7 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
         )
     package = "cifs-utils" if mount and mount.get("fstype") == "cifs" else "nfs-common"
     brought = package in good.get("container_engine_packages", ())
-    lacking = storage.get("helper_there") is False and not storage["is_mount"]
+    lacking = storage.helper_there is False and not storage.is_mount
     if mount and lacking and not brought:
         report.error(
             "storage_mount",
@@ -462,20 +462,20 @@ def _check_storage(good: Mapping[str, Any], host: Mapping[str, Any], report: Rep
             f"container_engine_packages: [{package}], or install {package} there",
             "fstype",
         )
-    if storage["uid"] not in (None, 0, REGISTRY_UID):
+    if storage.uid not in (None, 0, REGISTRY_UID):
         report.error(
             "storage_path",
-            f"{path} belongs to user id {storage['uid']}, from whom the registry would take it: "
+            f"{path} belongs to user id {storage.uid}, from whom the registry would take it: "
             f"write a directory of its own, like {path}/registry",
         )
-    if host.get("missing_data"):
+    if host.missing_data:
         # Of another path the inventory is wrong; of the same one the disk is.
-        moved = (host.get("state") or {}).get("storage_path") != path
-        report.error("storage_path" if moved else "host, data", host["missing_data"])
-    if storage["foreign_owner"]:
+        moved = host.state.storage_path != path
+        report.error("storage_path" if moved else "host, data", host.missing_data)
+    if storage.foreign_owner:
         report.error(
             "storage_path",
-            f"{storage['foreign_owner']} does not belong to the registry (user id {REGISTRY_UID}): "
+            f"{storage.foreign_owner} does not belong to the registry (user id {REGISTRY_UID}): "
             f"run `chown -R {REGISTRY_UID}:{REGISTRY_UID} {path}/docker` once, "
             "while nothing else uses it",
         )
@@ -491,22 +491,22 @@ def _other_source(mount: Mapping[str, Any], present: str | None) -> bool:
     return wanted.rstrip("/") != present.rstrip("/")
 
 
-def _check_space(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+def _check_space(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
     # On a full disk that a registry already serves from, users and rules must still be
     # changeable: a warning then.
-    tell = report.warning if serves(host) else report.error
-    storage, engine = host.get("storage") or {}, host.get("engine") or {}
-    mounted_later = good.get("storage_mount") and not storage.get("is_mount")
+    tell = report.warning if host.serves else report.error
+    storage, engine = host.storage or Storage(), host.engine
+    mounted_later = good.get("storage_mount") and not storage.is_mount
     for variable, place, free in (
         (
             "storage_free_minimum",
             f"storage_path {good.get('storage_path')}",
-            None if mounted_later else storage.get("free_bytes"),
+            None if mounted_later else storage.free_bytes,
         ),
         (
             "container_engine_free_minimum",
-            f"Docker's directory {engine.get('root') or '/var/lib/docker'}",
-            engine.get("free_bytes"),
+            f"Docker's directory {engine.root or '/var/lib/docker'}",
+            engine.free_bytes,
         ),
     ):
         least = good.get(variable)
@@ -518,15 +518,10 @@ def _check_space(good: Mapping[str, Any], host: Mapping[str, Any], report: Repor
             )
 
 
-def serves(host: Mapping[str, Any]) -> bool:
-    generations = (host.get("state") or {}).get("generations") or {}
-    return any(kind.get("serving") for kind in generations.values())
-
-
-def _check_name(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+def _check_name(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
     acme = good.get("certificates_tls_source") == "acme"
-    resolved = host.get("resolved") or {}
-    names = [("registry_hostname", "", good.get("registry_hostname"))]
+    resolved = host.resolved
+    names = [("registry_hostname", "", str(good.get("registry_hostname", "")))]
     if acme:
         for number, name in enumerate(good.get("registry_extra_hostnames", ()), 1):
             names.append(("registry_extra_hostnames", f"entry {number}", name))
@@ -548,15 +543,13 @@ def _check_name(good: Mapping[str, Any], host: Mapping[str, Any], report: Report
             _check_address(str(name), list(resolved[name]), host, report)
 
 
-def _leads_here(addresses: Iterable[str], host: Mapping[str, Any]) -> bool:
-    own = {_plain(address) for address in host.get("addresses", ())}
+def _leads_here(addresses: Iterable[str], host: HostFacts) -> bool:
+    own = {_plain(address) for address in host.addresses or ()}
     return any(_plain(address) in own and not is_loopback(address) for address in addresses)
 
 
-def _check_address(
-    name: str, addresses: list[str], host: Mapping[str, Any], report: Report
-) -> None:
-    own = host.get("primary_address")
+def _check_address(name: str, addresses: list[str], host: HostFacts, report: Report) -> None:
+    own = host.primary_address
     instead = (
         f"let DNS lead it to {own or 'this host'}, or write registry_hosts_entry: true for an "
         "entry in the host's own /etc/hosts"

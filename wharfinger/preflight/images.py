@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger import images
+from wharfinger.deployment.facts import HostFacts, Memory
 from wharfinger.deployment.problems import Report
 from wharfinger.registry.configuration import VERSION
 
@@ -13,12 +14,11 @@ from wharfinger.registry.configuration import VERSION
 _NAMED = {"registry": "images_registry", "token_server": "images_token_server"}
 
 
-def pulled(settings: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, str]:
+def pulled(settings: Mapping[str, Any], state: Memory) -> dict[str, str]:
     """Kind → reference of the images that the host has to pull, or where `auto` decides, may pull.
 
     settings: the variables, of the right types. state: what the host remembers.
     """
-    recorded = state.get("images") or {}
     planned = images.plan(
         source=settings["images_source"],
         # Without a record, `auto` pulls where it can.
@@ -31,9 +31,9 @@ def pulled(settings: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, s
             "docker_auth": settings["images_docker_auth"],
         },
         wanted={},
-        recorded=recorded,
+        recorded=state.images,
     )
-    return {one["kind"]: one["reference"] for one in planned.pull}
+    return {image["kind"]: image["reference"] for image in planned.pull}
 
 
 def registries(references: Iterable[str]) -> list[str]:
@@ -42,17 +42,17 @@ def registries(references: Iterable[str]) -> list[str]:
     return sorted({images.registry_host(reference) for reference in fine})
 
 
-def check_reachable(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
     """Report the image registries that do not answer the host.
 
     host: `registries`, as `reachable` answered; not there where nobody was asked.
     """
-    answers = host.get("registries")
+    answers = host.registries
     needed = ("images_source", "registry_auth", "docker_auth_server", *_NAMED.values())
     if answers is None or not {*needed, "images_docker_auth"} <= good.keys():
         return
     told = set()
-    for kind, reference in pulled(good, host.get("state") or {}).items():
+    for kind, reference in pulled(good, host.state).items():
         docker_auth = kind == "token_server" and good["docker_auth_server"] == "cesanta"
         named = "images_docker_auth" if docker_auth else _NAMED[kind]
         if not images.REFERENCE.fullmatch(reference):
@@ -83,8 +83,8 @@ def check_reachable(good: Mapping[str, Any], host: Mapping[str, Any], report: Re
             )
 
 
-def nobody_to_check(host: Mapping[str, Any], why: str) -> bool:
+def nobody_to_check(host: HostFacts, why: str) -> bool:
     """Whether the certificate was refused because a fresh host has no authorities to check it with:
     they come with the packages, before anything is pulled."""
-    missing = (host.get("packages") or {}).get("ca-certificates", "") is None
+    missing = host.packages.get("ca-certificates", "") is None
     return missing and "certificate is refused" in why

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wharfinger.access.problems import listed
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 
 from .report import shown
@@ -19,7 +20,7 @@ def check_removed(
     scope: str,
     asked: Mapping[str, Any],
     good: Mapping[str, Any],
-    host: Mapping[str, Any],
+    host: HostFacts,
     report: Report,
 ) -> None:
     """Report each account that was removed from this host, unless `readmit` names it.
@@ -28,9 +29,9 @@ def check_removed(
     """
     if scope not in SCOPES:
         return
-    if host.get("removed_error"):
-        report.error("host, removed users", str(host["removed_error"]))
-    removed: Mapping[str, str] = host.get("removed") or {}
+    if host.removed_error:
+        report.error("host, removed users", host.removed_error)
+    removed = host.removed
     wanted = set(_names(asked.get("readmit")))
     back = {
         variable: [name for name in good[variable] if name in removed and name not in wanted]

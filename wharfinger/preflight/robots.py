@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 
 from .controller import on_controller
@@ -15,18 +16,18 @@ from .controller import on_controller
 SECRET = re.compile(rb"[A-Za-z0-9_-]{43}\n?")
 
 
-def rotating(host: Mapping[str, Any], now: float) -> dict[str, str]:
+def rotating(host: HostFacts, now: float) -> dict[str, str]:
     """Robots with two secrets on this host → the instant until which the former one is valid."""
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
-        name: one["until"]
-        for name, one in (host.get("robots") or {}).items()
-        if one.get("until") and one["until"] > moment
+        name: robot.until
+        for name, robot in host.robots.items()
+        if robot.until and robot.until > moment
     }
 
 
 def check_two_secrets(
-    good: Mapping[str, Any], host: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+    good: Mapping[str, Any], host: HostFacts, controller: Mapping[str, Any], report: Report
 ) -> None:
     """Whether a server that knows one secret of a robot would make a valid one invalid."""
     if good.get("docker_auth_server") != "cesanta":
@@ -42,14 +43,14 @@ def check_two_secrets(
 
 
 def check_secrets(
-    good: Mapping[str, Any], host: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+    good: Mapping[str, Any], host: HostFacts, controller: Mapping[str, Any], report: Report
 ) -> None:
     """Whether what a robot would take for its secret is one: its hash protects nothing weaker."""
     robots = good.get("registry_robots", {})
     if not isinstance(robots, Mapping):
         return
     for name in robots:
-        if not isinstance(name, str) or name in (host.get("robots") or {}) or "/" in name:
+        if not isinstance(name, str) or name in host.robots or "/" in name:
             continue
         try:
             found = on_controller(f"credentials/{name}", controller).read_bytes()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 
 from . import acme, acme_server, check, images, own_name
@@ -64,11 +65,12 @@ class Session:
         host = self._observed(settings)
         after = time.time()
         if not settings["registry_hostname"]:
-            settings["registry_hostname"] = own_name(host, settings["registry_hosts_entry"])
+            hosts_entry = settings["registry_hosts_entry"]
+            settings["registry_hostname"] = own_name(str(host["fqdn"]), hosts_entry)
         archive: dict[str, Any] = {}
         archive_error = None
         if scope == "site":
-            host |= self._reachable(settings, host)
+            host |= self._reachable(settings, HostFacts.of(host))
             archive, archive_error = self._archive(settings, host.get("architecture"))
         controller = {
             "clock": [before, after],
@@ -90,7 +92,7 @@ class Session:
         )
         if report.errors:
             return report, {}
-        facts = asdict(deployment(settings, host, self.base))
+        facts = asdict(deployment(settings, HostFacts.of(host), self.base))
         return report, facts | {"host": host, "archive": archive}
 
     def _observed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,11 +105,11 @@ class Session:
             if not name.startswith("_") and name not in _NOT_KEPT
         }
 
-    def _reachable(self, settings: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+    def _reachable(self, settings: Mapping[str, Any], host: HostFacts) -> dict[str, Any]:
         """`registries`: image registry → "" where it answers the host, else why it does not; of
         those that this deployment pulls from. `acme`: likewise of the ACME server, where this
         deployment needs it. The host is not asked where nothing is needed."""
-        pulled = images.pulled(settings, host.get("state") or {})
+        pulled = images.pulled(settings, host.state)
         wanted: dict[str, Any] = {"registries": images.registries(pulled.values())}
         if acme_server.to_ask(settings, host):
             named, ca = settings[acme.SERVER_CA], ""

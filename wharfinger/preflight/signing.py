@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 from wharfinger.host.system.signing_keys import SIGNS_WITH
 
 
-def check_signing_key(good: Mapping[str, Any], host: Mapping[str, Any], report: Report) -> None:
+def check_signing_key(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
     """A key of a kind that it cannot sign with is rotated by the same run, unless a rotation is
     under way: the tokens of two keys before are never waited for."""
     server = good.get("docker_auth_server")
-    certificates = host.get("certificates") or {}
+    certificates = host.certificates
     found = {
         (certificates.get(name) or {}).get("algorithm") for name in ("signing", "signing_next")
     }
     if (
         good.get("registry_auth") == "token"
         and server in SIGNS_WITH
-        and (host.get("state") or {}).get("rotating")
+        and host.state.rotating
         and found - {None, "", *SIGNS_WITH[server]}
     ):
         report.error(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from wharfinger.deployment.facts import Generations, HostFacts
 from wharfinger.preflight.deployment import deployment, resolves_here, served_auth
 
 OWN = ["10.0.0.5", "2001:db8::5"]
@@ -33,18 +34,12 @@ def test_a_name_leads_here_by_an_address_of_the_host(resolved: list[str], here: 
 def test_the_containers_that_serve_tell_how_users_sign_in(
     registry: Any, token_server: Any, auth: str
 ) -> None:
-    serving = {"registry": {"serving": registry}, "token_server": {"serving": token_server}}
+    serving = {"registry": Generations(registry), "token_server": Generations(token_server)}
     assert served_auth(serving) == auth
     assert served_auth({}) == ""
 
 
-HOST: dict[str, Any] = {
-    "resolved": {},
-    "addresses": OWN,
-    "state": {},
-    "nginx": {"present": False, "servers": []},
-    "host_program": None,
-}
+HOST = HostFacts(addresses=tuple(OWN))
 
 
 @pytest.mark.parametrize(

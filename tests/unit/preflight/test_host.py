@@ -756,7 +756,7 @@ def test_addresses_are_compared_in_whatever_form(warnings: Strings) -> None:
 def test_the_own_name_has_a_dot_where_it_may_be_written_into_hosts(
     fqdn: str, hosts_entry: bool, name: str
 ) -> None:
-    assert own_name({"fqdn": fqdn}, hosts_entry) == name
+    assert own_name(fqdn, hosts_entry) == name
 
 
 def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from wharfinger.deployment.facts import Site
 from wharfinger.registry.proxy import owned_ports, served_name
 
 
-def site(*listen: str, ours: bool = False) -> dict[str, object]:
-    return {"file": "/etc/nginx/site", "ours": ours, "listen": list(listen), "names": []}
+def site(*listen: str, ours: bool = False) -> Site:
+    return Site("/etc/nginx/site", listen, ours=ours)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +39,11 @@ def test_own_site_does_not_count_as_another() -> None:
 
 
 def test_the_name_of_the_last_deployment_is_read_from_our_own_site() -> None:
-    theirs = {"ours": False, "names": ["theirs.example.com"]}
-    ours = {"ours": True, "names": ["registry.example.com", "10.0.0.5"]}
-    assert served_name([theirs, {"ours": True, "names": []}, ours]) == "registry.example.com"
+    theirs = Site(names=("theirs.example.com",))
+    ours = Site(ours=True, names=("registry.example.com", "10.0.0.5"))
+    assert served_name([theirs, Site(ours=True), ours]) == "registry.example.com"
     long = r"~^registry\-of\-a\-team\-with\-a\-long\-name\.example\.com$"
-    assert served_name([{"ours": True, "names": [long]}]) == (
+    assert served_name([Site(ours=True, names=(long,))]) == (
         "registry-of-a-team-with-a-long-name.example.com"
     )
     assert served_name([theirs]) == ""

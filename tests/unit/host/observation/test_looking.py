@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.host.world import FakeRunner, Machine, host_of
+from wharfinger.deployment import facts
 from wharfinger.host.commands import run
 from wharfinger.host.keys import certificates
 from wharfinger.host.observation import engine_facts, engine_state, nginx_configuration, observe
@@ -263,6 +265,23 @@ def test_observe_works_where_nothing_is_installed_and_changes_nothing(
         "registry": {"serving": None, "previous": None},
         "token_server": {"serving": None, "previous": None},
     }
+
+
+def test_observe_reports_every_fact_that_the_controller_judges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_facts, "_process", lambda _proc: None)
+    found = run("observe", {"names": ["localhost"]}, host=host_of(tmp_path, Machine()))
+
+    def names(kind: type) -> set[str]:
+        return {field.name for field in dataclasses.fields(kind)}
+
+    # Those are reported by `reachable`.
+    assert names(facts.HostFacts) - {"registries", "acme"} <= found.keys()
+    for name in ("distribution", "engine", "nginx", "storage"):
+        assert names(getattr(facts, name.capitalize())) <= found[name].keys()
+    assert names(facts.Memory) - {"error"} <= found["state"].keys()
+    assert names(facts.Generations) <= found["state"]["generations"]["registry"].keys()
 
 
 def test_a_host_that_was_given_no_name_looks_up_its_own(

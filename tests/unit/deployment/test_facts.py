@@ -1,0 +1,44 @@
+"""What a host reports becomes typed facts; what it does not report has a default."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from wharfinger.deployment.facts import Generations, HostFacts, Listener, Site, StackNetwork
+
+
+def test_each_part_has_its_type() -> None:
+    facts = HostFacts.of(
+        {
+            "listeners": [{"address": "::", "port": 80, "program": "nginx", "pid": 7}],
+            "nginx": {"present": True, "servers": [{"file": "f", "listen": ["80"], "ours": True}]},
+            "network": {"subnet": "10.0.0.0/28", "ours": None},
+            "state": {"generations": {"registry": {"serving": {"number": 2}}}},
+            "packages": {"nginx": None},
+            "certificates": {"tls": None},
+        }
+    )
+    assert facts.listeners == (Listener("::", 80, "nginx", 7),)
+    assert facts.nginx.servers == (Site("f", ["80"], ours=True),)
+    assert facts.network == StackNetwork("10.0.0.0/28")
+    assert facts.state.generations == {"registry": Generations({"number": 2})}
+    assert facts.packages == {"nginx": None}
+    assert facts.certificates == {"tls": None}
+    assert facts.serves
+
+
+def test_a_host_of_which_little_could_be_seen_has_defaults() -> None:
+    reported = {"python": "3.9", "storage": None, "state": {"error": "damaged", "network": None}}
+    facts = HostFacts.of(reported)
+    assert facts.storage is None
+    assert facts.nginx.present is False
+    assert facts.state.error == "damaged"
+    assert not facts.serves
+    assert HostFacts.of({}) == HostFacts()
+
+
+def test_facts_are_not_changed_by_whoever_reads_them() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        HostFacts().uid = 1  # type: ignore[misc]
