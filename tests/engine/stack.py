@@ -57,6 +57,7 @@ def was_killed(program: str, folder: Path, steps: int, *more: str) -> bool:
     done = subprocess.run(
         [sys.executable, "-c", program, str(folder), str(steps), *more],
         cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests/library'}"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
 """Fills a registry from the command line.
 
-PYTHONPATH=tests .venv/bin/python -m filling --name registry.example.com --address 10.0.0.5 \
-    --ca ca.crt --user admin --password-file FILE
+PYTHONPATH=tests/library .venv/bin/python -m filling --name registry.example.com \
+    --address 10.0.0.5 --ca ca.crt --user admin --password-file FILE
 """
 
 from __future__ import annotations

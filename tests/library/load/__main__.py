@@ -1,7 +1,8 @@
 """`python -m load`: a load from the command line.
 
-    PYTHONPATH=tests .venv/bin/python -m load --name registry.example.com --address 10.0.0.5 \
-        --ca ca.crt --user admin --password-file FILE --seconds 60 --report load.json
+    PYTHONPATH=tests/library .venv/bin/python -m load --name registry.example.com \
+        --address 10.0.0.5 --ca ca.crt --user admin --password-file FILE \
+        --seconds 60 --report load.json
 
 Each line of standard input begins the phase of that name. Ends after --seconds, or at the end of
 the input. Exit code 1 where an operation failed.

@@ -1,7 +1,7 @@
 """The images that a host had before its upgrade: the registry of the release before, compiled from
 the real module that registry_before/ locks, and the token server of this checkout.
 
-    PYTHONPATH=.:tests .venv/bin/python -m load.images_before FOLDER
+    PYTHONPATH=.:tests/library .venv/bin/python -m load.images_before FOLDER
 """
 
 from __future__ import annotations
