@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .deployment import host_files
+from .deployment.fixed import (
+    REGISTRY_DEBUG_PORT,
+    REGISTRY_ID,
+    REGISTRY_PORT,
+    TOKEN_SERVER_ID,
+    TOKEN_SERVER_PORT,
+)
 from .host.system.signing_keys import SIGNS_WITH, TRUSTS
 
-REGISTRY_ID = 64500
-TOKEN_SERVER_ID = 64501
-REGISTRY_PORT = 5000
-TOKEN_SERVER_PORT = 5002
-
-# Where the live directories of a host are, and where the containers see them.
-REGISTRY_LIVE = "/etc/wharfinger/registry"
-TOKEN_SERVER_LIVE = "/etc/wharfinger/token_server"
+# Where the containers see the live directories of a host.
+REGISTRY_LIVE = host_files.REGISTRY
 TOKEN_SERVER_CONFIG = "/config"
 
 _TMPFS = {"/tmp": "size=16m,mode=1777"}
@@ -69,7 +71,10 @@ def registry(
         "health": {
             "command": ["/registry", "healthcheck"]
             if made_by_toolkit
-            else ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5001/debug/health"],
+            else [
+                *("wget", "-q", "-O", "/dev/null"),
+                f"http://127.0.0.1:{REGISTRY_DEBUG_PORT}/debug/health",
+            ],
             **_PATIENCE,
         },
         "port": REGISTRY_PORT,
@@ -100,7 +105,9 @@ def token_server(
         "kind": "token_server",
         "image": image,
         "user": f"{TOKEN_SERVER_ID}:{TOKEN_SERVER_ID}",
-        "mounts": [{"source": TOKEN_SERVER_LIVE, "target": TOKEN_SERVER_CONFIG, "read_only": True}],
+        "mounts": [
+            {"source": host_files.TOKEN_SERVER, "target": TOKEN_SERVER_CONFIG, "read_only": True}
+        ],
         "tmpfs": _TMPFS,
         "memory": memory,
         "pids": pids,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -13,6 +12,8 @@ from ansible.errors import AnsibleFilterError
 
 from wharfinger import access, containers, contents, docker_auth, images, values
 from wharfinger.closing_message import closing_message
+from wharfinger.deployment import host_files
+from wharfinger.deployment.fixed import TOKEN_SERVER_PORT
 from wharfinger.host.system.names import gateway
 from wharfinger.registry import configuration as registry_configuration
 from wharfinger.token_server import config
@@ -33,7 +34,7 @@ def docker_auth_config(
         certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
         key_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
         expiration=settings["lifetime"],
-        addr=f":{containers.TOKEN_SERVER_PORT}",
+        addr=f":{TOKEN_SERVER_PORT}",
         real_ip_header="X-Real-IP",
         server=settings["server"],
         limits={name: int(limit) for name, limit in settings["limits"].items()},
@@ -126,7 +127,7 @@ def image_to_load(kind: str, files: dict[str, Any], source: str) -> dict[str, An
     made = files[kind]
     return {
         "kind": kind,
-        "path": f"/var/lib/wharfinger/images/{kind}.tar",
+        "path": f"{host_files.VAR}/images/{kind}.tar",
         # `pull` builds what no image registry has.
         "source": "archive" if source == "archive" else "build",
         **{key: made[key] for key in ("reference", "ids", "inputs")},
@@ -167,15 +168,6 @@ def contents_lines(answer: dict[str, Any], job: str, check: bool) -> list[str]:
     return contents.lines(job, answer, check=check)
 
 
-def differing(files: list[dict[str, Any]], hashes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those of the files whose content is not what the host has; hashes: path → SHA-256 or none."""
-    return [
-        file
-        for file in files
-        if hashes[file["path"]] != hashlib.sha256(file["content"].encode()).hexdigest()
-    ]
-
-
 #: Name → filter.
 FILTERS: Mapping[str, Callable[..., Any]] = {
     # Of a variable, which `-e NAME=false` makes a text: as preflight reads it.
@@ -187,7 +179,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "contents_lines": contents_lines,
     "contents_settings": contents_settings,
     "contents_timers": contents.timers,
-    "differing": differing,
     "docker_auth_config": docker_auth_config,
     "image_registry_host": images.registry_host,
     "image_to_load": image_to_load,

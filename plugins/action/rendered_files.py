@@ -1,7 +1,9 @@
-"""Renders a role's templates on the controller and writes them in one execution on the host."""
+"""Renders a role's files on the controller and writes those that differ on the host."""
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,40 +11,60 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
+
+from wharfinger.deployment import host_files  # noqa: E402  (the project need not be installed)
 
 
 class ActionModule(ActionBase):
     """As the template module, for several files at once: check mode and diff alike.
 
-    Each file names either `template` (a path below templates/) or `content`.
+    `files`: each a `path` of wharfinger/deployment/host_files.py, which says template, group, mode
+    and secrecy; `content` in place of the template; `variables` for it. `absent`: paths that must
+    not exist. `digests`: path → SHA-256 or null, as preflight has observed them: the host is not
+    asked about files that have the wanted one.
     """
 
-    _VALID_ARGS = frozenset({"files", "absent"})
+    _VALID_ARGS = frozenset({"files", "absent", "digests"})
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Returns the module's answer: changed, paths, diff."""
-        super().run(tmp, task_vars)
+        """Returns the module's answer (changed, paths, diff) and `wanted`: path → SHA-256."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
         files = [self._rendered(file) for file in self._task.args["files"]]
-        answer: dict[str, Any] = self._execute_module(
+        absent = self._task.args.get("absent") or []
+        digests = self._task.args.get("digests") or {}
+        wanted = {
+            file["path"]: hashlib.sha256(file["content"].encode()).hexdigest() for file in files
+        }
+        files = [file for file in files if digests.get(file["path"]) != wanted[file["path"]]]
+        absent = [path for path in absent if digests.get(path, "unknown") is not None]
+        if not files and not absent:
+            return result | {"changed": False, "paths": [], "diff": [], "wanted": wanted}
+        answer = self._execute_module(
             module_name="rendered_files",
-            module_args={"files": files, "absent": self._task.args.get("absent", [])},
+            module_args={"files": files, "absent": absent},
             task_vars=task_vars,
         )
-        return answer
+        return result | answer | {"wanted": wanted}
 
     def _rendered(self, file: dict[str, Any]) -> dict[str, Any]:
-        """The file with its template replaced by the rendered content."""
-        rendered = {key: value for key, value in file.items() if key != "template"}
-        if "template" in file:
-            source = TEMPLATES / file["template"]
-            try:
-                text = source.read_text(encoding="utf-8")
-            except OSError as error:
-                raise AnsibleActionFail(f"{source}: cannot be read: {error.strerror}") from error
-            rendered["content"] = self._templar.template(
-                trust_as_template(text), escape_backslashes=False, overrides={"trim_blocks": True}
-            )
-        return rendered
+        """What the module takes: the row of the file with its content."""
+        row = host_files.at(file["path"])
+        attributes = {"path": row.path, "group": row.group, "mode": row.mode, "secret": row.secret}
+        if "content" in file:
+            return attributes | {"content": file["content"]}
+        source = PROJECT / "templates" / row.template
+        try:
+            text = source.read_text(encoding="utf-8")
+        except OSError as error:
+            raise AnsibleActionFail(f"{source}: cannot be read: {error.strerror}") from error
+        templar = self._templar.copy_with_new_env(
+            available_variables=self._templar.available_variables | file.get("variables", {})
+        )
+        content = templar.template(
+            trust_as_template(text), escape_backslashes=False, overrides={"trim_blocks": True}
+        )
+        return attributes | {"content": content}

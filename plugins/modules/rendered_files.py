@@ -35,7 +35,7 @@ EXAMPLES = r"""
 - name: The site is in place
   rendered_files:
     files:
-      - {path: /etc/nginx/sites-enabled/site, template: nginx/wharfinger.conf.j2, mode: "0644"}
+      - path: /etc/docker/daemon.json
 """
 
 RETURN = r"""

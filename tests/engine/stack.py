@@ -82,6 +82,8 @@ def host_at(folder: Path) -> Host:
         alert=folder / "run" / "alert.json",
         told=folder / "run" / "told.json",
         asked=folder / "run" / "asked.json",
+        units=folder / "units",
+        cron=folder / "cron.d",
     )
     configuration = str(folder / "nginx" / "nginx.conf")
     return Host.real(paths, stack=STACK, nginx=("nginx", "-c", configuration))

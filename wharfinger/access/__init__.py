@@ -5,8 +5,10 @@ model (it decides), `compile_acl` and `compile_users` write what docker_auth dec
 and the compiler share no matching code, so that testing one against the other can fail.
 """
 
+from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
+
 from .compiler import compile_acl, compile_users
-from .policy import VERBS, VERIFICATION_ACCOUNT, Decision, Policy, Rule
+from .policy import VERBS, Decision, Policy, Rule
 from .robots import Robot
 from .table import rows, table
 from .validation import read_policy, validate

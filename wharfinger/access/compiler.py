@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
+
 from .policy import (
     ALL,
     ANONYMOUS,
@@ -19,7 +21,6 @@ from .policy import (
     ROBOT,
     SEGMENTS,
     USER,
-    VERIFICATION_ACCOUNT,
     Policy,
     Rule,
 )

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .robots import Robot
+from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
 
-VERIFICATION_ACCOUNT = "wharfinger-verification"
-"""The account of the deployment's own check, and the first segment of its repositories."""
+from .robots import Robot
 
 REPOSITORY_VERBS = ("pull", "push", "delete")
 VERBS = (*REPOSITORY_VERBS, "list")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from wharfinger.bcrypt_hash import BCRYPT_HASH
+from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.oci.names import COMPONENT
 from wharfinger.suggestions import nearest
@@ -27,7 +28,6 @@ from .policy import (
     ROBOT,
     USER,
     VERBS,
-    VERIFICATION_ACCOUNT,
     Policy,
     Rule,
 )

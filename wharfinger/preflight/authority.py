@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from wharfinger.deployment import host_files
 from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 from wharfinger.host.keys.due import AUTHORITY_DAYS, aged, server_due
@@ -20,7 +21,7 @@ from .certificates import belongs
 from .controller import on_controller
 
 OFFLINE = "certificates_ca_offline"
-ON_HOST = "/etc/wharfinger/certificates"
+ON_HOST = host_files.CERTIFICATES
 PREVIOUS = f"{ON_HOST}/ca_previous.crt"
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
+from wharfinger.deployment import host_files
 from wharfinger.deployment.facts import HostFacts, Nginx, Storage
+from wharfinger.deployment.fixed import REGISTRY_ID, TOKEN_SERVER_ID
 from wharfinger.deployment.problems import Report
 from wharfinger.host.observation.engine_state import STATES
 from wharfinger.host.setup.main_settings import CONNECTIONS, FILES
@@ -23,10 +25,9 @@ ARCHITECTURES = ("amd64", "arm64")
 PYTHON = (3, 11)
 ENGINE = (20, 10)
 #: Who owns the registry's data, and who reads the token server's files.
-REGISTRY_UID = 64500
 NETWORK = "wharfinger"
 #: What the nginx of a distribution, and of nginx.org, reads.
-NGINX_SETTINGS = "/etc/nginx/nginx.conf"
+NGINX_SETTINGS = f"{host_files.NGINX}/nginx.conf"
 
 
 #: With two workers, more than somebody's 2,000 half-sent heads take.
@@ -412,7 +413,7 @@ def _free_subnet(used: Sequence[IPv4Network]) -> IPv4Network | None:
 
 
 def _check_users(host: HostFacts, report: Report) -> None:
-    roles = {"64500": "the registry", "64501": "the token server"}
+    roles = {str(REGISTRY_ID): "the registry", str(TOKEN_SERVER_ID): "the token server"}
     for uid, name in host.uids.items():
         if name:
             report.error(
@@ -462,7 +463,7 @@ def _check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> 
             f"container_engine_packages: [{package}], or install {package} there",
             "fstype",
         )
-    if storage.uid not in (None, 0, REGISTRY_UID):
+    if storage.uid not in (None, 0, REGISTRY_ID):
         report.error(
             "storage_path",
             f"{path} belongs to user id {storage.uid}, from whom the registry would take it: "
@@ -475,8 +476,8 @@ def _check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> 
     if storage.foreign_owner:
         report.error(
             "storage_path",
-            f"{storage.foreign_owner} does not belong to the registry (user id {REGISTRY_UID}): "
-            f"run `chown -R {REGISTRY_UID}:{REGISTRY_UID} {path}/docker` once, "
+            f"{storage.foreign_owner} does not belong to the registry (user id {REGISTRY_ID}): "
+            f"run `chown -R {REGISTRY_ID}:{REGISTRY_ID} {path}/docker` once, "
             "while nothing else uses it",
         )
 

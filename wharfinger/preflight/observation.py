@@ -6,22 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wharfinger.access.validation import NAME
+from wharfinger.deployment import host_files
 
-from .authority import PREVIOUS
 from .names import hostname_problem
-
-UNITS = "/etc/systemd/system"
-CONTENTS_UNITS = [f"{UNITS}/wharfinger-contents@.service"]
-CONTENTS_UNITS += [
-    f"{UNITS}/wharfinger-contents@{job}.service.d/wharfinger.conf"
-    for job in ("collect", "check_contents")
-]
-# Each timer, and the link that says it is to run.
-CONTENTS_UNITS += [
-    f"{folder}/wharfinger-contents@{job}.timer"
-    for folder in (UNITS, f"{UNITS}/timers.target.wants")
-    for job in ("retention", "collect", "check_contents")
-]
 
 
 def request(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,23 +29,7 @@ def request(settings: Mapping[str, Any]) -> dict[str, Any]:
         if mount
         else None,
         "network": {"name": "wharfinger", "subnet": settings["container_engine_network"]},
-        "config_files": [
-            "/etc/cron.d/wharfinger",
-            "/etc/cron.d/wharfinger-contents",
-            "/etc/docker/daemon.json",
-            "/etc/nginx/wharfinger/wharfinger.js",
-            "/etc/systemd/system/nginx.service.d/wharfinger.conf",
-            "/etc/systemd/system/wharfinger-renew.service",
-            "/etc/systemd/system/wharfinger-failed@.service",
-            "/etc/systemd/system/wharfinger-renew.timer",
-            *CONTENTS_UNITS,
-            PREVIOUS,
-            "/etc/wharfinger/certificates/tls_ca.crt",
-            "/etc/wharfinger/contents.json",
-            "/etc/wharfinger/registry/htpasswd",
-            "/etc/wharfinger/registry/token_signing.pem",
-            "/etc/wharfinger/token_server/auth_config.yml",
-        ],
+        "config_files": list(host_files.compared()),
         "names": [name for name in names if hostname_problem(name) is None],
         "packages": settings["container_engine_packages"],
         "accounts": [

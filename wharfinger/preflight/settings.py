@@ -10,6 +10,7 @@ from typing import Any
 
 from wharfinger import images, values
 from wharfinger.access.robots import read_network
+from wharfinger.deployment import host_files
 from wharfinger.deployment.problems import Refuse, Report
 from wharfinger.deployment.settings import SETTINGS, Duration, Number, Range, Size, used_only
 from wharfinger.suggestions import nearest
@@ -54,7 +55,7 @@ _SYSTEM = frozenset(
         "/var/cache",
         "/var/lib",
         "/var/lib/docker",
-        "/var/lib/wharfinger",
+        host_files.VAR,
         "/var/local",
         "/var/log",
         "/var/opt",
@@ -76,7 +77,7 @@ _CLOSED = (
     "/var/lib/docker",
     "/var/run",
     "/var/tmp",
-    "/var/lib/wharfinger/generations",
+    f"{host_files.VAR}/generations",
 )
 _MOUNT_KEYS = ("src", "fstype", "opts")
 _PATH = re.compile(r"/[A-Za-z0-9._/@+-]*")

@@ -21,6 +21,12 @@ from typing import Any
 import yaml
 
 from wharfinger import templates
+from wharfinger.deployment import host_files
+from wharfinger.deployment.fixed import (
+    HTTP_SECRET_PLACEHOLDER,
+    REGISTRY_DEBUG_PORT,
+    REGISTRY_PORT,
+)
 from wharfinger.deployment.problems import Problem
 from wharfinger.host.system.signing_keys import TRUSTS
 from wharfinger.suggestions import nearest
@@ -36,9 +42,9 @@ TEMPLATE = "registry/config.yml.j2"
 BLOB_REDIRECT_HOST = "wharfinger-blobs.invalid"
 
 # Replaced by the host's own secret when the file is written there.
-SECRET_PLACEHOLDER = "@@http_secret@@"
+SECRET_PLACEHOLDER = HTTP_SECRET_PLACEHOLDER
 
-LIVE_DIRECTORY = "/etc/wharfinger/registry"
+LIVE_DIRECTORY = host_files.REGISTRY
 
 # How many repositories one page of the catalog has at most, where the inventory says nothing else.
 CATALOG_ENTRIES = 1000
@@ -480,6 +486,8 @@ def render(
         secret_placeholder=SECRET_PLACEHOLDER,
         catalog_entries=CATALOG_ENTRIES,
         live_directory=LIVE_DIRECTORY,
+        port=REGISTRY_PORT,
+        debug_port=REGISTRY_DEBUG_PORT,
         signing_algorithms=TRUSTS,
     )
     configuration = _merge(template, settings)

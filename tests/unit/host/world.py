@@ -396,6 +396,8 @@ def host_of(folder: Path, machine: Machine) -> Host:
         systemd=folder / "systemd",
         apt_locks=(folder / "apt.lock",),
         apt_lists=folder / "lists",
+        units=folder / "units",
+        cron=folder / "cron.d",
         os_release=folder / "os-release",
     )
     (paths.nginx / "conf.d").mkdir(parents=True, exist_ok=True)

@@ -64,8 +64,16 @@ def test_the_directories_that_it_makes_are_open_whatever_the_umask(tmp_path: Pat
     command = [str(Path(sys.executable).with_name("ansible")), "--connection=local"]
     command += ["--module-name=rendered_files", f"--args={json.dumps({'files': files})}"]
     command += [f"--extra-vars=ansible_python_interpreter={sys.executable}", "localhost"]
+    # The action takes no file without a row in the table of files.
+    environment = os.environ | {"ANSIBLE_ACTION_PLUGINS": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, check=False, umask=0o077
+        command,
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o077,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     modes = [file.stat().st_mode & 0o777 for file in (path, path.parent, path.parent.parent)]

@@ -29,7 +29,7 @@ def rendered(name: str, **variables: object) -> str:
 
 def lines(schedules: dict[str, str]) -> list[str]:
     """The jobs' lines of the crontab."""
-    text = rendered("cron.d/wharfinger-contents.j2", contents__timers=timers(schedules))
+    text = rendered("cron.d/wharfinger-contents.j2", timers=timers(schedules))
     return [line for line in text.splitlines() if " root " in line]
 
 
@@ -60,8 +60,7 @@ def test_crons_lines_are_shell(line: str) -> None:
 
 def test_only_a_check_that_was_missed_is_made_up_for() -> None:
     made_up = {
-        job: "Persistent=true"
-        in rendered("systemd/wharfinger-contents.timer.j2", contents__timer=one)
+        job: "Persistent=true" in rendered("systemd/wharfinger-contents.timer.j2", timer=one)
         for job, one in timers(ALL).items()
     }
     assert made_up == {"retention": False, "collect": False, "check_contents": True}
@@ -87,9 +86,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     units += ["wharfinger-renew.service", *(failed.format(one) for one in [*units])]
     for job, one in timers(ALL).items():
         name = f"wharfinger-contents@{job}.timer"
-        (tmp_path / name).write_text(
-            rendered("systemd/wharfinger-contents.timer.j2", contents__timer=one)
-        )
+        (tmp_path / name).write_text(rendered("systemd/wharfinger-contents.timer.j2", timer=one))
         units.append(name)
     said = subprocess.run(
         ["systemd-analyze", "verify", *units],

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from ...deployment.fixed import VERIFICATION_ACCOUNT
 from ...oci.media_types import OCI_IMAGE
 from ..system import names, signing_keys
 from ..system.context import Host
@@ -23,7 +24,7 @@ from ..system.state import Generation, State
 from .challenge import claims, error_words, granted, key_id
 from .specification import Specification
 
-ACCOUNT = "wharfinger-verification"
+ACCOUNT = VERIFICATION_ACCOUNT
 REPOSITORY = f"{ACCOUNT}/probe"
 TAG = "latest"
 _PATIENCE = 10

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ...deployment.fixed import REGISTRY_DEBUG_PORT
 from ..system import logs
 from ..system.context import Host
 from ..system.errors import HostError
@@ -18,7 +19,7 @@ from ..system.names import REGISTRY
 from ..system.state import KINDS, OPENING, Generation, State
 
 # The registry's debug listener (http.debug in its configuration).
-METRICS_PORT = 5001
+METRICS_PORT = REGISTRY_DEBUG_PORT
 
 
 def refusal(status: int | None = None, until: float = 0) -> list[str]:

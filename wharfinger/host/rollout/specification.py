@@ -28,13 +28,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...deployment.fixed import HTTP_SECRET_PLACEHOLDER
 from ..system.errors import HostError
 from ..system.signing_keys import RS256
 from ..system.state import KINDS
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _SECOND = 1_000_000_000
-HTTP_SECRET = "@@http_secret@@"
+HTTP_SECRET = HTTP_SECRET_PLACEHOLDER
 # As a whole: a registry 3.1.2 ends at …_READONLY_ENABLED, and the other keys of `maintenance` stay.
 _READONLY = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": '{"enabled": true}'}
 

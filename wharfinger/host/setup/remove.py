@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...deployment import host_files
 from ..keys.publication import DOCKER_TRUST
 from ..observation.engine_facts import answers
 from ..system.context import Host
@@ -68,11 +69,11 @@ class _Steps:
         self.state = state
         self.check = check
         self.actions: list[str] = []
+        self.gone: list[Path] = []
 
     def timers(self) -> None:
-        """The timers end first: the renewals would bring back what is being taken away. Their
-        files are among `installed`."""
-        for link in sorted(self.host.paths.timer.parent.glob("wharfinger-*.timer")):
+        """The timers end first: the renewals would bring back what is being taken away."""
+        for link in sorted(self.host.paths.timers.glob("wharfinger-*.timer")):
             self.actions.append(f"the timer {link.stem}: ended")
             if not self.check:
                 command = ["systemctl", "disable", "--now", link.name]
@@ -154,14 +155,11 @@ class _Steps:
                 _rmdir(path.parent)
                 if path.parent.parent == DOCKER_TRUST:
                     _rmdir(DOCKER_TRUST)
-        for path in (paths.token_server, paths.registry, paths.generations, paths.var / "images"):
-            self._tree(path)
-        for name in ("proxy", "acme", "acme-work", "contents", "check.lock", "succeeded"):
-            self._tree(paths.var / name)
-        self._tree(paths.command)
-        self._tree(paths.program)
-        for path in (paths.clock, paths.metrics, paths.alert, paths.told, paths.asked):
-            self._tree(path)
+        for file in host_files.removed_by(host_files.REMOVE):
+            path = paths.at(file.path)
+            if self._tree(path) and file.init and not self.check:
+                # systemd's folder for what completes a unit.
+                _rmdir(path.parent)
         if not self.check:
             _rmdir(paths.program.parent)
             _rmdir(paths.metrics.parent)
@@ -183,10 +181,13 @@ class _Steps:
         self._tree(storage / "docker")
         if not self.check and not is_mount_point(storage, self.host):
             _rmdir(storage)
-        records = (paths.users, paths.removed_accounts, *([] if state_stays else [paths.state]))
+        self._tree(paths.etc)
+        for file in host_files.removed_by(host_files.REMOVE_DATA):
+            path = paths.at(file.path)
+            if not (state_stays and path == paths.state):
+                self._tree(path)
         # Beside nginx's own logs, where earlier versions had ours.
-        logs = [paths.log, paths.log_record, *sorted(paths.nginx_log.glob("wharfinger*.log*"))]
-        for path in (paths.etc, *records, *logs):
+        for path in sorted(paths.nginx_log.glob("wharfinger*.log*")):
             self._tree(path)
         if not self.check:
             # The lock is held through its open file, its name may go.
@@ -194,8 +195,11 @@ class _Steps:
             _rmdir(paths.var)
 
     def _tree(self, path: Path) -> bool:
-        if not exists(path) and not path.is_symlink():
+        # A dry run leaves what a directory that goes would have taken with it.
+        within = any(path.is_relative_to(folder) for folder in self.gone)
+        if within or (not exists(path) and not path.is_symlink()):
             return False
+        self.gone.append(path)
         self.actions.append(f"{path}: removed")
         if not self.check:
             remove_tree(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 _LAUNCHER = b"import sys\n\nfrom wharfinger.host.__main__ import main\n\nsys.exit(main())\n"
 # Folders of the package `wharfinger`: all that the host program imports.
-_PACKAGES = ("host", "oci")
+_PACKAGES = ("deployment", "host", "oci")
 # The earliest time a zip file can carry: no clock takes part.
 _TIME = (1980, 1, 1, 0, 0, 0)
 

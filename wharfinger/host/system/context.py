@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...deployment.fixed import REGISTRY_ID, TOKEN_SERVER_ID
 from .clock import Reading, boot_id, synchronised
 from .engine import DockerEngine, Engine
 from .nginx import Nginx, SystemNginx
@@ -69,8 +70,8 @@ class Host:
     probe: Callable[..., tuple[int, bytes]] = get
     served: Callable[[str, int, str, float], str | None] = served
     stack: str = "wharfinger"
-    registry_id: int = 64500
-    token_server_id: int = 64501
+    registry_id: int = REGISTRY_ID
+    token_server_id: int = TOKEN_SERVER_ID
     root_id: int = 0
 
     @classmethod

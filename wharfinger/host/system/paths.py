@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+from ...deployment import host_files
 
 SITE = "zz-wharfinger.conf"
 
@@ -12,11 +14,11 @@ SITE = "zz-wharfinger.conf"
 class Paths:
     """The toolkit's files and the system's files it reads. The defaults are a real host's."""
 
-    etc: Path = Path("/etc/wharfinger")
-    var: Path = Path("/var/lib/wharfinger")
+    etc: Path = Path(host_files.ETC)
+    var: Path = Path(host_files.VAR)
     program: Path = Path("/usr/local/lib/wharfinger/wharfinger-host.pyz")
     command: Path = Path("/usr/local/sbin/wharfinger-host")
-    nginx: Path = Path("/etc/nginx")
+    nginx: Path = Path(host_files.NGINX)
     nginx_pid: Path = Path("/run/nginx.pid")
     nginx_log: Path = Path("/var/log/nginx")
     # Who did what: the access log and the token server's decisions (logs.py).
@@ -48,7 +50,27 @@ class Paths:
         Path("/var/cache/apt/archives/lock"),
     )
     apt_lists: Path = Path("/var/lib/apt/lists")
-    timer: Path = Path("/etc/systemd/system/timers.target.wants/wharfinger-renew.timer")
+    units: Path = Path(host_files.UNITS)
+    cron: Path = Path(host_files.CRON)
+
+    def at(self, path: str) -> Path:
+        """Where the file is that has this path on a real host."""
+        wanted = Path(path)
+        root, here = Path("/"), Path("/")
+        for field in fields(self):
+            if isinstance(field.default, Path) and wanted.is_relative_to(field.default):
+                root, here = max((root, here), (field.default, getattr(self, field.name)))
+        return here / wanted.relative_to(root)
+
+    @property
+    def timers(self) -> Path:
+        """Links to the timers that are to run."""
+        return self.at(host_files.TIMERS)
+
+    @property
+    def timer(self) -> Path:
+        """The renewals' timer is to run."""
+        return self.timers / "wharfinger-renew.timer"
 
     @property
     def token_server_log(self) -> Path:

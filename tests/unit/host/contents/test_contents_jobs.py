@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ from wharfinger.host.system.runner import Result
 def host(tmp_path: Path) -> Host:
     # By this clock, what the tree holds was pushed in the past.
     host = host_of(tmp_path, Machine(seconds=NOW))
-    units = tmp_path / "units"
-    (units / "timers.target.wants").mkdir(parents=True)
-    timer = units / "timers.target.wants" / "wharfinger-renew.timer"
-    return replace(host, paths=replace(host.paths, timer=timer))
+    host.paths.timers.mkdir(parents=True)
+    return host
 
 
 @pytest.fixture
