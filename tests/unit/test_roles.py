@@ -37,6 +37,14 @@ def test_every_option_has_a_default_or_must_be_set(role: Path) -> None:
     assert without == {name for name, option in options(role).items() if option.get("required")}
 
 
+def test_every_role_says_in_words_what_it_does(role: Path) -> None:
+    # The rest of the page is generated.
+    words = (role / "README.md").read_text().partition("## Variables")[0].split()
+    assert len(words) > 15
+    for link in re.findall(r"\]\(([^)#]+)", " ".join(words)):
+        assert (role / link).exists(), link
+
+
 def test_what_is_generated_from_the_specifications_is_fresh() -> None:
     # docs/reference.md and every role's defaults.
     done = subprocess.run(

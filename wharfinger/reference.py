@@ -1,4 +1,5 @@
-"""docs/reference.md and the roles' defaults, from the argument specs and the table of settings."""
+"""docs/reference.md and the roles' defaults, from the argument specs and the tables of settings and
+of files."""
 
 from __future__ import annotations
 
@@ -8,9 +9,19 @@ from typing import Any
 
 from wharfinger.values import readable_size
 
-from .settings import SETTINGS, Duration, Number, Range, Setting, Size
+from .deployment.fixed import REGISTRY_ID, TOKEN_SERVER_ID
+from .deployment.host_files import HOST_FILES, OTHER_INIT, REMOVE_DATA, SYSTEMD, HostFile
+from .deployment.settings import SETTINGS, Duration, Number, Range, Setting, Size
 
 Spec = Mapping[str, Any]
+
+#: The heading where the generated part of a role's README begins.
+VARIABLES = "## Variables"
+
+_GENERATED = """\
+From here on, `bin/generate` writes this page from `meta/argument_specs.yml` and
+`wharfinger/deployment`: edit those.
+"""
 
 #: Scope → its playbook, as the reference names it.
 PLAYBOOKS = {
@@ -38,9 +49,22 @@ These are the variables that an inventory may set. What they mean together is in
 [configuration.md](configuration.md). A mistake in any of them stops `site.yml` before anything is
 changed; the last column names the files in `playbooks/` that it stops too.
 
-`bin/generate` writes this page from the roles' argument specs and
-`wharfinger/deployment/settings.py`: edit those.
+`bin/generate` writes this page from the roles' argument specs and from `settings.py` and
+`host_files.py` in `wharfinger/deployment`: edit those. The last section lists the
+[files on a host](#files-on-a-host).
 """
+
+_FILES_HEAD = """\
+## Files on a host
+Everything that the toolkit writes. root owns it, with the group that is named. A path that ends in
+`/` is a directory with all that is in it. `playbooks/remove.yml` removes these files; those marked
+`with data` it removes only with `-e remove_data=HOSTNAME`.
+
+| path | what it holds | mode, group | written by | when | removed |
+|---|---|---|---|---|---|
+"""
+_GROUPS = {None: "", REGISTRY_ID: ", registry", TOKEN_SERVER_ID: ", token server"}
+_INITS = {SYSTEMD: "with systemd", OTHER_INIT: "without systemd"}
 
 
 _TABLE = """\
@@ -60,6 +84,20 @@ def reference(roles: Mapping[str, Spec]) -> str:
         if options := spec.get("options"):
             rows = "".join(_row(name, option) for name, option in options.items())
             parts.append(f"## {role}\n{spec['short_description']}.\n\n{_TABLE}{rows}")
+    parts.append(_FILES_HEAD + "".join(_file_row(file) for file in HOST_FILES))
+    return "\n".join(parts)
+
+
+def readme(role: str, spec: Spec, words: str) -> str:
+    """A role's README.md: `words` (by hand, below the heading), then the table of its variables."""
+    rows = "".join(_row(name, option) for name, option in (spec.get("options") or {}).items())
+    variables = f"{_TABLE}{rows}" if rows else "None of its own.\n"
+    files = "".join(
+        f"| `{file.path}` | {file.holds} |\n" for file in HOST_FILES if file.role == role
+    )
+    parts = [f"# {role}\n{words.strip()}\n\n{VARIABLES}\n{_GENERATED}\n{variables}"]
+    if files:
+        parts.append(f"## Files\n| path | what it holds |\n|---|---|\n{files}")
     return "\n".join(parts)
 
 
@@ -85,6 +123,23 @@ def _row(name: str, option: Spec) -> str:
     stops = ", ".join(PLAYBOOKS[scope] for scope in setting.stops)
     cells = (f"`{name}`", _takes(option, setting.range), _default(option), " ".join(says), stops)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _file_row(file: HostFile) -> str:
+    when = [_INITS[file.init]] if file.init else []
+    if file.jobs:
+        when.append(f"{' or '.join(file.jobs)} has a schedule")
+    if file.when:
+        when.append(file.when)
+    cells = (
+        f"`{file.path}`",
+        file.holds + (" (secret)" if file.secret else ""),
+        f"{file.mode}{_GROUPS[file.group]}",
+        file.role or "the host program",
+        ", ".join(when),
+        "with data" if file.removed_by == REMOVE_DATA else file.removed_by,
+    )
+    return "| " + " | ".join(cells) + " |\n"
 
 
 def _takes(option: Spec, limits: Range | None) -> str:
