@@ -13,6 +13,7 @@ from wharfinger.deployment.fixed import REGISTRY_ID, TOKEN_SERVER_ID
 from wharfinger.deployment.problems import Report
 from wharfinger.host.observation.engine_state import STATES
 from wharfinger.host.setup.main_settings import CONNECTIONS, FILES
+from wharfinger.host.system.durations import in_words
 from wharfinger.values import readable_size
 
 from .names import is_address, is_loopback
@@ -124,17 +125,10 @@ def _check_clock(
     if off > good.get("preflight_clock_tolerance", 60):
         report.error(
             "host, clock",
-            f"it is {_span(off)} {'ahead of' if ahead > behind else 'behind'} the controller's, "
+            f"it is {in_words(off)} {'ahead of' if ahead > behind else 'behind'} the controller's, "
             "and tokens and certificates would not be valid: set whichever is wrong "
             "(systemd-timesyncd or chrony keeps it right)",
         )
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def _check_ports(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:

@@ -12,6 +12,7 @@ from ..keys import certificates, keeping, renewal
 from ..rollout.proxy import is_current
 from ..system import clock, storage_facts
 from ..system.context import Host
+from ..system.durations import in_words
 from ..system.errors import HostError
 from ..system.files import exists
 from ..system.lock import is_held
@@ -130,14 +131,6 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
-def age(seconds: float) -> str:
-    """A length of time in the largest unit of which it has two, for people (pure)."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} seconds"
-
-
 def text(answer: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = []
@@ -175,7 +168,7 @@ def text(answer: Mapping[str, Any]) -> str:
         lines.append(f"{job:13} {jobs.summary(found)}")
     for job, moment in answer["succeeded"].items():
         if moment is not None:
-            lines.append(f"{'succeeded':13} {job}, {age(answer['now'] - moment)} ago")
+            lines.append(f"{'succeeded':13} {job}, {in_words(answer['now'] - moment)} ago")
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")

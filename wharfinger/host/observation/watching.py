@@ -17,6 +17,7 @@ from typing import Any
 
 from ..contents import jobs
 from ..system.context import Host
+from ..system.durations import in_words
 from ..system.errors import HostError
 from ..system.files import exists, read_text
 from . import alert
@@ -87,16 +88,18 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
             day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(last))
             unit = "wharfinger-renew" if job == RENEW else f"wharfinger-contents@{job}"
             found.append(
-                f"{job}: it has not succeeded since {day}, though it is due every {_span(every)}: "
+                f"{job}: it has not succeeded since {day}, though it is due every "
+                f"{_interval(every)}: "
                 f"see `systemctl status {unit}.timer` and `journalctl -u {unit}`"
             )
     return found
 
 
-def _span(seconds: float) -> str:
-    if seconds < _DAY:
-        return f"{seconds / 60:.0f} minutes"
-    return "day" if seconds == _DAY else f"{seconds / _DAY:.0f} days"
+def _interval(seconds: float) -> str:
+    """What follows `every`."""
+    if seconds == _DAY:
+        return "day"
+    return in_words(seconds, ("day", "minute"), least=1, rounded=True)
 
 
 def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:

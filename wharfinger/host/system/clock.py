@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .durations import in_words
 from .errors import HostError
 from .files import read_bytes, read_text, write_atomically
 
@@ -129,23 +130,21 @@ def _doubt(last: Record, now: Reading, same: bool) -> str:
         apart = now.wall - now.up - last.start
         if abs(apart) <= _APART:
             return ""
-        return (
-            f"it has jumped {_days(apart)} {'ahead' if apart > 0 else 'back'} since this boot began"
-        )
+        way = "ahead" if apart > 0 else "back"
+        return f"it has jumped {_in_words(apart)} {way} since this boot began"
     if last.doubt:
         # A boot explains nothing of what was in doubt before it.
         return last.doubt
     gone = now.wall - last.wall
     if gone > _OFF:
-        return f"since the last boot it has gone ahead by {_days(gone)}"
+        return f"since the last boot it has gone ahead by {_in_words(gone)}"
     if gone < -_BACK:
-        return f"since the last boot it has gone back by {_days(gone)}"
+        return f"since the last boot it has gone back by {_in_words(gone)}"
     return ""
 
 
-def _days(seconds: float) -> str:
-    days = abs(seconds) / _DAY
-    return f"{days:.0f} days" if days >= 2 else f"{abs(seconds) / _HOUR:.0f} hours"
+def _in_words(seconds: float) -> str:
+    return in_words(abs(seconds), ("day", "hour"), rounded=True)
 
 
 def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -14,7 +14,6 @@ from tests.unit.host.world import FakeRunner, Machine, deployed
 from wharfinger.host.commands import run
 from wharfinger.host.contents import jobs
 from wharfinger.host.observation import watching
-from wharfinger.host.observation.status import age
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.runner import Result, SystemRunner
@@ -226,18 +225,3 @@ def test_a_unit_that_is_none_of_a_timers(host: Host) -> None:
         "failed: 'wharfinger-contents@other.service' is no unit of a timer: one of renew, "
         "retention, collect, check_contents"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (-3, "0 seconds"),
-        (59, "59 seconds"),
-        (180, "3 minutes"),
-        (7300, "2 hours"),
-        (DAY, "24 hours"),
-        (2 * DAY, "2 days"),
-    ],
-)
-def test_an_age_in_words(seconds: float, words: str) -> None:
-    assert age(seconds) == words

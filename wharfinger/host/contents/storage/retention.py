@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ....oci.digests import subject_of
+from ...system.durations import in_words
 from .model import Contents, Removal, Tag
 from .references import needed, signatures, young
 
@@ -196,8 +197,6 @@ def _newest_first(item: tuple[str, Tag]) -> tuple[float, list[tuple[int, str]]]:
 
 def duration(seconds: float) -> str:
     """A time in its largest whole unit: `3 days`, `1 hour`."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        number = int(seconds // length)
-        if number > 0:
-            return f"{number} {unit}{'s' if number > 1 else ''}"
-    return "less than a minute"
+    if seconds < 60:
+        return "less than a minute"
+    return in_words(seconds, ("day", "hour", "minute"), least=1)

@@ -1,0 +1,27 @@
+"""Lengths of time in words, for people (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
+
+
+def in_words(
+    seconds: float,
+    units: Sequence[str] = tuple(_SECONDS),
+    *,
+    least: int = 2,
+    rounded: bool = False,
+) -> str:
+    """A length of time in the largest of `units` of which it has `least`, else in the last one.
+
+    What is left over is cut off, or rounded with `rounded`; of seconds always. A length below 0
+    counts as 0.
+    """
+    seconds = max(seconds, 0)
+    enough = (unit for unit in units if seconds >= least * _SECONDS[unit])
+    unit = next(enough, units[-1])
+    number = seconds / _SECONDS[unit]
+    number = round(number) if rounded or unit == "second" else int(number)
+    return f"{number} {unit if number == 1 else f'{unit}s'}"
