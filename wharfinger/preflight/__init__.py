@@ -18,10 +18,10 @@ from wharfinger.registry import configuration
 
 from .acme import check_acme_files
 from .acme_server import check_answer
-from .asked import check_asked
 from .authority import check_authority
 from .certificates import check_provided
 from .controller import check_credentials
+from .extra_vars import check_extra_vars
 from .host import check_host, own_name
 from .images import check_reachable
 from .removed import check_removed
@@ -57,7 +57,7 @@ def check(
     images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
     (the PEM file of the system's root certificates), and `closed` (the directory that keeps
     credentials/ from being written). scope: one of `SCOPES`. asked and extra: see
-    `asked.check_asked`. unresolved: a problem for each variable whose value is not known.
+    `extra_vars.check_extra_vars`. unresolved: a problem for each variable whose value is not known.
     Raises nothing for any YAML-shaped variables; the report's messages hold no secrets.
     """
     facts = HostFacts.of(host)
@@ -100,7 +100,7 @@ def check(
         # Robots are then unknown, not absent.
         good.pop("registry_robots", None)
     check_removed(scope, asked or {}, good, facts, demands)
-    check_asked(scope, asked or {}, extra, good, demands)
+    check_extra_vars(scope, asked or {}, extra, good, demands)
     if "clock_is_right" in (asked or {}):
         # Whoever says so is told where the controller's clock says otherwise, in every playbook.
         demands.errors += [problem for problem in found.errors if problem.topic == "host, clock"]

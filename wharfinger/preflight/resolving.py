@@ -14,7 +14,7 @@ from ansible.parsing.vault import AnsibleVaultError
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.inventory import CLOSED
 
-from .asked import NAMES
+from .extra_vars import NAMES
 from .specifications import specifications
 from .variables import Spec, check_variables, usable
 

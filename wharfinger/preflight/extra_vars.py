@@ -41,7 +41,7 @@ LONGEST_OVERLAP = 366 * 86400
 _OR_DUE = "or leave it out for what is due"
 
 
-def check_asked(
+def check_extra_vars(
     scope: str,
     asked: Mapping[str, Any],
     extra: Iterable[str],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wharfinger.preflight import SCOPES
-from wharfinger.preflight.asked import READ
+from wharfinger.preflight.extra_vars import READ
 
 from .conftest import NOW, Judge
 
