@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import yaml
 
 from support.documentation import AUTH_CONFIG, INVENTORIES, blocks
@@ -55,3 +56,15 @@ def test_what_the_sample_leaves_in_comments_is_right_too(project: Path) -> None:
     assert (review.errors, review.warnings) == ([], [])
     for name in ("registry_retention_schedule", "registry_gc_schedule"):
         contents.schedule(settings[name])
+
+
+@pytest.mark.parametrize("heading", ["Add a variable", "Add a check of preflight"])
+def test_what_contributors_are_shown_is_in_the_code(project: Path, heading: str) -> None:
+    page = (project / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    diff = section.partition("```diff\n")[2].partition("```")[0]
+    parts = [part.partition("\n") for part in diff.split("+++ b/")[1:]]
+    assert len(parts) > 2
+    for file, _, lines in parts:
+        text = (project / file).read_text(encoding="utf-8")
+        assert lines.replace("\n+", "\n").removeprefix("+") in text, file
