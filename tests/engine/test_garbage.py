@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.storage_tree import DAY, NOW, OCI_INDEX, Tree
+from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents.storage import (
     Storage,
     Usage,
@@ -26,6 +26,7 @@ from wharfinger.host.contents.storage import (
     usage,
 )
 from wharfinger.host.contents.storage.grace import held
+from wharfinger.oci.media_types import OCI_INDEX
 
 CONFIGURATION = """\
 version: 0.1

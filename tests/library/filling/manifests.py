@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.registry import CONFIG, LAYER, MANIFEST, digest
+from wharfinger.oci.media_types import DOCKER_CONFIG, DOCKER_LIST
+from wharfinger.oci.media_types import DOCKER_IMAGE as DOCKER_MANIFEST
+from wharfinger.oci.media_types import OCI_INDEX as INDEX
 
-INDEX = "application/vnd.oci.image.index.v1+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SBOM = "application/spdx+json"

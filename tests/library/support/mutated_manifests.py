@@ -12,12 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wharfinger.oci.media_types import (
+    DOCKER_IMAGE,
+    DOCKER_LIST,
+    OCI_CONFIG,
+    OCI_IMAGE,
+    OCI_INDEX,
+    OCI_LAYER,
+)
+
 from .registry import digest
 
-OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 KINDS = (OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST)
 
 
@@ -56,7 +61,7 @@ def _document(chance: random.Random, kind: str, blobs: tuple[bytes, ...]) -> Fie
     def descriptor(data: bytes, media_type: str) -> Fields:
         return Fields([("mediaType", media_type), ("digest", digest(data)), ("size", len(data))])
 
-    layer = "application/vnd.oci.image.layer.v1.tar+gzip"
+    layer = f"{OCI_LAYER}+gzip"
     fields = Fields([("schemaVersion", 2)])
     if kind in (DOCKER_IMAGE, DOCKER_LIST) or chance.random() < 0.5:
         fields.append(("mediaType", kind))
@@ -64,7 +69,7 @@ def _document(chance: random.Random, kind: str, blobs: tuple[bytes, ...]) -> Fie
         members = [descriptor(one, layer) for one in blobs[: chance.randint(0, 4)]]
         fields.append(("manifests", members))
     else:
-        fields.append(("config", descriptor(blobs[0], "application/vnd.oci.image.config.v1+json")))
+        fields.append(("config", descriptor(blobs[0], OCI_CONFIG)))
         fields.append(("layers", [descriptor(one, layer) for one in blobs[1:4]]))
     chance.shuffle(fields)
     return fields

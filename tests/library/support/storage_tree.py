@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+from wharfinger.oci.digests import digest_of
+from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX, OCI_LAYER
+
+OCI_LAYER_GZIP = f"{OCI_LAYER}+gzip"
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 NOW = 1_800_000_000.0
 DAY = 86400.0
-
-
-def digest_of(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def descriptor(data: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
@@ -101,7 +97,7 @@ class Tree:
         config = json.dumps({"layers": [digest_of(one) for one in layers]}).encode()
         for data in (*layers, config):
             self.layer(repository, data)
-        entries = [descriptor(one, OCI_LAYER) for one in layers]
+        entries = [descriptor(one, OCI_LAYER_GZIP) for one in layers]
         entries.append(descriptor(config, CACHE_CONFIG))
         content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
         digest = self.manifest(repository, content, age)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -12,11 +11,13 @@ from typing import Any
 
 import httpx
 
-OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
-DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+from wharfinger.oci.digests import digest_of
+from wharfinger.oci.media_types import (
+    OCI_IMAGE,
+    OCI_INDEX,
+    OCI_LAYER,
+)
+
 HOST = "registry.test"
 REALM = "https://tokens.test/auth"
 REPOSITORY = f"{HOST}/team/app"
@@ -27,7 +28,7 @@ Answer = Callable[[httpx.Request], httpx.Response | None]
 
 
 def digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return digest_of(data)
 
 
 def errors(code: str, message: str) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def index(*children: bytes, media_type: str = OCI_INDEX, platforms: bool = True)
 
 def cache() -> bytes:
     """BuildKit's cache in its old form: an index of CACHED and of its own configuration."""
-    layer, config = "application/vnd.oci.image.layer.v1.tar+gzip", "{}"
+    layer, config = f"{OCI_LAYER}+gzip", "{}"
     described = [(layer, CACHED), ("application/vnd.buildkit.cacheconfig.v0", config.encode())]
     return json.dumps(
         {

@@ -9,18 +9,10 @@ import httpx
 import pytest
 
 from tests.unit.client.conftest import Wharf
-from tests.unit.client.registry import (
-    DOCKER_LIST,
-    HOST,
-    OCI_IMAGE,
-    Fake,
-    digest,
-    errors,
-    image,
-    index,
-)
+from tests.unit.client.registry import HOST, Fake, digest, errors, image, index
 from wharfinger.client.referrers import is_list
 from wharfinger.oci.digests import list_tag
+from wharfinger.oci.media_types import DOCKER_LIST, OCI_IMAGE
 
 APP = f"{HOST}/app"
 SUBJECT = image(("subject", 1))

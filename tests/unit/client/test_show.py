@@ -8,20 +8,8 @@ import httpx
 import pytest
 
 from tests.unit.client.conftest import Wharf
-from tests.unit.client.registry import (
-    CONFIGURATION,
-    DOCKER_IMAGE,
-    DOCKER_LIST,
-    HOST,
-    OCI_ARTIFACT,
-    OCI_IMAGE,
-    OCI_INDEX,
-    Fake,
-    cache,
-    digest,
-    image,
-    index,
-)
+from tests.unit.client.registry import CONFIGURATION, HOST, Fake, cache, digest, image, index
+from wharfinger.oci.media_types import DOCKER_IMAGE, DOCKER_LIST, OCI_ARTIFACT, OCI_IMAGE, OCI_INDEX
 
 APP = f"{HOST}/app"
 

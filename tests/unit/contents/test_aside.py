@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from support.storage_tree import Tree, digest_of
+from support.storage_tree import Tree
 from wharfinger.host.contents.storage import Storage, collectable, examine, restore
 from wharfinger.host.contents.storage.aside import put_aside
+from wharfinger.oci.digests import digest_of
 from wharfinger.oci.manifests import Manifest, parse
 
 UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'

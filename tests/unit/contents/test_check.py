@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from support.storage_tree import OCI_IMAGE, OCI_INDEX, Tree, descriptor, digest_of
+from support.storage_tree import Tree, descriptor
 from wharfinger.host.contents.storage import Storage, scrub
 from wharfinger.host.contents.storage.check import _Throttle
 from wharfinger.host.contents.storage.layout import Link
+from wharfinger.oci.digests import digest_of
+from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
 
 def check(storage: Storage) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 
-from support.storage_tree import DAY, NOW, OCI_IMAGE, OCI_INDEX, Tree, digest_of
+from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents.storage import (
     Storage,
     Usage,
@@ -17,6 +17,8 @@ from wharfinger.host.contents.storage import (
     plan_untagged,
     usage,
 )
+from wharfinger.oci.digests import digest_of
+from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
 
 def test_what_no_manifest_names_is_garbage(tree: Tree, storage: Storage) -> None:
