@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from wharfinger.host.commands import run
-from wharfinger.host.observation.engine_facts import answers
-from wharfinger.host.system.engine import DockerEngine
+from wharfinger.host.system.engine import DockerEngine, answers
 from wharfinger.host.system.files import remove_tree
 
 from .stack import NETWORK, STACK, Stack, host_at
@@ -50,7 +49,7 @@ def images(project: Path) -> dict[str, dict[str, object]]:
 def stack(tmp_path: Path, images: dict[str, dict[str, object]]) -> Iterator[Stack]:
     """A prepared host: directories, network, images; no container yet. Gone afterwards."""
     host = host_at(tmp_path)
-    if os.geteuid() != 0 or not answers(host) or shutil.which("nginx") is None:
+    if os.geteuid() != 0 or not answers(host.paths.docker_socket) or shutil.which("nginx") is None:
         pytest.skip("needs root, a running Docker Engine and nginx")
     _clean(host.engine)  # type: ignore[arg-type]
     stack = Stack(tmp_path, host)

@@ -10,18 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .commands import COMMANDS, run
-from .observation.status import text
 from .system.errors import HostError
-
-# Commands that a timer or a person runs, and what they say where they had nothing to do.
-_SPOKEN = {
-    "renew": "nothing is due",
-    "reopen": "nothing was interrupted",
-    "failed": "its program has said why",
-    "retention": "every tag stays",
-    "collect": "there is nothing to collect",
-    "check_contents": "nothing is damaged",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,27 +26,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--json", action="store_true", help="as JSON what is said in words otherwise"
     )
-    parser.add_argument("--unit", help="`failed`: the unit that has failed")
-    parser.add_argument(
-        "--code", type=int, help="`failed`: its program's exit code, without systemd"
-    )
+    for command in COMMANDS.values():
+        for option in command.options:
+            parser.add_argument(f"--{option.name}", type=option.type, help=option.help)
     options = parser.parse_args(arguments)
+    command = COMMANDS[options.command]
     try:
         request = _request(options.request)
-        if options.unit is not None:
-            request |= {"unit": options.unit, "code": options.code}
-        answer = run(options.command, request, check=options.check)
+        for option in command.options:
+            if (value := getattr(options, option.name)) is not None:
+                request[option.name] = value
+        answer = run(command.name, request, check=options.check)
     except HostError as problem:
         print(f"wharfinger-host {options.command}: {problem}", file=sys.stderr)
         return 1
-    if options.command == "status" and not options.json:
-        print(text(answer))
-        return 1 if answer["problems"] else 0
-    if options.command in _SPOKEN and not options.json:
-        # For the journal: what was done, and what comes next.
-        lines = [*answer["actions"], *answer.get("notes", ()), *answer.get("next", ())]
-        print("\n".join(lines) or _SPOKEN[options.command])
-        return 0
+    said = None if options.json else command.said(answer)
+    if said is not None:
+        print(said[0])
+        return said[1]
     print(json.dumps(answer, indent=1, sort_keys=True))
     return 0
 

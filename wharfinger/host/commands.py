@@ -1,20 +1,20 @@
-"""The commands by name, each under the lock that it needs."""
+"""The commands of the host program, one row of a table each, and how one is run."""
 
 from __future__ import annotations
 
 import os
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .contents.jobs import JOBS, check_contents, collect, contents, note, retention
 from .contents.window import ensure, reopen
-from .keys.renewal import keep, renew, rotate
+from .keys.renewal import keep, rotate
 from .observation import alert, metrics
-from .observation.engine_facts import answers
 from .observation.observe import observe
-from .observation.status import status
+from .observation.status import status, text
 from .observation.watching import WATCHED, failed, succeeded
 from .rollout.generations import follow, followed, rollback, withdraw
 from .rollout.images import images
@@ -25,11 +25,13 @@ from .setup.prepare import prepare
 from .setup.remove import remove
 from .setup.site import site
 from .system.context import Host
+from .system.engine import answers
 from .system.errors import HostError
 from .system.files import UMASK
 from .system.lock import Busy, held_since, is_held, locked
 from .system.service import start_service
 from .system.state import OPENING
+from .timer import renew
 
 # Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
 _PATIENCE = 900.0
@@ -38,87 +40,194 @@ _PATIENCE = 900.0
 # (registry_gc_max_minutes), and its windows a little more.
 _HELD_TOO_LONG = 26 * 3600.0
 
-_Command = Callable[[Host, Mapping[str, Any], bool], dict[str, Any]]
+Request = Mapping[str, Any]
+Answer = dict[str, Any]
 
 
-def _observe(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Option:
+    """An argument of the command line that only this command has; it is a key of the request."""
+
+    name: str
+    type: type
+    help: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row.
+
+    run: takes host, request and whether this is a dry run; what it returns is said at `run` below.
+    locked: nobody else changes this host meanwhile. Commands that change nothing of what locked
+      ones do take no lock, so that they answer while something is under way.
+    takes_writes: first the registry takes writes again, where the process of a window is gone. For
+      "needed", this command ends where that cannot be; for "tried", it goes on all the same, since
+      it may be what helps; None: the command does without, or does it in its own way.
+    measured: afterwards the metrics say something else than before, even where it has failed.
+    unattended: nobody looks at what it says, so whatever ends it is told by the alert command.
+    instead: the answer where this command has nothing to wait for the lock for; None: it waits.
+    nothing: what it says in words where it had nothing to do; None: it answers in JSON only.
+    words: its whole answer in words, with the exit code, where that is more than its actions.
+    options: its own arguments on the command line.
+    """
+
+    name: str
+    run: Callable[[Host, Request, bool], Answer]
+    locked: bool = True
+    takes_writes: str | None = None
+    measured: bool = False
+    unattended: bool = False
+    instead: Callable[[Host, Request], Answer | None] = lambda host, request: None
+    nothing: str | None = None
+    words: Callable[[Answer], tuple[str, int]] | None = None
+    options: tuple[Option, ...] = ()
+
+    def said(self, answer: Answer) -> tuple[str, int] | None:
+        """What a person or a journal is told, and the exit code; None where JSON is the answer."""
+        if self.words is not None:
+            return self.words(answer)
+        if self.nothing is None:
+            return None
+        lines = [*answer["actions"], *answer.get("notes", ()), *answer.get("next", ())]
+        return "\n".join(lines) or self.nothing, 0
+
+
+def _observe(host: Host, request: Request, check: bool) -> Answer:
     return observe(host, request)
 
 
-def _service(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _service(host: Host, request: Request, check: bool) -> Answer:
     """Request: {"name": "docker" | "nginx", "state": "started"}."""
     name = request.get("name")
     if name not in ("docker", "nginx"):
         raise HostError(f"service: unknown name {name!r}: write docker or nginx")
-    running = host.nginx.running if name == "nginx" else lambda: answers(host)
+    socket = host.paths.docker_socket
+    running = host.nginx.running if name == "nginx" else lambda: answers(socket)
     return {"actions": start_service(name, host.paths, host.runner, running, check=check)}
 
 
-def _verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _verify(host: Host, request: Request, check: bool) -> Answer:
     from .observation.verify import verify  # only here: TLS takes long to import
 
     return verify(host, request, check)
 
 
-def _reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _reachable(host: Host, request: Request, check: bool) -> Answer:
     from .observation.reach import reachable  # only here: TLS takes long to import
 
     return reachable(host, request, check)
 
 
-# Commands that change nothing of what locked ones do take no lock, so that they answer while
-# something is under way; `contents` starts a job, which takes it. apt has locks of its own.
-_UNLOCKED: dict[str, _Command] = {
-    "observe": _observe,
-    "status": status,
-    "verify": _verify,
-    "reachable": _reachable,
-    "check_contents": check_contents,
-    "contents": contents,
-    "failed": failed,
-    "packages": packages,
-}
-_LOCKED: dict[str, _Command] = {
-    "prepare": prepare,
-    "service": _service,
-    "network": network,
-    "images": images,
-    "certificates": keep,
-    "rotate": rotate,
-    "renew": renew,
-    "ensure": ensure,
-    "follow": follow,
-    "rollback": rollback,
-    "withdraw": withdraw,
-    "proxy": proxy,
-    "site": site,
-    "reload_proxy": reload_proxy,
-    "remove": remove,
-    "retention": retention,
-    "collect": collect,
-    "reopen": reopen,
-}
-# What goes on with the registry as it is first takes it out of a window whose process is gone.
-# `ensure` brings another one, `renew` tells of what fails, the others do without.
-_REOPENS = frozenset(
-    {"certificates", "rotate", "follow", "rollback", "withdraw", "site", "retention", "collect"}
-)
-# Of these, the ones that begin a window of their own. The others may be what helps where the
-# registry cannot take writes again as it is, so that does not keep them from their work.
-_NEED_WRITES = frozenset({"retention", "collect"})
-# After these the metrics say something else than before, even where they have failed.
-_MEASURED = frozenset(
-    {
-        *("rotate", "renew", "ensure", "follow", "rollback", "withdraw", "site"),
-        *(*JOBS, "reopen", "failed"),
-    }
-)
-COMMANDS = (*_UNLOCKED, *_LOCKED)
+def _status_in_words(answer: Answer) -> tuple[str, int]:
+    return text(answer), 1 if answer["problems"] else 0
 
 
-def run(
-    command: str, request: Mapping[str, Any], *, check: bool = False, host: Host | None = None
-) -> dict[str, Any]:
+def _renewed_by_others(host: Host, request: Request) -> Answer | None:
+    """A deployment or another renewal is at work: the timer comes again. Raises HostError where
+    that has been so for too long."""
+    held = held_since(host.paths.lock)
+    if not held:
+        return None
+    holder, since = held
+    hours = (host.clock.now() - since) / 3600
+    if hours * 3600 < _HELD_TOO_LONG:
+        return {"actions": [], "waits": True}
+    raise HostError(
+        f"another wharfinger-host ({holder}) has been at work for {hours:.0f} hours and holds "
+        f"{host.paths.lock}, and nothing is renewed meanwhile: look what it waits for, or kill "
+        "its process: the next run ends what it leaves half-done"
+    )
+
+
+def _nothing_is_open(host: Host, request: Request) -> Answer | None:
+    """As after every job that came to its end: nothing to wait for."""
+    return {"actions": []} if host.store.load().window is None else None
+
+
+def _followed_already(host: Host, request: Request) -> Answer | None:
+    return followed(host, request) if is_held(host.paths.lock) else None
+
+
+_UNIT = Option("unit", str, "`failed`: the unit that has failed")
+_CODE = Option("code", int, "`failed`: its program's exit code, without systemd")
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        # What looks only. `contents` starts a job, which takes the lock; apt has locks of its own.
+        Command("observe", _observe, locked=False),
+        Command("status", status, locked=False, words=_status_in_words),
+        Command("verify", _verify, locked=False),
+        Command("reachable", _reachable, locked=False),
+        Command("contents", contents, locked=False),
+        Command("packages", packages, locked=False),
+        # What a deployment does.
+        Command("prepare", prepare),
+        Command("service", _service),
+        Command("network", network),
+        Command("images", images),
+        Command("certificates", keep, takes_writes="tried"),
+        Command("ensure", ensure, measured=True),
+        Command("follow", follow, takes_writes="tried", measured=True, instead=_followed_already),
+        Command("withdraw", withdraw, takes_writes="tried", measured=True),
+        Command("proxy", proxy),
+        Command("site", site, takes_writes="tried", measured=True),
+        Command("reload_proxy", reload_proxy),
+        # What an operator asks for.
+        Command("rotate", rotate, takes_writes="tried", measured=True),
+        Command("rollback", rollback, takes_writes="tried", measured=True),
+        Command("remove", remove),
+        # What timers run.
+        Command(
+            "renew",
+            renew,
+            measured=True,
+            unattended=True,
+            instead=_renewed_by_others,
+            nothing="nothing is due",
+        ),
+        Command(
+            "retention",
+            retention,
+            takes_writes="needed",
+            measured=True,
+            nothing="every tag stays",
+        ),
+        Command(
+            "collect",
+            collect,
+            takes_writes="needed",
+            measured=True,
+            nothing="there is nothing to collect",
+        ),
+        Command(
+            "check_contents",
+            check_contents,
+            locked=False,
+            measured=True,
+            nothing="nothing is damaged",
+        ),
+        Command(
+            "reopen",
+            reopen,
+            measured=True,
+            instead=_nothing_is_open,
+            nothing="nothing was interrupted",
+        ),
+        Command(
+            "failed",
+            failed,
+            locked=False,
+            measured=True,
+            unattended=True,
+            nothing="its program has said why",
+            options=(_UNIT, _CODE),
+        ),
+    )
+}
+
+
+def run(name: str, request: Request, *, check: bool = False, host: Host | None = None) -> Answer:
     """Runs one command; `check` only says what would be done.
 
     Returns {"changed", "actions", …the command's own keys}. Raises HostError with a text for the
@@ -126,15 +235,18 @@ def run(
     """
     os.umask(UMASK)
     host = host or Host.real()
+    command = COMMANDS.get(name)
+    if command is None:
+        raise HostError(f"unknown command {name!r}: one of {', '.join(sorted(COMMANDS))}")
     try:
         return _answered(host, command, request, check)
     except alert.Told:
         raise
     except Exception as problem:
         # Nobody looks at what the timer runs: whatever ends it is told.
-        if command not in ("renew", "failed") or check:
+        if not command.unattended or check:
             raise
-        text = str(problem) if isinstance(problem, HostError) else _internal(command, problem)
+        text = str(problem) if isinstance(problem, HostError) else _internal(name, problem)
         failure = alert.last_resort(host, text)
         raise HostError("\n".join([text, *([failure] if failure else [])])) from problem
 
@@ -149,69 +261,53 @@ def _internal(command: str, problem: Exception) -> str:
     )
 
 
-def _answered(host: Host, command: str, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _answered(host: Host, command: Command, request: Request, check: bool) -> Answer:
     try:
         try:
             answer = _run(host, command, request, check)
-            if command in WATCHED and not check and not answer.get("waits"):
-                succeeded(host, command)
+            if command.name in WATCHED and not check and not answer.get("waits"):
+                succeeded(host, command.name)
         finally:
-            if command in _MEASURED and not check:
+            if command.measured and not check:
                 metrics.write(host)
     except KeyError as problem:
-        raise HostError(f"{command}: the request lacks the key {problem}") from problem
+        raise HostError(f"{command.name}: the request lacks the key {problem}") from problem
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
-        raise HostError(f"{command}: {where}{problem.strerror or problem}") from problem
+        raise HostError(f"{command.name}: {where}{problem.strerror or problem}") from problem
     actions = answer.get("actions", [])
     return {"changed": bool(actions), "actions": actions, **answer}
 
 
-def _run(host: Host, command: str, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    if command in _UNLOCKED:
-        return _UNLOCKED[command](host, request, check)
-    if command not in _LOCKED:
-        raise HostError(f"unknown command {command!r}: one of {', '.join(sorted(COMMANDS))}")
-    if check:
-        return _LOCKED[command](host, request, True)
+def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
+    if check or not command.locked:
+        return command.run(host, request, check)
     patience = float(request.get("lock_timeout", _PATIENCE))
-    if command == "renew" and (held := held_since(host.paths.lock)):
-        # A deployment or another renewal is at work; the timer comes again.
-        holder, since = held
-        hours = (host.clock.now() - since) / 3600
-        if hours * 3600 < _HELD_TOO_LONG:
-            return {"actions": [], "waits": True}
-        raise HostError(
-            f"another wharfinger-host ({holder}) has been at work for {hours:.0f} hours and holds "
-            f"{host.paths.lock}, and nothing is renewed meanwhile: look what it waits for, or kill "
-            "its process: the next run ends what it leaves half-done"
-        )
-    if command == "reopen" and host.store.load().window is None:
-        return {"actions": []}  # as after every job that came to its end: nothing to wait for
-    if command == "follow" and is_held(host.paths.lock):
-        answer = followed(host, request)
-        if answer is not None:
-            return answer
+    answer = command.instead(host, request)
+    if answer is not None:
+        return answer
     try:
-        with locked(host.paths.lock, command, patience):
-            before = _reopened(host, command) if command in _REOPENS else []
-            answer = _LOCKED[command](host, request, False)
+        with locked(host.paths.lock, command.name, patience):
+            before = _writes_taken(host, command)
+            answer = command.run(host, request, False)
             return {**answer, "actions": [*before, *answer["actions"]]} if before else answer
     except Busy as problem:
-        if command in JOBS:
+        if command.name in JOBS:
             # Nobody may be looking: a timer began it.
-            note(host, command, problem)
+            note(host, command.name, problem)
         raise
 
 
-def _reopened(host: Host, command: str) -> list[str]:
+def _writes_taken(host: Host, command: Command) -> list[str]:
     """Ends a window whose process is gone; what was done. Raises HostError where whatever worked in
     it may still be at work."""
+    if command.takes_writes is None:
+        return []
     try:
         actions: list[str] = reopen(host, {}, False)["actions"]
     except HostError as problem:
         left = host.store.load().window
-        if command in _NEED_WRITES or left is None or left.step != OPENING:
+        if command.takes_writes == "needed" or left is None or left.step != OPENING:
             raise
         return [f"the registry takes no writes yet: {problem}"]
     return actions

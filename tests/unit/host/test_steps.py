@@ -23,7 +23,6 @@ from wharfinger.host.observation.status import problems
 from wharfinger.host.rollout.images import INDEX_MEMBERS, pulled_digest, repository
 from wharfinger.host.rollout.specification import size
 from wharfinger.host.setup import zipapp
-from wharfinger.host.setup.prepare import merged
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.names import slots
@@ -31,6 +30,7 @@ from wharfinger.host.system.packages import removable
 from wharfinger.host.system.passwords import bcrypt, belongs
 from wharfinger.host.system.runner import Result
 from wharfinger.host.system.service import start_service
+from wharfinger.host.system.state import merged
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..rollout.generations import generations_of
 from ..rollout.specification import Specification, definition
-from ..system import clock
+from ..system import clock, clock_check
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_bytes, read_text, write_atomically
@@ -122,10 +122,10 @@ def _asked(host: Host, job: str, request: Mapping[str, Any]) -> dict[str, bool]:
 
 def _believed(host: Host, job: str, confirmed: bool) -> clock.Record:
     """The host's clock. Raises InDoubt where what goes by it must wait."""
-    record = clock.look(host, confirmed=confirmed)
+    record = clock_check.look(host, confirmed=confirmed)
     if record.doubt:
-        words = clock.sentence(record, host.clock.now())
-        raise clock.InDoubt(f"{job}: nothing was removed: {words}")
+        words = clock_check.sentence(record, host.clock.now())
+        raise clock_check.InDoubt(f"{job}: nothing was removed: {words}")
     return record
 
 
@@ -233,8 +233,8 @@ def _write(
     if job in _COUNTED:
         # What a person has confirmed is no measure for the next run.
         noted["history"] = brake.remembered(history, removed)
-    # Told by itself as long as it lasts (renewal.py).
-    noted["in_doubt"] = isinstance(problem, clock.InDoubt)
+    # Told by itself as long as it lasts (timer.py).
+    noted["in_doubt"] = isinstance(problem, clock_check.InDoubt)
     host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
     data = json.dumps(noted, indent=1, sort_keys=True).encode() + b"\n"
     # Names of repositories and tags are nobody's but root's.
@@ -449,7 +449,7 @@ def _dry(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]
     right = request.get("clock_is_right") is True
     return {
         "held": "" if confirmed else verdict,
-        "doubt": clock.doubt(host, confirmed=right, check=True),
+        "doubt": clock_check.doubt(host, confirmed=right, check=True),
     }
 
 
@@ -470,7 +470,7 @@ def note_untagged(host: Host) -> None:
     settings = load(host)
     if not exists(settings.storage_path / "docker"):
         return  # nothing was pushed yet, or the jobs tell of it
-    store = _storage(settings, clock.look(host, check=True))
+    store = _storage(settings, clock_check.look(host, check=True))
     before = read_bytes(host.paths.untagged)
     data = grace.encode(grace.note(store, grace.decode(before), host.clock.now()))
     if data != before:

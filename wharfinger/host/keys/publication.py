@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..setup.prepare import merged
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_bytes, write_atomically
-from ..system.state import State
+from ..system.state import State, merged
 from . import certificates
 
 DOCKER_TRUST = Path("/etc/docker/certs.d")

@@ -1,8 +1,7 @@
-"""Certificates and keys, kept: by a deployment, by an operator's playbook, by the host's timer.
+"""Certificates and keys, kept: by a deployment, and by an operator's playbook.
 
 certificates  a deployment: what is missing is made, the server's certificate is renewed in time
 rotate        an operator: another signing key, server's certificate or authority, or what is due
-renew         the timer: what is due, what is half done, and an alarm where that fails
 """
 
 from __future__ import annotations
@@ -12,23 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..contents import jobs
-from ..contents.window import reopen
-from ..observation import alert
-from ..observation.watching import overdue
 from ..rollout import proxy
-from ..rollout.generations import generations_of
-from ..system import clock, logs, storage_facts
-from ..system.bridge import closed
+from ..system import clock_check
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_bytes, write_atomically
-from ..system.state import KINDS, State
+from ..system.state import State
 from . import certificates, keeping, publication
 from .authority import Authority, Wanted
 from .due import DAY, renew_from
 from .keeping import Settings
-from .rotation import NEXT, REVOKE, WAIT, Signing
+from .rotation import NEXT, WAIT, Signing
 
 if TYPE_CHECKING:
     from . import acme
@@ -38,8 +31,6 @@ WHAT = ("signing", "tls", "ca", "all", "due")
 _PATIENCE = 10.0
 # Seconds from the certificates to the token server in a deployment that builds images on its way.
 _DEPLOYMENT = 900.0
-# The exit code of a container whose process was ended by SIGKILL.
-_KILLED = 137
 
 
 @dataclass
@@ -230,7 +221,7 @@ def next_steps(host: Host, state: State) -> list[str]:
     before = _authority_before(host)
     if before is not None:
         found.append(
-            f"clients may still know only the authority before, which ends {_day(before)}: once "
+            f"clients may still know only the authority before, which ends {day(before)}: once "
             "all trust the present one, run playbooks/rotate_certificates.yml -e rotate=ca -e "
             "finish=true"
         )
@@ -252,7 +243,7 @@ def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _day(found: Mapping[str, Any]) -> str:
+def day(found: Mapping[str, Any]) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(float(found["not_after"])))
 
 
@@ -277,7 +268,7 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
         same_place = (before.hostname, before.port) == (settings.hostname, settings.port)
     except HostError:
         same_place = True
-    in_doubt = clock.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
+    in_doubt = clock_check.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
     if in_doubt and not request.get("signed"):
         _hold(keeper, in_doubt)
     keeper.done.actions += keeping.store(host, settings, check)
@@ -285,7 +276,7 @@ def keep(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     # An ACME server asks at this very host, which has to serve first: see `rotate`.
     # Under another name or port nginx serves it only together with the site that has them.
     keeper.server(signed=request.get("signed"), by_acme=False, to_nginx=same_place)
-    return _answer(keeper)
+    return answer(keeper)
 
 
 def _hold(keeper: Keeper, in_doubt: str) -> None:
@@ -294,7 +285,7 @@ def _hold(keeper: Keeper, in_doubt: str) -> None:
     dry.signing(Signing.keep)
     dry.own_server()
     if dry.done.actions or dry.done.wanted is not None:
-        raise clock.InDoubt(f"certificates: nothing was made or renewed: {in_doubt}")
+        raise clock_check.InDoubt(f"certificates: nothing was made or renewed: {in_doubt}")
 
 
 def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool) -> None:
@@ -325,9 +316,9 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     state = host.store.load()
     settings = keeping.load(host)
     keeper = Keeper(host, state, settings, check)
-    in_doubt = clock.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
+    in_doubt = clock_check.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
     if in_doubt and what == "due":
-        raise clock.InDoubt(f"certificates: nothing was renewed: {in_doubt}")
+        raise clock_check.InDoubt(f"certificates: nothing was renewed: {in_doubt}")
     revoke, finish = bool(request.get("revoke")), bool(request.get("finish"))
     signed = request.get("signed")
     # What refuses comes first: nothing is half done then.
@@ -338,17 +329,17 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     if what in ("signing", "all") and settings.auth == "token":
         keeper.signing(lambda one: one.begin(revoke=revoke))
     elif what == "due":
-        keeper.signing(_begin_if_due)
-    return _answer(keeper)
+        keeper.signing(begin_if_due)
+    return answer(keeper)
 
 
-def _begin_if_due(one: Signing) -> None:
+def begin_if_due(one: Signing) -> None:
     one.take_up_strays()
     if one.state.rotation is None and one.due():
         one.begin(revoke=False)
 
 
-def _answer(keeper: Keeper) -> dict[str, Any]:
+def answer(keeper: Keeper) -> dict[str, Any]:
     done, host = keeper.done, keeper.host
     text = host.paths.for_clients
     answer: dict[str, Any] = {
@@ -366,113 +357,6 @@ def _answer(keeper: Keeper) -> dict[str, Any]:
     return answer
 
 
-def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`renew`: what the timer runs. Takes up what an interrupted run left, renews what is due, goes
-    on with a rotation. Whatever fails is told to certificates_alert_command and raised as one
-    HostError, so that the timer's unit fails (`commands` tells of what keeps it from getting that
-    far). No request keys.
-    """
-    settings = keeping.load(host)
-    if not check:
-        alert.remember(host, settings.hostname, settings.alert_command)
-    state = host.store.load()
-    if not exists(host.paths.site):
-        if state.proxy_loaded is None:
-            return {"actions": []}  # the first deployment is still under way
-        raise HostError(f"{host.paths.site} is gone: run site.yml, which writes it again")
-    keeper = Keeper(host, state, settings, check, alone=True)
-    problems: list[str] = []
-
-    def attempt(part: Callable[[], None]) -> None:
-        try:
-            part()
-        except HostError as problem:
-            problems.append(str(problem))
-        except OSError as problem:
-            where = f"{problem.filename}: " if problem.filename else ""
-            problems.append(f"renew: {where}{problem.strerror or problem}")
-
-    in_doubt = clock.doubt(host, check=check)
-    if not check:
-        name = str((state.network or {}).get("name") or host.stack)
-        attempt(lambda: keeper.done.actions.extend(closed(host, name, check=False)))
-        attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
-        attempt(lambda: keeper.done.actions.extend(logs.keep(host, by_age=not in_doubt)))
-        keeper.state = state = host.store.load()
-        for kind in KINDS:
-            attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]
-    rotation = keeper.state.rotation
-    if not in_doubt:
-        attempt(lambda: keeper.signing(_begin_if_due))
-        attempt(keeper.server)
-        if not check:
-            attempt(lambda: jobs.note_untagged(host))
-    else:
-        problems.append(f"{in_doubt}. {_waiting(host)}")
-        if rotation is not None and rotation.step != WAIT:
-            # What was begun goes on, up to what goes by the clock.
-            attempt(lambda: keeper.signing(Signing.take_up_strays))
-    if keeper.done.wanted is not None:
-        problems.append(
-            "certificates: the server's certificate is due, and the authority's key is not on this "
-            "host (certificates_ca_offline): run playbooks/rotate_certificates.yml from the "
-            "controller that has it"
-        )
-    problems += expiring(host, settings)
-    problems += jobs.problems(host)
-    # Not of this one, which is at work.
-    problems += overdue(host, jobs.JOBS)
-    problems += storage_facts.problems(host, storage_facts.data_of(host, state))
-    if not check:
-        failure = alert.tell(
-            host, state, settings.hostname, settings.alert_command, problems, keeper.news()
-        )
-        problems += [failure] if failure else []
-    if problems:
-        raise alert.Told("\n".join(problems))
-    return _answer(keeper)
-
-
-def _waiting(host: Host) -> str:
-    """What is not renewed while the clock is in doubt, and when it ends."""
-    found = []
-    for name, what in (
-        ("tls", "the server's certificate"),
-        ("signing", "the signing key's"),
-        ("ca", "the authority"),
-    ):
-        facts = certificates.facts(host.runner, host.paths.certificates / f"{name}.crt")
-        if facts is not None:
-            found.append(f"{what} ends {_day(facts)}")
-    return f"Not renewed meanwhile: {', '.join(found) or 'nothing is there yet'}"
-
-
-def _repair(keeper: Keeper, kind: str) -> None:
-    rotation = keeper.state.rotation
-    request = {
-        "drain_timeout": keeper.settings.drain_timeout,
-        # What is revoked is not waited for, whoever ends it.
-        "revoke": rotation is not None and rotation.step == REVOKE,
-    }
-    all_of = generations_of(keeper.host, keeper.state, kind, request)
-    all_of.repair()
-    keeper.done.actions += all_of.actions
-    serving = all_of.record.serving
-    container = serving and keeper.host.engine.inspect(all_of.name(serving.number))
-    if serving is None or (container and container.running):
-        return
-    if container and container.status == "exited" and container.exit_code == _KILLED:
-        # docker starts whatever ends by itself, but takes `docker kill` for somebody's wish. Who
-        # stops it to work on the data (`docker stop`) lets it end in order, with another code.
-        keeper.host.engine.start(container.name)
-        keeper.done.actions.append(f"{kind}: {container.name} had been killed and is started again")
-    else:
-        raise HostError(
-            f"{kind}: the container {all_of.name(serving.number)} does not run: start it with "
-            "`docker start`, or run site.yml"
-        )
-
-
 def expiring(host: Host, settings: Settings) -> list[str]:
     """What nears its end and no timer can renew, or what one should have renewed long ago."""
     folder, now, found = host.paths.certificates, host.clock.now(), []
@@ -480,15 +364,15 @@ def expiring(host: Host, settings: Settings) -> list[str]:
     if tls is not None and now > renew_from(tls, settings.renew_days):
         if settings.tls_source == "provided":
             found.append(
-                f"certificates: the provided certificate ends {_day(tls)}: bring its successor "
+                f"certificates: the provided certificate ends {day(tls)}: bring its successor "
                 "and run site.yml"
             )
         elif now > float(str(tls["not_after"])) - DAY:
-            found.append(f"certificates: the server's certificate ends {_day(tls)}")
+            found.append(f"certificates: the server's certificate ends {day(tls)}")
     before = _authority_before(host)
     if before is not None and now > float(str(before["not_after"])) - settings.renew_days * DAY:
         found.append(
-            f"certificates: the authority before ends {_day(before)}, and clients may know only "
+            f"certificates: the authority before ends {day(before)}, and clients may know only "
             "that one: let all trust the present one, then run "
             "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
         )
@@ -499,7 +383,7 @@ def expiring(host: Host, settings: Settings) -> list[str]:
         and now > float(str(authority["not_after"])) - settings.renew_days * DAY
     ):
         found.append(
-            f"certificates: the authority ends {_day(authority)}: run "
+            f"certificates: the authority ends {day(authority)}: run "
             "playbooks/rotate_certificates.yml -e rotate=ca"
         )
     return found

@@ -16,9 +16,8 @@ from typing import Any
 from ..system import processes
 from ..system.bridge import is_closed
 from ..system.context import Host
-from ..system.engine import DockerEngine
+from ..system.engine import DockerEngine, subnets
 from ..system.errors import HostError
-from ..system.files import exists
 from ..system.packages import clashing, installed
 from ..system.service import units
 from ..system.state import KINDS
@@ -328,12 +327,6 @@ def free_bytes(root: Path) -> int:
     return sizes.f_bavail * sizes.f_frsize
 
 
-def subnets(network: Mapping[str, Any]) -> list[str]:
-    return [
-        one["Subnet"] for one in (network.get("IPAM") or {}).get("Config") or () if "Subnet" in one
-    ]
-
-
 def ours(
     networks: list[Mapping[str, Any]], name: str, labels: Mapping[str, str]
 ) -> dict[str, Any] | None:
@@ -364,15 +357,3 @@ def listed(raw: Mapping[str, Any]) -> dict[str, Any]:
         "health": health,
         "image": raw.get("ImageID"),
     }
-
-
-def answers(host: Host) -> bool:
-    """Whether docker is there to be asked."""
-    if not exists(host.paths.docker_socket):
-        return False
-    try:
-        docker = DockerEngine(host.paths.docker_socket)
-        status, _ = docker.request("GET", "/_ping", timeout=_PATIENCE)
-    except HostError:
-        return False
-    return status == 200

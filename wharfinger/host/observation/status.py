@@ -10,7 +10,7 @@ from typing import Any
 from ..contents import jobs
 from ..keys import certificates, keeping, renewal
 from ..rollout.proxy import is_current
-from ..system import clock, storage_facts
+from ..system import clock_check, storage_facts
 from ..system.context import Host
 from ..system.durations import in_words
 from ..system.errors import HostError
@@ -76,7 +76,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "alerted": [str(one["text"]) for one in state.alerted.values()],
         "storage": storage_facts.look(storage_facts.data_of(host, state), host),
     }
-    in_doubt = clock.doubt(host, check=True)
+    in_doubt = clock_check.doubt(host, check=True)
     all_of_them = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
     all_of_them += _expiring(host) + jobs.problems(host) + overdue(host)
     answer["now"] = host.clock.now()

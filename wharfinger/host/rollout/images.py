@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...oci.digests import SHA256
-from ..setup.prepare import merged
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists
-from ..system.state import RETIRED, State
+from ..system.state import RETIRED, State, merged
 
 # What images/build.py puts on its images: they have a health check of their own.
 LABEL = "io.wharfinger.inputs"

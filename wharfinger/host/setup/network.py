@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..observation.engine_facts import subnets
 from ..system.bridge import bridge, closed
 from ..system.context import Host
+from ..system.engine import subnets
 from ..system.errors import HostError
 from ..system.names import gateway, network_of
 

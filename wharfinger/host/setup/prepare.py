@@ -15,7 +15,7 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import directory, exists, read_bytes, read_text, write_atomically
 from ..system.passwords import bcrypt, belongs
-from ..system.state import KINDS, State
+from ..system.state import KINDS, State, merged
 from ..system.storage_facts import is_mount_point
 
 
@@ -194,15 +194,3 @@ def _digest(password: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9_-]{43}", password):
         return None
     return hashlib.sha256(password.encode()).hexdigest()
-
-
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`old` with `new` added: lists are united, because a later run brings less."""
-    answer = dict(old)
-    for key, value in new.items():
-        present = answer.get(key)
-        if isinstance(present, list) and isinstance(value, list):
-            answer[key] = present + [item for item in value if item not in present]
-        else:
-            answer[key] = value
-    return answer

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...deployment import host_files
 from ..keys.publication import DOCKER_TRUST
-from ..observation.engine_facts import answers
 from ..system.context import Host
+from ..system.engine import answers
 from ..system.errors import HostError
 from ..system.files import exists, remove_tree
 from ..system.packages import installed, removable, strange_files
@@ -87,7 +87,7 @@ class _Steps:
     def engine(self) -> None:
         """Our containers, network and images go."""
         host = self.host
-        if not answers(host):
+        if not answers(host.paths.docker_socket):
             return
         ours = host.engine.containers(host.labels)
         for container in ours:
@@ -119,7 +119,7 @@ class _Steps:
         host = self.host
         found: dict[str, str] = {}
         engine = [one for one in packages if one in _ENGINE_PACKAGES]
-        if engine and answers(host):
+        if engine and answers(host.paths.docker_socket):
             others = host.engine.others(host.labels, set(self._images()))
             found |= dict.fromkeys(engine, f"others have {_listed(others)} in it") if others else {}
         proxy = [one for one in packages if one in _PROXY_PACKAGES]

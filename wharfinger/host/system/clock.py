@@ -12,19 +12,14 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .durations import in_words
-from .errors import HostError
 from .files import read_bytes, read_text, write_atomically
-
-if TYPE_CHECKING:
-    from .context import Host
 
 _HOUR = 3600.0
 _DAY = 86400.0
@@ -211,38 +206,3 @@ def store(path: Path, record: Record) -> None:
     with suppress(OSError):
         if read_bytes(path) != data:
             write_atomically(path, data, 0o600)
-
-
-CONFIRMATION = "-e clock_is_right=true"
-
-
-class InDoubt(HostError):
-    """The clock is in doubt, and what was asked for goes by it."""
-
-
-def sentence(record: Record, now: float) -> str:
-    """What an operator has to know of a clock in doubt; "" where it is not."""
-    if not record.doubt:
-        return ""
-    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
-    return (
-        f"the clock is in doubt: {record.doubt}, and no time server sets it. It shows {shown}. "
-        "Meanwhile nothing is deleted, and no key or certificate is renewed. Set it right, or let "
-        "a time server do that; where it is right, run playbooks/rotate_certificates.yml "
-        f"{CONFIRMATION}"
-    )
-
-
-def look(host: Host, *, confirmed: bool = False, check: bool = False) -> Record:
-    """The clock of this host now. `confirmed`: a person says that it is right; with `check` the
-    look is not remembered. Under the host's lock, but for `check`."""
-    path = host.paths.clock
-    record = judge(load(path), host.clock.reading(), confirmed=confirmed)
-    if not check:
-        store(path, record)
-    return record
-
-
-def doubt(host: Host, *, confirmed: bool = False, check: bool = False) -> str:
-    """The same as a sentence for an operator; "" where the clock can be believed."""
-    return sentence(look(host, confirmed=confirmed, check=check), host.clock.now())

@@ -17,6 +17,10 @@ from typing import IO, Any, Protocol
 from urllib.parse import quote, urlencode
 
 from .errors import HostError
+from .files import exists
+
+# Seconds that docker may take to say that it is there.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -389,3 +393,21 @@ def container_of(raw: Mapping[str, Any]) -> Container:
         restarts=raw.get("RestartCount", 0),
         error=state.get("Error", ""),
     )
+
+
+def subnets(network: Mapping[str, Any]) -> list[str]:
+    return [
+        one["Subnet"] for one in (network.get("IPAM") or {}).get("Config") or () if "Subnet" in one
+    ]
+
+
+def answers(socket: Path) -> bool:
+    """Whether docker is there to be asked, at its socket."""
+    if not exists(socket):
+        return False
+    try:
+        docker = DockerEngine(socket)
+        status, _ = docker.request("GET", "/_ping", timeout=_PATIENCE)
+    except HostError:
+        return False
+    return status == 200

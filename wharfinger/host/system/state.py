@@ -7,6 +7,7 @@ a whole and atomically, so that whoever comes after a crash knows where to go on
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,15 @@ class Store:
         data = encode(state)
         if read_bytes(self.path) != data:
             write_atomically(self.path, data, 0o600)
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with `new` added: lists are united, because a later run brings less."""
+    answer = dict(old)
+    for key, value in new.items():
+        present = answer.get(key)
+        if isinstance(present, list) and isinstance(value, list):
+            answer[key] = present + [item for item in value if item not in present]
+        else:
+            answer[key] = value
+    return answer

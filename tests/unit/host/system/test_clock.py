@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.host.world import FakeRunner, Machine, host_of
 from wharfinger.host.observation import alert
-from wharfinger.host.system import clock
+from wharfinger.host.system import clock, clock_check
 from wharfinger.host.system.clock import Reading, Record, judge
 from wharfinger.host.system.runner import Result
 from wharfinger.host.system.state import State
@@ -181,13 +181,13 @@ def test_it_is_kept_on_disk_and_damage_is_a_doubt(tmp_path: Path) -> None:
 def test_what_an_operator_is_told() -> None:
     record = judge(believed(), Reading("a", NOW + 31 * DAY, 1900))
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(NOW + 31 * DAY))
-    assert clock.sentence(record, NOW + 31 * DAY) == (
+    assert clock_check.sentence(record, NOW + 31 * DAY) == (
         "the clock is in doubt: it has jumped 31 days ahead since this boot began, and no time "
         f"server sets it. It shows {shown}. Meanwhile nothing is deleted, and no key or "
         "certificate is renewed. Set it right, or let a time server do that; where it is right, "
         "run playbooks/rotate_certificates.yml -e clock_is_right=true"
     )
-    assert clock.sentence(believed(), NOW) == ""
+    assert clock_check.sentence(believed(), NOW) == ""
 
 
 def test_the_kernels_own_words() -> None:
