@@ -16,9 +16,10 @@ from .observation import alert, metrics
 from .observation.observe import observe
 from .observation.status import status, text
 from .observation.watching import WATCHED, failed, succeeded
-from .rollout.generations import follow, followed, rollback, withdraw
+from .rollout.generations import follow, followed, withdraw
 from .rollout.images import images
 from .rollout.proxy import proxy, reload_proxy
+from .rollout.rollback import rollback
 from .setup.apt import packages
 from .setup.network import network
 from .setup.prepare import prepare

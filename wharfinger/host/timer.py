@@ -116,8 +116,8 @@ def _repair(keeper: Keeper, kind: str) -> None:
     all_of = generations_of(keeper.host, keeper.state, kind, request)
     all_of.repair()
     keeper.done.actions += all_of.actions
-    serving = all_of.record.serving
-    container = serving and keeper.host.engine.inspect(all_of.name(serving.number))
+    serving = all_of.serving
+    container = serving and all_of.records.container(serving)
     if serving is None or (container and container.running):
         return
     if container and container.status == "exited" and container.exit_code == _KILLED:
@@ -127,6 +127,6 @@ def _repair(keeper: Keeper, kind: str) -> None:
         keeper.done.actions.append(f"{kind}: {container.name} had been killed and is started again")
     else:
         raise HostError(
-            f"{kind}: the container {all_of.name(serving.number)} does not run: start it with "
-            "`docker start`, or run site.yml"
+            f"{kind}: the container {all_of.records.name(serving.number)} does not run: start it "
+            "with `docker start`, or run site.yml"
         )

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
+from ..rollout.drain import Pause
 from ..rollout.proxy import METRICS_PORT
 from ..system.context import Host
 from ..system.errors import HostError
@@ -45,22 +46,21 @@ class Holding:
         self._began = host.clock.monotonic()
         self._able = True
 
-    def hold(self, old: Generation) -> bool | None:
-        """Pauses it where this moment is right for it: True where it is paused, False where it may
-        be the next time, None where that cannot be."""
+    def hold(self, old: Generation) -> Pause:
+        """Pauses it where this moment is right for it."""
         now = self.host.clock.monotonic()
         present = self.host.traffic.each(old.address, old.port)
         self._seen = {one: self._seen.get(one, now) for one in present}
         answered = self._answered(old) if self._able else None
         if answered is None:
-            return None
+            return Pause.IMPOSSIBLE
         if answered - _HARMLESS or any(now - one < _COUNTED for one in self._seen.values()):
-            return False
+            return Pause.NOT_YET
         since = now - self._began
         if (present and since < _QUICK) or (
             since < self.kept and self.host.traffic.alive(old.workers)
         ):
-            return False
+            return Pause.NOT_YET
         return self._paused(old, present)
 
     def _answered(self, old: Generation) -> set[str] | None:
@@ -75,17 +75,17 @@ class Holding:
             return None
         return {name for name, number in found.items() if float(number)}
 
-    def _paused(self, old: Generation, present: frozenset[int]) -> bool | None:
+    def _paused(self, old: Generation, present: frozenset[int]) -> Pause:
         try:
             self.host.engine.pause(self.name)
         except HostError:
             # A system without the kernel's freezer: the registry is ended, as one without metrics.
             self._able = False
-            return None
+            return Pause.IMPOSSIBLE
         with suppress(HostError):
             # A request that came between the question and the pause may be doing anything.
             came = self.host.traffic.each(old.address, old.port) - present
             if not came and self.resting():
-                return True
+                return Pause.PAUSED
         self.host.engine.unpause(self.name)
-        return False
+        return Pause.NOT_YET

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..rollout.generations import generations_of
+from ..rollout.records import Records
 from ..rollout.specification import Specification, definition
 from ..system import clock, clock_check
 from ..system.context import Host
@@ -554,18 +554,18 @@ def _window(
 def _it_serves(host: Host, state: State, folder: Path) -> None:
     """Refuses where the registry does not run, or not on this storage: a window would start it
     while somebody may have stopped it to work on the data."""
-    all_of = generations_of(host, state, REGISTRY, {})
-    serving = all_of.record.serving
+    records = Records(host, state, REGISTRY)
+    serving = records.serving
     if serving is None:
         raise HostError("registry: nothing serves yet: run the whole site.yml first")
-    name = all_of.name(serving.number)
+    name = records.name(serving.number)
     found = host.engine.inspect(name)
     if found is None or not found.running:
         raise HostError(
             f"nothing was done: the container {name} does not run, and somebody may have stopped "
             f"it to work on the data: start it with `docker start {name}`, or run site.yml"
         )
-    spec = all_of.specification(serving.number)
+    spec = records.specification(serving.number)
     mounts = spec.mounts if spec is not None else []
     written = [Path(one["source"]) for one in mounts if not one.get("read_only", True)]
     if written and not any(one.is_relative_to(folder) for one in written):
@@ -592,14 +592,14 @@ def _nobody_else_writes(host: Host, folder: Path) -> None:
 def _garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
     """The registry's own `garbage-collect`, in a container of its own, without a network. Never
     with `-m`: that can delete manifests that an index needs (distribution, issue 4939)."""
-    all_of = generations_of(host, state, REGISTRY, {})
-    serving = all_of.record.serving
-    spec = None if serving is None else all_of.specification(serving.number)
+    records = Records(host, state, REGISTRY)
+    serving = records.serving
+    spec = None if serving is None else records.specification(serving.number)
     if serving is None or spec is None:
         raise HostError("collect: no registry serves whose settings could be used")
     name = window.container(host)
     host.engine.remove(name)
-    files = str(all_of.directory(serving.number) / "files")
+    files = str(records.directory(serving.number) / "files")
     host.engine.create(name, collector(spec, host.labels, files))
     try:
         host.engine.start(name)
@@ -625,10 +625,9 @@ def _garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
 def collector(spec: Specification, labels: Mapping[str, str], files: str) -> dict[str, Any]:
     """The body of docker's POST /containers/create for a collection with this registry's image,
     configuration and storage (pure)."""
-    from ..rollout.specification import read, with_readonly
-
-    plain = read(with_readonly(spec.raw, False))
-    body = definition(plain, labels=labels, network="none", address="", files=files)
+    body = definition(
+        spec.with_readonly(False), labels=labels, network="none", address="", files=files
+    )
     body |= {
         "Cmd": ["garbage-collect", f"{spec.files_target}/config.yml"],
         "Healthcheck": {"Test": ["NONE"]},

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from ..rollout import generations, proxy
-from ..rollout.generations import Generations, live_now
+from ..rollout.drain import Draining, Pause
+from ..rollout.generations import Generations
+from ..rollout.records import Records
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import drawing_on, read_text
@@ -103,36 +105,30 @@ class Opened:
         self.host.store.save(self.state)
 
     def generations(self, *, closing: bool) -> Generations:
-        one = Generations(
-            self.host,
-            self.state,
-            REGISTRY,
-            drain_timeout=self.drain_timeout,
-            settle=_SETTLE + _kept_by_old_workers(self.host),
-            meanwhile=self.tick,
-        )
-        serving = one.record.serving
-        if closing and serving is not None:
-            kept = _kept_by_old_workers(self.host)
-            one.drain_timeout = min(self.drain_timeout, _PATIENCE + kept)
-            holding = Holding(self.host, one.name(serving.number), kept, self.resting)
+        kept = _kept_by_old_workers(self.host)
+        draining = Draining(self.drain_timeout, settle=_SETTLE + kept, meanwhile=self.tick)
+        records = Records(self.host, self.state, REGISTRY)
+        if closing and records.serving is not None:
+            draining.timeout = min(self.drain_timeout, _PATIENCE + kept)
+            name = records.name(records.serving.number)
+            holding = Holding(self.host, name, kept, self.resting)
 
-            def hold(old: Generation) -> bool | None:
+            def pause(old: Generation) -> Pause:
                 # nginx was led to the one that only reads: writes are refused from now on.
                 if not self._closed:
                     self._closed, self.window.since = True, self._now()
                 return holding.hold(old)
 
-            one.hold = hold
-        return one
+            draining.pause = pause
+        return Generations(self.host, self.state, REGISTRY, draining=draining)
 
     def follow(self, *, readonly: bool) -> None:
         one = self.generations(closing=readonly)
         try:
             if not readonly:
-                one.resume_writing()
+                one.switch.resume_writing()
             one.repair()
-            serving = one.follow(live_now(self.host, one), readonly=readonly)
+            serving = one.follow(readonly=readonly)
             # Where nothing serves (a state.json that was lost), nothing has to be let in again.
             if serving is None and readonly:
                 raise HostError("registry: nothing serves yet: run the whole site.yml first")

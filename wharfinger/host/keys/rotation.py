@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..rollout.generations import Generations, generations_of, live_now
+from ..rollout.generations import Generations, generations_of
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_bytes, read_text, write_atomically
@@ -110,7 +110,7 @@ class Signing:
         return next(
             algorithm
             for algorithm in SIGNS_WITH[self.settings.token_server]
-            if all(self._generations(kind).works_with(algorithm) for kind in KINDS)
+            if all(self._generations(kind).records.works_with(algorithm) for kind in KINDS)
         )
 
     def _no_tokens(self) -> None:
@@ -239,9 +239,9 @@ class Signing:
         except HostError as problem:
             # It serves on with what it has read long ago: started again, it reads what counts now.
             all_of = self._generations(kind)
-            serving = all_of.record.serving
+            serving = all_of.serving
             assert serving is not None
-            name = all_of.name(serving.number)
+            name = all_of.records.name(serving.number)
             self.host.engine.stop(name, 0)
             self.host.engine.start(name)
             return (
@@ -300,6 +300,6 @@ class Signing:
         of it is left."""
         all_of = self._generations(kind, revoke=revoke)
         all_of.repair()
-        serving = all_of.follow(live_now(self.host, all_of))
+        serving = all_of.follow()
         self.actions += all_of.actions
         return serving is not None

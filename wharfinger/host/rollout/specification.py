@@ -10,7 +10,7 @@ A specification is a dictionary with these keys:
 - memory ("512m"), pids
 - health: {command, interval, timeout, retries, start_period}, in seconds; null: none
 - port; probe: {path, status: [...]}; null: any answer will do
-- live: what the container reads only when it starts, by its names in generations.live_now; the host
+- live: what the container reads only when it starts, by its names in Generations.live_now; the host
   adds the fingerprints, which take part in the hash only
 - stop_timeout: seconds
 - algorithms: of tokens' signatures, those that the registry trusts or the token server can sign
@@ -25,7 +25,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...deployment.fixed import HTTP_SECRET_PLACEHOLDER
@@ -74,6 +74,24 @@ class Specification:
         nothing to do with tokens."""
         return (self.proof or {}).get("auth") == "htpasswd" or algorithm in self.algorithms
 
+    def with_live(self, live: Mapping[str, str]) -> Specification:
+        """The same image and settings with the present fingerprints of what it reads when it
+        starts; of a file that is missing, the one that was recorded, else ""."""
+        names = self.raw.get("live") or ()
+        before = names if isinstance(names, Mapping) else {}
+        return self._of(
+            {**self.raw, "live": {name: live.get(name) or before.get(name, "") for name in names}}
+        )
+
+    def with_readonly(self, readonly: bool) -> Specification:
+        """The same image and settings, for reading only or for writing too."""
+        rest = {key: value for key, value in self.raw.items() if key != "readonly"}
+        return self._of({**rest, "readonly": True} if readonly else rest)
+
+    def _of(self, raw: Mapping[str, Any]) -> Specification:
+        """What differs in `live` and `readonly` alone."""
+        return replace(self, raw=raw, hash=_hash(raw), readonly=bool(raw.get("readonly")))
+
 
 def read(raw: Mapping[str, Any]) -> Specification:
     """Checks a specification. Raises HostError naming the key that is wrong."""
@@ -120,20 +138,6 @@ def read(raw: Mapping[str, Any]) -> Specification:
 def _hash(raw: Mapping[str, Any]) -> str:
     text = json.dumps(raw, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def with_live(raw: Mapping[str, Any], live: Mapping[str, str]) -> dict[str, Any]:
-    """The same image and settings with the present fingerprints of what it reads when it starts;
-    of a file that is missing, the one that was recorded, else ""."""
-    names = raw.get("live") or ()
-    before = names if isinstance(names, Mapping) else {}
-    return {**raw, "live": {name: live.get(name) or before.get(name, "") for name in names}}
-
-
-def with_readonly(raw: Mapping[str, Any], readonly: bool) -> dict[str, Any]:
-    """The same image and settings, for reading only or for writing too."""
-    rest = {key: value for key, value in raw.items() if key != "readonly"}
-    return {**rest, "readonly": True} if readonly else rest
 
 
 def _file_name(name: str) -> str:

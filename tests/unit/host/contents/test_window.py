@@ -541,7 +541,7 @@ def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_say
     def work(opened: Opened) -> None:
         serving = opened.state.kind("registry").serving
         assert serving is not None
-        found = opened.generations(closing=False).specification(serving.number)
+        found = opened.generations(closing=False).records.specification(serving.number)
         assert found is not None
         name = "wharfinger-collection"
         host.engine.create(name, jobs.collector(found, host.labels, "/files"))
@@ -591,7 +591,7 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
             serving = opened.state.kind("registry").serving
             assert serving is not None
             one = opened.generations(closing=False)
-            found = one.specification(serving.number)
+            found = one.records.specification(serving.number)
             assert found is not None
             host.engine.create(name, jobs.collector(found, host.labels, "/files"))
             host.engine.start(name)

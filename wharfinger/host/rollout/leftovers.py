@@ -1,0 +1,57 @@
+"""Away with what no record knows: containers with our labels, directories, old records."""
+
+from __future__ import annotations
+
+from ..system.engine import Container
+from ..system.files import remove_tree
+from ..system.state import DRAINING, RETIRED, Generation
+from .records import Records
+
+# Seconds between two looks at something that is awaited.
+_TICK = 0.1
+
+
+def take_away_leftovers(records: Records, patience: float) -> None:
+    """Takes them away; `patience`: seconds for the last requests to such a container.
+
+    Where nothing is recorded to serve (a state.json that was lost or brought back), what runs may
+    be what nginx leads to: it stays until something else does."""
+    serving, engine = records.serving, records.host.engine
+    held = {records.name(one.number) for one in records.record.in_phase(DRAINING)}
+    for container in engine.containers(records.labels):
+        if serving is None and container.alive:
+            return
+        if container.name in held:
+            continue
+        if serving is None or container.name != records.name(serving.number):
+            _let_go(records, container, serving, patience)
+            engine.remove(container.name)
+            records.did(f"the container {container.name}, left over, was removed")
+    back = records.record.previous
+    retired = [one for one in records.record.in_phase(RETIRED) if one is not back]
+    if retired:
+        for generation in retired:
+            records.record.generations.remove(generation)
+        records.save()
+    known = {str(one.number) for one in records.record.generations}
+    parent = records.host.paths.generations / records.kind
+    if parent.is_dir():
+        for path in sorted(parent.iterdir()):
+            if path.name not in known:
+                remove_tree(path)
+
+
+def _let_go(
+    records: Records, container: Container, serving: Generation | None, patience: float
+) -> None:
+    """Waits for the last requests to a container that no record knows."""
+    clock = records.host.clock
+    deadline = clock.monotonic() + patience
+    while (
+        serving is not None
+        and container.running
+        and container.address is not None
+        and records.host.traffic.connections(container.address, serving.port) > 0
+        and clock.monotonic() < deadline
+    ):
+        clock.sleep(_TICK)

@@ -1,0 +1,58 @@
+"""Ends what an interrupted run began; only serving and retired generations are left."""
+
+from __future__ import annotations
+
+from ..system.errors import HostError
+from ..system.state import DRAINING, STARTING, SWITCHING, Generation
+from . import proxy
+from .leftovers import take_away_leftovers
+from .readiness import Readiness
+from .records import Records
+from .switch import Switch
+
+
+class Recovery:
+    """Repairs the generations of one kind, by the phases on record (generations.py)."""
+
+    def __init__(self, records: Records, readiness: Readiness, switch: Switch) -> None:
+        self.records = records
+        self.readiness = readiness
+        self.switch = switch
+
+    def repair(self) -> None:
+        records, drain = self.records, self.switch.drain
+        for generation in list(records.record.generations):
+            if generation not in records.record.generations:
+                continue  # one before it serves again, and it was taken away
+            if generation.phase == STARTING:
+                records.discard(generation)
+                records.did(f"generation {generation.number}, half-made, was taken away")
+            elif generation.phase == SWITCHING:
+                self._finish_switch(generation)
+            elif generation.phase == DRAINING:
+                drain.drain(generation)
+        take_away_leftovers(records, drain.draining.timeout)
+
+    def _finish_switch(self, generation: Generation) -> None:
+        records = self.records
+        spec = records.specification(generation.number)
+        if spec is not None and records.lives(generation):
+            try:
+                self.readiness.wait_for(spec, generation)
+                self.switch.to(generation)
+                return
+            except HostError:
+                if generation not in records.record.generations:
+                    return  # it has ended meanwhile, and the one before serves again
+                if generation.phase != SWITCHING:
+                    raise  # it serves: what failed is the old one's removal
+                # It was healthy before the interruption and is not now: go back.
+        if generation in records.record.generations:
+            self._go_back(generation)
+
+    def _go_back(self, generation: Generation) -> None:
+        """nginx may lead to it already: first the way back, then away with it."""
+        records, state = self.records, self.records.state
+        records.actions += proxy.apply(records.host, state, proxy.serving_now(state))
+        records.discard(generation)
+        records.did(f"generation {generation.number} was not healthy any more and was taken away")

@@ -1,0 +1,88 @@
+"""nginx leads to another generation, or to none; the one before is drained and removed."""
+
+from __future__ import annotations
+
+from ..system.errors import HostError
+from ..system.files import exists
+from ..system.state import DRAINING, SERVING, SWITCHING, Generation
+from . import proxy
+from .drain import Drain
+from .leftovers import take_away_leftovers
+from .records import Records
+
+
+class Switch:
+    """Switches between the generations of one kind."""
+
+    def __init__(self, records: Records, drain: Drain) -> None:
+        self.records = records
+        self.host = records.host
+        self.drain = drain
+
+    def to(self, generation: Generation) -> None:
+        """nginx leads to `generation`; the one before is drained and removed. Raises HostError
+        where nginx refuses, or where the new one has ended meanwhile and the old one serves again.
+        """
+        records, old = self.records, self.records.serving
+        records.enter(generation, SWITCHING)
+        if old is not None and exists(self.host.paths.site):
+            # Whatever works for nginx now may still send to the old one after the reload; without
+            # our site there is no reload to wait for.
+            workers = self.host.nginx.workers()
+            old.workers = [*old.workers, *(w for w in workers if w not in old.workers)]
+        records.save()
+        self._lead_to(generation)
+        records.enter(generation, SERVING)
+        generation.workers = []
+        if old is not None:
+            records.enter(old, DRAINING)
+        records.save()
+        taken_back = None if old is None else self.drain.drain(old)
+        if taken_back is not None:
+            raise HostError(taken_back)
+        take_away_leftovers(records, self.drain.draining.timeout)
+
+    def withdraw(self) -> None:
+        """Nothing of this kind serves any more: nginx leaves it, then it is drained and removed."""
+        serving = self.records.serving
+        if serving is None:
+            return
+        serving.workers = self.host.nginx.workers()
+        self.records.save()
+        self._lead_to(None)
+        self.records.enter(serving, DRAINING)
+        self.records.save()
+        self.drain.drain(serving)
+        self.records.did(f"generation {serving.number} was withdrawn")
+
+    def _lead_to(self, generation: Generation | None) -> None:
+        state = self.records.state
+        serving = {**proxy.serving_now(state), self.records.kind: generation}
+        self.records.actions += proxy.apply(self.host, state, serving)
+
+    def resume_writing(self) -> None:
+        """Where one that only reads serves, and the one that can write is paused or still answers
+        its last requests, that one serves again: nothing is waited for, and nothing of theirs is
+        lost."""
+        self._leave_for_reading()
+        serving = self.records.serving
+        writing = [one for one in self.records.record.in_phase(DRAINING) if not one.readonly]
+        if serving is None or not serving.readonly or not writing:
+            return
+        self.drain.wake(writing[-1])
+        if not self.records.lives(writing[-1]):
+            return
+        self.to(writing[-1])
+        self.records.did(
+            f"generation {writing[-1].number} serves again instead of {serving.number}"
+        )
+
+    def _leave_for_reading(self) -> None:
+        """Where a run was killed while nginx was led to one that only reads, it counts as led: what
+        the one that writes has begun need not end first."""
+        records, serving = self.records, self.records.serving
+        for one in records.record.in_phase(SWITCHING):
+            if one.readonly and serving is not None and not serving.readonly and records.lives(one):
+                records.enter(serving, DRAINING)
+                records.enter(one, SERVING)
+                records.save()
