@@ -1,8 +1,8 @@
 """What the inventory says of the registry's contents: which tags stay, and when what is run.
 
 Pure: no Ansible, no I/O. `examine` reports every mistake in registry_retention, `settings` is what
-the host reads (wharfinger/host/contents/jobs.py), `timers` when it runs what, `lines` what it has
-done.
+the host reads (wharfinger/host/contents/settings.py), `timers` when it runs what, `lines` what it
+has done.
 """
 
 from .report import lines

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .contents.jobs import JOBS, check_contents, collect, contents, note, retention
+from .contents.reports import JOBS, note
+from .contents.runner import contents
 from .contents.window import ensure, reopen
 from .keys.renewal import keep, rotate
 from .observation import alert, metrics
@@ -119,6 +120,25 @@ def _reachable(host: Host, request: Request, check: bool) -> Answer:
     return reachable(host, request, check)
 
 
+# Only here: what reads the registry's storage takes long to import.
+def _retention(host: Host, request: Request, check: bool) -> Answer:
+    from .contents.retention import retention
+
+    return retention(host, request, check)
+
+
+def _collect(host: Host, request: Request, check: bool) -> Answer:
+    from .contents.collection import collect
+
+    return collect(host, request, check)
+
+
+def _check_contents(host: Host, request: Request, check: bool) -> Answer:
+    from .contents.scrub import check_contents
+
+    return check_contents(host, request, check)
+
+
 def _status_in_words(answer: Answer) -> tuple[str, int]:
     return text(answer), 1 if answer["problems"] else 0
 
@@ -189,21 +209,21 @@ COMMANDS = {
         ),
         Command(
             "retention",
-            retention,
+            _retention,
             takes_writes="needed",
             measured=True,
             nothing="every tag stays",
         ),
         Command(
             "collect",
-            collect,
+            _collect,
             takes_writes="needed",
             measured=True,
             nothing="there is nothing to collect",
         ),
         Command(
             "check_contents",
-            check_contents,
+            _check_contents,
             locked=False,
             measured=True,
             nothing="nothing is damaged",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .contents import jobs
+from .contents import reports
 from .contents.window import reopen
 from .keys import certificates, keeping, renewal
 from .keys.renewal import Keeper, answer, begin_if_due, day
@@ -51,6 +51,8 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             where = f"{problem.filename}: " if problem.filename else ""
             problems.append(f"renew: {where}{problem.strerror or problem}")
 
+    from .contents.untagged import note_untagged  # only here: it takes long to import
+
     in_doubt = clock_check.doubt(host, check=check)
     if not check:
         name = str((state.network or {}).get("name") or host.stack)
@@ -65,7 +67,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         attempt(lambda: keeper.signing(begin_if_due))
         attempt(keeper.server)
         if not check:
-            attempt(lambda: jobs.note_untagged(host))
+            attempt(lambda: note_untagged(host))
     else:
         problems.append(f"{in_doubt}. {_waiting(host)}")
         if rotation is not None and rotation.step != WAIT:
@@ -78,9 +80,9 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
             "controller that has it"
         )
     problems += renewal.expiring(host, settings)
-    problems += jobs.problems(host)
+    problems += reports.problems(host)
     # Not of this one, which is at work.
-    problems += overdue(host, jobs.JOBS)
+    problems += overdue(host, reports.JOBS)
     problems += storage_facts.problems(host, storage_facts.data_of(host, state))
     if not check:
         failure = alert.tell(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..contents import jobs
+from ..contents import reports
 from ..keys import certificates
 from ..system import logs
 from ..system.context import Host
@@ -89,7 +89,9 @@ def _lines(host: Host, state: State) -> Iterator[str]:
         [({}, logs.lost(host))],
     )
     yield from _space(data_of(host, state))
-    found = {job: report for job in jobs.JOBS if (report := jobs.report(host, job)) is not None}
+    found = {
+        job: report for job in reports.JOBS if (report := reports.report(host, job)) is not None
+    }
     for name, about, key in _JOBS:
         yield from _gauge(
             name, about, (({"job_name": job}, report[key]) for job, report in found.items())

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..contents import jobs
+from ..contents import reports
 from ..keys import certificates, keeping, renewal
 from ..rollout.proxy import is_current
 from ..system import clock_check, storage_facts
@@ -41,8 +41,8 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     certificates (not_after in seconds since 1970; where each is in use), rotation (the step of the
     signing key's that comes next, and `until`), next (what is under way), watched (whether the
     renewals run by themselves), busy (whether a command is at work), window (a time without writes
-    that is under way: state.py), contents (by job, what its last run left: jobs.py), succeeded (by
-    job of a timer, when it last did, in seconds since 1970, or null), alerted (what the last
+    that is under way: state.py), contents (by job, what its last run left: reports.py), succeeded
+    (by job of a timer, when it last did, in seconds since 1970, or null), alerted (what the last
     renewal could not do), storage, and `problems`: one sentence each, empty if well."""
     if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
         raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
@@ -69,8 +69,8 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "contents": {
             # A row for each tag of the registry is more than anybody asked for here.
             job: {key: value for key, value in found.items() if key != "rows"}
-            for job in jobs.JOBS
-            if (found := jobs.report(host, job)) is not None
+            for job in reports.JOBS
+            if (found := reports.report(host, job)) is not None
         },
         "succeeded": {job: last_success(host, job) for job in WATCHED},
         "alerted": [str(one["text"]) for one in state.alerted.values()],
@@ -78,7 +78,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     }
     in_doubt = clock_check.doubt(host, check=True)
     all_of_them = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
-    all_of_them += _expiring(host) + jobs.problems(host) + overdue(host)
+    all_of_them += _expiring(host) + reports.problems(host) + overdue(host)
     answer["now"] = host.clock.now()
     all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(all_of_them))
@@ -165,7 +165,7 @@ def text(answer: Mapping[str, Any]) -> str:
             f"{'writes':13} are refused for {answer['window']['job']}, until {until} at the latest"
         )
     for job, found in answer["contents"].items():
-        lines.append(f"{job:13} {jobs.summary(found)}")
+        lines.append(f"{job:13} {reports.summary(found)}")
     for job, moment in answer["succeeded"].items():
         if moment is not None:
             lines.append(f"{'succeeded':13} {job}, {in_words(answer['now'] - moment)} ago")

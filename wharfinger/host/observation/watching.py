@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..contents import jobs
+from ..contents import reports
 from ..system.context import Host
 from ..system.durations import in_words
 from ..system.errors import HostError
@@ -23,7 +23,7 @@ from ..system.files import exists, read_text
 from . import alert
 
 RENEW = "renew"
-WATCHED = (RENEW, *jobs.JOBS)
+WATCHED = (RENEW, *reports.JOBS)
 # Seconds between two runs of the renewals' timer.
 _RENEWALS = 900.0
 _DAY = 86400.0
@@ -44,7 +44,7 @@ def last_success(host: Host, job: str) -> float | None:
     with suppress(OSError):
         return _path(host, job).stat().st_mtime
     # As an earlier version of this program has left it.
-    found = jobs.report(host, job) if job in jobs.JOBS else None
+    found = reports.report(host, job) if job in reports.JOBS else None
     return float(found["at"]) if found is not None and found["ok"] else None
 
 
@@ -59,7 +59,7 @@ def intervals(host: Host) -> dict[str, float]:
     found = {RENEW: _RENEWALS}
     with suppress(OSError, ValueError, TypeError, AttributeError):
         every = json.loads(read_text(host.paths.contents_settings) or "{}").get("every") or {}
-        found |= {job: float(every[job]) for job in jobs.JOBS if every.get(job)}
+        found |= {job: float(every[job]) for job in reports.JOBS if every.get(job)}
     return found
 
 
@@ -126,7 +126,7 @@ def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         return {"actions": [str(problem)]}
     if job != RENEW:
         with suppress(OSError):
-            jobs.note(host, job, problem)
+            reports.note(host, job, problem)
             return {"actions": [f"{job}: its report says that it failed: {ended}"]}
     # Nothing else would tell of it.
     failure = alert.last_resort(host, str(problem))
@@ -136,7 +136,7 @@ def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _reported(host: Host, job: str) -> bool:
-    found = jobs.report(host, job)
+    found = reports.report(host, job)
     return found is not None and not found["ok"]
 
 

@@ -30,7 +30,7 @@ class Paths:
     # In memory, for the alarm of last resort (alert.py).
     alert: Path = Path("/run/wharfinger/alert.json")
     told: Path = Path("/run/wharfinger/told.json")
-    # What a person asks of a job's next run (jobs.py).
+    # What a person asks of a job's next run (contents/confirmation.py).
     asked: Path = Path("/run/wharfinger/asked.json")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
@@ -152,7 +152,8 @@ class Paths:
 
     @property
     def contents_settings(self) -> Path:
-        """What the host must know to look after the registry's contents by itself (jobs.py)."""
+        """What the host must know to look after the registry's contents by itself
+        (contents/settings.py)."""
         return self.etc / "contents.json"
 
     @property

@@ -15,7 +15,7 @@ import pytest
 from support.storage_tree import DAY, NOW, Tree
 from tests.unit.host.world import Killed, Machine, deployed, spec
 from wharfinger.host.commands import run
-from wharfinger.host.contents import jobs
+from wharfinger.host.contents import collection, reports, untagged
 from wharfinger.host.contents.storage import garbage, removal
 from wharfinger.host.contents.storage.layout import Storage
 from wharfinger.host.contents.storage.model import Removal
@@ -80,7 +80,7 @@ def test_retention_removes_what_no_rule_keeps_and_says_what_stays_and_why(world:
     assert world.tags("team/app") == ["v2"]
     assert world.tags("other/app") == ["v1"]
     assert world.closings == 2
-    report = jobs.report(world.host, "retention")
+    report = reports.report(world.host, "retention")
     assert report is not None and report["ok"] and report["removed"] == 1
     assert run("retention", {}, host=world.host)["changed"] is False
     assert world.closings == 2  # nothing to remove: nobody was refused anything
@@ -220,7 +220,7 @@ def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world:
     assert text.startswith("nothing was collected: a collection would end at what is damaged:\n")
     assert f"team/app@{digest}" in text
     assert world.closings == 0
-    report = jobs.report(world.host, "collect")
+    report = reports.report(world.host, "collect")
     assert report is not None and not report["ok"] and report["problem"] == text
 
 
@@ -251,7 +251,7 @@ def test_a_manifest_that_the_registry_cannot_read_stops_nobody_elses_collection(
     assert (answer["blobs"], answer["freed"]) == (1, len(b"garbage"))
     assert [one["kind"] for one in answer["damage"]] == ["unread manifest"]
     assert not world.host.paths.aside.exists()
-    report = jobs.report(world.host, "collect")
+    report = reports.report(world.host, "collect")
     assert report is not None and report["ok"]
 
 
@@ -268,7 +268,7 @@ def test_what_a_killed_collection_put_aside_comes_back(world: World, command: st
         # A killed process runs nothing to its end.
         module = sys.modules["wharfinger.host.contents.storage.garbage"]
         patch.setattr(module, "restore", lambda journal: None)
-        patch.setattr(jobs, "_garbage_collect", lambda *_: killed())
+        patch.setattr(collection, "garbage_collect", lambda *_: killed())
         with pytest.raises(Killed):
             run("collect", {}, host=world.host)
     assert world.host.paths.aside.exists()
@@ -312,7 +312,7 @@ def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -
     assert container(world.host) not in world.machine.containers
     assert world.host.store.load().window is None
     assert 600 <= world.host.clock.now() - NOW < 700
-    report = jobs.report(world.host, "collect")
+    report = reports.report(world.host, "collect")
     assert report is not None and report["window_seconds"] >= 600
     # So long that the next one is announced as long from its beginning.
     seen: list[str] = []
@@ -375,13 +375,13 @@ def test_the_brake_stops_what_would_take_a_large_share_until_a_person_confirms_i
     assert str(refused.value) == (
         f"retention: nothing was removed, since very much would go: {words}"
     )
-    assert jobs.problems(world.host) == [str(refused.value)]
+    assert reports.problems(world.host) == [str(refused.value)]
     assert (world.closings, len(world.tags("team/app"))) == (0, 61)
     # For one run, and no further.
     request = {"confirm_deletions": True}
     assert run("retention", request, host=world.host, check=True)["held"] == ""
     assert run("retention", request, host=world.host)["removed"] == 60
-    assert jobs.problems(world.host) == []
+    assert reports.problems(world.host) == []
     many(world, 60, kept=40)
     with pytest.raises(HostError, match="since very much would go"):
         run("retention", {}, host=world.host)
@@ -426,7 +426,7 @@ def test_everyday_runs_are_the_measure_and_what_was_confirmed_is_none(world: Wor
     with pytest.raises(HostError, match="more than 10 times as many as any of the last runs"):
         run("retention", {}, host=world.host)
     run("retention", {"confirm_deletions": True}, host=world.host)
-    found = jobs.report(world.host, "retention")
+    found = reports.report(world.host, "retention")
     assert found is not None and found["history"] == [3]
     many(world, 60)
     with pytest.raises(HostError, match=r"any of the last runs \(3 at most\)"):
@@ -453,7 +453,7 @@ def test_a_clock_in_doubt_removes_nothing(world: World) -> None:
             )
     assert (world.closings, len(world.tags("team/app"))) == (0, 20)
     # The timer tells of the clock itself, as long as that lasts.
-    assert jobs.problems(world.host) == []
+    assert reports.problems(world.host) == []
     world.machine.jumped = 0
     assert run("retention", {}, host=world.host)["removed"] == 0
 
@@ -487,11 +487,11 @@ def test_a_tag_removed_at_three_keeps_its_blobs_at_half_past(world: World) -> No
     world.settings(retention=[{"number": 1, "on": [".*"], "newest": 1}], untagged_keep=14 * DAY)
     old = world.tree.image("team/app", "old", tag="v1", age=90 * DAY)
     world.tree.image("team/app", "new", tag="v2", age=80 * DAY)
-    jobs.note_untagged(world.host)
+    untagged.note_untagged(world.host)
     assert run("retention", {}, host=world.host)["removed"] == 1
     world.tree.changed("team/app", 0)
     world.machine.seconds = NOW + 1800
-    jobs.note_untagged(world.host)
+    untagged.note_untagged(world.host)
     assert run("collect", {}, host=world.host)["untagged"] == 0
     # Tags come every day.
     for day in range(1, 14):
@@ -527,19 +527,19 @@ def test_layers_that_wait_for_their_manifest_are_no_garbage(world: World) -> Non
 
 def test_the_timer_notes_what_has_no_tag(world: World) -> None:
     digest = world.tree.image("team/app", "old", age=90 * DAY)
-    jobs.note_untagged(world.host)
+    untagged.note_untagged(world.host)
     found = json.loads(world.host.paths.untagged.read_bytes())
     assert found["team/app"]["seen"] == {digest: [NOW, NOW - 90 * DAY]}
     assert world.host.paths.untagged.stat().st_mode & 0o777 == 0o600
     before = world.host.paths.untagged.stat().st_mtime_ns
     world.machine.seconds += 900
-    jobs.note_untagged(world.host)
+    untagged.note_untagged(world.host)
     assert world.host.paths.untagged.stat().st_mtime_ns == before
     # Nothing is there yet, or was deployed by an earlier version: nothing to note.
     (world.tree.path / "docker").rename(world.tree.path / "away")
-    jobs.note_untagged(world.host)
+    untagged.note_untagged(world.host)
     world.host.paths.contents_settings.unlink()
-    jobs.note_untagged(world.host)
+    untagged.note_untagged(world.host)
 
 
 def test_a_week_off_and_a_clock_without_a_time_server_hinder_nothing(world: World) -> None:
@@ -549,7 +549,7 @@ def test_a_week_off_and_a_clock_without_a_time_server_hinder_nothing(world: Worl
     world.machine.seconds += 7 * DAY
     world.machine.boot = "second"
     assert run("retention", {}, host=world.host)["removed"] == 1
-    assert jobs.problems(world.host) == []
+    assert reports.problems(world.host) == []
 
 
 def test_a_persons_word_reaches_the_run_that_is_started_apart(world: World) -> None:
@@ -601,10 +601,10 @@ def test_a_job_that_never_came_to_its_work_is_told_all_the_same(world: World) ->
         fcntl.flock(holder, fcntl.LOCK_EX)
         with pytest.raises(HostError) as refused:
             run("collect", {"lock_timeout": 0}, host=world.host)
-    assert jobs.problems(world.host) == [str(refused.value)]
+    assert reports.problems(world.host) == [str(refused.value)]
     assert str(refused.value).startswith("another wharfinger-host is at work")
     run("collect", {}, host=world.host)
-    assert jobs.problems(world.host) == []
+    assert reports.problems(world.host) == []
 
 
 @pytest.mark.parametrize(
@@ -623,15 +623,15 @@ def test_a_report_that_no_job_has_written_is_a_problem(world: World, text: str) 
     path = world.host.paths.reports / "collect.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    (problem,) = jobs.problems(world.host)
+    (problem,) = reports.problems(world.host)
     assert problem == (
         f"{path} is not what collect writes, so how its last run ended is not known: run "
         f"`{world.host.paths.command} collect`, which writes it again, or remove the file"
     )
-    found = jobs.report(world.host, "collect")
-    assert found is not None and found["ok"] is False and problem in jobs.summary(found)
+    found = reports.report(world.host, "collect")
+    assert found is not None and found["ok"] is False and problem in reports.summary(found)
     run("collect", {}, host=world.host)
-    assert jobs.problems(world.host) == []
+    assert reports.problems(world.host) == []
 
 
 def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> None:
@@ -644,10 +644,10 @@ def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> Non
     assert text.startswith("1 things in the registry") is False
     assert text.startswith("One thing in the registry's storage is damaged; nothing was changed")
     assert "team/app:latest" in text
-    report = jobs.report(world.host, "check_contents")
+    report = reports.report(world.host, "check_contents")
     assert report is not None and [one["digest"] for one in report["damage"]] == [layer]
     assert digest not in (one["digest"] for one in report["damage"])
-    assert jobs.problems(world.host) == [text]
+    assert reports.problems(world.host) == [text]
 
 
 def test_a_stale_list_of_referrers_is_told_and_is_no_failure(world: World) -> None:
@@ -659,10 +659,10 @@ def test_a_stale_list_of_referrers_is_told_and_is_no_failure(world: World) -> No
     answer = run("check_contents", {}, host=world.host)
     (stale,) = answer["stale"]
     assert stale["sentence"].endswith("Mend it: wharf repair HOST/team/app")
-    assert jobs.problems(world.host) == []
-    report = jobs.report(world.host, "check_contents")
+    assert reports.problems(world.host) == []
+    report = reports.report(world.host, "check_contents")
     assert report is not None and report["ok"] and report["stale"] == answer["stale"]
-    assert jobs.summary(report).endswith(
+    assert reports.summary(report).endswith(
         "nothing damaged; lists of referrers that name what was deleted: 1"
     )
 
@@ -671,7 +671,7 @@ def test_an_undamaged_storage_is_counted(world: World) -> None:
     world.tree.image("team/app", "now", tag="latest")
     answer = run("check_contents", {"rate": 0}, host=world.host)
     assert (answer["changed"], answer["blobs"], answer["damage"]) == (False, 3, [])
-    assert jobs.problems(world.host) == []
+    assert reports.problems(world.host) == []
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

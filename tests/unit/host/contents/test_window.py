@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.host.world import SUBNET, Killed, Machine, deployed, host_of, spec
 from wharfinger.host.commands import run
-from wharfinger.host.contents import jobs
+from wharfinger.host.contents.collector import collector
 from wharfinger.host.contents.window import Opened, window
 from wharfinger.host.rollout.generations import Generations
 from wharfinger.host.system import files
@@ -544,7 +544,7 @@ def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_say
         found = opened.generations(closing=False).records.specification(serving.number)
         assert found is not None
         name = "wharfinger-collection"
-        host.engine.create(name, jobs.collector(found, host.labels, "/files"))
+        host.engine.create(name, collector(found, host.labels, "/files"))
         host.paths.state.unlink()
         raise Killed
 
@@ -593,7 +593,7 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
             one = opened.generations(closing=False)
             found = one.records.specification(serving.number)
             assert found is not None
-            host.engine.create(name, jobs.collector(found, host.labels, "/files"))
+            host.engine.create(name, collector(found, host.labels, "/files"))
             host.engine.start(name)
             assert writers(machine) == []
             host.engine.remove(name)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.host.world import FakeRunner, Machine, deployed
 from wharfinger.host.commands import run
-from wharfinger.host.contents import jobs
+from wharfinger.host.contents import reports
 from wharfinger.host.observation import watching
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
@@ -70,9 +70,9 @@ def test_a_job_that_does_not_succeed_for_two_turns_and_a_day_is_named(
     success(host, "renew", NOW)
     success(host, "collect", NOW)
     machine.seconds = NOW + 15 * DAY - 1
-    assert watching.overdue(host, jobs.JOBS) == []
+    assert watching.overdue(host, reports.JOBS) == []
     machine.seconds += 2
-    assert watching.overdue(host, jobs.JOBS) == [
+    assert watching.overdue(host, reports.JOBS) == [
         "collect: it has not succeeded since 2027-01-15 08:00 UTC, though it is due every 7 days: "
         "see `systemctl status wharfinger-contents@collect.timer` and "
         "`journalctl -u wharfinger-contents@collect`"
@@ -87,9 +87,9 @@ def test_before_its_first_success_a_job_is_due_from_when_its_timer_was_set_up(
     host: Host, machine: Machine
 ) -> None:
     machine.seconds = NOW + 14 * DAY
-    assert watching.overdue(host, jobs.JOBS) == []
+    assert watching.overdue(host, reports.JOBS) == []
     machine.seconds = NOW + 16 * DAY
-    assert len(watching.overdue(host, jobs.JOBS)) == 1
+    assert len(watching.overdue(host, reports.JOBS)) == 1
 
 
 def test_the_time_for_which_a_host_was_off_does_not_count(
@@ -160,21 +160,21 @@ def test_a_job_that_was_ended_leaves_a_report_that_says_so(
     ended(host, result, status)
     answer = run("failed", {"unit": COLLECT}, host=host)
     assert answer["actions"] == [f"collect: its report says that it failed: {words}"]
-    assert jobs.problems(host) == [
+    assert reports.problems(host) == [
         f"collect: {words} and what it should have done is not done: `journalctl -u {COLLECT}` has "
         "its last words, the kernel's log (`dmesg`) says whether memory ran out"
     ]
 
 
 def test_a_job_that_has_said_itself_why_is_left_alone(host: Host) -> None:
-    jobs.note(host, "collect", HostError("collect: there is no room"))
+    reports.note(host, "collect", HostError("collect: there is no room"))
     ended(host, "exit-code", 1)
     assert run("failed", {"unit": COLLECT}, host=host)["actions"] == []
-    assert jobs.problems(host) == ["collect: there is no room"]
+    assert reports.problems(host) == ["collect: there is no room"]
     # One that could not even leave a report.
     (host.paths.reports / "collect.json").unlink()
     run("failed", {"unit": COLLECT}, host=host)
-    assert "it ended with exit code 1" in jobs.problems(host)[0]
+    assert "it ended with exit code 1" in reports.problems(host)[0]
 
 
 def test_where_no_report_can_be_left_an_alarm_is_sent(
@@ -183,7 +183,7 @@ def test_where_no_report_can_be_left_an_alarm_is_sent(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(jobs, "write_atomically", full)
+    monkeypatch.setattr(reports, "write_atomically", full)
     ended(host, "signal", 9)
     for _ in range(2):
         run("failed", {"unit": COLLECT}, host=host)

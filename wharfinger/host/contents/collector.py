@@ -1,0 +1,68 @@
+"""The registry's own `garbage-collect`, in a container of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..rollout.records import Records
+from ..rollout.specification import Specification, definition
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.names import REGISTRY
+from ..system.service import last_words
+from ..system.state import State
+from . import window
+
+_TICK = 0.2
+_LOG_READ = 400
+
+
+def garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
+    """The registry's own `garbage-collect`, in a container without a network. Never
+    with `-m`: that can delete manifests that an index needs (distribution, issue 4939)."""
+    records = Records(host, state, REGISTRY)
+    serving = records.serving
+    spec = None if serving is None else records.specification(serving.number)
+    if serving is None or spec is None:
+        raise HostError("collect: no registry serves whose settings could be used")
+    name = window.container(host)
+    host.engine.remove(name)
+    files = str(records.directory(serving.number) / "files")
+    host.engine.create(name, collector(spec, host.labels, files))
+    try:
+        host.engine.start(name)
+        while True:
+            found = host.engine.inspect(name)
+            if found is None:
+                raise HostError(f"collect: the container {name} has disappeared while it worked")
+            if found.status in ("exited", "dead"):
+                break
+            opened.go_on()
+            host.clock.sleep(_TICK)
+        if found.exit_code != 0:
+            words = last_words(host.engine.logs(name, _LOG_READ).splitlines())
+            memory = " It needed more memory than the host has." if found.out_of_memory else ""
+            raise HostError(
+                f"collect: the registry's garbage-collect ended with exit code "
+                f"{found.exit_code}.{memory} The end of its log:\n{words}"
+            )
+    finally:
+        host.engine.remove(name)
+
+
+def collector(spec: Specification, labels: Mapping[str, str], files: str) -> dict[str, Any]:
+    """The body of docker's POST /containers/create for a collection with this registry's image,
+    configuration and storage (pure)."""
+    body = definition(
+        spec.with_readonly(False), labels=labels, network="none", address="", files=files
+    )
+    body |= {
+        "Cmd": ["garbage-collect", f"{spec.files_target}/config.yml"],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": {**labels, "wharfinger.kind": "collection"},
+    }
+    del body["NetworkingConfig"]
+    # What it notes of each blob grows with the registry, and it serves nobody.
+    body["HostConfig"] |= {"RestartPolicy": {"Name": "no"}, "Memory": 0, "MemorySwap": 0}
+    return body

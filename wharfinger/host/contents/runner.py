@@ -1,0 +1,61 @@
+"""`contents`: runs a job apart from whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists
+from . import settings as contents_settings
+from .confirmation import left_for
+from .reports import JOBS, report
+
+_UNIT = "wharfinger-contents@"
+# Seconds beyond a job's own limit: until it has the lock, and for the last ones who read.
+_AROUND = 3600.0
+
+
+def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`contents`: runs a job apart from this process, so that it goes on to its end where whoever
+    asked vanishes (a controller whose connection breaks); waits for it and returns its report.
+
+    Request: {"job": one of JOBS, and as `retention`}. With systemd the job's unit is
+    started, which is also what its timer starts. Raises HostError with the job's own words.
+    """
+    job = str(request.get("job"))
+    if job not in JOBS:
+        raise HostError(f"contents: {job!r} is none of {', '.join(JOBS)}")
+    settings = contents_settings.requested(host, request, check)
+    if check:
+        return _dry_run(job, host, request)
+    before = report(host, job)
+    unit = f"{_UNIT}{job}.service"
+    if exists(host.paths.systemd):
+        command = ["systemctl", "start", unit]
+    else:
+        program = f"{host.paths.command} {job}; code=$?; {host.paths.command} reopen; exit $code"
+        command = ["setsid", "--wait", "sh", "-c", program]
+    limit = _AROUND * 24 if job == "check_contents" else settings.gc_max_seconds + 2 * _AROUND
+    with left_for(host, job, request):
+        said = host.runner.run(command, timeout=limit)
+    found = report(host, job)
+    if found is None or found == before:
+        # It did not come to its work: another one was at work for too long, say.
+        journal = host.runner.run(["journalctl", "-u", unit, "-n", "8", "-o", "cat", "--no-pager"])
+        words = "\n".join(one for one in (said.words, journal.output.strip()) if one)
+        raise HostError(f"{job}: it ended without a report: {words or 'without a word'}")
+    if not found["ok"]:
+        raise HostError(str(found["problem"]))
+    return found
+
+
+def _dry_run(job: str, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
+    # only here: what reads the storage takes long to import
+    from .collection import collect
+    from .retention import retention
+    from .scrub import check_contents
+
+    run = {"retention": retention, "collect": collect, "check_contents": check_contents}[job]
+    return run(host, request, True)

@@ -1,0 +1,55 @@
+"""`check_contents`: everything is read and compared with its digest; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.lock import locked
+from . import settings as contents_settings
+from .opened_storage import open_storage
+from .reports import reported
+from .storage import scrub
+
+
+def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`check_contents`: each blob against its digest, each link, each manifest's children.
+
+    Request: {"rate": bytes per second, 0 for as fast as it goes; null: the setting}. Needs no lock
+    but its own and changes nothing but its report. Returns what storage/check.py does; raises
+    HostError, naming what is damaged and the tags that this hits, where something is.
+    """
+    settings = contents_settings.requested(host, request, check)
+    rate = request.get("rate")
+    if check:
+        return {"actions": []}
+
+    def act(noted: dict[str, Any]) -> dict[str, Any]:
+        with locked(host.paths.var / "check.lock", "check_contents", 5):
+            noted |= scrub(
+                open_storage(settings), settings.check_rate if rate is None else int(rate)
+            )
+        if noted["damage"]:
+            raise HostError(_damaged(noted["damage"]))
+        return noted
+
+    return reported(host, "check_contents", act)
+
+
+def _damaged(damage: list[Mapping[str, Any]]) -> str:
+    shown = [str(one["sentence"]) for one in damage[:20]]
+    more = len(damage) - len(shown)
+    return "\n".join(
+        [
+            f"{_count(len(damage))} damaged; nothing was changed (docs/operations.md, Repair):",
+            *shown,
+            *([f"and {more} more, all of them in contents/check_contents.json"] if more else []),
+        ]
+    )
+
+
+def _count(number: int) -> str:
+    where = "in the registry's storage"
+    return f"One thing {where} is" if number == 1 else f"{number} things {where} are"

@@ -1,0 +1,36 @@
+"""Which manifests have no tag, and since when: noted by the timer, read by the jobs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from ..system import clock_check
+from ..system.context import Host
+from ..system.files import exists, read_bytes, write_atomically
+from .opened_storage import open_storage
+from .settings import load
+from .storage import grace
+
+
+def notes(host: Host) -> Any:
+    """What the timer has noted of manifests without a tag."""
+    return grace.decode(read_bytes(host.paths.untagged))
+
+
+def note_untagged(host: Host) -> None:
+    """The timer's look at which manifests have no tag (storage/grace.py). Under the host's lock,
+    and by a clock that can be believed."""
+    if not exists(host.paths.contents_settings):
+        return  # deployed by an earlier version
+    settings = load(host)
+    if not exists(settings.storage_path / "docker"):
+        return  # nothing was pushed yet, or the jobs tell of it
+    store = open_storage(settings, clock_check.look(host, check=True))
+    before = read_bytes(host.paths.untagged)
+    data = grace.encode(grace.note(store, grace.decode(before), host.clock.now()))
+    if data != before:
+        # On a full disk things stay longer, and others tell of that.
+        with suppress(OSError):
+            host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
+            write_atomically(host.paths.untagged, data, 0o600)
