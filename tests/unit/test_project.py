@@ -146,7 +146,16 @@ def test_a_suite_imports_no_other_suite_and_the_library_imports_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["access", "contents", "credentials", "deployment", "inventory", "preflight"]
+    "room",
+    [
+        "access",
+        "access/validation",
+        "contents",
+        "credentials",
+        "deployment",
+        "inventory",
+        "preflight",
+    ],
 )
 def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
     imports = {path.stem: _imported(path) for path in (PROJECT / "wharfinger" / room).glob("*.py")}

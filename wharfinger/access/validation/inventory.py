@@ -1,0 +1,73 @@
+"""What has been understood of users, robots, groups and rules, and what has been found wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wharfinger.deployment.problems import Problem
+from wharfinger.values import kind, spelt
+
+from ..policy import ANONYMOUS, EVERYONE, Rule
+from ..robots import Robot
+
+USERS, GROUPS, ACCESS = "registry_users", "registry_groups", "registry_access"
+ROBOTS = "registry_robots"
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What has been understood so far, and what has been found wrong."""
+
+    reserved: tuple[str, ...]
+    users: dict[str, None] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    robots: dict[str, Robot] = field(default_factory=dict)
+    rules: list[Rule] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    # Every name that was written as a user, robot or group, good or not: a rule that uses a name
+    # whose entry is wrong is not told that the name is unknown.
+    written_users: set[str] = field(default_factory=set)
+    written_robots: set[str] = field(default_factory=set)
+    written_groups: set[str] = field(default_factory=set)
+
+    def error(self, variable: str, where: str, message: str) -> None:
+        self.errors.append(Problem(variable, where, message))
+
+
+def account_name(inventory: Inventory, name: object, entry: object, what: str) -> str | None:
+    if not isinstance(name, str):
+        return f"the name is {kind(name)} to YAML: write it in quotation marks"
+    if name in inventory.reserved:
+        return "this name is reserved for the deployment's own verification: choose another name"
+    if name in (EVERYONE, ANONYMOUS):
+        return f"{name} has a meaning of its own in registry_access: choose another name"
+    if not NAME.fullmatch(name):
+        return (
+            f"a {what}'s name is lower-case letters, digits, dots, hyphens and underscores, "
+            f"beginning with a letter or digit{near_name(name, entry)}"
+        )
+    return None
+
+
+def near_name(name: str, entry: object) -> str:
+    """`: write NAME` with an allowed name near to this one, if there is any to show."""
+    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")
+    return f": write {near}" if near and shown_name(name, entry) else ""
+
+
+def shown_name(name: object, entry: object) -> str | None:
+    """A key as it may be shown: None where it could be more than a user's name.
+
+    YAML takes `{admin:secret}` for a key without value.
+    """
+    if not isinstance(name, str):
+        return spelt(name) if isinstance(name, bool | int | float) else None
+    innocent = NAME.fullmatch(name) or (
+        isinstance(entry, Mapping) and re.fullmatch(r"[A-Za-z0-9 ._@+-]{1,64}", name)
+    )
+    return str(name) if innocent else None
