@@ -25,6 +25,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from support.remembering import RememberingRunner
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
 from wharfinger.host.commands import run
 from wharfinger.host.keys import authority, publication, renewal, rotation
@@ -34,7 +35,6 @@ from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.files import write_atomically
 from wharfinger.host.system.lock import locked
-from wharfinger.host.system.runner import SystemRunner
 
 LIFETIME = 300.0
 HOSTNAME = "r.example.com"
@@ -135,7 +135,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         machines.append(machine)
         host = host_of(folder, machine)
         host.engine = Engine(machine)
-        host.runner = SystemRunner()
+        host.runner = RememberingRunner()
         host.served = lambda *_: fingerprint(host.paths.served)
         if fresh:
             run("prepare", {}, host=host)
@@ -1168,7 +1168,7 @@ def test_an_error_of_the_program_itself_is_told_without_its_words(
 
 def test_before_the_first_deployment_has_ended_the_timer_does_nothing(tmp_path: Path) -> None:
     host = host_of(tmp_path, Machine(seconds=time.time()))
-    host.runner = SystemRunner()
+    host.runner = RememberingRunner()
     run("prepare", {}, host=host)
     run("certificates", {"settings": {**SETTINGS}}, host=host)
     assert run("renew", {}, host=host)["actions"] == []
@@ -1198,7 +1198,7 @@ def test_a_host_that_was_never_deployed_is_told_what_to_run(tmp_path: Path) -> N
 
 def test_the_settings_are_roots_alone_and_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     host = host_of(tmp_path, Machine(seconds=time.time()))
-    host.runner = SystemRunner()
+    host.runner = RememberingRunner()
     request = {"settings": {**SETTINGS}}
     assert run("certificates", request, host=host, check=True)["changed"]
     assert not host.paths.certificates.exists()
