@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wharfinger.host.commands import run
 from wharfinger.host.keys import rotation
 from wharfinger.host.keys.pki import Pki
-from wharfinger.host.rollout.proof import ACCOUNT, MANIFEST_TYPE, REPOSITORY, TAG, basic
+from wharfinger.host.rollout.proof import ACCOUNT, REPOSITORY, TAG, basic
 from wharfinger.host.system import signing_keys
 from wharfinger.host.system.errors import HostError
+from wharfinger.oci.media_types import OCI_IMAGE
 
 from .stack import HOSTNAME, KILLED, PORT, SERVICE, STACK, Stack, was_killed
 from .test_stack import Load
@@ -77,7 +78,7 @@ def token(stack: Stack) -> str:
 
 def bearer(one: str) -> dict[str, str]:
     """The headers of a client that reads a manifest with this token."""
-    return {"Authorization": f"Bearer {one}", "Accept": MANIFEST_TYPE}
+    return {"Authorization": f"Bearer {one}", "Accept": OCI_IMAGE}
 
 
 def reads(stack: Stack, by: str) -> int:
