@@ -167,13 +167,17 @@ class RegistryAuth(httpx.Auth):
         self, challenge: Challenge, scope: str, used: str
     ) -> list[tuple[Scopes, Scopes]]:
         parameters = challenge.parameters
-        realm = urljoin(self._base, parameters.get("realm", ""))
-        if not parameters.get("realm") or urlsplit(realm).scheme not in ("http", "https"):
+        try:
+            realm = urljoin(self._base, parameters.get("realm", ""))
+            scheme = httpx.URL(realm).scheme if parameters.get("realm") else ""
+        except (ValueError, httpx.InvalidURL):
+            scheme = ""
+        if scheme not in ("http", "https"):
             raise ClientError(
                 f"{self.registry} wants a token and does not say from where (realm): its "
                 "configuration is wrong"
             )
-        if urlsplit(realm).scheme == "http" and not self._plain_http:
+        if scheme == "http" and not self._plain_http:
             raise ClientError(
                 f"{self.registry} sends its users for tokens to {clean(realm)}, without TLS, where "
                 "passwords would travel in clear: wharf does not go there; correct the realm in "

@@ -46,12 +46,19 @@ def next_page(answer: httpx.Response) -> str | None:
     """Path and query of the page that an answer's Link header names.
 
     Its host is left out: the server that we speak with is the right one, even if a registry behind
-    a proxy believes that it has another name.
+    a proxy believes that it has another name. Raises ClientError.
     """
     link = answer.links.get("next", {}).get("url")
     if not link:
         return None
-    parts = urlsplit(str(httpx.URL(str(answer.request.url)).join(link)))
+    try:
+        url = answer.request.url.join(link)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ClientError(
+            f"{answer.request.url.netloc.decode()} names a next page of {answer.request.url.path} "
+            "that is not an address: is it a registry?"
+        ) from error
+    parts = urlsplit(str(url))
     return f"{parts.path}?{parts.query}"
 
 

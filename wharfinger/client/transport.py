@@ -26,6 +26,7 @@ from .credentials import Credentials
 from .errors import ClientError
 from .failures import SAFE, TIMEOUT, host_of
 from .references import DOCKER_HUB
+from .text import clean
 from .tls import context
 
 # No page, manifest or configuration is larger. Bytes.
@@ -125,7 +126,7 @@ class Transport:
         `path` begins with /v2/, or is an address that the registry gave (an upload's Location).
         Raises NoAnswer, and Denied where the login is missing or refused.
         """
-        url = urljoin(self.base, path)
+        url = self._url(path)
         if urlsplit(url).scheme != "https" and not self.settings.plain_http:
             raise ClientError(
                 f"{self.registry} gives an address without TLS ({host_of(url)}): wharf does not go "
@@ -139,7 +140,7 @@ class Transport:
 
     async def stream(self, path: str, *, scope: str) -> AsyncIterator[bytes]:
         """A blob's bytes, piece by piece. Raises ClientError."""
-        url = urljoin(self.base, path)
+        url = self._url(path)
         headers = {"Accept-Encoding": "identity"}
         request = self._build("GET", url, headers, None, {SCOPE: scope, STREAM: True})
         answer = await self._log_in_and_send(request)
@@ -162,6 +163,14 @@ class Transport:
         answer = await self._send(request)
         if answer.status_code == 401:
             raise self.auth.refused(answer)
+
+    def _url(self, path: str) -> str:
+        try:
+            return urljoin(self.base, path)
+        except ValueError as error:
+            raise ClientError(
+                f"{self.registry} leads to an address that is none: {clean(str(error))}"
+            ) from error
 
     def _build(
         self,

@@ -222,6 +222,47 @@ def test_a_redirect_that_leads_nowhere_good_is_refused(
     assert wharf("tags", REPOSITORY).err == f"wharf: {message}\n"
 
 
+# Addresses that are none
+
+BAD_ADDRESS = "https://[bad/auth"
+
+
+def test_a_realm_that_is_not_an_address_is_explained(fake: Fake, wharf: Wharf) -> None:
+    filled(fake, "bearer").challenges = [f'Bearer realm="{BAD_ADDRESS}"']
+    ran = wharf("tags", REPOSITORY, *BOB, input="pw")
+    assert (ran.code, ran.err) == (
+        1,
+        "wharf: registry.test wants a token and does not say from where (realm): its configuration "
+        "is wrong\n",
+    )
+
+
+def test_a_next_page_that_is_not_an_address_is_explained(fake: Fake, wharf: Wharf) -> None:
+    link = {"Link": '<https://registry.test:port/>; rel="next"'}
+    filled(fake).before = [lambda request: httpx.Response(200, json={"tags": []}, headers=link)]
+    ran = wharf("tags", REPOSITORY)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "wharf: registry.test names a next page of /v2/team/app/tags/list that is not an address: "
+        "is it a registry?\n"
+    )
+
+
+def test_an_upload_that_is_not_an_address_is_explained(fake: Fake, wharf: Wharf) -> None:
+    filled(fake).before = [
+        lambda request: (
+            httpx.Response(202, headers={"Location": BAD_ADDRESS})
+            if request.method == "POST"
+            else httpx.Response(404)
+            if "/other/blobs/" in request.url.path
+            else None
+        )
+    ]
+    ran = wharf("copy", f"{REPOSITORY}:1", f"{HOST}/other:1")
+    assert ran.code == 1
+    assert ran.err.startswith("wharf: registry.test leads to an address that is none: ")
+
+
 # Concurrency
 
 
