@@ -15,13 +15,15 @@ READING = PROJECT / "tests/library/golden/docker_auth.py"
 ACCESS = sorted((PROJECT / "wharfinger/access").glob("**/*.py"))
 # What YAML makes of a word, in messages: nothing of it decides.
 VALUES = PROJECT / "wharfinger/values.py"
-READS = {"problems.py", "robots.py", "validation.py"}
+# The account that the deployment keeps for itself, and what a mistake is.
+DEPLOYMENT = [PROJECT / f"wharfinger/deployment/{name}.py" for name in ("fixed", "problems")]
 # How a hash is written, and what a misspelt word may have meant: in messages only.
 WORDS = [PROJECT / "wharfinger/bcrypt_hash.py", PROJECT / "wharfinger/suggestions.py"]
 SHARED_WORDS = {f"wharfinger.{path.stem}" for path in WORDS}
+# The model and the compiler: what decides.
+DECIDES = {"policy.py", "compiler.py"}
 # How a repository's name is spelt, by the specification. The token server knows no such names.
 SPELLING = PROJECT / "wharfinger/oci/names.py"
-SPELLS = {"patterns.py", "validation.py"}
 TOKENS = sorted((PROJECT / "wharfinger/token_server").glob("**/*.py"))
 
 
@@ -36,16 +38,21 @@ def ours(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", ACCESS, ids=lambda path: path.name)
 def test_model_and_compiler_import_nothing_else_of_this_project(path: Path) -> None:
-    words = {"wharfinger.values", "wharfinger.deployment"} if path.name in READS else set()
-    words |= {"wharfinger.oci"} if path.name in SPELLS else set()
-    words |= SHARED_WORDS if path.name not in ("policy.py", "compiler.py") else set()
+    decides = path.parent.name == "access" and path.name in DECIDES
+    words = {"wharfinger.deployment"}
+    if not decides:
+        words |= {"wharfinger.values", "wharfinger.oci", *SHARED_WORDS}
     assert ours(path) <= {"wharfinger.access"} | words
-    # Of the specification nothing but the names.
-    oci = {name for name in imported(path) if name.startswith("wharfinger.oci")}
-    assert all(name.startswith("wharfinger.oci.names") for name in oci)
+    # Of the specification only the names, of the deployment its account and what a mistake is.
+    parts = ["fixed"] if decides else ["fixed", "problems"]
+    allowed = ("wharfinger.oci.names", *(f"wharfinger.deployment.{part}" for part in parts))
+    packages = ("wharfinger.oci", "wharfinger.deployment")
+    assert all(name.startswith(allowed) for name in imported(path) if name.startswith(packages))
 
 
-@pytest.mark.parametrize("path", [VALUES, SPELLING, *WORDS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [VALUES, SPELLING, *DEPLOYMENT, *WORDS], ids=lambda path: path.name
+)
 def test_the_words_for_values_and_names_import_nothing_of_this_project(path: Path) -> None:
     assert ours(path) == set()
 
