@@ -33,12 +33,23 @@ def _fact(kind: Any, value: Any) -> Any:
         return kind.of(value)
     inner = [one for one in get_args(kind) if isinstance(one, type) and issubclass(one, Facts)]
     if not inner:
-        return value
+        return tuple(value) if isinstance(value, list) else value
     if isinstance(value, Mapping):
         # Name → part, or a part that may be missing.
         named = Mapping in (getattr(kind, "__origin__", None), kind)
         return {k: inner[0].of(v) for k, v in value.items()} if named else inner[0].of(value)
     return tuple(inner[0].of(entry) for entry in value)
+
+
+def plain(value: Any) -> Any:
+    """Facts as mappings and lists, as they travel."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {known.name: plain(getattr(value, known.name)) for known in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
 
 
 @dataclass(frozen=True)
@@ -77,10 +88,14 @@ class Network(Facts):
 
 @dataclass(frozen=True)
 class StackNetwork(Facts):
-    """The docker network of the stack's name. ours: the toolkit made it; None: not known."""
+    """The docker network of the stack's name. ours: the toolkit made it; None: not known. closed:
+    nobody but the host reaches it."""
 
-    subnet: str = ""
+    name: str = ""
+    subnet: str | None = None
+    internal: bool | None = None
     ours: bool | None = None
+    closed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +105,12 @@ class Engine(Facts):
 
     state: str = ""
     detail: str | None = None
+    present: bool = False
+    running: bool = False
     warning: str | None = None
     version: str | None = None
     root: str | None = None
+    images_store: str | None = None
     free_bytes: int | None = None
 
 
@@ -115,28 +133,42 @@ class Nginx(Facts):
     running: bool = False
     masked: bool = False
     program: str | None = None
+    version: str | None = None
     settings: str | None = None
+    user: str = "www-data"
+    group_id: int | None = None
     servers: tuple[Site, ...] = ()
     error: str | None = None
     njs: bool = True
     connections: int | None = None
     connections_packaged: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True)
 class Storage(Facts):
-    """storage_path on the host. is_source: what is mounted there is what storage_mount names; None
-    where nobody can tell. foreign_owner: a path that is not the registry's."""
+    """storage_path on the host; where it is not there yet, file system and sizes are those of
+    the directory in which it would be made. is_source: what is mounted there is what
+    storage_mount names; None where nobody can tell. foreign_owner: a path that is not the
+    registry's."""
 
     path: str = ""
+    exists: bool = False
     is_mount: bool = False
     source: str | None = None
     is_source: bool | None = None
     source_there: bool | None = None
     helper_there: bool | None = None
+    fstype: str | None = None
+    parent_mount: str | None = None
     free_bytes: int | None = None
+    total_bytes: int | None = None
+    read_only: bool = False
     uid: int | None = None
+    gid: int | None = None
+    mode: str | None = None
     data: bool = False
+    data_uid: int | None = None
     foreign_owner: str | None = None
 
 
@@ -154,6 +186,7 @@ class Generations(Facts):
     """Of the registry or of the token server: what serves, if anything does."""
 
     serving: Mapping[str, Any] | None = None
+    previous: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,14 +200,16 @@ class Memory(Facts):
     installed: Mapping[str, Any] = field(default_factory=dict)
     storage_path: str | None = None
     rotating: bool = False
+    pending: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class HostFacts(Facts):
-    """A host as `observe` reports it, as far as the controller judges it.
+    """A host as `observe` reports it.
 
-    addresses: None where they are not known. clock: seconds since 1970. uids: user id → the user
-    whose it is, if any. files: path → SHA-256, or None. packages: name → version, or None.
+    init: systemd, sysvinit or none. watched: something runs the renewals. prepared: `prepare` has
+    no work. addresses: None where they are not known. clock: seconds since 1970. uids: user id →
+    the user whose it is, if any. files: path → SHA-256, or None. packages: name → version, or None.
     resolved: name → addresses. removed: account → when it was removed. registries: image registry →
     "" or why it does not answer the host; acme: likewise the ACME server; None: nobody was asked.
     """
@@ -182,7 +217,10 @@ class HostFacts(Facts):
     python: str | None = None
     distribution: Distribution | None = None
     architecture: str | None = None
+    init: str = ""
+    watched: bool = False
     uid: int = 0
+    hostname: str = ""
     fqdn: str = ""
     ipv6: bool | None = None
     addresses: tuple[str, ...] | None = None
@@ -195,12 +233,17 @@ class HostFacts(Facts):
     network: StackNetwork | None = None
     networks: tuple[Network, ...] = ()
     containers: tuple[Any, ...] = ()
+    images: Mapping[str, list[str]] = field(default_factory=dict)
     foreign_containers: tuple[str, ...] = ()
     nginx: Nginx = field(default_factory=Nginx)
     storage: Storage | None = None
     uids: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, str | None] = field(default_factory=dict)
     packages: Mapping[str, str | None] = field(default_factory=dict)
+    unfinished_packages: tuple[str, ...] = ()
+    apt_held_by: str | None = None
+    prepared: bool = False
+    verification_hash: str | None = None
     host_program: str | None = None
     certificates: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     acme_accounts: tuple[str, ...] = ()

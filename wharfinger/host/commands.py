@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..deployment.facts import plain
 from .contents.reports import JOBS, note
 from .contents.runner import contents
 from .contents.window import ensure, reopen
@@ -95,7 +96,8 @@ class Command:
 
 
 def _observe(host: Host, request: Request, check: bool) -> Answer:
-    return observe(host, request)
+    answer: Answer = plain(observe(host, request))
+    return answer
 
 
 def _service(host: Host, request: Request, check: bool) -> Answer:

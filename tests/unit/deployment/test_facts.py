@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
-from wharfinger.deployment.facts import Generations, HostFacts, Listener, Site, StackNetwork
+from wharfinger.deployment.facts import (
+    Generations,
+    HostFacts,
+    Listener,
+    Memory,
+    Site,
+    StackNetwork,
+    plain,
+)
 
 
 def test_each_part_has_its_type() -> None:
@@ -21,8 +30,8 @@ def test_each_part_has_its_type() -> None:
         }
     )
     assert facts.listeners == (Listener("::", 80, "nginx", 7),)
-    assert facts.nginx.servers == (Site("f", ["80"], ours=True),)
-    assert facts.network == StackNetwork("10.0.0.0/28")
+    assert facts.nginx.servers == (Site("f", ("80",), ours=True),)
+    assert facts.network == StackNetwork(subnet="10.0.0.0/28")
     assert facts.state.generations == {"registry": Generations({"number": 2})}
     assert facts.packages == {"nginx": None}
     assert facts.certificates == {"tls": None}
@@ -42,3 +51,10 @@ def test_a_host_of_which_little_could_be_seen_has_defaults() -> None:
 def test_facts_are_not_changed_by_whoever_reads_them() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         HostFacts().uid = 1  # type: ignore[misc]
+
+
+def test_they_travel_as_mappings_and_lists() -> None:
+    facts = HostFacts(listeners=(Listener("::", 80),), state=Memory(error="damaged"))
+    travelled = plain(facts)
+    assert travelled["listeners"] == [{"address": "::", "port": 80, "program": None, "pid": None}]
+    assert HostFacts.of(json.loads(json.dumps(travelled))) == facts

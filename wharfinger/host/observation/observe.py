@@ -16,6 +16,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ...deployment.facts import (
+    Distribution,
+    Engine,
+    HostFacts,
+    Listener,
+    Memory,
+    Network,
+    Nginx,
+    Robot,
+    Route,
+    Site,
+    StackNetwork,
+    Storage,
+)
 from ..keys import acme, certificates
 from ..rollout.proxy import is_current
 from ..setup import apt, main_settings
@@ -52,7 +66,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
 _RESOLUTION = 5.0
 
 
-def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
+def observe(host: Host, request: Mapping[str, Any]) -> HostFacts:
     """Request, all optional: storage_path, storage_mount {src, bind, fstype}, network {name}, names
     [hostnames to resolve; none: the host's own], packages [more of them], config_files [paths],
     installed and storage (as `prepare` would get them), accounts [names of users and robots].
@@ -78,7 +92,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         names = Names([str(name) for name in request.get("names") or ()])
         answer: dict[str, Any] = {
             "python": platform.python_version(),
-            "distribution": distribution(read_text(paths.os_release) or ""),
+            "distribution": Distribution(**distribution(read_text(paths.os_release) or "")),
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "init": _init(host),
             "watched": watched(host),
@@ -87,12 +101,14 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
             "ipv6": exists(paths.proc / "net" / "if_inet6"),
             "addresses": processes.addresses(paths.proc),
             "primary_address": processes.primary_address(),
-            "routes": processes.routes(paths.proc),
-            "listeners": processes.listeners(paths.proc),
-            "storage": storage_facts.look(
-                Path(request.get("storage_path") or paths.var / "registry"),
-                host,
-                request.get("storage_mount"),
+            "routes": [Route(**route) for route in processes.routes(paths.proc)],
+            "listeners": [Listener(**listener) for listener in processes.listeners(paths.proc)],
+            "storage": Storage(
+                **storage_facts.look(
+                    Path(request.get("storage_path") or paths.var / "registry"),
+                    host,
+                    request.get("storage_mount"),
+                )
             ),
             "uids": {str(uid): _user_name(uid) for uid in (host.registry_id, host.token_server_id)},
             "files": {str(path): sha256(Path(path)) for path in request.get("config_files") or ()},
@@ -103,13 +119,17 @@ def observe(host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
         answer["packages"], answer["unfinished_packages"] = packages.result()
         answer["nginx"] = nginx.result()
         answer |= docker.result()
+        answer["engine"] = Engine(**answer["engine"])
+        answer["networks"] = [Network(**network) for network in answer["networks"]]
+        if answer["network"] is not None:
+            answer["network"] = StackNetwork(**answer["network"])
         answer["certificates"] = {name: future.result() for name, future in found.items()}
         if answer["certificates"]["tls"] is not None:
             answer["certificates"]["tls"]["trusted"] = trusted.result()
         answer |= _remembered(host, request, answer["containers"], answer["images"])
         answer["fqdn"], answer["resolved"] = names.answers()
     answer["clock"] = time.time()
-    return answer
+    return HostFacts(**answer)
 
 
 def distribution(text: str) -> dict[str, str]:
@@ -213,7 +233,7 @@ def _packages(host: Host, more: list[str]) -> tuple[dict[str, Any], list[str]]:
     return answer, begun
 
 
-def _nginx(host: Host) -> dict[str, Any]:
+def _nginx(host: Host) -> Nginx:
     unit = units(host.paths, host.runner, ["nginx.service"]).get("nginx.service", {})
     answer: dict[str, Any] = {
         "present": host.nginx.installed(),
@@ -239,8 +259,8 @@ def _nginx(host: Host) -> dict[str, Any]:
         if not dump.ok:
             answer["error"] = dump.words
         answer["servers"] = [
-            vars(one) | {"ours": one.file == str(host.paths.site)}
-            for one in nginx_configuration.servers(dump.output)
+            Site(**vars(server), ours=server.file == str(host.paths.site))
+            for server in nginx_configuration.servers(dump.output)
         ]
         answer["njs"] = nginx_configuration.loads(dump.output, "ngx_http_js_module.so")
         text = read_text(host.paths.nginx / "nginx.conf") or ""
@@ -253,7 +273,7 @@ def _nginx(host: Host) -> dict[str, Any]:
         if configured is not None:
             answer["user"], group = configured
     answer["group_id"] = _group_id(answer["user"], group)
-    return answer
+    return Nginx(**answer)
 
 
 def _group_id(user: str, group: str | None) -> int | None:
@@ -277,7 +297,7 @@ def _remembered(
             "prepared": False,
             "missing_data": None,
             "verification_hash": None,
-            "state": {"error": str(problem)},
+            "state": Memory(error=str(problem)),
         }
     wanted = {key: request[key] for key in ("installed", "storage") if key in request}
     try:
@@ -292,22 +312,22 @@ def _remembered(
         "missing_data": None if to_come else missing_data(host, path),
         "robots": _robots(host),
         "verification_hash": state.verification_hash,
-        "state": summary(state, containers, images, is_current(host, state)),
+        "state": Memory(**summary(state, containers, images, is_current(host, state))),
     } | _removed(host, request.get("accounts") or ())
 
 
-def _robots(host: Host) -> dict[str, dict[str, str | None]]:
+def _robots(host: Host) -> dict[str, Robot]:
     """Robots that have a secret here → its SHA-256 (of 256 random bits), and of the one before it,
     if it is still valid, the SHA-256 (`former`) and the end (`until`). {} where the record has
     another shape."""
     try:
         users: dict[str, dict[str, Any]] = json.loads(read_text(host.paths.users) or "{}")
         return {
-            name: {
-                "generated": user["generated"],
-                "former": (user.get("previous") or {}).get("digest"),
-                "until": (user.get("previous") or {}).get("until"),
-            }
+            name: Robot(
+                generated=user["generated"],
+                former=(user.get("previous") or {}).get("digest"),
+                until=(user.get("previous") or {}).get("until"),
+            )
             for name, user in users.items()
             if user.get("robot")
         }

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .files import read_text
 
@@ -69,11 +70,11 @@ def clients(proc: Path, ports: Container[object]) -> int:
     return sum(one.port in ports and one.state == _ESTABLISHED for one in sockets(proc))
 
 
-def listeners(proc: Path) -> list[dict[str, object]]:
+def listeners(proc: Path) -> list[dict[str, Any]]:
     """Who listens where: address, port, program and pid (null where they cannot be seen)."""
     listening = [one for one in sockets(proc) if one.state == _LISTEN]
     owners = _owners(proc, {one.inode for one in listening})
-    answer: list[dict[str, object]] = []
+    answer: list[dict[str, Any]] = []
     for one in sorted(set(listening), key=lambda item: (item.port, item.address)):
         pid = owners.get(one.inode)
         answer.append(
