@@ -126,5 +126,5 @@ def _objects(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _text(value: object, name: str) -> str:
-    found = value.get(name) if isinstance(value, Mapping) else None
-    return found if isinstance(found, str) else ""
+    text = value.get(name) if isinstance(value, Mapping) else None
+    return text if isinstance(text, str) else ""

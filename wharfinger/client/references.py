@@ -109,10 +109,10 @@ def _refuse_scheme(text: str) -> None:
 
 def repository_only(text: str) -> Reference:
     """The reference of an argument that is to name a whole repository. Raises UsageError."""
-    found = reference(text)
-    if found.tag or found.digest:
+    wanted = reference(text)
+    if wanted.tag or wanted.digest:
         raise UsageError(
             f"{text!r} names a tag or digest: write the repository alone, "
-            f"{found.registry}/{found.repository}"
+            f"{wanted.registry}/{wanted.repository}"
         )
-    return found
+    return wanted

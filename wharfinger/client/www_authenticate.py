@@ -27,13 +27,13 @@ class Challenge:
 
 def parse(headers: Iterable[str]) -> list[Challenge]:
     """The challenges of all WWW-Authenticate headers, in their order; several may share one."""
-    found: list[Challenge] = []
+    challenges: list[Challenge] = []
     for header in headers:
         for part in _PART.finditer(header):
             if part["scheme"]:
-                found.append(Challenge(part["scheme"].lower()))
-            elif part["name"] and found:
+                challenges.append(Challenge(part["scheme"].lower()))
+            elif part["name"] and challenges:
                 quoted = part["quoted"]
                 value = part["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-                found[-1].parameters.setdefault(part["name"].lower(), value)
-    return found
+                challenges[-1].parameters.setdefault(part["name"].lower(), value)
+    return challenges

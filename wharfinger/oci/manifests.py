@@ -227,8 +227,8 @@ def _artifact_type(tree: Any) -> str | None:
 
 
 def _descriptors(values: Any) -> list[Descriptor]:
-    found = [_descriptor(one) for one in elements(values)]
-    return [one for one in found if one is not None]
+    descriptors = [_descriptor(descriptor) for descriptor in elements(values)]
+    return [descriptor for descriptor in descriptors if descriptor is not None]
 
 
 def _descriptor(fields: dict[str, Any]) -> Descriptor | None:

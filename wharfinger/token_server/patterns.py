@@ -32,8 +32,8 @@ def matches(pattern: str, value: str) -> bool:
     try:
         if expression is None:
             expression = glob(pattern) if keep else glob.__wrapped__(pattern)
-        found = compiled(expression) if keep else compiled.__wrapped__(expression)
-        return found.search(value) is not None
+        pattern_compiled = compiled(expression) if keep else compiled.__wrapped__(expression)
+        return pattern_compiled.search(value) is not None
     except (PatternError, re2.error):
         return False
 
@@ -48,8 +48,8 @@ def literal_prefix(pattern: str) -> str:
         return re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
     if not expression.startswith("^") or "|" in expression:
         return ""
-    found = re.match(r"[A-Za-z0-9/_-]*", expression[1:])
-    prefix = found[0] if found else ""
+    match = re.match(r"[A-Za-z0-9/_-]*", expression[1:])
+    prefix = match[0] if match else ""
     # The last character may be repeated, or not be there at all.
     return prefix[:-1] if expression[1 + len(prefix) :][:1] in ("*", "?", "{") else prefix
 

@@ -87,12 +87,12 @@ def _decide_robot(
     return allowed, rule, why
 
 
-def _reason(policy: Policy, found: Decision) -> tuple[bool, int | None, str]:
-    if found.rule is None:
-        return found.allowed, None, "no rule of registry_access matches"
-    rule = policy.rules[found.rule - 1]
+def _reason(policy: Policy, decision: Decision) -> tuple[bool, int | None, str]:
+    if decision.rule is None:
+        return decision.allowed, None, "no rule of registry_access matches"
+    rule = policy.rules[decision.rule - 1]
     words = f"{{who: {_one(rule.who)}, may: {_one(rule.may)}, on: {_one(rule.on)}}}"
-    return found.allowed, found.rule, f"rule {found.rule} of registry_access, {words}"
+    return decision.allowed, decision.rule, f"rule {decision.rule} of registry_access, {words}"
 
 
 def _one(words: tuple[str, ...]) -> str:
@@ -105,7 +105,7 @@ def show_access(inventory: Path, limit: str | None, output: Output) -> None:
 
     _, settings = host_variables(inventory, limit)
     if settings["registry_auth"] == "htpasswd":
-        found: list[dict[str, object]] = [
+        shown: list[dict[str, object]] = [
             {
                 "rule": None,
                 "who": "every user",
@@ -114,14 +114,14 @@ def show_access(inventory: Path, limit: str | None, output: Output) -> None:
             }
         ]
     else:
-        found = [{**row, "rule": int(row["rule"])} for row in rows(_policy(settings))]
+        shown = [{**row, "rule": int(row["rule"])} for row in rows(_policy(settings))]
     columns = [
         Column("rule", "RULE", right=True),
         Column("who", "WHO"),
         Column("may", "MAY"),
         Column("on", "ON"),
     ]
-    output.rows(columns, found)
+    output.rows(columns, shown)
 
 
 def _policy(settings: Mapping[str, Any]) -> Policy:

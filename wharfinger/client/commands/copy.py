@@ -73,17 +73,17 @@ async def _copy(
 
 async def _all(api: Registry, repository: str, top: Fetched) -> list[Fetched]:
     """The manifest and all that it contains, each before what is in it."""
-    found = {top.digest: top}
+    manifests = {top.digest: top}
     waiting = [top]
     while waiting:
-        one = waiting.pop()
-        for child in one.manifest.children:
+        parent = waiting.pop()
+        for child in parent.manifest.children:
             fetched = await api.manifest(repository, child.digest)
             # Anew at the end: what is in several must stand behind all of them.
-            found.pop(child.digest, None)
-            found[child.digest] = fetched
+            manifests.pop(child.digest, None)
+            manifests[child.digest] = fetched
             waiting.append(fetched)
-    return list(found.values())
+    return list(manifests.values())
 
 
 class _Copier:

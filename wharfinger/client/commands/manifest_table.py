@@ -12,25 +12,25 @@ from ..output import Column, print_table
 from ..text import clean, size
 
 
-def print_manifest(found: Mapping[str, Any]) -> None:
+def print_manifest(shown: Mapping[str, Any]) -> None:
     """Prints what describe() found."""
     facts = [
-        ("digest", found["digest"]),
-        ("kind", kinds.of_media_type(found["media_type"])),
-        ("type", _type_in_words(found)),
-        ("subject", found["subject"]),
-        ("manifest", size(found["manifest_size"])),
+        ("digest", shown["digest"]),
+        ("kind", kinds.of_media_type(shown["media_type"])),
+        ("type", _type_in_words(shown)),
+        ("subject", shown["subject"]),
+        ("manifest", size(shown["manifest_size"])),
         (
             "size",
-            f"{size(found['size'])} (each blob once)"
-            if "layers" in found
-            else f"{size(found['size'])} ({_together(found)})",
+            f"{size(shown['size'])} (each blob once)"
+            if "layers" in shown
+            else f"{size(shown['size'])} ({_together(shown)})",
         ),
-        *_image_facts(found.get("configuration") or {}),
+        *_image_facts(shown.get("configuration") or {}),
     ]
-    _section(found["reference"], [(key, value) for key, value in facts if value])
-    _section("annotations", list(found["annotations"].items()))
-    if "manifests" in found:
+    _section(shown["reference"], [(key, value) for key, value in facts if value])
+    _section("annotations", list(shown["annotations"].items()))
+    if "manifests" in shown:
         columns = [
             Column("platform", "PLATFORM"),
             Column("digest", "DIGEST"),
@@ -39,9 +39,9 @@ def print_manifest(found: Mapping[str, Any]) -> None:
             Column("size", "SIZE", size, right=True),
             Column("problem", ""),
         ]
-        blobs = any(one["media_type"] not in MANIFESTS for one in found["manifests"])
-        _titled("members" if blobs else "manifests", columns, found["manifests"])
-    layers = found.get("layers", [])
+        blobs = any(member["media_type"] not in MANIFESTS for member in shown["manifests"])
+        _titled("members" if blobs else "manifests", columns, shown["manifests"])
+    layers = shown.get("layers", [])
     columns = [
         Column("digest", "DIGEST"),
         Column("size", "SIZE", size, right=True),
@@ -53,24 +53,24 @@ def print_manifest(found: Mapping[str, Any]) -> None:
         Column("size", "SIZE", lambda number: "" if number is None else size(number), right=True),
         Column("created_by", "BY"),
     ]
-    _titled("history, oldest first", columns, history(found.get("configuration") or {}, layers))
+    _titled("history, oldest first", columns, history(shown.get("configuration") or {}, layers))
     columns = [
         Column("tag", "TAG"),
         Column("digest", "DIGEST"),
         Column("type", "TYPE"),
     ]
-    _titled("refers to it", columns, found["referrers"])
+    _titled("refers to it", columns, shown["referrers"])
 
 
-def _type_in_words(found: Mapping[str, Any]) -> str:
+def _type_in_words(shown: Mapping[str, Any]) -> str:
     """The type, and its media type where that is another word."""
-    words, exact = found["type"] or "", found["artifact_type"] or ""
+    words, exact = shown["type"] or "", shown["artifact_type"] or ""
     return f"{words} ({exact})" if words and exact and words != exact else words or exact
 
 
-def _together(found: Mapping[str, Any]) -> str:
+def _together(shown: Mapping[str, Any]) -> str:
     """What an index's size is the sum of."""
-    platforms = [one for one in found["manifests"] if one["platform"]]
+    platforms = [member for member in shown["manifests"] if member["platform"]]
     return "all platforms together" if platforms else "all members together"
 
 
@@ -102,16 +102,18 @@ def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
 def history(configuration: Mapping[str, Any], layers: list[Any]) -> list[dict[str, Any]]:
     """The steps that made an image, each with the size of the layer that it made, if any."""
     entries = configuration.get("history")
-    steps = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
-    making = [one for one in steps if not one.get("empty_layer")]
-    sizes = iter([one["size"] for one in layers] if len(making) == len(layers) else [])
+    steps = (
+        [step for step in entries if isinstance(step, dict)] if isinstance(entries, list) else []
+    )
+    making = [step for step in steps if not step.get("empty_layer")]
+    sizes = iter([layer["size"] for layer in layers] if len(making) == len(layers) else [])
     return [
         {
-            "created": str(one.get("created") or "")[:19],
-            "size": None if one.get("empty_layer") else next(sizes, None),
-            "created_by": str(one.get("created_by") or one.get("comment") or ""),
+            "created": str(step.get("created") or "")[:19],
+            "size": None if step.get("empty_layer") else next(sizes, None),
+            "created_by": str(step.get("created_by") or step.get("comment") or ""),
         }
-        for one in steps
+        for step in steps
     ]
 
 

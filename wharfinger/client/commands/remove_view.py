@@ -84,7 +84,7 @@ async def _named_by(api: Registry, repository: str, digest: str) -> frozenset[st
 
 
 async def _inside(api: Registry, repository: str, digest: str) -> frozenset[str]:
-    found: set[str] = set()
+    inside: set[str] = set()
     waiting = [digest]
     while waiting:
         try:
@@ -93,14 +93,14 @@ async def _inside(api: Registry, repository: str, digest: str) -> frozenset[str]
             say(f"{error}; what it contains is not known")
             continue
         nested = {
-            str(one.get("digest"))
-            for one in fetched.document.get("manifests") or []
-            if isinstance(one, dict) and one.get("mediaType") in INDEXES
+            str(entry.get("digest"))
+            for entry in fetched.document.get("manifests") or []
+            if isinstance(entry, dict) and entry.get("mediaType") in INDEXES
         }
-        children = {one.digest for one in fetched.manifest.children}
-        waiting += (nested & children) - found
-        found |= children
-    return frozenset(found)
+        children = {entry.digest for entry in fetched.manifest.children}
+        waiting += (nested & children) - inside
+        inside |= children
+    return frozenset(inside)
 
 
 def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list[str]:

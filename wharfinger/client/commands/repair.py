@@ -29,13 +29,13 @@ async def _repair(repositories: Collection[str], dry_run: bool, api: Registry) -
     for repository in repositories:
         name = f"{api.name}/{repository}"
         lists = [tag for tag in await api.tags(repository) if LIST_TAG.fullmatch(tag)]
-        found = 0
+        count = 0
         for tag in lists:
             taken = await take_out(api, repository, tag, dry_run=dry_run)
-            found += len(taken.digests)
+            count += len(taken.digests)
             for digest in taken.digests:
                 print(f"{name}:{tag}: {digest} is gone, {would}taken out")
             if taken.emptied:
                 print(f"{name}:{tag}: nothing is left in it, {would}removed")
-        if not found:
+        if not count:
             print(f"{name}: no list of referrers names anything that is gone")

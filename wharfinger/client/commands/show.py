@@ -28,14 +28,14 @@ def show_reference(argument: str, raw: bool, json: bool, connection: Connection)
         fetched = await fetch(api, wanted)
         return fetched, {} if raw else await describe(api, wanted, fetched)
 
-    fetched, found = connection.run(wanted.registry, work)
+    fetched, description = connection.run(wanted.registry, work)
     if raw:
         sys.stdout.buffer.write(fetched.data)
         sys.stdout.buffer.flush()
     elif json:
-        Output().document(found)
+        Output().document(description)
     else:
-        print_manifest(found)
+        print_manifest(description)
 
 
 async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
@@ -58,7 +58,7 @@ async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
 async def describe(api: Registry, wanted: references.Reference, fetched: Fetched) -> dict[str, Any]:
     """The manifest and what belongs to it, as --json prints it. Sizes in bytes."""
     manifest, document = fetched.manifest, fetched.document
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "reference": str(wanted),
         "digest": fetched.digest,
         "media_type": fetched.media_type,
@@ -69,30 +69,30 @@ async def describe(api: Registry, wanted: references.Reference, fetched: Fetched
         "annotations": texts(document.get("annotations")),
     }
     if fetched.media_type in INDEXES:
-        found["manifests"] = await _members(api, wanted.repository, fetched)
-        sizes = [one["size"] for one in found["manifests"]]
-        found["size"] = None if None in sizes else sum(sizes)
+        description["manifests"] = await _members(api, wanted.repository, fetched)
+        sizes = [entry["size"] for entry in description["manifests"]]
+        description["size"] = None if None in sizes else sum(sizes)
     else:
-        found["size"] = total(manifest)
-        found["layers"] = [
+        description["size"] = total(manifest)
+        description["layers"] = [
             {
-                "digest": one["digest"],
-                "size": one.get("size"),
-                "media_type": str(one.get("mediaType", "")),
+                "digest": entry["digest"],
+                "size": entry.get("size"),
+                "media_type": str(entry.get("mediaType", "")),
             }
-            for one in _objects(document.get("layers") or document.get("blobs"))
+            for entry in _objects(document.get("layers") or document.get("blobs"))
         ]
-        found["configuration"] = (
+        description["configuration"] = (
             await _configuration(api, wanted.repository, manifest) if manifest.config else {}
         )
-    found["referrers"] = await _referrers(api, wanted.repository, fetched.digest)
-    return found
+    description["referrers"] = await _referrers(api, wanted.repository, fetched.digest)
+    return description
 
 
 def total(manifest: manifests.Manifest) -> int | None:
     """What an image's blobs take, each once; None where a size is not said."""
-    sizes = {one.digest: one.size for one in manifest.contents if not one.elsewhere}
-    known = [one for one in sizes.values() if one is not None]
+    sizes = {blob.digest: blob.size for blob in manifest.contents if not blob.elsewhere}
+    known = [size for size in sizes.values() if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
@@ -141,15 +141,15 @@ async def _configuration(
 
 async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[str, Any]]:
     """Manifests whose subject this is, and tags that belong to it by their name."""
-    found = [
+    shown = [
         {
-            "digest": str(one["digest"]),
-            "type": kinds.of_type(one.get("artifactType"), one.get("annotations")) or None,
-            "artifact_type": str(one.get("artifactType", "")) or None,
+            "digest": str(entry["digest"]),
+            "type": kinds.of_type(entry.get("artifactType"), entry.get("annotations")) or None,
+            "artifact_type": str(entry.get("artifactType", "")) or None,
             "tag": None,
-            "annotations": texts(one.get("annotations")),
+            "annotations": texts(entry.get("annotations")),
         }
-        for one in await api.referrers(repository, digest)
+        for entry in await api.referrers(repository, digest)
     ]
     try:
         tags = await api.tags(repository)
@@ -157,7 +157,7 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
         tags = []  # an extra, which a registry may not give
     wanted = digest.replace(":", "-", 1)
     # The tag without an ending is the list of referrers itself, which is read already.
-    found += [
+    shown += [
         {
             "digest": None,
             "type": kinds.of_tag(tag) or None,
@@ -168,7 +168,7 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
         for tag in tags
         if tag.startswith(wanted) and tag != wanted and BELONGING_TAG.fullmatch(tag)
     ]
-    return found
+    return shown
 
 
 def _objects(values: object) -> list[dict[str, Any]]:

@@ -90,13 +90,13 @@ def _wanted(arguments: Sequence[str]) -> tuple[str, list[str] | None]:
                 f"{whole[0]} is a whole registry: it stands alone, or name repositories of it"
             )
         return references.registry(whole[0] if whole else None), None
-    found = [references.repository_only(one) for one in arguments]
-    registries = {one.registry for one in found}
+    wanted = [references.repository_only(one) for one in arguments]
+    registries = {one.registry for one in wanted}
     if len(registries) > 1:
         raise UsageError(
             f"one registry at a time: {', '.join(sorted(registries))} share no blobs anyway"
         )
-    return registries.pop(), list(dict.fromkeys(one.repository for one in found))
+    return registries.pop(), list(dict.fromkeys(one.repository for one in wanted))
 
 
 async def content(api: Registry, repository: str) -> Content:
@@ -145,48 +145,50 @@ async def content(api: Registry, repository: str) -> Content:
     return found
 
 
-def _blobs(one: Fetched) -> dict[str, int]:
+def _blobs(fetched: Fetched) -> dict[str, int]:
     """A manifest's own blobs and itself."""
-    blobs = {part.digest: part.size or 0 for part in one.manifest.contents if not part.elsewhere}
-    return {one.digest: len(one.data), **blobs}
+    blobs = {
+        part.digest: part.size or 0 for part in fetched.manifest.contents if not part.elsewhere
+    }
+    return {fetched.digest: len(fetched.data), **blobs}
 
 
 def _closure(
     digest: str, known: dict[str, Fetched], own: dict[str, dict[str, int]]
 ) -> dict[str, int]:
     """The blobs of a manifest and of all that it contains."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     seen: set[str] = set()
     waiting = [digest]
     while waiting:
-        one = waiting.pop()
-        if one in seen or one not in known:
+        current = waiting.pop()
+        if current in seen or current not in known:
             continue
-        seen.add(one)
-        found.update(own[one])
-        waiting += [child.digest for child in known[one].manifest.children]
-    return found
+        seen.add(current)
+        sizes.update(own[current])
+        waiting += [child.digest for child in known[current].manifest.children]
+    return sizes
 
 
-def sums(registry: str, found: dict[str, Content]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def sums(registry: str, by_name: dict[str, Content]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A row for each repository, and the total, in which each blob counts once."""
-    holders = Counter(digest for one in found.values() for digest in one.blobs)
-    everything = {digest: n for one in found.values() for digest, n in one.blobs.items()}
+    holders = Counter(digest for usage in by_name.values() for digest in usage.blobs)
+    everything = {digest: n for usage in by_name.values() for digest, n in usage.blobs.items()}
     rows = [
         {
             "repository": name,
             "reference": f"{registry}/{name}",
-            "tags": one.tags,
-            "logical": one.logical,
-            "size": sum(one.blobs.values()),
-            "shared": sum(n for digest, n in one.blobs.items() if holders[digest] > 1),
+            "tags": usage.tags,
+            "logical": usage.logical,
+            "size": sum(usage.blobs.values()),
+            "shared": sum(n for digest, n in usage.blobs.items() if holders[digest] > 1),
         }
-        for name, one in found.items()
+        for name, usage in by_name.items()
     ]
     total = {
         "repository": TOTAL,
-        "tags": sum(one.tags for one in found.values()),
-        "logical": sum(one.logical for one in found.values()),
+        "tags": sum(usage.tags for usage in by_name.values()),
+        "logical": sum(usage.logical for usage in by_name.values()),
         "size": sum(everything.values()),
         "shared": sum(n for digest, n in everything.items() if holders[digest] > 1),
     }

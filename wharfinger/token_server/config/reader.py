@@ -137,8 +137,8 @@ class Reader:
         if not isinstance(node, yaml.SequenceNode):
             self._note(node, path, "must be a list, [] where it is empty")
             return _MISSING
-        found = [self._value(pattern, child, f"{path}[{i}]") for i, child in enumerate(node.value)]
-        return [value for value in found if value is not _MISSING]
+        values = [self._value(pattern, child, f"{path}[{i}]") for i, child in enumerate(node.value)]
+        return [value for value in values if value is not _MISSING]
 
     def _mapping(
         self,
