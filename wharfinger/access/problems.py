@@ -31,18 +31,18 @@ def texts(
     wrong = []
     if not values and not may_be_empty:
         wrong.append(f"{key} is empty: write, for example, {key}: {example}")
-    found: dict[str, None] = {}
-    for one in values:
-        if not isinstance(one, str):
-            special = no_text(one)
+    words: dict[str, None] = {}
+    for entry in values:
+        if not isinstance(entry, str):
+            special = no_text(entry)
             wrong.append(
-                special or f"{key} has {kind(one)}: write text, for example {key}: {example}"
+                special or f"{key} has {kind(entry)}: write text, for example {key}: {example}"
             )
-        elif one in found:
-            wrong.append(f"{key} has {quoted(one)} twice: remove one")
+        elif entry in words:
+            wrong.append(f"{key} has {quoted(entry)} twice: remove one")
         else:
-            found[str(one)] = None
-    return tuple(found), wrong
+            words[str(entry)] = None
+    return tuple(words), wrong
 
 
 def answered_before(same: int | None, earlier: Sequence[int]) -> str:

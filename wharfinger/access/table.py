@@ -70,5 +70,5 @@ def _robot(name: str, policy: Policy) -> str:
 
 def _on(who: str, pattern: str) -> str:
     """The pattern, with the name in it where it can only be one."""
-    one = who not in (EVERYONE, ANONYMOUS) and not who.startswith(GROUP)
-    return pattern.replace(USER, who.removeprefix(ROBOT)) if one else pattern
+    known = who not in (EVERYONE, ANONYMOUS) and not who.startswith(GROUP)
+    return pattern.replace(USER, who.removeprefix(ROBOT)) if known else pattern

@@ -31,7 +31,7 @@ class Facts:
 def _fact(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and is_dataclass(kind) and issubclass(kind, Facts):
         return kind.of(value)
-    inner = [one for one in get_args(kind) if isinstance(one, type) and issubclass(one, Facts)]
+    inner = [part for part in get_args(kind) if isinstance(part, type) and issubclass(part, Facts)]
     if not inner:
         return tuple(value) if isinstance(value, list) else value
     if isinstance(value, Mapping):

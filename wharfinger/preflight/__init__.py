@@ -62,7 +62,7 @@ def check(
     """
     facts = HostFacts.of(host)
     unresolved = list(unresolved)
-    reading, values, files, found = Report(), Report(), Report(), Report()
+    reading, values, files, obstacles = Report(), Report(), Report(), Report()
     good = check_variables(variables, specs, renamed, reading)
     guessed = good.get("registry_hostname") == "" and bool(facts.fqdn)
     if guessed:
@@ -88,13 +88,13 @@ def check(
         check_acme_files(good, controller, files)
     if scope in ("site", "users"):
         check_secrets(good, facts, controller, files)
-    check_host(good, facts, controller, found)
-    check_reachable(good, facts, found)
-    check_answer(facts, found)
+    check_host(good, facts, controller, obstacles)
+    check_reachable(good, facts, obstacles)
+    check_answer(facts, obstacles)
     if scope == "site":
-        check_signing_key(good, facts, found)
-        check_credentials(good, facts, controller, found)
-    report = gathered(scope, unresolved + reading.errors, values, files, found)
+        check_signing_key(good, facts, obstacles)
+        check_credentials(good, facts, controller, obstacles)
+    report = gathered(scope, unresolved + reading.errors, values, files, obstacles)
     demands = Report()
     if unresolved:
         # Robots are then unknown, not absent.
@@ -103,7 +103,9 @@ def check(
     check_extra_vars(scope, asked or {}, extra, good, demands)
     if "clock_is_right" in (asked or {}):
         # Whoever says so is told where the controller's clock says otherwise, in every playbook.
-        demands.errors += [problem for problem in found.errors if problem.topic == "host, clock"]
+        demands.errors += [
+            problem for problem in obstacles.errors if problem.topic == "host, clock"
+        ]
     report.errors += [problem for problem in demands.errors if problem not in report.errors]
     return report
 

@@ -119,8 +119,8 @@ def check_acme_files(
     if good.get(SERVER_CA):
         read_certificates(SERVER_CA, read_file(SERVER_CA, good, controller, report), good, report)
     if good.get(CA):
-        found = read_certificates(CA, read_file(CA, good, controller, report), good, report)
-        if found is not None and not roots_among(found):
+        bundle = read_certificates(CA, read_file(CA, good, controller, report), good, report)
+        if bundle is not None and not roots_among(bundle):
             report.error(
                 CA,
                 f"{shown(good[CA])} holds no root certificate (one that signs itself): "

@@ -287,7 +287,9 @@ def _check_chain(
 
 def roots_among(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
     """Those that sign themselves."""
-    return [one for one in certificates if one.subject == one.issuer]
+    return [
+        certificate for certificate in certificates if certificate.subject == certificate.issuer
+    ]
 
 
 def _check_one(
@@ -364,7 +366,7 @@ def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 def _system_roots(controller: Mapping[str, Any]) -> list[x509.Certificate]:
     named = controller.get("roots") or get_default_verify_paths().cafile
     files = [on_controller(str(named), controller)] if named else list(BUNDLES)
-    file = next((one for one in files if one.is_file()), None)
+    file = next((path for path in files if path.is_file()), None)
     if file is None:
         return []
     data = file.read_bytes()

@@ -366,10 +366,10 @@ def _check_network(good: Mapping[str, Any], host: HostFacts, report: Report) -> 
     used = [
         (what, where) for what, where in _in_use(host) if own is None or not where.subnet_of(own)
     ]
-    found = [(what, where) for what, where in used if where.overlaps(subnet)]
-    if found:
+    overlapping = [(what, where) for what, where in used if where.overlaps(subnet)]
+    if overlapping:
         free = _free_subnet([where for _, where in used])
-        what, where = found[0]
+        what, where = overlapping[0]
         report.error(
             "container_engine_network",
             f"{text} overlaps {what} ({where}): write a subnet that is free"

@@ -236,14 +236,14 @@ def _metrics_listen_problem(checked: Mapping[str, Any]) -> str | None:
 
 def _check_trusted_networks(checked: Mapping[str, Any], report: Report) -> None:
     for number, text in enumerate(checked.get("reverse_proxy_trusted_networks", ()), 1):
-        found = read_network(text)
+        network = read_network(text)
         variable, place = "reverse_proxy_trusted_networks", f"entry {number}"
-        if isinstance(found, str):
-            report.error(variable, found, place)
-        elif found.prefixlen == 0:
+        if isinstance(network, str):
+            report.error(variable, network, place)
+        elif network.prefixlen == 0:
             report.error(
                 variable,
-                f"{found} is everybody, and any client could say that it has another address: "
+                f"{network} is everybody, and any client could say that it has another address: "
                 "write the addresses of your load balancers, like 10.0.0.7 or 10.0.0.0/24",
                 place,
             )

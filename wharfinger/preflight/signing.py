@@ -15,14 +15,14 @@ def check_signing_key(good: Mapping[str, Any], host: HostFacts, report: Report) 
     under way: the tokens of two keys before are never waited for."""
     server = good.get("docker_auth_server")
     certificates = host.certificates
-    found = {
+    algorithms = {
         (certificates.get(name) or {}).get("algorithm") for name in ("signing", "signing_next")
     }
     if (
         good.get("registry_auth") == "token"
         and server in SIGNS_WITH
         and host.state.rotating
-        and found - {None, "", *SIGNS_WITH[server]}
+        and algorithms - {None, "", *SIGNS_WITH[server]}
     ):
         report.error(
             "docker_auth_server",

@@ -84,13 +84,13 @@ def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bo
     whether certificates are made or the host is changed otherwise than in its users.
     """
     if deploys:
-        for names in _alike(hosts, lambda one: (one.machine, one.via)):
+        for names in _alike(hosts, lambda host: (host.machine, host.via)):
             report.error(
                 "ansible_host",
                 f"{listed(names)} are the same machine ({hosts[names[0]].machine}), and a machine "
                 "holds one registry: remove one of them, or correct its ansible_host",
             )
-        for names in _alike(hosts, lambda one: one.hostname and (one.hostname, one.folder)):
+        for names in _alike(hosts, lambda host: host.hostname and (host.hostname, host.folder)):
             _check_hostname(names, hosts, report)
     for first, second in combinations(hosts, 2):
         if hosts[first].folder == hosts[second].folder:
@@ -102,8 +102,8 @@ def _alike(
 ) -> Iterator[list[str]]:
     """The names of hosts, two or more, that have the same of something; not of something empty."""
     groups: dict[Hashable, list[str]] = {}
-    for name, one in hosts.items():
-        groups.setdefault(by(one), []).append(name)
+    for name, host in hosts.items():
+        groups.setdefault(by(host), []).append(name)
     yield from (names for what, names in groups.items() if what and len(names) > 1)
 
 

@@ -107,7 +107,7 @@ def _words(
         value,
         example,
         may_be_empty=key == "may",
-        no_text=lambda one: _no_word(key, one),
+        no_text=lambda entry: _no_word(key, entry),
     )
     for message in wrong:
         inventory.error(ACCESS, where, message)
