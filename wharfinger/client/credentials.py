@@ -48,7 +48,7 @@ def load(registry: str) -> Credentials | None:
     try:
         with warnings.catch_warnings(action="ignore"):  # a missing helper is an error, below
             auths = AuthConfig.load_config(None, settings)
-            found = auths.resolve_authconfig(registry)
+            login = auths.resolve_authconfig(registry)
     except InvalidConfigFile as error:
         raise ClientError(f"{config_file()}: 'auths' is not as docker writes it") from error
     except (binascii.Error, ValueError, AttributeError, TypeError) as error:
@@ -58,13 +58,13 @@ def load(registry: str) -> Credentials | None:
         ) from error
     except DockerException as error:
         raise ClientError(f"{config_file()}: {_helper_error(error)}") from error
-    if not found:
+    if not login:
         return None
-    one = {key.lower(): value or "" for key, value in found.items()}
-    if not one.get("username") and not one.get("identitytoken"):
+    lowered = {key.lower(): value or "" for key, value in login.items()}
+    if not lowered.get("username") and not lowered.get("identitytoken"):
         return None
     return Credentials(
-        one.get("username", ""), one.get("password", ""), one.get("identitytoken", "")
+        lowered.get("username", ""), lowered.get("password", ""), lowered.get("identitytoken", "")
     )
 
 

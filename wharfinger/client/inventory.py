@@ -59,14 +59,14 @@ def host_variables(inventory: Path, limit: str | None) -> tuple[str, dict[str, A
         _refuse(variable_mistakes(loader, [folder], groups, [host.name]))
         variables = VariableManager(loader=loader, inventory=manager).get_vars(host=host)
         templar = Templar(loader=loader, variables=variables)
-        found = {}
+        values = {}
         for name, default in _VARIABLES.items():
             raw = variables.get(name, default)
             if name == "registry_users" and isinstance(raw, Mapping):
-                found[name] = [str(one) for one in raw]
+                values[name] = [str(user) for user in raw]
             else:
-                found[name] = plain(templar.template(raw))
-        return host.name, found
+                values[name] = plain(templar.template(raw))
+        return host.name, values
     except AnsibleError as error:
         said = clean(str(error))
         hint = ""
@@ -83,7 +83,7 @@ def _refuse(mistakes: list[str]) -> None:
     from wharfinger.inventory import CLOSED, report
 
     # A closed vault is left to Ansible: the file may hold nothing that is needed here.
-    mistakes = [one for one in mistakes if not one.endswith(CLOSED)]
+    mistakes = [mistake for mistake in mistakes if not mistake.endswith(CLOSED)]
     if mistakes:
         raise ClientError(report(mistakes))
 

@@ -57,11 +57,11 @@ async def take_out(
         listed = await _read(api, repository, tag)
         if listed is None:
             return Taken(tuple(taken), emptied)
-        named = {one.digest for one in listed.manifest.children}
+        named = {child.digest for child in listed.manifest.children}
         unknown = sorted(named - present - set(going))
         heads = await each(unknown, partial(api.head_or_none, repository))
-        present |= {one for one, head in zip(unknown, heads, strict=True) if head is not None}
-        unwanted = [one for one in dict.fromkeys(_digests(listed)) if one not in present]
+        present |= {digest for digest, head in zip(unknown, heads, strict=True) if head is not None}
+        unwanted = [digest for digest in dict.fromkeys(_digests(listed)) if digest not in present]
         if not unwanted:
             return Taken(tuple(taken), emptied)
         rest = _without(f"{repository}:{tag}", listed, unwanted)
@@ -92,7 +92,7 @@ async def _read(api: Registry, repository: str, tag: str) -> Fetched | None:
 
 
 def _digests(listed: Fetched) -> list[str]:
-    return [one.digest for one in listed.manifest.children]
+    return [child.digest for child in listed.manifest.children]
 
 
 def _without(name: str, listed: Fetched, unwanted: Collection[str]) -> Fetched:
@@ -101,15 +101,18 @@ def _without(name: str, listed: Fetched, unwanted: Collection[str]) -> Fetched:
     document = listed.document
     entries = document.get("manifests")
     stays = [
-        one
-        for one in (entries if isinstance(entries, list) else [])
-        if not (isinstance(one, dict) and one.get("digest") in unwanted)
+        entry
+        for entry in (entries if isinstance(entries, list) else [])
+        if not (isinstance(entry, dict) and entry.get("digest") in unwanted)
     ]
     text = json.dumps({**document, "manifests": stays}, separators=(",", ":"), ensure_ascii=False)
     data = text.encode("utf-8", "replace")
     read = manifests.parse(data)
-    wanted = [one for one in _digests(listed) if one not in unwanted]
-    if isinstance(read, manifests.Unreadable) or [one.digest for one in read.children] != wanted:
+    wanted = [digest for digest in _digests(listed) if digest not in unwanted]
+    if (
+        isinstance(read, manifests.Unreadable)
+        or [child.digest for child in read.children] != wanted
+    ):
         raise Damaged(
             f"the list of referrers {name} is written in a way that no tool writes (fields twice, "
             "or with unusual names), so it was not changed: remove that tag, and attach again what "

@@ -27,10 +27,12 @@ def show_repositories(
 
     async def work(api: Registry) -> list[dict[str, Any]]:
         with progress(f"repositories of {registry}"):
-            found = await api.repositories()
+            repositories = await api.repositories()
         if not tags:
-            return [{"repository": name, "reference": f"{registry}/{name}"} for name in found]
-        api.transport.announce([pull_scope(name) for name in found])
+            return [
+                {"repository": name, "reference": f"{registry}/{name}"} for name in repositories
+            ]
+        api.transport.announce([pull_scope(name) for name in repositories])
 
         async def of_one(name: str) -> list[str | None]:
             try:
@@ -41,15 +43,15 @@ def show_repositories(
                 denied.append(name)
                 return []
 
-        with progress("tags", len(found)) as done:
-            lists = await each(found, of_one, done)
+        with progress("tags", len(repositories)) as done:
+            lists = await each(repositories, of_one, done)
         return [
             {
                 "repository": name,
                 "tag": tag,
                 "reference": f"{registry}/{name}" + (f":{tag}" if tag else ""),
             }
-            for name, several in zip(found, lists, strict=True)
+            for name, several in zip(repositories, lists, strict=True)
             for tag in several
         ]
 
@@ -63,14 +65,14 @@ def show_tags(argument: str, digests: bool, connection: Connection, output: Outp
     wanted = references.repository_only(argument)
 
     async def work(api: Registry) -> list[dict[str, Any]]:
-        found = await api.tags(wanted.repository)
+        names = await api.tags(wanted.repository)
         rows: list[dict[str, Any]] = [
-            {"tag": tag, "reference": str(wanted.with_tag(tag))} for tag in found
+            {"tag": tag, "reference": str(wanted.with_tag(tag))} for tag in names
         ]
         if digests:
-            with progress("digests", len(found)) as done:
+            with progress("digests", len(names)) as done:
                 heads = await each(
-                    found, lambda tag: api.head_or_none(wanted.repository, tag), done
+                    names, lambda tag: api.head_or_none(wanted.repository, tag), done
                 )
             rows = [
                 {

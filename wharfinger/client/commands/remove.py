@@ -24,17 +24,17 @@ from .remove_view import Target, View, tags_in_words, view, warnings
 
 def remove(arguments: Sequence[str], yes: bool, connection: Connection) -> None:
     """Deletes what the arguments name. Raises the first error after trying all."""
-    wanted = list(dict.fromkeys(references.reference(one) for one in arguments))
-    for one in wanted:
-        if bool(one.tag) == bool(one.digest):
-            which = "either its tag or its digest, not both" if one.tag else "a tag or digest"
+    wanted = list(dict.fromkeys(references.reference(text) for text in arguments))
+    for reference in wanted:
+        if bool(reference.tag) == bool(reference.digest):
+            which = "either its tag or its digest, not both" if reference.tag else "a tag or digest"
             raise UsageError(
-                f"'{one}': say {which}: REPO:TAG or REPO@DIGEST (wharf tags "
-                f"{one.registry}/{one.repository} --digests lists them)"
+                f"'{reference}': say {which}: REPO:TAG or REPO@DIGEST (wharf tags "
+                f"{reference.registry}/{reference.repository} --digests lists them)"
             )
     by_registry: dict[str, list[references.Reference]] = {}
-    for one in wanted:
-        by_registry.setdefault(one.registry, []).append(one)
+    for reference in wanted:
+        by_registry.setdefault(reference.registry, []).append(reference)
     if len(by_registry) > 1 and connection.user is not None:
         raise UsageError(
             "--user would be one login for several registries: log in to each with wharf login"
@@ -53,11 +53,11 @@ async def _remove(
 ) -> None:
     views: dict[str, View] = {}
     targets: list[Target] = []
-    for one in wanted:
+    for reference in wanted:
         try:
-            if one.repository not in views:
-                views[one.repository] = await view(api, one.repository)
-            targets.append(await _target(api, one, views[one.repository]))
+            if reference.repository not in views:
+                views[reference.repository] = await view(api, reference.repository)
+            targets.append(await _target(api, reference, views[reference.repository]))
         except ClientError as error:
             errors.append(error)
     for target in targets:

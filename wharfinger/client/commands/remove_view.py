@@ -62,8 +62,8 @@ async def view(api: Registry, repository: str) -> View:
     """Every tag's digest, and what the indexes among them contain, nested ones too."""
     tags = await api.tags(repository)
     with progress(f"digests of {repository}", len(tags)) as done:
-        found = await each(tags, lambda tag: api.head_or_none(repository, tag), done)
-    heads = {tag: head for tag, head in zip(tags, found, strict=True) if head is not None}
+        heads_or_none = await each(tags, lambda tag: api.head_or_none(repository, tag), done)
+    heads = {tag: head for tag, head in zip(tags, heads_or_none, strict=True) if head is not None}
     indexes = {head.digest for head in heads.values() if head.media_type in INDEXES}
     contents = await each(sorted(indexes), lambda digest: _inside(api, repository, digest))
     lists = {
@@ -80,7 +80,7 @@ async def _named_by(api: Registry, repository: str, digest: str) -> frozenset[st
         fetched = await api.manifest(repository, digest)
     except (NotFound, Damaged):
         return frozenset()
-    return frozenset(one.digest for one in fetched.manifest.children)
+    return frozenset(child.digest for child in fetched.manifest.children)
 
 
 async def _inside(api: Registry, repository: str, digest: str) -> frozenset[str]:

@@ -18,8 +18,8 @@ def repair(repositories: Collection[str], dry_run: bool, connection: Connection)
     entry."""
     by_registry: dict[str, list[str]] = {}
     for text in dict.fromkeys(repositories):
-        one = references.repository_only(text)
-        by_registry.setdefault(one.registry, []).append(one.repository)
+        wanted = references.repository_only(text)
+        by_registry.setdefault(wanted.registry, []).append(wanted.repository)
     for registry, several in by_registry.items():
         connection.run(registry, partial(_repair, several, dry_run))
 

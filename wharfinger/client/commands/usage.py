@@ -45,11 +45,11 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
             with progress(f"repositories of {registry}"):
                 repositories = await api.repositories()
         api.transport.announce([pull_scope(name) for name in repositories])
-        found: dict[str, Content] = {}
+        by_name: dict[str, Content] = {}
 
         async def of_one(name: str) -> None:
             try:
-                found[name] = await content(api, name)
+                by_name[name] = await content(api, name)
             except NotFound:
                 if wanted is not None:
                     raise
@@ -58,10 +58,10 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
 
         with progress("repositories", len(repositories)) as done:
             await each(repositories, of_one, done)
-        return {name: found[name] for name in repositories if name in found}
+        return {name: by_name[name] for name in repositories if name in by_name}
 
-    found = connection.run(registry, work)
-    rows, total = sums(registry, found)
+    by_name = connection.run(registry, work)
+    rows, total = sums(registry, by_name)
     columns = [
         Column("repository", "REPOSITORY"),
         Column("tags", "TAGS", right=True),
@@ -73,35 +73,35 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
     shown = rows if output.format is not None else [*rows, total]
     output.rows(columns, shown, {"repositories": rows, "total": total})
     refuse_denied(denied)
-    for name, one in found.items():
-        for what, which in (("missing", one.missing), ("unreadable", one.unreadable)):
+    for name, usage in by_name.items():
+        for what, which in (("missing", usage.missing), ("unreadable", usage.unreadable)):
             if which:
                 say(f"{registry}/{name}: {what}, so not counted: {', '.join(sorted(which))}")
-    if any(one.missing or one.unreadable for one in found.values()):
+    if any(usage.missing or usage.unreadable for usage in by_name.values()):
         raise Damaged(f"not everything at {registry} is whole: its operator can check it")
 
 
 def _wanted(arguments: Sequence[str]) -> tuple[str, list[str] | None]:
     """The registry and its repositories; None: all of them."""
-    whole = [one for one in arguments if "/" not in one.rstrip("/") and references.is_host(one)]
+    whole = [text for text in arguments if "/" not in text.rstrip("/") and references.is_host(text)]
     if not arguments or whole:
         if len(arguments) > 1:
             raise UsageError(
                 f"{whole[0]} is a whole registry: it stands alone, or name repositories of it"
             )
         return references.registry(whole[0] if whole else None), None
-    wanted = [references.repository_only(one) for one in arguments]
-    registries = {one.registry for one in wanted}
+    wanted = [references.repository_only(text) for text in arguments]
+    registries = {repository.registry for repository in wanted}
     if len(registries) > 1:
         raise UsageError(
             f"one registry at a time: {', '.join(sorted(registries))} share no blobs anyway"
         )
-    return registries.pop(), list(dict.fromkeys(one.repository for one in wanted))
+    return registries.pop(), list(dict.fromkeys(repository.repository for repository in wanted))
 
 
 async def content(api: Registry, repository: str) -> Content:
     """Everything that a repository's tags lead to."""
-    found = Content()
+    usage = Content()
 
     async def of_tag(tag: str) -> Fetched | None:
         try:
@@ -109,19 +109,23 @@ async def content(api: Registry, repository: str) -> Content:
         except NotFound:
             return None  # gone since it was listed
         except Damaged:
-            found.unreadable.add(tag)
+            usage.unreadable.add(tag)
             return None
 
-    tagged = [one for one in await each(await api.tags(repository), of_tag) if one is not None]
-    found.tags = len(tagged)
-    known = {one.digest: one for one in tagged}
+    tagged = [
+        manifest
+        for manifest in await each(await api.tags(repository), of_tag)
+        if manifest is not None
+    ]
+    usage.tags = len(tagged)
+    known = {manifest.digest: manifest for manifest in tagged}
     waiting: Iterable[Fetched] = list(known.values())
     while True:
         children = {
             child.digest
-            for one in waiting
-            for child in one.manifest.children
-            if child.digest not in known and child.digest not in found.missing | found.unreadable
+            for fetched in waiting
+            for child in fetched.manifest.children
+            if child.digest not in known and child.digest not in usage.missing | usage.unreadable
         }
         if not children:
             break
@@ -130,19 +134,21 @@ async def content(api: Registry, repository: str) -> Content:
             try:
                 return await api.manifest(repository, digest)
             except NotFound:
-                found.missing.add(digest)
+                usage.missing.add(digest)
             except Damaged:
-                found.unreadable.add(digest)
+                usage.unreadable.add(digest)
             return None
 
-        waiting = [one for one in await each(sorted(children), of_child) if one is not None]
-        known.update((one.digest, one) for one in waiting)
-    own = {digest: _blobs(one) for digest, one in known.items()}
+        waiting = [
+            manifest for manifest in await each(sorted(children), of_child) if manifest is not None
+        ]
+        known.update((manifest.digest, manifest) for manifest in waiting)
+    own = {digest: _blobs(manifest) for digest, manifest in known.items()}
     for blobs in own.values():
-        found.blobs.update(blobs)
-    for one in tagged:
-        found.logical += sum(_closure(one.digest, known, own).values())
-    return found
+        usage.blobs.update(blobs)
+    for manifest in tagged:
+        usage.logical += sum(_closure(manifest.digest, known, own).values())
+    return usage
 
 
 def _blobs(fetched: Fetched) -> dict[str, int]:
