@@ -41,7 +41,7 @@ def test_model_and_compiler_import_nothing_else_of_this_project(path: Path) -> N
     decides = path.parent.name == "access" and path.name in DECIDES
     words = {"wharfinger.deployment"}
     if not decides:
-        words |= {"wharfinger.values", "wharfinger.oci", *SHARED_WORDS}
+        words |= {"wharfinger.values", "wharfinger.wording", "wharfinger.oci", *SHARED_WORDS}
     assert ours(path) <= {"wharfinger.access"} | words
     # Of the specification only the names, of the deployment its account and what a mistake is.
     parts = ["fixed"] if decides else ["fixed", "problems"]
@@ -55,6 +55,10 @@ def test_model_and_compiler_import_nothing_else_of_this_project(path: Path) -> N
 )
 def test_the_words_for_values_and_names_import_nothing_of_this_project(path: Path) -> None:
     assert ours(path) == set()
+
+
+def test_the_wording_of_messages_imports_what_yaml_makes_of_a_word_alone() -> None:
+    assert ours(PROJECT / "wharfinger/wording.py") == {"wharfinger.values"}
 
 
 @pytest.mark.parametrize("path", TOKENS, ids=lambda path: path.name)

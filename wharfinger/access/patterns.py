@@ -6,9 +6,9 @@ import re
 
 from wharfinger.oci.names import COMPONENT, LONGEST_REPOSITORY
 from wharfinger.suggestions import nearest
+from wharfinger.wording import quoted
 
 from .policy import ALL, ONE_SEGMENT, SEGMENTS, USER
-from .problems import quoted
 
 _EXAMPLE = '"team/*"'
 _COMPONENT_WORDS = (

@@ -10,8 +10,7 @@ from datetime import date, datetime, timedelta
 
 from wharfinger.suggestions import nearest
 from wharfinger.values import kind
-
-from .problems import quoted, texts
+from wharfinger.wording import quoted, texts
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

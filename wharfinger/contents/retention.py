@@ -10,14 +10,14 @@ from wharfinger.access import coverage
 from wharfinger.access.compiler import anchored
 from wharfinger.access.patterns import mistake
 from wharfinger.access.policy import ALL, EVERYONE, SEGMENTS, USER, Rule
-from wharfinger.access.problems import (
+from wharfinger.deployment.problems import Problem, Report
+from wharfinger.suggestions import nearest
+from wharfinger.values import bare_key, duration, kind
+from wharfinger.wording import (
     answered_before,
     quoted,
     texts,
 )
-from wharfinger.deployment.problems import Problem, Report
-from wharfinger.suggestions import nearest
-from wharfinger.values import bare_key, duration, kind
 
 RETENTION = "registry_retention"
 CRITERIA = ("newest", "newer_than", "matching")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from wharfinger.access.problems import listed
+from wharfinger.wording import listed
 
 from .errors import CredentialsError
 from .folder import Credentials

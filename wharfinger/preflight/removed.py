@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wharfinger.access.problems import listed
 from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
+from wharfinger.wording import listed
 
 from .report import shown
 

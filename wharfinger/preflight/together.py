@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from wharfinger.access.problems import listed
 from wharfinger.deployment.problems import Report
 from wharfinger.inventory.hosts import entries, worked_out
+from wharfinger.wording import listed
 
 from .report import shown
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from wharfinger.suggestions import nearest
 from wharfinger.values import kind
+from wharfinger.wording import quoted
 
 from ..policy import GROUP, ROBOT
-from ..problems import quoted
 from .inventory import GROUPS, NAME, Inventory, near_name, shown_name
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from wharfinger.deployment.problems import Problem
 from wharfinger.suggestions import nearest
 from wharfinger.values import bare_key, kind
+from wharfinger.wording import quoted, texts
 
 from ..patterns import mistake, verb_meant
 from ..policy import ALL, ANONYMOUS, EVERYONE, GROUP, ROBOT, USER, VERBS, Rule
-from ..problems import quoted, texts
 from .inventory import ACCESS, Inventory
 
 _RULE_KEYS = ("who", "may", "on")

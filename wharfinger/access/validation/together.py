@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from wharfinger.deployment.problems import Problem
 from wharfinger.oci.names import COMPONENT
+from wharfinger.wording import answered_before, quoted
 
 from .. import coverage
 from ..policy import ALL, EVERYONE, GROUP, ROBOT, USER, Rule
-from ..problems import answered_before, quoted
 from .inventory import ACCESS, ROBOTS, USERS, Inventory
 
 
