@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from testinfra.host import Host
 
 from filling import Amount, fill
 from filling.site import Site
-from support import hosts
+from support import hosts, renewals
 from support.amount import FULL
 
 MIB = 1024 * 1024
@@ -31,3 +33,10 @@ def site(amount: Amount) -> Site:
 def client() -> Host:
     """The machine of somebody who uses the registry, with a real Docker."""
     return hosts.host("client")
+
+
+@pytest.fixture(scope="module")
+def no_renewals(site: Site) -> Iterator[None]:
+    """The timer begins none beside these tests."""
+    with renewals.held(site.machine):
+        yield

@@ -30,10 +30,11 @@ from support.registry import MANIFEST, digest
 MIB = 1024 * 1024
 CONTAINER = "wharfinger-collection"
 
-# Run on the host: stops the collection in its midst, for so many seconds.
+ENOUGH = "/run/held-for-long-enough"
+# Run on the host: stops the collection in its midst, until a file is there (five minutes at most).
 # By Docker's socket: the command takes longer to start than a small registry to be collected.
 HELD = f"""
-import http.client, socket, sys, time
+import http.client, os, socket, sys, time
 
 def told(action):
     connection = http.client.HTTPConnection("docker")
@@ -47,7 +48,9 @@ while told("pause") != 204:
     if time.time() > deadline:
         sys.exit("no collection was seen")
     time.sleep(0.001)
-time.sleep(float(sys.argv[1]))
+deadline = time.time() + 300
+while not os.path.exists({ENOUGH!r}) and time.time() < deadline:
+    time.sleep(0.1)
 if told("unpause") != 204:
     sys.exit("the collection does not go on")
 """
@@ -259,15 +262,17 @@ def test_a_long_window_says_until_when(site: Site, docker: Docker) -> None:
         writer = beside.writer
         assert writer is not None
         run = site.begin("collect")
-        held = threading.Thread(target=site.script, args=(HELD, "45"))
+        held = threading.Thread(target=site.script, args=(HELD,))
         held.start()
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while writer.statuses[-1:] != [429]:
             assert time.monotonic() < deadline, writer.statuses
             time.sleep(0.2)
         pushed = docker("push", name)
+        site.machine.check_output("touch %s", ENOUGH)
         held.join()
         run()
+    site.machine.check_output("rm %s", ENOUGH)
     assert writer.problems == []
     assert writer.statuses == [202, 503, 429, 202]
     told = [one for one in writer.refused if one.status == 429]

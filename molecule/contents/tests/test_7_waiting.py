@@ -16,6 +16,8 @@ import pytest
 from filling.fill import one_image
 from filling.site import DAY, Site, revision_path, tag_path
 
+pytestmark = pytest.mark.usefixtures("no_renewals")
+
 PROGRAM = "/usr/local/lib/wharfinger/wharfinger-host.pyz"
 CLOCK = "/var/lib/wharfinger/clock.json"
 ALERTS = "/root/alerts"
