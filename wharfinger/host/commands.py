@@ -13,7 +13,7 @@ from ..deployment.facts import plain
 from .contents.reports import JOBS, note
 from .contents.runner import contents
 from .contents.window import ensure, reopen
-from .keys.renewal import keep, rotate
+from .keys.renewal import certificates, rotate
 from .observation import alert, metrics
 from .observation.observe import observe
 from .observation.status import status, text
@@ -189,7 +189,7 @@ COMMANDS = {
         Command("service", _service),
         Command("network", network),
         Command("images", images),
-        Command("certificates", keep, takes_writes="tried"),
+        Command("certificates", certificates, takes_writes="tried"),
         Command("ensure", ensure, measured=True),
         Command("follow", follow, takes_writes="tried", measured=True, instead=_followed_already),
         Command("withdraw", withdraw, takes_writes="tried", measured=True),

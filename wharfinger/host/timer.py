@@ -3,14 +3,17 @@ raises an alarm where that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from .contents import reports
 from .contents.window import reopen
-from .keys import certificates, keeping, renewal
-from .keys.renewal import Keeper, answer, begin_if_due, day
-from .keys.rotation import REVOKE, WAIT, Signing
+from .keys import certificates, expiry
+from .keys import settings as key_settings
+from .keys.expiry import day
+from .keys.renewal import Renewal, answer
+from .keys.rotation import REVOKE, WAIT
 from .observation import alert
 from .observation.watching import overdue
 from .rollout.generations import generations_of
@@ -31,7 +34,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
     HostError, so that the timer's unit fails (`commands` tells of what keeps it from getting that
     far). No request keys.
     """
-    settings = keeping.load(host)
+    settings = key_settings.load(host)
     if not check:
         alert.remember(host, settings.hostname, settings.alert_command)
     state = host.store.load()
@@ -39,59 +42,96 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         if state.proxy_loaded is None:
             return {"actions": []}  # the first deployment is still under way
         raise HostError(f"{host.paths.site} is gone: run site.yml, which writes it again")
-    keeper = Keeper(host, state, settings, check, alone=True)
-    problems: list[str] = []
-
-    def attempt(part: Callable[[], None]) -> None:
-        try:
-            part()
-        except HostError as problem:
-            problems.append(str(problem))
-        except OSError as problem:
-            where = f"{problem.filename}: " if problem.filename else ""
-            problems.append(f"renew: {where}{problem.strerror or problem}")
-
-    from .contents.untagged import note_untagged  # only here: it takes long to import
-
+    run = _Run(host, Renewal(host, state, settings, check, alone=True))
     in_doubt = clock_check.doubt(host, check=check)
     if not check:
-        name = str((state.network or {}).get("name") or host.stack)
-        attempt(lambda: keeper.done.actions.extend(closed(host, name, check=False)))
-        attempt(lambda: keeper.done.actions.extend(reopen(host, {}, False)["actions"]))
-        attempt(lambda: keeper.done.actions.extend(logs.keep(host, by_age=not in_doubt)))
-        keeper.state = state = host.store.load()
-        for kind in KINDS:
-            attempt(lambda kind=kind: _repair(keeper, kind))  # type: ignore[misc]
-    rotation = keeper.state.rotation
-    if not in_doubt:
-        attempt(lambda: keeper.signing(begin_if_due))
-        attempt(keeper.server)
-        if not check:
-            attempt(lambda: note_untagged(host))
+        run.recover(rotate_logs_by_age=not in_doubt)
+    if in_doubt:
+        run.problems.append(f"{in_doubt}. {_waiting(host)}")
+        run.go_on_with_rotation()
     else:
-        problems.append(f"{in_doubt}. {_waiting(host)}")
-        if rotation is not None and rotation.step != WAIT:
-            # What was begun goes on, up to what goes by the clock.
-            attempt(lambda: keeper.signing(Signing.take_up_strays))
-    if keeper.done.wanted is not None:
-        problems.append(
-            "certificates: the server's certificate is due, and the authority's key is not on this "
-            "host (certificates_ca_offline): run playbooks/rotate_certificates.yml from the "
-            "controller that has it"
-        )
-    problems += renewal.expiring(host, settings)
-    problems += reports.problems(host)
-    # Not of this one, which is at work.
-    problems += overdue(host, reports.JOBS)
-    problems += storage_facts.problems(host, storage_facts.data_of(host, state))
+        run.renew()
+    run.look()
+    problems = run.problems
     if not check:
+        news = run.renewal.news()
         failure = alert.tell(
-            host, state, settings.hostname, settings.alert_command, problems, keeper.news()
+            host, run.renewal.state, settings.hostname, settings.alert_command, problems, news
         )
         problems += [failure] if failure else []
     if problems:
         raise alert.Told("\n".join(problems))
-    return answer(keeper)
+    return answer(run.renewal)
+
+
+class _Run:
+    """One run of the timer: each part is tried, whatever became of the others."""
+
+    def __init__(self, host: Host, renewal: Renewal) -> None:
+        self.host = host
+        self.renewal = renewal
+        self.outcome = renewal.outcome
+        self.problems: list[str] = []
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        """What fails in the body is a problem of this run, and no more."""
+        try:
+            yield
+        except HostError as problem:
+            self.problems.append(str(problem))
+        except OSError as problem:
+            where = f"{problem.filename}: " if problem.filename else ""
+            self.problems.append(f"renew: {where}{problem.strerror or problem}")
+
+    def recover(self, *, rotate_logs_by_age: bool) -> None:
+        """What was interrupted is ended; logs are rotated."""
+        host, outcome = self.host, self.outcome
+        network = str((self.renewal.state.network or {}).get("name") or host.stack)
+        with self._part():
+            outcome.actions += closed(host, network, check=False)
+        with self._part():
+            outcome.actions += reopen(host, {}, False)["actions"]
+        with self._part():
+            outcome.actions += logs.keep(host, by_age=rotate_logs_by_age)
+        self.renewal.state = host.store.load()
+        for kind in KINDS:
+            with self._part():
+                _repair(self.renewal, kind)
+
+    def renew(self) -> None:
+        """What is due is renewed."""
+        from .contents.untagged import note_untagged  # only here: it takes long to import
+
+        with self._part(), self.renewal.signing_key() as key:
+            key.begin_if_due()
+        with self._part():
+            self.renewal.server.ensure()
+        if not self.renewal.check:
+            with self._part():
+                note_untagged(self.host)
+
+    def go_on_with_rotation(self) -> None:
+        """What was begun goes on, up to what goes by the clock."""
+        rotation = self.renewal.state.rotation
+        if rotation is not None and rotation.step != WAIT:
+            with self._part(), self.renewal.signing_key() as key:
+                key.take_up_strays()
+
+    def look(self) -> None:
+        """What needs a person."""
+        host, state = self.host, self.renewal.state
+        if self.outcome.wanted is not None:
+            self.problems.append(
+                "certificates: the server's certificate is due, and the authority's key is not on "
+                "this host (certificates_ca_offline): run playbooks/rotate_certificates.yml from "
+                "the controller that has it"
+            )
+        self.problems += expiry.expiring(host, self.renewal.settings)
+        self.problems += reports.problems(host)
+        # Not of this one, which is at work.
+        self.problems += overdue(host, reports.JOBS)
+        self.problems += storage_facts.problems(host, storage_facts.data_of(host, state))
 
 
 def _waiting(host: Host) -> str:
@@ -108,16 +148,16 @@ def _waiting(host: Host) -> str:
     return f"Not renewed meanwhile: {', '.join(found) or 'nothing is there yet'}"
 
 
-def _repair(keeper: Keeper, kind: str) -> None:
-    rotation = keeper.state.rotation
+def _repair(renewal: Renewal, kind: str) -> None:
+    rotation = renewal.state.rotation
     request = {
-        "drain_timeout": keeper.settings.drain_timeout,
+        "drain_timeout": renewal.settings.drain_timeout,
         # What is revoked is not waited for, whoever ends it.
         "revoke": rotation is not None and rotation.step == REVOKE,
     }
-    all_of = generations_of(keeper.host, keeper.state, kind, request)
+    all_of = generations_of(renewal.host, renewal.state, kind, request)
     all_of.repair()
-    keeper.done.actions += all_of.actions
+    renewal.outcome.actions += all_of.actions
     serving = all_of.serving
     container = serving and all_of.records.container(serving)
     if serving is None or (container and container.running):
@@ -125,8 +165,10 @@ def _repair(keeper: Keeper, kind: str) -> None:
     if container and container.status == "exited" and container.exit_code == _KILLED:
         # docker starts whatever ends by itself, but takes `docker kill` for somebody's wish. Who
         # stops it to work on the data (`docker stop`) lets it end in order, with another code.
-        keeper.host.engine.start(container.name)
-        keeper.done.actions.append(f"{kind}: {container.name} had been killed and is started again")
+        renewal.host.engine.start(container.name)
+        renewal.outcome.actions.append(
+            f"{kind}: {container.name} had been killed and is started again"
+        )
     else:
         raise HostError(
             f"{kind}: the container {all_of.records.name(serving.number)} does not run: start it "

@@ -19,8 +19,8 @@ from ..system.errors import HostError
 from ..system.files import exists, read_bytes, write_atomically
 from . import certificates
 from .due import AUTHORITY_DAYS, aged, ahead, covered, days_left, server_due, usable
-from .keeping import Settings
 from .pki import Pki, authority_name
+from .settings import Settings
 
 _FINISH = "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
 

@@ -26,8 +26,8 @@ from ..system.signing_keys import SIGNS_WITH
 from ..system.state import KINDS, Rotation, State
 from . import certificates, publication
 from .due import aged
-from .keeping import Settings
 from .pki import Pki
+from .settings import Settings
 
 TRUST, SIGN, WAIT, FORGET, REVOKE = "trust", "sign", "wait", "forget", "revoke"
 # Seconds by which the registry accepts a token after its end (distribution's leeway).
@@ -156,6 +156,12 @@ class Signing:
             self.actions.append("another signing key follows the present one")
         elif revoke:
             self._step(REVOKE)
+
+    def begin_if_due(self) -> None:
+        """The same where the key's certificate is near its end and no rotation is under way."""
+        self.take_up_strays()
+        if self.state.rotation is None and self.due():
+            self.begin(revoke=False)
 
     def advance(self) -> float | None:
         """Goes on as far as it goes now. Returns when it goes on after that (seconds since 1970);

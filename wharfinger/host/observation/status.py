@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..contents import reports
-from ..keys import certificates, keeping, renewal
+from ..keys import certificates, expiry
+from ..keys import settings as key_settings
 from ..rollout.proxy import is_current
 from ..system import clock_check, storage_facts
 from ..system.context import Host
@@ -62,7 +63,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
             name: facts | {"use": use} for name, use in _USES.items() if (facts := look(name))
         },
         "rotation": state.rotation and vars(state.rotation),
-        "next": renewal.next_steps(host, state),
+        "next": expiry.next_steps(host, state),
         "watched": watched(host),
         "busy": is_held(host.paths.lock),
         "window": state.window and vars(state.window),
@@ -87,7 +88,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 def _expiring(host: Host) -> list[str]:
     try:
-        return renewal.expiring(host, keeping.load(host))
+        return expiry.expiring(host, key_settings.load(host))
     except HostError:
         return []  # never deployed, or by an earlier version: nothing to judge by
 

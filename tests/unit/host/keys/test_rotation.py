@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.remembering import RememberingRunner
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
 from wharfinger.host.commands import run
-from wharfinger.host.keys import authority, publication, renewal, rotation
+from wharfinger.host.keys import authority, expiry, publication, rotation
 from wharfinger.host.keys.certificates import facts
 from wharfinger.host.keys.pki import Pki
 from wharfinger.host.system.context import Host
@@ -1156,7 +1156,7 @@ def test_an_error_of_the_program_itself_is_told_without_its_words(
     def broken(*_: Any) -> list[str]:
         raise RecursionError("planted-secret")
 
-    monkeypatch.setattr(renewal, "expiring", broken)
+    monkeypatch.setattr(expiry, "expiring", broken)
     text = renewed_twice(host)
     assert re.fullmatch(
         r"renew: an error of wharfinger-host itself \(RecursionError at test_rotation\.py:\d+\): "

@@ -1,0 +1,85 @@
+"""What is under way with keys and certificates, and what nears its end, as sentences for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.state import State
+from . import certificates
+from . import settings as key_settings
+from .due import DAY, renew_from
+from .rotation import NEXT, WAIT
+from .settings import Settings
+
+
+def next_steps(host: Host, state: State) -> list[str]:
+    """What is under way, one sentence each, for people."""
+    found = []
+    if state.rotation is not None:
+        text = NEXT[state.rotation.step]
+        if state.rotation.step == WAIT and state.rotation.until is not None:
+            text += f" (until {moment(state.rotation.until)})"
+        found.append(f"{text}; the timer goes on with it, or playbooks/rotate_certificates.yml")
+    before = _authority_before(host)
+    if before is not None:
+        found.append(
+            f"clients may still know only the authority before, which ends {day(before)}: once "
+            "all trust the present one, run playbooks/rotate_certificates.yml -e rotate=ca -e "
+            "finish=true"
+        )
+    return found
+
+
+def _authority_before(host: Host) -> dict[str, Any] | None:
+    """The authority that clients may still know alone; None where the server's certificate is not
+    the host's own."""
+    try:
+        if key_settings.load(host).tls_source != "own_ca":
+            return None
+    except HostError:
+        return None
+    return certificates.facts(host.runner, host.paths.certificates / "ca_previous.crt")
+
+
+def moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def day(found: Mapping[str, Any]) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(float(found["not_after"])))
+
+
+def expiring(host: Host, settings: Settings) -> list[str]:
+    """What nears its end and no timer can renew, or what one should have renewed long ago."""
+    folder, now, found = host.paths.certificates, host.clock.now(), []
+    tls = certificates.facts(host.runner, folder / "tls.crt")
+    if tls is not None and now > renew_from(tls, settings.renew_days):
+        if settings.tls_source == "provided":
+            found.append(
+                f"certificates: the provided certificate ends {day(tls)}: bring its successor "
+                "and run site.yml"
+            )
+        elif now > float(str(tls["not_after"])) - DAY:
+            found.append(f"certificates: the server's certificate ends {day(tls)}")
+    before = _authority_before(host)
+    if before is not None and now > float(str(before["not_after"])) - settings.renew_days * DAY:
+        found.append(
+            f"certificates: the authority before ends {day(before)}, and clients may know only "
+            "that one: let all trust the present one, then run "
+            "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
+        )
+    authority = certificates.facts(host.runner, folder / "ca.crt")
+    if (
+        authority is not None
+        and settings.tls_source == "own_ca"
+        and now > float(str(authority["not_after"])) - settings.renew_days * DAY
+    ):
+        found.append(
+            f"certificates: the authority ends {day(authority)}: run "
+            "playbooks/rotate_certificates.yml -e rotate=ca"
+        )
+    return found

@@ -1,0 +1,192 @@
+"""The server's certificate, whoever issues it: there in time, published, and really served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..rollout import proxy
+from ..system.context import Host
+from ..system.errors import HostError
+from ..system.files import exists, read_bytes, write_atomically
+from ..system.state import State
+from . import certificates, publication
+from .authority import Authority, Wanted
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from . import acme
+
+# Seconds until a new certificate must be what clients are given.
+_PATIENCE = 10.0
+
+
+@dataclass
+class Outcome:
+    """What came of it. until: when a rotation goes on; wanted: what an offline key must sign."""
+
+    actions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    until: float | None = None
+    wanted: Wanted | None = None
+
+
+@dataclass
+class ServerCertificate:
+    """The server's certificate of one host. `alone`: the timer acts, no person."""
+
+    host: Host
+    state: State
+    settings: Settings
+    check: bool
+    alone: bool
+    outcome: Outcome
+
+    @contextmanager
+    def _authority(self) -> Iterator[Authority]:
+        """The host's own authority; what it did is in the outcome, however this ends."""
+        authority = Authority(self.host, self.settings, self.check, self.alone)
+        try:
+            yield authority
+        finally:
+            self.outcome.actions += authority.actions
+            self.outcome.notes += authority.notes
+
+    def ensure(
+        self,
+        *,
+        anew: bool = False,
+        signed: Mapping[str, str] | None = None,
+        by_acme: bool = True,
+        to_nginx: bool = True,
+    ) -> None:
+        """The server's certificate is there and not about to end, whoever issues it. `anew`: a new
+        one in any case. Without `to_nginx` it is served only with the site (`site`)."""
+        source, problem = self.settings.tls_source, None
+        if source == "acme" and not self.check:
+            try:
+                self._by_acme(anew, ask=by_acme)
+            except HostError as found:
+                problem = found  # meanwhile what there is must not end
+        self.by_own_authority(anew=anew, signed=signed)
+        self.publish(to_nginx=to_nginx)
+        if problem is not None:
+            raise problem
+
+    def by_own_authority(
+        self, *, anew: bool = False, signed: Mapping[str, str] | None = None
+    ) -> None:
+        """The same for the host's own authority, where that issues it; not published yet."""
+        if not self.settings.has_own_ca or self._foreign():
+            return
+        if self.settings.ca_offline:
+            self._by_offline_key(anew, signed)
+            return
+        with self._authority() as authority:
+            if anew and self.settings.tls_source == "own_ca":
+                authority.renew_server()
+            else:
+                authority.keep()
+
+    def _foreign(self) -> bool:
+        """Whether a usable certificate of an ACME server is in place."""
+        if self.settings.tls_source != "acme":
+            return False
+        folder = self.host.paths.certificates
+        found = certificates.facts(self.host.runner, folder / "tls.crt", folder / "tls.key")
+        return (
+            found is not None
+            and bool(found["key_matches"])
+            and float(str(found["not_after"])) > self.host.clock.now()
+            and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
+        )
+
+    def _by_acme(self, anew: bool, ask: bool) -> None:
+        """The ACME server's certificate is in place; without `ask`, the one that came last."""
+        from . import acme  # only here: few hosts need it
+
+        if not ask:
+            got = acme.last(self.host, self.settings.raw)
+            if got is not None:
+                self._install(got)
+            return
+        try:
+            got = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
+        except acme.AcmeError as problem:
+            # Once per attempt: the fetch of the challenge path takes its time.
+            doubts = acme.reachability(self.host, self.settings.raw) if problem.tried else []
+            raise HostError("\n".join([str(problem), *doubts])) from problem
+        if got.new:
+            self.outcome.notes += acme.reachability(self.host, self.settings.raw)
+        self._install(got)
+
+    def _install(self, got: acme.Obtained) -> None:
+        folder = self.host.paths.certificates
+        present = (read_bytes(folder / "tls.crt"), read_bytes(folder / "tls.key"))
+        if present == (got.chain, got.key):
+            return
+        # Between the two they do not fit, and nginx keeps what it has.
+        write_atomically(folder / "tls.key", got.key, 0o600)
+        write_atomically(folder / "tls.crt", got.chain, 0o644)
+        self.outcome.actions.append(f"{folder}/tls.crt: the ACME server's certificate is in place")
+
+    def _by_offline_key(
+        self, anew: bool, signed: Mapping[str, str] | None, follow: bool = False
+    ) -> None:
+        """What the key's keeper has signed is in place, or is asked for."""
+
+        with self._authority() as authority:
+            if signed:
+                authority.accept(signed)
+            asks = not signed
+            self.outcome.wanted = authority.wanted(anew=anew and asks, follow=follow and asks)
+
+    def another_authority(
+        self, *, finish: bool = False, signed: Mapping[str, str] | None = None
+    ) -> None:
+        """Another authority follows the present one, or (`finish`) the one before goes."""
+        with self._authority() as authority:
+            if finish and not signed:
+                if self.settings.ca_offline:
+                    authority.forget()
+                else:
+                    authority.finish()
+            elif not finish and not self.settings.ca_offline:
+                authority.rotate()
+        if self.settings.ca_offline:
+            self._by_offline_key(False, signed, follow=not finish)
+        self.publish()
+
+    def publish(self, *, to_nginx: bool = True) -> None:
+        """nginx, then clients and docker on this host, have what there is now; what nginx really
+        serves is looked at."""
+        host, check = self.host, self.check
+        served = publication.served(host) if to_nginx else None
+        if served is not None:
+            actions = proxy.apply(
+                host, self.state, proxy.serving_now(self.state), tls=served, check=check
+            )
+            self.outcome.actions += actions
+            if actions and not check and exists(host.paths.site):
+                self._look_at_what_is_served()
+        self.outcome.actions += publication.for_clients(
+            host, self.state, self.settings.tls_source, self.settings.trusted_by_docker, check
+        )
+
+    def _look_at_what_is_served(self) -> None:
+        found = certificates.facts(self.host.runner, self.host.paths.certificates / "tls.crt")
+        assert found is not None
+        deadline = self.host.clock.now() + _PATIENCE
+        while True:
+            seen = self.host.served("127.0.0.1", self.settings.port, self.settings.hostname, 5)
+            if seen == found["fingerprint"]:
+                return
+            if self.host.clock.now() >= deadline:
+                raise HostError(
+                    f"nginx was given a new certificate for {self.settings.hostname}, but "
+                    f"{'another' if seen else 'none'} is served at port {self.settings.port}: "
+                    "look at `nginx -T` and /var/log/nginx/error.log"
+                )
+            self.host.clock.sleep(0.2)
