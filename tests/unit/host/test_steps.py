@@ -722,23 +722,6 @@ def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> Non
     assert done.stdout.startswith("usage: wharfinger-host ")
 
 
-def test_the_host_program_needs_the_standard_library_only(tmp_path: Path) -> None:
-    program = tmp_path / "wharfinger-host.pyz"
-    program.write_bytes(zipapp.build())
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); "
-        "import wharfinger.host.commands, wharfinger.host.observation.verify, "
-        "wharfinger.host.contents.storage"
-    )
-    done = subprocess.run(
-        [sys.executable, "-S", "-I", "-c", code, str(program)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 # -- status and remove -----------------------------------------------------------------------------
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 _LAUNCHER = b"import sys\n\nfrom wharfinger.host.__main__ import main\n\nsys.exit(main())\n"
 # Folders of the package `wharfinger`: all that the host program imports.
-_PACKAGES = ("deployment", "host", "oci")
+PACKAGES = ("deployment", "host", "oci")
 # The earliest time a zip file can carry: no clock takes part.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def build() -> bytes:
-    """The zipapp's bytes: the packages of _PACKAGES and a launcher, run by `python3`."""
+    """The zipapp's bytes: the packages of PACKAGES and a launcher, run by `python3`."""
     top = Path(__file__).parents[2]
     paths = [top / "__init__.py"]
-    for name in _PACKAGES:
+    for name in PACKAGES:
         paths += (top / name).rglob("*.py")
     entries = {path.relative_to(top.parent).as_posix(): path.read_bytes() for path in paths}
     buffer = io.BytesIO()

@@ -1,0 +1,145 @@
+"""The rooms of the host program: who imports whom, how large a class is, what it all needs.
+
+docs/decisions/rooms_of_the_host_program.md says why, and why the exceptions are some.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from wharfinger.host.setup import zipapp
+
+PROJECT = Path(__file__).parents[3]
+HOST = PROJECT / "wharfinger" / "host"
+DECISION = PROJECT / "docs" / "decisions" / "rooms_of_the_host_program.md"
+# A room imports itself and those before it; what stands above all rooms imports any.
+ROOMS = ("system", "rollout", "contents", "keys", "setup", "observation")
+MOST_OF_A_CLASS = 250
+MOST_OF_A_FUNCTION = 50
+EXCEPTIONS = {
+    "contents/storage/check.py: _Check",
+    "contents/storage/layout.py: Storage",
+    "keys/acme.py: _Order",
+    "keys/authority.py: Authority",
+    "keys/rotation.py: Signing",
+    "observation/engine_facts.py: look",
+    "observation/metrics.py: _lines",
+    "observation/observe.py: observe",
+    "observation/verify.py: ask",
+    "rollout/proxy.py: apply",
+}
+
+
+def sources() -> dict[str, Path]:
+    """Module → file, of the packages that the zipapp carries."""
+    found = {}
+    for name in zipapp.PACKAGES:
+        for path in sorted((PROJECT / "wharfinger" / name).rglob("*.py")):
+            parts = list(path.relative_to(PROJECT).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+SOURCES = sources()
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All that runs: what only a type checker reads is left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from statements(child)
+
+
+def imported(module: str) -> set[str]:
+    """The modules of SOURCES that a module imports, in functions too."""
+    path, found = SOURCES[module], set()
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in statements(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            start = ".".join(package[: len(package) - node.level + 1])
+            start += f".{node.module}" if node.module else ""
+            for name in node.names:
+                whole = f"{start}.{name.name}"
+                found.add(whole if whole in SOURCES else start)
+    return found & SOURCES.keys()
+
+
+def room(module: str) -> str:
+    """ "" above all rooms and outside of the host program."""
+    parts = module.split(".")
+    return parts[2] if parts[1] == "host" and len(parts) > 2 and parts[2] in ROOMS else ""
+
+
+def test_each_folder_is_a_room() -> None:
+    folders = {path.name for path in HOST.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == set(ROOMS)
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if room(name)])
+def test_a_room_imports_no_room_above_it(module: str) -> None:
+    allowed = ROOMS[: ROOMS.index(room(module)) + 1]
+    for name in imported(module):
+        if name.startswith("wharfinger.host"):
+            assert room(name) in allowed, f"{module} imports {name}"
+
+
+def test_what_the_host_program_stands_on_does_not_import_it() -> None:
+    for module in SOURCES:
+        if not module.startswith("wharfinger.host"):
+            assert not [name for name in imported(module) if name.startswith("wharfinger.host")]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # What a package hands on comes from its modules, which are no part of it here.
+    graph = {module: imported(module) - {module} for module in SOURCES}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as problem:
+        pytest.fail(" → ".join(problem.args[1]))
+
+
+def test_a_class_has_one_job_and_a_function_fits_on_a_screen() -> None:
+    large = set()
+    for path in sorted(HOST.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                most = MOST_OF_A_CLASS
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                most = MOST_OF_A_FUNCTION
+            else:
+                continue
+            assert node.end_lineno is not None
+            if node.end_lineno - node.lineno + 1 > most:
+                large.add(f"{path.relative_to(HOST)}: {node.name}")
+    # What is smaller by now is struck out.
+    assert large == EXCEPTIONS
+    page = DECISION.read_text()
+    for exception in EXCEPTIONS:
+        file, _, name = exception.partition(": ")
+        assert f"`{name}` in `{file}`" in page
+
+
+def test_every_module_needs_the_standard_library_only(tmp_path: Path) -> None:
+    program = tmp_path / "wharfinger-host.pyz"
+    program.write_bytes(zipapp.build())
+    code = (
+        "import importlib, json, sys; sys.path.insert(0, sys.argv[1]); "
+        "[importlib.import_module(name) for name in json.loads(sys.argv[2])]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(program), json.dumps(sorted(SOURCES))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
