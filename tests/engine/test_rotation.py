@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wharfinger.host.commands import run
 from wharfinger.host.keys import rotation
 from wharfinger.host.keys.pki import Pki
-from wharfinger.host.rollout.proof import ACCOUNT, REPOSITORY, TAG, basic
+from wharfinger.host.rollout.readiness_check import ACCOUNT, REPOSITORY, TAG, basic
 from wharfinger.host.system import signing_keys
 from wharfinger.host.system.errors import HostError
 from wharfinger.oci.media_types import OCI_IMAGE

@@ -99,7 +99,7 @@ class Authority:
         found = self.facts("ca")
         now = self.host.clock.now()
         if not self._usable(found, now):
-            self._begin(f"the authority {self._lack(found, now)}")
+            self._begin(f"the authority {self._why_unusable(found, now)}")
         elif missing := self._uncovered(found):
             if self._can_follow(found) or self.settings.hostname in missing:
                 self._follow(found, f"the authority may not vouch for {', '.join(missing)}")
@@ -156,7 +156,7 @@ class Authority:
             covered([self.settings.hostname], found["permitted"])
         )
 
-    def _lack(self, found: Mapping[str, Any] | None, now: float) -> str:
+    def _why_unusable(self, found: Mapping[str, Any] | None, now: float) -> str:
         if found is None:
             return "is not there yet"
         if float(found["not_after"]) <= now:

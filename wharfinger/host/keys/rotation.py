@@ -225,7 +225,7 @@ class Signing:
         self._publish()
         restarted = [
             failure
-            # docker_auth reads its key once: a new process of it gives the registry's proof.
+            # docker_auth reads its key once: a new process passes the registry's readiness check.
             for kind in (TOKEN_SERVER, REGISTRY)
             if (failure := self._follow_or_restart(kind)) is not None
         ]

@@ -25,7 +25,7 @@ from urllib.parse import urlencode, urlsplit
 from ...oci.digests import digest_of
 from ...oci.media_types import OCI_IMAGE
 from ..rollout.challenge import Challenge, challenge, claims, error_words, granted
-from ..rollout.proof import ACCOUNT, REPOSITORY, TAG, basic
+from ..rollout.readiness_check import ACCOUNT, REPOSITORY, TAG, basic
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_text

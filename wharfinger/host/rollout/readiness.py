@@ -1,4 +1,4 @@
-"""Whether a new generation can serve: it answers, its health check passes, its proof succeeds."""
+"""Whether a new generation can serve: it answers, is healthy, and lets a real account in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..system.engine import Container
 from ..system.errors import HostError
 from ..system.service import last_words
 from ..system.state import Generation
-from . import proof
+from . import readiness_check
 from .records import Records
 from .specification import Specification
 
@@ -41,12 +41,12 @@ class Readiness:
                 raise HostError(f"its container {name} has disappeared while it started")
             if not container.running or container.restarts > restarts:
                 raise HostError(self.why_it_ended(container))
-            lack = self.lack(spec, generation)
-            if lack is None:
+            reason = self.not_ready_reason(spec, generation)
+            if reason is None:
                 return
             if self.host.clock.monotonic() >= deadline:
                 raise HostError(
-                    f"it was not healthy within {self.wait:g} s ({lack}).{self._last_words(name)}"
+                    f"it was not healthy within {self.wait:g} s ({reason}).{self._last_words(name)}"
                 )
             self.host.clock.sleep(_TICK)
 
@@ -59,7 +59,7 @@ class Readiness:
             return True
         if container.running and container.health == "unhealthy":
             # docker calls it so too until the first check after a pause (26.1): asked here and now.
-            return self.lack(spec, generation) is None
+            return self.not_ready_reason(spec, generation) is None
         # Docker may have started it again before, since it serves.
         restarts = container.restarts
         try:
@@ -72,7 +72,7 @@ class Readiness:
             return False
         return True
 
-    def lack(self, spec: Specification, generation: Generation) -> str | None:
+    def not_ready_reason(self, spec: Specification, generation: Generation) -> str | None:
         """What is still missing, None where nothing is."""
         path = "/" if spec.probe is None else str(spec.probe["path"])
         try:
@@ -90,7 +90,7 @@ class Readiness:
             )
             if code != 0:
                 return f"its health check says {code}: {output.strip()[-300:]}"
-        return proof.lack(self.host, self.records.state, spec, generation)
+        return readiness_check.not_ready_reason(self.host, self.records.state, spec, generation)
 
     def why_it_ended(self, container: Container) -> str:
         """The reason, with the end of the container's log."""

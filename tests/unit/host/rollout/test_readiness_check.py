@@ -1,4 +1,4 @@
-"""The proof before a generation serves: what is asked, and what counts as an answer."""
+"""The readiness check before a generation serves: what is asked, and what counts as an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.host.world import SUBNET, Machine, host_of, spec
 from wharfinger.host.commands import run
-from wharfinger.host.rollout.proof import ACCOUNT, REPOSITORY, basic
+from wharfinger.host.rollout.readiness_check import ACCOUNT, REPOSITORY, basic
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 

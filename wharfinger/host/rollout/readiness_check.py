@@ -1,4 +1,4 @@
-"""A generation's proof before it serves: a real token, and a manifest read with it.
+"""The readiness check of a generation before it serves: a real token, and a manifest read with it.
 
 Asked at the containers' own addresses, so that nothing that serves is touched. What the registry
 must answer is what the one that serves answers: on a host where verification has never pushed, that
@@ -45,8 +45,10 @@ class _Other:
     mounts: list[Any]
 
 
-def lack(host: Host, state: State, spec: Specification, generation: Generation) -> str | None:
-    """What is missing in the proof of `generation` (not serving yet), None where nothing is."""
+def not_ready_reason(
+    host: Host, state: State, spec: Specification, generation: Generation
+) -> str | None:
+    """What the readiness check of `generation` (not serving yet) misses, None where nothing."""
     if spec.proof is None:
         return None
     password = (read_text(host.paths.verification_password) or "").strip()
@@ -61,7 +63,7 @@ def lack(host: Host, state: State, spec: Specification, generation: Generation) 
 
 
 class _Missing(Exception):
-    """What the proof lacks, in words."""
+    """What the readiness check misses, in words."""
 
 
 def _token_server(
