@@ -14,7 +14,7 @@ from ..system.service import last_words
 from ..system.state import State
 from . import window
 
-_TICK = 0.2
+_POLL_INTERVAL = 0.2
 _LOG_READ = 400
 
 
@@ -39,7 +39,7 @@ def garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
             if found.status in ("exited", "dead"):
                 break
             opened.go_on()
-            host.clock.sleep(_TICK)
+            host.clock.sleep(_POLL_INTERVAL)
         if found.exit_code != 0:
             words = last_words(host.engine.logs(name, _LOG_READ).splitlines())
             memory = " It needed more memory than the host has." if found.out_of_memory else ""

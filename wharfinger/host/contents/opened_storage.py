@@ -50,7 +50,7 @@ def without_writes(
             expected=float((before or {}).get("window_seconds") or 0),
             resting=lambda: placed(store, host.clock.now()),
         ) as time:
-            store.meanwhile = time.go_on
+            store.on_poll = time.go_on
             yield time
     finally:
         if time is not None:

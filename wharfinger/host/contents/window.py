@@ -38,7 +38,7 @@ from .holding import Holding
 # with a sentence, which it shows at once. docker tries again after 5, 15, 30 and 50 s.
 _UNNOTICED = 40.0
 # Seconds without a connection to the registry that could write, after which none will come.
-_SETTLE = 3.0
+_QUIET_PERIOD = 3.0
 # Seconds for what the registry that can write has begun, after which it is ended where it could not
 # be paused.
 _PATIENCE = 20.0
@@ -79,7 +79,7 @@ class Opened:
         """Seconds until it must be over."""
         return self.window.until - self._now()
 
-    def tick(self) -> None:
+    def on_poll(self) -> None:
         """Called again and again: what clients do not notice as 503 becomes a readable 429 once it
         takes longer; when writes are taken again is noted."""
         window, now = self.window, self._now()
@@ -98,7 +98,7 @@ class Opened:
                 "removed by then is gone; the next run goes on. Where this happens again, set "
                 "registry_gc_max_minutes higher"
             )
-        self.tick()
+        self.on_poll()
 
     def step(self, step: str) -> None:
         self.window.step = step
@@ -106,7 +106,9 @@ class Opened:
 
     def generations(self, *, closing: bool) -> Generations:
         kept = _kept_by_old_workers(self.host)
-        draining = Draining(self.drain_timeout, settle=_SETTLE + kept, meanwhile=self.tick)
+        draining = Draining(
+            self.drain_timeout, quiet_period=_QUIET_PERIOD + kept, on_poll=self.on_poll
+        )
         records = Records(self.host, self.state, REGISTRY)
         if closing and records.serving is not None:
             draining.timeout = min(self.drain_timeout, _PATIENCE + kept)
@@ -194,7 +196,7 @@ def _reopen(host: Host, state: State, one: Opened) -> None:
         one.step(OPENING)
         one.follow(readonly=False)
         one.actions += proxy.apply(host, state, proxy.serving_now(state))
-        one.tick()
+        one.on_poll()
         state.window = None
         host.store.save(state)
     room.unlink(missing_ok=True)

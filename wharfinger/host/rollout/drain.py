@@ -16,7 +16,7 @@ from .readiness import Readiness
 from .records import Records
 
 # Seconds between two looks at something that is awaited.
-_TICK = 0.1
+_POLL_INTERVAL = 0.1
 # Seconds between two looks at the new generation while the old one is drained.
 _LOOK = 1.0
 # Seconds that a process has to end in once it was waited for in vain.
@@ -37,15 +37,16 @@ class Pause(Enum):
 class Draining:
     """How a generation is drained.
 
-    timeout: seconds after which it is stopped all the same; revoke: it is stopped at once; settle:
-    seconds without a connection to it after which old workers of nginx (busy with a slow download
-    from the disk) are not waited for; meanwhile: called again and again while it is drained; pause:
-    called as often; where it has paused it, it stays as it is (`Switch.resume_writing`)."""
+    timeout: seconds after which it is stopped all the same; revoke: it is stopped at once;
+    quiet_period: seconds without a connection to it after which old workers of nginx (busy with a
+    slow download from the disk) are not waited for; on_poll: called again and again while it is
+    drained; pause: called as often; where it has paused it, it stays as it is
+    (`Switch.resume_writing`)."""
 
     timeout: float = 600
     revoke: bool = False
-    settle: float | None = None
-    meanwhile: Callable[[], None] = lambda: None
+    quiet_period: float | None = None
+    on_poll: Callable[[], None] = lambda: None
     pause: Callable[[Generation], Pause] = lambda old: Pause.IMPOSSIBLE
 
 
@@ -89,7 +90,7 @@ class Drain:
                 quiet = clock.monotonic()
             elif pause is Pause.IMPOSSIBLE and self._is_quiet_since(quiet):
                 break
-            draining.meanwhile()
+            draining.on_poll()
             if clock.monotonic() - looked >= _LOOK:
                 looked = clock.monotonic()
                 if (why := self._take_back(old)) is not None:
@@ -100,14 +101,14 @@ class Drain:
                     "and was stopped all the same"
                 )
                 break
-            clock.sleep(_TICK)
+            clock.sleep(_POLL_INTERVAL)
         why = self._take_back(old)
         return why is not None, why
 
     def _is_quiet_since(self, moment: float) -> bool:
         """Whether old workers of nginx need not be waited for any more."""
-        settle = self.draining.settle
-        return settle is not None and self.host.clock.monotonic() - moment >= settle
+        quiet_period = self.draining.quiet_period
+        return quiet_period is not None and self.host.clock.monotonic() - moment >= quiet_period
 
     def _busy(self, old: Generation) -> str:
         """What may still come to it: `requests`, or only `workers` that knew it; "" for nothing."""
@@ -119,7 +120,9 @@ class Drain:
     def _remove(self, old: Generation) -> None:
         name, draining = self.records.name(old.number), self.draining
         # Where writes wait for it, what was waited for long enough is cut off for good.
-        patience = old.stop_timeout if draining.settle is None else min(old.stop_timeout, _CUT_OFF)
+        patience = (
+            old.stop_timeout if draining.quiet_period is None else min(old.stop_timeout, _CUT_OFF)
+        )
         self.host.engine.stop(name, 0 if draining.revoke else patience)
         self._keep_log(name)
         self.host.engine.remove(name)

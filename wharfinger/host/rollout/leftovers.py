@@ -8,7 +8,7 @@ from ..system.state import DRAINING, RETIRED, Generation
 from .records import Records
 
 # Seconds between two looks at something that is awaited.
-_TICK = 0.1
+_POLL_INTERVAL = 0.1
 
 
 def take_away_leftovers(records: Records, patience: float) -> None:
@@ -54,4 +54,4 @@ def _let_go(
         and records.host.traffic.connections(container.address, serving.port) > 0
         and clock.monotonic() < deadline
     ):
-        clock.sleep(_TICK)
+        clock.sleep(_POLL_INTERVAL)

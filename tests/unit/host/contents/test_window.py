@@ -106,10 +106,10 @@ def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machin
     seen: list[str | None] = []
 
     def work(opened: Opened) -> None:
-        opened.tick()
+        opened.on_poll()
         seen.append(closed(machine))
         host.clock.sleep(60)
-        opened.tick()
+        opened.on_poll()
         seen.append(closed(machine))
 
     begun = host.clock.now()
@@ -398,7 +398,7 @@ def test_interrupted_while_an_upload_is_waited_for_it_goes_on(
         monkeypatch.undo()
         raise Killed if dies else HostError("nginx has no more room for it")
 
-    monkeypatch.setattr(Opened, "tick", tick)
+    monkeypatch.setattr(Opened, "on_poll", tick)
     begun = host.clock.now()
     with pytest.raises(Killed if dies else HostError):
         open_window(host)
@@ -422,7 +422,7 @@ def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: boo
         host = deployed(folder, machine)
         machine.connections["10.98.0.2"] = 10**9
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Opened, "tick", _dies)
+            patch.setattr(Opened, "on_poll", _dies)
             with pytest.raises(Killed):
                 open_window(host)
         machine.kill_at, machine.after = machine.steps + step, after

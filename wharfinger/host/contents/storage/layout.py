@@ -61,7 +61,7 @@ class Storage:
     def __init__(self, path: Path, moment: Callable[[float], float] | None = None) -> None:
         self.path = path
         self.moment = moment or (lambda written: written)
-        self.meanwhile: Callable[[], None] = lambda: None
+        self.on_poll: Callable[[], None] = lambda: None
         self.root = path / "docker" / "registry" / "v2"
 
     def repositories(self) -> Iterator[str]:
@@ -81,7 +81,7 @@ class Storage:
     def _with(self, *folders: str) -> Iterator[str]:
         """The names of all repositories that have one of these folders."""
         for repository in self._below("", [], folders):
-            self.meanwhile()
+            self.on_poll()
             yield repository
 
     def strays(self) -> list[Path]:

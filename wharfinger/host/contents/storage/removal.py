@@ -27,7 +27,7 @@ def apply(storage: Storage, removals: Sequence[Removal]) -> list[str]:
     """
     actions: list[str] = []
     for repository, wanted in _by_repository(removals):
-        storage.meanwhile()
+        storage.on_poll()
         actions += _tags(storage, repository, [one for one in wanted if one.tag is not None])
         actions += _revisions(storage, repository, [one for one in wanted if one.tag is None])
     return actions
