@@ -92,7 +92,7 @@ class Authority:
 
     # -- the authority -----------------------------------------------------------------------------
 
-    def keep(self) -> None:
+    def ensure(self) -> None:
         """The authority is there and may vouch for the registry's names, and the server's
         certificate is of it and not about to end."""
         self._promote()

@@ -84,7 +84,7 @@ def certificates(host: Host, request: Mapping[str, Any], check: bool) -> dict[st
         _hold(renewal, in_doubt)
     renewal.outcome.actions += key_settings.store(host, settings, check)
     with renewal.signing_key() as key:
-        key.keep()
+        key.ensure()
     # An ACME server asks at this very host, which has to serve first: see `rotate`.
     # Under another name or port nginx serves it only together with the site that has them.
     renewal.server.ensure(signed=request.get("signed"), by_acme=False, to_nginx=same_place)
@@ -95,7 +95,7 @@ def _hold(renewal: Renewal, in_doubt: str) -> None:
     """Raises InDoubt where a key or certificate would be made by a clock that is in doubt."""
     dry = Renewal(renewal.host, renewal.state, renewal.settings, check=True)
     with dry.signing_key() as key:
-        key.keep()
+        key.ensure()
     dry.server.by_own_authority()
     if dry.outcome.actions or dry.outcome.wanted is not None:
         raise clock_check.InDoubt(f"certificates: nothing was made or renewed: {in_doubt}")

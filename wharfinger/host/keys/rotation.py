@@ -69,7 +69,7 @@ class Signing:
 
     # -- what is to be done ------------------------------------------------------------------------
 
-    def keep(self) -> None:
+    def ensure(self) -> None:
         """A key and its certificate are there, published. A lost key is followed by another as in
         any rotation: its tokens still count until they expire."""
         if self.settings.auth != "token":

@@ -88,7 +88,7 @@ class ServerCertificate:
             if anew and self.settings.tls_source == "own_ca":
                 authority.renew_server()
             else:
-                authority.keep()
+                authority.ensure()
 
     def _foreign(self) -> bool:
         """Whether a usable certificate of an ACME server is in place."""

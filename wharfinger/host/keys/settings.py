@@ -1,4 +1,4 @@
-"""What the host has to know to keep its certificates by itself, without a controller.
+"""What the host has to know to renew its certificates by itself, without a controller.
 
 The roles hand it over with every deployment; the timer reads it.
 """

@@ -88,7 +88,7 @@ class Paths:
 
     @property
     def certificate_settings(self) -> Path:
-        """What the host must know to keep its certificates by itself (keys/settings.py)."""
+        """What the host must know to renew its certificates by itself (keys/settings.py)."""
         return self.certificates / "settings.json"
 
     @property
