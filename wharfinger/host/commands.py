@@ -135,10 +135,10 @@ def _collect(host: Host, request: Request, check: bool) -> Answer:
     return collect(host, request, check)
 
 
-def _check_contents(host: Host, request: Request, check: bool) -> Answer:
-    from .contents.scrub import check_contents
+def _scrub(host: Host, request: Request, check: bool) -> Answer:
+    from .contents.scrub import scrub
 
-    return check_contents(host, request, check)
+    return scrub(host, request, check)
 
 
 def _status_in_words(answer: Answer) -> tuple[str, int]:
@@ -225,7 +225,7 @@ COMMANDS = {
         ),
         Command(
             "check_contents",
-            _check_contents,
+            _scrub,
             locked=False,
             measured=True,
             nothing="nothing is damaged",

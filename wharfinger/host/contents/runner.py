@@ -55,7 +55,7 @@ def _dry_run(job: str, host: Host, request: Mapping[str, Any]) -> dict[str, Any]
     # only here: what reads the storage takes long to import
     from .collection import collect
     from .retention import retention
-    from .scrub import check_contents
+    from .scrub import scrub
 
-    run = {"retention": retention, "collect": collect, "check_contents": check_contents}[job]
+    run = {"retention": retention, "collect": collect, "check_contents": scrub}[job]
     return run(host, request, True)

@@ -11,14 +11,14 @@ from ..system.lock import locked
 from . import settings as contents_settings
 from .opened_storage import open_storage
 from .reports import reported
-from .storage import scrub
+from .storage import scrub as scrub_storage
 
 
-def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def scrub(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`check_contents`: each blob against its digest, each link, each manifest's children.
 
     Request: {"rate": bytes per second, 0 for as fast as it goes; null: the setting}. Needs no lock
-    but its own and changes nothing but its report. Returns what storage/check.py does; raises
+    but its own and changes nothing but its report. Returns what storage/scrub.py does; raises
     HostError, naming what is damaged and the tags that this hits, where something is.
     """
     settings = contents_settings.requested(host, request, check)
@@ -28,7 +28,7 @@ def check_contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
         with locked(host.paths.var / "check.lock", "check_contents", 5):
-            noted |= scrub(
+            noted |= scrub_storage(
                 open_storage(settings), settings.check_rate if rate is None else int(rate)
             )
         if noted["damage"]:

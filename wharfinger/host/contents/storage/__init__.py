@@ -6,7 +6,6 @@ Works on files only: no container, no proxy, no lock is known here.
 from __future__ import annotations
 
 from .aside import restore
-from .check import scrub
 from .garbage import (
     Usage,
     collectable,
@@ -21,6 +20,7 @@ from .garbage import (
 from .layout import Storage
 from .plans import plan_retention, plan_untagged
 from .removal import apply
+from .scrub import scrub
 from .uploads import awaited, named, placed
 
 __all__ = [

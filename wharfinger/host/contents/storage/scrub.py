@@ -42,7 +42,7 @@ def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> 
     what was deleted. Raises HostError where the storage as a whole cannot be read.
     """
     begun = time.monotonic()
-    check = _Check(storage, rate, progress)
+    check = _Scrub(storage, rate, progress)
     damage, harmless, stale = check.run()
     return {
         "blobs": check.blobs,
@@ -99,7 +99,7 @@ class _Finding:
         return self.damage.repository, self.damage.path
 
 
-class _Check:
+class _Scrub:
     def __init__(self, storage: Storage, rate: int, progress: Progress | None) -> None:
         self.storage = storage
         self.blobs = 0

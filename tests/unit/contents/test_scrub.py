@@ -15,8 +15,8 @@ import pytest
 
 from support.storage_tree import Tree, descriptor
 from wharfinger.host.contents.storage import Storage, scrub
-from wharfinger.host.contents.storage.check import _Throttle
 from wharfinger.host.contents.storage.layout import Link
+from wharfinger.host.contents.storage.scrub import _Throttle
 from wharfinger.oci.digests import digest_of
 from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
