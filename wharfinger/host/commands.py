@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..deployment.facts import plain
+from .contents.maintenance import ensure, reopen
 from .contents.reports import JOBS, note
 from .contents.runner import contents
-from .contents.window import ensure, reopen
 from .keys.renewal import certificates, rotate
 from .observation import alert, metrics
 from .observation.observe import observe
@@ -40,7 +40,7 @@ from .timer import renew
 _PATIENCE = 900.0
 
 # Seconds after which a lock is held for too long: a collection may take a day
-# (registry_gc_max_minutes), and its windows a little more.
+# (registry_gc_max_minutes), and its maintenance a little more.
 _HELD_TOO_LONG = 26 * 3600.0
 
 Request = Mapping[str, Any]
@@ -63,9 +63,9 @@ class Command:
     run: takes host, request and whether this is a dry run; what it returns is said at `run` below.
     locked: nobody else changes this host meanwhile. Commands that change nothing of what locked
       ones do take no lock, so that they answer while something is under way.
-    takes_writes: first the registry takes writes again, where the process of a window is gone. For
-      "needed", this command ends where that cannot be; for "tried", it goes on all the same, since
-      it may be what helps; None: the command does without, or does it in its own way.
+    takes_writes: first the registry takes writes again, where the process of maintenance is gone.
+      For "needed", this command ends where that cannot be; for "tried", it goes on all the same,
+      since it may be what helps; None: the command does without, or does it in its own way.
     measured: afterwards the metrics say something else than before, even where it has failed.
     unattended: nobody looks at what it says, so whatever ends it is told by the alert command.
     instead: the answer where this command has nothing to wait for the lock for; None: it waits.
@@ -322,8 +322,8 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
 
 
 def _writes_taken(host: Host, command: Command) -> list[str]:
-    """Ends a window whose process is gone; what was done. Raises HostError where whatever worked in
-    it may still be at work."""
+    """Ends maintenance whose process is gone; what was done. Raises HostError where whatever worked
+    in it may still be at work."""
     if command.takes_writes is None:
         return []
     try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .contents import reports
-from .contents.window import reopen
+from .contents.maintenance import reopen
 from .keys import certificates, expiry
 from .keys import settings as key_settings
 from .keys.expiry import day

@@ -33,9 +33,9 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     """`collect`: untagged revisions that are old enough go, then every blob that no manifest needs.
 
     Request: as `retention`. Returns `untagged` (how many revisions went), `blobs` and `freed`
-    (bytes), and `window_seconds`. With nothing to free there is no window. Raises HostError, before
-    anything is refused to anybody, where something is so damaged that the collection would end at
-    it.
+    (bytes), and `window_seconds`. With nothing to free there is no maintenance. Raises HostError,
+    before anything is refused to anybody, where something is so damaged that the collection would
+    end at it.
     """
     garbage = GarbageCollection(host, contents_settings.requested(host, request, check))
     if check:

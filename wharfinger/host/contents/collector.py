@@ -12,13 +12,13 @@ from ..system.errors import HostError
 from ..system.names import REGISTRY
 from ..system.service import last_words
 from ..system.state import State
-from . import window
+from . import maintenance
 
 _POLL_INTERVAL = 0.2
 _LOG_READ = 400
 
 
-def garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
+def garbage_collect(host: Host, state: State, time: maintenance.Maintenance) -> None:
     """The registry's own `garbage-collect`, in a container without a network. Never
     with `-m`: that can delete manifests that an index needs (distribution, issue 4939)."""
     records = Records(host, state, REGISTRY)
@@ -26,7 +26,7 @@ def garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
     spec = None if serving is None else records.specification(serving.number)
     if serving is None or spec is None:
         raise HostError("collect: no registry serves whose settings could be used")
-    name = window.container(host)
+    name = maintenance.container(host)
     host.engine.remove(name)
     files = str(records.directory(serving.number) / "files")
     host.engine.create(name, collector(spec, host.labels, files))
@@ -38,7 +38,7 @@ def garbage_collect(host: Host, state: State, opened: window.Opened) -> None:
                 raise HostError(f"collect: the container {name} has disappeared while it worked")
             if found.status in ("exited", "dead"):
                 break
-            opened.go_on()
+            time.go_on()
             host.clock.sleep(_POLL_INTERVAL)
         if found.exit_code != 0:
             words = last_words(host.engine.logs(name, _LOG_READ).splitlines())

@@ -14,7 +14,7 @@ from ..system.errors import HostError
 from ..system.files import exists
 from ..system.names import REGISTRY
 from ..system.state import State
-from . import window
+from . import maintenance
 from .reports import report
 from .settings import Settings
 from .storage import Storage, placed
@@ -33,15 +33,15 @@ def open_storage(settings: Settings, believed: clock.Record | None = None) -> St
 @contextmanager
 def without_writes(
     host: Host, state: State, settings: Settings, job: str, store: Storage, noted: dict[str, Any]
-) -> Iterator[window.Opened]:
-    """A window for work on `store`, which ends where the window has lasted long enough; how long
-    it was is `noted`, however it ended."""
+) -> Iterator[maintenance.Maintenance]:
+    """Read-only maintenance for work on `store`, which ends where it has lasted long enough; how
+    long it was is `noted`, however it ended."""
     _it_serves(host, state, settings.storage_path)
     _nobody_else_writes(host, settings.storage_path)
     before = report(host, job)
-    time: window.Opened | None = None
+    time: maintenance.Maintenance | None = None
     try:
-        with window.window(
+        with maintenance.read_only(
             host,
             state,
             job,
@@ -54,12 +54,12 @@ def without_writes(
             yield time
     finally:
         if time is not None:
-            lasted = time.seconds or host.clock.now() - time.window.since
+            lasted = time.seconds or host.clock.now() - time.record.since
             noted["window_seconds"] = round(lasted, 3)
 
 
 def _it_serves(host: Host, state: State, folder: Path) -> None:
-    """Refuses where the registry does not run, or not on this storage: a window would start it
+    """Refuses where the registry does not run, or not on this storage: maintenance would start it
     while somebody may have stopped it to work on the data."""
     records = Records(host, state, REGISTRY)
     serving = records.serving
@@ -83,8 +83,8 @@ def _it_serves(host: Host, state: State, folder: Path) -> None:
 
 
 def _nobody_else_writes(host: Host, folder: Path) -> None:
-    """Refuses where another registry (one of before, say) has the same storage: a window would not
-    keep it from writing, and what it writes could be collected at once."""
+    """Refuses where another registry (one of before, say) has the same storage: maintenance would
+    not keep it from writing, and what it writes could be collected at once."""
     others = host.engine.sharing(host.labels, folder)
     if others:
         raise HostError(

@@ -23,7 +23,7 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
     "clock_is_right": whether a person says so, "settings": for a dry run only, as an inventory has
     them that was not applied yet}. Returns `rows`, one for each tag (storage/retention.py), and
     `removed`: how many tags; a dry run also `held` and `doubt`, why nothing would be removed all
-    the same. With nothing to remove there is no window, and nobody notices anything.
+    the same. With nothing to remove there is no maintenance, and nobody notices anything.
     """
     settings = contents_settings.requested(host, request, check)
     if check:

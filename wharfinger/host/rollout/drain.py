@@ -166,7 +166,7 @@ class Drain:
 
     def wake(self, held: Generation) -> None:
         """Goes on with one that was paused. Raises HostError while what it must not meet may still
-        be at work: a window that was not ended yet."""
+        be at work: maintenance that was not ended yet."""
         container, window = self.records.container(held), self.records.state.window
         if container is None or not container.paused:
             return

@@ -41,7 +41,7 @@ def refusal(status: int | None = None, until: float = 0) -> list[str]:
 
 
 def _refused(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
-    """Writes are refused from the beginning of a window until one serves that takes them."""
+    """Writes are refused from the beginning of maintenance until one serves that takes them."""
     window, registry = state.window, serving.get(REGISTRY)
     if window is None or (window.step == OPENING and not (registry and registry.readonly)):
         return refusal()

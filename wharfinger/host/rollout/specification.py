@@ -16,7 +16,7 @@ A specification is a dictionary with these keys:
 - algorithms: of tokens' signatures, those that the registry trusts or the token server can sign
   with (signing_keys.py); without the key, as before there was a choice, RS256 alone
 - proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
-- readonly: true while nothing may write (window.py); like `live` no setting of its own
+- readonly: true while nothing may write (maintenance.py); like `live` no setting of its own
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class Generation:
     changed: float = 0
     # nginx's workers (process id, start time) that may still send requests to it
     workers: list[list[int]] = field(default_factory=list)
-    # it answers reads only and sees the storage read-only (window.py)
+    # it answers reads only and sees the storage read-only
+    # (contents/maintenance.py)
     readonly: bool = False
 
 
@@ -97,15 +98,15 @@ class Rotation:
     until: float | None = None
 
 
-# A window's steps, in order.
+# The steps of read-only maintenance, in order.
 CLOSING = "closing"  # nginx refuses writes; the last process that could write is on its way out
 WORKING = "working"  # nothing can write
 OPENING = "opening"  # a registry that takes writes is on its way in
 
 
 @dataclass
-class Window:
-    """A time in which nothing is written (window.py). `since` and `until` (at the latest) in
+class MaintenanceRecord:
+    """A time in which nothing is written (maintenance.py). `since` and `until` (at the latest) in
     seconds since 1970; `status`: what nginx answers to writes, 503 or 429."""
 
     job: str
@@ -134,7 +135,7 @@ class State:
     tokens_until: float = 0
     alerted: dict[str, dict[str, Any]] = field(default_factory=dict)
     rollback: dict[str, str] = field(default_factory=dict)
-    window: Window | None = None
+    window: MaintenanceRecord | None = None
 
     def kind(self, name: str) -> Kind:
         return self.kinds.setdefault(name, Kind())
@@ -165,7 +166,7 @@ def decode(data: bytes, path: Path) -> State:
         return State(
             kinds=kinds,
             rotation=rotation and Rotation(**rotation),
-            window=window and Window(**window),
+            window=window and MaintenanceRecord(**window),
             **raw,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as problem:

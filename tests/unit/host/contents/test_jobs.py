@@ -16,10 +16,10 @@ from support.storage_tree import DAY, NOW, Tree
 from tests.unit.host.world import Killed, Machine, deployed, spec
 from wharfinger.host.commands import run
 from wharfinger.host.contents import collection, reports, untagged
+from wharfinger.host.contents.maintenance import container
 from wharfinger.host.contents.storage import garbage, removal
 from wharfinger.host.contents.storage.layout import Storage
 from wharfinger.host.contents.storage.model import Removal
-from wharfinger.host.contents.window import container
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.files import write_atomically

@@ -15,7 +15,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.observation import metrics
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
-from wharfinger.host.system.state import Window
+from wharfinger.host.system.state import MaintenanceRecord
 
 PREFIX = "wharfinger_host_"
 Samples = dict[tuple[str, tuple[str, ...]], float]
@@ -58,7 +58,7 @@ def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, ho
     run("ensure", {"spec": spec(tmp_path)}, host=host)
     state = host.store.load()
     state.storage_path = str(tmp_path)
-    state.window = Window("collect", "working", 100.0, 200.0)
+    state.window = MaintenanceRecord("collect", "working", 100.0, 200.0)
     state.alerted = {"a": {"told": 1, "text": "a problem"}}
     host.store.save(state)
     host.paths.reports.mkdir()

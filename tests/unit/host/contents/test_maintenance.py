@@ -1,4 +1,4 @@
-"""A window: nothing is written, everything is read, and who dies in it keeps nobody out."""
+"""Read-only maintenance: nothing is written, all is read, and who dies in it keeps nobody out."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from tests.unit.host.world import SUBNET, Killed, Machine, deployed, host_of, spec
 from wharfinger.host.commands import run
 from wharfinger.host.contents.collector import collector
-from wharfinger.host.contents.window import Opened, window
+from wharfinger.host.contents.maintenance import Maintenance, read_only
 from wharfinger.host.rollout.generations import Generations
 from wharfinger.host.system import files
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.state import OPENING, SERVING
 
-# The registry that serves before a window, and its address.
+# The registry that serves before maintenance, and its address.
 NAME = "wharfinger-registry-1"
 WRITER = "10.98.0.2"
 
@@ -51,10 +51,12 @@ def writers(machine: Machine) -> list[str]:
     ]
 
 
-def open_window(host: Host, work: Callable[[Opened], None] | None = None, **more: Any) -> Opened:
-    """A window in which `work` is done."""
+def begin(
+    host: Host, work: Callable[[Maintenance], None] | None = None, **more: Any
+) -> Maintenance:
+    """Maintenance in which `work` is done."""
     asked = {"seconds": 3600, "drain_timeout": 600, "expected": 0, **more}
-    with window(host, host.store.load(), "collect", **asked) as opened:
+    with read_only(host, host.store.load(), "collect", **asked) as opened:
         if work is not None:
             work(opened)
     return opened
@@ -65,18 +67,18 @@ def test_in_a_window_writes_are_refused_and_no_process_can_write(
 ) -> None:
     seen = []
 
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         serving = host.store.load().kind("registry").serving
         assert serving is not None
         name = f"wharfinger-registry-{serving.number}"
         seen.append((closed(machine), writers(machine), machine.definitions[name]["Env"]))
 
-    open_window(host, work)
+    begin(host, work)
     assert seen == [("503", [], ['REGISTRY_STORAGE_MAINTENANCE_READONLY={"enabled": true}'])]
 
 
 def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine: Machine) -> None:
-    opened = open_window(host)
+    opened = begin(host)
     assert closed(machine) is None
     assert writers(machine) == ["wharfinger-registry-3"]
     assert list(machine.containers) == ["wharfinger-registry-3"]
@@ -90,7 +92,7 @@ def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine:
 def test_a_window_is_nothing_to_go_back_to(host: Host, machine: Machine, tmp_path: Path) -> None:
     machine.images["good"] = {"Id": "sha256:good", "RepoTags": []}
     run("ensure", {"spec": spec(tmp_path, command=["serve", "other"])}, host=host)
-    open_window(host)
+    begin(host)
     previous = host.store.load().kind("registry").previous
     assert previous is not None and (previous.number, previous.readonly) == (1, False)
     assert run("rollback", {}, host=host)["back"] == {"registry": 1}
@@ -98,14 +100,14 @@ def test_a_window_is_nothing_to_go_back_to(host: Host, machine: Machine, tmp_pat
 
 def test_it_is_announced_as_long_where_the_last_one_was(host: Host, machine: Machine) -> None:
     seen: list[str | None] = []
-    open_window(host, lambda _: seen.append(closed(machine)), expected=41)
+    begin(host, lambda _: seen.append(closed(machine)), expected=41)
     assert seen == ["429"]
 
 
 def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machine: Machine) -> None:
     seen: list[str | None] = []
 
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         opened.on_poll()
         seen.append(closed(machine))
         host.clock.sleep(60)
@@ -113,7 +115,7 @@ def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machin
         seen.append(closed(machine))
 
     begun = host.clock.now()
-    opened = open_window(host, work)
+    opened = begin(host, work)
     assert seen == ["503", "429"]
     assert "UTC" in machine.loaded or closed(machine) is None
     assert 60 <= opened.seconds <= host.clock.now() - begun
@@ -123,7 +125,7 @@ def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machin
 def test_a_window_lasts_as_long_as_it_may_however_the_clock_jumps(
     host: Host, machine: Machine, jumps: float
 ) -> None:
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         machine.jumps = jumps
         began = machine.seconds
         with pytest.raises(HostError, match="ended after registry_gc_max_minutes"):
@@ -133,7 +135,7 @@ def test_a_window_lasts_as_long_as_it_may_however_the_clock_jumps(
         lasted.append(machine.seconds - began)
 
     lasted: list[float] = []
-    opened = open_window(host, work, seconds=300)
+    opened = begin(host, work, seconds=300)
     assert 280 < lasted[0] <= 300
     assert 280 < opened.seconds < 320
 
@@ -143,7 +145,7 @@ def test_a_registry_that_does_not_say_what_it_does_has_20_seconds_for_an_upload(
 ) -> None:
     machine.connections[WRITER] = 10**9  # it never ends
     begun = host.clock.now()
-    opened = open_window(host)
+    opened = begin(host)
     assert 20 <= host.clock.now() - begun < 25
     assert any("still had requests after 20 s" in action for action in opened.actions)
 
@@ -158,12 +160,12 @@ def test_a_slow_upload_waits_in_a_paused_process_and_goes_on(host: Host, machine
     uploading(machine)
     seen: list[Any] = []
 
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         seen.append((closed(machine), writers(machine), machine.containers[NAME].status))
         host.clock.sleep(7)
 
     begun = host.clock.now()
-    opened = open_window(host, work)
+    opened = begin(host, work)
     assert seen == [("503", [], "paused")]
     assert list(machine.containers) == writers(machine) == [NAME]
     assert closed(machine) is None and host.store.load().window is None
@@ -179,7 +181,7 @@ def test_a_registry_that_does_nothing_is_paused_at_once(host: Host, machine: Mac
     machine.in_flight = {}
     seen = []
     begun = host.clock.now()
-    open_window(host, lambda _: seen.append(machine.containers[NAME].status))
+    begin(host, lambda _: seen.append(machine.containers[NAME].status))
     assert seen == ["paused"] and host.clock.now() - begun < 1
 
 
@@ -194,7 +196,7 @@ def test_writes_are_refused_from_the_moment_of_the_switch(host: Host, machine: M
     machine.in_flight = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host.engine, "create", create)
-        opened = open_window(host)
+        opened = begin(host)
     assert seen == [None]
     assert opened.seconds < 5
 
@@ -206,7 +208,7 @@ def test_while_anything_else_is_answered_nothing_is_paused(
     """The manifest's PUT, say, which may be about to link what the collection takes."""
     machine.connections[WRITER] = 10**9
     machine.in_flight = {"blob_upload_chunk": 1, handler: 1}
-    open_window(host)
+    begin(host)
     assert "pausing" not in machine.done
     machine.in_flight = None
     assert writers(machine) == ["wharfinger-registry-3"]
@@ -227,7 +229,7 @@ def test_a_request_that_comes_with_the_pause_is_let_go_on_first(
 
     monkeypatch.setattr(host.engine, "pause", pausing)
     seen = []
-    open_window(host, lambda _: seen.append(machine.containers[NAME].status))
+    begin(host, lambda _: seen.append(machine.containers[NAME].status))
     assert seen == ["paused"]
     first, second = tried
     assert second - first >= 1
@@ -238,7 +240,7 @@ def test_an_upload_that_is_just_being_put_in_its_place_is_let_go_on_first(
 ) -> None:
     uploading(machine)
     answers = iter([False, True])
-    open_window(host, resting=lambda: next(answers))
+    begin(host, resting=lambda: next(answers))
     assert next(answers, None) is None
     assert machine.done.count("pausing") == 2
     assert writers(machine) == [NAME]
@@ -248,7 +250,7 @@ def test_where_nothing_can_be_paused_uploads_have_20_seconds(host: Host, machine
     uploading(machine)
     machine.unfreezable = True
     begun = host.clock.now()
-    open_window(host)
+    begin(host)
     assert host.clock.now() - begun < 25
     assert machine.done.count("pausing") == 1
     assert writers(machine) == ["wharfinger-registry-3"]
@@ -257,15 +259,15 @@ def test_where_nothing_can_be_paused_uploads_have_20_seconds(host: Host, machine
 def test_what_is_paused_goes_on_only_where_nothing_works_on_the_storage_any_more(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docker does not answer when the window is ended, so what collects may still be at work."""
+    """docker does not answer when maintenance is ended, so what collects may still be at work."""
     uploading(machine)
-    monkeypatch.setattr("wharfinger.host.contents.window._RESTARTED", 1)
+    monkeypatch.setattr("wharfinger.host.contents.maintenance._RESTARTED", 1)
 
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        open_window(host, work)
+        begin(host, work)
 
     def silent(name: str) -> None:
         raise HostError("docker does not answer")
@@ -304,7 +306,7 @@ def test_killed_beside_a_slow_upload_the_next_command_lets_it_go_on(
         uploading(machine)
         machine.kill_at, machine.after = machine.steps + step, after
         try:
-            open_window(host)
+            begin(host)
         except Killed:
             killed += 1
         else:
@@ -328,7 +330,7 @@ def test_killed_beside_a_slow_upload_the_next_command_lets_it_go_on(
 def test_a_slow_download_by_an_old_worker_is_not_waited_for(host: Host, machine: Machine) -> None:
     machine.old_workers = [[99, 1]]  # it never ends
     begun = host.clock.now()
-    open_window(host)
+    begin(host)
     assert host.clock.now() - begun < 30
 
 
@@ -337,16 +339,16 @@ def test_connections_that_old_workers_keep_are_waited_for(host: Host, machine: M
     machine.old_workers = [[99, 1]]
     waited: list[float] = []
     begun = host.clock.now()
-    open_window(host, lambda _: waited.append(host.clock.now() - begun))
+    begin(host, lambda _: waited.append(host.clock.now() - begun))
     assert 30 < waited[0] < 40
 
 
 def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> None:
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         raise HostError("collect: out of luck")
 
     with pytest.raises(HostError, match="out of luck"):
-        open_window(host, work)
+        begin(host, work)
     assert closed(machine) is None
     assert len(writers(machine)) == 1
     assert host.store.load().window is None
@@ -356,11 +358,11 @@ def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> N
 def test_whatever_ends_the_work_lets_writes_in_again(
     host: Host, machine: Machine, problem: BaseException
 ) -> None:
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         raise problem
 
     with pytest.raises(type(problem)):
-        open_window(host, work)
+        begin(host, work)
     assert closed(machine) is None
     assert len(writers(machine)) == 1
     assert host.store.load().window is None
@@ -372,7 +374,7 @@ def test_a_docker_that_is_restarted_is_waited_for(
 ) -> None:
     remove = host.engine.remove
 
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         back = host.clock.now() + seconds
 
         def absent(name: str) -> None:
@@ -384,7 +386,7 @@ def test_a_docker_that_is_restarted_is_waited_for(
         raise HostError("docker does not answer")
 
     with pytest.raises(HostError, match="docker does not answer"):
-        open_window(host, work)
+        begin(host, work)
     assert (closed(machine), len(writers(machine))) == ((None, 1) if seconds < 60 else ("503", 0))
 
 
@@ -394,14 +396,14 @@ def test_interrupted_while_an_upload_is_waited_for_it_goes_on(
 ) -> None:
     machine.connections["10.98.0.2"] = 10**9  # it never ends
 
-    def tick(opened: Opened) -> None:
+    def tick(opened: Maintenance) -> None:
         monkeypatch.undo()
         raise Killed if dies else HostError("nginx has no more room for it")
 
-    monkeypatch.setattr(Opened, "on_poll", tick)
+    monkeypatch.setattr(Maintenance, "on_poll", tick)
     begun = host.clock.now()
     with pytest.raises(Killed if dies else HostError):
-        open_window(host)
+        begin(host)
     if dies:
         assert closed(machine) == "503"
         done = run("reopen", {}, host=host)["actions"]
@@ -422,9 +424,9 @@ def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: boo
         host = deployed(folder, machine)
         machine.connections["10.98.0.2"] = 10**9
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Opened, "on_poll", _dies)
+            patch.setattr(Maintenance, "on_poll", _dies)
             with pytest.raises(Killed):
-                open_window(host)
+                begin(host)
         machine.kill_at, machine.after = machine.steps + step, after
         try:
             run("reopen", {}, host=host)
@@ -441,7 +443,7 @@ def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: boo
     assert 5 < kills < _MANY - 1
 
 
-def _dies(opened: Opened) -> None:
+def _dies(opened: Maintenance) -> None:
     raise Killed
 
 
@@ -454,7 +456,7 @@ def test_on_a_full_disk_nobody_is_refused_anything(
     monkeypatch.setattr(os, "posix_fallocate", full)
     steps = machine.steps
     with pytest.raises(HostError) as refused:
-        open_window(host)
+        begin(host)
     assert str(refused.value) == (
         f"collect: nothing was done: {host.paths.reports}: No space left on device. It needs 4 MiB "
         "there and some more for docker: free them first"
@@ -477,14 +479,14 @@ def test_a_disk_that_gets_full_keeps_nobody_out(
             left[0] = reserve.stat().st_size
         write(*arguments)
 
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         assert reserve.stat().st_blocks * 512 >= 4 << 20
         left[0] = 2 << 20
         monkeypatch.setattr(files, "_write", full)
         opened.step("working still")
 
     with pytest.raises(OSError, match="No space left"):
-        open_window(host, work)
+        begin(host, work)
     assert closed(machine) is None and len(writers(machine)) == 1
     assert host.store.load().window is None
 
@@ -495,7 +497,7 @@ def test_where_nothing_serves_a_window_leaves_nothing_behind(
     host = host_of(tmp_path, machine)
     run("prepare", {}, host=host)
     with pytest.raises(HostError) as refused:
-        open_window(host)
+        begin(host)
     assert str(refused.value) == "registry: nothing serves yet: run the whole site.yml first"
     assert host.store.load().window is None
 
@@ -505,7 +507,7 @@ def test_a_registry_that_cannot_read_only_leaves_the_present_one(
 ) -> None:
     machine.behaviour["sha256:good"] = "crashes"
     with pytest.raises(HostError, match="was taken away again and generation 1 keeps serving"):
-        open_window(host)
+        begin(host)
     assert closed(machine) is None
     assert writers(machine) == ["wharfinger-registry-1"]
     assert host.store.load().window is None
@@ -514,11 +516,11 @@ def test_a_registry_that_cannot_read_only_leaves_the_present_one(
 def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         machine.behaviour["sha256:good"] = "crashes"
 
     with pytest.raises(HostError, match="generation 2 keeps serving"):
-        open_window(host, work)
+        begin(host, work)
     assert closed(machine) == "503"
     state = host.store.load()
     assert state.window is not None and state.window.step == OPENING
@@ -538,7 +540,7 @@ def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
 def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_says(
     host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def work(opened: Opened) -> None:
+    def work(opened: Maintenance) -> None:
         serving = opened.state.kind("registry").serving
         assert serving is not None
         found = opened.generations(closing=False).records.specification(serving.number)
@@ -549,7 +551,7 @@ def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_say
         raise Killed
 
     with pytest.raises(Killed):
-        open_window(host, work)
+        begin(host, work)
     first, seen = host.engine.create, []
 
     def create(name: str, definition: Any) -> None:
@@ -585,7 +587,7 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
         host = deployed(folder, machine)
         machine.kill_at, machine.after = machine.steps + step, after
 
-        def work(opened: Opened, machine: Machine = machine, host: Host = host) -> None:
+        def work(opened: Maintenance, machine: Machine = machine, host: Host = host) -> None:
             name = "wharfinger-collection"
             host.engine.remove(name)
             serving = opened.state.kind("registry").serving
@@ -599,7 +601,7 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
             host.engine.remove(name)
 
         try:
-            open_window(host, work)
+            begin(host, work)
         except Killed:
             killed += 1
         else:

@@ -1,4 +1,4 @@
-"""A window: a time in which nothing is written and everything is read.
+"""Read-only maintenance: a time in which nothing is written and everything is read.
 
 The registry's storage can only be collected, and a tag only be removed without the danger that
 somebody moves it meanwhile, while no process writes. So:
@@ -6,7 +6,7 @@ somebody moves it meanwhile, while no process writes. So:
   closing   a generation of the registry that only reads is switched to, and with the same reload
             nginx refuses POST, PUT, PATCH and DELETE; the one that could write is paused as soon as
             it does nothing but receive uploads (holding.py), or else stopped and gone
-  working   what the window is for
+  working   what the maintenance is for
   opening   the one that was paused goes on and is switched to, or a fresh one that writes; nginx
             takes writes with the same reload
 
@@ -31,7 +31,7 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import drawing_on, read_text
 from ..system.names import REGISTRY
-from ..system.state import CLOSING, OPENING, WORKING, Generation, State, Window
+from ..system.state import CLOSING, OPENING, WORKING, Generation, MaintenanceRecord, State
 from .holding import Holding
 
 # Seconds that docker goes on trying to push where it is answered 503; beyond them it is told 429
@@ -48,21 +48,21 @@ _RESTARTED = 120.0
 _RESERVE = 4 << 20
 
 
-class Opened:
-    """A window that is open: `writes` were let in again once it is over."""
+class Maintenance:
+    """Read-only maintenance that has begun: `writes` were let in again once it is over."""
 
     def __init__(
         self,
         host: Host,
         state: State,
-        window: Window,
+        record: MaintenanceRecord,
         drain_timeout: float,
         resting: Callable[[], bool] = lambda: True,
     ) -> None:
         self.host = host
         self.resting = resting
         self.state = state
-        self.window = window
+        self.record = record
         self.actions: list[str] = []
         self.drain_timeout = drain_timeout
         # A clock that jumps meanwhile changes nothing.
@@ -77,16 +77,16 @@ class Opened:
     @property
     def left(self) -> float:
         """Seconds until it must be over."""
-        return self.window.until - self._now()
+        return self.record.until - self._now()
 
     def on_poll(self) -> None:
         """Called again and again: what clients do not notice as 503 becomes a readable 429 once it
         takes longer; when writes are taken again is noted."""
-        window, now = self.window, self._now()
-        if window.step == OPENING:
-            self.seconds = self.seconds or now - window.since
-        elif window.status == 503 and now - window.since > _UNNOTICED:
-            window.status = 429
+        record, now = self.record, self._now()
+        if record.step == OPENING:
+            self.seconds = self.seconds or now - record.since
+        elif record.status == 503 and now - record.since > _UNNOTICED:
+            record.status = 429
             self.host.store.save(self.state)
             self.actions += proxy.apply(self.host, self.state, proxy.serving_now(self.state))
 
@@ -94,14 +94,14 @@ class Opened:
         """Called again and again by what works in it. Raises HostError once its time is over."""
         if self.left <= 0:
             raise HostError(
-                f"{self.window.job}: it was ended after registry_gc_max_minutes and what it had "
+                f"{self.record.job}: it was ended after registry_gc_max_minutes and what it had "
                 "removed by then is gone; the next run goes on. Where this happens again, set "
                 "registry_gc_max_minutes higher"
             )
         self.on_poll()
 
     def step(self, step: str) -> None:
-        self.window.step = step
+        self.record.step = step
         self.host.store.save(self.state)
 
     def generations(self, *, closing: bool) -> Generations:
@@ -118,7 +118,7 @@ class Opened:
             def pause(old: Generation) -> Pause:
                 # nginx was led to the one that only reads: writes are refused from now on.
                 if not self._closed:
-                    self._closed, self.window.since = True, self._now()
+                    self._closed, self.record.since = True, self._now()
                 return holding.hold(old)
 
             draining.pause = pause
@@ -151,7 +151,7 @@ def container(host: Host) -> str:
 
 
 @contextmanager
-def window(
+def read_only(
     host: Host,
     state: State,
     job: str,
@@ -160,7 +160,7 @@ def window(
     drain_timeout: float,
     expected: float,
     resting: Callable[[], bool] = lambda: True,
-) -> Iterator[Opened]:
+) -> Iterator[Maintenance]:
     """Nothing is written while the body runs; writes are let in again however it ends.
 
     seconds: how long it may last; expected: how long it lasted the last time, which decides whether
@@ -170,8 +170,8 @@ def window(
     _reserve(host, job)
     now = host.clock.now()
     status = 429 if expected > _UNNOTICED else 503
-    state.window = Window(job, CLOSING, now, now + seconds, status)
-    one = Opened(host, state, state.window, drain_timeout, resting)
+    state.window = MaintenanceRecord(job, CLOSING, now, now + seconds, status)
+    one = Maintenance(host, state, state.window, drain_timeout, resting)
     try:
         host.store.save(state)
         # Nobody is refused anything until the one that only reads is there to be switched to.
@@ -184,7 +184,7 @@ def window(
     _reopen(host, state, one)
 
 
-def _reopen(host: Host, state: State, one: Opened) -> None:
+def _reopen(host: Host, state: State, one: Maintenance) -> None:
     room = _room(host)
     with suppress(OSError):
         # For docker. What is left is for the small files here, piece by piece: whoever fills the
@@ -248,13 +248,13 @@ def _restore(host: Host) -> None:
 
 
 def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`ensure` (generations.py), also where a window's process is gone: the generation that is
-    asked for takes writes again, and what cannot be started any more is not tried."""
+    """`ensure` (generations.py), also where the maintenance's process is gone: the generation
+    that is asked for takes writes again, and what cannot be started any more is not tried."""
     state = host.store.load()
     interrupted = state.window
     if check or request["spec"].get("kind") != REGISTRY:
         return generations.ensure(host, request, check)
-    # Also where a state.json that was lost tells of no window.
+    # Also where a state.json that was lost tells of no maintenance.
     if host.engine.inspect(container(host)) is not None:
         host.engine.remove(container(host))
     _restore(host)
@@ -270,12 +270,13 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     return {**answer, "actions": [_interrupted(interrupted), *answer["actions"]]}
 
 
-def _interrupted(window: Window) -> str:
-    return f"{window.job}: it was interrupted; the registry takes writes again"
+def _interrupted(record: MaintenanceRecord) -> str:
+    return f"{record.job}: it was interrupted; the registry takes writes again"
 
 
 def reopen(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`reopen`: where a window's process is gone, the registry takes writes again. No request keys.
+    """`reopen`: where the maintenance's process is gone, the registry takes writes again. No
+    request keys.
 
     Called under the lock, which no living process holds then.
     """
@@ -285,6 +286,6 @@ def reopen(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     interrupted = state.window
     if check:
         return {"actions": [_interrupted(interrupted)]}
-    one = Opened(host, state, interrupted, 600)
+    one = Maintenance(host, state, interrupted, 600)
     _reopen(host, state, one)
     return {"actions": [_interrupted(interrupted), *one.actions]}
