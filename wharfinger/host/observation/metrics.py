@@ -89,6 +89,11 @@ def _lines(host: Host, state: State) -> Iterator[str]:
         [({}, logs.lost(host))],
     )
     yield from _space(data_of(host, state))
+    yield from _of_jobs(host)
+
+
+def _of_jobs(host: Host) -> Iterator[str]:
+    """What the timers' jobs have done."""
     found = {
         job: report for job in reports.JOBS if (report := reports.report(host, job)) is not None
     }

@@ -141,14 +141,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request on a connection of its own. `target` is a path or an URL of this registry."""
-        parts = urlsplit(target)
-        if parts.netloc and f"{parts.scheme}://{parts.netloc}" != self.base:
-            raise failure(
-                "proxy",
-                f"a client is sent to {parts.scheme}://{parts.netloc} instead of {self.base}",
-                "look at X-Forwarded-Proto and Host in the site file",
-            )
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        path = self._path(target)
         connection = _Connection(self.hostname, self.port, self.address, self._context)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
@@ -186,6 +179,17 @@ class Client:
             ) from problem
         finally:
             connection.close()
+
+    def _path(self, target: str) -> str:
+        """The path with its query. Raises a failure where it leads elsewhere."""
+        parts = urlsplit(target)
+        if parts.netloc and f"{parts.scheme}://{parts.netloc}" != self.base:
+            raise failure(
+                "proxy",
+                f"a client is sent to {parts.scheme}://{parts.netloc} instead of {self.base}",
+                "look at X-Forwarded-Proto and Host in the site file",
+            )
+        return parts.path + (f"?{parts.query}" if parts.query else "")
 
     def _unreachable(self, why: str) -> HostError:
         return failure(

@@ -125,16 +125,7 @@ def apply(
     On a configuration that nginx refuses, the files are as they were when nginx last took them, and
     HostError carries nginx's words. Without our site file upstreams.conf is written for later.
     """
-    wanted: dict[Path, bytes] = {}
-    if tls is not None:
-        wanted[host.paths.served] = tls
-    if exists(host.paths.nginx):
-        present = read_text(host.paths.upstreams) or ""
-        wanted[host.paths.upstreams] = upstreams(
-            serving, present, _refused(state, serving)
-        ).encode()
-    if site is not None:
-        wanted[host.paths.site] = site.encode()
+    wanted = _wanted(host, state, serving, site, tls)
     changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}
     if not changed and is_current(host, state):
         return []
@@ -154,15 +145,7 @@ def apply(
         told = host.nginx.running()
         actions += _told(host, gently)
     except HostError:
-        for path, old in before.items():
-            _restore(host, path, read_bytes(_good(host, path)) or old)
-        if told:
-            # A master that is slow may still take over what is undone by now: it is told of the
-            # present files too, by the next run if not by this one.
-            state.proxy_loaded = None
-            host.store.save(state)
-            with suppress(HostError):
-                _told(host, gently=False)
+        _undo(host, state, before, told)
         raise
     for path in (host.paths.site, host.paths.upstreams, host.paths.served):
         taken = read_bytes(path)
@@ -171,6 +154,40 @@ def apply(
     state.proxy_loaded = fingerprint(host)
     host.store.save(state)
     return actions
+
+
+def _wanted(
+    host: Host,
+    state: State,
+    serving: Mapping[str, Generation | None],
+    site: str | None,
+    tls: bytes | None,
+) -> dict[Path, bytes]:
+    """The files as nginx is to read them; what stays as it is is not among them."""
+    wanted: dict[Path, bytes] = {}
+    if tls is not None:
+        wanted[host.paths.served] = tls
+    if exists(host.paths.nginx):
+        present = read_text(host.paths.upstreams) or ""
+        wanted[host.paths.upstreams] = upstreams(
+            serving, present, _refused(state, serving)
+        ).encode()
+    if site is not None:
+        wanted[host.paths.site] = site.encode()
+    return wanted
+
+
+def _undo(host: Host, state: State, before: Mapping[Path, bytes | None], told: bool) -> None:
+    """The files are again as nginx last took them; `told`: whether it was told of others."""
+    for path, old in before.items():
+        _restore(host, path, read_bytes(_good(host, path)) or old)
+    if told:
+        # A master that is slow may still take over what is undone by now: it is told of the
+        # present files too, by the next run if not by this one.
+        state.proxy_loaded = None
+        host.store.save(state)
+        with suppress(HostError):
+            _told(host, gently=False)
 
 
 def _tested(host: Host) -> None:
