@@ -93,7 +93,7 @@ count_pytest() {
 # Why the tests or tasks of a log failed, in few lines; where nothing says so, the log's end.
 reasons() {
   sed -E 's/\x1b\[[0-9;]*m//g' "$1" | awk '
-    function show(line) { print "  " substr(line, 1, 500); shown++ }
+    function show(line) { if (shown++ < 150) print "  " substr(line, 1, 500) }
     # Of pytest: the title of a failure, the first lines of its reason, and the short summary.
     /^_+ [^_].* _+$/ { gsub(/^_+ | _+$/, ""); title = $0; left = 12; next }
     /^E  / { if (left-- > 0) { if (title != "") show(title); title = ""; show($0) } next }
