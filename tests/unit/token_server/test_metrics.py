@@ -101,7 +101,7 @@ def test_logins_that_end_are_told_with_their_end(start: Start, keys: Path) -> No
 def test_the_process_is_told_of_under_the_usual_names(start: Start, keys: Path) -> None:
     seen = samples(start(settings(keys)))
     assert 10e6 < seen["process_resident_memory_bytes", ()] < 500e6
-    assert 0 <= time.time() - seen["process_start_time_seconds", ()] < 60
+    assert 0 <= time.time() - seen["process_start_time_seconds", ()] < 3600
     assert seen["process_open_fds", ()] > 3
     assert seen["process_cpu_seconds_total", ()] > 0
 

@@ -373,9 +373,12 @@ def test_a_guesser_has_each_limit_once_a_window_by_a_running_clock(
         # A machine that is busy may see one window end and the next begin.
         assert compared <= most * (1 + (time.monotonic() - begun) // window)
         assert guess.status == 429
-        assert 1 <= int(guess.headers["retry-after"]) <= window
-        assert running.login("someuser", "someuser-pw").status == 429
-        time.sleep(int(guess.headers["retry-after"]))
+        wait, told = int(guess.headers["retry-after"]), time.monotonic()
+        assert 1 <= wait <= window
+        status = running.login("someuser", "someuser-pw").status
+        # Or the machine was so busy that the window has ended.
+        assert status == 429 or time.monotonic() - told > wait - 1
+        time.sleep(wait)
     assert running.login("someuser", "someuser-pw").status == 200
 
 
