@@ -22,7 +22,8 @@ from .authority import check_authority
 from .certificates import check_provided
 from .controller import check_credentials
 from .extra_vars import check_extra_vars
-from .host import check_host, own_name
+from .host import check_host
+from .host_names import own_name
 from .images import check_reachable
 from .removed import check_removed
 from .robots import check_secrets, check_two_secrets
