@@ -28,7 +28,6 @@ EXCEPTIONS = {
     "contents/storage/scrub.py: _Scrub",
     "contents/storage/layout.py: Storage",
     "keys/acme.py: _Order",
-    "keys/authority.py: Authority",
     "keys/rotation.py: Signing",
     "observation/engine_facts.py: look",
     "observation/observe.py: observe",

@@ -13,7 +13,8 @@ from ..system.errors import HostError
 from ..system.files import exists, read_bytes, write_atomically
 from ..system.state import State
 from . import certificates, publication
-from .authority import Authority, Wanted
+from .authority import Authority
+from .offline_key import OfflineKey, Wanted
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -138,10 +139,11 @@ class ServerCertificate:
         """What the key's keeper has signed is in place, or is asked for."""
 
         with self._authority() as authority:
+            key = OfflineKey(authority)
             if signed:
-                authority.accept(signed)
+                key.accept(signed)
             asks = not signed
-            self.outcome.wanted = authority.wanted(anew=anew and asks, follow=follow and asks)
+            self.outcome.wanted = key.wanted(anew=anew and asks, follow=follow and asks)
 
     def another_authority(
         self, *, finish: bool = False, signed: Mapping[str, str] | None = None

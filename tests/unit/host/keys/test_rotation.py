@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.remembering import RememberingRunner
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, host_of, spec
 from wharfinger.host.commands import run
-from wharfinger.host.keys import authority, expiry, publication, rotation
+from wharfinger.host.keys import authority_files, expiry, publication, rotation
 from wharfinger.host.keys.certificates import facts
 from wharfinger.host.keys.pki import Pki
 from wharfinger.host.system.context import Host
@@ -115,7 +115,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         with machines[-1].step(f"writing {path.name}"):
             write_atomically(path, data, *more, **others)
 
-    for module in (authority, publication, rotation):
+    for module in (authority_files, publication, rotation):
         monkeypatch.setattr(module, "write_atomically", written)
 
     def make(
@@ -1013,7 +1013,7 @@ def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any)
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", "/etc/wharfinger")
 
-    monkeypatch.setattr(authority, "write_atomically", full)
+    monkeypatch.setattr(authority_files, "write_atomically", full)
     with pytest.raises(HostError, match="renew: /etc/wharfinger: No space left on device"):
         run("renew", {}, host=host)
     assert "No space left on device" in alerts(host, tmp_path)

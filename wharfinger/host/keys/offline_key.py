@@ -1,0 +1,107 @@
+"""An authority whose key is not on this host: what its keeper has to sign, and has signed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..system.errors import HostError
+from ..system.files import exists
+from .authority import Authority
+from .due import covered
+
+
+@dataclass
+class Wanted:
+    """What the keeper of an offline key has to sign: see `OfflineKey.wanted`."""
+
+    request: str
+    names: list[str]
+    days: int
+    authority: str  # "" | "new" | "next"
+    all_names: list[str]  # for which a new authority may vouch
+    ca_days: int
+    present: str  # the authority's certificate, "" where there is none
+
+    def answer(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class OfflineKey:
+    """What passes between this host and the keeper of its authority's key."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self.files = authority.files
+        self.folder = self.files.folder
+        self.settings = authority.settings
+
+    def wanted(self, *, anew: bool = False, follow: bool = False) -> Wanted | None:
+        """What an offline authority has to sign for this host; None where nothing. `anew`: a
+        certificate in any case; `follow`: another authority too. Raises HostError where none can
+        follow."""
+        found = self.files.facts("ca")
+        now = self.authority.host.clock.now()
+        if not self.authority.usable(found, now):
+            authority = "new"
+        elif follow or self.authority.uncovered(found) or self.authority.aged(found, now):
+            assert found is not None
+            covers = covered([self.settings.hostname], found["permitted"])
+            authority = "next" if covers else "new"
+            if self.authority.overlap and authority == "next":
+                if follow and not self.authority.issued.due():
+                    raise HostError(self.authority.unfinished())
+                authority = ""
+        else:
+            authority = ""
+        if not (authority or anew or self.authority.issued.due()):
+            return None
+        if authority == "next":
+            assert found is not None
+            names = covered(self.settings.names, found["permitted"])
+        else:
+            names = self.settings.names if authority else self.authority.issued.names()
+        settings = self.settings
+        return Wanted(
+            self._request(names),
+            names,
+            settings.tls_days,
+            authority,
+            settings.names,
+            settings.ca_days,
+            self.files.read("ca.crt").decode("ascii", "replace"),
+        )
+
+    def _request(self, names: list[str]) -> str:
+        """The request for a certificate of a new key, which waits as tls_next.key."""
+        if self.authority.check:
+            return ""
+        # One that waits already is asked for once more: what is signed meanwhile still fits.
+        key = self.files.read("tls_next.key") or self.authority.pki.key("ec")
+        if key != self.files.read("tls_next.key"):
+            self.files.write("tls_next.key", key)
+        return self.authority.pki.request(key, names).decode()
+
+    def accept(self, signed: Mapping[str, str]) -> None:
+        """What the keeper of the offline key has signed: {"tls"} and, for a new authority, {"ca"},
+        and {"cross"} where the one before stays. PEM texts; "tls" is the server's certificate."""
+        if signed.get("ca") and signed["ca"].encode() != self.files.read("ca.crt"):
+            self.authority.actions.append("the authority's certificate is in place")
+            if signed.get("cross"):
+                self.files.write("ca_next_cross.crt", signed["cross"].encode())
+            else:
+                self.files.remove("ca_previous.crt", "ca_cross.crt")
+            self.files.write("ca_next.crt", signed["ca"].encode())
+            self.authority.promote()
+        if signed.get("tls") and exists(self.folder / "tls_next.key"):
+            self.files.write("tls_next.crt", signed["tls"].encode())
+            fits = (self.files.facts("tls_next") or {}).get("key_matches")
+            self.files.remove("tls_next.crt")
+            if not fits:
+                raise HostError(
+                    "certificates: what was signed belongs to another request of this host: run "
+                    "the playbook once more"
+                )
+            self.authority.issued.install(self.files.read("tls_next.key"), signed["tls"].encode())
+            self.files.remove("tls_next.key")
