@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from wharfinger.deployment.settings import SETTINGS
+from wharfinger.host.observation.observe import PACKAGES
 
 ROLES = sorted((Path(__file__).resolve().parents[2] / "roles").iterdir())
 
@@ -35,6 +36,21 @@ def test_there_are_roles() -> None:
 def test_every_option_has_a_default_or_must_be_set(role: Path) -> None:
     without = {name for name, option in options(role).items() if "default" not in option}
     assert without == {name for name, option in options(role).items() if option.get("required")}
+
+
+def test_what_the_roles_name_as_packages_is_looked_for_on_the_host() -> None:
+    # One that is not would be missing at every run.
+    texts = [path.read_text() for path in ROLES[0].parent.glob("*/vars/main.yml")]
+    named = {
+        word
+        for text in texts
+        for key in re.split(r"^(?=\w)", text, flags=re.MULTILINE)
+        if re.match(r"\w+__(\w*packages|engine|nginx):", key)
+        for found in re.findall(r"\[('[^\]]*)\]", key)
+        for word in re.findall(r"'([a-z0-9.-]+)'", found)
+    }
+    assert {"nginx", "docker.io", "docker-cli", "certbot", "cron", "ca-certificates"} <= named
+    assert named - set(PACKAGES) == set()
 
 
 def test_every_role_says_in_words_what_it_does(role: Path) -> None:

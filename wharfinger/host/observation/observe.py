@@ -42,7 +42,8 @@ from ..system.service import units
 from ..system.state import KINDS, RETIRED, SERVING, State
 from . import engine_facts, nginx_configuration
 
-_PACKAGES = (
+# What roles install, and what tells whose engine or nginx is there.
+PACKAGES = (
     "docker.io",
     "docker-cli",
     "docker-ce",
@@ -216,7 +217,7 @@ class Names:
 def _packages(host: Host, more: list[str]) -> tuple[dict[str, Any], list[str]]:
     """(package → version, null where it is not installed; those that a killed apt has left
     half-way)."""
-    names = list(dict.fromkeys([*_PACKAGES, *more]))
+    names = list(dict.fromkeys([*PACKAGES, *more]))
     said = host.runner.run(
         ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status} ${Version}\\n", *names],
         timeout=10,
