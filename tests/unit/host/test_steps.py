@@ -17,6 +17,7 @@ import pytest
 
 from images.registry import recipe
 from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
+from wharfinger.deployment import host_files
 from wharfinger.host.__main__ import main
 from wharfinger.host.commands import run
 from wharfinger.host.observation.status import problems
@@ -28,6 +29,7 @@ from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.names import slots
 from wharfinger.host.system.packages import removable
 from wharfinger.host.system.passwords import bcrypt, belongs
+from wharfinger.host.system.paths import Paths
 from wharfinger.host.system.runner import Result
 from wharfinger.host.system.service import start_service
 from wharfinger.host.system.state import merged
@@ -817,6 +819,23 @@ def test_another_storage_path_does_not_begin_anew_beside_the_data(
     (old / "docker").rename(new / "docker")
     assert run("prepare", request, host=host)["changed"] is True
     assert host.store.load().storage_path == str(new)
+
+
+def test_everything_that_removal_deletes_lies_where_tests_can_move_it(
+    host: Host, tmp_path: Path
+) -> None:
+    for what in (host_files.REMOVE, host_files.REMOVE_DATA):
+        for file in host_files.removed_by(what):
+            assert host.paths.at(file.path).is_relative_to(tmp_path), file.path
+            assert Paths().at(file.path) == Path(file.path)
+
+
+def test_the_directories_have_the_modes_of_the_table_of_files(host: Host) -> None:
+    run("prepare", {}, host=host)
+    for file in host_files.HOST_FILES:
+        path = host.paths.at(file.path)
+        if file.mode and file.path.endswith("/"):
+            assert path.stat().st_mode & 0o7777 == int(file.mode, 8), file.path
 
 
 def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
