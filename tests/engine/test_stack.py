@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from support.amount import PACE
 from wharfinger.host.commands import run
 from wharfinger.host.system.errors import HostError
 
@@ -219,4 +219,4 @@ class Load:
             finally:
                 connection.close()
             self.answered += 1
-            time.sleep(0.01)
+            self._stop.wait(0.01 * PACE)

@@ -19,6 +19,7 @@ from load.record import Attempt
 from load.site import NAME, new_load
 from load.transfer import Transfer, monolithic
 from support import hosts, renewals
+from support.amount import PACE
 from support.containers import serving
 
 from .report import Row, page, told
@@ -40,7 +41,7 @@ class Bench:
         self.machine: Host = hosts.host(NAME)
         self.rows: list[Row] = []
         self._held = ExitStack()
-        self.load = new_load(hosts.authority(NAME), PATIENCE)
+        self.load = new_load(hosts.authority(NAME), PATIENCE, PACE)
         image = made((2048, 4096))
         session = self.load.session()
         Transfer(session, "load/watched", _never()).push(Attempt(), image, "kept", monolithic())
