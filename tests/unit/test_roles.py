@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from wharfinger.deployment.settings import SETTINGS
+from wharfinger.deployment.settings import SETTINGS, used_only
 from wharfinger.host.observation.observe import PACKAGES
+from wharfinger.token_server.config.model import Limits
 
 ROLES = sorted((Path(__file__).resolve().parents[2] / "roles").iterdir())
 
@@ -31,6 +33,16 @@ def role(request: pytest.FixtureRequest) -> Path:
 
 def test_there_are_roles() -> None:
     assert len(ROLES) >= 9
+
+
+def test_every_limit_of_the_token_server_is_a_variable_that_reaches_it() -> None:
+    role = ROLES[0].parent / "docker_auth"
+    settings = yaml.safe_load((role / "vars" / "main.yml").read_text())["docker_auth__settings"]
+    # Only tests let a window end.
+    usual = {name: number for name, number in asdict(Limits()).items() if name != "window"}
+    assert settings["limits"] == {name: f"{{{{ docker_auth_{name} }}}}" for name in usual}
+    defaults = {name: options(role)[name]["default"] for name in used_only("docker_auth_server")}
+    assert defaults == {f"docker_auth_{name}": number for name, number in usual.items()}
 
 
 def test_every_option_has_a_default_or_must_be_set(role: Path) -> None:

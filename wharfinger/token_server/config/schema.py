@@ -195,14 +195,14 @@ def _entry(part: Part) -> acl.Entry | None:
 
 
 def _limits(part: Part) -> Limits:
-    account, address, known, window = part.values.values()
+    account, known = part.values["account_failures"], part.values["known_failures"]
     if known is None:
         known = min(Limits().known_failures, max(account // 5, 1))
     elif known >= account:
         part.problem(
             "known_failures", f"'{known}' must be smaller than account_failures ({account})"
         )
-    return Limits(account, known, address, window)
+    return Limits(**(part.values | {"known_failures": known}))
 
 
 _SECONDS = Key(
@@ -217,7 +217,7 @@ _LIMIT = Key(
     _whole(r"[1-9][0-9]{0,5}"), "{} is no whole number from 1 to 999999: write 100 or the like"
 )
 
-#: Every key of the file, see `reading.Reader`. Keys of one mapping are in the order in which
+#: Every key of the file, see `reader.Reader`. Keys of one mapping are in the order in which
 #: messages name them and `make` gets them.
 KEYS: Mapping[str, Key] = {
     "": Key(),
