@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -271,5 +272,12 @@ class Stack:
         if self.host.nginx.running():
             command = ["nginx", "-c", f"{self.folder}/nginx/nginx.conf", "-s", "stop"]
             subprocess.run(command, check=False, capture_output=True)
-            while self.host.nginx.running() or (self.folder / "nginx.pid").exists():
+            # It removes its pid file before it closes its sockets.
+            while self.host.nginx.running() or (self.folder / "nginx.pid").exists() or listens():
                 time.sleep(0.02)
+
+
+def listens() -> bool:
+    """Whether anything takes connections where nginx does."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", PORT)) == 0
