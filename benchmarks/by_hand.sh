@@ -14,6 +14,7 @@ openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls/tls.k
 printf 'subjectAltName=DNS:%s\n' "$name" > tls/extensions
 openssl x509 -req -in tls/tls.csr -CA tls/ca.crt -CAkey tls/ca.key -days 90 -extfile tls/extensions -out tls/tls.crt 2>/dev/null
 openssl req -x509 -newkey rsa:2048 -nodes -keyout auth/signing.key -out auth/signing.crt -days 365 -subj "/CN=signing" 2>/dev/null
+cat auth/signing.crt auth/signing.key > auth/signing.pem
 cp "$files/auth_config.yml" auth/
 cat > config/config.yml <<CONFIG
 version: 0.1
