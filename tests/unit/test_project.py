@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import tomllib
@@ -166,8 +165,6 @@ def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
 
 def _imported(path: Path) -> set[str]:
     """The modules of its own room that a module imports, functions' own imports included."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            names |= {node.module} if node.module else {alias.name for alias in node.names}
-    return names
+    room = ".".join(path.relative_to(PROJECT).parent.parts) + "."
+    names = (name.removeprefix(room) for name in imported(path) if name.startswith(room))
+    return {name.partition(".")[0] for name in names}
