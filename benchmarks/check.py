@@ -24,8 +24,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
-from support.storage_tree import DAY, NOW, Tree  # noqa: E402
-from wharfinger.host.contents.storage import (  # noqa: E402
+from support.storage_tree import DAY, NOW, Tree
+from wharfinger.host.contents.storage import (
     Storage,
     garbage,
     obstacles,

@@ -20,13 +20,13 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
-from switches import NAME, Bench, deployed  # noqa: E402
+from switches import NAME, Bench, deployed
 
-from filling import Amount, Content, Pushing, fill, missing  # noqa: E402
-from filling.clients import beside  # noqa: E402
-from filling.fill import LARGE  # noqa: E402
-from load import Account, Target  # noqa: E402
-from load.session import Session  # noqa: E402
+from filling import Amount, Content, Pushing, fill, missing
+from filling.clients import beside
+from filling.fill import LARGE
+from load import Account, Target
+from load.session import Session
 
 MIB = 1024 * 1024
 LAYER = 512 * MIB

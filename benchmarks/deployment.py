@@ -24,7 +24,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from wharfinger import access, docker_auth  # noqa: E402
+from wharfinger import access, docker_auth
 
 NAME = "registry.wharfinger.test"
 HOSTS = ("by-hand", "site")

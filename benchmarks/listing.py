@@ -22,12 +22,12 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
-from filling import Amount, Content  # noqa: E402
-from filling.fill import batched, small  # noqa: E402
-from load.record import Attempt  # noqa: E402
-from load.session import Account, Session, Target  # noqa: E402
-from local.registries import ADDRESS, Served, ours  # noqa: E402
-from support.program import registry_program  # noqa: E402
+from filling import Amount, Content
+from filling.fill import batched, small
+from load.record import Attempt
+from load.session import Account, Session, Target
+from local.registries import ADDRESS, Served, ours
+from support.program import registry_program
 
 USER, PASSWORD = "admin", "admin-pw"
 

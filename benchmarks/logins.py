@@ -49,7 +49,7 @@ from cryptography.x509.oid import NameOID
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.picture import Bar, bars  # noqa: E402
+from benchmarks.picture import Bar, bars
 
 CLIENTS = 8
 GUESSERS = 50

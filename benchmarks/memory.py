@@ -15,8 +15,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.pushes import BODY, REPOSITORY, Bench  # noqa: E402
-from benchmarks.stack import MB, Stack, contents, running, table, together  # noqa: E402
+from benchmarks.pushes import BODY, REPOSITORY, Bench
+from benchmarks.stack import MB, Stack, contents, running, table, together
 
 CLIENTS = 64
 

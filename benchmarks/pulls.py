@@ -22,7 +22,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.stack import (  # noqa: E402
+from benchmarks.stack import (
     MB,
     SIDES,
     Stack,
@@ -33,8 +33,8 @@ from benchmarks.stack import (  # noqa: E402
     table,
     together,
 )
-from benchmarks.transfers import REPOSITORY, asked, draw  # noqa: E402
-from benchmarks.transfers import Bench as Transfers  # noqa: E402
+from benchmarks.transfers import REPOSITORY, asked, draw
+from benchmarks.transfers import Bench as Transfers
 
 BLKIO = Path("/sys/fs/cgroup/blkio")
 THREADS = "aio threads;"

@@ -16,7 +16,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.stack import (  # noqa: E402
+from benchmarks.stack import (
     MB,
     SIDES,
     alternating,
@@ -26,8 +26,8 @@ from benchmarks.stack import (  # noqa: E402
     said,
     together,
 )
-from benchmarks.transfers import REPOSITORY, asked, draw  # noqa: E402
-from benchmarks.transfers import Bench as Transfers  # noqa: E402
+from benchmarks.transfers import REPOSITORY, asked, draw
+from benchmarks.transfers import Bench as Transfers
 
 # curl would wait for a 100 Continue.
 BODY = ("--header", "Expect:", "--header", "Content-Type: application/octet-stream")

@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 # Below the path: the project need not be installed.
-from benchmarks.logins import (  # noqa: E402
+from benchmarks.logins import (
     CLIENTS,
     Clients,
     Measured,
@@ -38,8 +38,8 @@ from benchmarks.logins import (  # noqa: E402
     returning,
     serving,
 )
-from wharfinger.generated import ROBOT_BYTES, make  # noqa: E402
-from wharfinger.token_server.config.schema import DIGESTS  # noqa: E402
+from wharfinger.generated import ROBOT_BYTES, make
+from wharfinger.token_server.config.schema import DIGESTS
 
 ALGORITHMS = ("RS256", "ES256")
 # So many comparisons a round; two cores make 25 a second.

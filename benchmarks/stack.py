@@ -39,12 +39,12 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
-from local.registries import free_ports, hashed, make_certificates  # noqa: E402
-from local.site import main_configuration, relocated, render  # noqa: E402
-from support import networks  # noqa: E402
-from wharfinger import access, containers, docker_auth  # noqa: E402
-from wharfinger.host.rollout.proxy import refusal  # noqa: E402
-from wharfinger.registry import configuration  # noqa: E402
+from local.registries import free_ports, hashed, make_certificates
+from local.site import main_configuration, relocated, render
+from support import networks
+from wharfinger import access, containers, docker_auth
+from wharfinger.host.rollout.proxy import refusal
+from wharfinger.registry import configuration
 
 NAME = "127.0.0.1"
 NETWORK = "wharfinger-benchmark"

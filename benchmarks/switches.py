@@ -29,9 +29,9 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests/library")]
 
-from load import Account, Load, Target  # noqa: E402
-from load.images_before import write as write_images_before  # noqa: E402
-from load.plays import Operator  # noqa: E402
+from load import Account, Load, Target
+from load.images_before import write as write_images_before
+from load.plays import Operator
 
 NAME = "registry.wharfinger.test"
 STEADY = "steady"
