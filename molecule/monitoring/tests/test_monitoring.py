@@ -22,7 +22,6 @@ from support.registry import Account, Registry, digest
 
 NAME = "monitoring"
 SHIPPED = Path(__file__).resolve().parents[3] / "templates" / "monitoring"
-LISTENER = "http://127.0.0.1:9180"
 LAYER = b"a layer that is pulled"
 USERS_FILE = "/etc/wharfinger/token_server/auth_config.yml"
 # Only there while what they tell of is.
