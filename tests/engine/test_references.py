@@ -23,15 +23,7 @@ from typing import Any
 import pytest
 
 from support.amount import FULL
-from support.mutated_manifests import (
-    DOCKER_IMAGE,
-    DOCKER_LIST,
-    KINDS,
-    OCI_IMAGE,
-    OCI_INDEX,
-    Mutated,
-    mutated,
-)
+from support.mutated_manifests import KINDS, Mutated, mutated
 from support.networks import free_ports
 from support.program import registry_program
 from support.registry import digest
@@ -45,6 +37,7 @@ from wharfinger.host.contents.storage import (
     scrub,
 )
 from wharfinger.oci.manifests import Manifest, Unreadable, parse
+from wharfinger.oci.media_types import DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX
 
 ENVIRONMENT = {"OTEL_TRACES_EXPORTER": "none"}
 NUMBER = 10_000 if FULL else 400
