@@ -83,7 +83,7 @@ def test_what_was_deleted_is_collected_and_can_be_pushed_again(contents: Content
     with Load() as load:
         answer = contents.run("collect")
         assert contents.run("collect")["changed"] is False
-        enough(lambda: load.answered)
+        enough(lambda: load.answered, 100)
     assert load.failed == []
     assert answer["freed"] > len(LARGE) and answer["blobs"] == 3
     assert 0 < answer["window_seconds"] < 40

@@ -58,7 +58,7 @@ def test_changes_under_load_fail_no_request(deployed: Stack) -> None:
         assert deployed.ensure("registry", environment={"A": "1"})["generation"] == 2
         assert deployed.ensure("token_server", environment={"A": "1"})["generation"] == 2
         assert deployed.ensure("registry", environment={"A": "2"})["slot"] == "a"
-        enough(lambda: load.answered)
+        enough(lambda: load.answered, 50)
     assert load.failed == []
     assert deployed.containers() == [f"{STACK}-registry-3", f"{STACK}-token_server-2"]
     deployed.verify()
