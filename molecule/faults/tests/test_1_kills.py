@@ -46,9 +46,7 @@ def test_the_engine(bench: Bench, service: str) -> None:
     containers = [bench.inspected(kind)["State"]["Pid"] for kind in ("registry", "token_server")]
     with bench.fault(f"SIGKILL: {service}", returns=f"{SYSTEMD}; the containers go on meanwhile"):
         bench.run(f"kill -9 $(systemctl show --property MainPID --value {service})")
-    bench.run(
-        f"timeout 60 sh -c 'until systemctl is-active {service} && docker info; do sleep 1; done'"
-    )
+    bench.until(f"systemctl is-active {service} && docker info")
     assert containers == [
         bench.inspected(kind)["State"]["Pid"] for kind in ("registry", "token_server")
     ]

@@ -84,4 +84,4 @@ def test_nobody_waits_for_dockerd_to_read_a_log(
         one = serving[kind]
         bench.script(ASK, one["address"], str(one["port"]), path, "1")
         read = f"docker logs --since 60s {bench.container(kind)} 2>&1 | grep --quiet {word}"
-        bench.run(f"timeout 30 sh -c 'until {read}; do sleep 1; done'")
+        bench.until(read)

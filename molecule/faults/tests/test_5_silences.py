@@ -42,16 +42,9 @@ def fails_twice(bench: Bench, words: str) -> None:
     for _ in range(2):
         assert bench.machine.run(f"systemctl start {RENEW}").rc != 0
         # What OnFailure= starts is over.
-        bench.run(
-            "timeout 60 sh -c 'until [ -z \"$(systemctl list-jobs --no-legend)\" ]; do :; done'"
-        )
+        bench.until('[ -z "$(systemctl list-jobs --no-legend)" ]')
     told = alerts(bench)
     assert told.count(words) == 1, told
-
-
-def waits(bench: Bench, condition: str) -> None:
-    """Until a shell's condition holds."""
-    bench.run(f"timeout 60 sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
 
 
 @contextmanager
@@ -82,9 +75,7 @@ def test_a_damaged_state(bench: Bench) -> None:
         fails_twice(bench, f"{VAR}/state.json cannot be read (JSONDecodeError)")
         # A job cannot even begin: that is in its report, which the next renewal tells of.
         assert bench.machine.run(f"systemctl start {COLLECT}").rc != 0
-        bench.run(
-            f"timeout 60 sh -c 'until [ -e {VAR}/contents/collect.json ]; do sleep 0.1; done'"
-        )
+        bench.until(f"[ -e {REPORT} ]")
     fails_twice(
         bench, "collect: it ended with exit code 1 and what it should have done is not done"
     )
@@ -110,7 +101,7 @@ def test_a_lock_that_is_held_for_a_week(bench: Bench) -> None:
     hold = f"import fcntl,time; f=open('{VAR}/lock'); fcntl.flock(f, 2); time.sleep(600)"
     bench.run(f"setsid python3 -c {shlex.quote(hold)} >/dev/null 2>&1 & echo $! >/run/holder")
     try:
-        bench.run(f"timeout 30 sh -c 'while flock -n {VAR}/lock true; do sleep 0.1; done'")
+        bench.until(f"! flock -n {VAR}/lock true")
         # Somebody is at work for an hour.
         bench.run(f"touch -d '1 hour ago' {VAR}/lock; systemctl start {RENEW}")
         assert alerts(bench) == ""
@@ -143,7 +134,7 @@ def test_a_full_disk(bench: Bench) -> None:
         # A job that cannot leave its report.
         with killed(bench, COLLECT):
             assert bench.machine.run(f"systemctl start {COLLECT}").rc != 0
-            waits(bench, f"grep -q collect: {ALERTS}")
+            bench.until(f"grep -q collect: {ALERTS}")
     assert alerts(bench).count("collect: it was killed (SIGKILL)") == 1
     bench.run(f"rm -f {VAR}/contents/collect.json; systemctl start {RENEW}")
 
@@ -153,10 +144,10 @@ def test_a_job_that_is_killed(bench: Bench, unit: str) -> None:
     with killed(bench, unit):
         assert bench.machine.run(f"systemctl start {unit}").rc != 0
     if unit == RENEW:
-        waits(bench, f"[ -s {ALERTS} ]")
+        bench.until(f"[ -s {ALERTS} ]")
         assert "renew: it was killed (SIGKILL)" in alerts(bench)
         return
-    waits(bench, f"[ -e {REPORT} ]")
+    bench.until(f"[ -e {REPORT} ]")
     assert "collect: it was killed (SIGKILL)" in bench.fails("wharfinger-host status")
     metrics = bench.run("cat /run/wharfinger/host.prom")
     assert 'wharfinger_host_job_last_run_ok{job_name="collect"} 0' in metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,10 @@ class Bench:
         done = hosts.run_with_input(NAME, ["sh", "-us"], command)
         assert done.returncode != 0, (command, done.stdout)
         return done.stdout + done.stderr
+
+    def until(self, condition: str) -> None:
+        """Waits until a shell's condition holds on the host (three minutes at most)."""
+        self.run(f"timeout 180 sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
 
     def container(self, kind: str) -> str:
         """The name of the container that serves."""

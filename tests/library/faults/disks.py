@@ -20,10 +20,7 @@ def full(bench: Bench, folder: str) -> Iterator[None]:
     )
     bench.run(f"setsid sh -c '{filling}' >/dev/null 2>&1 & echo $! >/run/filling")
     try:
-        bench.run(
-            f"timeout 60 sh -c 'until [ $(df --output=avail {folder} | tail -1) -lt 100 ]; "
-            "do sleep 0.1; done'"
-        )
+        bench.until(f"[ $(df --output=avail {folder} | tail -1) -lt 100 ]")
         yield
     finally:
         bench.run(f"kill -- -$(cat /run/filling); rm {folder}/filler")
