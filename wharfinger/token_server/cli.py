@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import addresses, config
-from .issue import decide, rule
-from .login.authentication import not_allowed_reason
 from .token_request import BadRequest, TokenRequest, read_scopes
 
 DEFAULT_FILE = Path("/config/auth_config.yml")
@@ -110,6 +108,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from .issue import decide, rule
+    from .login.authentication import not_allowed_reason
+
     configuration = _load(options.file, check_keys=False)
     user = configuration.users.get(options.user)
     if user is None and options.user:

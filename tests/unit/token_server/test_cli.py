@@ -171,6 +171,18 @@ def test_healthcheck_ends_with_1_where_nobody_answers(
     assert capsys.readouterr().err.startswith(f"127.0.0.1:{port} does not answer: ")
 
 
+def test_a_health_check_does_not_pay_for_what_serves_requests() -> None:
+    program = (
+        "import sys, wharfinger.token_server.cli;"
+        "print([name for name in ('asyncio', 'bcrypt', 'starlette', 'uvicorn') "
+        "if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], text=True, capture_output=True, check=True
+    )
+    assert answer.stdout == "[]\n"
+
+
 def test_serve_with_an_invalid_file_ends_with_1_and_says_why(file: Path) -> None:
     file.write_text("server: {}")
     answer = subprocess.run(
