@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from .acl import Answer, Question
@@ -16,6 +15,7 @@ from .addresses import Address
 from .config import Configuration
 from .config.model import User
 from .keys import ENCODE
+from .log import second
 from .login.authentication import Authentication, LoginNotAllowed
 from .login.limits import RateLimited
 from .token_request import (
@@ -166,7 +166,7 @@ def _grant(
         "token": token,
         "access_token": token,
         "expires_in": configuration.token.expiration,
-        "issued_at": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "issued_at": f"{second(now)}Z",
     }
     return Reply(200, body, {}, log)
 

@@ -33,7 +33,7 @@ lost = 0
 def line(event: dict[str, Any]) -> str:
     """One event as it stands in the log, ASCII, with the time in front."""
     now = time.time()
-    stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03d}Z"
+    stamp = f"{second(int(now))}.{int(now % 1 * 1000):03d}Z"
     return _ENCODE({"time": stamp} | event)
 
 
@@ -81,6 +81,7 @@ def together() -> Iterator[None]:
         flush()
 
 
-@functools.lru_cache(maxsize=2)
-def _second(seconds: int) -> str:
+@functools.lru_cache(maxsize=64)
+def second(seconds: int) -> str:
+    """Seconds since the epoch as date and time in UTC, without the Z, as a fraction may follow."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

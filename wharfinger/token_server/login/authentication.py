@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from ..addresses import Address, Network, within
 from ..config import Configuration
 from ..config.model import User
+from ..log import second
 from ..token_request import TokenRequest
 from .passwords import Passwords, is_generated
 
@@ -100,7 +100,7 @@ def not_allowed_reason(user: User, address: Address, now: float) -> str:
     A client sees this only after it has shown the right password.
     """
     if user.expires is not None and now >= user.expires:
-        return f"expired at {datetime.fromtimestamp(user.expires, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"expired at {second(int(user.expires))}Z"
     if is_outside(user.addresses, address):
         return f"may not log in from {address}"
     return ""
