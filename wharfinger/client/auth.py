@@ -47,8 +47,6 @@ class _Token:
 class RegistryAuth(httpx.Auth):
     """The login at one registry. A request names its scope in the extension SCOPE."""
 
-    requires_response_body = True
-
     def __init__(
         self, registry: str, base: str, credentials: Credentials | None, *, plain_http: bool
     ) -> None:

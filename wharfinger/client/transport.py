@@ -198,6 +198,7 @@ class Transport:
         try:
             following = await anext(flow)
             while True:
+                # The login makes its token requests without the client.
                 for name, value in self._client.headers.items():
                     following.headers.setdefault(name, value)
                 answer = await self._send(following)
