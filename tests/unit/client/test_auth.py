@@ -80,12 +80,13 @@ def test_a_token_for_many_that_holds_too_little_is_made_good_one_by_one(
     fake.auth = "bearer"
     for name in ("a", "b", "c"):
         fake.push(name, "1", image())
-    together = lambda request: (  # noqa: E731
-        httpx.Response(401, json=errors("DENIED", "not all of these"))
-        if request.url.path == "/auth" and len(request.url.params.get_list("scope")) > 1
-        else None
-    )
-    fake.before = [together]
+
+    def not_together(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == "/auth" and len(request.url.params.get_list("scope")) > 1:
+            return httpx.Response(401, json=errors("DENIED", "not all of these"))
+        return None
+
+    fake.before = [not_together]
     ran = wharf("repositories", HOST, "--tags", *BOB, input="pw")
     assert ran.lines == ["a\t1", "b\t1", "c\t1"]
 
