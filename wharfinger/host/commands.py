@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..deployment.facts import plain
 from .contents.maintenance import ensure, reopen
 from .contents.reports import JOBS, note
 from .contents.runner import contents
 from .keys.renewal import certificates, rotate
 from .observation import alert, metrics
-from .observation.observe import observe
-from .observation.status import status, text
 from .observation.watching import WATCHED, failed, succeeded
 from .rollout.generations import follow, followed, withdraw
 from .rollout.images import images
@@ -95,9 +92,25 @@ class Command:
         return "\n".join(lines) or self.nothing, 0
 
 
+# Only here: what looks at a whole host, and the types of what it says, take long to import.
 def _observe(host: Host, request: Request, check: bool) -> Answer:
+    from ..deployment.facts import plain
+    from .observation.observe import observe
+
     answer: Answer = plain(observe(host, request))
     return answer
+
+
+def _status(host: Host, request: Request, check: bool) -> Answer:
+    from .observation.status import status
+
+    return status(host, request, check)
+
+
+def _status_in_words(answer: Answer) -> tuple[str, int]:
+    from .observation.status import text
+
+    return text(answer), 1 if answer["problems"] else 0
 
 
 def _service(host: Host, request: Request, check: bool) -> Answer:
@@ -141,10 +154,6 @@ def _scrub(host: Host, request: Request, check: bool) -> Answer:
     return scrub(host, request, check)
 
 
-def _status_in_words(answer: Answer) -> tuple[str, int]:
-    return text(answer), 1 if answer["problems"] else 0
-
-
 def _renewed_by_others(host: Host, request: Request) -> Answer | None:
     """A deployment or another renewal is at work: the timer comes again. Raises HostError where
     that has been so for too long."""
@@ -179,7 +188,7 @@ COMMANDS = {
     for command in (
         # What looks only. `contents` starts a job, which takes the lock; apt has locks of its own.
         Command("observe", _observe, locked=False),
-        Command("status", status, locked=False, words=_status_in_words),
+        Command("status", _status, locked=False, words=_status_in_words),
         Command("verify", _verify, locked=False),
         Command("reachable", _reachable, locked=False),
         Command("contents", contents, locked=False),
