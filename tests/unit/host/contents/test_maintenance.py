@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.host.world import SUBNET, Killed, Machine, deployed, host_of, spec
+from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, deployed, host_of, spec
 from wharfinger.host.commands import run
 from wharfinger.host.contents.collector import collector
 from wharfinger.host.contents.maintenance import Maintenance, read_only
@@ -60,6 +60,35 @@ def begin(
         if work is not None:
             work(opened)
     return opened
+
+
+# As many steps are more than anything here takes.
+_MANY = 60
+
+
+def kills(
+    tmp_path: Path,
+    after: bool,
+    act: Callable[[Host], object],
+    *,
+    before: Callable[[Machine, Host], None] = lambda machine, host: None,
+) -> Iterator[tuple[int, Path, Machine, Host]]:
+    """Each kill of `act`, at its first step, its second and so on, until it comes to its end: the
+    step, and a host of its own as it is then, on which `before` was done first."""
+    for step in range(1, _MANY):
+        folder = tmp_path / f"{step}"
+        folder.mkdir()
+        machine = Machine()
+        host = deployed(folder, machine)
+        before(machine, host)
+        machine.kill_at, machine.after = machine.steps + step, after
+        try:
+            act(host)
+        except Killed:
+            machine.kill_at = 0
+        else:
+            return
+        yield step, folder, machine, host
 
 
 def test_in_a_window_writes_are_refused_and_no_process_can_write(
@@ -297,21 +326,10 @@ def test_what_is_paused_goes_on_only_where_nothing_works_on_the_storage_any_more
 def test_killed_beside_a_slow_upload_the_next_command_lets_it_go_on(
     tmp_path: Path, command: str, after: bool
 ) -> None:
-    killed = 0
-    for step in range(1, _MANY):
-        folder = tmp_path / f"{step}"
-        folder.mkdir()
-        machine = Machine()
-        host = deployed(folder, machine)
-        uploading(machine)
-        machine.kill_at, machine.after = machine.steps + step, after
-        try:
-            begin(host)
-        except Killed:
-            killed += 1
-        else:
-            break
-        machine.kill_at = 0
+    step = 0
+    for step, folder, machine, host in kills(
+        tmp_path, after, begin, before=lambda machine, _: uploading(machine)
+    ):
         begun = host.clock.now()
         request = {"spec": spec(folder)} if command == "ensure" else {}
         run(command, request, host=host)
@@ -324,7 +342,7 @@ def test_killed_beside_a_slow_upload_the_next_command_lets_it_go_on(
         assert len(writers(machine)) == 1, where
         assert machine.interruptions == [], where
         assert host.store.load().window is None, where
-    assert 10 < killed < _MANY - 1
+    assert 10 < step < _MANY - 1
 
 
 def test_a_slow_download_by_an_old_worker_is_not_waited_for(host: Host, machine: Machine) -> None:
@@ -416,31 +434,24 @@ def test_interrupted_while_an_upload_is_waited_for_it_goes_on(
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: bool) -> None:
-    kills = 0
-    for step in range(1, _MANY):
-        folder = tmp_path / f"{step}"
-        folder.mkdir()
-        machine = Machine()
-        host = deployed(folder, machine)
-        machine.connections["10.98.0.2"] = 10**9
+    def before(machine: Machine, host: Host) -> None:
+        machine.connections[WRITER] = 10**9
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Maintenance, "on_poll", _dies)
             with pytest.raises(Killed):
                 begin(host)
-        machine.kill_at, machine.after = machine.steps + step, after
-        try:
-            run("reopen", {}, host=host)
-        except Killed:
-            kills += 1
-        else:
-            break
-        machine.kill_at = 0
+
+    def reopen(host: Host) -> None:
         run("reopen", {}, host=host)
+
+    step = 0
+    for step, _, machine, host in kills(tmp_path, after, reopen, before=before):
+        reopen(host)
         assert closed(machine) is None, f"step {step}"
         assert len(writers(machine)) == len(machine.containers) == 1, f"step {step}"
         assert machine.interruptions == [], f"step {step}"
         assert host.store.load().window is None, f"step {step}"
-    assert 5 < kills < _MANY - 1
+    assert 5 < step < _MANY - 1
 
 
 def _dies(opened: Maintenance) -> None:
@@ -571,42 +582,27 @@ def test_reopen_without_a_window_does_nothing(host: Host, machine: Machine) -> N
     assert machine.steps == steps
 
 
-_MANY = 60
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("command", ["reopen", "ensure"])
 def test_killed_at_any_step_the_next_command_lets_writes_in_again(
     tmp_path: Path, command: str, after: bool
 ) -> None:
-    killed = 0
-    for step in range(1, _MANY):
-        folder = tmp_path / f"{step}"
-        folder.mkdir()
-        machine = Machine()
-        host = deployed(folder, machine)
-        machine.kill_at, machine.after = machine.steps + step, after
+    def work(opened: Maintenance) -> None:
+        host, name = opened.host, "wharfinger-collection"
+        host.engine.remove(name)
+        serving = opened.state.kind("registry").serving
+        assert serving is not None
+        one = opened.generations(closing=False)
+        found = one.records.specification(serving.number)
+        assert found is not None
+        host.engine.create(name, collector(found, host.labels, "/files"))
+        host.engine.start(name)
+        assert isinstance(host.engine, FakeEngine)
+        assert writers(host.engine.machine) == []
+        host.engine.remove(name)
 
-        def work(opened: Maintenance, machine: Machine = machine, host: Host = host) -> None:
-            name = "wharfinger-collection"
-            host.engine.remove(name)
-            serving = opened.state.kind("registry").serving
-            assert serving is not None
-            one = opened.generations(closing=False)
-            found = one.records.specification(serving.number)
-            assert found is not None
-            host.engine.create(name, collector(found, host.labels, "/files"))
-            host.engine.start(name)
-            assert writers(machine) == []
-            host.engine.remove(name)
-
-        try:
-            begin(host, work)
-        except Killed:
-            killed += 1
-        else:
-            break
-        machine.kill_at = 0
+    step = 0
+    for step, folder, machine, host in kills(tmp_path, after, lambda host: begin(host, work)):
         if "wharfinger-collection" in machine.containers:
             assert writers(machine) == [], f"step {step}"
         run(command, {"spec": spec(folder)} if command == "ensure" else {}, host=host)
@@ -617,4 +613,4 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
         assert "wharfinger-collection" not in machine.containers, f"step {step}"
         assert machine.interruptions == [], f"step {step}"
         assert host.store.load().window is None, f"step {step}"
-    assert 15 < killed < _MANY - 1
+    assert 15 < step < _MANY - 1
