@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class Machine:
         self.steps += 1
         self.done.append(what.split()[0])
         return _Step(self, what, self.steps == self.kill_at)
+
+    def change(self, name: str, **values: Any) -> None:
+        """A container has other values from now on; no step."""
+        self.containers[name] = replace(self.containers[name], **values)
 
     def serving_addresses(self) -> list[str]:
         return re.findall(r"server ([0-9.]+):(?!5001 )", self.loaded)
@@ -180,41 +184,36 @@ class FakeEngine:
                 error="",
             )
 
-    def change(self, name: str, **values: Any) -> None:
-        self.machine.containers[name] = Container(
-            **{**vars(self.machine.containers[name]), **values}
-        )
-
     def start(self, name: str) -> None:
         with self.machine.step(f"starting {name}"):
             manner = self.machine.behaviour.get(self.machine.containers[name].image, "good")
             if self.machine.containers[name].labels.get("wharfinger.kind") == "collection":
                 # It does its work and ends.
                 self.machine.collect()
-                self.change(name, status="exited", exit_code=self.machine.collection_code)
+                self.machine.change(name, status="exited", exit_code=self.machine.collection_code)
             elif manner == "crashes":
-                self.change(name, status="restarting", exit_code=3, restarts=1)
+                self.machine.change(name, status="restarting", exit_code=3, restarts=1)
             elif manner == "needs memory":
-                self.change(name, status="exited", exit_code=137, out_of_memory=True)
+                self.machine.change(name, status="exited", exit_code=137, out_of_memory=True)
             else:
-                self.change(name, status="running", health="starting")
+                self.machine.change(name, status="running", health="starting")
 
     def stop(self, name: str, timeout: int) -> None:
         with self.machine.step(f"stopping {name}"):
             if name in self.machine.containers:
-                self.change(name, status="exited", health="none")
+                self.machine.change(name, status="exited", health="none")
 
     def pause(self, name: str) -> None:
         with self.machine.step(f"pausing {name}"):
             if self.machine.unfreezable:
                 raise HostError("docker refused pausing: cgroups: freezer is not there (500)")
             assert self.machine.containers[name].running
-            self.change(name, status="paused")
+            self.machine.change(name, status="paused")
 
     def unpause(self, name: str) -> None:
         with self.machine.step(f"unpausing {name}"):
             assert self.machine.containers[name].paused
-            self.change(name, status="running")
+            self.machine.change(name, status="running")
 
     def remove(self, name: str) -> None:
         with self.machine.step(f"removing {name}"):

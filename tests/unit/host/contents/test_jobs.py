@@ -300,7 +300,7 @@ def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -
     def never_ends(name: str) -> None:
         start(name)
         if name == container(world.host):
-            world.host.engine.change(name, status="running")  # type: ignore[attr-defined]
+            world.machine.change(name, status="running")
 
     world.host.engine.start = never_ends  # type: ignore[method-assign]
     with pytest.raises(HostError) as refused:

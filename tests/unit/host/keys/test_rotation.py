@@ -877,7 +877,7 @@ def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path
 def end(machine: Machine, kind: str, code: int) -> str:
     """The container of a kind has ended with this exit code; its name."""
     (name,) = (one.name for one in machine.containers.values() if f"-{kind}-" in one.name)
-    FakeEngine(machine).change(name, status="exited", exit_code=code, health="none")
+    machine.change(name, status="exited", exit_code=code, health="none")
     return name
 
 

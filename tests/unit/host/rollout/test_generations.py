@@ -284,7 +284,7 @@ def test_an_unhealthy_or_vanished_container_is_replaced(
     with_site(host)
     machine.containers.clear()
     assert ensure()["generation"] == 2
-    host.engine.change("wharfinger-registry-2", health="unhealthy")  # type: ignore[attr-defined]
+    machine.change("wharfinger-registry-2", health="unhealthy")
     # As docker says for a while after a pause.
     assert ensure()["changed"] is False
     answers = host.engine.execute
@@ -517,7 +517,7 @@ def test_killed_after_the_switch_began_and_the_new_one_dies_the_old_one_serves_a
         machine.behaviour["sha256:new"] = manner
         for one in list(machine.containers.values()):
             if one.image == "sha256:new" and manner == "crashes":
-                host.engine.change(one.name, status="exited")  # type: ignore[attr-defined]
+                machine.change(one.name, status="exited")
         switched = host.store.load().kind("registry").serving
         assert switched is not None
         if switched.number == 1:
@@ -602,8 +602,7 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
     def killed(seconds: float) -> None:
         sleep(seconds)
         if "wharfinger-registry-2" in machine.containers:
-            engine = host.engine
-            engine.change("wharfinger-registry-2", status="exited", exit_code=137)  # type: ignore[attr-defined]
+            machine.change("wharfinger-registry-2", status="exited", exit_code=137)
 
     host.clock.sleep = killed  # type: ignore[method-assign]
     with pytest.raises(HostError) as caught:
@@ -625,7 +624,7 @@ def test_what_docker_has_just_started_again_is_not_replaced(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
     run("ensure", {"spec": spec(tmp_path)}, host=host)
-    host.engine.change("wharfinger-registry-1", health="starting", restarts=1)  # type: ignore[attr-defined]
+    machine.change("wharfinger-registry-1", health="starting", restarts=1)
     assert run("ensure", {"spec": spec(tmp_path)}, host=host)["actions"] == []
     assert list(machine.containers) == ["wharfinger-registry-1"]
 
@@ -651,12 +650,12 @@ def test_the_reason_is_that_of_the_end_when_docker_has_started_it_again_before_t
     def started(container: str) -> None:
         start(container)
         # A slow machine: it runs for the second time by now.
-        engine.change(name, status="running", exit_code=0, restarts=1)  # type: ignore[attr-defined]
+        machine.change(name, status="running", exit_code=0, restarts=1)
 
     def slept(seconds: float) -> None:
         sleep(seconds)
         if host.clock.monotonic() - began >= ends_again:
-            engine.change(name, status="restarting", exit_code=3, restarts=2)  # type: ignore[attr-defined]
+            machine.change(name, status="restarting", exit_code=3, restarts=2)
 
     began = host.clock.monotonic()
     engine.start, host.clock.sleep = started, slept  # type: ignore[method-assign]
