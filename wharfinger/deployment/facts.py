@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 
+@dataclass(frozen=True)
 class Facts:
     """A part of what a host reports: a frozen dataclass, each field with a default."""
 
@@ -22,21 +23,21 @@ class Facts:
         return cls(
             **{
                 known.name: _fact(kinds[known.name], reported[known.name])
-                for known in fields(cls)  # type: ignore[arg-type]
+                for known in fields(cls)
                 if reported.get(known.name) is not None
             }
         )
 
 
 def _fact(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and is_dataclass(kind) and issubclass(kind, Facts):
+    if isinstance(kind, type) and issubclass(kind, Facts):
         return kind.of(value)
     inner = [part for part in get_args(kind) if isinstance(part, type) and issubclass(part, Facts)]
     if not inner:
         return tuple(value) if isinstance(value, list) else value
     if isinstance(value, Mapping):
         # Name → part, or a part that may be missing.
-        named = Mapping in (getattr(kind, "__origin__", None), kind)
+        named = get_origin(kind) is Mapping
         return {k: inner[0].of(v) for k, v in value.items()} if named else inner[0].of(value)
     return tuple(inner[0].of(entry) for entry in value)
 
