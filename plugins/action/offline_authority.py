@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger.credentials.authority import OfflineAuthority
-from wharfinger.host import HostError
+from wharfinger.host.system.errors import HostError
 
 
 class ActionModule(ActionBase):

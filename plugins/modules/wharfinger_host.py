@@ -44,7 +44,8 @@ actions:
 """
 
 from ansible.module_utils.unlogged_module import UnloggedModule
-from ansible.module_utils.wharfinger_host import HostError, run
+from ansible.module_utils.wharfinger_host.commands import run
+from ansible.module_utils.wharfinger_host.system.errors import HostError
 
 
 def main() -> None:

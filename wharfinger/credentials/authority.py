@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wharfinger.host import HostError
 from wharfinger.host.keys import certificates
 from wharfinger.host.keys.due import covered, days_left, usable
 from wharfinger.host.keys.pki import Pki, authority_name
+from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.files import exists, read_bytes, write_atomically
 from wharfinger.host.system.runner import SystemRunner
 

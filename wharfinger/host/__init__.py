@@ -3,10 +3,3 @@
 Python 3.11 standard library only, relative imports only: this folder runs as a package of the
 project, inside an Ansible module, and as the zipapp /usr/local/lib/wharfinger/wharfinger-host.pyz.
 """
-
-from __future__ import annotations
-
-from .commands import COMMANDS, run
-from .system.errors import HostError
-
-__all__ = ["COMMANDS", "HostError", "run"]

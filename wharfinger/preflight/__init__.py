@@ -52,7 +52,7 @@ def check(
     variables: all variables of the host, templated (of those without a role's prefix only the name
     counts). An empty registry_hostname means `own_name`. specs: role → the options of its argument
     spec; each role's name is a prefix under which unknown variables are errors. host: what
-    `wharfinger.host.run("observe", …)` answered, or as much of it as could be had. controller:
+    the host program's `observe` answered, or as much of it as could be had. controller:
     `clock` (epoch seconds before and after observing), `base` (directory that relative paths in
     the inventory start from), and where there is such a thing `archive_error` (what opening
     images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
