@@ -11,10 +11,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
-PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from wharfinger.deployment import host_files  # noqa: E402  (the project need not be installed)
+from wharfinger import templates
+from wharfinger.deployment import host_files
 
 
 class ActionModule(ActionBase):
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
         attributes = {"path": row.path, "group": row.group, "mode": row.mode, "secret": row.secret}
         if "content" in file:
             return attributes | {"content": file["content"]}
-        source = PROJECT / "templates" / row.template
+        source = templates.FOLDER / row.template
         try:
             text = source.read_text(encoding="utf-8")
         except OSError as error:
