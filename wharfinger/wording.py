@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from wharfinger.suggestions import nearest
 from wharfinger.values import kind
 
 
@@ -13,6 +14,19 @@ def quoted(value: object) -> str:
     if not isinstance(value, str):
         return kind(value)
     return json.dumps(value if len(value) <= 80 else value[:79] + "…", ensure_ascii=False)
+
+
+def unknown_key(key: object, known: Sequence[str], usual: Mapping[str, str]) -> str:
+    """What is said of a rule's key that is none of the known ones.
+
+    usual: what it is often called → the known key.
+    """
+    keys = ", ".join(known)
+    if not isinstance(key, str):
+        return f"has {kind(key)} as a key: the keys are {keys}"
+    meant = usual.get(key.lower()) or nearest(key.lower(), known)
+    instead = f"write {meant}" if meant else f"remove it, the keys are {keys}"
+    return f"{quoted(key)} is an unknown key: {instead}"
 
 
 def texts(

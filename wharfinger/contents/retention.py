@@ -11,17 +11,36 @@ from wharfinger.access.compiler import anchored
 from wharfinger.access.patterns import mistake
 from wharfinger.access.policy import ALL, EVERYONE, SEGMENTS, USER, Rule
 from wharfinger.deployment.problems import Problem, Report
-from wharfinger.suggestions import nearest
 from wharfinger.values import bare_key, duration, kind
 from wharfinger.wording import (
     answered_before,
     quoted,
     texts,
+    unknown_key,
 )
 
 RETENTION = "registry_retention"
 CRITERIA = ("newest", "newer_than", "matching")
 _KEYS = ("on", *CRITERIA)
+# What they are often called → what they are.
+_USUAL_KEYS = {
+    "repository": "on",
+    "repositories": "on",
+    "pattern": "on",
+    "name": "on",
+    "keep": "newest",
+    "count": "newest",
+    "last": "newest",
+    "latest": "newest",
+    "age": "newer_than",
+    "days": "newer_than",
+    "newer": "newer_than",
+    "younger_than": "newer_than",
+    "older_than": "newer_than",
+    "tag": "matching",
+    "tags": "matching",
+    "match": "matching",
+}
 _EXAMPLES = {"on": '"team/**"', "newest": "10", "newer_than": "30d", "matching": '["v*", latest]'}
 _DURATIONS = "write 12h, 30d or 2w"
 
@@ -90,7 +109,7 @@ def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:
         elif isinstance(plain, str) and plain in _KEYS:
             fields[plain] = value
         else:
-            wrong.append(_unknown_key(plain))
+            wrong.append(unknown_key(plain, _KEYS, _USUAL_KEYS))
     if not wrong:
         if "on" not in fields:
             wrong.append(f"on is missing: write, for example, on: {_EXAMPLES['on']}")
@@ -208,34 +227,6 @@ def _tag_mistake(pattern: str) -> str | None:
     if len(pattern.replace("*", "")) > _LONGEST_TAG:
         return f"{shown} is longer than the {_LONGEST_TAG} characters of a tag: write a shorter one"
     return None
-
-
-def _unknown_key(key: object) -> str:
-    keys = ", ".join(_KEYS)
-    if not isinstance(key, str):
-        return f"has {kind(key)} as a key: the keys are {keys}"
-    usual = {
-        "repository": "on",
-        "repositories": "on",
-        "pattern": "on",
-        "name": "on",
-        "keep": "newest",
-        "count": "newest",
-        "last": "newest",
-        "latest": "newest",
-        "age": "newer_than",
-        "days": "newer_than",
-        "newer": "newer_than",
-        "younger_than": "newer_than",
-        "older_than": "newer_than",
-        "tag": "matching",
-        "tags": "matching",
-        "match": "matching",
-    }
-    meant = usual.get(key.lower()) or nearest(key.lower(), _KEYS)
-    if meant:
-        return f"{quoted(key)} is an unknown key: write {meant}"
-    return f"{quoted(key)} is an unknown key: remove it, the keys are {keys}"
 
 
 def _useless(rules: list[RetentionRule]) -> list[Problem]:

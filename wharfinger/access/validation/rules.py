@@ -7,13 +7,27 @@ from collections.abc import Mapping, Sequence
 from wharfinger.deployment.problems import Problem
 from wharfinger.suggestions import nearest
 from wharfinger.values import bare_key, kind
-from wharfinger.wording import quoted, texts
+from wharfinger.wording import quoted, texts, unknown_key
 
 from ..patterns import mistake, verb_meant
 from ..policy import ALL, ANONYMOUS, EVERYONE, GROUP, ROBOT, USER, VERBS, Rule
 from .inventory import ACCESS, Inventory
 
 _RULE_KEYS = ("who", "may", "on")
+# What they are often called → what they are.
+_USUAL_KEYS = {
+    "user": "who",
+    "users": "who",
+    "group": "who",
+    "account": "who",
+    "actions": "may",
+    "verbs": "may",
+    "can": "may",
+    "name": "on",
+    "repository": "on",
+    "repositories": "on",
+    "pattern": "on",
+}
 
 
 def read_access(inventory: Inventory, access: object) -> None:
@@ -75,7 +89,7 @@ def _rule(inventory: Inventory, number: int, entry: object) -> Rule | None:
         elif isinstance(plain, str) and plain in _RULE_KEYS:
             fields[plain] = value
         else:
-            inventory.error(ACCESS, where, _unknown_rule_key(plain))
+            inventory.error(ACCESS, where, unknown_key(plain, _RULE_KEYS, _USUAL_KEYS))
     examples = {"who": "someuser", "may": "[pull]", "on": '"team/**"'}
     if len(inventory.errors) == before:
         for key in _RULE_KEYS:
@@ -256,25 +270,3 @@ def _check_together(inventory: Inventory, where: str, rule: Rule) -> None:
 def _spelt_out(verbs: Sequence[str]) -> list[str]:
     """`all` as the verbs that it holds and anonymous may not have."""
     return ["push", "delete"] if ALL in verbs else list(verbs)
-
-
-def _unknown_rule_key(key: object) -> str:
-    if not isinstance(key, str):
-        return f"has {kind(key)} as a key: the keys are {', '.join(_RULE_KEYS)}"
-    usual = {
-        "user": "who",
-        "users": "who",
-        "group": "who",
-        "account": "who",
-        "actions": "may",
-        "verbs": "may",
-        "can": "may",
-        "name": "on",
-        "repository": "on",
-        "repositories": "on",
-        "pattern": "on",
-    }
-    meant = usual.get(key.lower()) or nearest(key.lower(), _RULE_KEYS)
-    if meant:
-        return f"{quoted(key)} is an unknown key: write {meant}"
-    return f"{quoted(key)} is an unknown key: remove it, the keys are {', '.join(_RULE_KEYS)}"
