@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wharfinger import access
+
+# What user_hashes tells of an account's password or secret → what the operator reads of it.
+_NOTES = {
+    "kept": "the host has a {what} that this controller does not; it stays (a new one: {anew})",
+    "stale": "{file} is not the {what} on the host, which stays (a new one: {anew})",
+    "chosen": (
+        "its secret does not look like a generated one, so it counts as a chosen password "
+        "(a new one: {anew})"
+    ),
+    "previous": "the secret before the present one is valid until {until}",
+    "readmitted": "is back, with the {what} in {file} from before (a new one: {anew})",
+    "removed": (
+        "was removed, and {file} is still there: delete it, or the user, added again, has the old "
+        "password"
+    ),
+}
 
 
 def closing_message(
@@ -31,39 +47,7 @@ def closing_message(
         lines.append(f"Passwords:       {facts['credentials']}/NAME for {', '.join(generated)}")
     if robots:
         lines.append(f"Robots' secrets: {facts['credentials']}/NAME for {', '.join(robots)}")
-    for name in passwords.get("kept", []):
-        what, anew = _renewal(name, robots)
-        lines.append(
-            f"                 {name}: the host has a {what} that this controller does not; it "
-            f"stays (a new one: {anew})"
-        )
-    for name in passwords.get("stale", []):
-        what, anew = _renewal(name, robots)
-        lines.append(
-            f"                 {name}: {facts['credentials']}/{name} is not the {what} on the "
-            f"host, which stays (a new one: {anew})"
-        )
-    for name in passwords.get("chosen", []):
-        lines.append(
-            f"                 {name}: its secret does not look like a generated one, so it counts "
-            f"as a chosen password (a new one: {_renewal(name, robots)[1]})"
-        )
-    for name, secret in sorted(passwords.get("previous", {}).items()):
-        lines.append(
-            f"                 {name}: the secret before the present one is valid until "
-            f"{secret['until']}"
-        )
-    for name in passwords.get("readmitted", []):
-        what, anew = _renewal(name, robots)
-        lines.append(
-            f"                 {name}: is back, with the {what} in {facts['credentials']}/{name} "
-            f"from before (a new one: {anew})"
-        )
-    for name in passwords.get("removed", []):
-        lines.append(
-            f"                 {name}: was removed, and {facts['credentials']}/{name} is still "
-            "there: delete it, or the user, added again, has the old password"
-        )
+    lines += _notes(passwords, robots, facts["credentials"])
     if facts["ca"]:
         lines.append(f"Clients need:    {facts['ca']} as")
         lines.append(f"                 /etc/docker/certs.d/{facts['address']}/ca.crt")
@@ -75,6 +59,18 @@ def closing_message(
         return [*lines, "Who may do what: every user: everything", *last]
     policy = access.read_policy(users, inventory["groups"], inventory["access"], robots)
     return [*lines, "Who may do what:", *access.table(policy).splitlines(), *last]
+
+
+def _notes(passwords: dict[str, Any], robots: dict[str, Any], folder: str) -> Iterator[str]:
+    """What there is to know of single passwords."""
+    previous = passwords.get("previous", {})
+    names = {**passwords, "previous": sorted(previous)}
+    for kind, sentence in _NOTES.items():
+        for name in names.get(kind, ()):
+            what, anew = _renewal(name, robots)
+            until = previous.get(name, {}).get("until")
+            words = sentence.format(what=what, anew=anew, file=f"{folder}/{name}", until=until)
+            yield f"                 {name}: {words}"
 
 
 def _renewal(name: str, robots: dict[str, Any]) -> tuple[str, str]:
