@@ -1,6 +1,6 @@
 """Users, groups, robots and rules of the inventory: what is wrong with them, and who may do what.
 
-Pure: no Ansible, no I/O, standard library only. `validate` reports every mistake, `Policy` is the
+Pure: no Ansible, no I/O, standard library only. `examine` reports every mistake, `Policy` is the
 model (it decides), `compile_acl` and `compile_users` write what docker_auth decides by. The model
 and the compiler share no matching code, so that testing one against the other can fail.
 """
@@ -11,7 +11,7 @@ from .compiler import compile_acl, compile_users
 from .policy import VERBS, Decision, Policy, Rule
 from .robots import Robot
 from .table import rows, table
-from .validation import read_policy, validate
+from .validation import examine, read_policy
 
 __all__ = [
     "VERBS",
@@ -22,8 +22,8 @@ __all__ = [
     "Rule",
     "compile_acl",
     "compile_users",
+    "examine",
     "read_policy",
     "rows",
     "table",
-    "validate",
 ]

@@ -112,7 +112,7 @@ def check(
 
 
 def _check_access(good: Mapping[str, Any], controller: Mapping[str, Any], report: Report) -> None:
-    review = access.validate(
+    _, review = access.examine(
         good.get("registry_users", {}),
         good.get("registry_groups", {}),
         good.get("registry_access", []),

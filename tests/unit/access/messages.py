@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wharfinger.access import validate
+from wharfinger.access import examine
 
 HASH = "$2b$10$" + "a" * 53
 USERS: dict[Any, Any] = {"admin": {}, "readonly": {}, "someuser": {}}
@@ -21,7 +21,7 @@ NAME = (
 
 
 def errors(users: object = USERS, groups: object = GROUPS, access: object = OPEN) -> list[str]:
-    return [str(error) for error in validate(users, groups, access).errors]
+    return [str(error) for error in examine(users, groups, access)[1].errors]
 
 
 def rule(**fields: Any) -> dict[str, Any]:

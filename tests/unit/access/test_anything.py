@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wharfinger.access import read_policy, table, validate
+from wharfinger.access import examine, read_policy, table
 from wharfinger.docker_auth import auth_config
 
 SECRET = "Planted-Secret"
@@ -82,7 +82,7 @@ nearly_rules = st.lists(
 def test_anything_is_answered_and_what_is_accepted_can_be_compiled(
     users: Any, groups: Any, access: Any, robots: Any, auth: str
 ) -> None:
-    review = validate(users, groups, access, robots, auth=auth, today=date(2026, 11, 25))
+    _, review = examine(users, groups, access, robots, auth=auth, today=date(2026, 11, 25))
     assert all(str(problem) and "\n" not in str(problem) for problem in review.errors)
     if not review.errors:
         policy = read_policy(users, groups, access, robots)
@@ -119,5 +119,5 @@ misread = st.recursive(
 @given(entries=st.lists(misread, max_size=3), whole=st.booleans())
 def test_no_value_below_registry_users_is_ever_printed(entries: list[Any], whole: bool) -> None:
     users: Any = entries if whole else {f"u{i}": entry for i, entry in enumerate(entries)}
-    review = validate(users, {}, [{"who": "everyone", "may": "all", "on": "all"}])
+    _, review = examine(users, {}, [{"who": "everyone", "may": "all", "on": "all"}])
     assert SECRET.lower() not in "".join(map(str, review.errors + review.warnings)).lower()

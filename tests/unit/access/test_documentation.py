@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from wharfinger.access import validate
+from wharfinger.access import examine
 
 USERS: dict[str, Any] = {name: {} for name in ("admin", "readonly", "someuser", "bob")}
 ROBOTS: dict[str, Any] = {"ci": {}, "nodes": {}}
@@ -33,12 +33,12 @@ def test_every_rule_in_the_documentation_is_free_of_errors(project: Path) -> Non
     ]
     assert len(rules) == 5
     for example in rules:
-        assert validate(USERS, GROUPS, example, ROBOTS).errors == []
+        assert examine(USERS, GROUPS, example, ROBOTS)[1].errors == []
 
 
 def test_the_robots_in_the_documentation_are_free_of_errors_and_warnings(project: Path) -> None:
     robots, rules = parts(project / "docs/robots.md")
-    review = validate({}, {}, rules["registry_access"], robots["registry_robots"])
+    _, review = examine({}, {}, rules["registry_access"], robots["registry_robots"])
     assert (review.errors, review.warnings) == ([], [])
 
 
@@ -47,7 +47,7 @@ def test_the_local_inventory_is_free_of_errors_and_warnings(project: Path) -> No
     for name in ("users", "access"):
         path = project / "inventory/local/group_vars/registry" / f"{name}.yml"
         values |= yaml.safe_load(path.read_text(encoding="utf-8"))
-    review = validate(
+    _, review = examine(
         values["registry_users"], values["registry_groups"], values["registry_access"]
     )
     assert (review.errors, review.warnings) == ([], [])

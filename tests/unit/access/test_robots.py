@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import compile_acl, compile_users, read_policy, table, validate
+from wharfinger.access import compile_acl, compile_users, examine, read_policy, table
 
 SECRET = "Planted-Secret"
 TODAY = date(2026, 11, 25)
@@ -32,12 +32,12 @@ def given(name: str = "ci", on: str = "team/**") -> dict[str, Any]:
 def errors(
     robots: object, access: object = None, groups: object = GROUPS, **kinds: Any
 ) -> list[str]:
-    found = validate(USERS, groups, access or rules(), robots, today=TODAY, **kinds)
+    _, found = examine(USERS, groups, access or rules(), robots, today=TODAY, **kinds)
     return [str(error) for error in found.errors]
 
 
 def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
-    found = validate(USERS, GROUPS, rules(*access), robots, today=TODAY)
+    _, found = examine(USERS, GROUPS, rules(*access), robots, today=TODAY)
     assert found.errors == []
     return [str(warning) for warning in found.warnings]
 

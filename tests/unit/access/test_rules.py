@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.access import read_policy, validate
+from wharfinger.access import examine, read_policy
 
 from .messages import (
     GROUPS,
@@ -180,19 +180,19 @@ def test_htpasswd_accepts_only_the_rule_that_gives_everyone_everything() -> None
         "write exactly `[{who: everyone, may: all, on: all}]`, or registry_auth: token"
     ]
     for access in ([], None, [rule()], OPEN * 2, [{**OPEN[0], "may": ["pull"]}]):
-        review = validate(USERS, GROUPS, access, auth="htpasswd")
+        _, review = examine(USERS, GROUPS, access, auth="htpasswd")
         assert [str(error) for error in review.errors] == refused
     for access in (OPEN, [{"who": ["everyone"], "may": ["all"], True: ["all"]}]):
-        assert validate(USERS, GROUPS, access, auth="htpasswd").errors == []
+        assert examine(USERS, GROUPS, access, auth="htpasswd")[1].errors == []
 
 
 def test_push_without_pull_is_warned_of_since_the_registry_asks_for_both() -> None:
-    review = validate({"someuser": {}}, {}, [rule(may=["push"])])
+    _, review = examine({"someuser": {}}, {}, [rule(may=["push"])])
     assert [str(warning) for warning in review.warnings] == [
         "registry_access, rule 1: gives push without pull, and the registry asks for both to "
         "push: write may: [pull, push]"
     ]
-    assert validate({"someuser": {}}, {}, [rule(may=["push", "pull"])]).warnings == []
+    assert examine({"someuser": {}}, {}, [rule(may=["push", "pull"])])[1].warnings == []
 
 
 def test_all_mistakes_are_told_at_once_and_make_no_policy() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import validate
+from wharfinger.access import examine
 
 from .messages import (
     USERS,
@@ -129,13 +129,13 @@ def test_a_user_whom_no_rule_gives_anything_is_warned_of() -> None:
         rule(who="group:team"),
         rule(who="denied", may=[], on="all"),
     ]
-    review = validate(users, groups, rules)
+    _, review = examine(users, groups, rules)
     assert review.errors == []
     assert [str(warning) for warning in review.warnings] == [
         f"registry_users, {name}: no rule in registry_access gives this user anything: add one, "
         "or remove the user"
         for name in ("denied", "nobody")
     ]
-    assert validate(users, groups, [*rules, rule(who="everyone", may="pull")]).warnings == [
+    assert examine(users, groups, [*rules, rule(who="everyone", may="pull")])[1].warnings == [
         review.warnings[0]
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wharfinger.access import validate
+from wharfinger.access import examine
 from wharfinger.preflight import RENAMED
 from wharfinger.registry.configuration import review, warnings
 
@@ -57,13 +57,13 @@ def test_many_mistakes_are_reported_together(judge: Judge) -> None:
 def test_what_access_says_arrives_word_for_word(judge: Judge) -> None:
     users: dict[str, Any] = {"admin": {}, "eve": {}}
     access = [{"who": "admin", "may": "all", "on": "all"}]
-    said = validate(users, {}, access)
+    _, said = examine(users, {}, access)
     assert said.warnings
     assert judge(registry_users=users, registry_access=access).warnings == [
         str(one) for one in said.warnings
     ]
     wrong = [{"who": "nobody-here", "may": "all", "on": "all"}]
-    said = validate(users, {}, wrong)
+    _, said = examine(users, {}, wrong)
     assert said.errors
     assert judge(registry_users=users, registry_access=wrong).errors == [
         str(one) for one in said.errors

@@ -6,7 +6,7 @@ may be a secret, a key that YAML misread included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 
 from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
@@ -20,32 +20,7 @@ from .rules import read_access, read_htpasswd
 from .together import compare_names_and_patterns, find_useless_rules
 from .users import read_users
 
-__all__ = ["NAME", "examine", "read_policy", "validate"]
-
-
-def validate(
-    users: object,
-    groups: object,
-    access: object,
-    robots: object = None,
-    *,
-    auth: str = "token",
-    server: str = "embedded",
-    reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
-    today: date | None = None,
-) -> Report:
-    """All errors and warnings of the four variables, which may be anything that YAML can say.
-
-    `auth` is registry_auth: `htpasswd` knows no rules, so that only the one that gives everyone
-    everything is accepted. `server` is docker_auth_server: cesanta's knows no expiry. `reserved`
-    are names that neither a user nor a repository may have. `today`, in UTC, is what robots' dates
-    are compared with; without it they are not. Warnings are given only where there are no errors.
-    Never raises.
-    """
-    found = examine(
-        users, groups, access, robots, auth=auth, server=server, reserved=reserved, today=today
-    )
-    return found[1]
+__all__ = ["NAME", "examine", "read_policy"]
 
 
 def examine(
@@ -56,11 +31,17 @@ def examine(
     *,
     auth: str = "token",
     server: str = "embedded",
-    reserved: Sequence[str] = (VERIFICATION_ACCOUNT,),
     today: date | None = None,
 ) -> tuple[Policy, Report]:
-    """As `validate`, together with the policy, which is whole only where there are no errors."""
-    inventory = Inventory(tuple(reserved))
+    """The policy, and all errors and warnings of the four variables, which may be anything that
+    YAML can say.
+
+    `auth` is registry_auth: `htpasswd` knows no rules, so that only the one that gives everyone
+    everything is accepted. `server` is docker_auth_server: cesanta's knows no expiry. `today`, in
+    UTC, is what robots' dates are compared with; without it they are not. The policy is whole only
+    where there are no errors, and warnings are given only there. Never raises.
+    """
+    inventory = Inventory((VERIFICATION_ACCOUNT,))
     read_users(inventory, users)
     read_robots(inventory, {} if robots is None else robots, auth, server, today)
     if not isinstance(users, Mapping):
@@ -83,7 +64,7 @@ def read_policy(users: object, groups: object, access: object, robots: object = 
     """The policy of registry_users, registry_groups, registry_access and registry_robots.
 
     That a robot has expired is not a mistake here: preflight tells of it. Raises ValueError with
-    every error that `validate` finds, one a line.
+    every error that `examine` finds, one a line.
     """
     policy, report = examine(users, groups, access, robots)
     if report.errors:
