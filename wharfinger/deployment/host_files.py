@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from .fixed import REGISTRY_ID, TOKEN_SERVER_ID
+from .fixed import JOB_UNIT, JOBS, REGISTRY_ID, TOKEN_SERVER_ID
 
 ETC = "/etc/wharfinger"
 CERTIFICATES = f"{ETC}/certificates"
@@ -93,8 +93,6 @@ def _crontab(role: str, name: str, holds: str, jobs: tuple[str, ...] = ()) -> Ho
     )
 
 
-_JOBS = ("retention", "collect", "check_contents")
-_JOB_UNIT = "wharfinger-contents@"
 _PROVIDED = "certificates_tls_source: provided"
 
 HOST_FILES: tuple[HostFile, ...] = (
@@ -134,22 +132,22 @@ HOST_FILES: tuple[HostFile, ...] = (
     _unit("certificates", "wharfinger-renew.timer", "when they run"),
     _unit("certificates", "wharfinger-failed@.service", "reports a job that was killed"),
     _crontab("certificates", "wharfinger", "the renewals"),
-    _unit("contents", f"{_JOB_UNIT}.service", "retention, garbage collection and check"),
+    _unit("contents", f"{JOB_UNIT}.service", "retention, garbage collection and check"),
     *(
-        _unit("contents", f"{_JOB_UNIT}{job}.service.d/wharfinger.conf", f"the same: {job}'s own")
+        _unit("contents", f"{JOB_UNIT}{job}.service.d/wharfinger.conf", f"the same: {job}'s own")
         for job in ("collect", "check_contents")
     ),
     *(
         _unit(
             "contents",
-            f"{_JOB_UNIT}{job}.timer",
+            f"{JOB_UNIT}{job}.timer",
             f"when {job} runs",
             "wharfinger-contents.timer",
             job,
         )
-        for job in _JOBS
+        for job in JOBS
     ),
-    _crontab("contents", "wharfinger-contents", "when the three run", _JOBS),
+    _crontab("contents", "wharfinger-contents", "when the three run", JOBS),
     HostFile(
         f"{ETC}/contents.json",
         "retention's rules, schedules and limits",

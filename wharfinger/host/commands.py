@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..deployment.fixed import JOBS
 from .contents.maintenance import ensure, reopen
-from .contents.reports import JOBS, note
+from .contents.reports import note
 from .contents.runner import contents
 from .keys.renewal import certificates, rotate
 from .observation import alert, metrics

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ..deployment.fixed import JOBS
 from .contents import reports
 from .contents.maintenance import reopen
 from .keys import certificates, expiry
@@ -130,7 +131,7 @@ class _Run:
         self.problems += expiry.expiring(host, self.renewal.settings)
         self.problems += reports.problems(host)
         # Not of this one, which is at work.
-        self.problems += overdue(host, reports.JOBS)
+        self.problems += overdue(host, JOBS)
         self.problems += storage_facts.problems(host, storage_facts.data_of(host, state))
 
 

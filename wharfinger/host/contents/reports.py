@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...deployment.fixed import JOBS
 from ..system import clock_check
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import read_text, write_atomically
 
-JOBS = ("retention", "collect", "check_contents")
 # Of a job's report: how much it has removed.
 _COUNTED = {"retention": "removed", "collect": "untagged"}
 

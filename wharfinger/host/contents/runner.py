@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...deployment.fixed import JOB_UNIT, JOBS
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists
 from . import settings as contents_settings
 from .confirmation import left_for
-from .reports import JOBS, report
+from .reports import report
 
-_UNIT = "wharfinger-contents@"
 # Seconds beyond a job's own limit: until it has the lock, and for the last ones who read.
 _AROUND = 3600.0
 
@@ -31,7 +31,7 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     if check:
         return _dry_run(job, host, request)
     before = report(host, job)
-    unit = f"{_UNIT}{job}.service"
+    unit = f"{JOB_UNIT}{job}.service"
     if exists(host.paths.systemd):
         command = ["systemctl", "start", unit]
     else:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ...deployment.fixed import JOBS
 from ..contents import reports
 from ..keys import certificates
 from ..system import logs
@@ -24,7 +25,7 @@ from . import watching
 _PREFIX = "wharfinger_host_"
 _CERTIFICATES = ("tls", "ca", "ca_previous", "signing", "signing_next", "signing_previous")
 # Of a job's report: the measure, what it tells, and the report's key.
-_JOBS = (
+_JOB_GAUGES = (
     ("job_last_run_timestamp_seconds", "When the job last began.", "at"),
     ("job_last_run_seconds", "How long it took.", "seconds"),
 )
@@ -94,10 +95,8 @@ def _lines(host: Host, state: State) -> Iterator[str]:
 
 def _of_jobs(host: Host) -> Iterator[str]:
     """What the timers' jobs have done."""
-    found = {
-        job: report for job in reports.JOBS if (report := reports.report(host, job)) is not None
-    }
-    for name, about, key in _JOBS:
+    found = {job: report for job in JOBS if (report := reports.report(host, job)) is not None}
+    for name, about, key in _JOB_GAUGES:
         yield from _gauge(
             name, about, (({"job_name": job}, report[key]) for job, report in found.items())
         )

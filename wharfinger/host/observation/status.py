@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...deployment.fixed import JOBS
 from ..contents import reports
 from ..keys import certificates, expiry
 from ..keys import settings as key_settings
@@ -70,7 +71,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "contents": {
             # A row for each tag of the registry is more than anybody asked for here.
             job: {key: value for key, value in found.items() if key != "rows"}
-            for job in reports.JOBS
+            for job in JOBS
             if (found := reports.report(host, job)) is not None
         },
         "succeeded": {job: last_success(host, job) for job in WATCHED},

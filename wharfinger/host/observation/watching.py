@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ...deployment.fixed import JOB_UNIT, JOBS
 from ..contents import reports
 from ..system.context import Host
 from ..system.durations import in_words
@@ -23,7 +24,7 @@ from ..system.files import exists, read_text
 from . import alert
 
 RENEW = "renew"
-WATCHED = (RENEW, *reports.JOBS)
+WATCHED = (RENEW, *JOBS)
 # Seconds between two runs of the renewals' timer.
 _RENEWALS = 900.0
 _DAY = 86400.0
@@ -44,7 +45,7 @@ def last_success(host: Host, job: str) -> float | None:
     with suppress(OSError):
         return _path(host, job).stat().st_mtime
     # As an earlier version of this program has left it.
-    found = reports.report(host, job) if job in reports.JOBS else None
+    found = reports.report(host, job) if job in JOBS else None
     return float(found["at"]) if found is not None and found["ok"] else None
 
 
@@ -59,7 +60,7 @@ def intervals(host: Host) -> dict[str, float]:
     found = {RENEW: _RENEWALS}
     with suppress(OSError, ValueError, TypeError, AttributeError):
         every = json.loads(read_text(host.paths.contents_settings) or "{}").get("every") or {}
-        found |= {job: float(every[job]) for job in reports.JOBS if every.get(job)}
+        found |= {job: float(every[job]) for job in JOBS if every.get(job)}
     return found
 
 
@@ -86,7 +87,7 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
         last = since(host, job)
         if last is not None and now - max(last, boot) > 2 * every + _DAY:
             day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(last))
-            unit = "wharfinger-renew" if job == RENEW else f"wharfinger-contents@{job}"
+            unit = "wharfinger-renew" if job == RENEW else f"{JOB_UNIT}{job}"
             found.append(
                 f"{job}: it has not succeeded since {day}, though it is due every "
                 f"{_interval(every)}: "

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.host.world import FakeRunner, Machine, deployed
+from wharfinger.deployment.fixed import JOBS
 from wharfinger.host.commands import run
 from wharfinger.host.contents import reports
 from wharfinger.host.observation import watching
@@ -70,9 +71,9 @@ def test_a_job_that_does_not_succeed_for_two_turns_and_a_day_is_named(
     success(host, "renew", NOW)
     success(host, "collect", NOW)
     machine.seconds = NOW + 15 * DAY - 1
-    assert watching.overdue(host, reports.JOBS) == []
+    assert watching.overdue(host, JOBS) == []
     machine.seconds += 2
-    assert watching.overdue(host, reports.JOBS) == [
+    assert watching.overdue(host, JOBS) == [
         "collect: it has not succeeded since 2027-01-15 08:00 UTC, though it is due every 7 days: "
         "see `systemctl status wharfinger-contents@collect.timer` and "
         "`journalctl -u wharfinger-contents@collect`"
@@ -87,9 +88,9 @@ def test_before_its_first_success_a_job_is_due_from_when_its_timer_was_set_up(
     host: Host, machine: Machine
 ) -> None:
     machine.seconds = NOW + 14 * DAY
-    assert watching.overdue(host, reports.JOBS) == []
+    assert watching.overdue(host, JOBS) == []
     machine.seconds = NOW + 16 * DAY
-    assert len(watching.overdue(host, reports.JOBS)) == 1
+    assert len(watching.overdue(host, JOBS)) == 1
 
 
 def test_the_time_for_which_a_host_was_off_does_not_count(
