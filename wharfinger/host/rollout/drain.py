@@ -12,11 +12,9 @@ from ..system.errors import HostError
 from ..system.names import TOKEN_SERVER
 from ..system.state import OPENING, RETIRED, SERVING, STARTING, Generation
 from . import proxy
-from .readiness import Readiness
+from .readiness import POLL_INTERVAL, Readiness
 from .records import Records
 
-# Seconds between two looks at something that is awaited.
-_POLL_INTERVAL = 0.1
 # Seconds between two looks at the new generation while the old one is drained.
 _LOOK = 1.0
 # Seconds that a process has to end in once it was waited for in vain.
@@ -101,7 +99,7 @@ class Drain:
                     "and was stopped all the same"
                 )
                 break
-            clock.sleep(_POLL_INTERVAL)
+            clock.sleep(POLL_INTERVAL)
         why = self._take_back(old)
         return why is not None, why
 

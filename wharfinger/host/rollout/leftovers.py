@@ -5,10 +5,8 @@ from __future__ import annotations
 from ..system.engine import Container
 from ..system.files import remove_tree
 from ..system.state import DRAINING, RETIRED, Generation
+from .readiness import POLL_INTERVAL
 from .records import Records
-
-# Seconds between two looks at something that is awaited.
-_POLL_INTERVAL = 0.1
 
 
 def take_away_leftovers(records: Records, patience: float) -> None:
@@ -54,4 +52,4 @@ def _let_go(
         and records.host.traffic.connections(container.address, serving.port) > 0
         and clock.monotonic() < deadline
     ):
-        clock.sleep(_POLL_INTERVAL)
+        clock.sleep(POLL_INTERVAL)

@@ -14,7 +14,7 @@ from .records import Records
 from .specification import Specification
 
 # Seconds between two looks at something that is awaited.
-_POLL_INTERVAL = 0.1
+POLL_INTERVAL = 0.1
 # Seconds in which a container that ended, and that docker started again, may end once more.
 _ENDS_AGAIN = 15
 # Lines of a log that are read to find the reason above a stack.
@@ -48,7 +48,7 @@ class Readiness:
                 raise HostError(
                     f"it was not healthy within {self.wait:g} s ({reason}).{self._last_words(name)}"
                 )
-            self.host.clock.sleep(_POLL_INTERVAL)
+            self.host.clock.sleep(POLL_INTERVAL)
 
     def works(self, spec: Specification, generation: Generation) -> bool:
         """Whether one that has served runs and is healthy; a stopped one is started first."""
@@ -112,7 +112,7 @@ class Readiness:
         """
         deadline = self.host.clock.monotonic() + _ENDS_AGAIN
         while container.running and self.host.clock.monotonic() < deadline:
-            self.host.clock.sleep(_POLL_INTERVAL)
+            self.host.clock.sleep(POLL_INTERVAL)
             present = self.host.engine.inspect(container.name)
             if present is None:
                 break
@@ -150,4 +150,4 @@ class Readiness:
                     f"{kind}: the configuration {digest[:12]} is not in force after "
                     f"{self.wait:g} s (last seen: {seen}).{words}"
                 )
-            self.host.clock.sleep(_POLL_INTERVAL)
+            self.host.clock.sleep(POLL_INTERVAL)
