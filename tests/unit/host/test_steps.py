@@ -403,7 +403,7 @@ def test_images_that_nothing_goes_back_to_are_removed(host: Host, machine: Machi
 
 
 def test_an_image_whose_name_another_one_has_taken_is_removed_too(
-    host: Host, machine: Machine
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As images_refresh makes them."""
     tag = host.engine.tag
@@ -413,7 +413,7 @@ def test_an_image_whose_name_another_one_has_taken_is_removed_too(
             one["RepoTags"] = [name for name in one["RepoTags"] if name != reference]
         tag(image, reference)
 
-    host.engine.tag = moved  # type: ignore[method-assign]
+    monkeypatch.setattr(host.engine, "tag", moved)
     assert deployed(host, "a1", "a2") == []
     assert deployed(host, "a3") == ["image sha256:a1: removed"]
     assert sorted(machine.images) == ["sha256:a2", "sha256:a3"]

@@ -292,7 +292,9 @@ def test_a_collection_that_fails_is_told_with_its_words(world: World) -> None:
     assert world.closings == 2
 
 
-def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -> None:
+def test_a_collection_ends_when_its_time_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.tree.blob(b"garbage")
     world.tree.image("team/app", "now", tag="latest")
     start = world.host.engine.start
@@ -302,8 +304,8 @@ def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -
         if name == container(world.host):
             world.machine.change(name, status="running")
 
-    world.host.engine.start = never_ends  # type: ignore[method-assign]
-    with pytest.raises(HostError) as refused:
+    with monkeypatch.context() as patch, pytest.raises(HostError) as refused:
+        patch.setattr(world.host.engine, "start", never_ends)
         run("collect", {}, host=world.host)
     assert str(refused.value) == (
         "collect: it was ended after registry_gc_max_minutes and what it had removed by then is "
@@ -317,7 +319,6 @@ def test_a_collection_ends_when_its_time_is_over(world: World, tmp_path: Path) -
     # So long that the next one is announced as long from its beginning.
     seen: list[str] = []
     world.machine.collect = lambda: seen.append(world.machine.loaded)
-    world.host.engine.start = start  # type: ignore[method-assign]
     run("collect", {}, host=world.host)
     assert "DELETE)$ 429;" in seen[0]
 
@@ -552,7 +553,9 @@ def test_a_week_off_and_a_clock_without_a_time_server_hinder_nothing(world: Worl
     assert reports.problems(world.host) == []
 
 
-def test_a_persons_word_reaches_the_run_that_is_started_apart(world: World) -> None:
+def test_a_persons_word_reaches_the_run_that_is_started_apart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many(world, 60, kept=40)
     runner = world.host.runner
 
@@ -562,13 +565,13 @@ def test_a_persons_word_reaches_the_run_that_is_started_apart(world: World) -> N
         return Result(0, "", "")
 
     # It starts nothing apart: the job runs here, as its unit would run it.
-    runner.run = started  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(runner, "run", started)
     request = {"job": "retention", "confirm_deletions": True}
     assert run("contents", request, host=world.host)["removed"] == 60
     assert not world.host.paths.asked.exists()
     # It is nobody else's, not even where the run was never started.
     many(world, 60, kept=40)
-    runner.run = lambda *_, **__: Result(1, "", "no")  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(runner, "run", lambda *_, **__: Result(1, "", "no"))
     with pytest.raises(HostError):
         run("contents", request, host=world.host)
     with pytest.raises(HostError, match="since very much would go"):

@@ -594,7 +594,7 @@ def _two(host: Host, folder: Path, machine: Machine) -> None:
 
 
 def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
-    host: Host, machine: Machine, tmp_path: Path
+    host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _two(host, tmp_path, machine)
     sleep = host.clock.sleep
@@ -604,8 +604,8 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
         if "wharfinger-registry-2" in machine.containers:
             machine.change("wharfinger-registry-2", status="exited", exit_code=137)
 
-    host.clock.sleep = killed  # type: ignore[method-assign]
-    with pytest.raises(HostError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(HostError) as caught:
+        patch.setattr(host.clock, "sleep", killed)
         run("ensure", {"spec": spec(tmp_path, image="sha256:new")}, host=host)
     assert str(caught.value).startswith(
         "registry: the new generation 2 ended while 1 answered its last requests, and 1 serves "
@@ -616,7 +616,6 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
     assert machine.serving_addresses() == ["10.98.0.2"]
     assert list(machine.containers) == ["wharfinger-registry-1"]
     machine.connections.clear()
-    del host.clock.sleep
     assert run("ensure", {"spec": spec(tmp_path)}, host=host)["generation"] == 1
 
 
@@ -640,12 +639,16 @@ def test_what_docker_has_just_started_again_is_not_replaced(
     ],
 )
 def test_the_reason_is_that_of_the_end_when_docker_has_started_it_again_before_the_first_look(
-    host: Host, machine: Machine, tmp_path: Path, ends_again: float, reason: str
+    host: Host,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends_again: float,
+    reason: str,
 ) -> None:
     machine.images["sha256:bad"] = {"Id": "sha256:bad", "RepoTags": []}
     machine.behaviour["sha256:bad"] = "crashes"
-    engine = host.engine
-    start, sleep, name = engine.start, host.clock.sleep, "wharfinger-registry-1"
+    start, sleep, name = host.engine.start, host.clock.sleep, "wharfinger-registry-1"
 
     def started(container: str) -> None:
         start(container)
@@ -658,7 +661,8 @@ def test_the_reason_is_that_of_the_end_when_docker_has_started_it_again_before_t
             machine.change(name, status="restarting", exit_code=3, restarts=2)
 
     began = host.clock.monotonic()
-    engine.start, host.clock.sleep = started, slept  # type: ignore[method-assign]
+    monkeypatch.setattr(host.engine, "start", started)
+    monkeypatch.setattr(host.clock, "sleep", slept)
     with pytest.raises(HostError, match=f"nothing serves yet: {reason}"):
         run("ensure", {"spec": spec(tmp_path, image="sha256:bad")}, host=host)
     assert machine.containers == {}
