@@ -353,6 +353,9 @@ class FakeRunner:
     ) -> Result:
         self.calls.append(list(arguments))
         self.environments.append(dict(environment or {}))
+        return self.answer_to(arguments)
+
+    def answer_to(self, arguments: Sequence[str]) -> Result:
         command = " ".join(arguments)
         for start, answer in self.answers.items():
             if command.startswith(start):

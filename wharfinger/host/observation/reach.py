@@ -172,6 +172,7 @@ class Docker:
         """The proxies to try, one after the other; {} for none."""
         proxies = {scheme: url for scheme, url in self._proxies.items() if url}
         bare = name.partition(":")[0]
+        # typeshed does not know it: Python has it on every system, but its docs do not name it.
         bypass = urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
             bare, {"no": self._without_proxy}
         )

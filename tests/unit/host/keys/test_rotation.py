@@ -126,8 +126,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         fresh = machine is None and copied is None
         if copied is not None:
             assert isinstance(copied.engine, Engine)
+            assert isinstance(copied.engine.machine, Promises)
             shutil.copytree(copied.paths.etc.parent, folder)
-            machine = copy.deepcopy(copied.engine.machine)  # type: ignore[assignment]
+            machine = copy.deepcopy(copied.engine.machine)
         folder.mkdir(exist_ok=True)
         machine = machine or Promises()
         machine.folder = folder

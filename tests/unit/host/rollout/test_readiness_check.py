@@ -32,7 +32,7 @@ class Answers:
     """What each address answers: path's beginning → status and body, or an exception."""
 
     def __init__(self) -> None:
-        self.by_address: dict[str, dict[str, Any]] = {}
+        self.by_address: dict[str, dict[str, tuple[int, bytes] | Exception]] = {}
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
 
     def __call__(
@@ -48,7 +48,7 @@ class Answers:
             if path.startswith(start):
                 if isinstance(answer, Exception):
                     raise answer
-                return answer  # type: ignore[no-any-return]
+                return answer
         return 401, b""
 
     def registry(self, address: str, status: int = 200, body: bytes = MANIFEST) -> None:

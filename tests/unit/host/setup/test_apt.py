@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,7 @@ class Turns(FakeRunner):
         super().__init__()
         self.turns = answers
 
-    def run(self, arguments, *, timeout=30, environment=None):  # type: ignore[no-untyped-def]
-        self.calls.append(list(arguments))
-        self.environments.append(dict(environment or {}))
+    def answer_to(self, arguments: Sequence[str]) -> Result:
         turns = self.turns[arguments[0].replace("-", "_")]
         return turns.pop(0) if len(turns) > 1 else turns[0]
 

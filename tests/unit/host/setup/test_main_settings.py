@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +36,7 @@ class Dpkg(FakeRunner):
         digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
         self.answers["dpkg-query -W"] = Result(0, f"\n {self.conf} {digest}\n /etc/x 0123\n", "")
 
-    def run(self, arguments, **options):  # type: ignore[no-untyped-def]
+    def run(self, arguments: Sequence[str], **options: Any) -> Result:
         if arguments[0] != "dpkg-divert":
             return super().run(arguments, **options)
         if arguments[1] == "--truename":
@@ -52,9 +54,14 @@ def conf(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def host(tmp_path: Path, conf: Path, machine: Machine) -> Host:
+def dpkg(conf: Path) -> Dpkg:
+    return Dpkg(conf)
+
+
+@pytest.fixture
+def host(tmp_path: Path, dpkg: Dpkg, machine: Machine) -> Host:
     host = host_of(tmp_path, machine)
-    host.runner = Dpkg(conf)
+    host.runner = dpkg
     run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
     return host
 
@@ -63,7 +70,7 @@ def package(conf: Path) -> Path:
     return conf.with_name("nginx.conf.package")
 
 
-def test_a_packages_own_gets_room_and_comes_back(host: Host, conf: Path) -> None:
+def test_a_packages_own_gets_room_and_comes_back(host: Host, dpkg: Dpkg, conf: Path) -> None:
     would = run("site", REQUEST, host=host, check=True)["actions"]
     assert conf.read_text() == DEBIAN
     actions = run("site", REQUEST, host=host)["actions"]
@@ -78,7 +85,7 @@ def test_a_packages_own_gets_room_and_comes_back(host: Host, conf: Path) -> None
     assert f"{conf}: the package's own again" in run("remove", {}, host=host)["actions"]
     assert conf.read_text() == DEBIAN
     assert not package(conf).exists()
-    assert host.runner.diverted == ""  # type: ignore[attr-defined]
+    assert dpkg.diverted == ""
     assert run("remove", {}, host=host)["changed"] is False
 
 
@@ -126,9 +133,11 @@ def test_somebody_elses_is_left_alone(host: Host, conf: Path, text: str) -> None
         DEBIAN + DEBIAN,
     ],
 )
-def test_what_is_written_otherwise_is_left_alone_too(host: Host, conf: Path, text: str) -> None:
+def test_what_is_written_otherwise_is_left_alone_too(
+    host: Host, dpkg: Dpkg, conf: Path, text: str
+) -> None:
     conf.write_text(text)
-    host.runner.delivers(text)  # type: ignore[attr-defined]
+    dpkg.delivers(text)
     run("site", REQUEST, host=host)
     assert conf.read_text() == text
 
