@@ -20,7 +20,7 @@ SCOPES = {"site": True, "rotate": True, "users": False, "rotate_robots": False}
 
 
 class ActionModule(ActionBase):
-    """wharfinger.preflight.check_together; to be run once, after every host has been looked at.
+    """wharfinger.preflight.together.check_together; to be run once, when all hosts are looked at.
 
     `scope` says for which playbook, as preflight's. Asks no host: one to which the run is not
     limited is known by its variables.
