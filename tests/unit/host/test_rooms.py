@@ -95,6 +95,11 @@ def test_what_the_host_program_stands_on_does_not_import_it() -> None:
             assert not [name for name in imported(module) if name.startswith("wharfinger.host")]
 
 
+def test_the_package_itself_imports_nothing() -> None:
+    # Who needs one module of it (rendered_files, at each run) would get all of them.
+    assert imported("wharfinger.host") == set()
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     # What a package hands on comes from its modules, which are no part of it here.
     graph = {module: imported(module) - {module} for module in SOURCES}
