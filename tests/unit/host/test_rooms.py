@@ -24,6 +24,16 @@ DECISION = PROJECT / "docs" / "decisions" / "rooms_of_the_host_program.md"
 ROOMS = ("system", "rollout", "contents", "keys", "setup", "observation")
 MOST_OF_A_CLASS = 250
 MOST_OF_A_FUNCTION = 50
+# What a command imports when it runs, because every other one would wait for it at its start.
+LATE = {
+    "wharfinger.deployment.facts",
+    "wharfinger.host.contents.storage",
+    "wharfinger.host.keys.acme",
+    "wharfinger.host.observation.observe",
+    "wharfinger.host.observation.reach",
+    "wharfinger.host.observation.status",
+    "wharfinger.host.observation.verify",
+}
 EXCEPTIONS = {
     "contents/storage/scrub.py: _Scrub",
     "contents/storage/layout.py: Storage",
@@ -144,3 +154,12 @@ def test_every_module_needs_the_standard_library_only(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_start_does_not_wait_for_what_few_commands_need() -> None:
+    assert SOURCES.keys() >= LATE
+    code = "import json, sys, wharfinger.host.commands; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    assert LATE & set(json.loads(done.stdout)) == set()

@@ -47,8 +47,7 @@ class Generation:
     changed: float = 0
     # nginx's workers (process id, start time) that may still send requests to it
     workers: list[list[int]] = field(default_factory=list)
-    # it answers reads only and sees the storage read-only
-    # (contents/maintenance.py)
+    # it answers reads only and sees the storage read-only (contents/maintenance.py)
     readonly: bool = False
 
 
