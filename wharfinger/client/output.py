@@ -1,7 +1,7 @@
 """What a command prints: a table for people, lines for pipes, JSON, or a template's text per row.
 
 To a terminal goes a table as wide as it is. Anywhere else each row is one line, its values in full,
-parted by tabs and without a heading; sizes are then bytes and times as the registry gives them.
+separated by tabs and without a heading; sizes are then in bytes and times in ISO 8601.
 """
 
 from __future__ import annotations
@@ -22,14 +22,25 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(_plain, value))
+    return clean(str(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A field of the rows as people see it; `show` makes the text of a value."""
+    """A field of the rows. `show` makes a value's text for a table, `plain` for a pipe."""
 
     key: str
     title: str
     show: Callable[[Any], str] = lambda value: "" if value is None else str(value)
     right: bool = False
+    plain: Callable[[Any], str] = _plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,7 @@ class Output:
             print_table(columns, rows)
         else:
             for row in rows:
-                print("\t".join(_plain(row.get(column.key)) for column in columns))
+                print("\t".join(column.plain(row.get(column.key)) for column in columns))
 
     def document(self, value: object) -> None:
         """Prints a value as JSON."""
@@ -83,16 +94,6 @@ class Output:
                 raise UsageError(
                     f"--format: {clean(str(error))}; a row has: {', '.join(row)}"
                 ) from error
-
-
-def _plain(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ",".join(_plain(one) for one in value)
-    return clean(str(value))
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -64,21 +64,21 @@ def inventory(tmp_path: Path) -> Path:
         (
             ("someuser", "push", "team/app"),
             0,
-            "someuser may push to team/app: rule 2 of registry_access, {who: group:developers, "
+            "someuser may push to team/app: rule 2 of registry_access, {who: 'group:developers', "
             "may: [pull, push], on: team/**}",
         ),
         (
             ("ci", "pull", "ci/app"),
             0,
-            "ci may pull ci/app: rule 4 of registry_access, {who: [robot:ci, robot:nodes, "
-            "robot:past], may: pull, on: ci/**}; from 10.0.0.0/8 or 2001:db8::/32 only; "
+            "ci may pull ci/app: rule 4 of registry_access, {who: ['robot:ci', 'robot:nodes', "
+            "'robot:past'], may: pull, on: ci/**}; from 10.0.0.0/8 or 2001:db8::/32 only; "
             "until 2100-06-30",
         ),
         (
             ("nodes", "pull", "ci/app"),
             0,
-            "nodes may pull ci/app: rule 4 of registry_access, {who: [robot:ci, robot:nodes, "
-            "robot:past], may: pull, on: ci/**}",
+            "nodes may pull ci/app: rule 4 of registry_access, {who: ['robot:ci', 'robot:nodes', "
+            "'robot:past'], may: pull, on: ci/**}",
         ),
         (
             ("nodes", "pull", "all-of-us/app"),
@@ -93,8 +93,8 @@ def inventory(tmp_path: Path) -> Path:
         (
             ("someuser", "delete", "team/app"),
             3,
-            "someuser may not delete team/app: rule 2 of registry_access, {who: group:developers, "
-            "may: [pull, push], on: team/**}",
+            "someuser may not delete team/app: rule 2 of registry_access, "
+            "{who: 'group:developers', may: [pull, push], on: team/**}",
         ),
         (
             ("someuser", "pull", "other"),
@@ -120,6 +120,29 @@ def test_a_question_is_answered_with_its_rule_and_without_any_password(
     ran = wharf("can", *question, "-i", str(inventory))
     assert ran.code == code
     assert (ran.out if code == 0 else ran.err.removeprefix("wharf: ")) == sentence + "\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        (
+            {"who": "no", "may": "pull", "on": "{user}/**"},
+            "{who: 'no', may: pull, on: '{user}/**'}",
+        ),
+        (
+            {"who": ["no", "bob"], "may": ["pull", "push"], "on": ["**", "a/*"]},
+            "{who: ['no', bob], may: [pull, push], on: ['**', a/*]}",
+        ),
+    ],
+)
+def test_the_rule_that_decides_can_be_pasted_into_an_inventory(
+    inventory: Path, wharf: Wharf, rule: Mapping[str, object], line: str
+) -> None:
+    change(inventory, registry_users={"no": {}, "bob": {}}, registry_access=[rule])
+    ran = wharf("can", "no", "pull", "no/app", "-i", str(inventory))
+    sentence = f"no may pull no/app: rule 1 of registry_access, {line}\n"
+    assert (ran.code, ran.out) == (0, sentence), ran.err
+    assert yaml.load(line, Loader=yaml.BaseLoader) == rule
 
 
 def test_the_answer_as_json(inventory: Path, wharf: Wharf) -> None:

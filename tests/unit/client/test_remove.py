@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.unit.client.conftest import Wharf
-from tests.unit.client.registry import HOST, Fake, errors, image, index
+from tests.unit.client.registry import HOST, Fake, digest, errors, image, index
 
 APP = f"{HOST}/app"
 A, B, C = (image((name, 1)) for name in "abc")
@@ -19,9 +19,30 @@ def test_a_digest_goes_with_its_tags_and_they_are_shown_first(fake: Fake, wharf:
     ran = wharf("rm", f"{APP}@{name}", input="y\n", terminal=True)
     assert (ran.code, ran.out) == (0, f"deleted {APP}@{name}\n")
     assert ran.err == (
-        f"{APP}@{name}\n  tags 1, latest will be gone too\nDelete 1 from registry.test? [y/N] "
+        f"{APP}@{name}\n  tags 1, latest will be gone too\n"
+        f"Delete the manifest {name} from registry.test/app? [y/N] "
     )
     assert list(fake.repositories["app"]) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("references", "question"),
+    [
+        ([f"{APP}:1"], "Delete the tag 1 from registry.test/app?"),
+        ([f"{APP}:1", f"{APP}:2"], "Delete these 2 tags from registry.test?"),
+        (
+            [f"{APP}:1", f"{APP}@{digest(B)}", f"{APP}@{digest(C)}"],
+            "Delete these 1 tag and 2 manifests from registry.test?",
+        ),
+    ],
+)
+def test_the_question_says_what_would_be_deleted(
+    fake: Fake, wharf: Wharf, references: list[str], question: str
+) -> None:
+    for tag, content in (("1", A), ("2", B), ("3", C)):
+        fake.push("app", tag, content)
+    ran = wharf("rm", *references, input="n\n", terminal=True)
+    assert f"\n{question} [y/N] " in ran.err
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yesterday\n"])

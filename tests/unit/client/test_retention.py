@@ -53,8 +53,8 @@ def test_the_rows_of_the_host_are_shown(playbook: Path, wharf: Wharf) -> None:
     assert (ran.code, ran.lines) == (
         0,
         [
-            "team/app\t2\tyes\t1767323045.5\t1\tamong the newest 10",
-            "team/app\t1\tno\t1767323000\t1\tolder, and not among the newest 10",
+            "team/app\t2\tyes\t2026-01-02T03:04:05Z\t1\tamong the newest 10",
+            "team/app\t1\tno\t2026-01-02T03:03:20Z\t1\tolder, and not among the newest 10",
             "other\tx\tyes\t\t\tno rule names it",
         ],
     )

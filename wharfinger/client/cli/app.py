@@ -28,9 +28,9 @@ For the operator, from the inventory alone:
 
 With WHARF_REGISTRY=registry.example.com set, names may be short: wharf tags team/app.
 
-A table is for your terminal. Piped, each row is one line with its fields parted by tabs, sizes in
-bytes; or take --json, or --format with a Jinja2 template: wharf tags team/app --format
-'{{ reference }}'. NO_COLOR is respected.
+A table is for your terminal. Piped, each row is one line with its fields separated by tabs, sizes
+in bytes and times in ISO 8601; or take --json, or --format with a Jinja2 template: wharf tags
+team/app --format '{{ reference }}'. NO_COLOR is respected.
 
 \b
 Exit codes:

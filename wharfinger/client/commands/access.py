@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,12 +92,16 @@ def _reason(policy: Policy, decision: Decision) -> tuple[bool, int | None, str]:
     if decision.rule is None:
         return decision.allowed, None, "no rule of registry_access matches"
     rule = policy.rules[decision.rule - 1]
-    words = f"{{who: {_one(rule.who)}, may: {_one(rule.may)}, on: {_one(rule.on)}}}"
-    return decision.allowed, decision.rule, f"rule {decision.rule} of registry_access, {words}"
+    line = f"{{who: {_yaml(rule.who)}, may: {_yaml(rule.may)}, on: {_yaml(rule.on)}}}"
+    return decision.allowed, decision.rule, f"rule {decision.rule} of registry_access, {line}"
 
 
-def _one(words: tuple[str, ...]) -> str:
-    return words[0] if len(words) == 1 else f"[{', '.join(words)}]"
+def _yaml(words: tuple[str, ...]) -> str:
+    """The words of one field as they can be pasted into an inventory."""
+    import yaml
+
+    text = yaml.safe_dump([*words], default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.strip()[1:-1] if len(words) == 1 else text.strip()
 
 
 def show_access(inventory: Path, limit: str | None, output: Output) -> None:

@@ -71,7 +71,7 @@ async def _remove(
                 UsageError("nobody can be asked here whether to delete, so nothing was: say --yes")
             )
             return
-        print(f"Delete {len(targets)} from {api.name}? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{_question(targets)} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             errors.append(ClientError("nothing was deleted"))
             return
@@ -81,6 +81,21 @@ async def _remove(
             print(f"deleted {target.reference}")
         except ClientError as error:
             errors.append(error)
+
+
+def _question(targets: Sequence[Target]) -> str:
+    if len(targets) == 1:
+        reference = targets[0].reference
+        what = f"tag {reference.tag}" if reference.tag else f"manifest {reference.digest}"
+        return f"Delete the {what} from {reference.registry}/{reference.repository}?"
+    tags = sum(target.tag is not None for target in targets)
+    manifests = len(targets) - tags
+    counted = [
+        f"{number} {noun}{'s' if number > 1 else ''}"
+        for number, noun in ((tags, "tag"), (manifests, "manifest"))
+        if number
+    ]
+    return f"Delete these {' and '.join(counted)} from {targets[0].reference.registry}?"
 
 
 async def _target(api: Registry, wanted: references.Reference, seen: View) -> Target:

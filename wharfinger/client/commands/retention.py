@@ -12,8 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,7 +80,7 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
         Column("repository", "REPOSITORY"),
         Column("tag", "TAG"),
         Column("keep", "", lambda keep: "stays" if keep else "GOES"),
-        Column("pushed", "PUSHED (UTC)", _time),
+        Column("pushed", "PUSHED (UTC)", _minute, plain=_second),
         Column("rule", "RULE", right=True),
         Column("reason", "BECAUSE"),
     ]
@@ -89,10 +89,12 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output) -> None:
     output.rows(columns, rows)
 
 
-def _time(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
-        return ""
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+def _minute(pushed: float | None) -> str:
+    return "" if pushed is None else f"{datetime.fromtimestamp(pushed, UTC):%Y-%m-%d %H:%M}"
+
+
+def _second(pushed: float | None) -> str:
+    return "" if pushed is None else f"{datetime.fromtimestamp(pushed, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], list[str]]:
