@@ -16,7 +16,7 @@ from .contents.runner import contents
 from .keys.renewal import certificates, rotate
 from .observation import alert, metrics
 from .observation.watching import WATCHED, failed, succeeded
-from .rollout.generations import follow, followed, withdraw
+from .rollout.generations import refresh, refresh_unlocked, withdraw
 from .rollout.images import images
 from .rollout.proxy import proxy, reload_proxy
 from .rollout.rollback import rollback
@@ -177,8 +177,8 @@ def _nothing_is_open(host: Host, request: Request) -> Answer | None:
     return {"actions": []} if host.store.load().window is None else None
 
 
-def _followed_already(host: Host, request: Request) -> Answer | None:
-    return followed(host, request) if is_held(host.paths.lock) else None
+def _refresh_unlocked(host: Host, request: Request) -> Answer | None:
+    return refresh_unlocked(host, request) if is_held(host.paths.lock) else None
 
 
 _UNIT = Option("unit", str, "`failed`: the unit that has failed")
@@ -201,7 +201,7 @@ COMMANDS = {
         Command("images", images),
         Command("certificates", certificates, takes_writes="tried"),
         Command("ensure", ensure, measured=True),
-        Command("follow", follow, takes_writes="tried", measured=True, instead=_followed_already),
+        Command("follow", refresh, takes_writes="tried", measured=True, instead=_refresh_unlocked),
         Command("withdraw", withdraw, takes_writes="tried", measured=True),
         Command("proxy", proxy),
         Command("site", site, takes_writes="tried", measured=True),

@@ -50,7 +50,7 @@ def defined(raw: dict[str, Any]) -> dict[str, Any]:
 
 def hashes_of(raw: dict[str, Any], *live: dict[str, str]) -> set[str]:
     """The hashes with one after the other live."""
-    return {specification.read(raw).with_live(one).hash for one in live}
+    return {specification.read(raw).with_startup_inputs(one).hash for one in live}
 
 
 ALL = [

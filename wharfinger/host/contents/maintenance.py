@@ -130,7 +130,7 @@ class Maintenance:
             if not readonly:
                 one.switch.resume_writing()
             one.repair()
-            serving = one.follow(readonly=readonly)
+            serving = one.refresh(readonly=readonly)
             # Where nothing serves (a state.json that was lost), nothing has to be let in again.
             if serving is None and readonly:
                 raise HostError("registry: nothing serves yet: run the whole site.yml first")

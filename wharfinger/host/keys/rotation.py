@@ -306,6 +306,6 @@ class Signing:
         of it is left."""
         all_of = self._generations(kind, revoke=revoke)
         all_of.repair()
-        serving = all_of.follow()
+        serving = all_of.refresh()
         self.actions += all_of.actions
         return serving is not None

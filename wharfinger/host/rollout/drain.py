@@ -16,7 +16,7 @@ from .readiness import POLL_INTERVAL, Readiness
 from .records import Records
 
 # Seconds between two looks at the new generation while the old one is drained.
-_LOOK = 1.0
+_LOOK_INTERVAL = 1.0
 # Seconds that a process has to end in once it was waited for in vain.
 _CUT_OFF = 10
 # Lines of a token server's that outlive its container: more than Docker keeps.
@@ -72,10 +72,10 @@ class Drain:
         """Waits for the last requests. Whether it stays, paused or serving again, and in the latter
         case what happened."""
         clock, draining = self.host.clock, self.draining
-        looked = quiet = clock.monotonic()
+        last_look = last_request = clock.monotonic()
         # Only what has passed before comes from the clock on the wall, which may have jumped.
-        passed = max(clock.now() - old.since, 0)
-        deadline = looked + max(draining.timeout - passed, 0)
+        elapsed = max(clock.now() - old.since, 0)
+        deadline = last_look + max(draining.timeout - elapsed, 0)
         while True:
             pause = draining.pause(old)
             if pause is Pause.PAUSED:
@@ -85,12 +85,12 @@ class Drain:
             if not busy and pause is Pause.IMPOSSIBLE:
                 break
             if busy == "requests":
-                quiet = clock.monotonic()
-            elif pause is Pause.IMPOSSIBLE and self._is_quiet_since(quiet):
+                last_request = clock.monotonic()
+            elif pause is Pause.IMPOSSIBLE and self._is_quiet_since(last_request):
                 break
             draining.on_poll()
-            if clock.monotonic() - looked >= _LOOK:
-                looked = clock.monotonic()
+            if clock.monotonic() - last_look >= _LOOK_INTERVAL:
+                last_look = clock.monotonic()
                 if (why := self._take_back(old)) is not None:
                     return True, why
             if clock.monotonic() >= deadline:
@@ -118,10 +118,10 @@ class Drain:
     def _remove(self, old: Generation) -> None:
         name, draining = self.records.name(old.number), self.draining
         # Where writes wait for it, what was waited for long enough is cut off for good.
-        patience = (
+        stop_timeout = (
             old.stop_timeout if draining.quiet_period is None else min(old.stop_timeout, _CUT_OFF)
         )
-        self.host.engine.stop(name, 0 if draining.revoke else patience)
+        self.host.engine.stop(name, 0 if draining.revoke else stop_timeout)
         self._keep_log(name)
         self.host.engine.remove(name)
         self.records.enter(old, RETIRED)
@@ -162,15 +162,15 @@ class Drain:
             f"answered its last requests, and {old.number} serves again: {why}"
         )
 
-    def wake(self, held: Generation) -> None:
+    def wake(self, generation: Generation) -> None:
         """Goes on with one that was paused. Raises HostError while what it must not meet may still
         be at work: maintenance that was not ended yet."""
-        container, window = self.records.container(held), self.records.state.window
+        container, maintenance = self.records.container(generation), self.records.state.window
         if container is None or not container.paused:
             return
-        if window is not None and window.step != OPENING:
+        if maintenance is not None and maintenance.step != OPENING:
             raise HostError(
-                f"{self.records.kind}: generation {held.number} stays paused until the work of "
-                f"{window.job} is over: `{self.host.paths.command} reopen` ends it"
+                f"{self.records.kind}: generation {generation.number} stays paused until the work "
+                f"of {maintenance.job} is over: `{self.host.paths.command} reopen` ends it"
             )
         self.host.engine.unpause(container.name)

@@ -24,12 +24,12 @@ from ..system.files import sha256
 from ..system.state import STARTING, SWITCHING, Generation, State
 from . import proxy
 from .drain import Drain, Draining
-from .images import take_away_unused
+from .images import remove_unused_images
 from .readiness import Readiness
 from .records import Records
 from .recovery import Recovery
 from .specification import Specification, read
-from .start import in_place, recorded, start
+from .start import add_generation, has_valid_address, start
 from .switch import Switch
 
 
@@ -67,7 +67,11 @@ class Generations:
     def ensure(self, spec: Specification) -> Generation:
         """The generation that serves `spec`, started where there is none. Call `repair` first."""
         serving = self.serving
-        if serving is not None and serving.spec == spec.hash and in_place(self.records, serving):
+        if (
+            serving is not None
+            and serving.spec == spec.hash
+            and has_valid_address(self.records, serving)
+        ):
             if self.readiness.works(spec, serving):
                 return serving
             self.records.did(f"generation {serving.number} does not work any more and is replaced")
@@ -77,7 +81,7 @@ class Generations:
         """A new generation of `spec` serves. Raises HostError where it does not come to that; what
         has served goes on."""
         serving = self.serving
-        generation = recorded(self.records, spec, self.deployment)
+        generation = add_generation(self.records, spec, self.deployment)
         try:
             start(self.records, spec, generation)
             self.readiness.wait_for(spec, generation)
@@ -88,14 +92,14 @@ class Generations:
             if generation not in self.records.record.generations:
                 raise  # it has served, has ended, and was taken away
             self.records.discard(generation)
-            stays = (
+            remaining = (
                 "nothing serves yet"
                 if serving is None
                 else f"generation {serving.number} keeps serving"
             )
             raise HostError(
                 f"{self.kind}: the new generation {generation.number} was taken away again and "
-                f"{stays}: {problem}"
+                f"{remaining}: {problem}"
             ) from problem
         self.records.did(
             f"generation {generation.number} serves"
@@ -103,7 +107,7 @@ class Generations:
         )
         return generation
 
-    def follow(self, *, readonly: bool = False) -> Generation | None:
+    def refresh(self, *, readonly: bool = False) -> Generation | None:
         """The same image and settings as what serves, started with what is live now, `readonly` or
         taking writes; None where nothing serves. Call `repair` first. Once it returns, no process
         with anything else live, or that may do more, is left."""
@@ -116,20 +120,20 @@ class Generations:
                 f"{self.kind}: {self.records.directory(serving.number)} has lost its spec.json: "
                 "run the whole site.yml, which makes it anew"
             )
-        return self.ensure(spec.with_live(self.live_now()).with_readonly(readonly))
+        return self.ensure(spec.with_startup_inputs(self.startup_inputs()).with_readonly(readonly))
 
-    def live_now(self) -> dict[str, str]:
+    def startup_inputs(self) -> dict[str, str]:
         """What is live at present: fingerprints of the files that a container of this kind may read
         only when it starts. Which of them it does, the specification's `live` says."""
         paths = self.records.host.paths
         if self.kind == names.REGISTRY:
             bundle = sha256(paths.registry / "token_signing.pem")
             return {} if bundle is None else {"signing": bundle}
-        found = {
+        fingerprints = {
             "signing": sha256(paths.certificates / "signing.crt"),
             "configuration": sha256(paths.token_server / "auth_config.yml"),
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: digest for name, digest in fingerprints.items() if digest is not None}
 
 
 def generations_of(host: Host, state: State, kind: str, request: Mapping[str, Any]) -> Generations:
@@ -160,21 +164,23 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """
     spec = read(request["spec"])
     state = host.store.load()
-    all_of = generations_of(host, state, spec.kind, request)
-    spec = spec.with_live(all_of.live_now())
+    generations = generations_of(host, state, spec.kind, request)
+    spec = spec.with_startup_inputs(generations.startup_inputs())
     if check:
-        return {"actions": [*_would(state, spec), *take_away_unused(host, state, check)]}
+        return {
+            "actions": [*_planned_actions(state, spec), *remove_unused_images(host, state, check)]
+        }
     # What is deployed replaces what a rollback that was cut off was about.
     state.rollback.pop(spec.kind, None)
-    all_of.repair()
-    generation = all_of.ensure(spec)
-    all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
+    generations.repair()
+    generation = generations.ensure(spec)
+    generations.actions += proxy.apply(host, state, proxy.serving_now(state))
     if request.get("configuration"):
-        all_of.readiness.wait_for_configuration(generation, str(request["configuration"]))
-    all_of.actions += take_away_unused(host, state, check)
-    previous = all_of.records.record.previous
+        generations.readiness.wait_for_configuration(generation, str(request["configuration"]))
+    generations.actions += remove_unused_images(host, state, check)
+    previous = generations.records.record.previous
     return {
-        "actions": all_of.actions,
+        "actions": generations.actions,
         "generation": generation.number,
         "slot": generation.slot,
         "address": generation.address,
@@ -182,7 +188,7 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     }
 
 
-def _would(state: State, spec: Specification) -> list[str]:
+def _planned_actions(state: State, spec: Specification) -> list[str]:
     """What a run would do, as far as the record tells."""
     record = state.kind(spec.kind)
     serving = record.serving
@@ -202,15 +208,15 @@ def withdraw(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     if check:
         serving = state.kind(kind).serving
         return {"actions": [f"{kind}: withdrawn"] if serving else []}
-    all_of = generations_of(host, state, kind, request)
+    generations = generations_of(host, state, kind, request)
     if not state.kind(kind).generations:
         return {"actions": []}
-    all_of.repair()
-    all_of.switch.withdraw()
-    return {"actions": all_of.actions}
+    generations.repair()
+    generations.switch.withdraw()
+    return {"actions": generations.actions}
 
 
-def follow(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def refresh(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`follow`: what serves takes over the present users, and stays what it is otherwise.
 
     Request: {"kind", "configuration": sha256 | null, "wait": 60, "drain_timeout": 600}. docker_auth
@@ -221,28 +227,28 @@ def follow(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     kind = str(request["kind"])
     if check:
         return {"actions": []}
-    all_of = generations_of(host, state, kind, request)
-    all_of.repair()
-    generation = all_of.follow()
+    generations = generations_of(host, state, kind, request)
+    generations.repair()
+    generation = generations.refresh()
     if generation is None:
         raise HostError(f"{kind}: nothing serves yet: run the whole site.yml first")
-    all_of.actions += proxy.apply(host, state, proxy.serving_now(state))
+    generations.actions += proxy.apply(host, state, proxy.serving_now(state))
     configuration = request.get("configuration")
     # docker_auth cannot say what it has read: there, a new generation is the proof.
-    if configuration and not all_of.records.reads_at_start(generation, "configuration"):
-        all_of.readiness.wait_for_configuration(generation, str(configuration))
-    return {"actions": all_of.actions, "generation": generation.number}
+    if configuration and not generations.records.reads_at_start(generation, "configuration"):
+        generations.readiness.wait_for_configuration(generation, str(configuration))
+    return {"actions": generations.actions, "generation": generation.number}
 
 
-def followed(host: Host, request: Mapping[str, Any]) -> dict[str, Any] | None:
+def refresh_unlocked(host: Host, request: Mapping[str, Any]) -> dict[str, Any] | None:
     """What `follow` comes to where nothing has to be started for it: the embedded token server has
     taken the present users over by itself. None where a generation is needed. Needs no lock, so
     that a user can be removed while somebody else is at work for long (a garbage collection)."""
-    all_of = generations_of(host, host.store.load(), str(request["kind"]), request)
-    records, serving = all_of.records, all_of.serving
+    generations = generations_of(host, host.store.load(), str(request["kind"]), request)
+    records, serving = generations.records, generations.serving
     if serving is None or records.specification(serving.number) is None:
         return None
     if records.reads_at_start(serving, "configuration") or not request.get("configuration"):
         return None
-    all_of.readiness.wait_for_configuration(serving, str(request["configuration"]))
+    generations.readiness.wait_for_configuration(serving, str(request["configuration"]))
     return {"actions": [], "generation": serving.number}

@@ -38,10 +38,10 @@ def images(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     """
     state = host.store.load()
     actions: list[str] = []
-    for one in request.get("load") or ():
-        actions += _record(host, state, check, one["kind"], *_load(host, one, check))
-    for one in request.get("pull") or ():
-        actions += _record(host, state, check, one["kind"], *_pull(host, state, one, check))
+    for image in request.get("load") or ():
+        actions += _record(host, state, check, image["kind"], *_load(host, image, check))
+    for image in request.get("pull") or ():
+        actions += _record(host, state, check, image["kind"], *_pull(host, state, image, check))
     return {"actions": actions, "images": state.images}
 
 
@@ -56,56 +56,56 @@ def _record(
     if image is None or state.images.get(kind) == image:
         return actions
     if not check:
-        before = state.images.get(kind) or {}
+        previous = state.images.get(kind) or {}
         if (
-            before.get("reference") == image["reference"]
-            and before["id"] != image["id"]
-            and before["reference"] in (state.installed.get("images") or ())
+            previous.get("reference") == image["reference"]
+            and previous["id"] != image["id"]
+            and previous["reference"] in (state.installed.get("images") or ())
         ):
             # The new one has taken its name away.
-            state.installed = merged(state.installed, {"images": [before["id"]]})
+            state.installed = merged(state.installed, {"images": [previous["id"]]})
         state.images[kind] = image
         # Also those that came before, for `remove`. Where docker had it already, it is not ours.
         if actions:
-            came = {"images": [image["reference"]]}
-            state.installed = merged(state.installed, came)
+            added = {"images": [image["reference"]]}
+            state.installed = merged(state.installed, added)
         host.store.save(state)
     return [*actions, f"{kind}: the image {image['reference']} is recorded"]
 
 
 def _load(
-    host: Host, one: Mapping[str, Any], check: bool
+    host: Host, wanted: Mapping[str, Any], check: bool
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    reference, path = str(one["reference"]), Path(one["path"])
-    found = present(host, one["ids"])
+    reference, path = str(wanted["reference"]), Path(wanted["path"])
+    image = first_present(host, wanted["ids"])
     actions = []
-    if found is None:
-        actions.append(f"{one['kind']}: the image {reference} is loaded from {path}")
+    if image is None:
+        actions.append(f"{wanted['kind']}: the image {reference} is loaded from {path}")
         if check:
             return None, actions
         if not exists(path):
             raise HostError(f"the image archive {path} is not on this host: run the playbook again")
-        said = host.engine.load(path)
-        found = present(host, one["ids"])
-        if found is None:
+        output = host.engine.load(path)
+        image = first_present(host, wanted["ids"])
+        if image is None:
             raise HostError(
-                f"the image archive {path} does not hold {reference} (docker said: {said}; none of "
-                f"the ids {', '.join(one['ids'])} is there): make the image again"
+                f"the image archive {path} does not hold {reference} (docker said: {output}; none "
+                f"of the ids {', '.join(wanted['ids'])} is there): make the image again"
             )
-    elif reference not in (found.get("RepoTags") or ()):
-        actions.append(f"{one['kind']}: the image is named {reference}")
-    if reference not in (found.get("RepoTags") or ()) and not check:
-        host.engine.tag(found["Id"], reference)
+    elif reference not in (image.get("RepoTags") or ()):
+        actions.append(f"{wanted['kind']}: the image is named {reference}")
+    if reference not in (image.get("RepoTags") or ()) and not check:
+        host.engine.tag(image["Id"], reference)
     if path.is_relative_to(host.paths.images) and not check:
         path.unlink(missing_ok=True)
     record = {
-        "source": one["source"],
+        "source": wanted["source"],
         "reference": reference,
-        "id": found["Id"],
-        "inputs": one.get("inputs"),
+        "id": image["Id"],
+        "inputs": wanted.get("inputs"),
         "digest": None,
         "made_by_toolkit": True,
-        "index_members": INDEX_MEMBERS in _labels(found),
+        "index_members": INDEX_MEMBERS in _labels(image),
     }
     return record, actions
 
@@ -115,29 +115,29 @@ def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
     return (image.get("Config") or {}).get("Labels") or {}
 
 
-def present(host: Host, ids: list[str]) -> dict[str, Any] | None:
+def first_present(host: Host, ids: list[str]) -> dict[str, Any] | None:
     """Docker's description of the first of `ids` that it has."""
     for identity in ids:
-        found = host.engine.image(identity)
-        if found is not None:
-            return found
+        image = host.engine.image(identity)
+        if image is not None:
+            return image
     return None
 
 
 def _pull(
-    host: Host, state: State, one: Mapping[str, Any], check: bool
+    host: Host, state: State, wanted: Mapping[str, Any], check: bool
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    reference = str(one["reference"])
-    known = state.images.get(one["kind"]) or {}
+    reference = str(wanted["reference"])
+    known = state.images.get(wanted["kind"]) or {}
     same = known.get("source") == "pull" and known.get("reference") == reference
-    digest = one.get("digest") or (known.get("digest") if same else None)
+    digest = wanted.get("digest") or (known.get("digest") if same else None)
     if same and known.get("digest") == digest and host.engine.image(known["id"]):
         return known, []
     if check:
-        return None, [f"{one['kind']}: the image {reference} is pulled"]
-    wanted = f"{repository(reference)}@{digest}" if digest else reference
-    said = host.runner.run(
-        ["docker", "pull", wanted],
+        return None, [f"{wanted['kind']}: the image {reference} is pulled"]
+    source = f"{repository(reference)}@{digest}" if digest else reference
+    result = host.runner.run(
+        ["docker", "pull", source],
         timeout=_PATIENCE,
         # ./deploy on the host itself passes its caller's on. Where the password lies
         # (DOCKER_CONFIG) is his to say.
@@ -146,50 +146,52 @@ def _pull(
             "DOCKER_HOST": f"unix://{host.paths.docker_socket}",
         },
     )
-    if not said.ok:
+    if not result.ok:
         hint = ""
-        if one.get("digest"):
+        if wanted.get("digest"):
             hint = f"; {digest} is pinned for {reference} (images/pinned.yml or images_pinned)"
         elif digest:
             hint = f"; {digest} was recorded on this host at the first pull of {reference}"
         raise HostError(
-            f"the image {wanted} cannot be pulled (docker said: {said.words}){hint}: look at the "
+            f"the image {source} cannot be pulled (docker said: {result.words}){hint}: look at the "
             "reference and the host's network, or write images_source: build"
         )
-    got = pulled_digest(said.output) or digest
-    found = host.engine.image(wanted)
-    if found is None or got is None:
-        raise HostError(f"docker pulled {wanted} but does not have it: look at docker's log")
+    pulled = pulled_digest(result.output) or digest
+    image = host.engine.image(source)
+    if image is None or pulled is None:
+        raise HostError(f"docker pulled {source} but does not have it: look at docker's log")
     if digest:
-        host.engine.tag(found["Id"], reference)
+        host.engine.tag(image["Id"], reference)
     record = {
         "source": "pull",
         "reference": reference,
-        "id": found["Id"],
+        "id": image["Id"],
         "inputs": None,
-        "digest": got,
-        "made_by_toolkit": LABEL in _labels(found),
-        "index_members": INDEX_MEMBERS in _labels(found),
+        "digest": pulled,
+        "made_by_toolkit": LABEL in _labels(image),
+        "index_members": INDEX_MEMBERS in _labels(image),
     }
-    return record, [f"{one['kind']}: the image {reference} was pulled ({got})"]
+    return record, [f"{wanted['kind']}: the image {reference} was pulled ({pulled})"]
 
 
-def take_away_unused(host: Host, state: State, check: bool) -> list[str]:
+def remove_unused_images(host: Host, state: State, check: bool) -> list[str]:
     """Away with what the toolkit brought and neither serves nor is gone back to. What somebody's
     container uses stays, and so does an image that has another name too, with that name."""
     brought = list(state.installed.get("images") or ())
-    found = {name: host.engine.image(name) for name in brought}
-    kept = {one["id"] for one in state.images.values()}
+    images = {name: host.engine.image(name) for name in brought}
+    kept = {record["id"] for record in state.images.values()}
     for kind in state.kinds.values():
-        kept |= {one.image for one in kind.generations if one.phase != RETIRED}
+        kept |= {generation.image for generation in kind.generations if generation.phase != RETIRED}
         kept |= {kind.previous.image} if kind.previous is not None else set()
-    unused = [name for name, one in found.items() if one is not None and one["Id"] not in kept]
+    unused = [
+        name for name, image in images.items() if image is not None and image["Id"] not in kept
+    ]
     if unused:
-        used = host.engine.used_images()
-        unused = [name for name in unused if (found[name] or {})["Id"] not in used]
+        used_ids = host.engine.used_images()
+        unused = [name for name in unused if (images[name] or {})["Id"] not in used_ids]
     if check:
         return [f"image {name}: removed" for name in unused]
-    gone = {name for name, one in found.items() if one is None}
+    gone = {name for name, image in images.items() if image is None}
     actions = []
     for name in unused:
         # That one stays is no reason to fail: what replaced it serves.
@@ -212,5 +214,5 @@ def repository(reference: str) -> str:
 
 def pulled_digest(output: str) -> str | None:
     """The digest that `docker pull` reports."""
-    found = re.search(rf"^Digest: ({SHA256.pattern})$", output, re.MULTILINE)
-    return found.group(1) if found else None
+    match = re.search(rf"^Digest: ({SHA256.pattern})$", output, re.MULTILINE)
+    return match.group(1) if match else None

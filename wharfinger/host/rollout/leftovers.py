@@ -9,29 +9,31 @@ from .readiness import POLL_INTERVAL
 from .records import Records
 
 
-def take_away_leftovers(records: Records, patience: float) -> None:
+def remove_leftovers(records: Records, timeout: float) -> None:
     """Takes them away; `patience`: seconds for the last requests to such a container.
 
     Where nothing is recorded to serve (a state.json that was lost or brought back), what runs may
     be what nginx leads to: it stays until something else does."""
     serving, engine = records.serving, records.host.engine
-    held = {records.name(one.number) for one in records.record.in_phase(DRAINING)}
+    draining = {records.name(generation.number) for generation in records.record.in_phase(DRAINING)}
     for container in engine.containers(records.labels):
         if serving is None and container.alive:
             return
-        if container.name in held:
+        if container.name in draining:
             continue
         if serving is None or container.name != records.name(serving.number):
-            _let_go(records, container, serving, patience)
+            _wait_for_last_requests(records, container, serving, timeout)
             engine.remove(container.name)
             records.did(f"the container {container.name}, left over, was removed")
-    back = records.record.previous
-    retired = [one for one in records.record.in_phase(RETIRED) if one is not back]
+    previous = records.record.previous
+    retired = [
+        generation for generation in records.record.in_phase(RETIRED) if generation is not previous
+    ]
     if retired:
         for generation in retired:
             records.record.generations.remove(generation)
         records.save()
-    known = {str(one.number) for one in records.record.generations}
+    known = {str(generation.number) for generation in records.record.generations}
     parent = records.host.paths.generations / records.kind
     if parent.is_dir():
         for path in sorted(parent.iterdir()):
@@ -39,12 +41,12 @@ def take_away_leftovers(records: Records, patience: float) -> None:
                 remove_tree(path)
 
 
-def _let_go(
-    records: Records, container: Container, serving: Generation | None, patience: float
+def _wait_for_last_requests(
+    records: Records, container: Container, serving: Generation | None, timeout: float
 ) -> None:
     """Waits for the last requests to a container that no record knows."""
     clock = records.host.clock
-    deadline = clock.monotonic() + patience
+    deadline = clock.monotonic() + timeout
     while (
         serving is not None
         and container.running

@@ -40,12 +40,14 @@ def refusal(status: int | None = None, until: float = 0) -> list[str]:
     ]
 
 
-def _refused(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
+def _current_refusal(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
     """Writes are refused from the beginning of maintenance until one serves that takes them."""
-    window, registry = state.window, serving.get(REGISTRY)
-    if window is None or (window.step == OPENING and not (registry and registry.readonly)):
+    maintenance, registry = state.window, serving.get(REGISTRY)
+    if maintenance is None or (
+        maintenance.step == OPENING and not (registry and registry.readonly)
+    ):
         return refusal()
-    return refusal(window.status, window.until)
+    return refusal(maintenance.status, maintenance.until)
 
 
 def upstreams(
@@ -130,27 +132,27 @@ def apply(
     if not changed and is_current(host, state):
         return []
     actions = [f"{path}: written" for path in changed]
-    served = exists(host.paths.site) or site is not None
+    has_site = exists(host.paths.site) or site is not None
     if check:
-        return [*actions, "nginx: reloaded"] if served else actions
+        return [*actions, "nginx: reloaded"] if has_site else actions
     before = {path: read_bytes(path) for path in wanted}
     for path, data in changed.items():
         _write(host, path, data)
-    if not served:
+    if not has_site:
         return actions
-    told = False
+    reloaded = False
     logs.prepare(host)
     try:
-        _tested(host)
-        told = host.nginx.running()
-        actions += _told(host, gently)
+        _test(host)
+        reloaded = host.nginx.running()
+        actions += _reload_or_start(host, gently)
     except HostError:
-        _undo(host, state, before, told)
+        _undo(host, state, before, reloaded)
         raise
     for path in (host.paths.site, host.paths.upstreams, host.paths.served):
-        taken = read_bytes(path)
-        if taken is not None and read_bytes(_good(host, path)) != taken:
-            _write(host, _good(host, path), taken)
+        accepted = read_bytes(path)
+        if accepted is not None and read_bytes(_last_good(host, path)) != accepted:
+            _write(host, _last_good(host, path), accepted)
     state.proxy_loaded = fingerprint(host)
     host.store.save(state)
     return actions
@@ -170,27 +172,27 @@ def _wanted(
     if exists(host.paths.nginx):
         present = read_text(host.paths.upstreams) or ""
         wanted[host.paths.upstreams] = upstreams(
-            serving, present, _refused(state, serving)
+            serving, present, _current_refusal(state, serving)
         ).encode()
     if site is not None:
         wanted[host.paths.site] = site.encode()
     return wanted
 
 
-def _undo(host: Host, state: State, before: Mapping[Path, bytes | None], told: bool) -> None:
+def _undo(host: Host, state: State, before: Mapping[Path, bytes | None], reloaded: bool) -> None:
     """The files are again as nginx last took them; `told`: whether it was told of others."""
-    for path, old in before.items():
-        _restore(host, path, read_bytes(_good(host, path)) or old)
-    if told:
+    for path, data in before.items():
+        _restore(host, path, read_bytes(_last_good(host, path)) or data)
+    if reloaded:
         # A master that is slow may still take over what is undone by now: it is told of the
         # present files too, by the next run if not by this one.
         state.proxy_loaded = None
         host.store.save(state)
         with suppress(HostError):
-            _told(host, gently=False)
+            _reload_or_start(host, gently=False)
 
 
-def _tested(host: Host) -> None:
+def _test(host: Host) -> None:
     problem = host.nginx.test()
     if problem is not None:
         raise HostError(
@@ -198,14 +200,14 @@ def _tested(host: Host) -> None:
         )
 
 
-def _told(host: Host, gently: bool = True) -> list[str]:
+def _reload_or_start(host: Host, gently: bool = True) -> list[str]:
     if not host.nginx.running():
         return host.nginx.start()
     host.nginx.reload(gently=gently)
     return ["nginx: reloaded"]
 
 
-def _good(host: Host, path: Path) -> Path:
+def _last_good(host: Host, path: Path) -> Path:
     """Where the last version that nginx took is kept: after a kill, the file in place may be one
     that nginx was never asked about."""
     if path == host.paths.served:
@@ -241,8 +243,8 @@ def reload_proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[st
     if check:
         return {"actions": ["nginx: reloaded"]}
     state = host.store.load()
-    _tested(host)
-    actions = _told(host)
+    _test(host)
+    actions = _reload_or_start(host)
     state.proxy_loaded = fingerprint(host)
     host.store.save(state)
     return {"actions": actions}

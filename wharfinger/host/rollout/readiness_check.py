@@ -27,7 +27,7 @@ from .specification import Specification
 ACCOUNT = VERIFICATION_ACCOUNT
 REPOSITORY = f"{ACCOUNT}/probe"
 TAG = "latest"
-_PATIENCE = 10
+_TIMEOUT = 10
 
 
 def basic(user: str, password: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Other:
+class _Serving:
     """A generation that serves, with what its specification says."""
 
     generation: Generation
@@ -53,8 +53,8 @@ def not_ready_reason(
         return None
     password = (read_text(host.paths.verification_password) or "").strip()
     try:
-        proving = _token_server if spec.kind == names.TOKEN_SERVER else _registry
-        proving(host, state, spec, generation, password)
+        check = _token_server if spec.kind == names.TOKEN_SERVER else _registry
+        check(host, state, spec, generation, password)
     except _Missing as problem:
         return str(problem)
     except (OSError, http.client.HTTPException) as problem:
@@ -73,8 +73,8 @@ def _token_server(
     assert spec.proof is not None
     token = _token(host, generation, spec.proof, password)
     certificate = host.paths.certificates / "signing.crt"
-    wanted = signing_keys.read(read_text(certificate) or "")
-    if wanted is not None and key_id(token) != wanted.identifier:
+    key = signing_keys.read(read_text(certificate) or "")
+    if key is not None and key_id(token) != key.identifier:
         raise _Missing(f"its token is not signed with the key of {certificate}")
     registry = _serving(host, state, names.REGISTRY)
     bundle = sha256(host.paths.registry / "token_signing.pem")
@@ -87,11 +87,13 @@ def _token_server(
     ):
         return
     try:
-        status, body = _manifest(host, registry.generation, _bearer(token))
+        status, body = _read_manifest(host, registry.generation, _bearer(token))
     except (OSError, http.client.HTTPException):
         return  # it is gone or broken, which is not this one's fault
     if status not in (200, 404):
-        raise _Missing(f"the registry that serves answers its token with {_said(status, body)}")
+        raise _Missing(
+            f"the registry that serves answers its token with {_answer_text(status, body)}"
+        )
 
 
 def _registry(
@@ -105,29 +107,31 @@ def _registry(
         if token_server is None:
             return
         login = _bearer(_token(host, token_server.generation, spec.proof, password))
-    status, body = _manifest(host, generation, login)
+    status, body = _read_manifest(host, generation, login)
     if status not in (200, 404):
-        raise _Missing(f"a manifest read by someone who may is answered with {_said(status, body)}")
+        raise _Missing(
+            f"a manifest read by someone who may is answered with {_answer_text(status, body)}"
+        )
     serving = _serving(host, state, names.REGISTRY)
     if serving is None or serving.proof != spec.proof or serving.mounts != spec.mounts:
         return
     try:
-        present = _manifest(host, serving.generation, login)
+        expected = _read_manifest(host, serving.generation, login)
     except (OSError, http.client.HTTPException):
         return  # the one before is gone or broken: that is why there is a new one
-    if present[0] == 200 and (status, body) != present:
+    if expected[0] == 200 and (status, body) != expected:
         raise _Missing(
-            f"it answers {_said(status, body)} where the registry that serves has a manifest"
+            f"it answers {_answer_text(status, body)} where the registry that serves has a manifest"
         )
 
 
-def _serving(host: Host, state: State, kind: str) -> _Other | None:
+def _serving(host: Host, state: State, kind: str) -> _Serving | None:
     generation = state.kind(kind).serving
     if generation is None:
         return None
     text = read_text(host.paths.generations / kind / str(generation.number) / "spec.json")
     raw = json.loads(text) if text else {}
-    return _Other(
+    return _Serving(
         generation, raw.get("proof"), raw.get("live") or {}, list(raw.get("mounts") or ())
     )
 
@@ -138,13 +142,13 @@ def _token(host: Host, generation: Generation, proof: Mapping[str, Any], passwor
         generation.address,
         generation.port,
         f"/auth?{query}",
-        _PATIENCE,
+        _TIMEOUT,
         # docker_auth refuses a request without the header that nginx sets.
         {**basic(ACCOUNT, password), "X-Real-IP": "127.0.0.1"},
     )
     if status != 200:
         raise _Missing(
-            f"the token server answers the verification's login with {_said(status, body)}"
+            f"the token server answers the verification's login with {_answer_text(status, body)}"
         )
     try:
         document = json.loads(body)
@@ -159,12 +163,14 @@ def _token(host: Host, generation: Generation, proof: Mapping[str, Any], passwor
     return token
 
 
-def _manifest(host: Host, generation: Generation, login: Mapping[str, str]) -> tuple[int, bytes]:
+def _read_manifest(
+    host: Host, generation: Generation, login: Mapping[str, str]
+) -> tuple[int, bytes]:
     return host.probe(
         generation.address,
         generation.port,
         f"/v2/{REPOSITORY}/manifests/{TAG}",
-        _PATIENCE,
+        _TIMEOUT,
         {**login, "Accept": OCI_IMAGE},
     )
 
@@ -173,6 +179,6 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _said(status: int, body: bytes) -> str:
+def _answer_text(status: int, body: bytes) -> str:
     words = error_words(body)
     return f"{status}" + (f" {words}" if words else "")

@@ -78,13 +78,13 @@ class Records:
         self.record.generations.remove(generation)
         self.save()
 
-    def did(self, what: str) -> None:
-        self.actions.append(f"{self.kind}: {what}")
+    def did(self, action: str) -> None:
+        self.actions.append(f"{self.kind}: {action}")
 
-    def reads_at_start(self, generation: Generation, what: str) -> bool:
+    def reads_at_start(self, generation: Generation, name: str) -> bool:
         """Whether `what` is among the live things that this generation reads only at its start."""
         spec = self.specification(generation.number)
-        return spec is not None and what in (spec.raw.get("live") or {})
+        return spec is not None and name in (spec.raw.get("live") or {})
 
     def works_with(self, algorithm: str) -> bool:
         """Whether all that serves, or may serve after an interrupted run, works with a key for this
@@ -92,8 +92,8 @@ class Records:
         return all(
             # What has lost its specification is of a time that is not known.
             algorithm == RS256
-            if (spec := self.specification(one.number)) is None
+            if (spec := self.specification(generation.number)) is None
             else spec.works_with(algorithm)
-            for one in self.record.generations
-            if one.phase != RETIRED
+            for generation in self.record.generations
+            if generation.phase != RETIRED
         )

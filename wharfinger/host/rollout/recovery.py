@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..system.errors import HostError
 from ..system.state import DRAINING, STARTING, SWITCHING, Generation
 from . import proxy
-from .leftovers import take_away_leftovers
+from .leftovers import remove_leftovers
 from .readiness import Readiness
 from .records import Records
 from .switch import Switch
@@ -31,7 +31,7 @@ class Recovery:
                 self._finish_switch(generation)
             elif generation.phase == DRAINING:
                 drain.drain(generation)
-        take_away_leftovers(records, drain.draining.timeout)
+        remove_leftovers(records, drain.draining.timeout)
 
     def _finish_switch(self, generation: Generation) -> None:
         records = self.records

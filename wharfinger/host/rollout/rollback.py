@@ -23,8 +23,8 @@ def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     that the last deployment changed. Returns `back`: kind → number of the generation gone back to.
     """
     state = host.store.load()
-    asked = request.get("kind")
-    kinds = list(state.rollback) or ([str(asked)] if asked else _changed_last(state))
+    requested = request.get("kind")
+    kinds = list(state.rollback) or ([str(requested)] if requested else _changed_last(state))
     if not kinds:
         raise HostError(
             "nothing serves that could go back: there is no generation before the present ones"
@@ -32,52 +32,57 @@ def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     # The token server first: what it signs with is always what the registry trusts.
     kinds = [kind for kind in (names.TOKEN_SERVER, names.REGISTRY) if kind in kinds]
     deployment = f"rollback {host.clock.now():.0f}"
-    each = [
+    every_kind = [
         generations_of(host, state, kind, {**request, "deployment": deployment}) for kind in kinds
     ]
     if check:
-        return {"actions": [_would(one) for one in each]}
-    for one in each:
-        one.repair()
+        return {"actions": [_planned_action(generations) for generations in every_kind]}
+    for generations in every_kind:
+        generations.repair()
     if not state.rollback:
-        for one in each:
-            previous(one.records)  # what is refused comes before what is done
+        for generations in every_kind:
+            previous(generations.records)  # what is refused comes before what is done
         # All of them, before the first: cut off in between, the next run does the rest.
         state.rollback = {kind: state.kind(kind).settings_before for kind in kinds}
         host.store.save(state)
     back: dict[str, int] = {}
-    for one in each:
-        before, serving = one.records.record.previous, one.serving
-        if serving is None or serving.settings != state.rollback[one.kind]:
-            _, spec = previous(one.records)
-            one.replace(spec.with_live(one.live_now()).with_readonly(False))
-            assert before is not None
-            back[one.kind] = before.number
-            one.records.did(f"it has the image and settings of generation {before.number}")
-        del state.rollback[one.kind]
+    for generations in every_kind:
+        target, serving = generations.records.record.previous, generations.serving
+        if serving is None or serving.settings != state.rollback[generations.kind]:
+            _, spec = previous(generations.records)
+            generations.replace(
+                spec.with_startup_inputs(generations.startup_inputs()).with_readonly(False)
+            )
+            assert target is not None
+            back[generations.kind] = target.number
+            generations.records.did(f"it has the image and settings of generation {target.number}")
+        del state.rollback[generations.kind]
         host.store.save(state)
-    return {"actions": [action for one in each for action in one.actions], "back": back}
+    return {
+        "actions": [action for generations in every_kind for action in generations.actions],
+        "back": back,
+    }
 
 
-def _would(one: Generations) -> str:
+def _planned_action(generations: Generations) -> str:
     """What would be done. Raises HostError where it would be refused."""
-    before, _ = previous(one.records)
-    return f"{one.kind}: the image and settings of generation {before.number} serve again"
+    target, _ = previous(generations.records)
+    return f"{generations.kind}: the image and settings of generation {target.number} serve again"
 
 
 def _changed_last(state: State) -> list[str]:
     """The kinds whose image or settings came with the newest deployment and that can go back."""
-    able = {
-        kind: one.serving
-        for kind, one in state.kinds.items()
-        if one.serving is not None and one.previous is not None
+    candidates = {
+        kind: record.serving
+        for kind, record in state.kinds.items()
+        if record.serving is not None and record.previous is not None
     }
-    if not able:
+    if not candidates:
         return []
-    newest = max(able.values(), key=lambda generation: generation.changed)
+    newest = max(candidates.values(), key=lambda generation: generation.changed)
     return [
         kind
-        for kind, generation in able.items()
+        for kind, generation in candidates.items()
         if generation is newest
         or (generation.deployment and generation.deployment == newest.deployment)
     ]
@@ -85,9 +90,9 @@ def _changed_last(state: State) -> list[str]:
 
 def previous(records: Records) -> tuple[Generation, Specification]:
     """The generation to go back to. Raises HostError where there is none that fits."""
-    kind, before, serving = records.kind, records.record.previous, records.serving
-    spec = None if before is None else records.specification(before.number)
-    if before is None or spec is None:
+    kind, target, serving = records.kind, records.record.previous, records.serving
+    spec = None if target is None else records.specification(target.number)
+    if target is None or spec is None:
         raise HostError(
             f"{kind}: there is no generation with another image or other settings to go "
             "back to: change the inventory and run site.yml instead"
@@ -101,19 +106,19 @@ def previous(records: Records) -> tuple[Generation, Specification]:
     ):
         if not same:
             raise HostError(
-                f"{kind}: generation {before.number} was of another {name} than the "
+                f"{kind}: generation {target.number} was of another {name} than the "
                 "present one, which concerns more than this container: write the earlier one "
                 "into the inventory and run site.yml instead"
             )
     foreign = foreign_key(records, spec)
     if foreign is not None:
         raise HostError(
-            f"{kind}: generation {before.number} cannot serve again: {foreign}. To have "
+            f"{kind}: generation {target.number} cannot serve again: {foreign}. To have "
             "its settings again, write them into the inventory and run site.yml instead"
         )
     if records.host.engine.image(spec.image) is None:
         raise HostError(
-            f"{kind}: the image of generation {before.number} ({spec.image}) is not on "
+            f"{kind}: the image of generation {target.number} ({spec.image}) is not on "
             "this host any more: write the earlier version into the inventory and run site.yml"
         )
-    return before, spec
+    return target, spec

@@ -74,21 +74,24 @@ class Specification:
         nothing to do with tokens."""
         return (self.proof or {}).get("auth") == "htpasswd" or algorithm in self.algorithms
 
-    def with_live(self, live: Mapping[str, str]) -> Specification:
+    def with_startup_inputs(self, current: Mapping[str, str]) -> Specification:
         """The same image and settings with the present fingerprints of what it reads when it
         starts; of a file that is missing, the one that was recorded, else ""."""
         names = self.raw.get("live") or ()
-        before = names if isinstance(names, Mapping) else {}
-        return self._of(
-            {**self.raw, "live": {name: live.get(name) or before.get(name, "") for name in names}}
+        recorded = names if isinstance(names, Mapping) else {}
+        return self._replaced(
+            {
+                **self.raw,
+                "live": {name: current.get(name) or recorded.get(name, "") for name in names},
+            }
         )
 
     def with_readonly(self, readonly: bool) -> Specification:
         """The same image and settings, for reading only or for writing too."""
         rest = {key: value for key, value in self.raw.items() if key != "readonly"}
-        return self._of({**rest, "readonly": True} if readonly else rest)
+        return self._replaced({**rest, "readonly": True} if readonly else rest)
 
-    def _of(self, raw: Mapping[str, Any]) -> Specification:
+    def _replaced(self, raw: Mapping[str, Any]) -> Specification:
         """What differs in `live` and `readonly` alone."""
         return replace(self, raw=raw, hash=_hash(raw), readonly=bool(raw.get("readonly")))
 
@@ -126,7 +129,7 @@ def read(raw: Mapping[str, Any]) -> Specification:
             probe=raw.get("probe"),
             proof=raw.get("proof"),
             stop_timeout=int(raw.get("stop_timeout") or 60),
-            algorithms=[str(one) for one in raw.get("algorithms") or (RS256,)],
+            algorithms=[str(algorithm) for algorithm in raw.get("algorithms") or (RS256,)],
             readonly=bool(raw.get("readonly")),
         )
     except KeyError as problem:
@@ -148,10 +151,10 @@ def _file_name(name: str) -> str:
 
 def size(text: str) -> int:
     """`512m` → bytes, in docker's own units (b, k, m, g; powers of 1024)."""
-    found = re.fullmatch(r"([0-9]+)([bkmg]?)", text.strip().lower())
-    if found is None:
+    match = re.fullmatch(r"([0-9]+)([bkmg]?)", text.strip().lower())
+    if match is None:
         raise ValueError(f"memory: {text!r} is no size: write a number and k, m or g, such as 512m")
-    return int(found.group(1)) * _UNITS[found.group(2)]
+    return int(match.group(1)) * _UNITS[match.group(2)]
 
 
 def definition(
@@ -166,12 +169,12 @@ def definition(
     mounts = [
         {
             "Type": "bind",
-            "Source": str(one["source"]),
-            "Target": str(one["target"]),
+            "Source": str(mount["source"]),
+            "Target": str(mount["target"]),
             # Whatever the process means to do, it cannot write.
-            "ReadOnly": spec.readonly or bool(one.get("read_only", True)),
+            "ReadOnly": spec.readonly or bool(mount.get("read_only", True)),
         }
-        for one in spec.mounts
+        for mount in spec.mounts
     ]
     if spec.files_target:
         mounts.append(

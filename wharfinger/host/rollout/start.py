@@ -15,21 +15,21 @@ from .records import Records
 from .specification import HTTP_SECRET, Specification, definition
 
 
-def in_place(records: Records, generation: Generation) -> bool:
+def has_valid_address(records: Records, generation: Generation) -> bool:
     """Whether its address is still one of its kind's (the network may have changed)."""
     slots = names.slots(records.kind, records.network["subnet"])
     return slots.get(generation.slot) == generation.address
 
 
-def recorded(records: Records, spec: Specification, deployment: str) -> Generation:
+def add_generation(records: Records, spec: Specification, deployment: str) -> Generation:
     """A new generation in the free slot, on record as starting. Raises HostError, before anything
     is changed, where it could not serve."""
     slots = names.slots(records.kind, records.network["subnet"])
     serving, clock = records.serving, records.host.clock
-    _could_serve(records, spec)
+    _check_can_serve(records, spec)
     # An address stays taken until its container is gone, whether it is on record or not.
-    present = records.host.engine.containers(records.labels)
-    taken = {one.address for one in present if one.alive}
+    containers = records.host.engine.containers(records.labels)
+    taken = {container.address for container in containers if container.alive}
     taken |= {serving.address} if serving is not None else set()
     free = [slot for slot, address in slots.items() if address not in taken]
     if not free:
@@ -38,7 +38,7 @@ def recorded(records: Records, spec: Specification, deployment: str) -> Generati
             f"serve (docker ps --filter label=wharfinger.kind={records.kind}) and run again"
         )
     slot = free[0]
-    numbers = [int(one.labels.get("wharfinger.generation", 0)) for one in present]
+    numbers = [int(container.labels.get("wharfinger.generation", 0)) for container in containers]
     generation = Generation(
         number=max([records.record.next, *(number + 1 for number in numbers)]),
         slot=slot,
@@ -63,7 +63,7 @@ def recorded(records: Records, spec: Specification, deployment: str) -> Generati
     return generation
 
 
-def _could_serve(records: Records, spec: Specification) -> None:
+def _check_can_serve(records: Records, spec: Specification) -> None:
     foreign = foreign_key(records, spec)
     if foreign is not None:
         raise HostError(
@@ -86,9 +86,9 @@ def foreign_key(records: Records, spec: Specification) -> str | None:
     for name in used:
         key = signing_keys.read(read_text(records.host.paths.certificates / name) or "")
         if key is not None and not spec.works_with(key.algorithm):
-            does = "trusts tokens of" if records.kind == names.REGISTRY else "signs with"
+            verb = "trusts tokens of" if records.kind == names.REGISTRY else "signs with"
             known = ", ".join(spec.algorithms)
-            return f"it {does} {known} only, and the key of {name} is {key.algorithm}"
+            return f"it {verb} {known} only, and the key of {name} is {key.algorithm}"
     return None
 
 

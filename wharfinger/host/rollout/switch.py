@@ -7,7 +7,7 @@ from ..system.files import exists
 from ..system.state import DRAINING, SERVING, SWITCHING, Generation
 from . import proxy
 from .drain import Drain
-from .leftovers import take_away_leftovers
+from .leftovers import remove_leftovers
 from .records import Records
 
 
@@ -29,7 +29,10 @@ class Switch:
             # Whatever works for nginx now may still send to the old one after the reload; without
             # our site there is no reload to wait for.
             workers = self.host.nginx.workers()
-            old.workers = [*old.workers, *(w for w in workers if w not in old.workers)]
+            old.workers = [
+                *old.workers,
+                *(worker for worker in workers if worker not in old.workers),
+            ]
         records.save()
         self._lead_to(generation)
         records.enter(generation, SERVING)
@@ -37,10 +40,10 @@ class Switch:
         if old is not None:
             records.enter(old, DRAINING)
         records.save()
-        taken_back = None if old is None else self.drain.drain(old)
-        if taken_back is not None:
-            raise HostError(taken_back)
-        take_away_leftovers(records, self.drain.draining.timeout)
+        failure = None if old is None else self.drain.drain(old)
+        if failure is not None:
+            raise HostError(failure)
+        remove_leftovers(records, self.drain.draining.timeout)
 
     def withdraw(self) -> None:
         """Nothing of this kind serves any more: nginx leaves it, then it is drained and removed."""
@@ -66,23 +69,32 @@ class Switch:
         lost."""
         self._leave_for_reading()
         serving = self.records.serving
-        writing = [one for one in self.records.record.in_phase(DRAINING) if not one.readonly]
-        if serving is None or not serving.readonly or not writing:
+        writers = [
+            generation
+            for generation in self.records.record.in_phase(DRAINING)
+            if not generation.readonly
+        ]
+        if serving is None or not serving.readonly or not writers:
             return
-        self.drain.wake(writing[-1])
-        if not self.records.lives(writing[-1]):
+        self.drain.wake(writers[-1])
+        if not self.records.lives(writers[-1]):
             return
-        self.to(writing[-1])
+        self.to(writers[-1])
         self.records.did(
-            f"generation {writing[-1].number} serves again instead of {serving.number}"
+            f"generation {writers[-1].number} serves again instead of {serving.number}"
         )
 
     def _leave_for_reading(self) -> None:
         """Where a run was killed while nginx was led to one that only reads, it counts as led: what
         the one that writes has begun need not end first."""
         records, serving = self.records, self.records.serving
-        for one in records.record.in_phase(SWITCHING):
-            if one.readonly and serving is not None and not serving.readonly and records.lives(one):
+        for generation in records.record.in_phase(SWITCHING):
+            if (
+                generation.readonly
+                and serving is not None
+                and not serving.readonly
+                and records.lives(generation)
+            ):
                 records.enter(serving, DRAINING)
-                records.enter(one, SERVING)
+                records.enter(generation, SERVING)
                 records.save()

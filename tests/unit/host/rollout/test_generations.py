@@ -132,7 +132,10 @@ def test_only_the_last_retired_generation_keeps_its_directory(ensure: Ensure, ho
     folder = host.paths.generations / "registry"
     assert sorted(path.name for path in folder.iterdir()) == ["3", "4"]
     record = host.store.load().kind("registry")
-    assert [(one.number, one.phase) for one in record.generations] == [(3, RETIRED), (4, SERVING)]
+    assert [(generation.number, generation.phase) for generation in record.generations] == [
+        (3, RETIRED),
+        (4, SERVING),
+    ]
 
 
 def test_the_secret_is_written_into_the_file_and_nowhere_else(ensure: Ensure, host: Host) -> None:
@@ -515,9 +518,9 @@ def test_killed_after_the_switch_began_and_the_new_one_dies_the_old_one_serves_a
             run("ensure", {"spec": changed}, host=host)
         machine.kill_at = 0
         machine.behaviour["sha256:new"] = manner
-        for one in list(machine.containers.values()):
-            if one.image == "sha256:new" and manner == "crashes":
-                machine.change(one.name, status="exited")
+        for container in list(machine.containers.values()):
+            if container.image == "sha256:new" and manner == "crashes":
+                machine.change(container.name, status="exited")
         switched = host.store.load().kind("registry").serving
         assert switched is not None
         if switched.number == 1:
@@ -569,13 +572,13 @@ def _nothing_left_over(host: Host, machine: Machine, kind: str, when: str) -> No
     record = host.store.load().kind(kind)
     serving = record.serving
     assert serving is not None, when
-    containers = [one.name for one in machine.containers.values() if f"-{kind}-" in one.name]
+    containers = [name for name in machine.containers if f"-{kind}-" in name]
     assert containers == [f"wharfinger-{kind}-{serving.number}"], when
     assert serving.address in machine.serving_addresses(), when
     assert host.paths.upstreams.read_text() == machine.loaded, when
-    assert {one.phase for one in record.generations} <= {SERVING, RETIRED}, when
+    assert {generation.phase for generation in record.generations} <= {SERVING, RETIRED}, when
     folders = sorted(path.name for path in (host.paths.generations / kind).iterdir())
-    assert folders == sorted(str(one.number) for one in record.generations), when
+    assert folders == sorted(str(generation.number) for generation in record.generations), when
 
 
 def test_of_a_program_that_gave_up_the_reason_is_shown_and_not_its_stack() -> None:
@@ -704,8 +707,8 @@ def test_what_reads_users_only_at_its_start_follows_them_by_a_generation(
     """docker_auth; it has no answer to what it has read, and none is waited for."""
     users = host.paths.token_server / "auth_config.yml"
     users.write_text("users: {}\n")
-    one = spec(tmp_path, kind="token_server", live=["configuration"])
-    run("ensure", {"spec": one}, host=host)
+    specification = spec(tmp_path, kind="token_server", live=["configuration"])
+    run("ensure", {"spec": specification}, host=host)
     request = {"kind": "token_server", "configuration": "0" * 64}
     assert run("follow", request, host=host)["generation"] == 1
     users.write_text("users: {leaver: {}}\n")

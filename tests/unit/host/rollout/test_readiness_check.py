@@ -33,7 +33,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.by_address: dict[str, dict[str, tuple[int, bytes] | Exception]] = {}
-        self.asked: list[tuple[str, str, Mapping[str, str]]] = []
+        self.requests: list[tuple[str, str, Mapping[str, str]]] = []
 
     def __call__(
         self,
@@ -43,7 +43,7 @@ class Answers:
         timeout: float,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        self.asked.append((address, path, headers or {}))
+        self.requests.append((address, path, headers or {}))
         for start, answer in self.by_address.get(address, {}).items():
             if path.startswith(start):
                 if isinstance(answer, Exception):
@@ -75,14 +75,14 @@ def host(tmp_path: Path, answers: Answers) -> Host:
     answers.registry("10.98.0.2")
     for kind in ("token_server", "registry"):
         run("ensure", {"spec": spec(tmp_path, kind=kind, proof=PROOF)}, host=host)
-    answers.asked.clear()
+    answers.requests.clear()
     return host
 
 
 def change(host: Host, kind: str, **more: Any) -> dict[str, Any]:
     folder = host.paths.etc.parent
-    one = spec(folder, kind=kind, **{"proof": PROOF, "environment": {"A": "1"}, **more})
-    return run("ensure", {"spec": one, "wait": 1}, host=host)
+    specification = spec(folder, kind=kind, **{"proof": PROOF, "environment": {"A": "1"}, **more})
+    return run("ensure", {"spec": specification, "wait": 1}, host=host)
 
 
 def refused(host: Host, kind: str, **more: Any) -> str:
@@ -99,11 +99,13 @@ def test_a_new_registry_is_read_with_a_real_token_at_its_own_address(
     answers.registry("10.98.0.3")
     assert change(host, "registry")["generation"] == 2
     password = host.paths.verification_password.read_text().strip()
-    asked = {(address, path.partition("?")[0]): headers for address, path, headers in answers.asked}
-    login = asked["10.98.0.4", "/auth"]
+    headers_of = {
+        (address, path.partition("?")[0]): headers for address, path, headers in answers.requests
+    }
+    login = headers_of["10.98.0.4", "/auth"]
     assert login["Authorization"] == basic(ACCOUNT, password)["Authorization"]
     assert login["X-Real-IP"] == "127.0.0.1"
-    read = asked["10.98.0.3", f"/v2/{REPOSITORY}/manifests/latest"]
+    read = headers_of["10.98.0.3", f"/v2/{REPOSITORY}/manifests/latest"]
     assert read["Authorization"] == f"Bearer {token()}"
 
 
