@@ -19,13 +19,13 @@ from wharfinger.host.contents.storage import (
     collectable,
     garbage,
     make_collectable,
-    named,
+    named_by_manifests,
     needed_blobs,
     obstacles,
     plan_untagged,
     usage,
 )
-from wharfinger.host.contents.storage.grace import held
+from wharfinger.host.contents.storage.grace import held_blobs
 from wharfinger.oci.media_types import OCI_INDEX
 
 CONFIGURATION = """\
@@ -132,10 +132,10 @@ def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Colle
     os.utime(tree.layer_path("app", old), (NOW - 20 * DAY, NOW - 20 * DAY))
     nobodys = tree.blob(b"nobody's")
     storage = Storage(tree.path)
-    layers = held(storage, 14 * DAY, NOW, needed_blobs(storage))
+    layers = held_blobs(storage, 14 * DAY, NOW, needed_blobs(storage))
     expected = garbage(storage, (), [one for found in layers.values() for one in found])
     before = usage(storage)
-    with named(storage, layers):
+    with named_by_manifests(storage, layers):
         done = collect()
         assert done.returncode == 0, done.stderr
     assert expected[0] == 2
@@ -144,7 +144,7 @@ def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Colle
     assert all(tree.blob_path(one).exists() for one in (deleted, *waiting))
     assert tree.layer_path("app", waiting[0]).exists()
     # Their time is over.
-    assert held(storage, 14 * DAY, NOW + 15 * DAY, needed_blobs(storage)) == {}
+    assert held_blobs(storage, 14 * DAY, NOW + 15 * DAY, needed_blobs(storage)) == {}
     assert collect().returncode == 0
     assert not any(tree.blob_path(one).exists() for one in (deleted, *waiting))
 

@@ -33,13 +33,13 @@ def everything(tree: Tree) -> dict[str, tuple[bytes, int]]:
 
 def named(storage: Storage, repository: str, before: set[str]) -> list[list[str]]:
     """What the manifests name that have come since."""
-    found = []
+    names = []
     for link in storage.revisions(repository):
         if link.name not in before:
-            read = parse(storage.manifest(link.name) or b"")
-            assert isinstance(read, Manifest)
-            found.append([one.digest for one in read.references])
-    return found
+            manifest = parse(storage.manifest(link.name) or b"")
+            assert isinstance(manifest, Manifest)
+            names.append([reference.digest for reference in manifest.references])
+    return names
 
 
 def test_nothing_is_written_where_nothing_is_special(
@@ -122,7 +122,7 @@ def test_what_is_pushed_again_after_a_kill_is_not_undone(
     now = tree.revision_path("app", digest).stat().st_mtime
     restore(journal)
     assert tree.revision_path("app", digest).stat().st_mtime == now
-    assert [one.name for one in tree.revision_path("app", digest).parent.iterdir()] == ["link"]
+    assert [path.name for path in tree.revision_path("app", digest).parent.iterdir()] == ["link"]
 
 
 def test_a_repository_that_is_gone_after_a_kill_stays_gone(

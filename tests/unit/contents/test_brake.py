@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger.host.contents.storage.brake import remembered, verdict
+from wharfinger.host.contents.storage.brake import updated_history, verdict
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,6 @@ def test_what_would_go_is_said_by_repository_the_most_first() -> None:
 def test_ten_runs_that_removed_something_are_remembered() -> None:
     history: list[int] = []
     for number in range(30):
-        history = remembered(history, number % 3)
+        history = updated_history(history, number % 3)
     assert len(history) == 10
     assert set(history) == {1, 2}

@@ -35,7 +35,7 @@ def test_what_no_manifest_names_is_garbage(tree: Tree, storage: Storage) -> None
     size = grown.bytes - before.bytes
     assert grown == Usage(before.blobs + 3, before.bytes + size)
     removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
-    assert [one.digest for one in removals] == [old]
+    assert [removal.digest for removal in removals] == [old]
     assert garbage(storage, removals) == (5, 44 + size)
     assert garbage(storage) == (2, 44)
 
@@ -44,7 +44,7 @@ def test_what_another_repository_names_is_no_garbage(tree: Tree, storage: Storag
     tree.image("one", "image", age=90 * DAY)
     tree.image("two", "image", tag="v1")
     removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
-    assert [one.repository for one in removals] == ["one"]
+    assert [removal.repository for removal in removals] == ["one"]
     assert garbage(storage, removals) == (0, 0)
 
 
@@ -74,7 +74,7 @@ def test_what_the_registry_cannot_read_keeps_its_repository_and_no_other(
     problems, special = examine(storage)
     assert problems == []
     assert special.hidden == (("app", old), ("team/app", unread))
-    assert [one.sentence for one in special.warnings] == [
+    assert [warning.sentence for warning in special.warnings] == [
         f"The manifest app@{old} is of a kind that this registry cannot read"
         " (application/vnd.docker.distribution.manifest.v1+json), so it cannot be pulled. A garbage"
         " collection keeps it and all blobs of app. If nobody needs it, delete it by its digest;"
@@ -85,10 +85,12 @@ def test_what_the_registry_cannot_read_keeps_its_repository_and_no_other(
         " usual. If nobody needs it, delete it by its digest",
     ]
     removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
-    assert "team/app" not in {one.repository for one in removals}
-    assert "other" in {one.repository for one in removals}
+    assert "team/app" not in {removal.repository for removal in removals}
+    assert "other" in {removal.repository for removal in removals}
     # The layer that was lost in the third repository, and that image's three blobs.
-    assert garbage(storage, [one for one in removals if one.repository == "other"])[0] == 4
+    assert (
+        garbage(storage, [removal for removal in removals if removal.repository == "other"])[0] == 4
+    )
 
 
 def alias(tree: Tree, repository: str, data: bytes) -> str:
@@ -121,12 +123,11 @@ def test_damaged_manifests_stand_in_the_way_of_losing_their_layers(
     tree: Tree, storage: Storage
 ) -> None:
     digests = sorted(tree.image("app", name, tag=name) for name in ("changed", "gone", "cut"))
-    changed, gone, cut = (tree.blob_path(one) for one in digests)
+    changed, gone, cut = (tree.blob_path(digest) for digest in digests)
     changed.write_bytes(changed.read_bytes().replace(b"2", b"3", 1))
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:9])
-    found = obstacles(storage)
-    assert [one.split(". ")[0] for one in found] == [
+    assert [sentence.split(". ")[0] for sentence in obstacles(storage)] == [
         f"The manifest app@{digest} is unreadable: its blob is missing or damaged"
         for digest in digests
     ]
@@ -139,7 +140,7 @@ def test_a_manifest_that_is_gone_and_has_no_tag_is_given_up(tree: Tree, storage:
     assert obstacles(storage) == []
     plan = plan_untagged(storage, {"untagged_keep": DAY}, NOW)
     assert plan["damage"] == []
-    assert {one.digest for one in plan["removals"]} == {gone, kept}
+    assert {removal.digest for removal in plan["removals"]} == {gone, kept}
     index = tree.manifest(
         "app", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"digest": gone}]}, 0
     )
@@ -225,7 +226,7 @@ def test_the_layers_of_a_build_cache_stay_as_long_as_it_does(tree: Tree, storage
     tree.cache("team/cache", [new, b"of both"], tag="main", age=15 * DAY)
     assert garbage(storage) == (0, 0)
     removals = plan_untagged(storage, {"untagged_keep": 14 * DAY}, NOW)["removals"]
-    assert [one.digest for one in removals] == [before]
+    assert [removal.digest for removal in removals] == [before]
     apply(storage, removals)
     # The former index, its layer and its configuration.
     assert garbage(storage)[0] == 3

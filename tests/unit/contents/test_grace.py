@@ -10,7 +10,14 @@ import pytest
 
 from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents.storage import Storage, needed_blobs, plan_retention, plan_untagged
-from wharfinger.host.contents.storage.grace import LEAST, Notes, decode, encode, held, note
+from wharfinger.host.contents.storage.grace import (
+    LEAST,
+    Notes,
+    decode,
+    encode,
+    held_blobs,
+    updated_notes,
+)
 
 KEEP = 14 * DAY
 HOUR = 3600.0
@@ -20,8 +27,8 @@ def going(
     storage: Storage, notes: Notes | None = None, *, now: float = NOW, keep: float = KEEP
 ) -> set[str]:
     """What a sweep would remove."""
-    found: list[Any] = plan_untagged(storage, {"untagged_keep": keep}, now, notes)["removals"]
-    return {one.name for one in found}
+    removals: list[Any] = plan_untagged(storage, {"untagged_keep": keep}, now, notes)["removals"]
+    return {removal.name for removal in removals}
 
 
 def test_a_tag_that_moved_a_minute_ago(tree: Tree, storage: Storage) -> None:
@@ -37,7 +44,7 @@ def test_a_tag_that_moved_often_counts_for_each_by_its_successor(
 ) -> None:
     """`latest` of every day: each goes two weeks after the next one came."""
     days = [tree.image("app", f"{age}", tag="latest", age=age * DAY) for age in range(30, -1, -1)]
-    assert going(storage) == {f"app@{one}" for one in days[:16]}
+    assert going(storage) == {f"app@{digest}" for digest in days[:16]}
 
 
 def test_a_tag_that_was_removed_half_an_hour_ago(tree: Tree, storage: Storage) -> None:
@@ -54,11 +61,11 @@ def test_the_timers_note_is_what_counts_where_tags_come_and_go(
     digest = tree.image("app", "image", age=90 * DAY)
     tree.image("app", "other", tag="v10", age=80 * DAY)
     tree.changed("app", 10 * DAY)
-    notes = note(storage, {}, NOW - 10 * DAY + 600)
+    notes = updated_notes(storage, {}, NOW - 10 * DAY + 600)
     for age in range(9, -1, -1):
         tree.image("app", f"new {age}", tag=f"v{age}", age=age * DAY)
         tree.changed("app", age * DAY)
-        notes = note(storage, decode(encode(notes)), NOW - age * DAY + 60)
+        notes = updated_notes(storage, decode(encode(notes)), NOW - age * DAY + 60)
     later = NOW + 4 * DAY + 601
     assert going(storage, notes, now=later - 2) == set()
     assert going(storage, notes, now=later) == {f"app@{digest}"}
@@ -71,12 +78,12 @@ def test_the_timers_note_is_what_counts_where_tags_come_and_go(
 
 def test_a_manifest_that_was_pushed_again_has_its_time_again(tree: Tree, storage: Storage) -> None:
     tree.image("app", "image", age=90 * DAY)
-    notes = note(storage, {}, NOW - 30 * DAY)
+    notes = updated_notes(storage, {}, NOW - 30 * DAY)
     # It is tagged, by a push, and the tag is removed.
     tree.image("app", "image", age=2 * DAY)
     tree.changed("app", DAY)
     assert going(storage, notes) == set()
-    assert going(storage, note(storage, notes, NOW - DAY)) == set()
+    assert going(storage, updated_notes(storage, notes, NOW - DAY)) == set()
 
 
 def test_only_what_has_changed_is_read(
@@ -84,17 +91,17 @@ def test_only_what_has_changed_is_read(
 ) -> None:
     for name in ("a", "b"):
         tree.image(name, name, age=DAY)
-    notes = note(storage, {}, NOW)
-    assert [list(one.seen.values()) for one in notes.values()] == [[(NOW, NOW - DAY)]] * 2
+    notes = updated_notes(storage, {}, NOW)
+    assert [list(note.seen.values()) for note in notes.values()] == [[(NOW, NOW - DAY)]] * 2
     read: list[str] = []
     revisions = Storage.revisions
     monkeypatch.setattr(
         Storage, "revisions", lambda self, name: read.append(name) or revisions(self, name)
     )
-    assert note(storage, notes, NOW + 900) == notes
+    assert updated_notes(storage, notes, NOW + 900) == notes
     assert read == []
     tree.changed("b", -1000)
-    assert note(storage, notes, NOW + 1800)["b"].seen == notes["b"].seen
+    assert updated_notes(storage, notes, NOW + 1800)["b"].seen == notes["b"].seen
     assert read == ["b"]
 
 
@@ -105,7 +112,7 @@ def test_the_notes_are_bounded(
     for name in ("a", "b"):
         for number in range(2):
             tree.image(name, f"{name}{number}", age=DAY)
-    assert [len(one.seen) for one in note(storage, {}, NOW).values()] == [2, 0]
+    assert [len(note.seen) for note in updated_notes(storage, {}, NOW).values()] == [2, 0]
 
 
 def test_after_an_upgrade_nothing_waits_longer_than_the_setting(
@@ -118,7 +125,7 @@ def test_after_an_upgrade_nothing_waits_longer_than_the_setting(
     tree.image("busy", "new", tag="latest", age=89 * DAY)
     tree.changed("busy", HOUR)
     assert going(storage) == {f"quiet@{quiet}"}
-    notes = note(storage, {}, NOW + 900)
+    notes = updated_notes(storage, {}, NOW + 900)
     tree.changed("busy", -13 * DAY)
     assert going(storage, notes, now=NOW + 900 + KEEP) == {f"quiet@{quiet}", f"busy@{busy}"}
 
@@ -126,10 +133,12 @@ def test_after_an_upgrade_nothing_waits_longer_than_the_setting(
 def test_the_members_of_an_index_stay_with_it(tree: Tree, storage: Storage) -> None:
     children = [tree.image("app", name, age=90 * DAY) for name in ("amd64", "arm64")]
     index = tree.index("app", children, tag="latest", age=90 * DAY)
-    notes = note(storage, {}, NOW - 60 * DAY)
+    notes = updated_notes(storage, {}, NOW - 60 * DAY)
     tree.image("app", "new", tag="latest", age=60)
     assert going(storage, notes) == set()
-    assert going(storage, notes, now=NOW + KEEP) == {f"app@{one}" for one in (index, *children)}
+    assert going(storage, notes, now=NOW + KEEP) == {
+        f"app@{digest}" for digest in (index, *children)
+    }
 
 
 def test_what_needed_a_deleted_manifest_or_was_needed_by_it_counts_from_its_deletion(
@@ -139,11 +148,11 @@ def test_what_needed_a_deleted_manifest_or_was_needed_by_it_counts_from_its_dele
     index = tree.index("app", children, age=90 * DAY)
     referrer = tree.image("app", "signature", subject=index, age=90 * DAY)
     other = tree.image("app", "other", age=90 * DAY)
-    notes = note(storage, {}, NOW - 60 * DAY)
+    notes = updated_notes(storage, {}, NOW - 60 * DAY)
     tree.changed("app", HOUR, index)
     assert going(storage, notes) == {f"app@{other}"}
     assert going(storage, notes, now=NOW + KEEP) == {
-        f"app@{one}" for one in (referrer, other, *children)
+        f"app@{digest}" for digest in (referrer, other, *children)
     }
 
 
@@ -154,7 +163,7 @@ def test_with_the_least_setting_age_counts_from_the_push(tree: Tree, storage: St
     tree.image("app", "pushed now", age=60)
     tree.image("app", "new", tag="latest", age=60)
     tree.changed("app", 60)
-    assert going(storage, keep=LEAST) == {f"app@{one}" for one in (moved, removed)}
+    assert going(storage, keep=LEAST) == {f"app@{digest}" for digest in (moved, removed)}
     assert going(storage, keep=LEAST + 1) == set()
 
 
@@ -178,9 +187,9 @@ def test_layers_that_no_manifest_names_stay_for_the_same_time(tree: Tree, storag
     kept = needed_blobs(storage)
     assert image in kept
     stays = {"app": {young: 5}, "new": {first: 15}}
-    assert held(storage, KEEP, NOW, kept) == stays
-    assert held(storage, None, NOW, kept) == stays
-    assert held(storage, LEAST, NOW, kept) == {"new": {first: 15}}
+    assert held_blobs(storage, KEEP, NOW, kept) == stays
+    assert held_blobs(storage, None, NOW, kept) == stays
+    assert held_blobs(storage, LEAST, NOW, kept) == {"new": {first: 15}}
 
 
 def test_what_a_deleted_manifest_needed_stays_for_the_same_time(
@@ -191,17 +200,17 @@ def test_what_a_deleted_manifest_needed_stays_for_the_same_time(
     for path in tree.root.rglob("_layers/**/link"):
         os.utime(path, (NOW - 90 * DAY, NOW - 90 * DAY))
     tree.changed("app", HOUR / 2, digest)
-    found = held(storage, KEEP, NOW, needed_blobs(storage))["app"]
-    assert digest in found
-    assert sorted(found.values())[0] == len(b"layer")
-    assert len(found) == 3
-    assert held(storage, KEEP, NOW + KEEP, needed_blobs(storage)) == {}
-    assert held(storage, LEAST, NOW, needed_blobs(storage)) == {}
+    held = held_blobs(storage, KEEP, NOW, needed_blobs(storage))["app"]
+    assert digest in held
+    assert sorted(held.values())[0] == len(b"layer")
+    assert len(held) == 3
+    assert held_blobs(storage, KEEP, NOW + KEEP, needed_blobs(storage)) == {}
+    assert held_blobs(storage, LEAST, NOW, needed_blobs(storage)) == {}
 
 
 def test_the_notes_are_json(tree: Tree, storage: Storage) -> None:
     tree.image("app", "image", age=DAY)
-    notes = note(storage, {}, NOW)
+    notes = updated_notes(storage, {}, NOW)
     assert decode(encode(notes)) == notes
     endless = json.dumps({"app": {"changed": [1e400, 0], "seen": {}}}).encode()
     assert decode(endless) == {}

@@ -25,7 +25,7 @@ def untagged(storage: Storage, keep: float | None = 14 * DAY) -> Any:
 
 
 def names(plan: Any) -> list[str]:
-    return [one.name for one in plan["removals"]]
+    return [removal.name for removal in plan["removals"]]
 
 
 def test_a_storage_that_was_never_written_has_no_contents(storage: Storage) -> None:
@@ -138,7 +138,7 @@ def test_where_a_manifest_is_damaged_nothing_untagged_goes(tree: Tree, storage: 
     tree.image("other", "other old", age=90 * DAY)
     plan = untagged(storage)
     assert [name.split("@")[0] for name in names(plan)] == ["other"]
-    assert [one["sentence"] for one in plan["damage"]] == [
+    assert [damage["sentence"] for damage in plan["damage"]] == [
         f"The manifest app@{broken} is unreadable: its blob is missing or damaged. What it needs"
         f" cannot be known, so nothing untagged is removed from app. Restore {path} from a backup;"
         " or remove that file, where it is there, and push the image again"
@@ -162,7 +162,7 @@ def test_a_broken_link_is_damage(tree: Tree, storage: Storage, text: str, what: 
     path.write_text(text)
     plan = untagged(storage)
     assert names(plan) == []
-    assert [one["sentence"] for one in plan["damage"]] == [
+    assert [damage["sentence"] for damage in plan["damage"]] == [
         f"The link of the manifest app@{digest} {what}: the manifest cannot be pulled by its"
         " digest, and a garbage collection ends there. Push the image again, or write the digest"
         f" into the link: printf %s {digest} > {path}"
@@ -177,7 +177,7 @@ def test_a_tag_that_names_nothing_is_damage(
 ) -> None:
     tree.image("app", "image", tag="v1")
     (tree.tag_path("app", "v1") / "current/link").write_text(text)
-    assert [one["sentence"] for one in untagged(storage)["damage"]] == [
+    assert [damage["sentence"] for damage in untagged(storage)["damage"]] == [
         f"The tag app:v1 names nothing: its link {what}. While it is there, no manifest of app can"
         " be deleted by digest. Push the tag again, or delete the tag"
     ]
@@ -187,7 +187,7 @@ def test_a_tag_whose_manifest_is_gone_is_damage(tree: Tree, storage: Storage) ->
     digest = tree.image("app", "image", tag="v1")
     tree.revision_path("app", digest).unlink()
     plan = untagged(storage)
-    assert [one["sentence"] for one in plan["damage"]] == [
+    assert [damage["sentence"] for damage in plan["damage"]] == [
         f"The tag app:v1 names {digest}, which is not in app: push the tag again, or delete it"
     ]
 
@@ -199,7 +199,7 @@ def test_what_is_left_of_a_tag_is_cleared_away(tree: Tree, storage: Storage) -> 
         untagged(storage, None),
         retention(storage, {"number": 1, "on": ["app"], "newest": 1}),
     ):
-        assert [(one.name, one.digest) for one in plan["removals"]] == [("app:v1", "")]
+        assert [(removal.name, removal.digest) for removal in plan["removals"]] == [("app:v1", "")]
         assert plan["damage"] == []
 
 
@@ -231,7 +231,7 @@ def test_a_link_that_is_a_symbolic_link_or_a_pipe_is_damage(tree: Tree, storage:
             link.symlink_to(tree.revision_path("app", digest))
         else:
             os.mkfifo(link)
-    assert {one["kind"] for one in untagged(storage)["damage"]} == {"unreadable tag link"}
+    assert {damage["kind"] for damage in untagged(storage)["damage"]} == {"unreadable tag link"}
 
 
 def test_a_tag_that_is_deleted_meanwhile_is_no_damage(

@@ -56,8 +56,8 @@ def removed(contents: Contents) -> tuple[set[str], set[str]]:
     """Tags and revisions that go as untagged."""
     plan = untagged.plan(contents, KEEP, NOW)
     return (
-        {one.tag for one in plan if one.tag is not None},
-        {one.digest for one in plan if one.tag is None},
+        {removal.tag for removal in plan if removal.tag is not None},
+        {removal.digest for removal in plan if removal.tag is None},
     )
 
 
@@ -65,7 +65,7 @@ def decide(contents: Contents, rule: retention.Rule) -> set[str]:
     """Tags that go by a rule."""
     rule = retention.Rule(1, (re.compile("app"),), rule.newest, rule.newer_than, rule.matching)
     _, plan = retention.plan(contents, [rule], KEEP, NOW)
-    return {one.tag for one in plan if one.tag is not None}
+    return {removal.tag for removal in plan if removal.tag is not None}
 
 
 @given(repositories())
@@ -88,8 +88,8 @@ def test_what_belongs_to_a_revision_lives_and_dies_with_it(contents: Contents) -
         if revision.subject in contents.revisions and revision.subject not in gone:
             referrers = {
                 digest
-                for digest, one in contents.revisions.items()
-                if one.subject == revision.subject
+                for digest, other in contents.revisions.items()
+                if other.subject == revision.subject
             }
             assert not referrers & gone
 
@@ -110,7 +110,7 @@ def test_after_a_removal_nothing_more_is_to_be_removed(contents: Contents) -> No
     rest = Contents(
         "app",
         {name: tag for name, tag in contents.tags.items() if name not in tags_gone},
-        {digest: one for digest, one in contents.revisions.items() if digest not in gone},
+        {digest: kept for digest, kept in contents.revisions.items() if digest not in gone},
     )
     assert untagged.plan(rest, KEEP, NOW) == []
 

@@ -12,7 +12,7 @@ import pytest
 from support.storage_tree import DAY, NOW, Tree
 from wharfinger.host.contents.storage import Storage, apply, plan_retention, plan_untagged
 from wharfinger.host.contents.storage.model import Removal
-from wharfinger.host.contents.storage.plans import read
+from wharfinger.host.contents.storage.plans import read_repository
 
 SETTINGS = {
     "retention": [{"number": 1, "on": [".*"], "newest": 1}],
@@ -52,13 +52,13 @@ def test_all_that_nothing_needs_goes_and_the_rest_stays(tree: Tree, storage: Sto
     actions = everything(storage)
     assert len(actions) == len(set(actions)) == 6
     hexes = kept.split(":")[1]
-    manifests = {one for one in files(tree) if "/_manifests/" in one}
-    assert {one for one in manifests if one.endswith("/link")} == {
+    manifests = {path for path in files(tree) if "/_manifests/" in path}
+    assert {path for path in manifests if path.endswith("/link")} == {
         f"app/_manifests/revisions/sha256/{hexes}/link",
         "app/_manifests/tags/latest/current/link",
         f"app/_manifests/tags/latest/index/sha256/{hexes}/link",
     }
-    assert {one for one in manifests if len(Path(one).name) == 64 and hexes not in one} == set()
+    assert {path for path in manifests if len(Path(path).name) == 64 and hexes not in path} == set()
     assert everything(storage) == []
 
 
@@ -128,7 +128,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
         everything(storage)
         assert [link.target for link in storage.tags("app")] == [kept]
         assert [link.name for link in storage.revisions("app")] == [kept]
-        assert not [one for one in files(tree) if one.endswith(("v1", ".sig"))]
+        assert not [path for path in files(tree) if path.endswith(("v1", ".sig"))]
     assert moments > 21
 
 
@@ -162,7 +162,7 @@ def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
         _nothing_is_missing(storage)
         everything(storage)
         _nothing_is_missing(storage)
-        contents, _, _ = read(storage, "app")
+        contents, _, _ = read_repository(storage, "app")
         names = {kept.replace(":", "-"), "new"}
         assert set(contents.tags) > names and len(contents.tags) == 3
         # The image, three referrers, two lists; not the former one.
@@ -172,7 +172,7 @@ def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
 
 
 def _nothing_is_missing(storage: Storage) -> None:
-    contents, damage, _ = read(storage, "app")
+    contents, damage, _ = read_repository(storage, "app")
     assert damage == []
     for tag in contents.tags.values():
         assert set(contents.revisions[tag.digest].children) <= set(contents.revisions)
@@ -185,7 +185,7 @@ def test_a_tag_that_was_moved_or_pushed_again_stays(tree: Tree, storage: Storage
     removals = plan_retention(storage, SETTINGS, NOW)["removals"]
     tree.tag("app", "moved", other, age=50 * DAY)
     tree.image("app", "again", tag="again", age=0)
-    assert [one.split(":")[1] for one in apply(storage, removals)] == ["same"]
+    assert [action.split(":")[1] for action in apply(storage, removals)] == ["same"]
 
 
 def test_a_revision_that_was_pushed_again_or_tagged_stays(tree: Tree, storage: Storage) -> None:
@@ -241,6 +241,8 @@ def test_a_tag_goes_with_its_current_link_whatever_else_is_left(
 
     monkeypatch.setattr(os, "unlink", unlink)
     apply(storage, removals)
-    first = {Path(one).relative_to(tree.tag_path("app", "")).parts[0]: one for one in removed[::-1]}
-    assert set(first) == {one.tag for one in removals}
-    assert {Path(one).name for one in first.values()} == {"current"}
+    first = {
+        Path(path).relative_to(tree.tag_path("app", "")).parts[0]: path for path in removed[::-1]
+    }
+    assert set(first) == {removal.tag for removal in removals}
+    assert {Path(path).name for path in first.values()} == {"current"}

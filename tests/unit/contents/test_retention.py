@@ -50,9 +50,9 @@ def test_a_tag_stays_where_any_condition_keeps_it(
 
 def test_tags_of_one_moment_stay_together() -> None:
     tags = {"v1": 2.0, "v2": 2.0, "v10": 2.0, "new": 1.0, "old": 3.0}
-    found = decisions(tags, newest=2)
-    assert [name for name, (keep, _) in found.items() if keep] == ["new", "v1", "v2", "v10"]
-    assert list(found) == ["new", "v1", "v2", "v10", "old"]
+    decided = decisions(tags, newest=2)
+    assert [name for name, (keep, _) in decided.items() if keep] == ["new", "v1", "v2", "v10"]
+    assert list(decided) == ["new", "v1", "v2", "v10", "old"]
 
 
 def test_the_first_rule_that_names_the_repository_decides() -> None:
@@ -60,8 +60,8 @@ def test_the_first_rule_that_names_the_repository_decides() -> None:
         Rule(1, (re.compile("^team/[^/]+$"),)),
         Rule(2, (re.compile("^other$"), re.compile("^team/.+$"))),
     ]
-    found = [rule_for(name, rules) for name in ("team/app", "team/app/deep", "other", "third")]
-    assert [one and one.number for one in found] == [1, 2, 2, None]
+    deciding = [rule_for(name, rules) for name in ("team/app", "team/app/deep", "other", "third")]
+    assert [rule and rule.number for rule in deciding] == [1, 2, 2, None]
 
 
 def test_a_tag_of_a_referrer_is_not_counted_and_stays_with_its_subject() -> None:
@@ -77,15 +77,14 @@ def test_a_tag_of_a_referrer_is_not_counted_and_stays_with_its_subject() -> None
     }
     del tags["v1"]
     _, removals = plan(Contents("app", tags, revisions), [rule], 0, NOW)
-    assert [one.name for one in removals] == ["app:sbom"]
+    assert [removal.name for removal in removals] == ["app:sbom"]
     rule = Rule.of({"number": 1, "on": ["app"], "matching": ["sbom"]})
     _, removals = plan(Contents("app", tags, revisions), [rule], 0, NOW)
     assert removals == []
 
 
 def test_times_are_said_in_their_largest_unit() -> None:
-    found = [duration(one) for one in (0, 59, 60, 7199, 7200, DAY, 400 * DAY)]
-    assert found == [
+    assert [duration(seconds) for seconds in (0, 59, 60, 7199, 7200, DAY, 400 * DAY)] == [
         "less than a minute",
         "less than a minute",
         "1 minute",
@@ -102,6 +101,6 @@ def test_where_something_is_damaged_no_signature_goes() -> None:
     tags = {DIGEST.replace(":", "-") + ".sig": Tag(signature, 1)}
     rule = Rule.of({"number": 1, "on": ["app"], "newest": 1})
     for damaged in (False, True):
-        found = plan(Contents("app", tags, contents, damaged), [rule], 0, NOW)
-        assert [row.keep for row in found[0]] == [damaged]
-        assert len(found[1]) == (not damaged)
+        rows, removals = plan(Contents("app", tags, contents, damaged), [rule], 0, NOW)
+        assert [row.keep for row in rows] == [damaged]
+        assert len(removals) == (not damaged)

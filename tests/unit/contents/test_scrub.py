@@ -23,14 +23,14 @@ from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
 def check(storage: Storage) -> list[dict[str, Any]]:
     """The damage; the whole report is JSON."""
-    found = scrub(storage)
-    assert json.loads(json.dumps(found)) == found
-    return list(found["damage"])
+    report = scrub(storage)
+    assert json.loads(json.dumps(report)) == report
+    return list(report["damage"])
 
 
 def only(storage: Storage) -> dict[str, Any]:
-    (found,) = check(storage)
-    return found
+    (damage,) = check(storage)
+    return damage
 
 
 def images(tree: Tree) -> tuple[str, str]:
@@ -59,15 +59,15 @@ def test_a_sound_storage_is_read_once_and_nothing_is_found(
         return original(digest)
 
     monkeypatch.setattr(storage, "open_blob", open_blob)
-    told: list[tuple[int, int]] = []
-    found = scrub(storage, progress=lambda done, total: told.append((done, total)))
+    calls: list[tuple[int, int]] = []
+    report = scrub(storage, progress=lambda done, total: calls.append((done, total)))
     blobs = list(tree.root.glob("blobs/*/*/*/data"))
     size = sum(path.stat().st_size for path in blobs)
-    assert found["damage"] == found["harmless"] == []
-    assert (found["blobs"], found["bytes"]) == (len(blobs), size)
+    assert report["damage"] == report["harmless"] == []
+    assert (report["blobs"], report["bytes"]) == (len(blobs), size)
     assert len(opened) == len(set(opened)) == len(blobs)
-    assert told == sorted(told)
-    assert told[-1] == (size, size)
+    assert calls == sorted(calls)
+    assert calls[-1] == (size, size)
 
 
 def test_an_empty_storage_is_sound(storage: Storage) -> None:
@@ -125,8 +125,8 @@ def test_a_damaged_layer_hits_all_tags_that_lead_to_it(
 def test_a_damaged_manifest_hits_its_tags_and_indexes(tree: Tree, storage: Storage) -> None:
     manifest, _ = images(tree)
     _cut(tree.blob_path(manifest))
-    found = only(storage)
-    assert (found["kind"], found["digest"], found["tags"]) == ("truncated blob", manifest, HIT)
+    damage = only(storage)
+    assert (damage["kind"], damage["digest"], damage["tags"]) == ("truncated blob", manifest, HIT)
 
 
 def test_a_damaged_index_hits_its_tag(tree: Tree, storage: Storage) -> None:
@@ -169,9 +169,9 @@ def test_a_blob_that_the_kernel_cannot_read_is_damage(
         return original(descriptor, buffers)
 
     monkeypatch.setattr(os, "readv", readv)
-    found = only(storage)
-    assert (found["kind"], found["digest"], found["tags"]) == ("unreadable blob", layer, HIT)
-    assert "is damaged: it cannot be read (Input/output error)" in found["sentence"]
+    damage = only(storage)
+    assert (damage["kind"], damage["digest"], damage["tags"]) == ("unreadable blob", layer, HIT)
+    assert "is damaged: it cannot be read (Input/output error)" in damage["sentence"]
 
 
 @pytest.mark.parametrize("kind", ["revision", "layer", "tag"])
@@ -183,11 +183,11 @@ def test_an_empty_link_is_damage_and_told_once(tree: Tree, storage: Storage, kin
         "tag": tree.tag_path("app", "v1") / "current/link",
     }[kind]
     path.write_text("")
-    found = only(storage)
-    assert (found["kind"], found["repository"]) == (f"empty {kind} link", "app")
-    assert found["path"] == str(path)
-    assert found["tags"] == (["app:v1"] if kind == "tag" else ["app:amd64", "app:v1"])
-    assert "is empty, as a power loss can leave it" in found["sentence"]
+    damage = only(storage)
+    assert (damage["kind"], damage["repository"]) == (f"empty {kind} link", "app")
+    assert damage["path"] == str(path)
+    assert damage["tags"] == (["app:v1"] if kind == "tag" else ["app:amd64", "app:v1"])
+    assert "is empty, as a power loss can leave it" in damage["sentence"]
 
 
 def test_what_a_cut_off_push_leaves_of_a_tag_is_damage(tree: Tree, storage: Storage) -> None:
@@ -233,9 +233,9 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_apart(
     listed = (tree.tag_path("app", tag) / "current/link").read_text()
     assert scrub(storage)["stale"] == []
     tree.revision_path("app", referrers[0]).unlink()
-    found = scrub(storage)
-    assert (found["damage"], found["harmless"]) == ([], [])
-    assert found["stale"] == [
+    report = scrub(storage)
+    assert (report["damage"], report["harmless"]) == ([], [])
+    assert report["stale"] == [
         {
             "kind": "stale list",
             "repository": "app",
@@ -249,8 +249,8 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_apart(
         }
     ]
     tree.revision_path("app", referrers[1]).unlink()
-    (one,) = scrub(storage)["stale"]
-    assert f"names {referrers[0]} and 1 more, which was deleted" in one["sentence"]
+    (stale,) = scrub(storage)["stale"]
+    assert f"names {referrers[0]} and 1 more, which was deleted" in stale["sentence"]
 
 
 @pytest.mark.parametrize("tag", ["v2", "sha256-short"])
@@ -265,7 +265,7 @@ def test_an_index_with_a_tag_of_its_own_is_no_list(tree: Tree, storage: Storage,
 def test_a_damaged_referrer_is_damage(tree: Tree, storage: Storage) -> None:
     _, referrers, _ = attached(tree)
     tree.blob_path(referrers[0]).unlink()
-    assert {one["kind"] for one in check(storage)} == {"orphan revision link"}
+    assert {damage["kind"] for damage in check(storage)} == {"orphan revision link"}
     assert scrub(storage)["stale"] == []
 
 
@@ -301,9 +301,9 @@ def test_a_manifest_that_is_mistaken_about_a_size_is_damage(tree: Tree, storage:
 
 def harmless(storage: Storage) -> list[dict[str, Any]]:
     """What the check reports beside damage, of which there is none."""
-    found = scrub(storage)
-    assert found["damage"] == []
-    return list(found["harmless"])
+    report = scrub(storage)
+    assert report["damage"] == []
+    return list(report["harmless"])
 
 
 def test_what_the_registry_cannot_read_is_no_damage(tree: Tree, storage: Storage) -> None:
@@ -311,7 +311,7 @@ def test_what_the_registry_cannot_read_is_no_damage(tree: Tree, storage: Storage
     digest = tree.manifest("app", text, 0)
     tree.tag("app", "v1", digest)
     tree.tag("app", "v2", tree.manifest("app", {"schemaVersion": 1}, 0))
-    first, second = sorted(harmless(storage), key=lambda one: str(one["tags"]))
+    first, second = sorted(harmless(storage), key=lambda damage: str(damage["tags"]))
     assert first["sentence"] == (
         f"The manifest app@{digest} is undamaged, but the registry cannot read it (its field layers"
         " is not a list), so it cannot be pulled. What it refers to is not known: nothing untagged"
@@ -361,7 +361,7 @@ def test_what_no_tag_leads_to_may_be_incomplete(
     child = tree.image("app", "child")
     index = tree.index("app", [child])
     break_(tree, child, digest_of(b"layer of child"))
-    assert [one["kind"] for one in harmless(storage)] == [kind]
+    assert [damage["kind"] for damage in harmless(storage)] == [kind]
     tree.tag("app", "v1", index)
     assert only(storage)["kind"] == kind
 
@@ -372,7 +372,7 @@ def test_the_former_list_of_a_deleted_referrer_is_no_damage(tree: Tree, storage:
     referrer = tree.image("app", "signature", subject=image)
     tree.index("app", [referrer])
     _delete(tree, referrer)
-    assert [one["kind"] for one in harmless(storage)] == ["missing child"]
+    assert [damage["kind"] for damage in harmless(storage)] == ["missing child"]
 
 
 def test_a_layer_from_elsewhere_is_not_missed(tree: Tree, storage: Storage) -> None:
@@ -387,9 +387,9 @@ def test_what_nothing_needs_is_told_apart(tree: Tree, storage: Storage) -> None:
     digest = tree.layer("app", b"of a push without a manifest")
     path = tree.blob_path(digest)
     _flip(path)
-    found = scrub(storage)
-    assert found["damage"] == []
-    assert [one["sentence"] for one in found["harmless"]] == [
+    report = scrub(storage)
+    assert report["damage"] == []
+    assert [damage["sentence"] for damage in report["harmless"]] == [
         f"The blob {digest} is damaged (the digest of its content (28 bytes) is another one), but"
         f" no manifest refers to it; a garbage collection removes it ({path})"
     ]
@@ -405,11 +405,11 @@ def test_many_tags_are_not_all_told_in_the_sentence(tree: Tree, storage: Storage
     for number in range(9):
         tree.image("app", "image", tag=f"v{number}")
     _flip(tree.blob_path(digest_of(b"layer of image")))
-    found = only(storage)
-    assert found["sentence"].endswith(
+    damage = only(storage)
+    assert damage["sentence"].endswith(
         ". This hits app:v0, app:v1, app:v2, app:v3, app:v4 and 4 more"
     )
-    assert len(found["tags"]) == 9
+    assert len(damage["tags"]) == 9
 
 
 def test_a_symbolic_link_among_the_repositories_is_damage(tree: Tree, storage: Storage) -> None:
@@ -426,10 +426,10 @@ def test_a_folder_that_cannot_be_read_is_damage_of_its_repository(
     folder = tree.root / "repositories/app/_layers/sha256"
     shutil.rmtree(folder)
     folder.symlink_to("/nowhere")
-    found = check(storage)
-    assert {one["repository"] for one in found} == {"app"}
-    assert found[0]["kind"] == "unreadable folder"
-    assert found[0]["sentence"].startswith(f"{folder}: this or a folder above it is a symbolic")
+    damages = check(storage)
+    assert {damage["repository"] for damage in damages} == {"app"}
+    assert damages[0]["kind"] == "unreadable folder"
+    assert damages[0]["sentence"].startswith(f"{folder}: this or a folder above it is a symbolic")
 
 
 # -- others at work meanwhile --------------------------------------------------------------------
@@ -457,8 +457,8 @@ def test_what_is_deleted_and_collected_meanwhile_is_no_damage(
     def delete() -> None:
         shutil.rmtree(tree.tag_path("app", "going"))
         shutil.rmtree(tree.revision_path("app", digest).parent)
-        for one in (digest, digest_of(b"layer of going")):
-            shutil.rmtree(tree.blob_path(one).parent)
+        for blob in (digest, digest_of(b"layer of going")):
+            shutil.rmtree(tree.blob_path(blob).parent)
 
     during(storage, monkeypatch, delete)
     assert scrub(storage) | {"blobs": 0, "bytes": 0, "seconds": 0} == {
@@ -498,9 +498,9 @@ def test_damage_of_what_is_deleted_meanwhile_is_harmless(
         tree.revision_path("app", digest).unlink()
 
     during(storage, monkeypatch, delete)
-    found = scrub(storage)
-    assert found["damage"] == []
-    assert [one["digest"] for one in found["harmless"]] == [layer]
+    report = scrub(storage)
+    assert report["damage"] == []
+    assert [damage["digest"] for damage in report["harmless"]] == [layer]
 
 
 def test_what_is_repaired_meanwhile_is_no_damage(
@@ -552,9 +552,9 @@ def test_no_more_bytes_pass_than_the_rate_allows(
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     for _ in range(20):
         tree.layer("app", os.urandom(100_000))
-    found = scrub(storage, 1_000_000)
-    assert found["bytes"] == 2_000_000
-    assert 1.99 <= found["seconds"] <= 2.01
+    report = scrub(storage, 1_000_000)
+    assert report["bytes"] == 2_000_000
+    assert 1.99 <= report["seconds"] <= 2.01
     throttle = _Throttle(1000)
     now[0] += 3600
     throttle.take(1000)
@@ -567,9 +567,9 @@ def test_a_build_cache_is_sound_where_its_layers_are(tree: Tree, storage: Storag
     tree.cache("team/cache", layers, tag="main")
     assert check(storage) == []
     tree.blob_path(digest_of(layers[0])).unlink()
-    found = only(storage)
-    assert (found["kind"], found["digest"]) == ("missing blob", digest_of(layers[0]))
-    assert found["tags"] == ["team/cache:main"]
+    damage = only(storage)
+    assert (damage["kind"], damage["digest"]) == ("missing blob", digest_of(layers[0]))
+    assert damage["tags"] == ["team/cache:main"]
     tree.blob(layers[0])
     tree.layer_path("team/cache", digest_of(layers[0])).unlink()
     assert only(storage)["kind"] == "missing layer link"

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from support.storage_tree import DAY, NOW, Tree
-from wharfinger.host.contents.storage import awaited, garbage, named, placed
-from wharfinger.host.contents.storage.garbage import manifest
+from wharfinger.host.contents.storage import (
+    awaited_layers,
+    garbage,
+    named_by_manifests,
+    uploads_at_rest,
+)
 from wharfinger.host.contents.storage.layout import Storage
+from wharfinger.host.contents.storage.reading import read_manifest
 from wharfinger.host.system.errors import HostError
 from wharfinger.oci.manifests import Manifest
 
@@ -38,8 +43,8 @@ def aged(tree: Tree, repository: str, digest: str, age: float) -> None:
     os.utime(tree.layer_path(repository, digest), (NOW - age, NOW - age))
 
 
-def found(tree: Tree) -> Mapping[str, Mapping[str, int]]:
-    return awaited(Storage(tree.path), NOW)
+def awaited(tree: Tree) -> Mapping[str, Mapping[str, int]]:
+    return awaited_layers(Storage(tree.path), NOW)
 
 
 def test_layers_of_a_push_that_goes_on_are_awaited(tree: Tree) -> None:
@@ -49,14 +54,14 @@ def test_layers_of_a_push_that_goes_on_are_awaited(tree: Tree) -> None:
     tree.layer("other/app", b"of a push that was left")
     begun(tree, "team/app", age=300)
     begun(tree, "other/app", age=2 * 3600)
-    assert found(tree) == {"team/app": {young: 5}}
+    assert awaited(tree) == {"team/app": {young: 5}}
 
 
 def test_a_layer_whose_blob_is_gone_is_not_awaited(tree: Tree) -> None:
     layer = tree.layer("team/app", b"gone")
     tree.blob_path(layer).unlink()
     begun(tree, "team/app")
-    assert found(tree) == {}
+    assert awaited(tree) == {}
 
 
 def test_what_is_awaited_is_no_garbage(tree: Tree) -> None:
@@ -77,16 +82,16 @@ def test_while_it_is_collected_a_manifest_names_them_and_afterwards_nothing_is_l
     begun(tree, "team/app")
     storage = Storage(tree.path)
     before = sorted(tree.path.rglob("*"))
-    with named(storage, awaited(storage, NOW)):
+    with named_by_manifests(storage, awaited_layers(storage, NOW)):
         (repository,) = storage.repositories()
         made = [
-            one.target
-            for one in storage.revisions(repository)
-            if tree.revision_path(repository, one.name) not in before
+            link.target
+            for link in storage.revisions(repository)
+            if tree.revision_path(repository, link.name) not in before
         ]
-        read = manifest(storage, made[0])
-        assert isinstance(read, Manifest)
-        assert {layer, other} <= {one.digest for one in read.contents}
+        manifest = read_manifest(storage, made[0])
+        assert isinstance(manifest, Manifest)
+        assert {layer, other} <= {content.digest for content in manifest.contents}
         data = json.loads(tree.blob_path(made[0]).read_bytes())
         assert data["layers"][0]["size"] == tree.blob_path(layer).stat().st_size or len(made) == 1
         assert garbage(storage)[0] == 0
@@ -99,7 +104,7 @@ def test_more_layers_than_one_manifest_names(tree: Tree, monkeypatch: pytest.Mon
         tree.layer("team/app", f"layer {number}".encode())
     begun(tree, "team/app")
     storage = Storage(tree.path)
-    with named(storage, awaited(storage, NOW)):
+    with named_by_manifests(storage, awaited_layers(storage, NOW)):
         assert len(list(storage.revisions("team/app"))) == 3
         assert garbage(storage)[0] == 0
     assert list(storage.repositories()) == []
@@ -109,10 +114,10 @@ def test_what_a_kill_has_left_is_overwritten_and_goes(tree: Tree) -> None:
     tree.layer("team/app", b"one")
     begun(tree, "team/app")
     storage = Storage(tree.path)
-    layers = awaited(storage, NOW)
-    first = named(storage, layers)
+    layers = awaited_layers(storage, NOW)
+    first = named_by_manifests(storage, layers)
     first.__enter__()  # and never left
-    with named(storage, layers):
+    with named_by_manifests(storage, layers):
         assert len(list(storage.revisions("team/app"))) == 1
     assert list(storage.revisions("team/app")) == []
 
@@ -121,7 +126,7 @@ def test_what_the_collection_has_taken_meanwhile_is_nothing_to_remove(tree: Tree
     tree.layer("team/app", b"one")
     begun(tree, "team/app")
     storage = Storage(tree.path)
-    with named(storage, awaited(storage, NOW)):
+    with named_by_manifests(storage, awaited_layers(storage, NOW)):
         (link,) = storage.revisions("team/app")
         tree.blob_path(link.target).unlink()
         tree.blob_path(link.target).parent.rmdir()
@@ -137,7 +142,7 @@ def test_an_upload_that_is_being_put_in_its_place(
     tree: Tree, age: float, received: bool, at_rest: bool
 ) -> None:
     begun(tree, "team/app", age=age, received=received)
-    assert placed(Storage(tree.path), NOW) is at_rest
+    assert uploads_at_rest(Storage(tree.path), NOW) is at_rest
 
 
 def test_a_link_among_the_uploads_leads_nowhere(tree: Tree) -> None:
@@ -145,4 +150,4 @@ def test_a_link_among_the_uploads_leads_nowhere(tree: Tree) -> None:
     folder = tree.root / "repositories/team/app/_uploads"
     (folder / "planted").symlink_to("/etc")
     with pytest.raises(HostError, match="symbolic link"):
-        placed(Storage(tree.path), NOW)
+        uploads_at_rest(Storage(tree.path), NOW)

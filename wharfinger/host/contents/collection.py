@@ -17,7 +17,7 @@ from .settings import Settings
 from .storage import (
     Storage,
     apply,
-    awaited,
+    awaited_layers,
     collectable,
     examine,
     grace,
@@ -113,8 +113,8 @@ class GarbageCollection:
     def _stay(self, store: Storage, needed: Collection[str]) -> dict[str, dict[str, int]]:
         """By repository, the layers that stay although no manifest names them, and their sizes."""
         now, keep = self.host.clock.now(), self.settings.raw.get("untagged_keep")
-        found = grace.held(store, keep, now, needed)
-        for repository, sizes in awaited(store, now).items():
+        found = grace.held_blobs(store, keep, now, needed)
+        for repository, sizes in awaited_layers(store, now).items():
             found.setdefault(repository, {}).update(sizes)
         return found
 

@@ -17,7 +17,7 @@ from ..system.state import State
 from . import maintenance
 from .reports import report
 from .settings import Settings
-from .storage import Storage, placed
+from .storage import Storage, uploads_at_rest
 
 
 def open_storage(settings: Settings, believed: clock.Record | None = None) -> Storage:
@@ -48,7 +48,7 @@ def without_writes(
             seconds=settings.gc_max_seconds,
             drain_timeout=settings.drain_timeout,
             expected=float((before or {}).get("window_seconds") or 0),
-            resting=lambda: placed(store, host.clock.now()),
+            resting=lambda: uploads_at_rest(store, host.clock.now()),
         ) as time:
             store.on_poll = time.go_on
             yield time

@@ -87,7 +87,7 @@ def _write(
     noted.setdefault("actions", [])
     if job in _COUNTED:
         # What a person has confirmed is no measure for the next run.
-        noted["history"] = brake.remembered(removed_before, removed)
+        noted["history"] = brake.updated_history(removed_before, removed)
     # Told by itself as long as it lasts (timer.py).
     noted["in_doubt"] = isinstance(problem, clock_check.InDoubt)
     host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def note_untagged(host: Host) -> None:
         return  # nothing was pushed yet, or the jobs tell of it
     store = open_storage(settings, clock_check.look(host, check=True))
     before = read_bytes(host.paths.untagged)
-    data = grace.encode(grace.note(store, grace.decode(before), host.clock.now()))
+    data = grace.encode(grace.updated_notes(store, grace.decode(before), host.clock.now()))
     if data != before:
         # On a full disk things stay longer, and others tell of that.
         with suppress(OSError):

@@ -329,13 +329,13 @@ def test_a_slow_disk_keeps_nobody_out_for_longer(
     for name in "abc":
         world.tree.image(f"team/{name}", "old", tag="v1", age=100)
         world.tree.image(f"team/{name}", "new", tag="v2", age=10)
-    removed = removal._tags
+    removed = removal._remove_tags
 
     def slow(storage: Storage, repository: str, removals: Sequence[Removal]) -> list[str]:
         world.host.clock.sleep(400)
         return removed(storage, repository, removals)
 
-    monkeypatch.setattr(removal, "_tags", slow)
+    monkeypatch.setattr(removal, "_remove_tags", slow)
     with pytest.raises(HostError) as refused:
         run("retention", {}, host=world.host)
     assert str(refused.value) == (

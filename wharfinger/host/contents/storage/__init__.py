@@ -21,25 +21,25 @@ from .layout import Storage
 from .plans import plan_retention, plan_untagged
 from .removal import apply
 from .scrub import scrub
-from .uploads import awaited, named, placed
+from .uploads import awaited_layers, named_by_manifests, uploads_at_rest
 
 __all__ = [
     "Storage",
     "Usage",
     "apply",
-    "awaited",
+    "awaited_layers",
     "collectable",
     "examine",
     "garbage",
     "make_collectable",
-    "named",
+    "named_by_manifests",
     "needed_blobs",
     "obstacles",
-    "placed",
     "plan_retention",
     "plan_untagged",
     "restore",
     "scrub",
     "unneeded",
+    "uploads_at_rest",
     "usage",
 ]

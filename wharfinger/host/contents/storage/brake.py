@@ -40,12 +40,12 @@ def verdict(
 
 def _by_repository(repositories: Iterable[str]) -> str:
     """`team/app 40, ci/app 12 and 3 more repositories`."""
-    found = Counter(repositories).most_common()
-    shown = ", ".join(f"{name} {number}" for name, number in found[:_SHOWN])
-    more = len(found) - _SHOWN
+    counts = Counter(repositories).most_common()
+    shown = ", ".join(f"{name} {number}" for name, number in counts[:_SHOWN])
+    more = len(counts) - _SHOWN
     return shown + (f" and {more} more repositories" if more > 0 else "")
 
 
-def remembered(history: Sequence[int], removed: int) -> list[int]:
+def updated_history(history: Sequence[int], removed: int) -> list[int]:
     """The history after a run that has removed so many."""
     return [*history, *([removed] if removed else [])][-_RUNS:]

@@ -23,7 +23,7 @@ from ....oci.manifests import Manifest, Unreadable
 from .aside import Special, put_aside, restore
 from .layout import Storage
 from .model import Damage, Removal
-from .reading import is_given_up, manifest
+from .reading import is_given_up, read_manifest
 from .sentences import (
     stray_name,
     uncollected_manifest,
@@ -32,7 +32,7 @@ from .sentences import (
     unreadable_link,
     unreadable_manifest,
 )
-from .uploads import named
+from .uploads import named_by_manifests
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Usage:
 def usage(storage: Storage) -> Usage:
     """What the storage holds now."""
     blobs = size = 0
-    for _, one in storage.blobs():
+    for _, blob_size in storage.blobs():
         blobs += 1
-        size += one
+        size += blob_size
     return Usage(blobs, size)
 
 
@@ -69,10 +69,10 @@ def garbage(
 def unneeded(storage: Storage, kept: Container[str]) -> tuple[int, int]:
     """The blobs that are not among those that stay: their number and bytes."""
     blobs = size = 0
-    for digest, one in storage.blobs():
+    for digest, blob_size in storage.blobs():
         if digest not in kept:
             blobs += 1
-            size += one
+            size += blob_size
     return blobs, size
 
 
@@ -82,7 +82,7 @@ def needed_blobs(
     """The blobs that manifests need, and their own, once `removals` are done. `special`: as
     `garbage`."""
     pinned = (special or examine(storage)[1]).pinned
-    gone = {(one.repository, one.digest) for one in removals if one.tag is None}
+    gone = {(removal.repository, removal.digest) for removal in removals if removal.tag is None}
     kept: set[str] = set().union(*pinned.values())
     read: set[str] = set()
     for repository in storage.repositories():
@@ -91,10 +91,10 @@ def needed_blobs(
             if digest in read or digest != link.name or (repository, digest) in gone:
                 continue
             read.add(digest)
-            found = manifest(storage, digest)
-            if isinstance(found, Manifest):
+            manifest = read_manifest(storage, digest)
+            if isinstance(manifest, Manifest):
                 kept.add(digest)
-                kept.update(one.digest for one in found.references)
+                kept.update(reference.digest for reference in manifest.references)
     return kept
 
 
@@ -116,10 +116,10 @@ def examine(storage: Storage) -> tuple[list[str], Special]:
     read: dict[str, Manifest | Unreadable] = {}
     for repository in storage.repositories():
         unread: dict[str, Damage] = {}
-        problems.extend(one.sentence for one in _manifests(storage, repository, read, unread))
+        problems.extend(damage.sentence for damage in _manifests(storage, repository, read, unread))
         targets: dict[str, str] = {}
-        problems.extend(one.sentence for one in _layers(storage, repository, targets))
-        hidden.extend((repository, one) for one in unread)
+        problems.extend(damage.sentence for damage in _layers(storage, repository, targets))
+        hidden.extend((repository, digest) for digest in unread)
         warnings.extend(unread.values())
         stays = {*unread, *targets.values()} if unread else _aliased(storage, repository, targets)
         if stays:
@@ -141,18 +141,18 @@ def _manifests(
             yield unreadable_link(storage, repository, link)
             continue
         if digest not in read:
-            found = manifest(storage, digest)
-            readable = isinstance(found, Manifest) and found.collected
-            read[digest] = _FINE if readable else found
-        found = read[digest]
-        if isinstance(found, Unreadable) and found.damaged:
+            manifest = read_manifest(storage, digest)
+            readable = isinstance(manifest, Manifest) and manifest.collected
+            read[digest] = _FINE if readable else manifest
+        manifest = read[digest]
+        if isinstance(manifest, Unreadable) and manifest.damaged:
             if is_given_up(storage, repository, digest):
                 continue
-            yield unreadable_manifest(storage, repository, digest, found.why)
-        elif isinstance(found, Unreadable):
-            unread[digest] = unjudged_manifest(storage, repository, digest, found.why)
-        elif not found.collected:
-            unread[digest] = uncollected_manifest(storage, repository, digest, found.media_type)
+            yield unreadable_manifest(storage, repository, digest, manifest.why)
+        elif isinstance(manifest, Unreadable):
+            unread[digest] = unjudged_manifest(storage, repository, digest, manifest.why)
+        elif not manifest.collected:
+            unread[digest] = uncollected_manifest(storage, repository, digest, manifest.media_type)
 
 
 def _layers(storage: Storage, repository: str, targets: dict[str, str]) -> Iterator[Damage]:
@@ -169,12 +169,16 @@ def _aliased(storage: Storage, repository: str, targets: Mapping[str, str]) -> s
     aliases = {name: target for name, target in targets.items() if name != target}
     if not aliases:
         return set()
-    found: set[str] = set()
+    blobs: set[str] = set()
     for link in storage.revisions(repository):
-        read = manifest(storage, link.name)
-        if isinstance(read, Manifest):
-            found.update(aliases[one.digest] for one in read.references if one.digest in aliases)
-    return found
+        manifest = read_manifest(storage, link.name)
+        if isinstance(manifest, Manifest):
+            blobs.update(
+                aliases[reference.digest]
+                for reference in manifest.references
+                if reference.digest in aliases
+            )
+    return blobs
 
 
 # Of a manifest that can be collected, no more than that is kept.
@@ -195,18 +199,18 @@ def collectable(
     writes are refused. `awaited`: further blobs that stay, by repository (uploads.py).
     """
     restore(journal)
-    made = make_collectable(storage)
+    actions = make_collectable(storage)
     special = special or examine(storage)[1]
     stays = {repository: dict(sizes) for repository, sizes in (awaited or {}).items()}
     for repository, digests in special.pinned.items():
-        sizes = {one: storage.blob_size(one) for one in digests}
+        sizes = {digest: storage.blob_size(digest) for digest in digests}
         stays.setdefault(repository, {}).update(
-            {one: size for one, size in sizes.items() if size is not None}
+            {digest: size for digest, size in sizes.items() if size is not None}
         )
     try:
         put_aside(storage, special.hidden, journal)
-        with named(storage, {one: sizes for one, sizes in stays.items() if sizes}):
-            yield made
+        with named_by_manifests(storage, {name: sizes for name, sizes in stays.items() if sizes}):
+            yield actions
     finally:
         restore(journal)
 
@@ -229,8 +233,8 @@ def make_collectable(storage: Storage) -> list[str]:
         with storage.folder(path.parent) as folder:
             if folder is None:
                 continue
-            found = os.fstat(folder)
-            os.mkdir(path.name, found.st_mode & 0o777, dir_fd=folder)
-            os.chown(path.name, found.st_uid, found.st_gid, dir_fd=folder, follow_symlinks=False)
+            parent = os.fstat(folder)
+            os.mkdir(path.name, parent.st_mode & 0o777, dir_fd=folder)
+            os.chown(path.name, parent.st_uid, parent.st_gid, dir_fd=folder, follow_symlinks=False)
         actions.append(f"{path}: made, because a garbage collection ends where it is missing")
     return actions

@@ -22,7 +22,7 @@ from typing import Any
 from ....oci.manifests import Manifest
 from .layout import Storage
 from .model import Revision, Tag
-from .reading import manifest
+from .reading import read_manifest
 
 DAY = 86400.0
 #: With this least setting (seconds) age counts from the push: so a full disk is freed at once.
@@ -34,7 +34,7 @@ _MOST = 200_000
 
 
 @dataclass
-class Noted:
+class Note:
     """What the timer knows of a repository. `changed`: the times of its folders of tags and
     manifests; `seen`: manifest without a tag → when it was first seen so, and when it was pushed.
     """
@@ -43,41 +43,41 @@ class Noted:
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
-Notes = dict[str, Noted]
+Notes = dict[str, Note]
 
 
-def note(storage: Storage, notes: Mapping[str, Noted], now: float) -> Notes:
+def updated_notes(storage: Storage, notes: Mapping[str, Note], now: float) -> Notes:
     """The notes after a look. Only repositories that have changed since the last one are read."""
-    found: Notes = {}
+    updated: Notes = {}
     total = 0
     for repository in storage.repositories():
         changed = storage.changed(repository)
-        before = notes.get(repository)
-        if before is None or before.changed != changed:
-            seen = {} if before is None else before.seen
-            named = {link.target for link in storage.tags(repository)}
-            before = Noted(changed)
+        known = notes.get(repository)
+        if known is None or known.changed != changed:
+            seen = {} if known is None else known.seen
+            tagged = {link.target for link in storage.tags(repository)}
+            known = Note(changed)
             for link in storage.revisions(repository):
-                if link.name not in named:
+                if link.name not in tagged:
                     first = seen.get(link.name)
                     if first is None or first[1] != link.pushed:
                         first = (now, link.pushed)
-                    before.seen[link.name] = first
-        total += len(before.seen)
+                    known.seen[link.name] = first
+        total += len(known.seen)
         if total > _MOST:
-            before = Noted(changed)
-        found[repository] = before
-    return found
+            known = Note(changed)
+        updated[repository] = known
+    return updated
 
 
-def encode(notes: Mapping[str, Noted]) -> bytes:
+def encode(notes: Mapping[str, Note]) -> bytes:
     """The notes as they lie on disk."""
     plain = {
         name: {
-            "changed": list(one.changed),
-            "seen": {key: list(at) for key, at in one.seen.items()},
+            "changed": list(note.changed),
+            "seen": {key: list(times) for key, times in note.seen.items()},
         }
-        for name, one in notes.items()
+        for name, note in notes.items()
     }
     return json.dumps(plain, sort_keys=True).encode()
 
@@ -86,83 +86,84 @@ def decode(data: bytes | None) -> Notes:
     """What `encode` wrote; nothing where it is not there or damaged."""
     try:
         raw: dict[str, Any] = json.loads(data or b"{}")
-        found = {
-            str(name): Noted(
-                _times(one["changed"]), {str(key): _times(at) for key, at in one["seen"].items()}
+        notes = {
+            str(name): Note(
+                _two_times(note["changed"]),
+                {str(key): _two_times(times) for key, times in note["seen"].items()},
             )
-            for name, one in raw.items()
+            for name, note in raw.items()
         }
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return {}
-    return found
+    return notes
 
 
-def _times(value: Any) -> tuple[float, float]:
-    first, second = (float(one) for one in value)
+def _two_times(value: Any) -> tuple[float, float]:
+    first, second = (float(moment) for moment in value)
     if not (math.isfinite(first) and math.isfinite(second)):
         raise ValueError(value)
     return first, second
 
 
-def since(
+def with_last_need(
     storage: Storage,
     repository: str,
     tags: Mapping[str, Tag],
     revisions: Mapping[str, Revision],
-    noted: Noted | None,
+    note: Note | None,
 ) -> dict[str, Revision]:
     """The revisions, those without a tag with the latest moment in which one may have needed
-    them (`since`)."""
-    named = {tag.digest for tag in tags.values()}
-    left = _left(storage, repository, tags)
+    them (`last_needed`)."""
+    tagged = {tag.digest for tag in tags.values()}
+    moved = _last_moved(storage, repository, tags)
     changed = storage.moment(storage.changed(repository)[0])
-    deleted = _needed_by_deleted(storage, repository)
-    found = dict(revisions)
-    for digest, one in revisions.items():
-        if digest in named:
+    deleted = _last_needed_by_deleted(storage, repository)
+    dated = dict(revisions)
+    for digest, revision in revisions.items():
+        if digest in tagged:
             continue
-        moment = max(one.pushed, changed, left.get(digest, 0.0))
-        seen = noted.seen.get(digest) if noted is not None else None
-        if seen is not None and seen[1] == one.pushed:
-            moment = min(moment, max(seen[0], one.pushed))
-        members = deleted.get(digest, 0.0)
+        moment = max(revision.pushed, changed, moved.get(digest, 0.0))
+        seen = note.seen.get(digest) if note is not None else None
+        if seen is not None and seen[1] == revision.pushed:
+            moment = min(moment, max(seen[0], revision.pushed))
+        deleted_index = deleted.get(digest, 0.0)
         # A referrer needs its subject, and goes with it.
-        moment = max(moment, members, deleted.get(f"subject {one.subject}", 0.0))
-        found[digest] = dataclasses.replace(one, since=moment)
-    return found
+        moment = max(moment, deleted_index, deleted.get(f"subject {revision.subject}", 0.0))
+        dated[digest] = dataclasses.replace(revision, last_needed=moment)
+    return dated
 
 
-def _left(storage: Storage, repository: str, tags: Iterable[str]) -> dict[str, float]:
+def _last_moved(storage: Storage, repository: str, tags: Iterable[str]) -> dict[str, float]:
     """Manifest → when a tag moved on from it, the last time."""
-    found: dict[str, float] = {}
+    moments: dict[str, float] = {}
     for tag in tags:
-        history = sorted(storage.history(repository, tag), key=lambda one: one[1])
-        for (digest, _), (_, following) in itertools.pairwise(history):
-            found[digest] = max(found.get(digest, 0.0), following)
-    return found
+        history = sorted(storage.history(repository, tag), key=lambda entry: entry[1])
+        for (digest, _), (_, moved) in itertools.pairwise(history):
+            moments[digest] = max(moments.get(digest, 0.0), moved)
+    return moments
 
 
-def _needed_by_deleted(storage: Storage, repository: str) -> dict[str, float]:
+def _last_needed_by_deleted(storage: Storage, repository: str) -> dict[str, float]:
     """Manifest → when one was deleted that had it as a member; and `subject DIGEST` → when that was
     deleted."""
-    found: dict[str, float] = {}
+    moments: dict[str, float] = {}
     for digest, moment in storage.deleted(repository):
-        found[f"subject {digest}"] = moment
-        read = manifest(storage, digest)
-        if isinstance(read, Manifest):
-            for one in read.members:
-                found[one.digest] = max(found.get(one.digest, 0.0), moment)
-    return found
+        moments[f"subject {digest}"] = moment
+        deleted = read_manifest(storage, digest)
+        if isinstance(deleted, Manifest):
+            for member in deleted.members:
+                moments[member.digest] = max(moments.get(member.digest, 0.0), moment)
+    return moments
 
 
-def held(
+def held_blobs(
     storage: Storage, keep: float | None, now: float, kept: Collection[str]
 ) -> dict[str, dict[str, int]]:
     """By repository, the blobs (digest → size) that no manifest needs any more, or yet, and that
     stay all the same: layers that came within `keep`, and what manifests needed that were deleted
     within it. Those of `kept` stay by themselves."""
-    found: dict[str, dict[str, int]] = {}
-    for repository in storage.filled():
+    held: dict[str, dict[str, int]] = {}
+    for repository in storage.with_contents():
         young = {
             link.target
             for link in storage.layers(repository)
@@ -171,15 +172,15 @@ def held(
         if keep is None or keep > LEAST:
             for digest, moment in storage.deleted(repository):
                 if now - moment < (_LAYERS if keep is None else keep):
-                    read = manifest(storage, digest)
+                    manifest = read_manifest(storage, digest)
                     young.add(digest)
-                    if isinstance(read, Manifest):
-                        young.update(one.digest for one in read.references)
+                    if isinstance(manifest, Manifest):
+                        young.update(reference.digest for reference in manifest.references)
         sizes = {
-            one: size
-            for one in young
-            if one not in kept and (size := storage.blob_size(one)) is not None
+            digest: size
+            for digest in young
+            if digest not in kept and (size := storage.blob_size(digest)) is not None
         }
         if sizes:
-            found[repository] = sizes
-    return found
+            held[repository] = sizes
+    return held

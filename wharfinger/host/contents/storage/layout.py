@@ -66,19 +66,19 @@ class Storage:
 
     def repositories(self) -> Iterator[str]:
         """The names of all repositories, sorted; one may lie below another."""
-        yield from self._with("_manifests")
+        yield from self._with_folders("_manifests")
 
-    def receiving(self) -> Iterator[str]:
+    def with_uploads(self) -> Iterator[str]:
         """The names of all repositories into which an upload was begun and not ended, also of those
         that have no manifest yet."""
-        yield from self._with("_uploads")
+        yield from self._with_folders("_uploads")
 
-    def filled(self) -> Iterator[str]:
+    def with_contents(self) -> Iterator[str]:
         """The names of all repositories that have manifests or layers, sorted. After the first half
         of a first push there are only layers."""
-        yield from self._with("_manifests", "_layers")
+        yield from self._with_folders("_manifests", "_layers")
 
-    def _with(self, *folders: str) -> Iterator[str]:
+    def _with_folders(self, *folders: str) -> Iterator[str]:
         """The names of all repositories that have one of these folders."""
         for repository in self._below("", [], folders):
             self.on_poll()
@@ -87,10 +87,10 @@ class Storage:
     def strays(self) -> list[Path]:
         """Folders with manifests among the repositories whose names no repository can have, and
         symbolic links. Walks all repositories."""
-        found: list[Path] = []
-        for _ in self._below("", found):
+        strays: list[Path] = []
+        for _ in self._below("", strays):
             pass
-        return found
+        return strays
 
     def tags(self, repository: str) -> Iterator[Link]:
         """The tags of a repository; a tag whose link is not there is MISSING."""
@@ -119,7 +119,7 @@ class Storage:
 
     def revision(self, repository: str, digest: str) -> Link | None:
         """One manifest's link as it is now, None where there is none."""
-        return self._one(digest, repository, "_manifests", "revisions")
+        return self._digest_link(digest, repository, "_manifests", "revisions")
 
     def deleted(self, repository: str) -> Iterator[tuple[str, float]]:
         """The manifests that distribution has deleted, which leaves their folders, and when."""
@@ -148,7 +148,7 @@ class Storage:
         the folders."""
         tags = self._changed(self.tags_path(repository))
         folder = self._repository(repository, "_manifests", "revisions")
-        return tags, max(self._changed(folder / one) for one in ALGORITHMS)
+        return tags, max(self._changed(folder / algorithm) for algorithm in ALGORITHMS)
 
     def _changed(self, path: Path) -> float:
         with self.folder(path) as folder:
@@ -160,7 +160,7 @@ class Storage:
 
     def layer(self, repository: str, digest: str) -> Link | None:
         """One layer's link as it is now, None where there is none."""
-        return self._one(digest, repository, "_layers")
+        return self._digest_link(digest, repository, "_layers")
 
     def has_layers(self, repository: str) -> bool:
         """Whether the folder of the layers' links is there, without which distribution's garbage
@@ -254,8 +254,8 @@ class Storage:
         path = self._repository(name)
         with self.folder(path) as folder:
             entries = [
-                (one.name, one.is_dir(follow_symlinks=False), one.is_symlink())
-                for one in self._entries(folder)
+                (entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink())
+                for entry in self._entries(folder)
             ]
         if any((folder, True, False) in entries for folder in folders):
             if REPOSITORY.fullmatch(name):
@@ -282,7 +282,7 @@ class Storage:
                     if link.problem != MISSING:
                         yield link
 
-    def _one(self, digest: str, repository: str, *kind: str) -> Link | None:
+    def _digest_link(self, digest: str, repository: str, *kind: str) -> Link | None:
         algorithm, _, value = digest.partition(":")
         with self.folder(self._repository(repository, *kind, algorithm)) as folder:
             if folder is None:
@@ -318,10 +318,10 @@ class Storage:
         if not entry.is_dir(follow_symlinks=False):
             return None
         try:
-            found = os.stat(f"{entry.name}/data", dir_fd=folder, follow_symlinks=False)
+            status = os.stat(f"{entry.name}/data", dir_fd=folder, follow_symlinks=False)
         except OSError:
             return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def _open(self, path: Path) -> int:
         """Opens a file of the storage; raises OSError."""
@@ -391,10 +391,10 @@ def _open_below(folder: int, parts: tuple[str, ...], *, directory: bool = False)
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             if not last or directory:
                 flags |= os.O_DIRECTORY
-            following = os.open(part, flags, dir_fd=current)
+            next_descriptor = os.open(part, flags, dir_fd=current)
             if current != folder:
                 os.close(current)
-            current = following
+            current = next_descriptor
         if not directory and not stat.S_ISREG(os.fstat(current).st_mode):
             raise OSError(errno.EINVAL, "it is no file")
     except BaseException:

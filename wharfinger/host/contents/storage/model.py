@@ -23,15 +23,16 @@ class Tag:
 @dataclass(frozen=True, slots=True)
 class Revision:
     """A manifest of a repository and what it names as an index, manifests or not. `readable` is
-    False where nothing is known about it; `oci_index`: it can be a list of referrers; `since`: the
-    latest moment in which something may have needed it (grace.py), None: only its push counts."""
+    False where nothing is known about it; `oci_index`: it can be a list of referrers;
+    `last_needed`: the latest moment in which something may have needed it (grace.py), None: only
+    its push counts."""
 
     pushed: float
     children: tuple[str, ...] = ()
     subject: str | None = None
     readable: bool = True
     oci_index: bool = False
-    since: float | None = None
+    last_needed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,5 +85,5 @@ class Damage:
 
     def report(self) -> dict[str, Any]:
         """As it stands in a report (JSON)."""
-        found = dataclasses.asdict(self)
-        return {**found, "tags": list(self.tags), "repositories": list(self.repositories)}
+        fields = dataclasses.asdict(self)
+        return {**fields, "tags": list(self.tags), "repositories": list(self.repositories)}

@@ -15,7 +15,7 @@ from ....oci.media_types import INDEXES, OCI_INDEX
 from . import grace, retention, untagged
 from .layout import MISSING, Link, Storage
 from .model import Contents, Damage, Removal, Revision, Tag
-from .reading import is_given_up, manifest
+from .reading import is_given_up, read_manifest
 from .sentences import lost_tag, stray_tag, unjudged_manifest, unreadable_link, unreadable_manifest
 
 
@@ -33,23 +33,23 @@ def plan_retention(
     Repositories that no rule names are not read further than their tags. What is to be removed must
     be planned again where nothing can write, and `apply`ed there.
     """
-    rules = [retention.Rule.of(one) for one in settings.get("retention") or ()]
+    rules = [retention.Rule.of(rule) for rule in settings.get("retention") or ()]
     keep = settings.get("untagged_keep")
     rows: list[dict[str, Any]] = []
     removals: list[Removal] = []
     damage: list[Damage] = []
     for repository in storage.repositories():
         ruled = retention.rule_for(repository, rules) is not None
-        contents, found, leftovers = read(storage, repository, manifests=ruled)
+        contents, problems, leftovers = read_repository(storage, repository, manifests=ruled)
         if ruled:
-            contents = _aged(storage, contents, keep, notes)
-        lines, unwanted = retention.plan(contents, rules, keep, now)
-        rows.extend(dataclasses.asdict(one) for one in lines)
+            contents = _with_last_need(storage, contents, keep, notes)
+        repository_rows, unwanted = retention.plan(contents, rules, keep, now)
+        rows.extend(dataclasses.asdict(row) for row in repository_rows)
         removals.extend(unwanted)
         if ruled:
-            damage.extend(found)
+            damage.extend(problems)
             removals.extend(leftovers)
-    return {"rows": rows, "removals": removals, "damage": [one.report() for one in damage]}
+    return {"rows": rows, "removals": removals, "damage": [problem.report() for problem in damage]}
 
 
 def plan_untagged(
@@ -67,31 +67,35 @@ def plan_untagged(
     keep = settings.get("untagged_keep")
     revisions = 0
     for repository in storage.repositories():
-        contents, found, leftovers = read(storage, repository, manifests=keep is not None)
-        contents = _aged(storage, contents, keep, notes)
+        contents, problems, leftovers = read_repository(
+            storage, repository, manifests=keep is not None
+        )
+        contents = _with_last_need(storage, contents, keep, notes)
         revisions += len(contents.revisions)
         removals.extend(leftovers)
         removals.extend(untagged.plan(contents, keep, now))
-        damage.extend(found)
+        damage.extend(problems)
     return {
         "removals": removals,
         "revisions": revisions,
-        "damage": [one.report() for one in damage],
+        "damage": [problem.report() for problem in damage],
     }
 
 
-def _aged(
+def _with_last_need(
     storage: Storage, contents: Contents, keep: float | None, notes: grace.Notes | None
 ) -> Contents:
     """The contents, with the moments since which nothing needs what has no tag."""
     if keep is None or keep <= grace.LEAST:
         return contents
-    noted = (notes or {}).get(contents.repository)
-    found = grace.since(storage, contents.repository, contents.tags, contents.revisions, noted)
-    return dataclasses.replace(contents, revisions=found)
+    note = (notes or {}).get(contents.repository)
+    dated = grace.with_last_need(
+        storage, contents.repository, contents.tags, contents.revisions, note
+    )
+    return dataclasses.replace(contents, revisions=dated)
 
 
-def read(
+def read_repository(
     storage: Storage, repository: str, *, manifests: bool = True
 ) -> tuple[Contents, list[Damage], list[Removal]]:
     """A repository, what in it is damaged, and what is left of removed tags.
@@ -124,9 +128,9 @@ def read(
 
 def _lost(storage: Storage, repository: str, name: str, digest: str) -> bool:
     """Whether a tag still names what is still not there: others delete meanwhile."""
-    now = storage.tag(repository, name)
-    found = now is not None and now.target == digest
-    return found and storage.revision(repository, digest) is None
+    link = storage.tag(repository, name)
+    unchanged = link is not None and link.target == digest
+    return unchanged and storage.revision(repository, digest) is None
 
 
 def _revision(
@@ -143,15 +147,19 @@ def _revision(
         return Revision(link.pushed, readable=False)
     if not manifests:
         return Revision(link.pushed)
-    found = manifest(storage, link.name)
-    if isinstance(found, Unreadable):
-        if found.damaged and is_given_up(storage, repository, link.name):
+    manifest = read_manifest(storage, link.name)
+    if isinstance(manifest, Unreadable):
+        if manifest.damaged and is_given_up(storage, repository, link.name):
             return Revision(link.pushed)
-        tell = unreadable_manifest if found.damaged else unjudged_manifest
-        damage.append(tell(storage, repository, link.name, found.why))
+        describe = unreadable_manifest if manifest.damaged else unjudged_manifest
+        damage.append(describe(storage, repository, link.name, manifest.why))
         return Revision(link.pushed, readable=False)
     # An image, too, may name a manifest, as one of its layers.
     members = tuple(
-        one.digest for one in found.references if found.media_type in INDEXES or one.digest in names
+        reference.digest
+        for reference in manifest.references
+        if manifest.media_type in INDEXES or reference.digest in names
     )
-    return Revision(link.pushed, members, found.subject, oci_index=found.media_type == OCI_INDEX)
+    return Revision(
+        link.pushed, members, manifest.subject, oci_index=manifest.media_type == OCI_INDEX
+    )

@@ -6,7 +6,7 @@ from ....oci.manifests import Manifest, Unreadable, parse
 from .layout import Storage
 
 
-def manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
+def read_manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
     """The manifest with this digest, where its blob has that digest."""
     try:
         data = storage.manifest(digest)
@@ -23,17 +23,17 @@ def is_given_up(storage: Storage, repository: str, digest: str) -> bool:
     if storage.blob_size(digest) is not None:
         return False
     waiting = [link.target for link in storage.tags(repository)]
-    found: set[str] = set()
+    visited: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name == digest:
             return False
-        if name in found or storage.revision(repository, name) is None:
+        if name in visited or storage.revision(repository, name) is None:
             continue
-        found.add(name)
-        read = manifest(storage, name)
-        if isinstance(read, Unreadable):
+        visited.add(name)
+        manifest = read_manifest(storage, name)
+        if isinstance(manifest, Unreadable):
             # It may lead anywhere.
             return False
-        waiting += [one.digest for one in read.references]
+        waiting += [reference.digest for reference in manifest.references]
     return True

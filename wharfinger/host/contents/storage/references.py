@@ -21,30 +21,30 @@ def signatures(contents: Contents) -> dict[str, str]:
     image (imgpkg). Nor does one without an ending that leads to anything but an OCI index, as lists
     of referrers are.
     """
-    found = {}
+    belonging = {}
     for name, tag in contents.tags.items():
         subject = subject_of(name)
         if subject is None or subject == tag.digest or subject not in contents.revisions:
             continue
         revision = contents.revisions.get(tag.digest)
         if not is_list_tag(name, tag.digest) or (revision is not None and revision.oci_index):
-            found[name] = subject
-    return found
+            belonging[name] = subject
+    return belonging
 
 
-def young(revisions: Mapping[str, Revision], keep: float | None, now: float) -> set[str]:
+def recent(revisions: Mapping[str, Revision], keep: float | None, now: float) -> set[str]:
     """The revisions that may have been needed less than `keep` seconds ago, or pushed; None: all of
     them."""
     if keep is None:
         return set(revisions)
     return {
         digest
-        for digest, one in revisions.items()
-        if now - (one.pushed if one.since is None else one.since) < keep
+        for digest, revision in revisions.items()
+        if now - (revision.pushed if revision.last_needed is None else revision.last_needed) < keep
     }
 
 
-def named(tags: Mapping[str, Tag], without: Iterable[str]) -> set[str]:
+def tagged_digests(tags: Mapping[str, Tag], without: Iterable[str]) -> set[str]:
     """The digests of all tags but these."""
     left_out = set(without)
     return {tag.digest for name, tag in tags.items() if name not in left_out}
@@ -62,16 +62,16 @@ def needed(contents: Contents, roots: Iterable[str]) -> set[str]:
             belonging[revision.subject].append(digest)
     for name, subject in signatures(contents).items():
         belonging[subject].append(contents.tags[name].digest)
-    found: set[str] = set()
+    kept: set[str] = set()
     waiting = list(roots)
     while waiting:
         digest = waiting.pop()
-        if digest in found or digest not in revisions:
+        if digest in kept or digest not in revisions:
             continue
-        found.add(digest)
+        kept.add(digest)
         revision = revisions[digest]
         waiting.extend(revision.children)
         waiting.extend(belonging.get(digest, ()))
         if revision.subject is not None:
             waiting.append(revision.subject)
-    return found
+    return kept

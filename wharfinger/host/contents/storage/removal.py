@@ -28,64 +28,75 @@ def apply(storage: Storage, removals: Sequence[Removal]) -> list[str]:
     actions: list[str] = []
     for repository, wanted in _by_repository(removals):
         storage.on_poll()
-        actions += _tags(storage, repository, [one for one in wanted if one.tag is not None])
-        actions += _revisions(storage, repository, [one for one in wanted if one.tag is None])
+        actions += _remove_tags(
+            storage, repository, [removal for removal in wanted if removal.tag is not None]
+        )
+        actions += _remove_revisions(
+            storage, repository, [removal for removal in wanted if removal.tag is None]
+        )
     return actions
 
 
 def _by_repository(removals: Iterable[Removal]) -> Iterable[tuple[str, list[Removal]]]:
-    found: defaultdict[str, list[Removal]] = defaultdict(list)
-    for one in removals:
-        found[one.repository].append(one)
-    return found.items()
+    grouped: defaultdict[str, list[Removal]] = defaultdict(list)
+    for removal in removals:
+        grouped[removal.repository].append(removal)
+    return grouped.items()
 
 
-def _tags(storage: Storage, repository: str, removals: Sequence[Removal]) -> list[str]:
+def _remove_tags(storage: Storage, repository: str, removals: Sequence[Removal]) -> list[str]:
     actions = []
     path = storage.tags_path(repository)
-    for one in removals:
-        assert one.tag is not None
-        now = storage.tag(repository, one.tag)
-        if now is None:
+    for removal in removals:
+        assert removal.tag is not None
+        link = storage.tag(repository, removal.tag)
+        if link is None:
             continue
-        if one.digest:
-            if (now.target, now.pushed) != (one.digest, one.pushed):
+        if removal.digest:
+            if (link.target, link.pushed) != (removal.digest, removal.pushed):
                 continue
             # From here on there is no such tag, whatever is left of it.
-            _unlink(storage, path / one.tag / "current")
-            actions.append(f"{one.name}: removed, it named {one.digest}")
-        elif now.problem == MISSING:
-            actions.append(f"{one.name}: cleared away, a push or removal that was cut off left it")
+            _unlink(storage, path / removal.tag / "current")
+            actions.append(f"{removal.name}: removed, it named {removal.digest}")
+        elif link.problem == MISSING:
+            actions.append(
+                f"{removal.name}: cleared away, a push or removal that was cut off left it"
+            )
         else:
             continue
-        _remove_tree(storage, path, one.tag)
+        _remove_tree(storage, path, removal.tag)
     if actions:
         _sync(storage, path)
     return actions
 
 
-def _revisions(storage: Storage, repository: str, removals: Sequence[Removal]) -> list[str]:
+def _remove_revisions(storage: Storage, repository: str, removals: Sequence[Removal]) -> list[str]:
     named = {link.target for link in storage.tags(repository)} if removals else set()
     unwanted: dict[str, Removal] = {}
-    for one in removals:
-        now = storage.revision(repository, one.digest)
-        as_planned = now is not None and (now.target, now.pushed) == (one.digest, one.pushed)
-        if as_planned and one.digest not in named:
-            unwanted[one.digest] = one
+    for removal in removals:
+        link = storage.revision(repository, removal.digest)
+        as_planned = link is not None and (link.target, link.pushed) == (
+            removal.digest,
+            removal.pushed,
+        )
+        if as_planned and removal.digest not in named:
+            unwanted[removal.digest] = removal
     if not unwanted:
         return []
     # What tags remember of these goes first: afterwards nobody would find it any more.
-    _forget(storage, repository, set(unwanted))
+    _remove_from_histories(storage, repository, set(unwanted))
     for digest in unwanted:
         folder = storage.link_path(repository, digest=digest).parent
         _unlink(storage, folder)
         _remove_tree(storage, folder.parent, folder.name)
-    for folder in {storage.link_path(repository, digest=one).parent.parent for one in unwanted}:
+    for folder in {
+        storage.link_path(repository, digest=digest).parent.parent for digest in unwanted
+    }:
         _sync(storage, folder)
-    return [f"{one.name}: removed, nothing needs it" for one in unwanted.values()]
+    return [f"{removal.name}: removed, nothing needs it" for removal in unwanted.values()]
 
 
-def _forget(storage: Storage, repository: str, digests: set[str]) -> None:
+def _remove_from_histories(storage: Storage, repository: str, digests: set[str]) -> None:
     """Takes these digests out of the tags' histories (`index`), which only distribution's
     `garbage-collect -m` reads, and which would grow for ever."""
     for tag in [link.name for link in storage.tags(repository)]:

@@ -16,7 +16,7 @@ from typing import Any
 from ....oci.digests import subject_of
 from ...system.durations import in_words
 from .model import Contents, Removal, Tag
-from .references import needed, signatures, young
+from .references import needed, recent, signatures
 
 # Seconds.
 _CLOCKS_DIFFER = 86400.0
@@ -41,7 +41,7 @@ class Rule:
         """A rule as it stands in the settings on the host."""
         return cls(
             number=settings["number"],
-            on=tuple(re.compile(one) for one in settings["on"]),
+            on=tuple(re.compile(pattern) for pattern in settings["on"]),
             newest=settings.get("newest"),
             newer_than=settings.get("newer_than"),
             matching=tuple(settings.get("matching") or ()),
@@ -110,7 +110,7 @@ def plan(
         for name, tag in sorted(contents.tags.items(), key=_newest_first)
     ]
     removals = [
-        Removal(one.repository, one.digest, one.tag, one.pushed) for one in rows if not one.keep
+        Removal(row.repository, row.digest, row.tag, row.pushed) for row in rows if not row.keep
     ]
     return rows, removals
 
@@ -155,7 +155,7 @@ def _decide(
     # Those of the tags that go now too: their manifests stay for registry_untagged_keep, and who
     # leads a tag to one again finds it signed.
     roots = {contents.tags[name].digest for name in decided}
-    kept = needed(contents, roots | young(contents.revisions, untagged_keep, now))
+    kept = needed(contents, roots | recent(contents.revisions, untagged_keep, now))
     for name, subject in {**belonging, **referrers}.items():
         if name not in decided:
             decided[name] = (contents.damaged or subject in kept, f"belongs to {subject}")

@@ -24,7 +24,7 @@ from ...system.errors import HostError
 from . import sentences
 from .layout import Link, Storage
 from .model import Damage
-from .reading import manifest
+from .reading import read_manifest
 
 Progress = Callable[[int, int], None]
 
@@ -42,15 +42,15 @@ def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> 
     what was deleted. Raises HostError where the storage as a whole cannot be read.
     """
     begun = time.monotonic()
-    check = _Scrub(storage, rate, progress)
-    damage, harmless, stale = check.run()
+    scrubbing = _Scrub(storage, rate, progress)
+    damage, harmless, stale = scrubbing.run()
     return {
-        "blobs": check.blobs,
-        "bytes": check.bytes,
+        "blobs": scrubbing.blobs,
+        "bytes": scrubbing.bytes,
         "seconds": round(time.monotonic() - begun, 3),
-        "damage": [one.report() for one in damage],
-        "harmless": [one.report() for one in harmless],
-        "stale": [one.report() for one in stale],
+        "damage": [problem.report() for problem in damage],
+        "harmless": [problem.report() for problem in harmless],
+        "stale": [problem.report() for problem in stale],
     }
 
 
@@ -67,7 +67,7 @@ class _Listing:
     problems: list[Damage] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
 
-    def wrong(self, damage: Damage) -> None:
+    def add_problem(self, damage: Damage) -> None:
         """Notes a link that is not as it should be."""
         self.problems.append(damage)
         if damage.digest is not None:
@@ -110,36 +110,36 @@ class _Scrub:
         self._buffer = bytearray(self._chunk)
         # Each blob's size as it is on disk; what is wrong with its content; each manifest.
         self._sizes: dict[str, int] = {}
-        self._bad: dict[str, tuple[str, str]] = {}
+        self._damaged: dict[str, tuple[str, str]] = {}
         self._known: dict[str, _Known] = {}
         # What manifests say of a blob's size where that is not its size, by the two digests; and
         # the most that any says of a blob.
-        self._said: dict[tuple[str, str], int] = {}
-        self._most: dict[str, int] = {}
+        self._claimed_sizes: dict[tuple[str, str], int] = {}
+        self._largest_claims: dict[str, int] = {}
         self._done = 0
         self._total = 0
 
     def run(self) -> tuple[list[Damage], list[Damage], list[Damage]]:
         """Damage, what is harmless, and lists of referrers that name what is gone."""
-        listings = {one: self._list(one) for one in self.storage.repositories()}
+        listings = {name: self._list(name) for name in self.storage.repositories()}
         strays = {path: sentences.stray_name(path) for path in self.storage.strays()}
-        self._read_all({digest for one in listings.values() for digest in one.revisions})
+        self._read_all({digest for listing in listings.values() for digest in listing.revisions})
         first = {
             repository: findings
             for repository, listing in listings.items()
-            if (findings := list(self._look(repository, listing)))
+            if (findings := list(self._findings_in(repository, listing)))
         }
         listings.clear()
-        found = self._again(first)
-        stale = [one for one in found if one.kind == sentences.STALE_LIST]
-        unneeded = [one for one in found if _is_harmless(one)]
-        damage = [one for one in found if one not in stale and one not in unneeded]
-        still = set(self.storage.strays()) if strays else set()
-        damage += [one for path, one in strays.items() if path in still]
-        needed = {one.digest for one in damage}
+        confirmed = self._confirmed(first)
+        stale = [damage for damage in confirmed if damage.kind == sentences.STALE_LIST]
+        unneeded = [damage for damage in confirmed if _is_harmless(damage)]
+        damage = [damage for damage in confirmed if damage not in stale and damage not in unneeded]
+        still_stray = set(self.storage.strays()) if strays else set()
+        damage += [stray for path, stray in strays.items() if path in still_stray]
+        needed = {problem.digest for problem in damage}
         harmless = unneeded + [
-            sentences.harmless_blob(self.storage, digest, *self._bad[digest])
-            for digest in sorted(self._bad)
+            sentences.harmless_blob(self.storage, digest, *self._damaged[digest])
+            for digest in sorted(self._damaged)
             if digest not in needed
         ]
         return damage, harmless, stale
@@ -148,35 +148,37 @@ class _Scrub:
 
     def _list(self, repository: str) -> _Listing:
         """All links of a repository as they are now."""
-        found = _Listing()
+        listing = _Listing()
         storage = self.storage
         try:
             for link in storage.tags(repository):
                 if link.problem:
-                    found.wrong(sentences.stray_tag(storage, repository, link))
+                    listing.add_problem(sentences.stray_tag(storage, repository, link))
                 else:
-                    found.tags[link.name] = sys.intern(link.target)
+                    listing.tags[link.name] = sys.intern(link.target)
             for link in storage.revisions(repository):
                 if link.target == link.name:
-                    found.revisions.add(sys.intern(link.name))
+                    listing.revisions.add(sys.intern(link.name))
                 else:
-                    found.wrong(sentences.unreadable_link(storage, repository, link))
+                    listing.add_problem(sentences.unreadable_link(storage, repository, link))
             for link in storage.layers(repository):
-                self._layer(repository, link, found)
+                self._add_layer(repository, link, listing)
         except HostError as problem:
             path = str(storage.layers_path(repository).parent)
             hit = (repository,)
-            found.wrong(Damage("unreadable folder", repository, None, path, str(problem), (), hit))
-        return found
+            listing.add_problem(
+                Damage("unreadable folder", repository, None, path, str(problem), (), hit)
+            )
+        return listing
 
-    def _layer(self, repository: str, link: Link, found: _Listing) -> None:
+    def _add_layer(self, repository: str, link: Link, listing: _Listing) -> None:
         if link.problem:
-            found.wrong(sentences.unreadable_layer_link(self.storage, repository, link))
+            listing.add_problem(sentences.unreadable_layer_link(self.storage, repository, link))
             return
         name = sys.intern(link.name)
-        found.layers.add(name)
+        listing.layers.add(name)
         if link.target != name:
-            found.aliases[name] = sys.intern(link.target)
+            listing.aliases[name] = sys.intern(link.target)
 
     def _read_all(self, manifests: set[str]) -> None:
         """Each blob that is there now, once."""
@@ -194,7 +196,7 @@ class _Scrub:
     def _read(self, digest: str, is_manifest: bool = False) -> bool:
         """Hashes one blob, keeps in mind what is wrong with it and what a manifest says; whether it
         was there."""
-        self._bad.pop(digest, None)
+        self._damaged.pop(digest, None)
         try:
             descriptor = self.storage.open_blob(digest)
             try:
@@ -205,10 +207,10 @@ class _Scrub:
             self._sizes.pop(digest, None)
             return False
         except OSError as problem:
-            self._bad[digest] = _unreadable(problem)
+            self._damaged[digest] = _unreadable_blob(problem)
             return True
-        if is_manifest and digest not in self._bad:
-            self._learn(digest, parse(body))
+        if is_manifest and digest not in self._damaged:
+            self._keep_references(digest, parse(body))
         return True
 
     def _hash(self, descriptor: int, digest: str, is_manifest: bool) -> bytes:
@@ -228,28 +230,32 @@ class _Scrub:
         self._sizes[digest] = size
         if hashed.hexdigest() != value:
             why = f"the digest of its content ({size} bytes) is another one"
-            self._bad[digest] = ("changed blob", why)
+            self._damaged[digest] = ("changed blob", why)
         return bytes(body)
 
-    def _learn(self, digest: str, found: Manifest | Unreadable) -> None:
+    def _keep_references(self, digest: str, manifest: Manifest | Unreadable) -> None:
         """Keeps what a manifest refers to, and where it is mistaken about a size."""
-        if isinstance(found, Unreadable):
-            self._known[digest] = _Known(why=found.why)
+        if isinstance(manifest, Unreadable):
+            self._known[digest] = _Known(why=manifest.why)
             return
         contents = [
-            one for one in found.contents if not one.elsewhere or self._is_there(one.digest)
+            reference
+            for reference in manifest.contents
+            if not reference.elsewhere or self._is_there(reference.digest)
         ]
         self._known[digest] = _Known(
-            tuple(sys.intern(one.digest) for one in found.children),
-            tuple(sys.intern(one.digest) for one in contents),
-            found.media_type in INDEXES,
-            found.media_type == OCI_INDEX,
-            "" if found.collected else found.media_type,
+            tuple(sys.intern(reference.digest) for reference in manifest.children),
+            tuple(sys.intern(reference.digest) for reference in contents),
+            manifest.media_type in INDEXES,
+            manifest.media_type == OCI_INDEX,
+            "" if manifest.collected else manifest.media_type,
         )
-        for one in (*found.children, *contents):
-            if one.size is not None and self._sizes.get(one.digest) != one.size:
-                self._said[digest, sys.intern(one.digest)] = one.size
-                self._most[one.digest] = max(one.size, self._most.get(one.digest, 0))
+        for reference in (*manifest.children, *contents):
+            if reference.size is not None and self._sizes.get(reference.digest) != reference.size:
+                self._claimed_sizes[digest, sys.intern(reference.digest)] = reference.size
+                self._largest_claims[reference.digest] = max(
+                    reference.size, self._largest_claims.get(reference.digest, 0)
+                )
 
     def _is_there(self, digest: str) -> bool:
         """Whether a blob is there: as listed, or since then."""
@@ -257,48 +263,48 @@ class _Scrub:
             try:
                 size = self.storage.blob_size(digest)
             except OSError as problem:
-                self._bad[digest] = _unreadable(problem)
+                self._damaged[digest] = _unreadable_blob(problem)
                 size = 0
             if size is None:
                 return False
             self._sizes[digest] = size
         return True
 
-    def _manifest(self, digest: str) -> _Known:
+    def _known_manifest(self, digest: str) -> _Known:
         """What a manifest refers to; one that was pushed meanwhile is read now."""
         if digest not in self._known:
-            self._learn(digest, manifest(self.storage, digest))
+            self._keep_references(digest, read_manifest(self.storage, digest))
         return self._known[digest]
 
     # -- judging ---------------------------------------------------------------------------------
 
-    def _look(self, repository: str, listing: _Listing) -> Iterator[_Finding]:
+    def _findings_in(self, repository: str, listing: _Listing) -> Iterator[_Finding]:
         """What is wrong in a repository, by its links and what is known of blobs."""
         storage = self.storage
-        for one in listing.problems:
-            yield _Finding(one, frozenset((one.digest,)) if one.digest else frozenset())
+        for problem in listing.problems:
+            yield _Finding(problem, frozenset((problem.digest,)) if problem.digest else frozenset())
         for name, digest in listing.tags.items():
             if digest not in listing.revisions and digest not in listing.broken:
                 yield _Finding(sentences.lost_tag(storage, repository, name, digest))
         missing: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        lists = self._lists(listing)
+        lists = self._referrer_lists(listing)
         for digest in sorted(listing.revisions):
             users = frozenset((digest,))
             if not self._is_there(digest):
                 yield _Finding(sentences.orphan_link(storage, repository, digest), users)
                 continue
-            if digest in self._bad:
-                yield self._blob(digest, users)
+            if digest in self._damaged:
+                yield self._blob_finding(digest, users)
                 continue
-            known = self._manifest(digest)
+            known = self._known_manifest(digest)
             if known.why:
-                found = sentences.unjudged_manifest(storage, repository, digest, known.why)
-                yield _Finding(found, users)
+                damage = sentences.unjudged_manifest(storage, repository, digest, known.why)
+                yield _Finding(damage, users)
             elif known.uncollected:
-                found = sentences.uncollected_manifest(
+                damage = sentences.uncollected_manifest(
                     storage, repository, digest, known.uncollected
                 )
-                yield _Finding(found, users)
+                yield _Finding(damage, users)
             gone = [
                 child
                 for child in known.children
@@ -312,31 +318,31 @@ class _Scrub:
                 if child in gone:
                     if digest not in lists:
                         missing["child", child].add(digest)
-                elif self._mistaken(digest, child):
+                elif self._has_other_size(digest, child):
                     missing["size", child].add(digest)
             for content in known.contents:
                 # What an index calls a blob may still be a manifest.
                 if not (known.index and content in listing.revisions):
-                    self._content(listing, digest, content, missing)
-        for (kind, digest), found_users in missing.items():
-            yield self._lacking(repository, kind, digest, frozenset(found_users))
+                    self._check_content(listing, digest, content, missing)
+        for (kind, digest), manifests in missing.items():
+            yield self._finding(repository, kind, digest, frozenset(manifests))
 
-    def _lists(self, listing: _Listing) -> dict[str, str]:
+    def _referrer_lists(self, listing: _Listing) -> dict[str, str]:
         """The lists of referrers and their tags. What another tag leads to as well is none."""
-        found: dict[str, str] = {}
+        lists: dict[str, str] = {}
         others: set[str] = set()
         for tag, digest in listing.tags.items():
             if is_list_tag(tag, digest) and digest in listing.revisions:
-                found[digest] = tag
+                lists[digest] = tag
             else:
                 others.add(digest)
         return {
             digest: tag
-            for digest, tag in found.items()
+            for digest, tag in lists.items()
             if digest not in others and self._known.get(digest, _Known()).oci_index
         }
 
-    def _content(
+    def _check_content(
         self,
         listing: _Listing,
         digest: str,
@@ -345,72 +351,74 @@ class _Scrub:
     ) -> None:
         """A config or layer of a manifest: notes it in `missing` where something is wrong."""
         stored = listing.aliases.get(content, content)
-        if not self._is_there(stored) or stored in self._bad:
+        if not self._is_there(stored) or stored in self._damaged:
             missing["blob", stored].add(digest)
-        elif self._mistaken(digest, content):
+        elif self._has_other_size(digest, content):
             missing["size", content].add(digest)
         elif content not in listing.layers and content not in listing.broken:
             missing["link", content].add(digest)
 
-    def _mistaken(self, user: str, digest: str) -> bool:
+    def _has_other_size(self, user: str, digest: str) -> bool:
         """Whether a manifest says another size of a sound blob than it has."""
-        said = self._said.get((user, digest))
+        claimed = self._claimed_sizes.get((user, digest))
         size = self._sizes.get(digest)
-        return digest not in self._bad and None not in (said, size) and said != size
+        return digest not in self._damaged and None not in (claimed, size) and claimed != size
 
-    def _lacking(self, repository: str, kind: str, digest: str, users: frozenset[str]) -> _Finding:
+    def _finding(self, repository: str, kind: str, digest: str, users: frozenset[str]) -> _Finding:
         storage = self.storage
         if kind == "blob":
-            return self._blob(digest, users)
+            return self._blob_finding(digest, users)
         if kind == "child":
             return _Finding(sentences.missing_child(storage, repository, digest), users)
         if kind == "link":
             return _Finding(sentences.missing_layer_link(storage, repository, digest), users)
-        said = min(self._said[user, digest] for user in users)
-        found = sentences.wrong_size(storage, repository, digest, self._sizes[digest], said)
-        return _Finding(found, users)
+        claimed = min(self._claimed_sizes[user, digest] for user in users)
+        damage = sentences.wrong_size(storage, repository, digest, self._sizes[digest], claimed)
+        return _Finding(damage, users)
 
-    def _blob(self, digest: str, users: frozenset[str]) -> _Finding:
+    def _blob_finding(self, digest: str, users: frozenset[str]) -> _Finding:
         """A blob that is missing or damaged."""
-        kind, why = self._bad.get(digest, ("missing blob", "it is not there"))
-        size, most = self._sizes.get(digest, 0), self._most.get(digest, 0)
-        if kind == "changed blob" and most > size:
-            kind, why = "truncated blob", f"it has {size} of {most} bytes"
-        return _Finding(sentences.blob(self.storage, digest, kind, why), users)
+        kind, why = self._damaged.get(digest, ("missing blob", "it is not there"))
+        size, claimed = self._sizes.get(digest, 0), self._largest_claims.get(digest, 0)
+        if kind == "changed blob" and claimed > size:
+            kind, why = "truncated blob", f"it has {size} of {claimed} bytes"
+        return _Finding(sentences.damaged_blob(self.storage, digest, kind, why), users)
 
     # -- the second look -------------------------------------------------------------------------
 
-    def _again(self, first: dict[str, list[_Finding]]) -> list[Damage]:
+    def _confirmed(self, first: dict[str, list[_Finding]]) -> list[Damage]:
         """What is still so, with all the tags that each thing hits."""
-        for digest in list(self._bad):
+        for digest in list(self._damaged):
             self._read(digest)
         merged: dict[tuple[str | None, str], Damage] = {}
-        for repository, found in first.items():
-            before = {one.key for one in found}
+        for repository, findings in first.items():
+            keys = {finding.key for finding in findings}
             listing = self._list(repository)
-            now = [one for one in self._look(repository, listing) if one.key in before]
-            parents = self._parents(listing) if now else {}
-            for one in now:
-                tags = [f"{repository}:{tag}" for tag in _hit(one.users, parents, listing)]
-                damage = merged.get(one.key, one.damage)
-                merged[one.key] = dataclasses.replace(
+            still = [
+                finding for finding in self._findings_in(repository, listing) if finding.key in keys
+            ]
+            parents = self._parents(listing) if still else {}
+            for finding in still:
+                tags = [f"{repository}:{tag}" for tag in _hit(finding.users, parents, listing)]
+                damage = merged.get(finding.key, finding.damage)
+                merged[finding.key] = dataclasses.replace(
                     damage,
                     tags=tuple(sorted({*damage.tags, *tags})),
                     repositories=tuple(sorted({*damage.repositories, repository})),
                 )
-        return [_told(one) for one in merged.values()]
+        return [_with_tags(damage) for damage in merged.values()]
 
     def _parents(self, listing: _Listing) -> dict[str, list[str]]:
         """What names a manifest or a blob."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
+        parents: defaultdict[str, list[str]] = defaultdict(list)
         for digest in listing.revisions:
             known = self._known.get(digest, _Known())
-            for one in (*known.children, *known.contents):
-                found[one].append(digest)
-        return found
+            for part in (*known.children, *known.contents):
+                parents[part].append(digest)
+        return parents
 
 
-def _unreadable(problem: OSError) -> tuple[str, str]:
+def _unreadable_blob(problem: OSError) -> tuple[str, str]:
     return "unreadable blob", f"it cannot be read ({problem.strerror})"
 
 
@@ -434,16 +442,16 @@ def _is_harmless(damage: Damage) -> bool:
     return incomplete or damage.kind == sentences.UNREAD
 
 
-def _told(damage: Damage) -> Damage:
+def _with_tags(damage: Damage) -> Damage:
     """With the tags that it hits in its sentence."""
-    own = [name for name in damage.tags if name not in damage.sentence]
+    unnamed = [name for name in damage.tags if name not in damage.sentence]
     if not damage.tags and damage.repository is None:
         sentence = f"{damage.sentence}. No tag needs it, but {', '.join(damage.repositories)} does"
         return dataclasses.replace(damage, sentence=sentence)
-    if not own:
+    if not unnamed:
         return damage
-    more = f" and {len(own) - 5} more" if len(own) > 5 else ""
-    sentence = f"{damage.sentence}. This hits {', '.join(own[:5])}{more}"
+    more = f" and {len(unnamed) - 5} more" if len(unnamed) > 5 else ""
+    sentence = f"{damage.sentence}. This hits {', '.join(unnamed[:5])}{more}"
     return dataclasses.replace(damage, sentence=sentence)
 
 

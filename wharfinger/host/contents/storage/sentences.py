@@ -199,18 +199,18 @@ def missing_layer_link(storage: Storage, repository: str, digest: str) -> Damage
     return Damage("missing layer link", repository, digest, str(path), sentence, (), (repository,))
 
 
-def wrong_size(storage: Storage, repository: str, digest: str, size: int, said: int) -> Damage:
+def wrong_size(storage: Storage, repository: str, digest: str, size: int, claimed: int) -> Damage:
     """A manifest that is mistaken about a blob's size."""
     path = storage.blob_path(digest)
     sentence = (
-        f"A manifest in {repository} says that {digest} has {said} bytes, but it has {size}, and"
+        f"A manifest in {repository} says that {digest} has {claimed} bytes, but it has {size}, and"
         " its digest is right: the manifest was made wrongly, and clients refuse it. Make the image"
         " again and push it"
     )
     return Damage("wrong size", repository, digest, str(path), sentence, (), (repository,))
 
 
-def blob(storage: Storage, digest: str, kind: str, why: str) -> Damage:
+def damaged_blob(storage: Storage, digest: str, kind: str, why: str) -> Damage:
     """A blob that images need and that is missing or damaged."""
     path = storage.blob_path(digest)
     if kind == "missing blob":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .model import Contents, Removal
-from .references import named, needed, signatures, young
+from .references import needed, recent, signatures, tagged_digests
 
 
 def plan(contents: Contents, keep: float | None, now: float) -> list[Removal]:
@@ -15,7 +15,7 @@ def plan(contents: Contents, keep: float | None, now: float) -> list[Removal]:
     if keep is None or contents.damaged:
         return []
     belonging = signatures(contents)
-    roots = named(contents.tags, without=belonging) | young(contents.revisions, keep, now)
+    roots = tagged_digests(contents.tags, without=belonging) | recent(contents.revisions, keep, now)
     kept = needed(contents, roots)
     tags = [
         Removal(contents.repository, contents.tags[name].digest, name, contents.tags[name].pushed)

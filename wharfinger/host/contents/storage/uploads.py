@@ -41,7 +41,7 @@ class Upload:
 
 def uploads(storage: Storage) -> Iterator[Upload]:
     """All uploads that were begun and not ended."""
-    for repository in storage.receiving():
+    for repository in storage.with_uploads():
         path = storage.uploads_path(repository)
         for name in storage.names(path):
             with storage.folder(path / name) as folder:
@@ -54,39 +54,39 @@ def uploads(storage: Storage) -> Iterator[Upload]:
             yield Upload(repository, changed, received)
 
 
-def placed(storage: Storage, now: float) -> bool:
+def uploads_at_rest(storage: Storage, now: float) -> bool:
     """Whether no upload is in the midst of being put in its place: its data have been moved, and
     its repository may not link them yet. Only where no process writes."""
     return not any(
-        not one.received and abs(now - one.changed) < _PLACING for one in uploads(storage)
+        not upload.received and abs(now - upload.changed) < _PLACING for upload in uploads(storage)
     )
 
 
-def awaited(storage: Storage, now: float) -> dict[str, dict[str, int]]:
+def awaited_layers(storage: Storage, now: float) -> dict[str, dict[str, int]]:
     """By repository, the layers that came for pushes that go on: digest → size."""
-    going_on = {one.repository for one in uploads(storage) if now - one.changed < _LEFT}
-    found = {}
+    going_on = {upload.repository for upload in uploads(storage) if now - upload.changed < _LEFT}
+    awaited = {}
     for repository in sorted(going_on):
-        young = [
+        recent = [
             link.target
             for link in storage.layers(repository)
             if not link.problem and now - link.pushed < _PUSH
         ]
-        sizes = {one: size for one in young if (size := storage.blob_size(one)) is not None}
+        sizes = {layer: size for layer in recent if (size := storage.blob_size(layer)) is not None}
         if sizes:
-            found[repository] = sizes
-    return found
+            awaited[repository] = sizes
+    return awaited
 
 
 @contextlib.contextmanager
-def named(storage: Storage, layers: dict[str, dict[str, int]]) -> Iterator[None]:
+def named_by_manifests(storage: Storage, layers: dict[str, dict[str, int]]) -> Iterator[None]:
     """A manifest in each repository names these layers (`awaited`) while the body runs. Only where
     no process writes."""
     with contextlib.ExitStack() as stack:
         for repository, sizes in layers.items():
             digests = sorted(sizes)
-            for at in range(0, len(digests), _MANY):
-                data = _manifest({one: sizes[one] for one in digests[at : at + _MANY]})
+            for start in range(0, len(digests), _MANY):
+                data = _manifest({layer: sizes[layer] for layer in digests[start : start + _MANY]})
                 digest = digest_of(data)
                 # The link last and gone first: without its blob it would be damage.
                 stack.enter_context(_file(storage, storage.blob_path(digest), data))
@@ -126,10 +126,10 @@ def _file(storage: Storage, path: Path, data: bytes) -> Iterator[None]:
             if folder is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path.name, dir_fd=folder)
-        for one in reversed(made):
+        for folder_path in reversed(made):
             # Something else may have come into it, or the collection has taken it away.
-            with storage.folder(one.parent) as folder, contextlib.suppress(OSError):
-                os.rmdir(one.name, dir_fd=folder)
+            with storage.folder(folder_path.parent) as folder, contextlib.suppress(OSError):
+                os.rmdir(folder_path.name, dir_fd=folder)
 
 
 def _folder(storage: Storage, path: Path, made: list[Path]) -> None:
