@@ -5,25 +5,21 @@ Nothing is left over then. The tests run in the order in which they are written.
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from load import Load
-from load.plays import Running
+from load.kills import kill
 from load.record import Attempt
 from load.session import Session, Unexpected
-from load.site import Site, inspected
+from load.site import Site
 from support import renewals
 from support.amount import FULL
 
@@ -56,53 +52,13 @@ def everybody(loaded: Load) -> None:
     time.sleep(5)
 
 
-def processes_of(machine: int) -> Iterator[int]:
-    """The host's processes (by the number of its first one) that have the lock's file open: the
-    module's. They are this machine's processes too, so that both sides can be killed at once."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "ns/pid").samefile(f"/proc/{machine}/ns/pid"):
-                files = [path.readlink() for path in (process / "fd").iterdir()]
-                if Path("/var/lib/wharfinger/lock") in files:
-                    yield int(process.name)
-        except OSError:
-            continue  # it has ended meanwhile
-
-
-def kill(site: Site, run: Running, moment: str) -> None:
-    """SIGKILL for the playbook and for its module on the host, when the rotation or a generation of
-    the registry is there."""
-    machine = int(inspected(site.container, "{{.State.Pid}}"))
-    path = Path(f"/proc/{machine}/root/var/lib/wharfinger/state.json")
-    deadline = time.monotonic() + 240
-    while not reached(json.loads(path.read_text()), moment):
-        assert time.monotonic() < deadline, f"no {moment} was seen"
-        time.sleep(0.002)
-    run.kill()
-    killed = list(processes_of(machine))
-    for process in killed:
-        os.kill(process, signal.SIGKILL)
-    assert killed, "nothing was at work on the host"
-    output = run.wait().output
-    assert "PLAY RECAP" not in output, output
-
-
-def reached(state: dict[str, Any], moment: str) -> bool:
-    """Whether that is so now."""
-    generations = state["kinds"]["registry"]["generations"]
-    return moment in [
-        (state["rotation"] or {}).get("step"),
-        *(one["phase"] for one in generations),
-    ]
-
-
 @contextmanager
 def cut_off(site: Site, moment: str, playbook: str, **more: Any) -> Iterator[None]:
     """A run of a playbook whose processes, on host and controller, are killed at that moment."""
     assert site.load is not None
     change = f"killed: {moment}"
     site.load.phase(change)
-    kill(site, site.operator.begin(playbook, **more), moment)
+    kill(site, moment, site.operator.begin(playbook, **more))
     yield
     # Nobody has mended anything yet.
     time.sleep(2)

@@ -40,12 +40,14 @@ class Played:
 class Running:
     """A run under way, in a process group of its own."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], project: Path = PROJECT
+    ) -> None:
         self._began = time.monotonic()
         self._log: list[str] = []
         self._process = subprocess.Popen(
             command,
-            cwd=PROJECT,
+            cwd=project,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -78,28 +80,34 @@ class Running:
 @dataclass
 class Operator:
     """Runs playbooks for `host`. `settings`: what the operator has edited in the inventory by now,
-    which every later run has too."""
+    which every later run has too. `project`: the checkout whose playbooks they are; one other than
+    this has its own environment in .venv."""
 
     inventory: Path
     host: str
     settings: dict[str, Any] = field(default_factory=dict)
+    project: Path = PROJECT
 
     def begin(self, playbook: str, *options: str, **more: Any) -> Running:
         """Starts a run with ansible-playbook's options; `more` are variables of this run alone."""
+        programs = BIN if self.project == PROJECT else self.project / ".venv/bin"
         command = [
-            str(BIN / "ansible-playbook"),
+            str(programs / "ansible-playbook"),
             f"--inventory={self.inventory}",
             f"--limit={self.host}",
             f"--extra-vars={json.dumps(self.settings | more)}",
             *options,
-            str(PROJECT / playbook),
+            str(self.project / playbook),
         ]
         # The project's own ansible.cfg counts, as for people.
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
         }
-        environment |= {"ANSIBLE_HOST_KEY_CHECKING": "false", "PATH": f"{BIN}:{os.environ['PATH']}"}
-        return Running(command, environment)
+        environment |= {
+            "ANSIBLE_HOST_KEY_CHECKING": "false",
+            "PATH": f"{programs}:{os.environ['PATH']}",
+        }
+        return Running(command, environment, self.project)
 
     def play(self, playbook: str, *options: str, **more: Any) -> Played:
         """A run that succeeds; with what it has said where it does not."""

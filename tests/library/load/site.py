@@ -1,4 +1,5 @@
-"""The host of a scenario whose clients must notice nothing, and what is done to it (zero_gap)."""
+"""The host of a scenario whose clients must notice nothing, and what is done to it (zero_gap,
+upgrade)."""
 
 from __future__ import annotations
 
@@ -29,17 +30,17 @@ CERTIFICATES = {"ca.crt", "ca.key", "settings.json", "signing.crt", "signing.key
 CERTIFICATES |= {"tls.key", "tls.pem", "tls_before.pem", "trusted.crt"}
 
 
-def authority() -> Path:
+def authority(name: str = NAME) -> Path:
     """The authority's certificate that a client is given today."""
-    return hosts.authority(NAME)
+    return hosts.authority(name)
 
 
-def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0) -> Load:
-    """Clients that know only this authority, and wait `timeout` seconds for the next byte, and
-    `pace` times their usual pause between two rounds."""
+def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0, name: str = NAME) -> Load:
+    """Clients of the host `name` that know only this authority, and wait `timeout` seconds for the
+    next byte, and `pace` times their usual pause between two rounds."""
     admin = hosts.account("admin")
     return Load(
-        Target(HOSTNAME, hosts.variables(NAME)["ansible_host"]),
+        Target(f"{name}.wharfinger.test", hosts.variables(name)["ansible_host"]),
         Account(admin.name, admin.password),
         ca_file,
         timeout,
@@ -50,24 +51,25 @@ def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0) -> Load:
 class Site:
     """The host under test, and what is done to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = NAME, scenario: str = "zero_gap") -> None:
         self.folder = folder
-        self.machine: Host = hosts.host(NAME)
+        self.name = name
+        self.machine: Host = hosts.host(name)
         # What a killed run has left goes on with its own container's identity, so that it does not
         # restart or kill the one that has the same name in the next run.
-        self.container = inspected(f"{hosts.prefix('zero_gap')}-{NAME}", "{{.Id}}")
-        self.operator = Operator(hosts.inventory_file().parent, NAME)
+        self.container = inspected(f"{hosts.prefix(scenario)}-{name}", "{{.Id}}")
+        self.operator = Operator(hosts.inventory_file().parent, name)
         self.operator.settings |= {"registry_settings": {"log": {"level": "info"}}}
         self.load: Load | None = None
         self.holders: list[Holder] = []
 
     def kept_authority(self, name: str) -> Path:
         """A copy of today's authority's certificate."""
-        return Path(shutil.copy(authority(), self.folder / f"{name}.crt"))
+        return Path(shutil.copy(authority(self.name), self.folder / f"{name}.crt"))
 
     def registry(self) -> Registry:
         """The registry by raw requests, for a client that knows today's authority."""
-        return hosts.registry(NAME)
+        return hosts.registry(self.name)
 
     @contextmanager
     def during(self, change: str) -> Iterator[None]:
@@ -94,7 +96,7 @@ class Site:
 
     def state(self) -> dict[str, Any]:
         """state.json."""
-        return hosts.state(NAME)
+        return hosts.state(self.name)
 
     def serving(self, kind: str) -> dict[str, Any]:
         """The container that serves, as docker inspect shows it: there is one of each kind."""
@@ -114,7 +116,7 @@ class Site:
 
     def script(self, text: str, *arguments: str) -> str:
         """Runs a Python program on the host as root; its output."""
-        return hosts.script(NAME, text, *arguments)
+        return hosts.script(self.name, text, *arguments)
 
     def tidy(self, *, rotating: bool = False) -> None:
         """Nothing is under way, and nothing that was has left anything behind. `rotating`: the

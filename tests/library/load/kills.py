@@ -1,0 +1,63 @@
+"""A change that is cut off half-way: SIGKILL for all of its processes at a recorded moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .plays import Running
+from .site import Site, inspected
+
+PATIENCE = 240
+
+
+def processes_of(machine: int) -> Iterator[int]:
+    """The host's processes (by the number of its first one) that have the lock's file open: the
+    module's. They are this machine's processes too, so that both sides can be killed at once."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "ns/pid").samefile(f"/proc/{machine}/ns/pid"):
+                files = [path.readlink() for path in (process / "fd").iterdir()]
+                if Path("/var/lib/wharfinger/lock") in files:
+                    yield int(process.name)
+        except OSError:
+            continue  # it has ended meanwhile
+
+
+def kill(site: Site, moment: str, run: Running | None = None) -> None:
+    """Waits for a moment of a change, then kills the host program; `run` is the playbook that has
+    started it, and is killed first.
+
+    :param moment: a step of the rotation or of the maintenance, or a phase of a generation of the
+        registry
+    """
+    machine = int(inspected(site.container, "{{.State.Pid}}"))
+    path = Path(f"/proc/{machine}/root/var/lib/wharfinger/state.json")
+    deadline = time.monotonic() + PATIENCE
+    while not reached(json.loads(path.read_text()), moment):
+        assert time.monotonic() < deadline, f"no {moment} was seen"
+        time.sleep(0.002)
+    if run is not None:
+        run.kill()
+    killed = list(processes_of(machine))
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
+    assert killed, "nothing was at work on the host"
+    if run is not None:
+        output = run.wait().output
+        assert "PLAY RECAP" not in output, output
+
+
+def reached(state: dict[str, Any], moment: str) -> bool:
+    """Whether that is so now."""
+    generations = state["kinds"]["registry"]["generations"]
+    return moment in [
+        (state["rotation"] or {}).get("step"),
+        (state["window"] or {}).get("step"),
+        *(one["phase"] for one in generations),
+    ]
