@@ -64,14 +64,29 @@ def digest(hostile: Stack) -> str:
 # -- the two sides' stories ------------------------------------------------------------------------
 
 Seen = collections.Counter[tuple[str, str]]
+NOTHING = Seen()
+
+
+def access_log(stack: Stack) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (stack.folder / "access.log").read_text().splitlines()]
 
 
 def passed_on(stack: Stack, upstream: str) -> Seen:
     """Method and path of every request that nginx says it gave to the registry or token server."""
     address = f"127.0.0.1:{stack.ports[upstream]}"
-    entries = [json.loads(line) for line in (stack.folder / "access.log").read_text().splitlines()]
     return Seen(
-        (entry["method"], entry["path"]) for entry in entries if address in entry["upstream"]
+        (entry["method"], entry["path"])
+        for entry in access_log(stack)
+        if address in entry["upstream"]
+    )
+
+
+def passed_on_for(stack: Stack, client: str) -> Seen:
+    """The same for one client address, whatever the upstream."""
+    return Seen(
+        (entry["method"], entry["path"])
+        for entry in access_log(stack)
+        if entry["client"] == client and entry["upstream"]
     )
 
 
@@ -83,12 +98,15 @@ def came_in(stack: Stack) -> Seen:
     return Seen(lines)
 
 
-def stories(stack: Stack) -> tuple[Seen, Seen]:
-    """nginx's and the registry's, as soon as both have written all (at most a minute)."""
+def stories(stack: Stack, past_nginx: Seen = NOTHING) -> tuple[Seen, Seen]:
+    """nginx's and the registry's, as soon as both have written all (at most a minute).
+
+    The registry has to tell of `past_nginx` too, the requests that a test sent to it directly.
+    """
     deadline = time.monotonic() + 60
     while True:
         theirs, ours = came_in(stack), passed_on(stack, "registry")
-        if theirs == ours or time.monotonic() > deadline:
+        if theirs == ours + past_nginx or time.monotonic() > deadline:
             return ours, theirs
         time.sleep(0.05)
 
@@ -97,7 +115,7 @@ def test_the_two_logs_can_be_compared(hostile: Stack) -> None:
     path = "/v2/compared/app/tags/list"
     hostile.proxied("GET", path)
     hostile.direct("GET", path, port="registry")
-    ours, theirs = stories(hostile)
+    ours, theirs = stories(hostile, past_nginx=Seen([("GET", path)]))
     assert (ours["GET", path], theirs["GET", path]) == (1, 2)
     # What came past nginx is taken out of both from here on.
     (hostile.folder / "registry.log").write_text("")
@@ -205,22 +223,36 @@ def smuggles() -> Iterator[tuple[str, bytes, bytes]]:
     yield "bare CR", b"X: y\rContent-Length: 0\rZ: x\r\nContent-Length: {whole}", b"@"
 
 
-def quick(stack: Stack, data: bytes, wait: float = 0.2) -> bytes:
-    """Sends bytes over TLS; what comes back until nginx closes or is silent for `wait` seconds."""
+def quick(stack: Stack, data: bytes, wait: float = 0.2, source: str = "127.0.0.1") -> bytes:
+    """Sends bytes over TLS; what comes back until nginx closes or is silent for `wait` seconds.
+
+    Then it hangs up and waits until nginx has closed the connection too. nginx logs a request when
+    the request ends and closes afterwards, so the log holds every request of this connection.
+    """
     received = b""
-    with contextlib.suppress(TimeoutError, OSError), connected(stack) as tls:
+    with contextlib.suppress(OSError), connected(stack, source) as tls:
         tls.settimeout(1)
-        tls.sendall(data)
-        while chunk := tls.recv(65536):
-            received += chunk
-            tls.settimeout(wait)
+        with contextlib.suppress(TimeoutError):
+            tls.sendall(data)
+            while chunk := tls.recv(65536):
+                received += chunk
+                tls.settimeout(wait)
+        # From here on without TLS: what still comes is not looked at.
+        tls.shutdown(socket.SHUT_WR)
+        tls.settimeout(60)
+        try:
+            while tls.recv(65536):
+                pass
+        except TimeoutError:
+            pytest.fail("nginx has not closed a connection whose client hung up a minute ago")
     return received
 
 
 @contextlib.contextmanager
-def connected(stack: Stack) -> Iterator[ssl.SSLSocket]:
+def connected(stack: Stack, source: str) -> Iterator[ssl.SSLSocket]:
+    address = ("127.0.0.1", stack.port)
     with (
-        socket.create_connection(("127.0.0.1", stack.port), 5) as plain,
+        socket.create_connection(address, 5, source_address=(source, 0)) as plain,
         stack.trust.wrap_socket(plain, server_hostname=NAME) as tls,
     ):
         yield tls
@@ -273,7 +305,7 @@ def test_no_request_is_hidden_in_another(hostile: Stack, target: str) -> None:
         assert json.loads(found.body)["errors"][0]["detail"] == {"name": name}
     ours, theirs = stories(hostile)
     assert theirs["GET", f"/v2/bystander/{target}-0/tags/list"] == 1
-    assert theirs - ours == Seen(), "the registry has got what nginx has not passed on"
+    assert theirs - ours == NOTHING, "the registry has got what nginx has not passed on"
     # What has come through nginx is in its decisions, anything else in the token server's own log.
     assert '"event":"token"' not in (hostile.folder / "tokens.log").read_text()
     kept = (hostile.folder / "decisions.log").read_text().splitlines()
@@ -312,15 +344,26 @@ MALFORMED = {
 def test_what_is_no_request_is_refused_before_it_reaches_anybody(
     hostile: Stack, title: str
 ) -> None:
-    before = passed_on(hostile, "registry") + passed_on(hostile, "tokens")
-    answer = quick(hostile, MALFORMED[title])
+    # An address that nobody else uses: requests of other tests may still be logged.
+    client = f"127.0.1.{1 + list(MALFORMED).index(title)}"
+    answer = quick(hostile, MALFORMED[title], source=client)
     status = answer[9:12].decode() if answer.startswith(b"HTTP/1.1 ") else ""
     if status:
         assert status in ("400", "405", "414", "421", "505"), answer
     else:
         # An answer without a head, to what is older than heads.
         assert b"400 Bad Request" in answer or b"not the name that was asked for" in answer, answer
-    assert passed_on(hostile, "registry") + passed_on(hostile, "tokens") == before
+    assert passed_on_for(hostile, client) == NOTHING
+
+
+def test_a_request_that_ends_late_is_seen_to_be_passed_on(hostile: Stack) -> None:
+    """The control of the test above: the registry waits for a body that the client never sends."""
+    client, path = "127.0.1.254", "/v2/late/app/blobs/uploads/nothing"
+    token = hostile.signer.token(("repository", "late/app", ["pull", "push"]))
+    head = f"PATCH {path} HTTP/1.1\r\n{OK}Authorization: Bearer {token}\r\n"
+    for request in (f"{head}Content-Length: 9999\r\n\r\nabc", f"GET /v2/ HTTP/1.1\r\n{OK}\r\n"):
+        quick(hostile, request.encode(), source=client)
+    assert passed_on_for(hostile, client) == Seen([("PATCH", path), ("GET", "/v2/")])
 
 
 # -- paths -----------------------------------------------------------------------------------------
