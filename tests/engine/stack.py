@@ -82,7 +82,7 @@ def host_at(folder: Path) -> Host:
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",
         told=folder / "run" / "told.json",
-        asked=folder / "run" / "asked.json",
+        confirmation=folder / "run" / "asked.json",
         units=folder / "units",
         cron=folder / "cron.d",
     )

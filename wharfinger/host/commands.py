@@ -11,7 +11,7 @@ from typing import Any
 
 from ..deployment.fixed import JOBS
 from .contents.maintenance import ensure, reopen
-from .contents.reports import note
+from .contents.reports import report_failure
 from .contents.runner import contents
 from .keys.renewal import certificates, rotate
 from .observation import alert, metrics
@@ -327,7 +327,7 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
     except Busy as problem:
         if command.name in JOBS:
             # Nobody may be looking: a timer began it.
-            note(host, command.name, problem)
+            report_failure(host, command.name, problem)
         raise
 
 

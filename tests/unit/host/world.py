@@ -389,7 +389,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",
         told=folder / "run" / "told.json",
-        asked=folder / "run" / "asked.json",
+        confirmation=folder / "run" / "asked.json",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",

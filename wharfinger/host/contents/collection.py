@@ -9,10 +9,10 @@ from ..system.context import Host
 from ..system.errors import HostError
 from . import settings as contents_settings
 from .collector import garbage_collect
-from .confirmation import asked
+from .confirmation import confirmations
 from .opened_storage import open_storage, without_writes
-from .reports import reported
-from .safeguards import believed, brake_verdict, held, would_hold
+from .reports import run_and_report
+from .safeguards import blockers, brake_verdict, check_brake, trusted_clock
 from .settings import Settings
 from .storage import (
     Storage,
@@ -40,8 +40,8 @@ def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     garbage = GarbageCollection(host, contents_settings.requested(host, request, check))
     if check:
         return garbage.dry_run(request)
-    wishes = asked(host, "collect", request)
-    return reported(host, "collect", lambda noted: garbage.act(wishes, noted))
+    flags = confirmations(host, "collect", request)
+    return run_and_report(host, "collect", lambda results: garbage.act(flags, results))
 
 
 class GarbageCollection:
@@ -53,100 +53,102 @@ class GarbageCollection:
 
     def dry_run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         untagged, blobs, size = self._survey(open_storage(self.settings))
-        would = [f"{one.name}: would be removed" for one in untagged["removals"]]
+        actions = [f"{removal.name}: would be removed" for removal in untagged["removals"]]
         if blobs:
-            would.append(f"{blobs} blobs, {size} bytes: would be removed")
+            actions.append(f"{blobs} blobs, {size} bytes: would be removed")
         return {
-            "actions": would,
+            "actions": actions,
             "untagged": _revisions(untagged["removals"]),
             "blobs": blobs,
             "freed": size,
             "damage": untagged["damage"],
-            **would_hold(self.host, request, self._brake(untagged)),
+            **blockers(self.host, request, self._brake(untagged)),
         }
 
-    def act(self, wishes: Mapping[str, bool], noted: dict[str, Any]) -> dict[str, Any]:
-        """What `collect` returns; what holds even where it fails is in `noted`."""
-        clock = believed(self.host, "collect", wishes["clock_is_right"])
-        confirmed = wishes["confirm_deletions"]
-        noted["confirmed"] = confirmed
-        store = open_storage(self.settings, clock)
-        untagged, blobs, _ = self._survey(store)
-        held("collect", self._brake(untagged), confirmed)
+    def act(self, flags: Mapping[str, bool], results: dict[str, Any]) -> dict[str, Any]:
+        """What `collect` returns; what holds even where it fails is in `results`."""
+        clock = trusted_clock(self.host, "collect", flags["clock_is_right"])
+        confirmed = flags["confirm_deletions"]
+        results["confirmed"] = confirmed
+        storage = open_storage(self.settings, clock)
+        untagged, blobs, _ = self._survey(storage)
+        check_brake("collect", self._brake(untagged), confirmed)
         if not blobs and not untagged["removals"]:
             return {"untagged": 0, "blobs": 0, "freed": 0, "damage": untagged["damage"]}
-        actions = self._collect(store, confirmed, noted)
+        actions = self._collect(storage, confirmed, results)
         actions.append(
-            f"{noted['blobs']} blobs that nothing refers to were removed, {noted['freed']} bytes"
+            f"{results['blobs']} blobs that nothing refers to were removed, "
+            f"{results['freed']} bytes"
         )
-        return {**noted, "actions": actions}
+        return {**results, "actions": actions}
 
-    def _collect(self, store: Storage, confirmed: bool, noted: dict[str, Any]) -> list[str]:
-        """The work while nothing is written; what was done, and in `noted` how much."""
+    def _collect(self, storage: Storage, confirmed: bool, results: dict[str, Any]) -> list[str]:
+        """The work while nothing is written; what was done, and in `results` how much."""
         host, state = self.host, self.host.store.load()
-        with without_writes(host, state, self.settings, "collect", store, noted) as time:
-            problems, special = examine(store)
-            _nothing_stands_in_the_way(problems)
-            before = usage(store)
-            found = self._plan(store)
-            found["damage"] = _with_warnings(found["damage"], special.warnings)
-            held("collect", self._brake(found), confirmed)
-            removed = apply(store, found["removals"])
-            stays = self._stay(store, needed_blobs(store, (), special))
+        with without_writes(host, state, self.settings, "collect", storage, results) as maintenance:
+            problems, special = examine(storage)
+            _raise_obstacles(problems)
+            before = usage(storage)
+            plan = self._plan(storage)
+            plan["damage"] = _with_warnings(plan["damage"], special.warnings)
+            check_brake("collect", self._brake(plan), confirmed)
+            removed = apply(storage, plan["removals"])
+            held_layers = self._held_layers(storage, needed_blobs(storage, (), special))
             try:
-                with collectable(store, host.paths.aside, special, stays) as made:
-                    removed += made
-                    garbage_collect(host, state, time)
+                with collectable(storage, host.paths.aside, special, held_layers) as actions:
+                    removed += actions
+                    garbage_collect(host, state, maintenance)
             finally:
-                after = usage(store)
-                noted |= {
-                    "untagged": _revisions(found["removals"]),
+                after = usage(storage)
+                results |= {
+                    "untagged": _revisions(plan["removals"]),
                     "blobs": before.blobs - after.blobs,
                     "freed": before.bytes - after.bytes,
-                    "damage": found["damage"],
+                    "damage": plan["damage"],
                 }
-        return [*time.actions, *removed]
+        return [*maintenance.actions, *removed]
 
-    def _plan(self, store: Storage) -> dict[str, Any]:
-        return plan_untagged(store, self.settings.raw, self.host.clock.now(), notes(self.host))
+    def _plan(self, storage: Storage) -> dict[str, Any]:
+        return plan_untagged(storage, self.settings.raw, self.host.clock.now(), notes(self.host))
 
-    def _stay(self, store: Storage, needed: Collection[str]) -> dict[str, dict[str, int]]:
+    def _held_layers(self, storage: Storage, needed: Collection[str]) -> dict[str, dict[str, int]]:
         """By repository, the layers that stay although no manifest names them, and their sizes."""
         now, keep = self.host.clock.now(), self.settings.raw.get("untagged_keep")
-        found = grace.held_blobs(store, keep, now, needed)
-        for repository, sizes in awaited_layers(store, now).items():
-            found.setdefault(repository, {}).update(sizes)
-        return found
+        held = grace.held_blobs(storage, keep, now, needed)
+        for repository, sizes in awaited_layers(storage, now).items():
+            held.setdefault(repository, {}).update(sizes)
+        return held
 
-    def _survey(self, store: Storage) -> tuple[dict[str, Any], int, int]:
+    def _survey(self, storage: Storage) -> tuple[dict[str, Any], int, int]:
         """What could be removed, before anybody is refused anything for it."""
-        problems, special = examine(store)
-        _nothing_stands_in_the_way(problems)
-        untagged = self._plan(store)
+        problems, special = examine(storage)
+        _raise_obstacles(problems)
+        untagged = self._plan(storage)
         untagged["damage"] = _with_warnings(untagged["damage"], special.warnings)
-        kept = needed_blobs(store, untagged["removals"], special)
-        kept.update(*self._stay(store, kept).values())
-        return untagged, *unneeded(store, kept)
+        kept = needed_blobs(storage, untagged["removals"], special)
+        kept.update(*self._held_layers(storage, kept).values())
+        return untagged, *unneeded(storage, kept)
 
-    def _brake(self, found: Mapping[str, Any]) -> str:
+    def _brake(self, plan: Mapping[str, Any]) -> str:
         return brake_verdict(
-            self.settings, self.host, "collect", found["removals"], found["revisions"]
+            self.settings, self.host, "collect", plan["removals"], plan["revisions"]
         )
 
 
 def _with_warnings(damage: list[dict[str, Any]], warnings: Iterable[Any]) -> list[dict[str, Any]]:
     """Damage and warnings as they stand in a report, each sentence once."""
-    told = {one["sentence"] for one in damage}
-    return damage + [one.report() for one in warnings if one.sentence not in told]
+    sentences = {problem["sentence"] for problem in damage}
+    return damage + [warning.report() for warning in warnings if warning.sentence not in sentences]
 
 
 def _revisions(removals: Iterable[Any]) -> int:
     """How many are revisions; the others are tags that belong to them."""
-    return sum(1 for one in removals if one.tag is None)
+    return sum(1 for removal in removals if removal.tag is None)
 
 
-def _nothing_stands_in_the_way(found: list[str]) -> None:
-    if found:
+def _raise_obstacles(problems: list[str]) -> None:
+    if problems:
         raise HostError(
-            "nothing was collected: a collection would end at what is damaged:\n" + "\n".join(found)
+            "nothing was collected: a collection would end at what is damaged:\n"
+            + "\n".join(problems)
         )

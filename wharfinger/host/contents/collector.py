@@ -12,13 +12,13 @@ from ..system.errors import HostError
 from ..system.names import REGISTRY
 from ..system.service import last_words
 from ..system.state import State
-from . import maintenance
+from .maintenance import Maintenance, container_name
 
 _POLL_INTERVAL = 0.2
 _LOG_READ = 400
 
 
-def garbage_collect(host: Host, state: State, time: maintenance.Maintenance) -> None:
+def garbage_collect(host: Host, state: State, maintenance: Maintenance) -> None:
     """The registry's own `garbage-collect`, in a container without a network. Never
     with `-m`: that can delete manifests that an index needs (distribution, issue 4939)."""
     records = Records(host, state, REGISTRY)
@@ -26,32 +26,34 @@ def garbage_collect(host: Host, state: State, time: maintenance.Maintenance) -> 
     spec = None if serving is None else records.specification(serving.number)
     if serving is None or spec is None:
         raise HostError("collect: no registry serves whose settings could be used")
-    name = maintenance.container(host)
+    name = container_name(host)
     host.engine.remove(name)
     files = str(records.directory(serving.number) / "files")
-    host.engine.create(name, collector(spec, host.labels, files))
+    host.engine.create(name, collector_definition(spec, host.labels, files))
     try:
         host.engine.start(name)
         while True:
-            found = host.engine.inspect(name)
-            if found is None:
+            container = host.engine.inspect(name)
+            if container is None:
                 raise HostError(f"collect: the container {name} has disappeared while it worked")
-            if found.status in ("exited", "dead"):
+            if container.status in ("exited", "dead"):
                 break
-            time.go_on()
+            maintenance.check_deadline()
             host.clock.sleep(_POLL_INTERVAL)
-        if found.exit_code != 0:
-            words = last_words(host.engine.logs(name, _LOG_READ).splitlines())
-            memory = " It needed more memory than the host has." if found.out_of_memory else ""
+        if container.exit_code != 0:
+            log = last_words(host.engine.logs(name, _LOG_READ).splitlines())
+            hint = " It needed more memory than the host has." if container.out_of_memory else ""
             raise HostError(
                 f"collect: the registry's garbage-collect ended with exit code "
-                f"{found.exit_code}.{memory} The end of its log:\n{words}"
+                f"{container.exit_code}.{hint} The end of its log:\n{log}"
             )
     finally:
         host.engine.remove(name)
 
 
-def collector(spec: Specification, labels: Mapping[str, str], files: str) -> dict[str, Any]:
+def collector_definition(
+    spec: Specification, labels: Mapping[str, str], files: str
+) -> dict[str, Any]:
     """The body of docker's POST /containers/create for a collection with this registry's image,
     configuration and storage (pure)."""
     body = definition(

@@ -16,7 +16,7 @@ _WAITS = 1200.0
 
 
 @contextmanager
-def left_for(host: Host, job: str, request: Mapping[str, Any]) -> Iterator[None]:
+def pass_on_confirmations(host: Host, job: str, request: Mapping[str, Any]) -> Iterator[None]:
     """What a person asks of the job that the body starts apart from this process; nobody else's
     run finds it afterwards."""
     flags = {name: True for name in _FLAGS if request.get(name)}
@@ -24,7 +24,7 @@ def left_for(host: Host, job: str, request: Mapping[str, Any]) -> Iterator[None]
         yield
         return
     now = host.clock.reading()
-    path = host.paths.asked
+    path = host.paths.confirmation
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"job": job, "boot": now.boot, "until": now.up + _WAITS, **flags})
     write_atomically(path, text.encode(), 0o600)
@@ -34,18 +34,20 @@ def left_for(host: Host, job: str, request: Mapping[str, Any]) -> Iterator[None]
         path.unlink(missing_ok=True)
 
 
-def asked(host: Host, job: str, request: Mapping[str, Any]) -> dict[str, bool]:
+def confirmations(host: Host, job: str, request: Mapping[str, Any]) -> dict[str, bool]:
     """What a person asks of this run, by the request or by way of `left_for`, once."""
-    found: dict[str, Any] = {}
-    text = read_text(host.paths.asked)
+    passed_on: dict[str, Any] = {}
+    text = read_text(host.paths.confirmation)
     if text is not None:
         now = host.clock.reading()
         try:
-            left = json.loads(text)
-            if (left["job"], left["boot"]) == (job, now.boot) and now.up <= float(left["until"]):
-                found = left
+            stored = json.loads(text)
+            if (stored["job"], stored["boot"]) == (job, now.boot) and now.up <= float(
+                stored["until"]
+            ):
+                passed_on = stored
         except (ValueError, TypeError, LookupError):
             pass  # nobody has confirmed anything
-        if found:
-            host.paths.asked.unlink(missing_ok=True)
-    return {name: (found.get(name) or request.get(name)) is True for name in _FLAGS}
+        if passed_on:
+            host.paths.confirmation.unlink(missing_ok=True)
+    return {name: (passed_on.get(name) or request.get(name)) is True for name in _FLAGS}

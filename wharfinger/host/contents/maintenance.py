@@ -5,7 +5,7 @@ somebody moves it meanwhile, while no process writes. So:
 
   closing   a generation of the registry that only reads is switched to, and with the same reload
             nginx refuses POST, PUT, PATCH and DELETE; the one that could write is paused as soon as
-            it does nothing but receive uploads (holding.py), or else stopped and gone
+            it does nothing but receive uploads (pausing.py), or else stopped and gone
   working   what the maintenance is for
   opening   the one that was paused goes on and is switched to, or a fresh one that writes; nginx
             takes writes with the same reload
@@ -32,7 +32,7 @@ from ..system.errors import HostError
 from ..system.files import drawing_on, read_text
 from ..system.names import REGISTRY
 from ..system.state import CLOSING, OPENING, WORKING, Generation, MaintenanceRecord, State
-from .holding import Holding
+from .pausing import Pauser
 
 # Seconds that docker goes on trying to push where it is answered 503; beyond them it is told 429
 # with a sentence, which it shows at once. docker tries again after 5, 15, 30 and 50 s.
@@ -57,25 +57,25 @@ class Maintenance:
         state: State,
         record: MaintenanceRecord,
         drain_timeout: float,
-        resting: Callable[[], bool] = lambda: True,
+        uploads_at_rest: Callable[[], bool] = lambda: True,
     ) -> None:
         self.host = host
-        self.resting = resting
+        self.uploads_at_rest = uploads_at_rest
         self.state = state
         self.record = record
         self.actions: list[str] = []
         self.drain_timeout = drain_timeout
         # A clock that jumps meanwhile changes nothing.
-        self._ahead = host.clock.now() - host.clock.monotonic()
+        self._clock_offset = host.clock.now() - host.clock.monotonic()
         self._closed = False
         self.seconds = 0.0  # how long writes were refused, once they are taken again
 
     def _now(self) -> float:
         """Seconds since 1970, by the clock as it was when this began."""
-        return self.host.clock.monotonic() + self._ahead
+        return self.host.clock.monotonic() + self._clock_offset
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until it must be over."""
         return self.record.until - self._now()
 
@@ -90,9 +90,9 @@ class Maintenance:
             self.host.store.save(self.state)
             self.actions += proxy.apply(self.host, self.state, proxy.serving_now(self.state))
 
-    def go_on(self) -> None:
+    def check_deadline(self) -> None:
         """Called again and again by what works in it. Raises HostError once its time is over."""
-        if self.left <= 0:
+        if self.seconds_left <= 0:
             raise HostError(
                 f"{self.record.job}: it was ended after registry_gc_max_minutes and what it had "
                 "removed by then is gone; the next run goes on. Where this happens again, set "
@@ -105,47 +105,47 @@ class Maintenance:
         self.host.store.save(self.state)
 
     def generations(self, *, closing: bool) -> Generations:
-        kept = _kept_by_old_workers(self.host)
+        keepalive = _keepalive_of_old_workers(self.host)
         draining = Draining(
-            self.drain_timeout, quiet_period=_QUIET_PERIOD + kept, on_poll=self.on_poll
+            self.drain_timeout, quiet_period=_QUIET_PERIOD + keepalive, on_poll=self.on_poll
         )
         records = Records(self.host, self.state, REGISTRY)
         if closing and records.serving is not None:
-            draining.timeout = min(self.drain_timeout, _PATIENCE + kept)
+            draining.timeout = min(self.drain_timeout, _PATIENCE + keepalive)
             name = records.name(records.serving.number)
-            holding = Holding(self.host, name, kept, self.resting)
+            pauser = Pauser(self.host, name, keepalive, self.uploads_at_rest)
 
             def pause(old: Generation) -> Pause:
                 # nginx was led to the one that only reads: writes are refused from now on.
                 if not self._closed:
                     self._closed, self.record.since = True, self._now()
-                return holding.hold(old)
+                return pauser.pause(old)
 
             draining.pause = pause
         return Generations(self.host, self.state, REGISTRY, draining=draining)
 
-    def follow(self, *, readonly: bool) -> None:
-        one = self.generations(closing=readonly)
+    def serve(self, *, readonly: bool) -> None:
+        generations = self.generations(closing=readonly)
         try:
             if not readonly:
-                one.switch.resume_writing()
-            one.repair()
-            serving = one.refresh(readonly=readonly)
+                generations.switch.resume_writing()
+            generations.repair()
+            serving = generations.refresh(readonly=readonly)
             # Where nothing serves (a state.json that was lost), nothing has to be let in again.
             if serving is None and readonly:
                 raise HostError("registry: nothing serves yet: run the whole site.yml first")
         finally:
-            self.actions += one.actions
+            self.actions += generations.actions
 
 
-def _kept_by_old_workers(host: Host) -> float:
+def _keepalive_of_old_workers(host: Host) -> float:
     """Seconds for which nginx's old workers take requests on connections that were idle at the
     reload, and send them to the registry that they know: nginx 1.27.4 and later."""
-    found = re.search(r"^\s*keepalive_min_timeout (\d+)s;", read_text(host.paths.site) or "", re.M)
-    return float(found[1]) if found else 0.0
+    match = re.search(r"^\s*keepalive_min_timeout (\d+)s;", read_text(host.paths.site) or "", re.M)
+    return float(match[1]) if match else 0.0
 
 
-def container(host: Host) -> str:
+def container_name(host: Host) -> str:
     """The name of the container in which the storage is worked on."""
     return f"{host.stack}-collection"
 
@@ -159,57 +159,57 @@ def read_only(
     seconds: float,
     drain_timeout: float,
     expected: float,
-    resting: Callable[[], bool] = lambda: True,
+    uploads_at_rest: Callable[[], bool] = lambda: True,
 ) -> Iterator[Maintenance]:
     """Nothing is written while the body runs; writes are let in again however it ends.
 
     seconds: how long it may last; expected: how long it lasted the last time, which decides whether
-    clients had better wait (503) or be told at once (429); resting: see Holding. Raises HostError
-    where it cannot be opened or closed.
+    clients had better wait (503) or be told at once (429); uploads_at_rest: see Pauser. Raises
+    HostError where it cannot be opened or closed.
     """
-    _reserve(host, job)
+    _take_reserve(host, job)
     now = host.clock.now()
     status = 429 if expected > _UNNOTICED else 503
     state.window = MaintenanceRecord(job, CLOSING, now, now + seconds, status)
-    one = Maintenance(host, state, state.window, drain_timeout, resting)
+    maintenance = Maintenance(host, state, state.window, drain_timeout, uploads_at_rest)
     try:
         host.store.save(state)
         # Nobody is refused anything until the one that only reads is there to be switched to.
-        one.follow(readonly=True)
-        one.step(WORKING)
-        yield one
+        maintenance.serve(readonly=True)
+        maintenance.step(WORKING)
+        yield maintenance
     except (Exception, KeyboardInterrupt):
-        _reopen(host, state, one)
+        _reopen(host, state, maintenance)
         raise
-    _reopen(host, state, one)
+    _reopen(host, state, maintenance)
 
 
-def _reopen(host: Host, state: State, one: Maintenance) -> None:
-    room = _room(host)
+def _reopen(host: Host, state: State, maintenance: Maintenance) -> None:
+    reserve = _reserve_path(host)
     with suppress(OSError):
         # For docker. What is left is for the small files here, piece by piece: whoever fills the
         # disk would take all of it at once.
-        os.truncate(room, min(room.stat().st_size, _RESERVE // 2))
-    with drawing_on(room):
+        os.truncate(reserve, min(reserve.stat().st_size, _RESERVE // 2))
+    with drawing_on(reserve):
         _remove_container(host)
         _restore(host)
-        one.step(OPENING)
-        one.follow(readonly=False)
-        one.actions += proxy.apply(host, state, proxy.serving_now(state))
-        one.on_poll()
+        maintenance.step(OPENING)
+        maintenance.serve(readonly=False)
+        maintenance.actions += proxy.apply(host, state, proxy.serving_now(state))
+        maintenance.on_poll()
         state.window = None
         host.store.save(state)
-    room.unlink(missing_ok=True)
+    reserve.unlink(missing_ok=True)
 
 
-def _room(host: Host) -> Path:
+def _reserve_path(host: Host) -> Path:
     return host.paths.reports / "reserve"
 
 
-def _reserve(host: Host, job: str) -> None:
+def _take_reserve(host: Host, job: str) -> None:
     """Takes the place that the way back needs: a disk that is full by then keeps nobody out, and
     one that is full already is told before anybody is refused anything."""
-    path = _room(host)
+    path = _reserve_path(host)
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with path.open("wb") as stream:
@@ -230,7 +230,7 @@ def _remove_container(host: Host) -> None:
     deadline = host.clock.monotonic() + _RESTARTED
     while True:
         try:
-            host.engine.remove(container(host))
+            host.engine.remove(container_name(host))
             return
         except HostError:
             if host.clock.monotonic() >= deadline:
@@ -255,22 +255,22 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     if check or request["spec"].get("kind") != REGISTRY:
         return generations.ensure(host, request, check)
     # Also where a state.json that was lost tells of no maintenance.
-    if host.engine.inspect(container(host)) is not None:
-        host.engine.remove(container(host))
+    if host.engine.inspect(container_name(host)) is not None:
+        host.engine.remove(container_name(host))
     _restore(host)
     if interrupted is None:
         return generations.ensure(host, request, check)
-    _room(host).unlink(missing_ok=True)
+    _reserve_path(host).unlink(missing_ok=True)
     interrupted.step = OPENING
     host.store.save(state)
     answer = generations.ensure(host, request, check)
     state = host.store.load()
     state.window = None
     host.store.save(state)
-    return {**answer, "actions": [_interrupted(interrupted), *answer["actions"]]}
+    return {**answer, "actions": [_interruption(interrupted), *answer["actions"]]}
 
 
-def _interrupted(record: MaintenanceRecord) -> str:
+def _interruption(record: MaintenanceRecord) -> str:
     return f"{record.job}: it was interrupted; the registry takes writes again"
 
 
@@ -285,7 +285,7 @@ def reopen(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         return {"actions": []}
     interrupted = state.window
     if check:
-        return {"actions": [_interrupted(interrupted)]}
-    one = Maintenance(host, state, interrupted, 600)
-    _reopen(host, state, one)
-    return {"actions": [_interrupted(interrupted), *one.actions]}
+        return {"actions": [_interruption(interrupted)]}
+    maintenance = Maintenance(host, state, interrupted, 600)
+    _reopen(host, state, maintenance)
+    return {"actions": [_interruption(interrupted), *maintenance.actions]}

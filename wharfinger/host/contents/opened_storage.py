@@ -14,51 +14,56 @@ from ..system.errors import HostError
 from ..system.files import exists
 from ..system.names import REGISTRY
 from ..system.state import State
-from . import maintenance
-from .reports import report
+from .maintenance import Maintenance, read_only
+from .reports import last_report
 from .settings import Settings
 from .storage import Storage, uploads_at_rest
 
 
-def open_storage(settings: Settings, believed: clock.Record | None = None) -> Storage:
+def open_storage(settings: Settings, clock_record: clock.Record | None = None) -> Storage:
     """The registry's storage, its times as a clock that can be believed has them."""
     if not exists(settings.storage_path / "docker"):
         raise HostError(
             f"{settings.storage_path}/docker is not there: if it is on a file system of its own, "
             "mount it (`mount -a`); where nothing was deployed yet, run site.yml"
         )
-    return Storage(settings.storage_path, believed.moment if believed else None)
+    return Storage(settings.storage_path, clock_record.moment if clock_record else None)
 
 
 @contextmanager
 def without_writes(
-    host: Host, state: State, settings: Settings, job: str, store: Storage, noted: dict[str, Any]
-) -> Iterator[maintenance.Maintenance]:
-    """Read-only maintenance for work on `store`, which ends where it has lasted long enough; how
-    long it was is `noted`, however it ended."""
-    _it_serves(host, state, settings.storage_path)
-    _nobody_else_writes(host, settings.storage_path)
-    before = report(host, job)
-    time: maintenance.Maintenance | None = None
+    host: Host,
+    state: State,
+    settings: Settings,
+    job: str,
+    storage: Storage,
+    results: dict[str, Any],
+) -> Iterator[Maintenance]:
+    """Read-only maintenance for work on `storage`, which ends where it has lasted long enough; how
+    long it was is in `results`, however it ended."""
+    _check_serving(host, state, settings.storage_path)
+    _check_no_other_writer(host, settings.storage_path)
+    before = last_report(host, job)
+    maintenance: Maintenance | None = None
     try:
-        with maintenance.read_only(
+        with read_only(
             host,
             state,
             job,
             seconds=settings.gc_max_seconds,
             drain_timeout=settings.drain_timeout,
             expected=float((before or {}).get("window_seconds") or 0),
-            resting=lambda: uploads_at_rest(store, host.clock.now()),
-        ) as time:
-            store.on_poll = time.go_on
-            yield time
+            uploads_at_rest=lambda: uploads_at_rest(storage, host.clock.now()),
+        ) as maintenance:
+            storage.on_poll = maintenance.check_deadline
+            yield maintenance
     finally:
-        if time is not None:
-            lasted = time.seconds or host.clock.now() - time.record.since
-            noted["window_seconds"] = round(lasted, 3)
+        if maintenance is not None:
+            lasted = maintenance.seconds or host.clock.now() - maintenance.record.since
+            results["window_seconds"] = round(lasted, 3)
 
 
-def _it_serves(host: Host, state: State, folder: Path) -> None:
+def _check_serving(host: Host, state: State, folder: Path) -> None:
     """Refuses where the registry does not run, or not on this storage: maintenance would start it
     while somebody may have stopped it to work on the data."""
     records = Records(host, state, REGISTRY)
@@ -66,23 +71,23 @@ def _it_serves(host: Host, state: State, folder: Path) -> None:
     if serving is None:
         raise HostError("registry: nothing serves yet: run the whole site.yml first")
     name = records.name(serving.number)
-    found = host.engine.inspect(name)
-    if found is None or not found.running:
+    container = host.engine.inspect(name)
+    if container is None or not container.running:
         raise HostError(
             f"nothing was done: the container {name} does not run, and somebody may have stopped "
             f"it to work on the data: start it with `docker start {name}`, or run site.yml"
         )
     spec = records.specification(serving.number)
     mounts = spec.mounts if spec is not None else []
-    written = [Path(one["source"]) for one in mounts if not one.get("read_only", True)]
-    if written and not any(one.is_relative_to(folder) for one in written):
+    written = [Path(mount["source"]) for mount in mounts if not mount.get("read_only", True)]
+    if written and not any(path.is_relative_to(folder) for path in written):
         raise HostError(
             f"nothing was done: the registry that serves has its storage in {written[0]}, not in "
             f"{folder} (storage_path): run the whole site.yml first"
         )
 
 
-def _nobody_else_writes(host: Host, folder: Path) -> None:
+def _check_no_other_writer(host: Host, folder: Path) -> None:
     """Refuses where another registry (one of before, say) has the same storage: maintenance would
     not keep it from writing, and what it writes could be collected at once."""
     others = host.engine.sharing(host.labels, folder)

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..system.context import Host
 from . import settings as contents_settings
-from .confirmation import asked
+from .confirmation import confirmations
 from .opened_storage import open_storage, without_writes
-from .reports import reported
-from .safeguards import believed, brake_verdict, held, would_hold
+from .reports import run_and_report
+from .safeguards import blockers, brake_verdict, check_brake, trusted_clock
 from .settings import Settings
 from .storage import Storage, apply, plan_retention
 from .untagged import notes
@@ -27,43 +27,43 @@ def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
     """
     settings = contents_settings.requested(host, request, check)
     if check:
-        found = _plan(host, settings, open_storage(settings))
-        would = [f"{one.name}: would be removed" for one in found["removals"]]
-        return _told(found, would) | would_hold(host, request, _brake(host, settings, found))
-    wishes = asked(host, "retention", request)
-    return reported(host, "retention", lambda noted: _act(host, settings, wishes, noted))
+        plan = _plan(host, settings, open_storage(settings))
+        actions = [f"{removal.name}: would be removed" for removal in plan["removals"]]
+        return _answer(plan, actions) | blockers(host, request, _brake(host, settings, plan))
+    flags = confirmations(host, "retention", request)
+    return run_and_report(host, "retention", lambda results: _act(host, settings, flags, results))
 
 
-def _plan(host: Host, settings: Settings, store: Storage) -> dict[str, Any]:
-    return plan_retention(store, settings.raw, host.clock.now(), notes(host))
+def _plan(host: Host, settings: Settings, storage: Storage) -> dict[str, Any]:
+    return plan_retention(storage, settings.raw, host.clock.now(), notes(host))
 
 
-def _brake(host: Host, settings: Settings, found: Mapping[str, Any]) -> str:
-    return brake_verdict(settings, host, "retention", found["removals"], len(found["rows"]))
+def _brake(host: Host, settings: Settings, plan: Mapping[str, Any]) -> str:
+    return brake_verdict(settings, host, "retention", plan["removals"], len(plan["rows"]))
 
 
-def _told(found: Mapping[str, Any], actions: list[str]) -> dict[str, Any]:
-    tags = [one for one in found["rows"] if not one["keep"]]
-    answer = {key: value for key, value in found.items() if key != "removals"}
+def _answer(plan: Mapping[str, Any], actions: list[str]) -> dict[str, Any]:
+    tags = [row for row in plan["rows"] if not row["keep"]]
+    answer = {key: value for key, value in plan.items() if key != "removals"}
     return {**answer, "actions": actions, "removed": len(tags)}
 
 
 def _act(
-    host: Host, settings: Settings, wishes: Mapping[str, bool], noted: dict[str, Any]
+    host: Host, settings: Settings, flags: Mapping[str, bool], results: dict[str, Any]
 ) -> dict[str, Any]:
-    clock = believed(host, "retention", wishes["clock_is_right"])
-    confirmed = wishes["confirm_deletions"]
-    noted["confirmed"] = confirmed
-    store = open_storage(settings, clock)
-    found = _plan(host, settings, store)
-    held("retention", _brake(host, settings, found), confirmed)
+    clock = trusted_clock(host, "retention", flags["clock_is_right"])
+    confirmed = flags["confirm_deletions"]
+    results["confirmed"] = confirmed
+    storage = open_storage(settings, clock)
+    plan = _plan(host, settings, storage)
+    check_brake("retention", _brake(host, settings, plan), confirmed)
     actions: list[str] = []
-    if found["removals"]:
+    if plan["removals"]:
         state = host.store.load()
-        with without_writes(host, state, settings, "retention", store, noted) as time:
+        with without_writes(host, state, settings, "retention", storage, results) as maintenance:
             # As it is now that nobody can change it.
-            found = _plan(host, settings, store)
-            held("retention", _brake(host, settings, found), confirmed)
-            actions += apply(store, found["removals"])
-        actions = time.actions + actions
-    return _told(found, actions)
+            plan = _plan(host, settings, storage)
+            check_brake("retention", _brake(host, settings, plan), confirmed)
+            actions += apply(storage, plan["removals"])
+        actions = maintenance.actions + actions
+    return _answer(plan, actions)

@@ -10,8 +10,8 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists
 from . import settings as contents_settings
-from .confirmation import left_for
-from .reports import report
+from .confirmation import pass_on_confirmations
+from .reports import last_report
 
 # Seconds beyond a job's own limit: until it has the lock, and for the last ones who read.
 _AROUND = 3600.0
@@ -30,7 +30,7 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     settings = contents_settings.requested(host, request, check)
     if check:
         return _dry_run(job, host, request)
-    before = report(host, job)
+    before = last_report(host, job)
     unit = f"{JOB_UNIT}{job}.service"
     if exists(host.paths.systemd):
         command = ["systemctl", "start", unit]
@@ -38,17 +38,17 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
         program = f"{host.paths.command} {job}; code=$?; {host.paths.command} reopen; exit $code"
         command = ["setsid", "--wait", "sh", "-c", program]
     limit = _AROUND * 24 if job == "check_contents" else settings.gc_max_seconds + 2 * _AROUND
-    with left_for(host, job, request):
-        said = host.runner.run(command, timeout=limit)
-    found = report(host, job)
-    if found is None or found == before:
+    with pass_on_confirmations(host, job, request):
+        result = host.runner.run(command, timeout=limit)
+    report = last_report(host, job)
+    if report is None or report == before:
         # It did not come to its work: another one was at work for too long, say.
         journal = host.runner.run(["journalctl", "-u", unit, "-n", "8", "-o", "cat", "--no-pager"])
-        words = "\n".join(one for one in (said.words, journal.output.strip()) if one)
+        words = "\n".join(text for text in (result.words, journal.output.strip()) if text)
         raise HostError(f"{job}: it ended without a report: {words or 'without a word'}")
-    if not found["ok"]:
-        raise HostError(str(found["problem"]))
-    return found
+    if not report["ok"]:
+        raise HostError(str(report["problem"]))
+    return report
 
 
 def _dry_run(job: str, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:

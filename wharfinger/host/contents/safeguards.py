@@ -13,7 +13,7 @@ from .settings import Settings
 from .storage import brake
 
 
-def believed(host: Host, job: str, confirmed: bool) -> clock.Record:
+def trusted_clock(host: Host, job: str, confirmed: bool) -> clock.Record:
     """The host's clock. Raises InDoubt where what goes by it must wait."""
     record = clock_check.look(host, confirmed=confirmed)
     if record.doubt:
@@ -27,9 +27,13 @@ def brake_verdict(
 ) -> str:
     """Why so many removals wait for a person's word, and what to run; "" where they do not."""
     tags = job == "retention"
-    found = [one.repository for one in removals if one.digest and (one.tag is not None) == tags]
+    repositories = [
+        removal.repository
+        for removal in removals
+        if removal.digest and (removal.tag is not None) == tags
+    ]
     what = "tags" if tags else "manifests"
-    verdict = brake.verdict(found, total, settings.raw, reports.history(host, job), what)
+    verdict = brake.verdict(repositories, total, settings.raw, reports.history(host, job), what)
     if not verdict:
         return ""
     playbook = f"playbooks/{'retention' if tags else 'garbage_collect'}.yml"
@@ -39,13 +43,13 @@ def brake_verdict(
     )
 
 
-def held(job: str, verdict: str, confirmed: bool) -> None:
+def check_brake(job: str, verdict: str, confirmed: bool) -> None:
     """Raises HostError where the brake holds and nobody has confirmed what would go."""
     if verdict and not confirmed:
         raise HostError(f"{job}: nothing was removed, since very much would go: {verdict}")
 
 
-def would_hold(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]:
+def blockers(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]:
     """What would keep a run from removing anything: `held` (the brake) and `doubt` (the clock), ""
     where nothing would."""
     confirmed = request.get("confirm_deletions") is True

@@ -10,7 +10,7 @@ from ..system.errors import HostError
 from ..system.lock import locked
 from . import settings as contents_settings
 from .opened_storage import open_storage
-from .reports import reported
+from .reports import run_and_report
 from .storage import scrub as scrub_storage
 
 
@@ -26,20 +26,20 @@ def scrub(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
     if check:
         return {"actions": []}
 
-    def act(noted: dict[str, Any]) -> dict[str, Any]:
+    def act(results: dict[str, Any]) -> dict[str, Any]:
         with locked(host.paths.var / "check.lock", "check_contents", 5):
-            noted |= scrub_storage(
+            results |= scrub_storage(
                 open_storage(settings), settings.check_rate if rate is None else int(rate)
             )
-        if noted["damage"]:
-            raise HostError(_damaged(noted["damage"]))
-        return noted
+        if results["damage"]:
+            raise HostError(_damaged(results["damage"]))
+        return results
 
-    return reported(host, "check_contents", act)
+    return run_and_report(host, "check_contents", act)
 
 
 def _damaged(damage: list[Mapping[str, Any]]) -> str:
-    shown = [str(one["sentence"]) for one in damage[:20]]
+    shown = [str(problem["sentence"]) for problem in damage[:20]]
     more = len(damage) - len(shown)
     return "\n".join(
         [

@@ -95,7 +95,7 @@ def _lines(host: Host, state: State) -> Iterator[str]:
 
 def _of_jobs(host: Host) -> Iterator[str]:
     """What the timers' jobs have done."""
-    found = {job: report for job in JOBS if (report := reports.report(host, job)) is not None}
+    found = {job: report for job in JOBS if (report := reports.last_report(host, job)) is not None}
     for name, about, key in _JOB_GAUGES:
         yield from _gauge(
             name, about, (({"job_name": job}, report[key]) for job, report in found.items())

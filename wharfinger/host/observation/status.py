@@ -72,7 +72,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
             # A row for each tag of the registry is more than anybody asked for here.
             job: {key: value for key, value in found.items() if key != "rows"}
             for job in JOBS
-            if (found := reports.report(host, job)) is not None
+            if (found := reports.last_report(host, job)) is not None
         },
         "succeeded": {job: last_success(host, job) for job in WATCHED},
         "alerted": [str(one["text"]) for one in state.alerted.values()],

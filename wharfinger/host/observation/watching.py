@@ -45,7 +45,7 @@ def last_success(host: Host, job: str) -> float | None:
     with suppress(OSError):
         return _path(host, job).stat().st_mtime
     # As an earlier version of this program has left it.
-    found = reports.report(host, job) if job in JOBS else None
+    found = reports.last_report(host, job) if job in JOBS else None
     return float(found["at"]) if found is not None and found["ok"] else None
 
 
@@ -127,7 +127,7 @@ def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         return {"actions": [str(problem)]}
     if job != RENEW:
         with suppress(OSError):
-            reports.note(host, job, problem)
+            reports.report_failure(host, job, problem)
             return {"actions": [f"{job}: its report says that it failed: {ended}"]}
     # Nothing else would tell of it.
     failure = alert.last_resort(host, str(problem))
@@ -137,7 +137,7 @@ def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _reported(host: Host, job: str) -> bool:
-    found = reports.report(host, job)
+    found = reports.last_report(host, job)
     return found is not None and not found["ok"]
 
 

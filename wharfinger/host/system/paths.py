@@ -31,7 +31,7 @@ class Paths:
     alert: Path = Path("/run/wharfinger/alert.json")
     told: Path = Path("/run/wharfinger/told.json")
     # What a person asks of a job's next run (contents/confirmation.py).
-    asked: Path = Path("/run/wharfinger/asked.json")
+    confirmation: Path = Path("/run/wharfinger/asked.json")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")

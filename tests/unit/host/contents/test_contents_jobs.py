@@ -25,7 +25,7 @@ def host(tmp_path: Path) -> Host:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> dict[str, Any]:
+def settings(tmp_path: Path) -> dict[str, Any]:
     """The settings of an inventory, for two tags of which one stays."""
     tree = Tree(tmp_path / "storage")
     tree.image("team/app", "old", tag="v1", age=100)
@@ -35,23 +35,23 @@ def asked(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_a_dry_run_is_about_the_inventory_that_was_not_applied_yet(
-    host: Host, asked: dict[str, Any]
+    host: Host, settings: dict[str, Any]
 ) -> None:
-    request = {"job": "retention", "settings": asked}
+    request = {"job": "retention", "settings": settings}
     answer = run("contents", request, check=True, host=host)
     assert {row["tag"]: row["keep"] for row in answer["rows"]} == {"v1": False, "v2": True}
     assert answer["removed"] == 1
-    asked["retention"] = []
+    settings["retention"] = []
     assert run("contents", request, check=True, host=host)["removed"] == 0
     assert not host.paths.contents_settings.exists()
 
 
 def test_what_is_really_done_is_by_the_hosts_own_settings(
-    host: Host, asked: dict[str, Any]
+    host: Host, settings: dict[str, Any]
 ) -> None:
     for command, request in (
-        ("contents", {"job": "retention", "settings": asked}),
-        ("retention", {"settings": asked}),
+        ("contents", {"job": "retention", "settings": settings}),
+        ("retention", {"settings": settings}),
     ):
         with pytest.raises(HostError) as refused:
             run(command, request, host=host)

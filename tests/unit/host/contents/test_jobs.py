@@ -16,7 +16,7 @@ from support.storage_tree import DAY, NOW, Tree
 from tests.unit.host.world import Killed, Machine, deployed, spec
 from wharfinger.host.commands import run
 from wharfinger.host.contents import collection, reports, untagged
-from wharfinger.host.contents.maintenance import container
+from wharfinger.host.contents.maintenance import container_name
 from wharfinger.host.contents.storage import garbage, removal
 from wharfinger.host.contents.storage.layout import Storage
 from wharfinger.host.contents.storage.model import Removal
@@ -41,8 +41,8 @@ class World:
         )
 
     def settings(self, **more: Any) -> None:
-        found = {"storage_path": str(self.tree.path), "gc_max_seconds": 600, **more}
-        write_atomically(self.host.paths.contents_settings, json.dumps(found).encode(), 0o644)
+        settings = {"storage_path": str(self.tree.path), "gc_max_seconds": 600, **more}
+        write_atomically(self.host.paths.contents_settings, json.dumps(settings).encode(), 0o644)
 
     def tags(self, repository: str) -> list[str]:
         return sorted(
@@ -55,8 +55,8 @@ class World:
         """What the registry's own collection will take away."""
 
         def collect() -> None:
-            for one in blobs:
-                self.tree.blob_path(one).unlink(missing_ok=True)
+            for digest in blobs:
+                self.tree.blob_path(digest).unlink(missing_ok=True)
 
         self.machine.collect = collect
 
@@ -80,7 +80,7 @@ def test_retention_removes_what_no_rule_keeps_and_says_what_stays_and_why(world:
     assert world.tags("team/app") == ["v2"]
     assert world.tags("other/app") == ["v1"]
     assert world.closings == 2
-    report = reports.report(world.host, "retention")
+    report = reports.last_report(world.host, "retention")
     assert report is not None and report["ok"] and report["removed"] == 1
     assert run("retention", {}, host=world.host)["changed"] is False
     assert world.closings == 2  # nothing to remove: nobody was refused anything
@@ -116,9 +116,9 @@ def test_collect_removes_untagged_revisions_and_reports_the_bytes(world: World) 
     assert (answer["untagged"], answer["blobs"], answer["freed"]) == (1, 2, size)
     assert not world.tree.revision_path("team/app", old).exists()
     assert world.tree.revision_path("team/app", young).exists()
-    assert container(world.host) not in world.machine.containers
+    assert container_name(world.host) not in world.machine.containers
     assert world.closings == 2
-    command = world.machine.definitions[container(world.host)]["Cmd"]
+    command = world.machine.definitions[container_name(world.host)]["Cmd"]
     assert command == ["garbage-collect", "/etc/distribution/config.yml"]
 
 
@@ -220,7 +220,7 @@ def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world:
     assert text.startswith("nothing was collected: a collection would end at what is damaged:\n")
     assert f"team/app@{digest}" in text
     assert world.closings == 0
-    report = reports.report(world.host, "collect")
+    report = reports.last_report(world.host, "collect")
     assert report is not None and not report["ok"] and report["problem"] == text
 
 
@@ -249,9 +249,9 @@ def test_a_manifest_that_the_registry_cannot_read_stops_nobody_elses_collection(
     assert world.tree.blob_path(kept).exists()
     assert world.tree.revision_path("odd/app", old).exists()
     assert (answer["blobs"], answer["freed"]) == (1, len(b"garbage"))
-    assert [one["kind"] for one in answer["damage"]] == ["unread manifest"]
+    assert [damage["kind"] for damage in answer["damage"]] == ["unread manifest"]
     assert not world.host.paths.aside.exists()
-    report = reports.report(world.host, "collect")
+    report = reports.last_report(world.host, "collect")
     assert report is not None and report["ok"]
 
 
@@ -301,7 +301,7 @@ def test_a_collection_ends_when_its_time_is_over(
 
     def never_ends(name: str) -> None:
         start(name)
-        if name == container(world.host):
+        if name == container_name(world.host):
             world.machine.change(name, status="running")
 
     with monkeypatch.context() as patch, pytest.raises(HostError) as refused:
@@ -311,10 +311,10 @@ def test_a_collection_ends_when_its_time_is_over(
         "collect: it was ended after registry_gc_max_minutes and what it had removed by then is "
         "gone; the next run goes on. Where this happens again, set registry_gc_max_minutes higher"
     )
-    assert container(world.host) not in world.machine.containers
+    assert container_name(world.host) not in world.machine.containers
     assert world.host.store.load().window is None
     assert 600 <= world.host.clock.now() - NOW < 700
-    report = reports.report(world.host, "collect")
+    report = reports.last_report(world.host, "collect")
     assert report is not None and report["window_seconds"] >= 600
     # So long that the next one is announced as long from its beginning.
     seen: list[str] = []
@@ -353,11 +353,11 @@ def test_a_slow_disk_keeps_nobody_out_for_longer(
 def many(world: World, number: int, kept: int = 1) -> None:
     """`number` tags that the rule does not keep, in a repository; and others of no rule."""
     digest = world.tree.image("team/app", "old", age=DAY)
-    for one in range(number):
-        world.tree.tag("team/app", f"old{one}", digest, DAY + one)
+    for index in range(number):
+        world.tree.tag("team/app", f"old{index}", digest, DAY + index)
     world.tree.image("team/app", "now", tag="latest")
-    for one in range(kept):
-        world.tree.tag("other/app", f"v{one}", digest, DAY)
+    for index in range(kept):
+        world.tree.tag("other/app", f"v{index}", digest, DAY)
 
 
 def test_the_brake_stops_what_would_take_a_large_share_until_a_person_confirms_it(
@@ -427,8 +427,8 @@ def test_everyday_runs_are_the_measure_and_what_was_confirmed_is_none(world: Wor
     with pytest.raises(HostError, match="more than 10 times as many as any of the last runs"):
         run("retention", {}, host=world.host)
     run("retention", {"confirm_deletions": True}, host=world.host)
-    found = reports.report(world.host, "retention")
-    assert found is not None and found["history"] == [3]
+    report = reports.last_report(world.host, "retention")
+    assert report is not None and report["history"] == [3]
     many(world, 60)
     with pytest.raises(HostError, match=r"any of the last runs \(3 at most\)"):
         run("retention", {}, host=world.host)
@@ -529,8 +529,8 @@ def test_layers_that_wait_for_their_manifest_are_no_garbage(world: World) -> Non
 def test_the_timer_notes_what_has_no_tag(world: World) -> None:
     digest = world.tree.image("team/app", "old", age=90 * DAY)
     untagged.note_untagged(world.host)
-    found = json.loads(world.host.paths.untagged.read_bytes())
-    assert found["team/app"]["seen"] == {digest: [NOW, NOW - 90 * DAY]}
+    notes = json.loads(world.host.paths.untagged.read_bytes())
+    assert notes["team/app"]["seen"] == {digest: [NOW, NOW - 90 * DAY]}
     assert world.host.paths.untagged.stat().st_mode & 0o777 == 0o600
     before = world.host.paths.untagged.stat().st_mtime_ns
     world.machine.seconds += 900
@@ -568,7 +568,7 @@ def test_a_persons_word_reaches_the_run_that_is_started_apart(
     monkeypatch.setattr(runner, "run", started)
     request = {"job": "retention", "confirm_deletions": True}
     assert run("contents", request, host=world.host)["removed"] == 60
-    assert not world.host.paths.asked.exists()
+    assert not world.host.paths.confirmation.exists()
     # It is nobody else's, not even where the run was never started.
     many(world, 60, kept=40)
     monkeypatch.setattr(runner, "run", lambda *_, **__: Result(1, "", "no"))
@@ -592,8 +592,8 @@ def test_a_persons_word_reaches_the_run_that_is_started_apart(
 )
 def test_a_word_that_was_for_another_run_confirms_nothing(world: World, left: str) -> None:
     many(world, 60, kept=40)
-    world.host.paths.asked.parent.mkdir(exist_ok=True)
-    world.host.paths.asked.write_text(left)
+    world.host.paths.confirmation.parent.mkdir(exist_ok=True)
+    world.host.paths.confirmation.write_text(left)
     with pytest.raises(HostError, match="since very much would go"):
         run("retention", {}, host=world.host)
 
@@ -631,8 +631,8 @@ def test_a_report_that_no_job_has_written_is_a_problem(world: World, text: str) 
         f"{path} is not what collect writes, so how its last run ended is not known: run "
         f"`{world.host.paths.command} collect`, which writes it again, or remove the file"
     )
-    found = reports.report(world.host, "collect")
-    assert found is not None and found["ok"] is False and problem in reports.summary(found)
+    report = reports.last_report(world.host, "collect")
+    assert report is not None and report["ok"] is False and problem in reports.summary(report)
     run("collect", {}, host=world.host)
     assert reports.problems(world.host) == []
 
@@ -647,9 +647,9 @@ def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> Non
     assert text.startswith("1 things in the registry") is False
     assert text.startswith("One thing in the registry's storage is damaged; nothing was changed")
     assert "team/app:latest" in text
-    report = reports.report(world.host, "check_contents")
-    assert report is not None and [one["digest"] for one in report["damage"]] == [layer]
-    assert digest not in (one["digest"] for one in report["damage"])
+    report = reports.last_report(world.host, "check_contents")
+    assert report is not None and [damage["digest"] for damage in report["damage"]] == [layer]
+    assert digest not in (damage["digest"] for damage in report["damage"])
     assert reports.problems(world.host) == [text]
 
 
@@ -663,7 +663,7 @@ def test_a_stale_list_of_referrers_is_told_and_is_no_failure(world: World) -> No
     (stale,) = answer["stale"]
     assert stale["sentence"].endswith("Mend it: wharf repair HOST/team/app")
     assert reports.problems(world.host) == []
-    report = reports.report(world.host, "check_contents")
+    report = reports.last_report(world.host, "check_contents")
     assert report is not None and report["ok"] and report["stale"] == answer["stale"]
     assert reports.summary(report).endswith(
         "nothing damaged; lists of referrers that name what was deleted: 1"
@@ -709,6 +709,6 @@ def test_killed_at_any_step_the_next_run_does_the_rest(
             assert world.tree.revision_path("team/app", old).exists()
         assert world.tree.blob_path(kept).exists()
         assert world.host.store.load().window is None
-        assert container(world.host) not in world.machine.containers
+        assert container_name(world.host) not in world.machine.containers
         assert world.machine.interruptions == []
     assert 15 < kills < 79

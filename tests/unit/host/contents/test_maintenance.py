@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.host.world import SUBNET, FakeEngine, Killed, Machine, deployed, host_of, spec
 from wharfinger.host.commands import run
-from wharfinger.host.contents.collector import collector
+from wharfinger.host.contents.collector import collector_definition
 from wharfinger.host.contents.maintenance import Maintenance, read_only
 from wharfinger.host.rollout.generations import Generations
 from wharfinger.host.system import files
@@ -42,9 +42,9 @@ def writers(machine: Machine) -> list[str]:
     """The running registries that could write."""
     return [
         name
-        for name, one in machine.containers.items()
-        if one.running
-        and one.labels.get("wharfinger.kind") == "registry"
+        for name, container in machine.containers.items()
+        if container.running
+        and container.labels.get("wharfinger.kind") == "registry"
         and any(
             not mount["ReadOnly"] for mount in machine.definitions[name]["HostConfig"]["Mounts"]
         )
@@ -55,8 +55,8 @@ def begin(
     host: Host, work: Callable[[Maintenance], None] | None = None, **more: Any
 ) -> Maintenance:
     """Maintenance in which `work` is done."""
-    asked = {"seconds": 3600, "drain_timeout": 600, "expected": 0, **more}
-    with read_only(host, host.store.load(), "collect", **asked) as opened:
+    settings = {"seconds": 3600, "drain_timeout": 600, "expected": 0, **more}
+    with read_only(host, host.store.load(), "collect", **settings) as opened:
         if work is not None:
             work(opened)
     return opened
@@ -113,7 +113,7 @@ def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine:
     assert list(machine.containers) == ["wharfinger-registry-3"]
     state = host.store.load()
     assert state.window is None
-    assert [one.phase for one in state.kind("registry").generations] == [SERVING]
+    assert [generation.phase for generation in state.kind("registry").generations] == [SERVING]
     assert opened.seconds < 40
     assert machine.interruptions == []
 
@@ -159,7 +159,7 @@ def test_a_window_lasts_as_long_as_it_may_however_the_clock_jumps(
         began = machine.seconds
         with pytest.raises(HostError, match="ended after registry_gc_max_minutes"):
             while True:
-                opened.go_on()
+                opened.check_deadline()
                 host.clock.sleep(1)
         lasted.append(machine.seconds - began)
 
@@ -269,7 +269,7 @@ def test_an_upload_that_is_just_being_put_in_its_place_is_let_go_on_first(
 ) -> None:
     uploading(machine)
     answers = iter([False, True])
-    begin(host, resting=lambda: next(answers))
+    begin(host, uploads_at_rest=lambda: next(answers))
     assert next(answers, None) is None
     assert machine.done.count("pausing") == 2
     assert writers(machine) == [NAME]
@@ -337,7 +337,9 @@ def test_killed_beside_a_slow_upload_the_next_command_lets_it_go_on(
         if command == "reopen":
             assert host.clock.now() - begun < 25, where
             assert writers(machine) == [NAME], where
-        assert [one for one in machine.containers.values() if one.paused] == [], where
+        assert [container for container in machine.containers.values() if container.paused] == [], (
+            where
+        )
         assert closed(machine) is None, where
         assert len(writers(machine)) == 1, where
         assert machine.interruptions == [], where
@@ -554,10 +556,10 @@ def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_say
     def work(opened: Maintenance) -> None:
         serving = opened.state.kind("registry").serving
         assert serving is not None
-        found = opened.generations(closing=False).records.specification(serving.number)
-        assert found is not None
+        specification = opened.generations(closing=False).records.specification(serving.number)
+        assert specification is not None
         name = "wharfinger-collection"
-        host.engine.create(name, collector(found, host.labels, "/files"))
+        host.engine.create(name, collector_definition(specification, host.labels, "/files"))
         host.paths.state.unlink()
         raise Killed
 
@@ -592,10 +594,10 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
         host.engine.remove(name)
         serving = opened.state.kind("registry").serving
         assert serving is not None
-        one = opened.generations(closing=False)
-        found = one.records.specification(serving.number)
-        assert found is not None
-        host.engine.create(name, collector(found, host.labels, "/files"))
+        generations = opened.generations(closing=False)
+        specification = generations.records.specification(serving.number)
+        assert specification is not None
+        host.engine.create(name, collector_definition(specification, host.labels, "/files"))
         host.engine.start(name)
         assert isinstance(host.engine, FakeEngine)
         assert writers(host.engine.machine) == []

@@ -168,7 +168,7 @@ def test_a_job_that_was_ended_leaves_a_report_that_says_so(
 
 
 def test_a_job_that_has_said_itself_why_is_left_alone(host: Host) -> None:
-    reports.note(host, "collect", HostError("collect: there is no room"))
+    reports.report_failure(host, "collect", HostError("collect: there is no room"))
     ended(host, "exit-code", 1)
     assert run("failed", {"unit": COLLECT}, host=host)["actions"] == []
     assert reports.problems(host) == ["collect: there is no room"]

@@ -32,60 +32,64 @@ _IN_FLIGHT = re.compile(
 )
 
 
-class Holding:
-    """Pauses one generation, the container `name`. `kept`: seconds for which old workers of nginx
-    may send it more, reads too; `resting`: whether the storage shows no upload that is just being
-    put in its place; asked while the process is paused."""
+class Pauser:
+    """Pauses one generation, the container `name`. `keepalive`: seconds for which old workers of
+    nginx may send it more, reads too; `uploads_at_rest`: whether the storage shows no upload that
+    is just being put in its place; asked while the process is paused."""
 
-    def __init__(self, host: Host, name: str, kept: float, resting: Callable[[], bool]) -> None:
+    def __init__(
+        self, host: Host, name: str, keepalive: float, uploads_at_rest: Callable[[], bool]
+    ) -> None:
         self.host = host
         self.name = name
-        self.kept = kept
-        self.resting = resting
-        self._seen: dict[int, float] = {}
+        self.keepalive = keepalive
+        self.uploads_at_rest = uploads_at_rest
+        self._first_seen: dict[int, float] = {}
         self._began = host.clock.monotonic()
-        self._able = True
+        self._can_pause = True
 
-    def hold(self, old: Generation) -> Pause:
+    def pause(self, old: Generation) -> Pause:
         """Pauses it where this moment is right for it."""
         now = self.host.clock.monotonic()
-        present = self.host.traffic.each(old.address, old.port)
-        self._seen = {one: self._seen.get(one, now) for one in present}
-        answered = self._answered(old) if self._able else None
-        if answered is None:
+        connections = self.host.traffic.each(old.address, old.port)
+        self._first_seen = {
+            connection: self._first_seen.get(connection, now) for connection in connections
+        }
+        busy = self._busy_handlers(old) if self._can_pause else None
+        if busy is None:
             return Pause.IMPOSSIBLE
-        if answered - _HARMLESS or any(now - one < _COUNTED for one in self._seen.values()):
+        if busy - _HARMLESS or any(now - moment < _COUNTED for moment in self._first_seen.values()):
             return Pause.NOT_YET
-        since = now - self._began
-        if (present and since < _QUICK) or (
-            since < self.kept and self.host.traffic.alive(old.workers)
+        elapsed = now - self._began
+        if (connections and elapsed < _QUICK) or (
+            elapsed < self.keepalive and self.host.traffic.alive(old.workers)
         ):
             return Pause.NOT_YET
-        return self._paused(old, present)
+        return self._try_pause(old, connections)
 
-    def _answered(self, old: Generation) -> set[str] | None:
+    def _busy_handlers(self, old: Generation) -> set[str] | None:
         """The handlers of the registry that are at work, by name; None where it does not say, as
         its metrics are not served."""
         try:
             status, body = self.host.probe(old.address, METRICS_PORT, "/metrics", 2)
         except (OSError, http.client.HTTPException):
             return None
-        found = dict(_IN_FLIGHT.findall(body.decode("utf-8", "replace")))
-        if status != 200 or not {"manifest", "blob_upload"} <= found.keys():
+        counts = dict(_IN_FLIGHT.findall(body.decode("utf-8", "replace")))
+        if status != 200 or not {"manifest", "blob_upload"} <= counts.keys():
             return None
-        return {name for name, number in found.items() if float(number)}
+        return {name for name, count in counts.items() if float(count)}
 
-    def _paused(self, old: Generation, present: frozenset[int]) -> Pause:
+    def _try_pause(self, old: Generation, connections: frozenset[int]) -> Pause:
         try:
             self.host.engine.pause(self.name)
         except HostError:
             # A system without the kernel's freezer: the registry is ended, as one without metrics.
-            self._able = False
+            self._can_pause = False
             return Pause.IMPOSSIBLE
         with suppress(HostError):
             # A request that came between the question and the pause may be doing anything.
-            came = self.host.traffic.each(old.address, old.port) - present
-            if not came and self.resting():
+            new = self.host.traffic.each(old.address, old.port) - connections
+            if not new and self.uploads_at_rest():
                 return Pause.PAUSED
         self.host.engine.unpause(self.name)
         return Pause.NOT_YET
