@@ -82,15 +82,36 @@ def is_stale(error: Exception, course: Course) -> bool:
     return isinstance(error, (httpx.ReadError, httpx.WriteError))
 
 
+class _SharedContext(ssl.SSLContext):
+    """A TLS context that threads may share while they connect.
+
+    httpcore sets the ALPN protocols of its context before every connection. Meanwhile Python lets
+    another thread's OpenSSL copy them, without a lock: about one ClientHello in 80,000 held memory
+    that had just been freed, and nginx answered it with the alert decode_error
+    (https://github.com/python/cpython/issues/141012). So they are set once.
+    """
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """Nothing: `trusting` has set them."""
+
+    @classmethod
+    def trusting(cls, ca_file: str) -> _SharedContext:
+        """A context for HTTP/1.1 that trusts `ca_file` alone, as strictly as Python 3.13 does."""
+        context = cls(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(ca_file)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        ssl.SSLContext.set_alpn_protocols(context, ["http/1.1"])
+        return context
+
+
 class Session:
-    """One client's connections. Trusts `ca_file` alone, as strictly as Python 3.13 does."""
+    """One client's connections. Trusts `ca_file` alone."""
 
     def __init__(self, target: Target, account: Account, ca_file: str, timeout: float = 60) -> None:
         self.target = target
         self.account = account
         self.trusts = ca_file
-        self._tls = ssl.create_default_context(cafile=ca_file)
-        self._tls.verify_flags |= ssl.VERIFY_X509_STRICT
+        self._tls = _SharedContext.trusting(ca_file)
         self._timeout = timeout
         self._pool = self._client()
         self._tokens: dict[str, tuple[str, float]] = {}

@@ -173,6 +173,19 @@ def test_what_a_stale_connection_is(
     assert is_stale(error, Course(reused, answered)) == stale
 
 
+def test_no_connection_changes_the_context_that_others_are_using(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = serve([[ANSWER], [ANSWER]])
+    changes: list[object] = []
+    monkeypatch.setattr(
+        ssl.SSLContext, "set_alpn_protocols", lambda _, protocols: changes.append(protocols)
+    )
+    for _ in range(2):
+        assert session.request(Attempt(), "GET", "/").status_code == 200
+    assert changes == []
+
+
 def test_another_hosts_address_is_not_followed(serve: Serve) -> None:
     with pytest.raises(Unexpected, match=r"an address of another host: https://elsewhere\.test/x"):
         serve([]).request(Attempt(), "GET", "https://elsewhere.test/x")
