@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Asks a registry again and again, each time by a new connection, as new clients would:
-`watch.py ADDRESS NAME FILE`. Until FILE.stop is there; then FILE tells what was met.
+`watch.py ADDRESS NAME FILE`. FILE.begun is there after the first request. It ends when FILE.stop is
+there, with one more request; then FILE tells what was met.
 
 FILE is JSON, a list of {"issuer", "certificate" (SHA-256), "status", "count"}, one for each change;
 `error` instead where there was no answer.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import itertools
 import json
 import ssl
 import sys
@@ -21,6 +23,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 LONGEST = 1800
+# So many requests at least, however fast the change was.
+LEAST = 20
 
 
 class Connection(http.client.HTTPSConnection):
@@ -61,15 +65,21 @@ def ask(address: str, name: str) -> dict[str, Any]:
 
 def main(address: str, name: str, file: str) -> None:
     """Until told to stop, or half an hour."""
-    stop, deadline = Path(f"{file}.stop"), time.monotonic() + LONGEST
+    stop, begun = Path(f"{file}.stop"), Path(f"{file}.begun")
+    deadline = time.monotonic() + LONGEST
     stop.unlink(missing_ok=True)
     met: list[dict[str, Any]] = []
-    while not stop.exists() and time.monotonic() < deadline:
-        one = ask(address, name)
-        if met and one.items() <= met[-1].items():
+    for number in itertools.count(1):
+        # Looked for before the request: the last one comes after everything that was to be seen.
+        last = (stop.exists() and number >= LEAST) or time.monotonic() > deadline
+        answer = ask(address, name)
+        if met and answer.items() <= met[-1].items():
             met[-1]["count"] += 1
         else:
-            met.append({**one, "count": 1})
+            met.append({**answer, "count": 1})
+        begun.touch()
+        if last:
+            break
         time.sleep(0.05)
     partial = Path(f"{file}.new")
     partial.write_text(json.dumps(met, indent=1))

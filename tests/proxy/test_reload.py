@@ -12,12 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.stack import NAME, NGINX, Stack
+from local.stack import NAME, Stack
 from wharfinger.host.system import nginx as system_nginx
 from wharfinger.host.system.nginx import SystemNginx
-from wharfinger.host.system.paths import Paths
 from wharfinger.host.system.processes import command_line
-from wharfinger.host.system.runner import SystemRunner
 
 REPOSITORY = "reloaded/app"
 PUSH = ("repository", REPOSITORY, ["pull", "push"])
@@ -35,9 +33,7 @@ def closing(stack: Stack) -> Iterator[Path]:
 @pytest.fixture
 def nginx(stack: Stack, closing: Path) -> SystemNginx:
     """The stack's nginx as the host program knows it, with nobody connected."""
-    command = (str(NGINX), "-c", str(stack.folder / "nginx.conf"))
-    paths = Paths(nginx_pid=stack.folder / "nginx.pid", closing=closing)
-    return SystemNginx(paths, SystemRunner(), command)
+    return stack.host_nginx()
 
 
 @pytest.fixture

@@ -24,8 +24,11 @@ def met(name: str) -> list[dict[str, Any]]:
 
 
 def test_clients_are_given_the_new_certificate_after_the_old_one(met: list[dict[str, Any]]) -> None:
+    # While nginx reloads, old workers and new ones both accept for a moment: what clients meet may
+    # go back and forth before it stays with the new certificate.
     certificates = [one["certificate"] for one in met]
-    assert len(certificates) == len(set(certificates)) == 2
+    assert len(set(certificates)) == 2
+    assert certificates[0] != certificates[-1]
     assert all(one["issuer"].startswith("Pebble Intermediate") for one in met)
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +34,9 @@ from cryptography.x509.oid import NameOID
 from local.site import NJS, SCRIPT, main_configuration, relocated, render
 from support.networks import free_ports
 from wharfinger.host.rollout.proxy import refusal
+from wharfinger.host.system.nginx import SystemNginx
+from wharfinger.host.system.paths import Paths
+from wharfinger.host.system.runner import SystemRunner
 from wharfinger.registry import configuration
 
 NAME = "registry.example.com"
@@ -298,19 +300,18 @@ class Stack:
     def closed(self, status: int, until: float) -> Iterator[None]:
         """Writes are refused, as the host program has nginx do it in a window."""
         self._upstreams(refusal(status, until))
-        self._reload(lambda: self.proxied("DELETE", "/v2/").status == status)
+        self.host_nginx().reload(gently=False)
         try:
             yield
         finally:
             self._upstreams(refusal())
-            self._reload(lambda: self.proxied("DELETE", "/v2/").status != status)
+            self.host_nginx().reload(gently=False)
 
-    def _reload(self, done: Callable[[], bool]) -> None:
-        self.processes[-1].send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 60
-        while not done():
-            assert time.monotonic() < deadline, "nginx does not take over its configuration"
-            time.sleep(0.05)
+    def host_nginx(self) -> SystemNginx:
+        """nginx as the host program knows it."""
+        paths = Paths(nginx_pid=self.folder / "nginx.pid", closing=self.folder / "closing")
+        command = (str(NGINX), "-c", str(self.folder / "nginx.conf"))
+        return SystemNginx(paths, SystemRunner(), command)
 
     def _others(self) -> str:
         """Somebody's shop, and what they want for all their sites."""
