@@ -24,6 +24,9 @@ VERIFICATION_ACCOUNT = "wharfinger-verification"
 # run as the unit of this name with the job behind it.
 JOBS = ("retention", "collect", "check_contents")
 JOB_UNIT = "wharfinger-contents@"
+# The renewals' command, and all of those whose successes are noted.
+RENEW = "renew"
+WATCHED = (RENEW, *JOBS)
 
 # In the registry's configuration: replaced by the host's own secret when the file is written there.
 HTTP_SECRET_PLACEHOLDER = "@@http_secret@@"

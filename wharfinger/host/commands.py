@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import os
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from ..deployment.fixed import JOBS
-from .contents.maintenance import ensure, reopen
-from .contents.reports import report_failure
-from .contents.runner import contents
-from .keys.renewal import certificates, rotate
-from .observation import alert, metrics
-from .observation.watching import WATCHED, failed, succeeded
-from .rollout.generations import refresh, refresh_unlocked, withdraw
-from .rollout.images import images
-from .rollout.proxy import proxy, reload_proxy
-from .rollout.rollback import rollback
-from .setup.apt import packages
-from .setup.network import network
-from .setup.prepare import prepare
-from .setup.remove import remove
-from .setup.site import site
+from ..deployment.fixed import JOBS, WATCHED
+from . import functions
+from .functions import Answer, Function, Request
 from .system.context import Host
-from .system.engine import answers
 from .system.errors import HostError
 from .system.files import UMASK
 from .system.lock import Busy, held_since, is_held, locked
-from .system.service import start_service
 from .system.state import OPENING
-from .timer import renew
 
 # Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
 _PATIENCE = 900.0
@@ -40,9 +23,6 @@ _PATIENCE = 900.0
 # Seconds after which a lock is held for too long: a collection may take a day
 # (registry_gc_max_minutes), and its maintenance a little more.
 _HELD_TOO_LONG = 26 * 3600.0
-
-Request = Mapping[str, Any]
-Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,7 +38,7 @@ class Option:
 class Command:
     """One row.
 
-    run: takes host, request and whether this is a dry run; what it returns is said at `run` below.
+    function: imports what runs, and returns it (functions.py).
     locked: nobody else changes this host meanwhile. Commands that change nothing of what locked
       ones do take no lock, so that they answer while something is under way.
     takes_writes: first the registry takes writes again, where the process of maintenance is gone.
@@ -73,7 +53,7 @@ class Command:
     """
 
     name: str
-    run: Callable[[Host, Request, bool], Answer]
+    function: Callable[[], Function]
     locked: bool = True
     takes_writes: str | None = None
     measured: bool = False
@@ -82,6 +62,15 @@ class Command:
     nothing: str | None = None
     words: Callable[[Answer], tuple[str, int]] | None = None
     options: tuple[Option, ...] = ()
+
+    def load(self) -> Function:
+        """Imports all that this command needs, and returns what runs. Before anything is waited
+        for: a deployment may replace the program's file meanwhile."""
+        if self.measured:
+            import_module(".observation.metrics", __package__)
+        if self.takes_writes is not None:
+            import_module(".contents.maintenance", __package__)
+        return self.function()
 
     def said(self, answer: Answer) -> tuple[str, int] | None:
         """What a person or a journal is told, and the exit code; None where JSON is the answer."""
@@ -93,66 +82,10 @@ class Command:
         return "\n".join(lines) or self.nothing, 0
 
 
-# Only here: what looks at a whole host, and the types of what it says, take long to import.
-def _observe(host: Host, request: Request, check: bool) -> Answer:
-    from ..deployment.facts import plain
-    from .observation.observe import observe
-
-    answer: Answer = plain(observe(host, request))
-    return answer
-
-
-def _status(host: Host, request: Request, check: bool) -> Answer:
-    from .observation.status import status
-
-    return status(host, request, check)
-
-
 def _status_in_words(answer: Answer) -> tuple[str, int]:
     from .observation.status import text
 
     return text(answer), 1 if answer["problems"] else 0
-
-
-def _service(host: Host, request: Request, check: bool) -> Answer:
-    """Request: {"name": "docker" | "nginx", "state": "started"}."""
-    name = request.get("name")
-    if name not in ("docker", "nginx"):
-        raise HostError(f"service: unknown name {name!r}: write docker or nginx")
-    socket = host.paths.docker_socket
-    running = host.nginx.running if name == "nginx" else lambda: answers(socket)
-    return {"actions": start_service(name, host.paths, host.runner, running, check=check)}
-
-
-def _verify(host: Host, request: Request, check: bool) -> Answer:
-    from .observation.verify import verify  # only here: TLS takes long to import
-
-    return verify(host, request, check)
-
-
-def _reachable(host: Host, request: Request, check: bool) -> Answer:
-    from .observation.reach import reachable  # only here: TLS takes long to import
-
-    return reachable(host, request, check)
-
-
-# Only here: what reads the registry's storage takes long to import.
-def _retention(host: Host, request: Request, check: bool) -> Answer:
-    from .contents.retention import retention
-
-    return retention(host, request, check)
-
-
-def _collect(host: Host, request: Request, check: bool) -> Answer:
-    from .contents.collection import collect
-
-    return collect(host, request, check)
-
-
-def _scrub(host: Host, request: Request, check: bool) -> Answer:
-    from .contents.scrub import scrub
-
-    return scrub(host, request, check)
 
 
 def _renewed_by_others(host: Host, request: Request) -> Answer | None:
@@ -178,7 +111,11 @@ def _nothing_is_open(host: Host, request: Request) -> Answer | None:
 
 
 def _refresh_unlocked(host: Host, request: Request) -> Answer | None:
-    return refresh_unlocked(host, request) if is_held(host.paths.lock) else None
+    if not is_held(host.paths.lock):
+        return None
+    from .rollout.generations import refresh_unlocked
+
+    return refresh_unlocked(host, request)
 
 
 _UNIT = Option("unit", str, "`failed`: the unit that has failed")
@@ -188,32 +125,38 @@ COMMANDS = {
     command.name: command
     for command in (
         # What looks only. `contents` starts a job, which takes the lock; apt has locks of its own.
-        Command("observe", _observe, locked=False),
-        Command("status", _status, locked=False, words=_status_in_words),
-        Command("verify", _verify, locked=False),
-        Command("reachable", _reachable, locked=False),
-        Command("contents", contents, locked=False),
-        Command("packages", packages, locked=False),
+        Command("observe", functions.observe, locked=False),
+        Command("status", functions.status, locked=False, words=_status_in_words),
+        Command("verify", functions.verify, locked=False),
+        Command("reachable", functions.reachable, locked=False),
+        Command("contents", functions.contents, locked=False),
+        Command("packages", functions.packages, locked=False),
         # What a deployment does.
-        Command("prepare", prepare),
-        Command("service", _service),
-        Command("network", network),
-        Command("images", images),
-        Command("certificates", certificates, takes_writes="tried"),
-        Command("ensure", ensure, measured=True),
-        Command("follow", refresh, takes_writes="tried", measured=True, instead=_refresh_unlocked),
-        Command("withdraw", withdraw, takes_writes="tried", measured=True),
-        Command("proxy", proxy),
-        Command("site", site, takes_writes="tried", measured=True),
-        Command("reload_proxy", reload_proxy),
+        Command("prepare", functions.prepare),
+        Command("service", functions.service),
+        Command("network", functions.network),
+        Command("images", functions.images),
+        Command("certificates", functions.certificates, takes_writes="tried"),
+        Command("ensure", functions.ensure, measured=True),
+        Command(
+            "follow",
+            functions.follow,
+            takes_writes="tried",
+            measured=True,
+            instead=_refresh_unlocked,
+        ),
+        Command("withdraw", functions.withdraw, takes_writes="tried", measured=True),
+        Command("proxy", functions.proxy),
+        Command("site", functions.site, takes_writes="tried", measured=True),
+        Command("reload_proxy", functions.reload_proxy),
         # What an operator asks for.
-        Command("rotate", rotate, takes_writes="tried", measured=True),
-        Command("rollback", rollback, takes_writes="tried", measured=True),
-        Command("remove", remove),
+        Command("rotate", functions.rotate, takes_writes="tried", measured=True),
+        Command("rollback", functions.rollback, takes_writes="tried", measured=True),
+        Command("remove", functions.remove),
         # What timers run.
         Command(
             "renew",
-            renew,
+            functions.renew,
             measured=True,
             unattended=True,
             instead=_renewed_by_others,
@@ -221,35 +164,35 @@ COMMANDS = {
         ),
         Command(
             "retention",
-            _retention,
+            functions.retention,
             takes_writes="needed",
             measured=True,
             nothing="every tag stays",
         ),
         Command(
             "collect",
-            _collect,
+            functions.collect,
             takes_writes="needed",
             measured=True,
             nothing="there is nothing to collect",
         ),
         Command(
             "check_contents",
-            _scrub,
+            functions.check_contents,
             locked=False,
             measured=True,
             nothing="nothing is damaged",
         ),
         Command(
             "reopen",
-            reopen,
+            functions.reopen,
             measured=True,
             instead=_nothing_is_open,
             nothing="nothing was interrupted",
         ),
         Command(
             "failed",
-            failed,
+            functions.failed,
             locked=False,
             measured=True,
             unattended=True,
@@ -273,11 +216,13 @@ def run(name: str, request: Request, *, check: bool = False, host: Host | None =
         raise HostError(f"unknown command {name!r}: one of {', '.join(sorted(COMMANDS))}")
     try:
         return _answered(host, command, request, check)
-    except alert.Told:
-        raise
     except Exception as problem:
         # Nobody looks at what the timer runs: whatever ends it is told.
         if not command.unattended or check:
+            raise
+        from .observation import alert
+
+        if isinstance(problem, alert.Told):
             raise
         text = str(problem) if isinstance(problem, HostError) else _internal(name, problem)
         failure = alert.last_resort(host, text)
@@ -286,6 +231,8 @@ def run(name: str, request: Request, *, check: bool = False, host: Host | None =
 
 def _internal(command: str, problem: Exception) -> str:
     """An error of this program itself, by its kind and place: its own words may hold anything."""
+    import traceback
+
     places = traceback.extract_tb(problem.__traceback__)
     where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     return (
@@ -299,9 +246,13 @@ def _answered(host: Host, command: Command, request: Request, check: bool) -> An
         try:
             answer = _run(host, command, request, check)
             if command.name in WATCHED and not check and not answer.get("waits"):
+                from .observation.watching import succeeded
+
                 succeeded(host, command.name)
         finally:
             if command.measured and not check:
+                from .observation import metrics
+
                 metrics.write(host)
     except KeyError as problem:
         raise HostError(f"{command.name}: the request lacks the key {problem}") from problem
@@ -313,8 +264,9 @@ def _answered(host: Host, command: Command, request: Request, check: bool) -> An
 
 
 def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
+    function = command.load()
     if check or not command.locked:
-        return command.run(host, request, check)
+        return function(host, request, check)
     patience = float(request.get("lock_timeout", _PATIENCE))
     answer = command.instead(host, request)
     if answer is not None:
@@ -322,11 +274,13 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
     try:
         with locked(host.paths.lock, command.name, patience):
             before = _writes_taken(host, command)
-            answer = command.run(host, request, False)
+            answer = function(host, request, False)
             return {**answer, "actions": [*before, *answer["actions"]]} if before else answer
     except Busy as problem:
         if command.name in JOBS:
             # Nobody may be looking: a timer began it.
+            from .contents.reports import report_failure
+
             report_failure(host, command.name, problem)
         raise
 
@@ -334,8 +288,10 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
 def _writes_taken(host: Host, command: Command) -> list[str]:
     """Ends maintenance whose process is gone; what was done. Raises HostError where whatever worked
     in it may still be at work."""
-    if command.takes_writes is None:
+    if command.takes_writes is None or host.store.load().window is None:
         return []
+    from .contents.maintenance import reopen
+
     try:
         actions: list[str] = reopen(host, {}, False)["actions"]
     except HostError as problem:

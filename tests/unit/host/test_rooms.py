@@ -6,6 +6,7 @@ docs/decisions/rooms_of_the_host_program.md says why, and why some are larger.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from wharfinger.host.commands import COMMANDS, Command
 from wharfinger.host.setup import zipapp
 
 PROJECT = Path(__file__).parents[3]
@@ -24,16 +26,6 @@ DECISION = PROJECT / "docs" / "decisions" / "rooms_of_the_host_program.md"
 ROOMS = ("system", "rollout", "contents", "keys", "setup", "observation")
 MOST_OF_A_CLASS = 250
 MOST_OF_A_FUNCTION = 50
-# What a command imports when it runs, because every other one would wait for it at its start.
-LATE = {
-    "wharfinger.deployment.facts",
-    "wharfinger.host.contents.storage",
-    "wharfinger.host.keys.acme",
-    "wharfinger.host.observation.observe",
-    "wharfinger.host.observation.reach",
-    "wharfinger.host.observation.status",
-    "wharfinger.host.observation.verify",
-}
 EXCEPTIONS = {
     "contents/storage/scrub.py: _Scrub",
     "contents/storage/layout.py: Storage",
@@ -156,10 +148,45 @@ def test_every_module_needs_the_standard_library_only(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_start_does_not_wait_for_what_few_commands_need() -> None:
-    assert SOURCES.keys() >= LATE
+def test_a_start_imports_only_what_every_command_needs() -> None:
     code = "import json, sys, wharfinger.host.commands; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )
-    assert LATE & set(json.loads(done.stdout)) == set()
+    rooms = {room(name) for name in json.loads(done.stdout) if name in SOURCES}
+    assert rooms == {"", "system"}
+    assert "wharfinger.deployment.facts" not in json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_row_loads_what_it_runs(command: Command) -> None:
+    function = command.load()
+    assert len(inspect.signature(function).parameters) == 3
+    assert command.function.__name__ == command.name
+
+
+def test_a_scrub_goes_on_where_a_deployment_replaces_its_file(tmp_path: Path) -> None:
+    # It reads for hours and holds no lock.
+    program, storage = tmp_path / "wharfinger-host.pyz", tmp_path / "storage"
+    program.write_bytes(zipapp.build())
+    (storage / "docker" / "registry" / "v2").mkdir(parents=True)
+    (tmp_path / "contents.json").write_text(json.dumps({"storage_path": str(storage)}))
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from wharfinger.host.commands import COMMANDS, run\n"
+        "from wharfinger.host.system.context import Host\n"
+        "from wharfinger.host.system.paths import Paths\n"
+        "here = Path(sys.argv[1]).parent\n"
+        "COMMANDS['check_contents'].load()\n"
+        "Path(sys.argv[1]).unlink()\n"
+        "host = Host.real(Paths(etc=here, var=here, metrics=here / 'host.prom'))\n"
+        "print(run('check_contents', {}, host=host)['ok'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert "job_last_run_seconds" in (tmp_path / "host.prom").read_text()

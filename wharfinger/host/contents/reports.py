@@ -73,8 +73,6 @@ def report_failure(host: Host, job: str, problem: HostError) -> None:
 def _write(
     host: Host, job: str, begun: float, problem: HostError | None, results: dict[str, Any]
 ) -> None:
-    from .storage import brake
-
     removed_before = history(host, job)
     removed = 0 if results.pop("confirmed", False) else int(results.get(_COUNTED.get(job, ""), 0))
     results |= {
@@ -86,6 +84,8 @@ def _write(
     }
     results.setdefault("actions", [])
     if job in _COUNTED:
+        from .storage import brake  # only here: with it comes all that works on the storage
+
         # What a person has confirmed is no measure for the next run.
         results["history"] = brake.updated_history(removed_before, removed)
     # Told by itself as long as it lasts (timer.py).

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...deployment.fixed import JOBS
+from ...deployment.fixed import JOBS, WATCHED
 from ..contents import reports
 from ..keys import certificates, expiry
 from ..keys import settings as key_settings
@@ -21,7 +21,7 @@ from ..system.lock import is_held
 from . import engine_facts
 from .engine_state import STATES, STOPPED
 from .observe import summary, watched
-from .watching import WATCHED, last_success, overdue
+from .watching import last_success, overdue
 
 # The certificates by name, and where each is in use.
 _USES = {

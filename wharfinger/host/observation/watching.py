@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...deployment.fixed import JOB_UNIT, JOBS
+from ...deployment.fixed import JOB_UNIT, JOBS, RENEW, WATCHED
 from ..contents import reports
 from ..system.context import Host
 from ..system.durations import in_words
@@ -23,8 +23,6 @@ from ..system.errors import HostError
 from ..system.files import exists, read_text
 from . import alert
 
-RENEW = "renew"
-WATCHED = (RENEW, *JOBS)
 # Seconds between two runs of the renewals' timer.
 _RENEWALS = 900.0
 _DAY = 86400.0

@@ -1,0 +1,174 @@
+"""What each command runs: a function here imports one, and returns it.
+
+Neither the zipapp nor Ansible's module keeps bytecode, so every module that a start imports is
+compiled again. Only what runs is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .system.context import Host
+
+Request = Mapping[str, Any]
+Answer = dict[str, Any]
+# Takes the host, the request, and whether this is a dry run. `commands.run` says what is returned.
+Function = Callable[[Host, Request, bool], Answer]
+
+
+def certificates() -> Function:
+    from .keys.renewal import certificates
+
+    return certificates
+
+
+def check_contents() -> Function:
+    from .contents.scrub import scrub
+
+    return scrub
+
+
+def collect() -> Function:
+    from .contents.collection import collect
+
+    return collect
+
+
+def contents() -> Function:
+    from .contents.runner import contents
+
+    return contents
+
+
+def ensure() -> Function:
+    from .contents.maintenance import ensure
+
+    return ensure
+
+
+def failed() -> Function:
+    from .observation.watching import failed
+
+    return failed
+
+
+def follow() -> Function:
+    from .rollout.generations import refresh
+
+    return refresh
+
+
+def images() -> Function:
+    from .rollout.images import images
+
+    return images
+
+
+def network() -> Function:
+    from .setup.network import network
+
+    return network
+
+
+def observe() -> Function:
+    from ..deployment.facts import plain
+    from .observation.observe import observe
+
+    return lambda host, request, check: dict(plain(observe(host, request)))
+
+
+def packages() -> Function:
+    from .setup.apt import packages
+
+    return packages
+
+
+def prepare() -> Function:
+    from .setup.prepare import prepare
+
+    return prepare
+
+
+def proxy() -> Function:
+    from .rollout.proxy import proxy
+
+    return proxy
+
+
+def reachable() -> Function:
+    from .observation.reach import reachable
+
+    return reachable
+
+
+def reload_proxy() -> Function:
+    from .rollout.proxy import reload_proxy
+
+    return reload_proxy
+
+
+def remove() -> Function:
+    from .setup.remove import remove
+
+    return remove
+
+
+def reopen() -> Function:
+    from .contents.maintenance import reopen
+
+    return reopen
+
+
+def renew() -> Function:
+    from .timer import renew
+
+    return renew
+
+
+def retention() -> Function:
+    from .contents.retention import retention
+
+    return retention
+
+
+def rollback() -> Function:
+    from .rollout.rollback import rollback
+
+    return rollback
+
+
+def rotate() -> Function:
+    from .keys.renewal import rotate
+
+    return rotate
+
+
+def service() -> Function:
+    from .setup.service import service
+
+    return service
+
+
+def site() -> Function:
+    from .setup.site import site
+
+    return site
+
+
+def status() -> Function:
+    from .observation.status import status
+
+    return status
+
+
+def verify() -> Function:
+    from .observation.verify import verify
+
+    return verify
+
+
+def withdraw() -> Function:
+    from .rollout.generations import withdraw
+
+    return withdraw
