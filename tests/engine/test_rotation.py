@@ -354,10 +354,10 @@ def test_a_registry_that_refuses_real_tokens_never_serves(deployed: Stack) -> No
     with pytest.raises(HostError) as caught:
         deployed.ensure("registry", proof=other, request={"wait": 10})
     assert (
-        "registry: the new generation 2 was taken away again and generation 1 keeps serving: it "
+        "registry: the new generation 2 was removed again and generation 1 keeps serving: it "
         in (str(caught.value))
     )
-    assert "a manifest read by someone who may is answered with 401 UNAUTHORIZED" in str(
+    assert "reading a manifest with a valid login is answered with 401 UNAUTHORIZED" in str(
         caught.value
     )
     deployed.verify()

@@ -71,7 +71,7 @@ def test_a_registry_that_cannot_start_is_an_error_with_its_words_and_no_outage(
         deployed.ensure("registry", configuration="no yaml: [\n")
     text = str(caught.value)
     assert text.startswith(
-        "registry: the new generation 2 was taken away again and generation 1 keeps serving: it "
+        "registry: the new generation 2 was removed again and generation 1 keeps serving: it "
         "ended with exit code 1. The end of its log:\n"
     )
     assert "yaml" in text
@@ -97,8 +97,9 @@ def test_users_change_without_any_generation_and_bad_ones_are_refused_with_a_rea
     bad = deployed.users("  someone:\n    pasword: x\n")
     with pytest.raises(HostError) as caught:
         deployed.ensure("token_server", configuration=bad)
-    assert "token_server: the new configuration is refused and the one before stays in force: " in (
-        str(caught.value)
+    assert (
+        "token_server: the new configuration is refused and the previous one stays in force: "
+        in (str(caught.value))
     )
     # What stands below a user may be a secret that YAML has misread, so it is not shown.
     assert "an unknown key (not shown, it may be a secret): did you mean password?" in (

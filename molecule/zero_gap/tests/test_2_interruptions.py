@@ -155,7 +155,7 @@ def test_a_new_generation_that_is_killed_while_it_starts_is_never_served(site: S
     done = run.wait()
     assert done.code != 0
     assert re.search(
-        r"registry: the new generation \d+ was taken away again and generation \d+ keeps serving: "
+        r"registry: the new generation \d+ was removed again and generation \d+ keeps serving: "
         r"it ended with exit code 137\.",
         done.said,
     ), done.output

@@ -562,8 +562,7 @@ def test_a_site_that_nginx_refuses_never_stays(host: Host, machine: Machine) -> 
     run("site", {"content": "server {}\n"}, host=host)
     steps = machine.steps
     assert message("site", {"content": "broken\n"}, host) == (
-        "nginx refuses its configuration, so it goes on with the present one: unknown directive "
-        '"broken"'
+        'nginx refuses its new configuration and keeps the present one: unknown directive "broken"'
     )
     assert host.paths.site.read_text() == "server {}\n"
     assert machine.steps == steps
@@ -615,8 +614,7 @@ def test_the_sites_log_is_closed_to_others_before_nginx_makes_it(host: Host) -> 
 def test_reload_proxy_has_nginxs_words(host: Host, machine: Machine) -> None:
     machine.nginx_refuses = "host not found in upstream"
     assert message("reload_proxy", {}, host) == (
-        "nginx refuses its configuration, so it goes on with the present one: host not found in "
-        "upstream"
+        "nginx refuses its new configuration and keeps the present one: host not found in upstream"
     )
 
 
@@ -629,10 +627,10 @@ def test_reload_proxy_has_nginxs_words(host: Host, machine: Machine) -> None:
         ({"kind": "cache"}, "spec: kind 'cache': write one of registry, token_server"),
         (
             {"memory": "lots"},
-            "spec of registry: memory: 'lots' is no size: write a number and k, m or g, such as "
+            "spec of registry: memory: 'lots' is not a size: write a number and k, m or g, such as "
             "512m",
         ),
-        ({"files": {"../x": ""}}, "spec of registry: files: '../x' is no plain file name"),
+        ({"files": {"../x": ""}}, "spec of registry: files: '../x' is not a plain file name"),
     ],
 )
 def test_a_bad_specification_is_named(
@@ -643,7 +641,7 @@ def test_a_bad_specification_is_named(
 
 def test_an_unknown_key_of_a_specification_is_an_error(host: Host, tmp_path: Path) -> None:
     text = message("ensure", {"spec": {**spec(tmp_path), "privileged": True}}, host)
-    assert text.startswith("spec: unknown key 'privileged': one of algorithms, command, ")
+    assert text.startswith("spec: unknown key 'privileged': use algorithms, command, ")
 
 
 def test_sizes_are_dockers() -> None:

@@ -1,4 +1,4 @@
-"""Reading what a registry and its token server say (pure): challenges, tokens, error documents."""
+"""Reads what a registry and its token server answer (pure): challenges, tokens, error documents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Challenge:
 
 
 def challenge(header: str | None) -> Challenge | None:
-    """The challenge in a WWW-Authenticate header, None where there is none to be read."""
+    """The challenge in a WWW-Authenticate header; None if the header is missing or empty."""
     if not header:
         return None
     scheme, _, rest = header.strip().partition(" ")
@@ -34,9 +34,9 @@ def challenge(header: str | None) -> Challenge | None:
 
 
 def claims(token: str) -> dict[str, Any] | None:
-    """The payload of a JSON web token, unverified: to look at, never to decide on access by.
+    """The payload of a JSON web token, unverified: for reports, never for decisions on access.
 
-    None where it is none.
+    None if `token` is not a JSON web token.
     """
     return _part(token, 1)
 
@@ -69,7 +69,7 @@ def granted(payload: Mapping[str, Any], repository: str) -> set[str]:
 
 
 def error_words(body: bytes) -> str | None:
-    """What a registry's error document says (code and message); None where the body is none, as of
+    """Code and message of a registry's error document; None if the body is something else, such as
     an error page of the proxy."""
     try:
         first = json.loads(body)["errors"][0]

@@ -1,4 +1,4 @@
-"""The last requests of a generation that nginx has left, and its end."""
+"""Drains a generation: waits for its last requests after nginx has left it, then removes it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from . import proxy
 from .readiness import POLL_INTERVAL, Readiness
 from .records import Records
 
-# Seconds between two looks at the new generation while the old one is drained.
+# Seconds between two checks that the new generation lives while the old one is drained.
 _LOOK_INTERVAL = 1.0
-# Seconds that a process has to end in once it was waited for in vain.
+# Seconds for a process to end by itself after its drain has timed out.
 _CUT_OFF = 10
-# Lines of a token server's that outlive its container: more than Docker keeps.
+# Lines of a token server's log that outlive its container: more than Docker keeps.
 _LOG_KEPT = 200_000
 
 
 class Pause(Enum):
-    """What became of the wish to pause a generation instead of stopping it."""
+    """The result of an attempt to pause a generation instead of stopping it."""
 
     PAUSED = "it is paused"
     NOT_YET = "it may be the next time"
@@ -35,11 +35,10 @@ class Pause(Enum):
 class Draining:
     """How a generation is drained.
 
-    timeout: seconds after which it is stopped all the same; revoke: it is stopped at once;
-    quiet_period: seconds without a connection to it after which old workers of nginx (busy with a
-    slow download from the disk) are not waited for; on_poll: called again and again while it is
-    drained; pause: called as often; where it has paused it, it stays as it is
-    (`Switch.resume_writing`)."""
+    timeout: seconds after which it is stopped even if it still has requests; revoke: it is stopped
+    at once; quiet_period: seconds without a connection to it after which nginx's old workers, which
+    may be busy with a slow download from the disk, are not waited for; on_poll, pause: called at
+    each poll; a generation that `pause` has paused stays so (`Switch.resume_writing`)."""
 
     timeout: float = 600
     revoke: bool = False
@@ -58,8 +57,8 @@ class Drain:
         self.draining = draining
 
     def drain(self, old: Generation) -> str | None:
-        """Waits for the old one's last requests (not at all with `revoke`), then removes it. Where
-        the new one has ended meanwhile, the old one serves again, and what happened is returned."""
+        """Waits for the old generation's last requests (not at all with `revoke`), then removes it.
+        If the new one ends meanwhile, the old one serves again, and the return value says why."""
         self.wake(old)
         if not self.draining.revoke:
             stays, taken_back = self._wait(old)
@@ -69,11 +68,11 @@ class Drain:
         return None
 
     def _wait(self, old: Generation) -> tuple[bool, str | None]:
-        """Waits for the last requests. Whether it stays, paused or serving again, and in the latter
-        case what happened."""
+        """Waits for the last requests. Returns whether the old generation stays, paused or serving
+        again; and if it serves again, why."""
         clock, draining = self.host.clock, self.draining
         last_look = last_request = clock.monotonic()
-        # Only what has passed before comes from the clock on the wall, which may have jumped.
+        # The wall clock, which may jump, only says how long an earlier run has drained it.
         elapsed = max(clock.now() - old.since, 0)
         deadline = last_look + max(draining.timeout - elapsed, 0)
         while True:
@@ -96,7 +95,7 @@ class Drain:
             if clock.monotonic() >= deadline:
                 self.records.did(
                     f"generation {old.number} still had requests after {draining.timeout:g} s "
-                    "and was stopped all the same"
+                    "and was stopped anyway"
                 )
                 break
             clock.sleep(POLL_INTERVAL)
@@ -104,12 +103,13 @@ class Drain:
         return why is not None, why
 
     def _is_quiet_since(self, moment: float) -> bool:
-        """Whether old workers of nginx need not be waited for any more."""
+        """Whether nginx's old workers need no longer be waited for."""
         quiet_period = self.draining.quiet_period
         return quiet_period is not None and self.host.clock.monotonic() - moment >= quiet_period
 
     def _busy(self, old: Generation) -> str:
-        """What may still come to it: `requests`, or only `workers` that knew it; "" for nothing."""
+        """Why it is still busy: `requests` if it has connections, `workers` if only nginx's old
+        workers could still send it some; "" if it is not busy."""
         traffic = self.host.traffic
         if traffic.connections(old.address, old.port) > 0:
             return "requests"
@@ -117,7 +117,7 @@ class Drain:
 
     def _remove(self, old: Generation) -> None:
         name, draining = self.records.name(old.number), self.draining
-        # Where writes wait for it, what was waited for long enough is cut off for good.
+        # During read-only maintenance, writes wait for it: it gets little time to end.
         stop_timeout = (
             old.stop_timeout if draining.quiet_period is None else min(old.stop_timeout, _CUT_OFF)
         )
@@ -129,15 +129,15 @@ class Drain:
         self.records.save()
 
     def _keep_log(self, name: str) -> None:
-        """What docker still has of a token server's log outlives the container. Killed in between,
-        the next run keeps it once more."""
+        """Keeps what docker still has of a token server's log. After a kill in between, the next
+        run may keep some lines twice."""
         if self.records.kind == TOKEN_SERVER:
             with suppress(HostError, OSError):
                 logs.append(self.host, self.host.engine.logs(name, _LOG_KEPT))
 
     def _take_back(self, old: Generation) -> str | None:
-        """Where the new one has ended while the old one is still there, that serves again; what
-        happened, None where nothing did."""
+        """If the new generation has ended and the old one still runs, makes the old one serve again
+        and returns what happened. Otherwise returns None."""
         records, state = self.records, self.records.state
         serving = records.serving
         if serving is None or records.lives(serving) or not records.lives(old):
@@ -145,10 +145,10 @@ class Drain:
         serves = {**proxy.serving_now(state), records.kind: old}
         records.actions += proxy.apply(self.host, state, serves, gently=False)
         records.enter(old, SERVING)
-        serving.phase = STARTING  # a kill from here on: it is taken away
+        serving.phase = STARTING  # after a kill from here on, it is removed
         old.workers = []
         records.save()
-        # Only now, because this may take its time.
+        # Only now, because this may take long.
         container = records.container(serving)
         why = (
             "its container has disappeared"
@@ -163,8 +163,8 @@ class Drain:
         )
 
     def wake(self, generation: Generation) -> None:
-        """Goes on with one that was paused. Raises HostError while what it must not meet may still
-        be at work: maintenance that was not ended yet."""
+        """Resumes a paused generation. Raises HostError while read-only maintenance may still work
+        on the storage."""
         container, maintenance = self.records.container(generation), self.records.state.window
         if container is None or not container.paused:
             return

@@ -1,15 +1,18 @@
-"""Generations: a new container beside the old one, proven, switched to, and the old one drained.
+"""Generations: a new container starts beside the old one, is checked, and takes over; then the old
+one is drained and removed.
 
-Each step is persisted before it begins or once it is true (state.py, phases), so that whoever comes
-after a kill knows what to do (recovery.py):
+Each phase is recorded (state.py) before it begins or once it is reached. So the run after a kill
+knows how to go on (recovery.py):
 
-  starting   nothing was promised to anyone       → taken away
-  switching  it was healthy                       → if it still is, led to the end; else taken away
-  serving    the one that nginx leads to
-  draining   nginx has left it                    → drained on, stopped, removed
-  retired    no container; the directory of the last one with other settings stays, to go back to
+  starting   the container has never served       → it is removed
+  switching  the container was healthy            → if it still is, the switch is completed;
+                                                    otherwise it is removed
+  serving    nginx sends requests to it
+  draining   nginx sends it nothing new           → it is drained, stopped and removed
+  retired    it has no container; the directory of the last one with other settings stays for a
+             rollback
 
-What is neither recorded nor serving (containers with our labels, directories) is taken away.
+Containers with our labels and directories that are neither recorded nor serving are removed.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from .switch import Switch
 
 
 class Generations:
-    """The generations of one kind of container, with what was done to them in `actions`."""
+    """The generations of one kind of container. `actions` says what was done to them."""
 
     def __init__(
         self,
@@ -46,7 +49,8 @@ class Generations:
         draining: Draining | None = None,
         deployment: str = "",
     ) -> None:
-        """wait: seconds for a new one to become healthy; deployment: what a new one came with."""
+        """wait: seconds for a new generation to become healthy; deployment: the deployment that a
+        new generation comes with."""
         self.kind = kind
         self.deployment = deployment
         self.records = Records(host, state, kind)
@@ -61,11 +65,12 @@ class Generations:
         return self.records.serving
 
     def repair(self) -> None:
-        """Ends what an interrupted run began; afterwards only serving and retired ones are left."""
+        """Completes or undoes what an interrupted run began. Afterwards every generation is serving
+        or retired."""
         Recovery(self.records, self.readiness, self.switch).repair()
 
     def ensure(self, spec: Specification) -> Generation:
-        """The generation that serves `spec`, started where there is none. Call `repair` first."""
+        """The generation that serves `spec`; starts one if none does. Call `repair` first."""
         serving = self.serving
         if (
             serving is not None
@@ -74,12 +79,12 @@ class Generations:
         ):
             if self.readiness.works(spec, serving):
                 return serving
-            self.records.did(f"generation {serving.number} does not work any more and is replaced")
+            self.records.did(f"generation {serving.number} no longer works and is replaced")
         return self.replace(spec)
 
     def replace(self, spec: Specification) -> Generation:
-        """A new generation of `spec` serves. Raises HostError where it does not come to that; what
-        has served goes on."""
+        """Starts a new generation of `spec`, which then serves. Raises HostError if it cannot; the
+        previous generation then keeps serving."""
         serving = self.serving
         generation = add_generation(self.records, spec, self.deployment)
         try:
@@ -88,9 +93,9 @@ class Generations:
             self.switch.to(generation)
         except (HostError, OSError) as problem:
             if generation.phase not in (STARTING, SWITCHING):
-                raise  # it serves: what failed is the old one's removal, which repair takes up
+                raise  # it serves: the removal of the old one failed, and repair will retry it
             if generation not in self.records.record.generations:
-                raise  # it has served, has ended, and was taken away
+                raise  # it served, ended, and was removed
             self.records.discard(generation)
             remaining = (
                 "nothing serves yet"
@@ -98,7 +103,7 @@ class Generations:
                 else f"generation {serving.number} keeps serving"
             )
             raise HostError(
-                f"{self.kind}: the new generation {generation.number} was taken away again and "
+                f"{self.kind}: the new generation {generation.number} was removed again and "
                 f"{remaining}: {problem}"
             ) from problem
         self.records.did(
@@ -108,9 +113,9 @@ class Generations:
         return generation
 
     def refresh(self, *, readonly: bool = False) -> Generation | None:
-        """The same image and settings as what serves, started with what is live now, `readonly` or
-        taking writes; None where nothing serves. Call `repair` first. Once it returns, no process
-        with anything else live, or that may do more, is left."""
+        """Makes what serves take over the current startup inputs, with the same image and settings,
+        `readonly` or writable. Returns None if nothing serves. Call `repair` first. Once this
+        returns, no process with older startup inputs or with more rights is left."""
         serving = self.serving
         if serving is None:
             return None
@@ -118,13 +123,13 @@ class Generations:
         if spec is None:
             raise HostError(
                 f"{self.kind}: {self.records.directory(serving.number)} has lost its spec.json: "
-                "run the whole site.yml, which makes it anew"
+                "run the whole site.yml, which writes it again"
             )
         return self.ensure(spec.with_startup_inputs(self.startup_inputs()).with_readonly(readonly))
 
     def startup_inputs(self) -> dict[str, str]:
-        """What is live at present: fingerprints of the files that a container of this kind may read
-        only when it starts. Which of them it does, the specification's `live` says."""
+        """The current startup inputs: fingerprints of the files that a container of this kind may
+        read only when it starts. The specification's `live` names those that it really reads so."""
         paths = self.records.host.paths
         if self.kind == names.REGISTRY:
             bundle = sha256(paths.registry / "token_signing.pem")
@@ -155,12 +160,12 @@ def generations_of(host: Host, state: State, kind: str, request: Mapping[str, An
 
 
 def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`ensure`: the generation for a specification serves.
+    """`ensure`: the generation of a specification serves.
 
     Request: {"spec": see specification.py, "wait": 60, "configuration": sha256 | null,
     "drain_timeout": 600, "revoke": false, "deployment": ""}. Returns generation, slot, address,
-    previous (a number or null). A new generation that does not become healthy is taken away, and
-    HostError says why. Images of ours that are neither in use nor gone back to are removed.
+    previous (a number or null). A new generation that does not become healthy is removed, and
+    HostError says why. Our images that are neither in use nor kept for a rollback are removed.
     """
     spec = read(request["spec"])
     state = host.store.load()
@@ -170,7 +175,7 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         return {
             "actions": [*_planned_actions(state, spec), *remove_unused_images(host, state, check)]
         }
-    # What is deployed replaces what a rollback that was cut off was about.
+    # A deployment replaces a rollback that was cut off.
     state.rollback.pop(spec.kind, None)
     generations.repair()
     generation = generations.ensure(spec)
@@ -189,7 +194,7 @@ def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _planned_actions(state: State, spec: Specification) -> list[str]:
-    """What a run would do, as far as the record tells."""
+    """What a run would do, judged by the record."""
     record = state.kind(spec.kind)
     serving = record.serving
     if serving is not None and serving.spec == spec.hash:
@@ -199,7 +204,7 @@ def _planned_actions(state: State, spec: Specification) -> list[str]:
 
 
 def withdraw(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`withdraw`: no container of this kind is left (its last directory stays, to go back to).
+    """`withdraw`: no container of this kind is left. The last directory stays for a rollback.
 
     Request: {"kind", "drain_timeout": 600}.
     """
@@ -217,11 +222,12 @@ def withdraw(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
 
 
 def refresh(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`follow`: what serves takes over the present users, and stays what it is otherwise.
+    """`follow`: what serves takes over the current users and startup inputs, and nothing else
+    changes.
 
     Request: {"kind", "configuration": sha256 | null, "wait": 60, "drain_timeout": 600}. docker_auth
-    takes over a configuration by generation, the embedded token server by its own reload, for which
-    `configuration` is awaited.
+    takes over a configuration in a new generation. The embedded token server reloads it by itself,
+    and this waits until `configuration` is in force.
     """
     state = host.store.load()
     kind = str(request["kind"])
@@ -234,16 +240,16 @@ def refresh(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
         raise HostError(f"{kind}: nothing serves yet: run the whole site.yml first")
     generations.actions += proxy.apply(host, state, proxy.serving_now(state))
     configuration = request.get("configuration")
-    # docker_auth cannot say what it has read: there, a new generation is the proof.
+    # docker_auth cannot say which configuration it has read: there, a new generation is enough.
     if configuration and not generations.records.reads_at_start(generation, "configuration"):
         generations.readiness.wait_for_configuration(generation, str(configuration))
     return {"actions": generations.actions, "generation": generation.number}
 
 
 def refresh_unlocked(host: Host, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `follow` comes to where nothing has to be started for it: the embedded token server has
-    taken the present users over by itself. None where a generation is needed. Needs no lock, so
-    that a user can be removed while somebody else is at work for long (a garbage collection)."""
+    """`follow` without starting anything: the embedded token server has taken over the current
+    users by itself. Returns None if a new generation is needed. It needs no lock, so a user can be
+    removed during long work of another process, such as a garbage collection."""
     generations = generations_of(host, host.store.load(), str(request["kind"]), request)
     records, serving = generations.records, generations.serving
     if serving is None or records.specification(serving.number) is None:

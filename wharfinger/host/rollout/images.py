@@ -1,5 +1,5 @@
-"""`images`: the images are on the host, are the right ones, and are remembered. Those that nothing
-goes back to any more are taken away once what replaced them serves."""
+"""`images`: brings the right images to the host and records them. An image that no rollback needs
+any more is removed once its replacement serves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..system.errors import HostError
 from ..system.files import exists
 from ..system.state import RETIRED, State, merged
 
-# What images/build.py puts on its images: they have a health check of their own.
+# The label that images/build.py puts on its images, which have a health check of their own.
 LABEL = "io.wharfinger.inputs"
-# What it puts on a registry that knows the middleware of images/registry/members.go.
+# Its label on a registry that has the middleware of images/registry/members.go.
 INDEX_MEMBERS = "io.wharfinger.index-members"
-# What leads docker's command to another engine, or to another image of that name.
+# Variables that lead docker's command to another engine, or to another image of that name.
 _OTHER_ENGINES = (
     *("DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"),
     *("DOCKER_API_VERSION", "DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM"),
@@ -30,7 +30,8 @@ _PATIENCE = 1800
 
 def images(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"load": [{kind, path, reference, ids, source, inputs}], "pull": [{kind, reference,
-    digest}]}. `ids`: the ids that the image may have (classic and containerd image store differ).
+    digest}]}. `ids`: the ids that the image may have; the classic and the containerd image store
+    give it different ones.
 
     The digest of the first pull is recorded; from then on that reference must have it. An archive
     below /var/lib/wharfinger/images is removed once it is loaded. Returns the record: kind →
@@ -62,10 +63,10 @@ def _record(
             and previous["id"] != image["id"]
             and previous["reference"] in (state.installed.get("images") or ())
         ):
-            # The new one has taken its name away.
+            # The new image has its name now, so `remove` can find the old one by its id only.
             state.installed = merged(state.installed, {"images": [previous["id"]]})
         state.images[kind] = image
-        # Also those that came before, for `remove`. Where docker had it already, it is not ours.
+        # For `remove`. An image that docker already had is not ours.
         if actions:
             added = {"images": [image["reference"]]}
             state.installed = merged(state.installed, added)
@@ -139,8 +140,8 @@ def _pull(
     result = host.runner.run(
         ["docker", "pull", source],
         timeout=_PATIENCE,
-        # ./deploy on the host itself passes its caller's on. Where the password lies
-        # (DOCKER_CONFIG) is his to say.
+        # ./deploy on the host itself passes on its caller's variables. DOCKER_CONFIG stays: the
+        # caller decides where docker finds passwords.
         environment={
             **dict.fromkeys(_OTHER_ENGINES, ""),
             "DOCKER_HOST": f"unix://{host.paths.docker_socket}",
@@ -175,8 +176,9 @@ def _pull(
 
 
 def remove_unused_images(host: Host, state: State, check: bool) -> list[str]:
-    """Away with what the toolkit brought and neither serves nor is gone back to. What somebody's
-    container uses stays, and so does an image that has another name too, with that name."""
+    """Removes images that the toolkit brought and that neither a generation nor a rollback needs.
+    An image that another container uses stays. So does an image that has a further name, under
+    that name."""
     brought = list(state.installed.get("images") or ())
     images = {name: host.engine.image(name) for name in brought}
     kept = {record["id"] for record in state.images.values()}
@@ -194,7 +196,7 @@ def remove_unused_images(host: Host, state: State, check: bool) -> list[str]:
     gone = {name for name, image in images.items() if image is None}
     actions = []
     for name in unused:
-        # That one stays is no reason to fail: what replaced it serves.
+        # A leftover image is no reason to fail: its replacement serves.
         with contextlib.suppress(HostError):
             if host.engine.remove_image(name):
                 actions.append(f"image {name}: removed")
@@ -206,7 +208,7 @@ def remove_unused_images(host: Host, state: State, check: bool) -> list[str]:
 
 
 def repository(reference: str) -> str:
-    """The reference without tag and digest; a port is no tag."""
+    """The reference without tag and digest. A port is not a tag."""
     name = reference.partition("@")[0]
     head, colon, tail = name.rpartition(":")
     return head if colon and "/" not in tail else name

@@ -1,4 +1,5 @@
-"""Away with what no record knows: containers with our labels, directories, old records."""
+"""Removes leftovers: containers with our labels and directories that no record names, and old
+records."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from .records import Records
 
 
 def remove_leftovers(records: Records, timeout: float) -> None:
-    """Takes them away; `patience`: seconds for the last requests to such a container.
+    """Removes them. `timeout`: seconds for the last requests to such a container.
 
-    Where nothing is recorded to serve (a state.json that was lost or brought back), what runs may
-    be what nginx leads to: it stays until something else does."""
+    If no generation is recorded as serving (state.json was lost or restored), nginx may lead to any
+    container that runs: they all stay until a recorded generation serves."""
     serving, engine = records.serving, records.host.engine
     draining = {records.name(generation.number) for generation in records.record.in_phase(DRAINING)}
     for container in engine.containers(records.labels):
@@ -24,7 +25,7 @@ def remove_leftovers(records: Records, timeout: float) -> None:
         if serving is None or container.name != records.name(serving.number):
             _wait_for_last_requests(records, container, serving, timeout)
             engine.remove(container.name)
-            records.did(f"the container {container.name}, left over, was removed")
+            records.did(f"the leftover container {container.name} was removed")
     previous = records.record.previous
     retired = [
         generation for generation in records.record.in_phase(RETIRED) if generation is not previous
@@ -44,7 +45,7 @@ def remove_leftovers(records: Records, timeout: float) -> None:
 def _wait_for_last_requests(
     records: Records, container: Container, serving: Generation | None, timeout: float
 ) -> None:
-    """Waits for the last requests to a container that no record knows."""
+    """Waits for the last requests to a container that no record names."""
     clock = records.host.clock
     deadline = clock.monotonic() + timeout
     while (

@@ -1,4 +1,4 @@
-"""nginx's part of a switch: the addresses that serve, and our site file; tested or undone."""
+"""nginx's part of a switch: upstreams.conf and our site file, tested by nginx or else undone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ METRICS_PORT = REGISTRY_DEBUG_PORT
 
 
 def refusal(status: int | None = None, until: float = 0) -> list[str]:
-    """nginx's words for what it answers to writes, None: nothing of its own (pure).
+    """nginx's configuration that refuses writes with `status`; None refuses none (pure).
 
-    The site file has the sentences; `until` (seconds since 1970) is in them where it is long.
+    The site file has the sentences. `until` (seconds since 1970) is in them with a status.
     """
     closed = [] if status is None else [f"    ~^(POST|PUT|PATCH|DELETE)$ {status};"]
     moment = time.strftime("%H:%M UTC", time.gmtime(until)) if status else ""
@@ -41,7 +41,7 @@ def refusal(status: int | None = None, until: float = 0) -> list[str]:
 
 
 def _current_refusal(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
-    """Writes are refused from the beginning of maintenance until one serves that takes them."""
+    """Refuses writes from the beginning of maintenance until a writable registry serves."""
     maintenance, registry = state.window, serving.get(REGISTRY)
     if maintenance is None or (
         maintenance.step == OPENING and not (registry and registry.readonly)
@@ -53,13 +53,12 @@ def _current_refusal(state: State, serving: Mapping[str, Generation | None]) -> 
 def upstreams(
     serving: Mapping[str, Generation | None], present: str = "", refused: list[str] | None = None
 ) -> str:
-    """upstreams.conf: one upstream per container that serves, and whether writes are `refused`
-    (`refusal`). Of a kind that `serving` does not name, what the `present` file says stays.
+    """upstreams.conf: one upstream per container that serves, and the lines of `refusal` in
+    `refused`. The upstream of a kind that `serving` does not name stays as in the `present` file.
 
-    `max_fails=0`: with one server, nginx must not declare it dead. Only the registry keeps
-    connections open: it never closes an idle one, so nginx cannot send a request into a closing
-    connection; the token server does close them. The registry's measurements are at a port of
-    their own.
+    `max_fails=0`: with one server, nginx must not declare it dead. `keepalive` is for the registry
+    only: it never closes an idle connection, so nginx cannot send a request into a closing one; the
+    token server does close them. The registry's metrics have a port of their own.
     """
     lines = ["# Written by wharfinger-host at each switch of generations; changes are lost."]
     for kind in KINDS:
@@ -86,13 +85,13 @@ def upstreams(
 
 
 def serving_now(state: State) -> dict[str, Generation | None]:
-    """What serves, by kind. A kind of which nothing is recorded, since the state was lost, is not
-    in it: what nginx leads to may serve all the same."""
+    """What serves, by kind. A kind without any record is left out: the state may have been lost
+    while nginx still leads to a container that works."""
     return {kind: state.kind(kind).serving for kind in KINDS if state.kind(kind).generations}
 
 
 def fingerprint(host: Host) -> str:
-    """Over everything of ours that nginx reads: tells whether it has read the present files."""
+    """A hash of all our files that nginx reads, to tell whether it has read the current ones."""
     digest = hashlib.sha256()
     for path in (
         host.paths.site,
@@ -105,7 +104,7 @@ def fingerprint(host: Host) -> str:
 
 
 def is_current(host: Host, state: State) -> bool:
-    """Whether nginx runs with the files that are there (or has no site of ours to serve)."""
+    """Whether nginx runs with the current files, or has no site of ours."""
     if not exists(host.paths.site):
         return True
     return state.proxy_loaded == fingerprint(host) and host.nginx.running()
@@ -121,11 +120,12 @@ def apply(
     check: bool = False,
     gently: bool = True,
 ) -> list[str]:
-    """Leads nginx to `serving` (and to the text `site`, the certificate with its key `tls`);
-    returns what was done. Not `gently` is at once: clients may lose a request.
+    """Leads nginx to `serving`, with the site file `site` and the certificate and key `tls` if they
+    are given. Returns what was done. Without `gently` it happens at once, and clients may lose a
+    request.
 
-    On a configuration that nginx refuses, the files are as they were when nginx last took them, and
-    HostError carries nginx's words. Without our site file upstreams.conf is written for later.
+    If nginx refuses the configuration, its last good files are restored, and HostError carries
+    nginx's message. Without our site file, upstreams.conf is only written, for later.
     """
     wanted = _wanted(host, state, serving, site, tls)
     changed = {path: data for path, data in wanted.items() if read_bytes(path) != data}
@@ -165,7 +165,7 @@ def _wanted(
     site: str | None,
     tls: bytes | None,
 ) -> dict[Path, bytes]:
-    """The files as nginx is to read them; what stays as it is is not among them."""
+    """The files that nginx shall read; those without a new content are left out."""
     wanted: dict[Path, bytes] = {}
     if tls is not None:
         wanted[host.paths.served] = tls
@@ -180,12 +180,12 @@ def _wanted(
 
 
 def _undo(host: Host, state: State, before: Mapping[Path, bytes | None], reloaded: bool) -> None:
-    """The files are again as nginx last took them; `told`: whether it was told of others."""
+    """Restores nginx's last good files. `reloaded`: a running nginx may have read other ones."""
     for path, data in before.items():
         _restore(host, path, read_bytes(_last_good(host, path)) or data)
     if reloaded:
-        # A master that is slow may still take over what is undone by now: it is told of the
-        # present files too, by the next run if not by this one.
+        # A slow nginx may still load the files that are undone by now. So it reloads once more, in
+        # the next run if not in this one.
         state.proxy_loaded = None
         host.store.save(state)
         with suppress(HostError):
@@ -195,9 +195,7 @@ def _undo(host: Host, state: State, before: Mapping[Path, bytes | None], reloade
 def _test(host: Host) -> None:
     problem = host.nginx.test()
     if problem is not None:
-        raise HostError(
-            f"nginx refuses its configuration, so it goes on with the present one: {problem}"
-        )
+        raise HostError(f"nginx refuses its new configuration and keeps the present one: {problem}")
 
 
 def _reload_or_start(host: Host, gently: bool = True) -> list[str]:
@@ -208,15 +206,15 @@ def _reload_or_start(host: Host, gently: bool = True) -> list[str]:
 
 
 def _last_good(host: Host, path: Path) -> Path:
-    """Where the last version that nginx took is kept: after a kill, the file in place may be one
-    that nginx was never asked about."""
+    """Where the last version that nginx accepted is kept: after a kill, nginx may never have tested
+    the file in place."""
     if path == host.paths.served:
         return path.with_name("tls_before.pem")
     return host.paths.var / "proxy" / path.name
 
 
 def _write(host: Host, path: Path, data: bytes) -> None:
-    """What lies with the keys is root's alone."""
+    """Only root may read files beside the keys."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     secret = path.parent == host.paths.certificates
     write_atomically(path, data, 0o600 if secret else 0o644)
@@ -236,9 +234,9 @@ def proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
 
 
 def reload_proxy(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`reload_proxy`: nginx reads its configuration anew, whatever changed in it. No request keys.
+    """`reload_proxy`: nginx reloads its configuration, whatever changed in it. No request keys.
 
-    Raises HostError with nginx's words where the configuration is bad; whoever changed it restores.
+    Raises HostError with nginx's message if the configuration is bad; the caller restores the file.
     """
     if check:
         return {"actions": ["nginx: reloaded"]}

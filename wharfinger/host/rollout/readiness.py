@@ -13,11 +13,11 @@ from . import readiness_check
 from .records import Records
 from .specification import Specification
 
-# Seconds between two looks at something that is awaited.
+# Seconds between two polls.
 POLL_INTERVAL = 0.1
-# Seconds in which a container that ended, and that docker started again, may end once more.
+# Seconds to wait for a container that docker has restarted to end once more.
 _ENDS_AGAIN = 15
-# Lines of a log that are read to find the reason above a stack.
+# Lines of a log to read: the reason stands above a stack trace.
 _LOG_READ = 400
 
 
@@ -30,9 +30,9 @@ class Readiness:
         self.wait = wait
 
     def wait_for(self, spec: Specification, generation: Generation, restarts: int = 0) -> None:
-        """Waits until the container answers the host at its address and passes its own health
-        check, without ending once: docker has started it again `restarts` times before. Raises
-        HostError with the reason, the container's last words included."""
+        """Waits until the container answers at its address, passes its health check and the
+        readiness check. It must not end meanwhile: docker had restarted it `restarts` times before.
+        Raises HostError with the reason and the end of the container's log."""
         name = self.records.name(generation.number)
         deadline = self.host.clock.monotonic() + self.wait
         while True:
@@ -51,29 +51,29 @@ class Readiness:
             self.host.clock.sleep(POLL_INTERVAL)
 
     def works(self, spec: Specification, generation: Generation) -> bool:
-        """Whether one that has served runs and is healthy; a stopped one is started first."""
+        """Whether a generation that has served runs and is healthy; starts it if it is stopped."""
         container = self.records.container(generation)
         if container is None or container.labels.get("wharfinger.spec") != spec.hash:
             return False
         if container.running and container.health in ("healthy", "none"):
             return True
         if container.running and container.health == "unhealthy":
-            # docker calls it so too until the first check after a pause (26.1): asked here and now.
+            # docker 26.1 says so too until the first check after a pause, so we ask ourselves.
             return self.not_ready_reason(spec, generation) is None
-        # Docker may have started it again before, since it serves.
+        # Docker may have restarted it since it began to serve.
         restarts = container.restarts
         try:
             if not container.running:
                 self.host.engine.start(container.name)
                 self.records.did(f"generation {generation.number} was stopped and is started again")
-                restarts = 0  # docker counts from the start that somebody asks for
+                restarts = 0  # docker counts again from an explicit start
             self.wait_for(spec, generation, restarts)
         except HostError:
             return False
         return True
 
     def not_ready_reason(self, spec: Specification, generation: Generation) -> str | None:
-        """What is still missing, None where nothing is."""
+        """Why the generation is not ready; None if it is."""
         path = "/" if spec.probe is None else str(spec.probe["path"])
         try:
             status, _ = self.host.probe(generation.address, generation.port, path, 2)
@@ -82,7 +82,7 @@ class Readiness:
         if spec.probe is not None and status not in spec.probe["status"]:
             return f"GET {path} is answered with {status}"
         if spec.health is not None:
-            # Asked here and now: docker's own first check comes only after a whole interval.
+            # We ask ourselves: docker's own first check comes only after a whole interval.
             code, output = self.host.engine.execute(
                 self.records.name(generation.number),
                 [str(word) for word in spec.health["command"]],
@@ -93,7 +93,7 @@ class Readiness:
         return readiness_check.not_ready_reason(self.host, self.records.state, spec, generation)
 
     def why_it_ended(self, container: Container) -> str:
-        """The reason, with the end of the container's log."""
+        """The reason, and the end of the container's log."""
         container = self._at_its_end(container)
         if container.out_of_memory:
             reason = "it needed more memory than it may have (raise its memory limit)"
@@ -106,9 +106,10 @@ class Readiness:
         return f"{reason}.{self._last_words(container.name)}"
 
     def _at_its_end(self, container: Container) -> Container:
-        """The container while it does not run, or as it is where it goes on running.
+        """Waits until the container does not run, and returns it as it is then; if it goes on
+        running, as it is at last.
 
-        Once docker has started a container again, its exit code is 0 and nothing says how it ended.
+        Once docker has restarted a container, its exit code is 0 and nothing says how it ended.
         """
         deadline = self.host.clock.monotonic() + _ENDS_AGAIN
         while container.running and self.host.clock.monotonic() < deadline:
@@ -124,8 +125,8 @@ class Readiness:
         return f" The end of its log:\n{lines[-3000:]}" if lines else " Its log is empty."
 
     def wait_for_configuration(self, generation: Generation, digest: str) -> None:
-        """Waits until every worker of the token server has taken over the configuration with this
-        SHA-256. Raises HostError with the server's own message where it refuses it."""
+        """Waits until every worker of the token server uses the configuration with this SHA-256.
+        Raises HostError with the server's own message if the server rejects it."""
         kind = self.records.kind
         deadline = self.host.clock.monotonic() + self.wait
         seen = "nothing"
@@ -136,7 +137,7 @@ class Readiness:
                 rejected = health.get("rejected") or {}
                 if rejected.get("configuration") == digest:
                     raise HostError(
-                        f"{kind}: the new configuration is refused and the one before stays "
+                        f"{kind}: the new configuration is refused and the previous one stays "
                         f"in force: {rejected.get('message')}"
                     )
                 if health.get("configuration") == digest:

@@ -1,8 +1,8 @@
 """The readiness check of a generation before it serves: a real token, and a manifest read with it.
 
-Asked at the containers' own addresses, so that nothing that serves is touched. What the registry
-must answer is what the one that serves answers: on a host where verification has never pushed, that
-is 'there is no such manifest' to someone who may read it.
+The check asks the containers at their own addresses, so nothing that serves is touched. A new
+registry must answer as the one that serves does: on a host where verification has never pushed,
+that is 'there is no such manifest' for an account that may read it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Serving:
-    """A generation that serves, with what its specification says."""
+    """A generation that serves, and what its specification says."""
 
     generation: Generation
     proof: Mapping[str, Any] | None
@@ -48,7 +48,7 @@ class _Serving:
 def not_ready_reason(
     host: Host, state: State, spec: Specification, generation: Generation
 ) -> str | None:
-    """What the readiness check of `generation` (not serving yet) misses, None where nothing."""
+    """Why `generation`, which does not serve yet, fails the readiness check; None if it passes."""
     if spec.proof is None:
         return None
     password = (read_text(host.paths.verification_password) or "").strip()
@@ -63,7 +63,7 @@ def not_ready_reason(
 
 
 class _Missing(Exception):
-    """What the readiness check misses, in words."""
+    """The reason why the readiness check fails."""
 
 
 def _token_server(
@@ -78,8 +78,8 @@ def _token_server(
         raise _Missing(f"its token is not signed with the key of {certificate}")
     registry = _serving(host, state, names.REGISTRY)
     bundle = sha256(host.paths.registry / "token_signing.pem")
-    # One that is about to be replaced, since it has another issuer or other trusted keys, tells
-    # nothing.
+    # A registry with another issuer or other trusted keys is about to be replaced: its answer says
+    # nothing about this token.
     if (
         registry is None
         or registry.proof != spec.proof
@@ -89,7 +89,7 @@ def _token_server(
     try:
         status, body = _read_manifest(host, registry.generation, _bearer(token))
     except (OSError, http.client.HTTPException):
-        return  # it is gone or broken, which is not this one's fault
+        return  # the registry is gone or broken, which is not this token server's fault
     if status not in (200, 404):
         raise _Missing(
             f"the registry that serves answers its token with {_answer_text(status, body)}"
@@ -110,7 +110,7 @@ def _registry(
     status, body = _read_manifest(host, generation, login)
     if status not in (200, 404):
         raise _Missing(
-            f"a manifest read by someone who may is answered with {_answer_text(status, body)}"
+            f"reading a manifest with a valid login is answered with {_answer_text(status, body)}"
         )
     serving = _serving(host, state, names.REGISTRY)
     if serving is None or serving.proof != spec.proof or serving.mounts != spec.mounts:
@@ -118,7 +118,7 @@ def _registry(
     try:
         expected = _read_manifest(host, serving.generation, login)
     except (OSError, http.client.HTTPException):
-        return  # the one before is gone or broken: that is why there is a new one
+        return  # the previous registry is gone or broken: that is why there is a new one
     if expected[0] == 200 and (status, body) != expected:
         raise _Missing(
             f"it answers {_answer_text(status, body)} where the registry that serves has a manifest"
@@ -157,9 +157,7 @@ def _token(host: Host, generation: Generation, proof: Mapping[str, Any], passwor
         raise _Missing("the token server's answer to a login holds no token") from None
     payload = claims(token) or {}
     if payload.get("iss") != proof["issuer"] or "pull" not in granted(payload, REPOSITORY):
-        raise _Missing(
-            "the token server's token is of another issuer, or without the right to pull"
-        )
+        raise _Missing("the token server's token names another issuer or does not grant pull")
     return token
 
 

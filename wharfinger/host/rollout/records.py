@@ -1,4 +1,4 @@
-"""The generations of one kind of container: record, directories, names in docker."""
+"""The generations of one kind of container: their records, directories and container names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .specification import Specification, read
 
 
 class Records:
-    """What is known of the generations of `kind`; `actions` says what was done to them."""
+    """The records of the generations of `kind`; `actions` says what was done to them."""
 
     def __init__(self, host: Host, state: State, kind: str) -> None:
         self.host = host
@@ -37,7 +37,7 @@ class Records:
 
     @property
     def network(self) -> Mapping[str, Any]:
-        """The stack's docker network. Raises HostError where there is none yet."""
+        """The stack's docker network. Raises HostError if there is none yet."""
         if self.state.network is None:
             raise HostError(
                 f"{self.kind}: the docker network is not there yet: run the whole site.yml first"
@@ -52,7 +52,7 @@ class Records:
         return self.host.paths.generations / self.kind / str(number)
 
     def specification(self, number: int) -> Specification | None:
-        """What a generation was started with; None where its directory has lost that."""
+        """What a generation was started with; None if its spec.json is lost."""
         text = read_text(self.directory(number) / "spec.json")
         return None if text is None else read(json.loads(text))
 
@@ -67,12 +67,12 @@ class Records:
         self.host.store.save(self.state)
 
     def enter(self, generation: Generation, phase: str) -> None:
-        """Not saved yet."""
+        """Changes the phase in memory; `save` writes it."""
         generation.phase = phase
         generation.since = self.host.clock.now()
 
     def discard(self, generation: Generation) -> None:
-        """Container, directory and record are gone."""
+        """Removes the generation's container, directory and record."""
         self.host.engine.remove(self.name(generation.number))
         remove_tree(self.directory(generation.number))
         self.record.generations.remove(generation)
@@ -82,15 +82,15 @@ class Records:
         self.actions.append(f"{self.kind}: {action}")
 
     def reads_at_start(self, generation: Generation, name: str) -> bool:
-        """Whether `what` is among the live things that this generation reads only at its start."""
+        """Whether `name` is one of the generation's startup inputs."""
         spec = self.specification(generation.number)
         return spec is not None and name in (spec.raw.get("live") or {})
 
     def works_with(self, algorithm: str) -> bool:
-        """Whether all that serves, or may serve after an interrupted run, works with a key for this
-        algorithm."""
+        """Whether every generation that serves, or may serve after an interrupted run, works with a
+        key for this algorithm."""
         return all(
-            # What has lost its specification is of a time that is not known.
+            # Without its specification, nobody knows how old the generation is.
             algorithm == RS256
             if (spec := self.specification(generation.number)) is None
             else spec.works_with(algorithm)

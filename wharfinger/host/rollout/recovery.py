@@ -1,4 +1,5 @@
-"""Ends what an interrupted run began; only serving and retired generations are left."""
+"""Completes or undoes what an interrupted run began; then only serving and retired generations are
+left."""
 
 from __future__ import annotations
 
@@ -23,10 +24,10 @@ class Recovery:
         records, drain = self.records, self.switch.drain
         for generation in list(records.record.generations):
             if generation not in records.record.generations:
-                continue  # one before it serves again, and it was taken away
+                continue  # an earlier generation serves again, and this one was removed
             if generation.phase == STARTING:
                 records.discard(generation)
-                records.did(f"generation {generation.number}, half-made, was taken away")
+                records.did(f"generation {generation.number} was incomplete and was removed")
             elif generation.phase == SWITCHING:
                 self._finish_switch(generation)
             elif generation.phase == DRAINING:
@@ -43,16 +44,16 @@ class Recovery:
                 return
             except HostError:
                 if generation not in records.record.generations:
-                    return  # it has ended meanwhile, and the one before serves again
+                    return  # it ended meanwhile, and the previous one serves again
                 if generation.phase != SWITCHING:
-                    raise  # it serves: what failed is the old one's removal
-                # It was healthy before the interruption and is not now: go back.
+                    raise  # it serves: the removal of the old one failed
+                # It was healthy before the interruption and is not now, so undo the switch.
         if generation in records.record.generations:
             self._go_back(generation)
 
     def _go_back(self, generation: Generation) -> None:
-        """nginx may lead to it already: first the way back, then away with it."""
+        """Undoes a switch. nginx may already lead to the new generation, so nginx comes first."""
         records, state = self.records, self.records.state
         records.actions += proxy.apply(records.host, state, proxy.serving_now(state))
         records.discard(generation)
-        records.did(f"generation {generation.number} was not healthy any more and was taken away")
+        records.did(f"generation {generation.number} was no longer healthy and was removed")

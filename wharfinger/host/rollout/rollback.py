@@ -1,4 +1,4 @@
-"""`rollback`: the image and settings before the last deployment serve again."""
+"""`rollback`: the image and settings from before the last deployment serve again."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from .start import foreign_key
 
 
 def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`rollback`: the image and settings before the last deployment serve again, with the present
-    users, rules and trusted keys.
+    """`rollback`: the image and settings from before the last deployment serve again, with the
+    current users, rules and trusted keys.
 
     Request: {"kind": "registry" | "token_server" | null, "drain_timeout": 600}. null: each kind
-    that the last deployment changed. Returns `back`: kind → number of the generation gone back to.
+    that the last deployment changed. Returns `back`: kind → number of the previous generation that
+    serves again.
     """
     state = host.store.load()
     requested = request.get("kind")
     kinds = list(state.rollback) or ([str(requested)] if requested else _changed_last(state))
     if not kinds:
         raise HostError(
-            "nothing serves that could go back: there is no generation before the present ones"
+            "there is nothing to roll back to: no generation precedes the ones that serve"
         )
-    # The token server first: what it signs with is always what the registry trusts.
+    # The token server first: the registry always trusts the key that it signs with.
     kinds = [kind for kind in (names.TOKEN_SERVER, names.REGISTRY) if kind in kinds]
     deployment = f"rollback {host.clock.now():.0f}"
     every_kind = [
@@ -41,8 +42,9 @@ def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
         generations.repair()
     if not state.rollback:
         for generations in every_kind:
-            previous(generations.records)  # what is refused comes before what is done
-        # All of them, before the first: cut off in between, the next run does the rest.
+            previous(generations.records)  # raises before anything is changed
+        # All kinds are recorded before the first one changes, so that after a kill the next run
+        # does the rest.
         state.rollback = {kind: state.kind(kind).settings_before for kind in kinds}
         host.store.save(state)
     back: dict[str, int] = {}
@@ -65,13 +67,13 @@ def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
 
 
 def _planned_action(generations: Generations) -> str:
-    """What would be done. Raises HostError where it would be refused."""
+    """What a rollback would do. Raises HostError if it would be refused."""
     target, _ = previous(generations.records)
     return f"{generations.kind}: the image and settings of generation {target.number} serve again"
 
 
 def _changed_last(state: State) -> list[str]:
-    """The kinds whose image or settings came with the newest deployment and that can go back."""
+    """The kinds that the newest deployment changed and that can be rolled back."""
     candidates = {
         kind: record.serving
         for kind, record in state.kinds.items()
@@ -89,7 +91,7 @@ def _changed_last(state: State) -> list[str]:
 
 
 def previous(records: Records) -> tuple[Generation, Specification]:
-    """The generation to go back to. Raises HostError where there is none that fits."""
+    """The generation to go back to, and its specification. Raises HostError if none can be used."""
     kind, target, serving = records.kind, records.record.previous, records.serving
     spec = None if target is None else records.specification(target.number)
     if target is None or spec is None:
@@ -99,16 +101,16 @@ def previous(records: Records) -> tuple[Generation, Specification]:
         )
     present = None if serving is None else records.specification(serving.number)
     if present is None:
-        raise HostError(f"{kind}: nothing serves that could go back: run site.yml")
+        raise HostError(f"{kind}: nothing serves that could be rolled back: run site.yml")
     for name, same in (
         ("registry_auth or registry_hostname", present.proof == spec.proof),
         ("storage_path", present.mounts == spec.mounts),
     ):
         if not same:
             raise HostError(
-                f"{kind}: generation {target.number} was of another {name} than the "
-                "present one, which concerns more than this container: write the earlier one "
-                "into the inventory and run site.yml instead"
+                f"{kind}: generation {target.number} had a different {name}, which affects more "
+                "than this container: write the earlier value into the inventory and run site.yml "
+                "instead"
             )
     foreign = foreign_key(records, spec)
     if foreign is not None:
@@ -118,7 +120,7 @@ def previous(records: Records) -> tuple[Generation, Specification]:
         )
     if records.host.engine.image(spec.image) is None:
         raise HostError(
-            f"{kind}: the image of generation {target.number} ({spec.image}) is not on "
-            "this host any more: write the earlier version into the inventory and run site.yml"
+            f"{kind}: the image of generation {target.number} ({spec.image}) is no longer "
+            "on this host: write the earlier version into the inventory and run site.yml"
         )
     return target, spec

@@ -1,22 +1,23 @@
-"""What a container is to be: the specification's check, its hash, and docker's words for it (pure).
+"""A container's specification: its check, its hash, and docker's request to create it (pure).
 
 A specification is a dictionary with these keys:
 - kind ("registry" | "token_server"), image (an image id), user ("uid:gid")
-- entrypoint, command: lists; empty: the image's own
+- entrypoint, command: lists; an empty list means the image's own
 - environment: name → value
-- files: name → text, the generation's own immutable configuration directory; files_target: where it
-  is mounted; files_group: the gid that may read it
+- files: name → text, the generation's own configuration directory, which never changes;
+  files_target: where it is mounted; files_group: the gid that may read it
 - mounts: [{source, target, read_only}]; tmpfs: target → options
 - memory ("512m"), pids
-- health: {command, interval, timeout, retries, start_period}, in seconds; null: none
-- port; probe: {path, status: [...]}; null: any answer will do
-- live: what the container reads only when it starts, by its names in Generations.live_now; the host
-  adds the fingerprints, which take part in the hash only
+- health: {command, interval, timeout, retries, start_period}, in seconds; null: no health check
+- port; probe: {path, status: [...]}; null: any answer counts
+- live: the startup inputs, that is, what the container reads only when it starts, by the names in
+  Generations.startup_inputs; the host adds their fingerprints, which only change the hash
 - stop_timeout: seconds
-- algorithms: of tokens' signatures, those that the registry trusts or the token server can sign
-  with (signing_keys.py); without the key, as before there was a choice, RS256 alone
-- proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: none
-- readonly: true while nothing may write (maintenance.py); like `live` no setting of its own
+- algorithms: the signature algorithms of tokens that the registry trusts or the token server can
+  sign with (signing_keys.py); a specification without this key is older and means RS256 alone
+- proof: {issuer, service, auth}: a login that must succeed before the generation serves; null: no
+  login
+- readonly: true while nothing may write (maintenance.py); like `live` it is not a setting
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ from ..system.state import KINDS
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _SECOND = 1_000_000_000
 HTTP_SECRET = HTTP_SECRET_PLACEHOLDER
-# As a whole: a registry 3.1.2 ends at …_READONLY_ENABLED, and the other keys of `maintenance` stay.
+# The whole map in one variable: a registry 3.1.2 exits at …_READONLY_ENABLED. The other keys of
+# `maintenance` stay as they are.
 _READONLY = {"REGISTRY_STORAGE_MAINTENANCE_READONLY": '{"enabled": true}'}
 
 
 @dataclass(frozen=True)
 class Specification:
-    """A checked specification. `hash` is over everything in it, `settings` over all but `live`
-    and `readonly`."""
+    """A checked specification. `hash` covers everything in it, `settings` all but `live` and
+    `readonly`."""
 
     kind: str
     image: str
@@ -70,13 +72,13 @@ class Specification:
     readonly: bool = False
 
     def works_with(self, algorithm: str) -> bool:
-        """Whether it trusts, or can sign, tokens of this algorithm; whoever checks passwords has
-        nothing to do with tokens."""
+        """Whether the container trusts, or can sign, tokens of this algorithm. A registry that
+        checks passwords itself works with any algorithm, since it sees no tokens."""
         return (self.proof or {}).get("auth") == "htpasswd" or algorithm in self.algorithms
 
     def with_startup_inputs(self, current: Mapping[str, str]) -> Specification:
-        """The same image and settings with the present fingerprints of what it reads when it
-        starts; of a file that is missing, the one that was recorded, else ""."""
+        """The same image and settings with the current fingerprints of the startup inputs. A
+        missing file keeps the fingerprint that was recorded, or gets "" if none was."""
         names = self.raw.get("live") or ()
         recorded = names if isinstance(names, Mapping) else {}
         return self._replaced(
@@ -87,21 +89,21 @@ class Specification:
         )
 
     def with_readonly(self, readonly: bool) -> Specification:
-        """The same image and settings, for reading only or for writing too."""
+        """The same image and settings, read-only or writable."""
         rest = {key: value for key, value in self.raw.items() if key != "readonly"}
         return self._replaced({**rest, "readonly": True} if readonly else rest)
 
     def _replaced(self, raw: Mapping[str, Any]) -> Specification:
-        """What differs in `live` and `readonly` alone."""
+        """A copy that differs in `live` and `readonly` only."""
         return replace(self, raw=raw, hash=_hash(raw), readonly=bool(raw.get("readonly")))
 
 
 def read(raw: Mapping[str, Any]) -> Specification:
-    """Checks a specification. Raises HostError naming the key that is wrong."""
+    """Checks a specification. Raises HostError that names the wrong key."""
     known = set(Specification.__dataclass_fields__) - {"hash", "settings", "raw"} | {"live"}
     unknown = sorted(set(raw) - known)
     if unknown:
-        raise HostError(f"spec: unknown key {unknown[0]!r}: one of {', '.join(sorted(known))}")
+        raise HostError(f"spec: unknown key {unknown[0]!r}: use {', '.join(sorted(known))}")
     if raw.get("kind") not in KINDS:
         raise HostError(f"spec: kind {raw.get('kind')!r}: write one of {', '.join(KINDS)}")
     try:
@@ -145,7 +147,7 @@ def _hash(raw: Mapping[str, Any]) -> str:
 
 def _file_name(name: str) -> str:
     if "/" in name or name in ("", ".", ".."):
-        raise ValueError(f"files: {name!r} is no plain file name")
+        raise ValueError(f"files: {name!r} is not a plain file name")
     return name
 
 
@@ -153,7 +155,9 @@ def size(text: str) -> int:
     """`512m` → bytes, in docker's own units (b, k, m, g; powers of 1024)."""
     match = re.fullmatch(r"([0-9]+)([bkmg]?)", text.strip().lower())
     if match is None:
-        raise ValueError(f"memory: {text!r} is no size: write a number and k, m or g, such as 512m")
+        raise ValueError(
+            f"memory: {text!r} is not a size: write a number and k, m or g, such as 512m"
+        )
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 
@@ -171,7 +175,7 @@ def definition(
             "Type": "bind",
             "Source": str(mount["source"]),
             "Target": str(mount["target"]),
-            # Whatever the process means to do, it cannot write.
+            # So the process cannot write, whatever its own settings say.
             "ReadOnly": spec.readonly or bool(mount.get("read_only", True)),
         }
         for mount in spec.mounts

@@ -1,4 +1,4 @@
-"""A new generation: its place, its directory, its container."""
+"""A new generation: its slot, its directory, its container."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .specification import HTTP_SECRET, Specification, definition
 
 
 def has_valid_address(records: Records, generation: Generation) -> bool:
-    """Whether its address is still one of its kind's (the network may have changed)."""
+    """Whether the generation's address still belongs to its slot: the network may have changed."""
     slots = names.slots(records.kind, records.network["subnet"])
     return slots.get(generation.slot) == generation.address
 
 
 def add_generation(records: Records, spec: Specification, deployment: str) -> Generation:
-    """A new generation in the free slot, on record as starting. Raises HostError, before anything
-    is changed, where it could not serve."""
+    """Records a new generation in the free slot as starting. Raises HostError, before anything is
+    changed, if it could not serve."""
     slots = names.slots(records.kind, records.network["subnet"])
     serving, clock = records.serving, records.host.clock
     _check_can_serve(records, spec)
-    # An address stays taken until its container is gone, whether it is on record or not.
+    # An address stays taken until its container is gone, recorded or not.
     containers = records.host.engine.containers(records.labels)
     taken = {container.address for container in containers if container.alive}
     taken |= {serving.address} if serving is not None else set()
@@ -55,7 +55,7 @@ def add_generation(records: Records, spec: Specification, deployment: str) -> Ge
         readonly=spec.readonly,
     )
     if serving is not None and serving.settings == spec.settings:
-        # Where only what is live differs, it is still the same deployment.
+        # With other startup inputs only, it is still the same deployment.
         generation.deployment, generation.changed = serving.deployment, serving.changed
     records.record.next = generation.number + 1
     records.record.generations.append(generation)
@@ -68,7 +68,7 @@ def _check_can_serve(records: Records, spec: Specification) -> None:
     if foreign is not None:
         raise HostError(
             f"{records.kind}: {foreign}: run the whole site.yml, which rotates the key first; "
-            "where a rotation is under way, playbooks/rotate_certificates.yml before that"
+            "if a rotation is under way, run playbooks/rotate_certificates.yml before that"
         )
     for mount in spec.mounts:
         if not Path(str(mount["source"])).exists():
@@ -79,7 +79,7 @@ def _check_can_serve(records: Records, spec: Specification) -> None:
 
 
 def foreign_key(records: Records, spec: Specification) -> str | None:
-    """A key in use that a container of `spec` cannot work with, in words; None without one."""
+    """Says which key in use a container of `spec` cannot work with; None if it works with all."""
     used = ["signing.crt", "signing_next.crt"]
     if records.kind == names.REGISTRY:
         used.append("signing_previous.crt")
@@ -93,7 +93,7 @@ def foreign_key(records: Records, spec: Specification) -> str | None:
 
 
 def start(records: Records, spec: Specification, generation: Generation) -> None:
-    """Its directory is written and its container started."""
+    """Writes the generation's directory and starts its container."""
     directory = records.directory(generation.number)
     _write(records.host, spec, directory)
     name = records.name(generation.number)
@@ -116,8 +116,8 @@ def start(records: Records, spec: Specification, generation: Generation) -> None
 
 
 def _write(host: Host, spec: Specification, directory: Path) -> None:
-    """The generation's own directory: spec.json (root only, it may hold the storage's keys) and
-    files/, which the container sees."""
+    """The generation's own directory: spec.json, for root only since it may hold the storage's
+    keys, and files/, which the container sees."""
     remove_tree(directory)
     directory.mkdir(mode=0o700, parents=True)
     files = directory / "files"
@@ -127,7 +127,7 @@ def _write(host: Host, spec: Specification, directory: Path) -> None:
         if HTTP_SECRET in text:
             text = text.replace(HTTP_SECRET, _http_secret(host))
         write_atomically(files / name, text.encode(), 0o640, host.root_id, spec.files_group)
-    # Last, because the group's right to read is what lets the container in.
+    # Last, because only the group's right to read lets the container in.
     os.chown(files, host.root_id, spec.files_group)
 
 

@@ -1,4 +1,4 @@
-"""nginx leads to another generation, or to none; the one before is drained and removed."""
+"""Leads nginx to another generation, or to none, then drains and removes the previous one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ class Switch:
         self.drain = drain
 
     def to(self, generation: Generation) -> None:
-        """nginx leads to `generation`; the one before is drained and removed. Raises HostError
-        where nginx refuses, or where the new one has ended meanwhile and the old one serves again.
-        """
+        """Leads nginx to `generation`, then drains and removes the previous one. Raises HostError
+        if nginx refuses, or if the new one ended meanwhile and the previous one serves again."""
         records, old = self.records, self.records.serving
         records.enter(generation, SWITCHING)
         if old is not None and exists(self.host.paths.site):
-            # Whatever works for nginx now may still send to the old one after the reload; without
-            # our site there is no reload to wait for.
+            # nginx's current workers may still send requests to the old generation after the
+            # reload. Without our site there is no reload to wait for.
             workers = self.host.nginx.workers()
             old.workers = [
                 *old.workers,
@@ -46,7 +45,7 @@ class Switch:
         remove_leftovers(records, self.drain.draining.timeout)
 
     def withdraw(self) -> None:
-        """Nothing of this kind serves any more: nginx leaves it, then it is drained and removed."""
+        """Ends what serves: nginx stops sending to it, then it is drained and removed."""
         serving = self.records.serving
         if serving is None:
             return
@@ -64,9 +63,8 @@ class Switch:
         self.records.actions += proxy.apply(self.host, state, serving)
 
     def resume_writing(self) -> None:
-        """Where one that only reads serves, and the one that can write is paused or still answers
-        its last requests, that one serves again: nothing is waited for, and nothing of theirs is
-        lost."""
+        """Switches back from a read-only generation to the writable one, if that one is paused or
+        still answers its last requests. Nothing is waited for, and no request is lost."""
         self._leave_for_reading()
         serving = self.records.serving
         writers = [
@@ -85,8 +83,8 @@ class Switch:
         )
 
     def _leave_for_reading(self) -> None:
-        """Where a run was killed while nginx was led to one that only reads, it counts as led: what
-        the one that writes has begun need not end first."""
+        """Completes a switch to a read-only generation that a kill interrupted. So the requests of
+        the writable generation need not end first."""
         records, serving = self.records, self.records.serving
         for generation in records.record.in_phase(SWITCHING):
             if (

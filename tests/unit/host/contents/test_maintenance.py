@@ -519,7 +519,7 @@ def test_a_registry_that_cannot_read_only_leaves_the_present_one(
     host: Host, machine: Machine
 ) -> None:
     machine.behaviour["sha256:good"] = "crashes"
-    with pytest.raises(HostError, match="was taken away again and generation 1 keeps serving"):
+    with pytest.raises(HostError, match="was removed again and generation 1 keeps serving"):
         begin(host)
     assert closed(machine) is None
     assert writers(machine) == ["wharfinger-registry-1"]

@@ -421,7 +421,7 @@ def test_docker_auth_is_not_started_with_a_key_that_it_cannot_sign_with(world: W
         run("ensure", {"spec": serving(host, "token_server", algorithms=["RS256"])}, host=host)
     assert str(caught.value) == (
         "token_server: it signs with RS256 only, and the key of signing.crt is ES256: run the "
-        "whole site.yml, which rotates the key first; where a rotation is under way, "
+        "whole site.yml, which rotates the key first; if a rotation is under way, run "
         "playbooks/rotate_certificates.yml before that"
     )
     assert set(machine.containers) == before
@@ -766,14 +766,13 @@ def test_what_cannot_be_gone_back_to_is_refused_with_what_to_do(world: World) ->
     mounts = [{"source": str(folder / "other"), "target": "/data", "read_only": False}]
     run("ensure", {"spec": spec(folder, mounts=mounts)}, host=host)
     assert refused(host) == (
-        "registry: generation 1 was of another storage_path than the present one, which concerns "
-        "more than this container: write the earlier one into the inventory and run site.yml "
-        "instead"
+        "registry: generation 1 had a different storage_path, which affects more than this "
+        "container: write the earlier value into the inventory and run site.yml instead"
     )
     run("ensure", {"spec": spec(folder, mounts=mounts, image="sha256:new")}, host=host)
     machine.images.clear()
     assert refused(host) == (
-        "registry: the image of generation 2 (sha256:good) is not on this host any more: write the "
+        "registry: the image of generation 2 (sha256:good) is no longer on this host: write the "
         "earlier version into the inventory and run site.yml"
     )
 
@@ -850,7 +849,7 @@ def test_what_fails_is_told_once_a_day_and_the_exit_is_an_error(
     with pytest.raises(HostError, match="broken by someone"):
         run("renew", {}, host=host)
     told = alerts(host, tmp_path)
-    assert told.startswith(f"{HOSTNAME}: nginx refuses its configuration")
+    assert told.startswith(f"{HOSTNAME}: nginx refuses its new configuration")
     assert told.endswith(f"for {HOSTNAME}\n")
     with pytest.raises(HostError):
         run("renew", {}, host=host)

@@ -1,4 +1,4 @@
-"""Generations: what is promised of a change, and of a change that fails or is killed."""
+"""Generations: the promises for a change, and for a change that fails or is killed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def names(machine: Machine) -> list[str]:
     return sorted(machine.containers)
 
 
-def test_the_first_generation_takes_slot_a_and_nothing_is_before_it(ensure: Ensure) -> None:
+def test_the_first_generation_takes_slot_a_and_has_no_previous_one(ensure: Ensure) -> None:
     answer = ensure()
     assert answer["changed"]
     assert (answer["generation"], answer["slot"], answer["address"], answer["previous"]) == (
@@ -84,7 +84,7 @@ def test_a_changed_specification_takes_the_other_slot_and_the_old_container_goes
     assert machine.interruptions == []
 
 
-def test_what_is_live_makes_a_new_generation_though_the_container_would_be_the_same(
+def test_other_startup_inputs_make_a_new_generation_of_the_same_container(
     ensure: Ensure, host: Host
 ) -> None:
     bundle = host.paths.registry / "token_signing.pem"
@@ -95,7 +95,7 @@ def test_what_is_live_makes_a_new_generation_though_the_container_would_be_the_s
     assert ensure(live=["signing"])["generation"] == 2
 
 
-def test_a_dry_run_says_what_follows_from_what_is_live(ensure: Ensure, host: Host) -> None:
+def test_a_dry_run_takes_startup_inputs_into_account(ensure: Ensure, host: Host) -> None:
     bundle = host.paths.registry / "token_signing.pem"
     bundle.write_text("one key")
     ensure(live=["signing"])
@@ -106,7 +106,9 @@ def test_a_dry_run_says_what_follows_from_what_is_live(ensure: Ensure, host: Hos
     ]
 
 
-def test_a_file_that_is_gone_for_a_moment_is_no_other_one(ensure: Ensure, host: Host) -> None:
+def test_a_startup_input_that_is_missing_for_a_moment_changes_nothing(
+    ensure: Ensure, host: Host
+) -> None:
     bundle = host.paths.registry / "token_signing.pem"
     bundle.write_text("one key")
     ensure(live=["signing"])
@@ -114,7 +116,9 @@ def test_a_file_that_is_gone_for_a_moment_is_no_other_one(ensure: Ensure, host: 
     assert run("follow", {"kind": "registry"}, host=host)["changed"] is False
 
 
-def test_a_dry_run_says_what_would_be_and_does_nothing(ensure: Ensure, machine: Machine) -> None:
+def test_a_dry_run_says_what_would_happen_and_does_nothing(
+    ensure: Ensure, machine: Machine
+) -> None:
     steps = machine.steps
     assert ensure(check=True)["actions"] == ["registry: generation 1 serves"]
     ensure()
@@ -194,7 +198,7 @@ def test_the_container_is_confined(ensure: Ensure, machine: Machine) -> None:
         ),
     ],
 )
-def test_a_generation_that_does_not_become_healthy_is_taken_away_and_the_old_one_serves(
+def test_a_generation_that_does_not_become_healthy_is_removed_and_the_old_one_serves(
     ensure: Ensure, host: Host, machine: Machine, manner: str, reason: str
 ) -> None:
     ensure()
@@ -203,8 +207,7 @@ def test_a_generation_that_does_not_become_healthy_is_taken_away_and_the_old_one
     with pytest.raises(HostError) as caught:
         ensure(image="sha256:new")
     assert str(caught.value) == (
-        "registry: the new generation 2 was taken away again and generation 1 keeps serving: "
-        + reason
+        "registry: the new generation 2 was removed again and generation 1 keeps serving: " + reason
     )
     assert names(machine) == ["wharfinger-registry-1"]
     assert not (host.paths.generations / "registry" / "2").exists()
@@ -215,7 +218,7 @@ def test_a_generation_that_does_not_become_healthy_is_taken_away_and_the_old_one
 
 def test_the_first_generation_that_fails_leaves_nothing(ensure: Ensure, machine: Machine) -> None:
     machine.behaviour["sha256:new"] = "crashes"
-    with pytest.raises(HostError, match="generation 1 was taken away again and nothing serves yet"):
+    with pytest.raises(HostError, match="generation 1 was removed again and nothing serves yet"):
         ensure(image="sha256:new")
     assert names(machine) == []
 
@@ -229,15 +232,14 @@ def test_a_configuration_that_nginx_refuses_at_the_switch_changes_nothing(
     with pytest.raises(HostError) as caught:
         ensure(environment={"A": "b"})
     assert str(caught.value) == (
-        "registry: the new generation 2 was taken away again and generation 1 keeps serving: nginx "
-        "refuses its configuration, so it goes on with the present one: bind() to 0.0.0.0:443 "
-        "failed"
+        "registry: the new generation 2 was removed again and generation 1 keeps serving: nginx "
+        "refuses its new configuration and keeps the present one: bind() to 0.0.0.0:443 failed"
     )
     assert names(machine) == ["wharfinger-registry-1"]
     assert "10.98.0.2" in host.paths.upstreams.read_text()
 
 
-def test_an_nginx_that_reloads_too_late_is_told_of_the_way_back(
+def test_an_nginx_that_reloads_too_late_reloads_again_after_the_undo(
     ensure: Ensure, host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure()
@@ -255,7 +257,7 @@ def test_an_nginx_that_reloads_too_late_is_told_of_the_way_back(
         ensure(environment={"A": "b"})
     assert ["10.98.0.3" in calls[0], "10.98.0.2" in calls[1]] == [True, True]
     assert "10.98.0.2" in machine.loaded
-    # Whatever came of that, the next run makes sure.
+    # Whatever nginx did then, the next run reloads it once more.
     assert "nginx: reloaded" in ensure()["actions"]
 
 
@@ -288,7 +290,7 @@ def test_an_unhealthy_or_vanished_container_is_replaced(
     machine.containers.clear()
     assert ensure()["generation"] == 2
     machine.change("wharfinger-registry-2", health="unhealthy")
-    # As docker says for a while after a pause.
+    # docker says so for a while after a pause.
     assert ensure()["changed"] is False
     answers = host.engine.execute
     monkeypatch.setattr(
@@ -298,7 +300,7 @@ def test_an_unhealthy_or_vanished_container_is_replaced(
     )
     answer = ensure()
     assert answer["generation"] == 3
-    assert "registry: generation 2 does not work any more and is replaced" in answer["actions"]
+    assert "registry: generation 2 no longer works and is replaced" in answer["actions"]
     assert names(machine) == ["wharfinger-registry-3"]
 
 
@@ -315,7 +317,7 @@ def test_the_old_generation_stays_until_its_last_request_is_answered(
 
 
 @pytest.mark.parametrize("jumps", [0, 3600, -3600])
-def test_draining_ends_with_its_timeout_and_says_so_however_the_clock_jumps(
+def test_draining_ends_with_its_timeout_and_says_so_even_if_the_clock_jumps(
     ensure: Ensure, host: Host, machine: Machine, jumps: float
 ) -> None:
     ensure()
@@ -326,12 +328,12 @@ def test_draining_ends_with_its_timeout_and_says_so_however_the_clock_jumps(
     answer = ensure(environment={"A": "b"}, request={"drain_timeout": 30})
     assert 30 <= machine.seconds - before < 31
     assert (
-        "registry: generation 1 still had requests after 30 s and was stopped all the same"
+        "registry: generation 1 still had requests after 30 s and was stopped anyway"
         in answer["actions"]
     )
 
 
-def test_revoking_does_not_wait_for_anyone(ensure: Ensure, host: Host, machine: Machine) -> None:
+def test_revoking_does_not_wait_for_requests(ensure: Ensure, host: Host, machine: Machine) -> None:
     ensure()
     with_site(host)
     machine.connections["10.98.0.2"] = 50
@@ -341,7 +343,7 @@ def test_revoking_does_not_wait_for_anyone(ensure: Ensure, host: Host, machine: 
     assert names(machine) == ["wharfinger-registry-2"]
 
 
-def test_containers_with_our_labels_that_no_record_knows_are_removed_and_others_stay(
+def test_containers_with_our_labels_that_no_record_names_are_removed_and_others_stay(
     ensure: Ensure, host: Host, machine: Machine
 ) -> None:
     ensure()
@@ -354,7 +356,7 @@ def test_containers_with_our_labels_that_no_record_knows_are_removed_and_others_
         machine.containers[name] = type(ours)(**{**vars(ours), "name": name, "labels": labels})
     answer = ensure()
     assert answer["actions"] == [
-        "registry: the container wharfinger-registry-77, left over, was removed"
+        "registry: the leftover container wharfinger-registry-77 was removed"
     ]
     assert names(machine) == ["another", "database", "wharfinger-registry-1"]
 
@@ -369,19 +371,17 @@ def test_without_network_the_message_says_what_to_run(tmp_path: Path, machine: M
     )
 
 
-def test_the_decisions_of_a_token_server_that_is_replaced_are_kept(
-    host: Host, ensure: Ensure
-) -> None:
+def test_the_log_of_a_replaced_token_server_is_kept(host: Host, ensure: Ensure) -> None:
     for image in ("sha256:old", "sha256:new", "sha256:newer"):
         ensure(kind="token_server", image=image)
         ensure(kind="registry", image=image)
     kept = host.paths.token_server_log
-    # The fake engine's containers all say the same.
+    # All containers of the fake engine log the same.
     assert kept.read_text() == "configuration: line 3: no such key\n" * 2
     assert kept.stat().st_mode & 0o777 == 0o640
 
 
-def test_where_they_cannot_be_kept_the_switch_goes_on(host: Host, ensure: Ensure) -> None:
+def test_a_log_that_cannot_be_kept_does_not_stop_the_switch(host: Host, ensure: Ensure) -> None:
     ensure(kind="token_server", image="sha256:old")
     host.paths.log.mkdir()
     host.paths.token_server_log.symlink_to("/dev/full")
@@ -406,7 +406,7 @@ def test_withdrawing_leaves_neither_container_nor_upstream(
 
 
 def answering(host: Host, *bodies: dict[str, Any]) -> None:
-    """Makes /healthz answer these bodies in turn, the last one for ever."""
+    """Makes /healthz answer these bodies in turn, and then always the last one."""
     plain, left = host.probe, list(bodies)
 
     def probe(address: str, port: int, path: str, timeout: float) -> tuple[int, bytes]:
@@ -435,7 +435,7 @@ def test_a_refused_configuration_fails_with_the_servers_own_words(
     with pytest.raises(HostError) as caught:
         ensure(kind="token_server", request={"configuration": "new"})
     assert str(caught.value) == (
-        "token_server: the new configuration is refused and the one before stays in force: "
+        "token_server: the new configuration is refused and the previous one stays in force: "
         "auth_config.yml:7: acl: unknown key 'acount'"
     )
 
@@ -452,7 +452,7 @@ def test_a_configuration_that_never_comes_into_force_is_an_error(
 
 
 def _history(host: Host, machine: Machine, folder: Path, upto: int) -> None:
-    """A deployment with both containers, then the change that is to be killed."""
+    """A deployment with both containers, before the change that will be killed."""
     for kind in ("registry", "token_server"):
         run("ensure", {"spec": spec(folder, kind=kind)}, host=host)
     run("site", {"content": "server {}\n"}, host=host)
@@ -524,11 +524,11 @@ def test_killed_after_the_switch_began_and_the_new_one_dies_the_old_one_serves_a
         switched = host.store.load().kind("registry").serving
         assert switched is not None
         if switched.number == 1:
-            # The same bad change once more: it fails, and nginx has been led back nevertheless.
+            # The same bad change once more: it fails, but nginx leads to generation 1 again.
             with pytest.raises(HostError):
                 run("ensure", {"spec": changed}, host=host)
             assert "10.98.0.2" in machine.serving_addresses(), f"killed at step {number}"
-        # The operator goes back to what was before.
+        # The operator goes back to the previous image.
         run("ensure", {"spec": spec(folder)}, host=host)
         _nothing_left_over(host, machine, "registry", f"killed at step {number}")
         good = machine.containers[f"wharfinger-registry-{_serving_number(host)}"]
@@ -581,7 +581,7 @@ def _nothing_left_over(host: Host, machine: Machine, kind: str, when: str) -> No
     assert folders == sorted(str(generation.number) for generation in record.generations), when
 
 
-def test_of_a_program_that_gave_up_the_reason_is_shown_and_not_its_stack() -> None:
+def test_the_reason_of_a_crash_is_shown_and_not_its_stack() -> None:
     stack = [f"goroutine {number}" for number in range(40)]
     lines = ["starting", "panic: no such driver: s4", "", *stack]
     assert last_words(lines) == "starting\npanic: no such driver: s4"
@@ -614,7 +614,7 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
         "registry: the new generation 2 ended while 1 answered its last requests, and 1 serves "
         "again: it ended with exit code 137."
     )
-    # What does not serve at all costs more requests than a reload at once does.
+    # A dead upstream costs more requests than a sudden reload.
     assert machine.gently[-2:] == [True, False]
     assert machine.serving_addresses() == ["10.98.0.2"]
     assert list(machine.containers) == ["wharfinger-registry-1"]
@@ -622,7 +622,7 @@ def test_a_new_generation_that_ends_while_the_old_one_is_drained_is_left_again(
     assert run("ensure", {"spec": spec(tmp_path)}, host=host)["generation"] == 1
 
 
-def test_what_docker_has_just_started_again_is_not_replaced(
+def test_a_container_that_docker_has_just_restarted_is_not_replaced(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
     run("ensure", {"spec": spec(tmp_path)}, host=host)
@@ -641,7 +641,7 @@ def test_what_docker_has_just_started_again_is_not_replaced(
         ),
     ],
 )
-def test_the_reason_is_that_of_the_end_when_docker_has_started_it_again_before_the_first_look(
+def test_the_reason_of_the_end_is_known_even_if_docker_restarts_before_the_first_poll(
     host: Host,
     machine: Machine,
     tmp_path: Path,
@@ -655,7 +655,7 @@ def test_the_reason_is_that_of_the_end_when_docker_has_started_it_again_before_t
 
     def started(container: str) -> None:
         start(container)
-        # A slow machine: it runs for the second time by now.
+        # A slow machine: docker has restarted the container by now.
         machine.change(name, status="running", exit_code=0, restarts=1)
 
     def slept(seconds: float) -> None:
@@ -701,10 +701,10 @@ def test_an_engine_that_fails_while_a_repair_drains_costs_no_container(
         assert machine.interruptions == [], f"killed at step {number}"
 
 
-def test_what_reads_users_only_at_its_start_follows_them_by_a_generation(
+def test_a_server_that_reads_users_only_at_its_start_takes_them_over_in_a_new_generation(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
-    """docker_auth; it has no answer to what it has read, and none is waited for."""
+    """docker_auth cannot say which users it has read, so nothing waits for that."""
     users = host.paths.token_server / "auth_config.yml"
     users.write_text("users: {}\n")
     specification = spec(tmp_path, kind="token_server", live=["configuration"])
@@ -718,14 +718,14 @@ def test_what_reads_users_only_at_its_start_follows_them_by_a_generation(
     assert names(machine) == ["wharfinger-token_server-2"]
 
 
-def test_users_change_while_somebody_else_is_at_work_for_long(host: Host, ensure: Ensure) -> None:
+def test_users_change_during_long_work_of_another_process(host: Host, ensure: Ensure) -> None:
     ensure(kind="token_server")
     answering(host, {"configuration": "old"}, {"configuration": "new", "rejected": None})
     request = {"kind": "token_server", "configuration": "new", "lock_timeout": 0}
     with host.paths.lock.open("r+") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         assert run("follow", request, host=host)["changed"] is False
-        # What has to be started waits: the other one may be in the middle of the same.
+        # A new generation waits for the lock: the other process may be starting one.
         users = spec(host.paths.var.parent, live=["configuration"])
     run("ensure", {"spec": users | {"kind": "token_server"}}, host=host)
     with host.paths.lock.open("r+") as holder:
@@ -734,19 +734,19 @@ def test_users_change_while_somebody_else_is_at_work_for_long(host: Host, ensure
             run("follow", request, host=host)
 
 
-def test_who_checks_passwords_follows_no_signing_key(host: Host, tmp_path: Path) -> None:
+def test_a_registry_that_checks_passwords_ignores_signing_keys(host: Host, tmp_path: Path) -> None:
     run("ensure", {"spec": spec(tmp_path, live=[])}, host=host)
     (host.paths.registry / "token_signing.pem").write_text("left over")
     assert run("ensure", {"spec": spec(tmp_path, live=[])}, host=host)["changed"] is False
     assert run("follow", {"kind": "registry"}, host=host)["changed"] is False
 
 
-def test_nothing_follows_where_nothing_serves(host: Host) -> None:
+def test_taking_over_users_and_rolling_back_need_something_that_serves(host: Host) -> None:
     with pytest.raises(HostError) as caught:
         run("follow", {"kind": "token_server"}, host=host)
     assert str(caught.value) == ("token_server: nothing serves yet: run the whole site.yml first")
     with pytest.raises(HostError) as caught:
         run("rollback", {}, host=host)
     assert str(caught.value) == (
-        "nothing serves that could go back: there is no generation before the present ones"
+        "there is nothing to roll back to: no generation precedes the ones that serve"
     )

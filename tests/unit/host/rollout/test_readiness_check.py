@@ -1,4 +1,4 @@
-"""The readiness check before a generation serves: what is asked, and what counts as an answer."""
+"""The readiness check before a generation serves: its requests, and the answers that pass."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def token(issuer: str = "r.example", actions: tuple[str, ...] = ("pull",)) -> st
 
 
 class Answers:
-    """What each address answers: path's beginning → status and body, or an exception."""
+    """What each address answers: the beginning of a path → status and body, or an exception."""
 
     def __init__(self) -> None:
         self.by_address: dict[str, dict[str, tuple[int, bytes] | Exception]] = {}
@@ -115,8 +115,8 @@ def test_a_new_registry_is_read_with_a_real_token_at_its_own_address(
         (
             401,
             b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}',
-            "a manifest read by someone who may is answered with 401 UNAUTHORIZED: authentication "
-            "required",
+            "reading a manifest with a valid login is answered with 401 UNAUTHORIZED: "
+            "authentication required",
         ),
         (
             404,
@@ -134,7 +134,7 @@ def test_a_new_registry_that_answers_otherwise_never_serves(
     assert refused(host, "registry") == text
 
 
-def test_where_nothing_was_ever_pushed_no_manifest_is_the_right_answer(
+def test_a_missing_manifest_is_the_right_answer_if_nothing_was_ever_pushed(
     host: Host, answers: Answers
 ) -> None:
     answers.registry("10.98.0.2", 404, b"{}")
@@ -155,15 +155,15 @@ def test_a_registry_with_other_data_is_not_compared(
     [
         (
             {"issuer": "someone else"},
-            "the token server's token is of another issuer, or without the right to pull",
+            "the token server's token names another issuer or does not grant pull",
         ),
         (
             {"actions": ()},
-            "the token server's token is of another issuer, or without the right to pull",
+            "the token server's token names another issuer or does not grant pull",
         ),
     ],
 )
-def test_a_token_server_whose_token_is_worth_nothing_never_serves(
+def test_a_token_server_with_a_useless_token_never_serves(
     host: Host, answers: Answers, more: dict[str, Any], text: str
 ) -> None:
     answers.token_server("10.98.0.5", **more)
@@ -181,7 +181,7 @@ def test_a_token_server_that_refuses_the_verification_never_serves(
     )
 
 
-def test_a_token_that_the_serving_registry_refuses_is_no_proof(
+def test_a_token_that_the_serving_registry_refuses_fails_the_check(
     host: Host, answers: Answers
 ) -> None:
     answers.token_server("10.98.0.5")
@@ -189,7 +189,7 @@ def test_a_token_that_the_serving_registry_refuses_is_no_proof(
     assert refused(host, "token_server") == ("the registry that serves answers its token with 401")
 
 
-def test_a_registry_that_is_gone_does_not_keep_a_token_server_from_coming(
+def test_a_registry_that_is_gone_does_not_stop_a_new_token_server(
     host: Host, answers: Answers
 ) -> None:
     answers.token_server("10.98.0.5")
