@@ -19,7 +19,6 @@ from .patterns import (
     PLACEHOLDER,
     compiled,
     expression_of,
-    glob,
     literal_prefix,
     matches,
     quote,
@@ -83,11 +82,10 @@ class Condition:
         self.filled = "${" in pattern
         self._exact: str | None = None
         if not self.filled:
-            expression = expression_of(pattern)
             self._prefix = literal_prefix(pattern)
-            if expression is None and self._prefix == pattern:
+            if expression_of(pattern) is None and self._prefix == pattern:
                 self._exact = pattern
-            self._search = compiled(glob(pattern) if expression is None else expression).search
+            self._search = compiled(pattern).search
 
     def holds(self, question: Question) -> bool:
         """Whether the pattern, which has no placeholders, matches."""
@@ -240,10 +238,10 @@ def _variables(entry: Entry, question: Question) -> dict[str, str]:
     variables = {name: quote(str(getattr(question, name))) for name in FIELDS}
     for pattern in entry.patterns.values():
         for source, index in CAPTURE.findall(pattern):
-            expression = expression_of(entry.patterns.get(source, ""))
-            if expression is None:
+            captured = entry.patterns.get(source, "")
+            if expression_of(captured) is None:
                 continue
-            match = compiled(expression).search(getattr(question, source))
+            match = compiled(captured).search(getattr(question, source))
             if match is not None and 1 <= int(index) <= len(match.groups()):
                 variables[f"{source}:{index}"] = match.group(int(index)) or ""
     return variables

@@ -26,15 +26,11 @@ def expression_of(pattern: str) -> str | None:
 
 def matches(pattern: str, value: str) -> bool:
     """Whether a pattern whose placeholders are filled matches. A malformed one matches nothing."""
-    expression = expression_of(pattern)
     # What a client has filled in may be of any length, and an expression takes up to a megabyte.
-    keep = len(pattern) <= LONGEST_KEPT
+    kept_or_not = compiled if len(pattern) <= LONGEST_KEPT else compiled.__wrapped__
     try:
-        if expression is None:
-            expression = glob(pattern) if keep else glob.__wrapped__(pattern)
-        pattern_compiled = compiled(expression) if keep else compiled.__wrapped__(expression)
-        return pattern_compiled.search(value) is not None
-    except (PatternError, re2.error):
+        return kept_or_not(pattern).search(value) is not None
+    except PatternError:
         return False
 
 
@@ -62,18 +58,9 @@ def check_pattern(pattern: str) -> int:
     Raises:
         PatternError: it is malformed.
     """
-    expression = expression_of(pattern)
-    if expression is None:
-        glob(PLACEHOLDER.sub("x", pattern))
-        return 0
-    try:
-        # docker_auth compiles it with the placeholders in it: both must be possible.
-        compiled(PLACEHOLDER.sub("x", expression))
-        return int(compiled(expression).groups)
-    except re2.error as error:
-        reason = error.args[0] if error.args else error
-        text = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise PatternError(f"is no RE2 expression: {text}") from None
+    compiled(PLACEHOLDER.sub("x", pattern))
+    # docker_auth compiles an expression with the placeholders in it: both must be possible.
+    return 0 if expression_of(pattern) is None else int(compiled(pattern).groups)
 
 
 def quote(value: str) -> str:
@@ -90,11 +77,21 @@ def _options() -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def compiled(expression: str) -> Any:
-    return re2.compile(expression, _options())
+def compiled(pattern: str) -> Any:
+    """The RE2 expression of a pattern without placeholders.
+
+    Raises:
+        PatternError: it is malformed.
+    """
+    expression = expression_of(pattern)
+    try:
+        return re2.compile(glob(pattern) if expression is None else expression, _options())
+    except re2.error as error:
+        reason = error.args[0] if error.args else error
+        text = reason.decode() if isinstance(reason, bytes) else str(reason)
+        raise PatternError(f"is no RE2 expression: {text}") from None
 
 
-@functools.lru_cache(maxsize=4096)
 def glob(pattern: str) -> str:
     r"""The RE2 expression for a pattern of Go's `path.Match`.
 
