@@ -155,7 +155,8 @@ def by_the_server(found: config.Configuration, question: Question) -> tuple[list
         if user is None:
             return [], False
         asked = acl.Question(
-            account, kind, name, SERVICE, address, tuple(actions.split(",")), user.labels
+            *(account, kind, name, SERVICE, address, tuple(actions.split(","))),
+            labels=tuple(user.labels.items()),
         )
         return list(found.acl.decide(asked).actions), False
     if user is None:

@@ -124,7 +124,8 @@ def reader(data: bytes) -> None:
         for account, user in list(found.users.items())[:3]:
             for name in ("a/b", "", "x" * 300):
                 question = acl.Question(
-                    account, "repository", name, "s", acl.ANY_ADDRESS, ("pull",), user.labels
+                    *(account, "repository", name, "s", acl.ANY_ADDRESS, ("pull",)),
+                    labels=tuple(user.labels.items()),
                 )
                 assert set(found.acl.decide(question).actions) <= {"pull"}
         return
@@ -222,7 +223,7 @@ def _looks_like_expression(value: str) -> bool:
 
 
 def _question(name: str) -> acl.Question:
-    return acl.Question("u", "repository", name, "s", acl.ANY_ADDRESS, ("pull",), {})
+    return acl.Question("u", "repository", name, "s", acl.ANY_ADDRESS, ("pull",))
 
 
 ACCOUNTS = ("", "a", "a.b", "axb", "admin", "*", "[a]", "a|b", "${name}")
@@ -289,7 +290,8 @@ def decision(data: bytes) -> None:
         for entry in entries
     )
     question = acl.Question(
-        account, kind, name, service, ipaddress.ip_address(ip), tuple(actions.split(",")), labels
+        *(account, kind, name, service, ipaddress.ip_address(ip), tuple(actions.split(","))),
+        labels=tuple((label, tuple(values)) for label, values in labels.items()),
     )
     file = {"users": {account: {"labels": labels}}, "acl": entries}
     expected = docker_auth.access(file, account, f"{kind}:{name}:{actions}", service, ip)

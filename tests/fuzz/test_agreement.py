@@ -159,7 +159,7 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "server: the last entry decides": (
         acl.AccessControlList,
         "_find_concerning",
-        lambda self, account, labels, ip: range(len(self.entries))[::-1],
+        lambda self, asker: range(len(self.entries))[::-1],
     ),
     "reading: unanchored globs": (docker_auth, "from_glob", lambda glob: ".*"),
 }

@@ -11,9 +11,10 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from .addresses import Address, Network, within
+from .addresses import Address, Network
 from .patterns import (
     LONGEST_KEPT,
     PLACEHOLDER,
@@ -24,15 +25,15 @@ from .patterns import (
     quote,
 )
 
-Labels = Mapping[str, Sequence[str]]
+# Each label with its values.
+Labels = tuple[tuple[str, tuple[str, ...]], ...]
 
 ANY_ADDRESS = ipaddress.IPv4Address(0)
 FIELDS = ("account", "type", "name", "service")
 CAPTURE = re.compile(rf"\$\{{({'|'.join(FIELDS)}):([0-9]{{1,4}})\}}")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One scope of one request: may `account`, coming from `ip`, do `actions` on this resource?"""
 
     account: str
@@ -41,7 +42,7 @@ class Question:
     service: str
     ip: Address
     actions: tuple[str, ...]
-    labels: Labels = field(default_factory=dict)
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Condition:
     def holds(self, question: Question) -> bool:
         """Whether the pattern, which has no placeholders, matches."""
         if self.field == "labels":
-            return any(map(self._matches, question.labels.get(self.label, ())))
+            return any(map(self._matches, dict(question.labels).get(self.label, ())))
         return self._matches(getattr(question, self.field))
 
     def _matches(self, value: str) -> bool:
@@ -102,7 +103,8 @@ class Condition:
         """Whether the pattern matches with its placeholders replaced."""
         if self.field == "labels":
             filled = _fill(self.pattern, variables)
-            return any(matches(filled, value) for value in question.labels.get(self.label, ()))
+            values = dict(question.labels).get(self.label, ())
+            return any(matches(filled, value) for value in values)
         value = getattr(question, self.field)
         fillings = _fillings(self.pattern, variables, question.labels)
         return any(matches(filled, value) for filled in fillings)
@@ -143,7 +145,7 @@ class Entry:
 
     def concerns(self, question: Question) -> bool:
         """Whether the conditions on who asks hold."""
-        if self.network is not None and not within(self.network, question.ip):
+        if self.network is not None and question.ip not in self.network:
             return False
         return self._hold(self._about_asker, question)
 
@@ -180,46 +182,27 @@ class AccessControlList:
 
     def decide(self, question: Question) -> Answer:
         """What is granted of what was asked, and which entry decided (None: no entry matched)."""
-        asked = (
-            question.account,
-            question.type,
-            question.name,
-            question.service,
-            question.ip if self._by_address else None,
-            question.actions,
-            tuple((label, tuple(values)) for label, values in question.labels.items()),
-        )
+        if not self._by_address:
+            question = question._replace(ip=ANY_ADDRESS)
         texts = (question.type, question.name, question.service, *question.actions)
-        size = sum(map(len, texts))
-        return self._decided(*asked) if size <= LONGEST_KEPT else self._decide(*asked)
+        keep = sum(map(len, texts)) <= LONGEST_KEPT
+        return self._decided(question) if keep else self._decide(question)
 
-    def _decide(
-        self,
-        account: str,
-        type: str,
-        name: str,
-        service: str,
-        ip: Address | None,
-        actions: tuple[str, ...],
-        labels: tuple[tuple[str, tuple[str, ...]], ...],
-    ) -> Answer:
-        question = Question(account, type, name, service, ip or ANY_ADDRESS, actions, dict(labels))
-        for position in self._concerning(account, labels, ip):
+    def _decide(self, question: Question) -> Answer:
+        asker = question._replace(type="", name="", service="", actions=())
+        for position in self._concerning(asker):
             entry = self.entries[position]
             if entry.covers(question):
-                return Answer(_granted(actions, entry.actions), position)
+                return Answer(_granted(question.actions, entry.actions), position)
         return Answer((), None)
 
-    def _find_concerning(
-        self, account: str, labels: tuple[tuple[str, tuple[str, ...]], ...], ip: Address | None
-    ) -> tuple[int, ...]:
+    def _find_concerning(self, asker: Question) -> tuple[int, ...]:
         """Positions of the entries whose conditions on who asks hold.
 
         Of a thousand entries only a few concern one user: the rest is not looked at again.
         """
-        question = Question(account, "", "", "", ip or ANY_ADDRESS, (), dict(labels))
         return tuple(
-            position for position, entry in enumerate(self.entries) if entry.concerns(question)
+            position for position, entry in enumerate(self.entries) if entry.concerns(asker)
         )
 
 
@@ -254,9 +237,7 @@ def _fillings(pattern: str, variables: Mapping[str, str], labels: Labels) -> Ite
     """
     yield _fill(pattern, variables)
     used = [
-        (f"labels:{label}", values)
-        for label, values in labels.items()
-        if f"${{labels:{label}}}" in pattern
+        (f"labels:{label}", values) for label, values in labels if f"${{labels:{label}}}" in pattern
     ]
     if used:
         names = [name for name, _ in used]

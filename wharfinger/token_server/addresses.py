@@ -40,11 +40,6 @@ def network(text: str) -> Network:
     return read
 
 
-def within(network: Network, ip: Address) -> bool:
-    """Whether the address is one of the network's."""
-    return network.version == ip.version and ip in network
-
-
 @functools.lru_cache(maxsize=4096)
 def neighbourhood(ip: Address) -> str:
     """What counts as one address: of IPv6 the /64, as each customer has that many."""

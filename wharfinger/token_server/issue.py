@@ -115,6 +115,7 @@ def decide(
     configuration: Configuration, request: TokenRequest, user: User, address: Address
 ) -> list[Answer]:
     """What each scope of the request gets."""
+    labels = tuple(user.labels.items())
     return [
         configuration.acl.decide(
             Question(
@@ -124,7 +125,7 @@ def decide(
                 request.service,
                 address,
                 scope.actions,
-                user.labels,
+                labels,
             )
         )
         for scope in request.scopes

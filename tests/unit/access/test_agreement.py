@@ -75,7 +75,7 @@ def server_allows(
         service="registry.example.com",
         ip=ipaddress.ip_address(address),
         actions=(action,),
-        labels=loaded.users[user or ""].labels,
+        labels=tuple(loaded.users[user or ""].labels.items()),
     )
     return loaded.acl.decide(question).actions == (action,)
 

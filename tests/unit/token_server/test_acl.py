@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,7 +38,8 @@ def decide(
         patterns, wanted_labels or {}, ipaddress.ip_network(network) if network else None, ("*",)
     )
     question = Question(
-        account, type, name, "reg", ipaddress.ip_address(ip), ("pull",), labels or {}
+        *(account, type, name, "reg", ipaddress.ip_address(ip), ("pull",)),
+        labels=tuple((label, tuple(values)) for label, values in (labels or {}).items()),
     )
     return AccessControlList([entry]).decide(question).actions == ("pull",)
 
@@ -222,7 +222,7 @@ def test_the_same_asker_from_another_address_is_judged_anew() -> None:
 def test_the_same_account_with_other_labels_is_judged_anew() -> None:
     found = AccessControlList([Entry({}, {"group": "a"}, None, ("*",))])
     for group, entry in (("a", 0), ("b", None)):
-        labels = {"group": [group]}
+        labels = (("group", (group,)),)
         question = Question("u", "repository", "a", "reg", HOME, ("pull",), labels)
         assert found.decide(question).entry == entry
 
@@ -252,7 +252,7 @@ def test_a_long_question_is_answered_and_not_kept(field: str) -> None:
     entries = AccessControlList([Entry({"account": "u"}, {}, None, ("*",))])
     question = Question("u", "repository", "a/b", "reg", HOME, ("pull",))
     long: dict[str, Any] = {field: ("x" * 2000,) if field == "actions" else "x" * 2000}
-    assert entries.decide(replace(question, **long)).entry == 0
+    assert entries.decide(question._replace(**long)).entry == 0
     assert entries._decided.cache_info().currsize == 0
     assert entries.decide(question).entry == 0
     assert entries._decided.cache_info().currsize == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..addresses import Address, Network, within
+from ..addresses import Address, Network
 from ..config import Configuration
 from ..config.model import User
 from ..log import second
@@ -108,7 +108,7 @@ def not_allowed_reason(user: User, address: Address, now: float) -> str:
 
 def is_outside(addresses: tuple[Network, ...], address: Address) -> bool:
     """Whether a user with these addresses may not log in from this one; none: from anywhere."""
-    return bool(addresses) and not any(within(network, address) for network in addresses)
+    return bool(addresses) and not any(address in network for network in addresses)
 
 
 def outsider(account: str) -> str:
