@@ -160,12 +160,12 @@ def test_the_brake_and_its_confirmation(site: Site) -> None:
         assert "The brake would stop this: 60 of " in looked
         stopped = site.operator.begin("playbooks/retention.yml").wait()
         assert stopped.code != 0
-        assert "retention: nothing was removed, since very much would go: 60 of " in stopped.said
+        assert "retention: nothing was removed, because so much would go: 60 of " in stopped.said
         assert "more than 1 % (registry_brake_percent): waiting/app 60" in stopped.said
         assert "run playbooks/retention.yml -e confirm_deletions=true" in stopped.said
         site.whole()
         assert shown(site, "+0", "renew")[0] == 1
-        assert "since very much would go: 60 of " in alerts(site)
+        assert "because so much would go: 60 of " in alerts(site)
         site.operator.play("playbooks/retention.yml", confirm_deletions=True)
     finally:
         del site.operator.settings["registry_retention"]

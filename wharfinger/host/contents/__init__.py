@@ -1,1 +1,1 @@
-"""What is done to the registry's contents: retention, garbage collection, check."""
+"""The jobs on the registry's contents: retention, garbage collection and scrub."""

@@ -1,4 +1,4 @@
-"""`collect`: untagged revisions go, then what nothing refers to any more: garbage collection."""
+"""`collect`, the garbage collection: removes untagged revisions, then unneeded blobs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from .untagged import notes
 
 
 def collect(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`collect`: untagged revisions that are old enough go, then every blob that no manifest needs.
+    """`collect`: removes untagged revisions that are old enough, then every blob that no manifest
+    needs.
 
-    Request: as `retention`. Returns `untagged` (how many revisions went), `blobs` and `freed`
-    (bytes), and `window_seconds`. With nothing to free there is no maintenance. Raises HostError,
-    before anything is refused to anybody, where something is so damaged that the collection would
-    end at it.
+    Request: as `retention`. Returns `untagged` (the number of removed revisions), `blobs` and
+    `freed` (bytes), and `window_seconds`. If there is nothing to free, there is no maintenance.
+    Raises HostError, before any write is refused, if damage would make the collection fail.
     """
     garbage = GarbageCollection(host, contents_settings.requested(host, request, check))
     if check:
@@ -66,7 +66,7 @@ class GarbageCollection:
         }
 
     def act(self, flags: Mapping[str, bool], results: dict[str, Any]) -> dict[str, Any]:
-        """What `collect` returns; what holds even where it fails is in `results`."""
+        """What `collect` returns. `results` has what holds even after a failure."""
         clock = trusted_clock(self.host, "collect", flags["clock_is_right"])
         confirmed = flags["confirm_deletions"]
         results["confirmed"] = confirmed
@@ -83,7 +83,7 @@ class GarbageCollection:
         return {**results, "actions": actions}
 
     def _collect(self, storage: Storage, confirmed: bool, results: dict[str, Any]) -> list[str]:
-        """The work while nothing is written; what was done, and in `results` how much."""
+        """The work during maintenance. Returns what was done; `results` says how much."""
         host, state = self.host, self.host.store.load()
         with without_writes(host, state, self.settings, "collect", storage, results) as maintenance:
             problems, special = examine(storage)
@@ -112,7 +112,7 @@ class GarbageCollection:
         return plan_untagged(storage, self.settings.raw, self.host.clock.now(), notes(self.host))
 
     def _held_layers(self, storage: Storage, needed: Collection[str]) -> dict[str, dict[str, int]]:
-        """By repository, the layers that stay although no manifest names them, and their sizes."""
+        """By repository, the layers that stay although no manifest names them, with their sizes."""
         now, keep = self.host.clock.now(), self.settings.raw.get("untagged_keep")
         held = grace.held_blobs(storage, keep, now, needed)
         for repository, sizes in awaited_layers(storage, now).items():
@@ -120,7 +120,7 @@ class GarbageCollection:
         return held
 
     def _survey(self, storage: Storage) -> tuple[dict[str, Any], int, int]:
-        """What could be removed, before anybody is refused anything for it."""
+        """What could be removed; done before any write is refused."""
         problems, special = examine(storage)
         _raise_obstacles(problems)
         untagged = self._plan(storage)
@@ -136,19 +136,18 @@ class GarbageCollection:
 
 
 def _with_warnings(damage: list[dict[str, Any]], warnings: Iterable[Any]) -> list[dict[str, Any]]:
-    """Damage and warnings as they stand in a report, each sentence once."""
+    """Damage and warnings as in a report, each sentence once."""
     sentences = {problem["sentence"] for problem in damage}
     return damage + [warning.report() for warning in warnings if warning.sentence not in sentences]
 
 
 def _revisions(removals: Iterable[Any]) -> int:
-    """How many are revisions; the others are tags that belong to them."""
+    """How many removals are revisions; the others are tags that belong to them."""
     return sum(1 for removal in removals if removal.tag is None)
 
 
 def _raise_obstacles(problems: list[str]) -> None:
     if problems:
         raise HostError(
-            "nothing was collected: a collection would end at what is damaged:\n"
-            + "\n".join(problems)
+            "nothing was collected: a collection would fail on this damage:\n" + "\n".join(problems)
         )

@@ -1,4 +1,4 @@
-"""The registry's own `garbage-collect`, in a container of its own."""
+"""Runs the registry's own `garbage-collect` in a separate container."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LOG_READ = 400
 
 
 def garbage_collect(host: Host, state: State, maintenance: Maintenance) -> None:
-    """The registry's own `garbage-collect`, in a container without a network. Never
-    with `-m`: that can delete manifests that an index needs (distribution, issue 4939)."""
+    """Runs the registry's own `garbage-collect` in a container without a network. Never with `-m`:
+    that can delete manifests that an index needs (distribution, issue 4939)."""
     records = Records(host, state, REGISTRY)
     serving = records.serving
     spec = None if serving is None else records.specification(serving.number)
     if serving is None or spec is None:
-        raise HostError("collect: no registry serves whose settings could be used")
+        raise HostError("collect: no registry serves, so there are no settings to collect with")
     name = container_name(host)
     host.engine.remove(name)
     files = str(records.directory(serving.number) / "files")
@@ -54,8 +54,8 @@ def garbage_collect(host: Host, state: State, maintenance: Maintenance) -> None:
 def collector_definition(
     spec: Specification, labels: Mapping[str, str], files: str
 ) -> dict[str, Any]:
-    """The body of docker's POST /containers/create for a collection with this registry's image,
-    configuration and storage (pure)."""
+    """The body of docker's POST /containers/create for a collection with the image, configuration
+    and storage of this registry (pure)."""
     body = definition(
         spec.with_readonly(False), labels=labels, network="none", address="", files=files
     )
@@ -65,6 +65,6 @@ def collector_definition(
         "Labels": {**labels, "wharfinger.kind": "collection"},
     }
     del body["NetworkingConfig"]
-    # What it notes of each blob grows with the registry, and it serves nobody.
+    # Its memory grows with the number of blobs, and no client depends on it: so it has no limit.
     body["HostConfig"] |= {"RestartPolicy": {"Name": "no"}, "Memory": 0, "MemorySwap": 0}
     return body

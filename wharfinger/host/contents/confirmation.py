@@ -1,4 +1,4 @@
-"""What a person asks of a job's next run, also where that is a process of its own."""
+"""A person's confirmations for a job's next run, which may be another process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..system.context import Host
 from ..system.files import read_text, write_atomically
 
 _FLAGS = ("confirm_deletions", "clock_is_right")
-# Seconds for which a person's word waits for the job: as long as it may wait for the lock.
+# Seconds for which a confirmation is valid: as long as the job may wait for the lock.
 _WAITS = 1200.0
 
 
 @contextmanager
 def pass_on_confirmations(host: Host, job: str, request: Mapping[str, Any]) -> Iterator[None]:
-    """What a person asks of the job that the body starts apart from this process; nobody else's
-    run finds it afterwards."""
+    """Leaves the confirmations in `request` for the job that the body starts as another process.
+    They are gone afterwards, so no other run finds them."""
     flags = {name: True for name in _FLAGS if request.get(name)}
     if not flags:
         yield
@@ -35,7 +35,8 @@ def pass_on_confirmations(host: Host, job: str, request: Mapping[str, Any]) -> I
 
 
 def confirmations(host: Host, job: str, request: Mapping[str, Any]) -> dict[str, bool]:
-    """What a person asks of this run, by the request or by way of `left_for`, once."""
+    """The confirmations for this run, from the request or `pass_on_confirmations`; the latter only
+    once."""
     passed_on: dict[str, Any] = {}
     text = read_text(host.paths.confirmation)
     if text is not None:

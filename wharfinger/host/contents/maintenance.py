@@ -1,17 +1,17 @@
-"""Read-only maintenance: a time in which nothing is written and everything is read.
+"""Read-only maintenance: a time in which the registry answers reads and nothing is written.
 
-The registry's storage can only be collected, and a tag only be removed without the danger that
-somebody moves it meanwhile, while no process writes. So:
+The storage can be collected, and a tag removed without the risk that a client moves it meanwhile,
+only while no process writes. So there are three steps:
 
-  closing   a generation of the registry that only reads is switched to, and with the same reload
-            nginx refuses POST, PUT, PATCH and DELETE; the one that could write is paused as soon as
-            it does nothing but receive uploads (pausing.py), or else stopped and gone
-  working   what the maintenance is for
-  opening   the one that was paused goes on and is switched to, or a fresh one that writes; nginx
-            takes writes with the same reload
+  closing   nginx switches to a read-only generation of the registry and, with the same reload,
+            refuses POST, PUT, PATCH and DELETE; the writable generation is paused as soon as it
+            does nothing but receive uploads (pausing.py), or else stopped and removed
+  working   the job works on the storage
+  opening   the paused generation resumes, or a new writable one starts; nginx switches to it and
+            accepts writes again with the same reload
 
-Whoever dies in it leaves the step on record, and whoever finds it under the lock (which its holder
-has lost by dying) goes back to writing: `reopen`.
+The step is recorded. If the process dies, it loses the lock, and the next process that takes the
+lock makes the registry writable again: `reopen`.
 """
 
 from __future__ import annotations
@@ -34,22 +34,21 @@ from ..system.names import REGISTRY
 from ..system.state import CLOSING, OPENING, WORKING, Generation, MaintenanceRecord, State
 from .pausing import Pauser
 
-# Seconds that docker goes on trying to push where it is answered 503; beyond them it is told 429
-# with a sentence, which it shows at once. docker tries again after 5, 15, 30 and 50 s.
+# Seconds for which docker retries a push that is answered 503. Later writes are answered 429 with a
+# sentence, which docker shows at once. docker retries after 5, 15, 30 and 50 s.
 _UNNOTICED = 40.0
-# Seconds without a connection to the registry that could write, after which none will come.
+# Seconds without a connection to the writable registry after which no more will come.
 _QUIET_PERIOD = 3.0
-# Seconds for what the registry that can write has begun, after which it is ended where it could not
-# be paused.
+# Seconds for the requests of the writable registry; then it is stopped if it cannot be paused.
 _PATIENCE = 20.0
-# Seconds in which docker is back where it was only restarted.
+# Seconds to wait for a docker that is only being restarted.
 _RESTARTED = 120.0
-# Bytes that are kept free for the way back, which writes some small files.
+# Bytes that are reserved for the end of the maintenance, which writes some small files.
 _RESERVE = 4 << 20
 
 
 class Maintenance:
-    """Read-only maintenance that has begun: `writes` were let in again once it is over."""
+    """Read-only maintenance that has begun. `actions` says what was done."""
 
     def __init__(
         self,
@@ -65,10 +64,10 @@ class Maintenance:
         self.record = record
         self.actions: list[str] = []
         self.drain_timeout = drain_timeout
-        # A clock that jumps meanwhile changes nothing.
+        # So a clock that jumps meanwhile changes nothing.
         self._clock_offset = host.clock.now() - host.clock.monotonic()
         self._closed = False
-        self.seconds = 0.0  # how long writes were refused, once they are taken again
+        self.seconds = 0.0  # how long writes were refused; set once they are accepted again
 
     def _now(self) -> float:
         """Seconds since 1970, by the clock as it was when this began."""
@@ -80,8 +79,8 @@ class Maintenance:
         return self.record.until - self._now()
 
     def on_poll(self) -> None:
-        """Called again and again: what clients do not notice as 503 becomes a readable 429 once it
-        takes longer; when writes are taken again is noted."""
+        """Called at each poll. Turns the 503, which docker does not show, into a readable 429 once
+        the maintenance takes longer; notes for how long writes were refused."""
         record, now = self.record, self._now()
         if record.step == OPENING:
             self.seconds = self.seconds or now - record.since
@@ -91,12 +90,12 @@ class Maintenance:
             self.actions += proxy.apply(self.host, self.state, proxy.serving_now(self.state))
 
     def check_deadline(self) -> None:
-        """Called again and again by what works in it. Raises HostError once its time is over."""
+        """Called again and again by the job. Raises HostError once the time is over."""
         if self.seconds_left <= 0:
             raise HostError(
-                f"{self.record.job}: it was ended after registry_gc_max_minutes and what it had "
-                "removed by then is gone; the next run goes on. Where this happens again, set "
-                "registry_gc_max_minutes higher"
+                f"{self.record.job}: it was stopped after registry_gc_max_minutes. What it had "
+                "removed by then is gone, and the next run continues. If this happens again, raise "
+                "registry_gc_max_minutes"
             )
         self.on_poll()
 
@@ -116,7 +115,7 @@ class Maintenance:
             pauser = Pauser(self.host, name, keepalive, self.uploads_at_rest)
 
             def pause(old: Generation) -> Pause:
-                # nginx was led to the one that only reads: writes are refused from now on.
+                # nginx leads to the read-only generation now, so writes are refused from here on.
                 if not self._closed:
                     self._closed, self.record.since = True, self._now()
                 return pauser.pause(old)
@@ -131,7 +130,7 @@ class Maintenance:
                 generations.switch.resume_writing()
             generations.repair()
             serving = generations.refresh(readonly=readonly)
-            # Where nothing serves (a state.json that was lost), nothing has to be let in again.
+            # If nothing serves (state.json was lost), there is nothing to make writable again.
             if serving is None and readonly:
                 raise HostError("registry: nothing serves yet: run the whole site.yml first")
         finally:
@@ -139,14 +138,14 @@ class Maintenance:
 
 
 def _keepalive_of_old_workers(host: Host) -> float:
-    """Seconds for which nginx's old workers take requests on connections that were idle at the
-    reload, and send them to the registry that they know: nginx 1.27.4 and later."""
+    """Seconds for which the old workers of nginx 1.27.4 and later still accept requests on
+    connections that were idle at the reload, and send them to the previous generation."""
     match = re.search(r"^\s*keepalive_min_timeout (\d+)s;", read_text(host.paths.site) or "", re.M)
     return float(match[1]) if match else 0.0
 
 
 def container_name(host: Host) -> str:
-    """The name of the container in which the storage is worked on."""
+    """The name of the container in which the collection runs."""
     return f"{host.stack}-collection"
 
 
@@ -161,11 +160,11 @@ def read_only(
     expected: float,
     uploads_at_rest: Callable[[], bool] = lambda: True,
 ) -> Iterator[Maintenance]:
-    """Nothing is written while the body runs; writes are let in again however it ends.
+    """Nothing is written while the body runs. Writes are accepted again however it ends.
 
     seconds: how long it may last; expected: how long it lasted the last time, which decides whether
-    clients had better wait (503) or be told at once (429); uploads_at_rest: see Pauser. Raises
-    HostError where it cannot be opened or closed.
+    clients retry (503) or see a message at once (429); uploads_at_rest: see Pauser. Raises
+    HostError if the registry cannot be made read-only or writable again.
     """
     _take_reserve(host, job)
     now = host.clock.now()
@@ -174,7 +173,7 @@ def read_only(
     maintenance = Maintenance(host, state, state.window, drain_timeout, uploads_at_rest)
     try:
         host.store.save(state)
-        # Nobody is refused anything until the one that only reads is there to be switched to.
+        # No write is refused before the read-only generation is ready.
         maintenance.serve(readonly=True)
         maintenance.step(WORKING)
         yield maintenance
@@ -187,8 +186,8 @@ def read_only(
 def _reopen(host: Host, state: State, maintenance: Maintenance) -> None:
     reserve = _reserve_path(host)
     with suppress(OSError):
-        # For docker. What is left is for the small files here, piece by piece: whoever fills the
-        # disk would take all of it at once.
+        # Half of the reserve is for docker. The rest is freed piece by piece for the small files
+        # here: freed at once, it could all be taken by whatever fills the disk.
         os.truncate(reserve, min(reserve.stat().st_size, _RESERVE // 2))
     with drawing_on(reserve):
         _remove_container(host)
@@ -207,8 +206,9 @@ def _reserve_path(host: Host) -> Path:
 
 
 def _take_reserve(host: Host, job: str) -> None:
-    """Takes the place that the way back needs: a disk that is full by then keeps nobody out, and
-    one that is full already is told before anybody is refused anything."""
+    """Reserves the space that the end of the maintenance needs. So a disk that fills up meanwhile
+    does not keep writes refused, and a disk that is already full is reported before any write is
+    refused."""
     path = _reserve_path(host)
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -219,14 +219,13 @@ def _take_reserve(host: Host, job: str) -> None:
             path.unlink(missing_ok=True)
         raise HostError(
             f"{job}: nothing was done: {path.parent}: {problem.strerror}. It needs {_RESERVE >> 20}"
-            " MiB there and some more for docker: free them first"
+            " MiB there, and docker needs some more: free this space first"
         ) from problem
 
 
 def _remove_container(host: Host) -> None:
-    """The container in which the storage is worked on is gone. docker may just be restarted (an
-    upgrade does that), which ends the work: it is waited for, so that nobody is kept out until the
-    renewals' timer comes."""
+    """Removes the container of the collection. Waits for a docker that is just being restarted (by
+    an upgrade, say), since otherwise writes would stay refused until the next run of the timer."""
     deadline = host.clock.monotonic() + _RESTARTED
     while True:
         try:
@@ -239,8 +238,8 @@ def _remove_container(host: Host) -> None:
 
 
 def _restore(host: Host) -> None:
-    """What was put aside in the storage for the work is back in its place. Where it cannot be now,
-    the next collection does it, and nobody is kept out for that."""
+    """Puts back what the collection has put aside in the storage. If that fails, the next
+    collection does it; writes are accepted meanwhile."""
     from .storage import restore
 
     with suppress(OSError, HostError):
@@ -248,13 +247,13 @@ def _restore(host: Host) -> None:
 
 
 def ensure(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`ensure` (generations.py), also where the maintenance's process is gone: the generation
-    that is asked for takes writes again, and what cannot be started any more is not tried."""
+    """`ensure` (generations.py), which also ends maintenance whose process has died: it starts the
+    requested generation as a writable one, and does not first try the previous specification."""
     state = host.store.load()
     interrupted = state.window
     if check or request["spec"].get("kind") != REGISTRY:
         return generations.ensure(host, request, check)
-    # Also where a state.json that was lost tells of no maintenance.
+    # Even if the record of the maintenance was lost with state.json.
     if host.engine.inspect(container_name(host)) is not None:
         host.engine.remove(container_name(host))
     _restore(host)
@@ -275,10 +274,10 @@ def _interruption(record: MaintenanceRecord) -> str:
 
 
 def reopen(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`reopen`: where the maintenance's process is gone, the registry takes writes again. No
-    request keys.
+    """`reopen`: ends maintenance whose process has died, so that the registry takes writes again.
+    No request keys.
 
-    Called under the lock, which no living process holds then.
+    Called under the lock, so no living process is in maintenance.
     """
     state = host.store.load()
     if state.window is None:

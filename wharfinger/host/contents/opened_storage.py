@@ -1,4 +1,4 @@
-"""The registry's storage as the jobs open it, and the checks before anything in it is changed."""
+"""Opens the registry's storage for the jobs, with the checks before anything in it is changed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .storage import Storage, uploads_at_rest
 
 
 def open_storage(settings: Settings, clock_record: clock.Record | None = None) -> Storage:
-    """The registry's storage, its times as a clock that can be believed has them."""
+    """The registry's storage. With `clock_record`, its times are corrected to a trusted clock."""
     if not exists(settings.storage_path / "docker"):
         raise HostError(
             f"{settings.storage_path}/docker is not there: if it is on a file system of its own, "
-            "mount it (`mount -a`); where nothing was deployed yet, run site.yml"
+            "mount it (`mount -a`); if nothing was deployed yet, run site.yml"
         )
     return Storage(settings.storage_path, clock_record.moment if clock_record else None)
 
@@ -39,8 +39,8 @@ def without_writes(
     storage: Storage,
     results: dict[str, Any],
 ) -> Iterator[Maintenance]:
-    """Read-only maintenance for work on `storage`, which ends where it has lasted long enough; how
-    long it was is in `results`, however it ended."""
+    """Read-only maintenance for work on `storage`, which stops once its time is over. `results`
+    says how long it lasted, even after a failure."""
     _check_serving(host, state, settings.storage_path)
     _check_no_other_writer(host, settings.storage_path)
     before = last_report(host, job)
@@ -64,8 +64,8 @@ def without_writes(
 
 
 def _check_serving(host: Host, state: State, folder: Path) -> None:
-    """Refuses where the registry does not run, or not on this storage: maintenance would start it
-    while somebody may have stopped it to work on the data."""
+    """Raises HostError if the registry does not run, or uses another storage. Maintenance would
+    start it, and somebody may have stopped it to work on the data."""
     records = Records(host, state, REGISTRY)
     serving = records.serving
     if serving is None:
@@ -88,11 +88,11 @@ def _check_serving(host: Host, state: State, folder: Path) -> None:
 
 
 def _check_no_other_writer(host: Host, folder: Path) -> None:
-    """Refuses where another registry (one of before, say) has the same storage: maintenance would
-    not keep it from writing, and what it writes could be collected at once."""
+    """Raises HostError if another container, such as an earlier registry, may write to the same
+    storage. It would write during the maintenance, and its uploads could be collected at once."""
     others = host.engine.sharing(host.labels, folder)
     if others:
         raise HostError(
             f"nothing was done: the container {', '.join(others)} may write into {folder} too, and "
-            "nothing keeps it from that meanwhile: stop it, or give it that folder read-only"
+            "nothing would prevent that meanwhile: stop it, or mount that folder read-only there"
         )

@@ -1,9 +1,9 @@
-"""A registry that can write is paused while the storage is worked on, with its uploads under way.
+"""Pauses the writable registry, with its uploads under way, while a job works on the storage.
 
-What must not happen meanwhile is that a manifest is stored, a blob is mounted or deleted, or an
-upload is put in its place. Receiving an upload's bytes does no harm: they lie in _uploads, which
-neither a collection nor a retention looks at. So the process is paused in a moment in which it does
-nothing else, which it says itself (its metrics). Its clients wait meanwhile as for a slow line.
+Meanwhile the registry must not store a manifest, mount or delete a blob, or put a complete upload
+in its place. Receiving an upload's bytes does no harm: they lie in _uploads, where neither a
+collection nor a retention looks. So the process is paused at a moment when, by its own metrics, it
+does nothing else. To its clients that looks like a slow line.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.state import Generation
 
-# Seconds after which whatever nginx sent over a connection is among the requests that the registry
-# counts.
+# Seconds after which the registry's metrics count a request that nginx has sent over a connection.
 _COUNTED = 1.0
-# Seconds for requests that end by themselves: an ordinary upload is not paused.
+# Seconds for requests to end by themselves, so that an ordinary upload is not paused.
 _QUICK = 5.0
-# Of the registry's handlers, the one that receives uploads, and the one that says only that it is
-# there.
+# The registry's handlers that may be busy: the one that receives uploads, and the one for /v2/.
 _HARMLESS = frozenset({"blob_upload_chunk", "base"})
 _IN_FLIGHT = re.compile(
     r'^registry_http_in_flight_requests\{handler="(\w+)"\} (\S+)$', re.MULTILINE
@@ -33,9 +31,9 @@ _IN_FLIGHT = re.compile(
 
 
 class Pauser:
-    """Pauses one generation, the container `name`. `keepalive`: seconds for which old workers of
-    nginx may send it more, reads too; `uploads_at_rest`: whether the storage shows no upload that
-    is just being put in its place; asked while the process is paused."""
+    """Pauses one generation, the container `name`. `keepalive`: seconds for which nginx's old
+    workers may send it more requests, reads too. `uploads_at_rest`, called while the process is
+    paused: whether the storage shows that no upload is just being put in its place."""
 
     def __init__(
         self, host: Host, name: str, keepalive: float, uploads_at_rest: Callable[[], bool]
@@ -49,7 +47,7 @@ class Pauser:
         self._can_pause = True
 
     def pause(self, old: Generation) -> Pause:
-        """Pauses it where this moment is right for it."""
+        """Pauses the generation if this is a good moment."""
         now = self.host.clock.monotonic()
         connections = self.host.traffic.each(old.address, old.port)
         self._first_seen = {
@@ -68,8 +66,7 @@ class Pauser:
         return self._try_pause(old, connections)
 
     def _busy_handlers(self, old: Generation) -> set[str] | None:
-        """The handlers of the registry that are at work, by name; None where it does not say, as
-        its metrics are not served."""
+        """The names of the registry's handlers that are at work; None if it serves no metrics."""
         try:
             status, body = self.host.probe(old.address, METRICS_PORT, "/metrics", 2)
         except (OSError, http.client.HTTPException):
@@ -83,11 +80,11 @@ class Pauser:
         try:
             self.host.engine.pause(self.name)
         except HostError:
-            # A system without the kernel's freezer: the registry is ended, as one without metrics.
+            # Without the kernel's freezer, the registry is stopped, like one without metrics.
             self._can_pause = False
             return Pause.IMPOSSIBLE
         with suppress(HostError):
-            # A request that came between the question and the pause may be doing anything.
+            # A request that came between the metrics and the pause may be doing anything.
             new = self.host.traffic.each(old.address, old.port) - connections
             if not new and self.uploads_at_rest():
                 return Pause.PAUSED

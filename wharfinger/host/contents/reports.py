@@ -1,5 +1,5 @@
-"""What the last run of each job has left, in contents/JOB.json: for `status`, for alarms and for
-whoever asked."""
+"""Reports of the last run of each job, in contents/JOB.json: for `status`, for alarms and for the
+playbook that started the job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import read_text, write_atomically
 
-# Of a job's report: how much it has removed.
+# By job, the key of its report that says how much it has removed.
 _COUNTED = {"retention": "removed", "collect": "untagged"}
 
 
 def last_report(host: Host, job: str) -> dict[str, Any] | None:
-    """What the job's last run has left; None where it never ran. One that no job has written (a
-    damaged file) is a report of a failure: nobody knows how that run ended."""
+    """The report of the job's last run; None if it never ran. A damaged file counts as a failure,
+    since nobody knows how that run ended."""
     path = host.paths.reports / f"{job}.json"
     text = read_text(path)
     if text is None:
@@ -48,7 +48,8 @@ def last_report(host: Host, job: str) -> dict[str, Any] | None:
 def run_and_report(
     host: Host, job: str, act: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Runs `act`, which gets a dictionary to note things in that hold even where it fails."""
+    """Runs `act` and writes its report. `act` gets a dictionary for results that hold even if it
+    fails."""
     begun = host.clock.now()
     results: dict[str, Any] = {}
     problem: HostError | None = None
@@ -66,7 +67,7 @@ def run_and_report(
 
 
 def report_failure(host: Host, job: str, problem: HostError) -> None:
-    """A report of a job that did not come to its work."""
+    """Writes the report of a job that failed before its work began."""
     _write(host, job, host.clock.now(), problem, {})
 
 
@@ -86,18 +87,18 @@ def _write(
     if job in _COUNTED:
         from .storage import brake  # only here: with it comes all that works on the storage
 
-        # What a person has confirmed is no measure for the next run.
+        # A run that a person has confirmed does not count as usual for the next runs.
         results["history"] = brake.updated_history(removed_before, removed)
-    # Told by itself as long as it lasts (timer.py).
+    # The timer reports a doubtful clock by itself (timer.py).
     results["in_doubt"] = isinstance(problem, clock_check.InDoubt)
     host.paths.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
     data = json.dumps(results, indent=1, sort_keys=True).encode() + b"\n"
-    # Names of repositories and tags are nobody's but root's.
+    # Only root may see the names of repositories and tags.
     write_atomically(host.paths.reports / f"{job}.json", data, 0o600)
 
 
 def problems(host: Host) -> list[str]:
-    """What the last run of each job could not do, or found."""
+    """The problems that the last run of each job had or found."""
     reports = (last_report(host, job) for job in JOBS)
     return [
         str(report["problem"])
@@ -107,7 +108,7 @@ def problems(host: Host) -> list[str]:
 
 
 def history(host: Host, job: str) -> list[int]:
-    """How much the last runs have removed; a report that no run has written knows of none."""
+    """How much each of the last runs has removed; empty if the report is damaged."""
     counts = (last_report(host, job) or {}).get("history")
     if not isinstance(counts, list):
         return []

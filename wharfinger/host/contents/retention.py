@@ -1,4 +1,4 @@
-"""`retention`: tags that no rule of registry_retention keeps are removed."""
+"""`retention`: removes the tags that no rule of registry_retention keeps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from .untagged import notes
 
 
 def retention(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`retention`: tags that no rule of registry_retention keeps are removed.
+    """`retention`: removes the tags that no rule of registry_retention keeps.
 
     Request: {"confirm_deletions": whether a person has confirmed what the brake would stop,
-    "clock_is_right": whether a person says so, "settings": for a dry run only, as an inventory has
-    them that was not applied yet}. Returns `rows`, one for each tag (storage/retention.py), and
-    `removed`: how many tags; a dry run also `held` and `doubt`, why nothing would be removed all
-    the same. With nothing to remove there is no maintenance, and nobody notices anything.
+    "clock_is_right": whether a person has confirmed the clock, "settings": for a dry run only,
+    those of an inventory that was not applied yet}. Returns `rows`, one for each tag
+    (storage/retention.py), and `removed`, the number of tags. A dry run also returns `held` and
+    `doubt`: why a real run would remove nothing. If there is nothing to remove, there is no
+    maintenance.
     """
     settings = contents_settings.requested(host, request, check)
     if check:
@@ -61,7 +62,7 @@ def _act(
     if plan["removals"]:
         state = host.store.load()
         with without_writes(host, state, settings, "retention", storage, results) as maintenance:
-            # As it is now that nobody can change it.
+            # Planned again now that nobody can change anything.
             plan = _plan(host, settings, storage)
             check_brake("retention", _brake(host, settings, plan), confirmed)
             actions += apply(storage, plan["removals"])

@@ -1,4 +1,4 @@
-"""`contents`: runs a job apart from whoever asks."""
+"""`contents`: runs a job as a separate process."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from . import settings as contents_settings
 from .confirmation import pass_on_confirmations
 from .reports import last_report
 
-# Seconds beyond a job's own limit: until it has the lock, and for the last ones who read.
+# Seconds beyond a job's own limit: it waits for the lock, and drains at the end.
 _AROUND = 3600.0
 
 
 def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`contents`: runs a job apart from this process, so that it goes on to its end where whoever
-    asked vanishes (a controller whose connection breaks); waits for it and returns its report.
+    """`contents`: runs a job as a separate process, waits for it and returns its report. The job
+    goes on to its end even if the connection of the controller breaks.
 
-    Request: {"job": one of JOBS, and as `retention`}. With systemd the job's unit is
-    started, which is also what its timer starts. Raises HostError with the job's own words.
+    Request: {"job": one of JOBS, and as `retention`}. With systemd this starts the job's unit, as
+    the timer does. Raises HostError with the job's own message.
     """
     job = str(request.get("job"))
     if job not in JOBS:
-        raise HostError(f"contents: {job!r} is none of {', '.join(JOBS)}")
+        raise HostError(f"contents: {job!r} is not a job: use one of {', '.join(JOBS)}")
     settings = contents_settings.requested(host, request, check)
     if check:
         return _dry_run(job, host, request)
@@ -42,17 +42,17 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
         result = host.runner.run(command, timeout=limit)
     report = last_report(host, job)
     if report is None or report == before:
-        # It did not come to its work: another one was at work for too long, say.
+        # The job never began its work: another process held the lock for too long, for example.
         journal = host.runner.run(["journalctl", "-u", unit, "-n", "8", "-o", "cat", "--no-pager"])
         words = "\n".join(text for text in (result.words, journal.output.strip()) if text)
-        raise HostError(f"{job}: it ended without a report: {words or 'without a word'}")
+        raise HostError(f"{job}: it ended without a report: {words or 'it printed nothing'}")
     if not report["ok"]:
         raise HostError(str(report["problem"]))
     return report
 
 
 def _dry_run(job: str, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
-    # only here: what reads the storage takes long to import
+    # Imported only here, because the modules that read the storage take long to import.
     from .collection import collect
     from .retention import retention
     from .scrub import scrub

@@ -1,4 +1,4 @@
-"""What keeps a job from removing anything: a clock in doubt, or very much that would go."""
+"""What stops a job from removing anything: a doubtful clock, or very many removals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .storage import brake
 
 
 def trusted_clock(host: Host, job: str, confirmed: bool) -> clock.Record:
-    """The host's clock. Raises InDoubt where what goes by it must wait."""
+    """The host's clock. Raises InDoubt if it is in doubt, since removals depend on it."""
     record = clock_check.look(host, confirmed=confirmed)
     if record.doubt:
         words = clock_check.sentence(record, host.clock.now())
@@ -25,7 +25,7 @@ def trusted_clock(host: Host, job: str, confirmed: bool) -> clock.Record:
 def brake_verdict(
     settings: Settings, host: Host, job: str, removals: Iterable[Any], total: int
 ) -> str:
-    """Why so many removals wait for a person's word, and what to run; "" where they do not."""
+    """Why a person must confirm so many removals, and what to run for that; "" if nobody must."""
     tags = job == "retention"
     repositories = [
         removal.repository
@@ -38,20 +38,20 @@ def brake_verdict(
         return ""
     playbook = f"playbooks/{'retention' if tags else 'garbage_collect'}.yml"
     return (
-        f"{verdict}. Look at what would go with {playbook} --check; where that is meant, run "
+        f"{verdict}. See what would go with {playbook} --check; if that is intended, run "
         f"{playbook} -e confirm_deletions=true"
     )
 
 
 def check_brake(job: str, verdict: str, confirmed: bool) -> None:
-    """Raises HostError where the brake holds and nobody has confirmed what would go."""
+    """Raises HostError if the brake holds and nobody has confirmed the removals."""
     if verdict and not confirmed:
-        raise HostError(f"{job}: nothing was removed, since very much would go: {verdict}")
+        raise HostError(f"{job}: nothing was removed, because so much would go: {verdict}")
 
 
 def blockers(host: Host, request: Mapping[str, Any], verdict: str) -> dict[str, Any]:
-    """What would keep a run from removing anything: `held` (the brake) and `doubt` (the clock), ""
-    where nothing would."""
+    """Why a run would remove nothing: `held` (the brake) and `doubt` (the clock); each is "" if it
+    would not stop the run."""
     confirmed = request.get("confirm_deletions") is True
     right = request.get("clock_is_right") is True
     return {

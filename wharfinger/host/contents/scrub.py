@@ -1,4 +1,4 @@
-"""`check_contents`: everything is read and compared with its digest; changes nothing."""
+"""`check_contents`: reads everything and compares it with its digest; changes nothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .storage import scrub as scrub_storage
 
 
 def scrub(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`check_contents`: each blob against its digest, each link, each manifest's children.
+    """`check_contents`: compares each blob with its digest, and checks each link and each
+    manifest's children.
 
-    Request: {"rate": bytes per second, 0 for as fast as it goes; null: the setting}. Needs no lock
-    but its own and changes nothing but its report. Returns what storage/scrub.py does; raises
-    HostError, naming what is damaged and the tags that this hits, where something is.
+    Request: {"rate": bytes per second; 0: no limit; null: the setting}. Needs only its own lock and
+    changes only its report. Returns what storage/scrub.py returns. Raises HostError if something is
+    damaged, naming it and the tags that it affects.
     """
     settings = contents_settings.requested(host, request, check)
     rate = request.get("rate")

@@ -1,4 +1,4 @@
-"""What the host must know to look after the registry's contents by itself (contents.json)."""
+"""The settings that the jobs need to work without a controller (contents.json)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..system.files import read_text
 
 @dataclass(frozen=True)
 class Settings:
-    """contents.json, as role `contents` writes it: seconds and bytes per second as numbers; `raw`
-    is all of it, of which storage/plans.py reads the rules."""
+    """contents.json, as role `contents` writes it. Durations are in seconds, the rate in bytes per
+    second. `raw` is the whole file; storage/plans.py reads the rules in it."""
 
     storage_path: Path
     raw: Mapping[str, Any]
@@ -26,7 +26,7 @@ class Settings:
 
 
 def load(host: Host, given: Mapping[str, Any] | None = None) -> Settings:
-    """Those of the last deployment, or `given` ones. Raises HostError where there was none."""
+    """The settings of the last deployment, or `given`. Raises HostError if there are none."""
     path = host.paths.contents_settings
     text = read_text(path)
     if text is None and given is None:
@@ -47,5 +47,5 @@ def load(host: Host, given: Mapping[str, Any] | None = None) -> Settings:
 
 
 def requested(host: Host, request: Mapping[str, Any], check: bool) -> Settings:
-    """Those of the last deployment; for a dry run, those that a request brings."""
+    """The settings of the last deployment; for a dry run, those in the request."""
     return load(host, request.get("settings") if check else None)

@@ -1,4 +1,4 @@
-"""What a controller asks of the jobs, and what is left of them when the toolkit goes."""
+"""The jobs as a controller starts them, and their end when the toolkit is removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wharfinger.host.system.runner import Result
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    # By this clock, what the tree holds was pushed in the past.
+    # By this clock, the images of the tree were pushed in the past.
     host = host_of(tmp_path, Machine(seconds=NOW))
     host.paths.timers.mkdir(parents=True)
     return host
@@ -26,7 +26,7 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """The settings of an inventory, for two tags of which one stays."""
+    """The settings of an inventory that keeps one of two tags."""
     tree = Tree(tmp_path / "storage")
     tree.image("team/app", "old", tag="v1", age=100)
     tree.image("team/app", "new", tag="v2", age=10)
@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
     return {"storage_path": str(tree.path), "retention": [rule], "untagged_keep": None}
 
 
-def test_a_dry_run_is_about_the_inventory_that_was_not_applied_yet(
+def test_a_dry_run_uses_the_inventory_that_was_not_applied_yet(
     host: Host, settings: dict[str, Any]
 ) -> None:
     request = {"job": "retention", "settings": settings}
@@ -46,9 +46,7 @@ def test_a_dry_run_is_about_the_inventory_that_was_not_applied_yet(
     assert not host.paths.contents_settings.exists()
 
 
-def test_what_is_really_done_is_by_the_hosts_own_settings(
-    host: Host, settings: dict[str, Any]
-) -> None:
+def test_a_real_run_uses_the_hosts_own_settings(host: Host, settings: dict[str, Any]) -> None:
     for command, request in (
         ("contents", {"job": "retention", "settings": settings}),
         ("retention", {"settings": settings}),
@@ -61,7 +59,7 @@ def test_what_is_really_done_is_by_the_hosts_own_settings(
         )
 
 
-def test_every_timer_ends_when_the_toolkit_goes(host: Host) -> None:
+def test_every_timer_ends_when_the_toolkit_is_removed(host: Host) -> None:
     links = host.paths.timer.parent
     for name in ("wharfinger-renew", "wharfinger-contents@collect", "apt-daily"):
         (links / f"{name}.timer").symlink_to(links / "gone")

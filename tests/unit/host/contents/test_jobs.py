@@ -1,4 +1,4 @@
-"""Retention, collection and check of a storage, in windows and out of them."""
+"""Retention, collection and scrub of a storage, with and without read-only maintenance."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class World:
         )
 
     def collects(self, *blobs: str) -> None:
-        """What the registry's own collection will take away."""
+        """The blobs that the registry's own collection will remove."""
 
         def collect() -> None:
             for digest in blobs:
@@ -62,7 +62,7 @@ class World:
 
     @property
     def closings(self) -> int:
-        """How many generations there were beyond the first: two for each window."""
+        """How many generations there were beyond the first: two for each maintenance."""
         return self.host.store.load().kind("registry").next - 2
 
 
@@ -83,7 +83,7 @@ def test_retention_removes_what_no_rule_keeps_and_says_what_stays_and_why(world:
     report = reports.last_report(world.host, "retention")
     assert report is not None and report["ok"] and report["removed"] == 1
     assert run("retention", {}, host=world.host)["changed"] is False
-    assert world.closings == 2  # nothing to remove: nobody was refused anything
+    assert world.closings == 2  # nothing to remove, so no write was refused
 
 
 def test_a_tag_that_is_moved_after_the_plan_stays(
@@ -94,7 +94,7 @@ def test_a_tag_that_is_moved_after_the_plan_stays(
     first = world.host.engine.create
 
     def create(name: str, definition: Any) -> None:
-        # Somebody pushes v1 anew while the window is being opened.
+        # Somebody pushes v1 again while the maintenance begins.
         world.tree.image("team/app", "newest", tag="v1", age=1)
         first(name, definition)
 
@@ -143,7 +143,7 @@ def test_the_layers_of_a_push_that_goes_on_outlive_a_collection(world: World) ->
     assert world.tree.blob_path(layer).exists()
 
 
-def test_with_nothing_to_collect_nobody_is_refused_anything(world: World) -> None:
+def test_with_nothing_to_collect_no_write_is_refused(world: World) -> None:
     world.tree.image("team/app", "now", tag="latest")
     answer = run("collect", {}, host=world.host)
     assert (answer["changed"], answer["freed"], world.closings) == (False, 0, 0)
@@ -159,7 +159,7 @@ def test_where_another_container_writes_too_nothing_is_done(world: World, job: s
         run(job, {}, host=world.host)
     assert str(refused.value) == (
         f"nothing was done: the container old-registry may write into {world.tree.path} too, and "
-        "nothing keeps it from that meanwhile: stop it, or give it that folder read-only"
+        "nothing would prevent that meanwhile: stop it, or mount that folder read-only there"
     )
     assert (world.closings, world.tags("team/app")) == (0, ["v1", "v2"])
 
@@ -205,11 +205,11 @@ def test_a_collection_without_its_storage_says_so(world: World) -> None:
         run("collect", {}, host=world.host)
     assert str(refused.value) == (
         f"{world.tree.path}/docker is not there: if it is on a file system of its own, mount it "
-        "(`mount -a`); where nothing was deployed yet, run site.yml"
+        "(`mount -a`); if nothing was deployed yet, run site.yml"
     )
 
 
-def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world: World) -> None:
+def test_a_truncated_manifest_is_reported_before_any_write_is_refused(world: World) -> None:
     digest = world.tree.image("team/app", "broken", tag="v1")
     world.tree.blob(b"garbage")
     path = world.tree.blob_path(digest)
@@ -217,7 +217,7 @@ def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world:
     with pytest.raises(HostError) as refused:
         run("collect", {}, host=world.host)
     text = str(refused.value)
-    assert text.startswith("nothing was collected: a collection would end at what is damaged:\n")
+    assert text.startswith("nothing was collected: a collection would fail on this damage:\n")
     assert f"team/app@{digest}" in text
     assert world.closings == 0
     report = reports.last_report(world.host, "collect")
@@ -227,7 +227,7 @@ def test_a_truncated_manifest_is_named_before_anybody_is_refused_anything(world:
 UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
 
 
-def test_a_manifest_that_the_registry_cannot_read_stops_nobody_elses_collection(
+def test_a_manifest_that_the_registry_cannot_read_does_not_stop_the_collection(
     world: World,
 ) -> None:
     unread = world.tree.manifest("odd/app", UNREADABLE, 20 * DAY)
@@ -243,7 +243,7 @@ def test_a_manifest_that_the_registry_cannot_read_stops_nobody_elses_collection(
 
     world.machine.collect = collecting
     answer = run("collect", {}, host=world.host)
-    # It was not there for the collection, and what its repository has was named.
+    # The collection did not see it, and a manifest named all blobs of its repository.
     assert seen == [False, (1, len(b"garbage"))]
     assert world.tree.revision_path("odd/app", unread).read_text() == unread
     assert world.tree.blob_path(kept).exists()
@@ -265,7 +265,7 @@ def test_what_a_killed_collection_put_aside_comes_back(world: World, command: st
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        # A killed process runs nothing to its end.
+        # A killed process does not clean up.
         module = sys.modules["wharfinger.host.contents.storage.garbage"]
         patch.setattr(module, "restore", lambda journal: None)
         patch.setattr(collection, "garbage_collect", lambda *_: killed())
@@ -278,7 +278,7 @@ def test_what_a_killed_collection_put_aside_comes_back(world: World, command: st
     assert not world.host.paths.aside.exists()
 
 
-def test_a_collection_that_fails_is_told_with_its_words(world: World) -> None:
+def test_a_collection_that_fails_is_reported_with_its_log(world: World) -> None:
     world.tree.blob(b"garbage")
     world.tree.image("team/app", "now", tag="latest")
     world.machine.collection_code = 1
@@ -308,22 +308,22 @@ def test_a_collection_ends_when_its_time_is_over(
         patch.setattr(world.host.engine, "start", never_ends)
         run("collect", {}, host=world.host)
     assert str(refused.value) == (
-        "collect: it was ended after registry_gc_max_minutes and what it had removed by then is "
-        "gone; the next run goes on. Where this happens again, set registry_gc_max_minutes higher"
+        "collect: it was stopped after registry_gc_max_minutes. What it had removed by then is "
+        "gone, and the next run continues. If this happens again, raise registry_gc_max_minutes"
     )
     assert container_name(world.host) not in world.machine.containers
     assert world.host.store.load().window is None
     assert 600 <= world.host.clock.now() - NOW < 700
     report = reports.last_report(world.host, "collect")
     assert report is not None and report["window_seconds"] >= 600
-    # So long that the next one is announced as long from its beginning.
+    # That is so long that the next run answers 429 from its beginning.
     seen: list[str] = []
     world.machine.collect = lambda: seen.append(world.machine.loaded)
     run("collect", {}, host=world.host)
     assert "DELETE)$ 429;" in seen[0]
 
 
-def test_a_slow_disk_keeps_nobody_out_for_longer(
+def test_a_slow_disk_does_not_prolong_the_maintenance(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "abc":
@@ -339,8 +339,8 @@ def test_a_slow_disk_keeps_nobody_out_for_longer(
     with pytest.raises(HostError) as refused:
         run("retention", {}, host=world.host)
     assert str(refused.value) == (
-        "retention: it was ended after registry_gc_max_minutes and what it had removed by then is "
-        "gone; the next run goes on. Where this happens again, set registry_gc_max_minutes higher"
+        "retention: it was stopped after registry_gc_max_minutes. What it had removed by then is "
+        "gone, and the next run continues. If this happens again, raise registry_gc_max_minutes"
     )
     assert [len(world.tags(f"team/{name}")) for name in "abc"] == [1, 1, 2]
     assert world.host.store.load().window is None
@@ -351,7 +351,7 @@ def test_a_slow_disk_keeps_nobody_out_for_longer(
 
 
 def many(world: World, number: int, kept: int = 1) -> None:
-    """`number` tags that the rule does not keep, in a repository; and others of no rule."""
+    """`number` tags that the rule does not keep, and `kept` tags in a repository without a rule."""
     digest = world.tree.image("team/app", "old", age=DAY)
     for index in range(number):
         world.tree.tag("team/app", f"old{index}", digest, DAY + index)
@@ -365,8 +365,8 @@ def test_the_brake_stops_what_would_take_a_large_share_until_a_person_confirms_i
 ) -> None:
     many(world, 60, kept=40)
     words = (
-        "60 of 101 tags would go, more than 30 % (registry_brake_percent): team/app 60. Look at "
-        "what would go with playbooks/retention.yml --check; where that is meant, run "
+        "60 of 101 tags would go, more than 30 % (registry_brake_percent): team/app 60. See "
+        "what would go with playbooks/retention.yml --check; if that is intended, run "
         "playbooks/retention.yml -e confirm_deletions=true"
     )
     dry = run("retention", {}, host=world.host, check=True)
@@ -374,17 +374,17 @@ def test_the_brake_stops_what_would_take_a_large_share_until_a_person_confirms_i
     with pytest.raises(HostError) as refused:
         run("retention", {}, host=world.host)
     assert str(refused.value) == (
-        f"retention: nothing was removed, since very much would go: {words}"
+        f"retention: nothing was removed, because so much would go: {words}"
     )
     assert reports.problems(world.host) == [str(refused.value)]
     assert (world.closings, len(world.tags("team/app"))) == (0, 61)
-    # For one run, and no further.
+    # The confirmation is for one run only.
     request = {"confirm_deletions": True}
     assert run("retention", request, host=world.host, check=True)["held"] == ""
     assert run("retention", request, host=world.host)["removed"] == 60
     assert reports.problems(world.host) == []
     many(world, 60, kept=40)
-    with pytest.raises(HostError, match="since very much would go"):
+    with pytest.raises(HostError, match="because so much would go"):
         run("retention", {}, host=world.host)
 
 
@@ -400,7 +400,7 @@ def test_the_brake_of_a_collection_counts_manifests(world: World) -> None:
     assert run("collect", {"confirm_deletions": True}, host=world.host)["untagged"] == 50
 
 
-def test_the_brake_holds_also_what_grew_while_the_window_was_opened(
+def test_the_brake_also_stops_what_grew_while_the_maintenance_began(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many(world, 10, kept=40)
@@ -417,7 +417,7 @@ def test_the_brake_holds_also_what_grew_while_the_window_was_opened(
     assert world.host.store.load().window is None
 
 
-def test_everyday_runs_are_the_measure_and_what_was_confirmed_is_none(world: World) -> None:
+def test_usual_runs_are_the_measure_and_confirmed_ones_are_not(world: World) -> None:
     world.settings(
         retention=[{"number": 1, "on": ["^team/[^/]+$"], "newest": 1}], brake_percent=100
     )
@@ -453,7 +453,7 @@ def test_a_clock_in_doubt_removes_nothing(world: World) -> None:
                 f"{job}: nothing was removed: the clock is in doubt: it has jumped"
             )
     assert (world.closings, len(world.tags("team/app"))) == (0, 20)
-    # The timer tells of the clock itself, as long as that lasts.
+    # The timer reports the clock itself, as long as it is in doubt.
     assert reports.problems(world.host) == []
     world.machine.jumped = 0
     assert run("retention", {}, host=world.host)["removed"] == 0
@@ -499,7 +499,7 @@ def test_a_tag_removed_at_three_keeps_its_blobs_at_half_past(world: World) -> No
         world.tree.tag("team/app", f"day{day}", old, -day * DAY)
         world.tree.changed("team/app", -day * DAY)
     assert world.tree.revision_path("team/app", old).exists()
-    # A full disk is freed at once all the same.
+    # A full disk is freed at once nevertheless.
     world.tree.tag_path("team/app", "v2")
     world.settings(retention=[], untagged_keep=3600)
     removed = world.tree.image("other/app", "other", age=2 * 3600)
@@ -507,7 +507,7 @@ def test_a_tag_removed_at_three_keeps_its_blobs_at_half_past(world: World) -> No
     assert not world.tree.revision_path("other/app", removed).exists()
 
 
-def test_layers_that_wait_for_their_manifest_are_no_garbage(world: World) -> None:
+def test_layers_that_wait_for_their_manifest_are_not_garbage(world: World) -> None:
     world.tree.image("team/app", "now", tag="latest")
     layer = world.tree.layer("team/app", b"of a push")
     assert run("collect", {}, host=world.host, check=True)["blobs"] == 0
@@ -553,7 +553,7 @@ def test_a_week_off_and_a_clock_without_a_time_server_hinder_nothing(world: Worl
     assert reports.problems(world.host) == []
 
 
-def test_a_persons_word_reaches_the_run_that_is_started_apart(
+def test_a_confirmation_reaches_the_run_in_another_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many(world, 60, kept=40)
@@ -564,17 +564,17 @@ def test_a_persons_word_reaches_the_run_that_is_started_apart(
             run("retention", {}, host=world.host)
         return Result(0, "", "")
 
-    # It starts nothing apart: the job runs here, as its unit would run it.
+    # No other process is started: the job runs here, as its unit would run it.
     monkeypatch.setattr(runner, "run", started)
     request = {"job": "retention", "confirm_deletions": True}
     assert run("contents", request, host=world.host)["removed"] == 60
     assert not world.host.paths.confirmation.exists()
-    # It is nobody else's, not even where the run was never started.
+    # No other run gets it, not even if the run was never started.
     many(world, 60, kept=40)
     monkeypatch.setattr(runner, "run", lambda *_, **__: Result(1, "", "no"))
     with pytest.raises(HostError):
         run("contents", request, host=world.host)
-    with pytest.raises(HostError, match="since very much would go"):
+    with pytest.raises(HostError, match="because so much would go"):
         run("retention", {}, host=world.host)
 
 
@@ -590,15 +590,15 @@ def test_a_persons_word_reaches_the_run_that_is_started_apart(
         '{"job": "retention", "boot": "first", "until": 9e9, "confirm_deletions": "false"}',
     ],
 )
-def test_a_word_that_was_for_another_run_confirms_nothing(world: World, left: str) -> None:
+def test_a_confirmation_for_another_run_confirms_nothing(world: World, left: str) -> None:
     many(world, 60, kept=40)
     world.host.paths.confirmation.parent.mkdir(exist_ok=True)
     world.host.paths.confirmation.write_text(left)
-    with pytest.raises(HostError, match="since very much would go"):
+    with pytest.raises(HostError, match="because so much would go"):
         run("retention", {}, host=world.host)
 
 
-def test_a_job_that_never_came_to_its_work_is_told_all_the_same(world: World) -> None:
+def test_a_job_that_never_began_its_work_is_reported_nevertheless(world: World) -> None:
     world.tree.image("team/app", "now", tag="latest")
     with world.host.paths.lock.open("r+") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -637,7 +637,7 @@ def test_a_report_that_no_job_has_written_is_a_problem(world: World, text: str) 
     assert reports.problems(world.host) == []
 
 
-def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> None:
+def test_damage_is_reported_with_the_tags_that_it_affects(world: World) -> None:
     digest = world.tree.image("team/app", "now", tag="latest")
     layer = world.tree.blob(b"layer of now")
     world.tree.blob_path(layer).write_bytes(b"layer of cow")
@@ -653,7 +653,7 @@ def test_what_is_damaged_is_told_with_the_tags_that_it_hits(world: World) -> Non
     assert reports.problems(world.host) == [text]
 
 
-def test_a_stale_list_of_referrers_is_told_and_is_no_failure(world: World) -> None:
+def test_a_stale_list_of_referrers_is_reported_and_is_not_a_failure(world: World) -> None:
     """Anybody who may delete can make one, so that it must not keep the timer failing."""
     image = world.tree.image("team/app", "now", tag="latest")
     signature = world.tree.image("team/app", "signature", subject=image)

@@ -1,4 +1,4 @@
-"""Read-only maintenance: nothing is written, all is read, and who dies in it keeps nobody out."""
+"""Read-only maintenance: nothing is written, reads go on, and writes come back after a kill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def host(tmp_path: Path, machine: Machine) -> Host:
 
 
 def closed(machine: Machine) -> str | None:
-    """What nginx answers to writes, as it runs."""
+    """The status with which the running nginx answers writes; None if it accepts them."""
     for status in ("503", "429"):
         if f"DELETE)$ {status};" in machine.loaded:
             return status
@@ -62,7 +62,7 @@ def begin(
     return opened
 
 
-# As many steps are more than anything here takes.
+# More steps than anything here takes.
 _MANY = 60
 
 
@@ -73,8 +73,8 @@ def kills(
     *,
     before: Callable[[Machine, Host], None] = lambda machine, host: None,
 ) -> Iterator[tuple[int, Path, Machine, Host]]:
-    """Each kill of `act`, at its first step, its second and so on, until it comes to its end: the
-    step, and a host of its own as it is then, on which `before` was done first."""
+    """Kills `act` at its first step, at its second and so on, until it is not killed. Yields the
+    step and a host of its own as it is then; `before` was done on it first."""
     for step in range(1, _MANY):
         folder = tmp_path / f"{step}"
         folder.mkdir()
@@ -91,7 +91,7 @@ def kills(
         yield step, folder, machine, host
 
 
-def test_in_a_window_writes_are_refused_and_no_process_can_write(
+def test_during_maintenance_writes_are_refused_and_no_process_can_write(
     host: Host, machine: Machine
 ) -> None:
     seen = []
@@ -106,7 +106,7 @@ def test_in_a_window_writes_are_refused_and_no_process_can_write(
     assert seen == [("503", [], ['REGISTRY_STORAGE_MAINTENANCE_READONLY={"enabled": true}'])]
 
 
-def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine: Machine) -> None:
+def test_after_maintenance_a_new_process_accepts_writes(host: Host, machine: Machine) -> None:
     opened = begin(host)
     assert closed(machine) is None
     assert writers(machine) == ["wharfinger-registry-3"]
@@ -118,7 +118,9 @@ def test_after_a_window_writes_are_taken_by_a_fresh_process(host: Host, machine:
     assert machine.interruptions == []
 
 
-def test_a_window_is_nothing_to_go_back_to(host: Host, machine: Machine, tmp_path: Path) -> None:
+def test_a_rollback_never_goes_back_to_a_read_only_generation(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
     machine.images["good"] = {"Id": "sha256:good", "RepoTags": []}
     run("ensure", {"spec": spec(tmp_path, command=["serve", "other"])}, host=host)
     begin(host)
@@ -127,13 +129,17 @@ def test_a_window_is_nothing_to_go_back_to(host: Host, machine: Machine, tmp_pat
     assert run("rollback", {}, host=host)["back"] == {"registry": 1}
 
 
-def test_it_is_announced_as_long_where_the_last_one_was(host: Host, machine: Machine) -> None:
+def test_writes_are_answered_429_at_once_if_the_last_maintenance_was_long(
+    host: Host, machine: Machine
+) -> None:
     seen: list[str | None] = []
     begin(host, lambda _: seen.append(closed(machine)), expected=41)
     assert seen == ["429"]
 
 
-def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machine: Machine) -> None:
+def test_the_answer_becomes_readable_once_docker_no_longer_retries(
+    host: Host, machine: Machine
+) -> None:
     seen: list[str | None] = []
 
     def work(opened: Maintenance) -> None:
@@ -151,13 +157,13 @@ def test_what_takes_longer_than_docker_waits_becomes_readable(host: Host, machin
 
 
 @pytest.mark.parametrize("jumps", [3600, -3600])
-def test_a_window_lasts_as_long_as_it_may_however_the_clock_jumps(
+def test_maintenance_lasts_as_long_as_it_may_even_if_the_clock_jumps(
     host: Host, machine: Machine, jumps: float
 ) -> None:
     def work(opened: Maintenance) -> None:
         machine.jumps = jumps
         began = machine.seconds
-        with pytest.raises(HostError, match="ended after registry_gc_max_minutes"):
+        with pytest.raises(HostError, match="stopped after registry_gc_max_minutes"):
             while True:
                 opened.check_deadline()
                 host.clock.sleep(1)
@@ -199,7 +205,7 @@ def test_a_slow_upload_waits_in_a_paused_process_and_goes_on(host: Host, machine
     assert list(machine.containers) == writers(machine) == [NAME]
     assert closed(machine) is None and host.store.load().window is None
     assert machine.interruptions == []
-    # The bound for requests that end by themselves, and the work.
+    # The limit for requests that end by themselves, and the work.
     assert 12 <= host.clock.now() - begun < 14
     assert 12 <= opened.seconds < 14
     assert "registry: generation 1 is paused" in opened.actions
@@ -243,7 +249,7 @@ def test_while_anything_else_is_answered_nothing_is_paused(
     assert writers(machine) == ["wharfinger-registry-3"]
 
 
-def test_a_request_that_comes_with_the_pause_is_let_go_on_first(
+def test_a_request_that_comes_with_the_pause_goes_on_first(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uploading(machine)
@@ -264,7 +270,7 @@ def test_a_request_that_comes_with_the_pause_is_let_go_on_first(
     assert second - first >= 1
 
 
-def test_an_upload_that_is_just_being_put_in_its_place_is_let_go_on_first(
+def test_an_upload_that_is_just_being_put_in_its_place_goes_on_first(
     host: Host, machine: Machine
 ) -> None:
     uploading(machine)
@@ -275,7 +281,7 @@ def test_an_upload_that_is_just_being_put_in_its_place_is_let_go_on_first(
     assert writers(machine) == [NAME]
 
 
-def test_where_nothing_can_be_paused_uploads_have_20_seconds(host: Host, machine: Machine) -> None:
+def test_if_nothing_can_be_paused_uploads_have_20_seconds(host: Host, machine: Machine) -> None:
     uploading(machine)
     machine.unfreezable = True
     begun = host.clock.now()
@@ -285,10 +291,10 @@ def test_where_nothing_can_be_paused_uploads_have_20_seconds(host: Host, machine
     assert writers(machine) == ["wharfinger-registry-3"]
 
 
-def test_what_is_paused_goes_on_only_where_nothing_works_on_the_storage_any_more(
+def test_a_paused_generation_goes_on_only_when_nothing_works_on_the_storage(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docker does not answer when maintenance is ended, so what collects may still be at work."""
+    """docker does not answer at the end of maintenance, so the collection may still be at work."""
     uploading(machine)
     monkeypatch.setattr("wharfinger.host.contents.maintenance._RESTARTED", 1)
 
@@ -363,7 +369,7 @@ def test_connections_that_old_workers_keep_are_waited_for(host: Host, machine: M
     assert 30 < waited[0] < 40
 
 
-def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> None:
+def test_writes_are_accepted_again_after_work_that_fails(host: Host, machine: Machine) -> None:
     def work(opened: Maintenance) -> None:
         raise HostError("collect: out of luck")
 
@@ -375,7 +381,7 @@ def test_work_that_fails_lets_writes_in_again(host: Host, machine: Machine) -> N
 
 
 @pytest.mark.parametrize("problem", [KeyError("a bug"), KeyboardInterrupt()], ids=["bug", "Ctrl-C"])
-def test_whatever_ends_the_work_lets_writes_in_again(
+def test_writes_are_accepted_again_whatever_ends_the_work(
     host: Host, machine: Machine, problem: BaseException
 ) -> None:
     def work(opened: Maintenance) -> None:
@@ -435,7 +441,7 @@ def test_interrupted_while_an_upload_is_waited_for_it_goes_on(
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_while_it_reopens_the_next_one_does_it(tmp_path: Path, after: bool) -> None:
+def test_killed_while_it_reopens_the_next_run_does_it(tmp_path: Path, after: bool) -> None:
     def before(machine: Machine, host: Host) -> None:
         machine.connections[WRITER] = 10**9
         with pytest.MonkeyPatch.context() as patch:
@@ -460,7 +466,7 @@ def _dies(opened: Maintenance) -> None:
     raise Killed
 
 
-def test_on_a_full_disk_nobody_is_refused_anything(
+def test_on_a_full_disk_no_write_is_refused(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: int) -> None:
@@ -472,15 +478,15 @@ def test_on_a_full_disk_nobody_is_refused_anything(
         begin(host)
     assert str(refused.value) == (
         f"collect: nothing was done: {host.paths.reports}: No space left on device. It needs 4 MiB "
-        "there and some more for docker: free them first"
+        "there, and docker needs some more: free this space first"
     )
     assert machine.steps == steps and list(host.paths.reports.iterdir()) == []
 
 
-def test_a_disk_that_gets_full_keeps_nobody_out(
+def test_a_disk_that_fills_up_does_not_keep_writes_refused(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody takes all that comes free at once: each file needs another piece of the reserve."""
+    """All freed space is taken at once, so each file needs another piece of the reserve."""
     reserve = host.paths.reports / "reserve"
     write = files._write
     left = [0]
@@ -504,7 +510,7 @@ def test_a_disk_that_gets_full_keeps_nobody_out(
     assert host.store.load().window is None
 
 
-def test_where_nothing_serves_a_window_leaves_nothing_behind(
+def test_if_nothing_serves_maintenance_leaves_nothing_behind(
     tmp_path: Path, machine: Machine
 ) -> None:
     host = host_of(tmp_path, machine)
@@ -515,9 +521,7 @@ def test_where_nothing_serves_a_window_leaves_nothing_behind(
     assert host.store.load().window is None
 
 
-def test_a_registry_that_cannot_read_only_leaves_the_present_one(
-    host: Host, machine: Machine
-) -> None:
+def test_a_failing_read_only_registry_leaves_the_present_one(host: Host, machine: Machine) -> None:
     machine.behaviour["sha256:good"] = "crashes"
     with pytest.raises(HostError, match="was removed again and generation 1 keeps serving"):
         begin(host)
@@ -526,7 +530,7 @@ def test_a_registry_that_cannot_read_only_leaves_the_present_one(
     assert host.store.load().window is None
 
 
-def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
+def test_if_no_writable_registry_starts_reads_go_on_and_writes_stay_refused(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
     def work(opened: Maintenance) -> None:
@@ -539,8 +543,8 @@ def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
     assert state.window is not None and state.window.step == OPENING
     with pytest.raises(HostError, match="generation 2 keeps serving"):
         run("retention", {}, host=host)
-    # Another image is the way out, and no command first insists on the broken one: what a
-    # deployment does before it included.
+    # Another image is the way out, and no command insists on the broken one first, not even what a
+    # deployment runs before that.
     answer = run("site", {"content": "server { }\n"}, host=host)
     assert answer["actions"][0].startswith("the registry takes no writes yet: registry: the new")
     assert closed(machine) == "503"
@@ -550,7 +554,7 @@ def test_where_none_can_write_again_reading_goes_on_and_writes_stay_refused(
     assert len(writers(machine)) == 1
 
 
-def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_says(
+def test_the_collection_is_gone_before_anything_can_write_whatever_the_record_says(
     host: Host, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(opened: Maintenance) -> None:
@@ -578,7 +582,7 @@ def test_what_collects_is_gone_before_anything_can_write_whatever_the_record_say
     assert len(writers(machine)) == 1 and closed(machine) is None
 
 
-def test_reopen_without_a_window_does_nothing(host: Host, machine: Machine) -> None:
+def test_reopen_without_maintenance_does_nothing(host: Host, machine: Machine) -> None:
     steps = machine.steps
     assert run("reopen", {}, host=host) == {"changed": False, "actions": []}
     assert machine.steps == steps
@@ -586,7 +590,7 @@ def test_reopen_without_a_window_does_nothing(host: Host, machine: Machine) -> N
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("command", ["reopen", "ensure"])
-def test_killed_at_any_step_the_next_command_lets_writes_in_again(
+def test_killed_at_any_step_the_next_command_makes_the_registry_writable(
     tmp_path: Path, command: str, after: bool
 ) -> None:
     def work(opened: Maintenance) -> None:
@@ -609,7 +613,7 @@ def test_killed_at_any_step_the_next_command_lets_writes_in_again(
             assert writers(machine) == [], f"step {step}"
         run(command, {"spec": spec(folder)} if command == "ensure" else {}, host=host)
         if command == "ensure" and host.store.load().window is not None:
-            pytest.fail(f"step {step}: the window is left")
+            pytest.fail(f"step {step}: the maintenance is still on record")
         assert closed(machine) is None, f"step {step}"
         assert len(writers(machine)) == 1, f"step {step}"
         assert "wharfinger-collection" not in machine.containers, f"step {step}"
