@@ -15,15 +15,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger import templates
 from wharfinger.deployment import host_files
+from wharfinger.inventory import decrypted
+from wharfinger.preflight.controller import on_controller
 
 
 class ActionModule(ActionBase):
     """As the template module, for several files at once: check mode and diff alike.
 
     `files`: each a `path` of wharfinger/deployment/host_files.py, which says template, group, mode
-    and secrecy; `content` in place of the template; `variables` for it. `absent`: paths that must
-    not exist. `digests`: path → SHA-256 or null, as preflight has observed them: the host is not
-    asked about files that have the wanted one.
+    and secrecy; `variables` for the template. In its place: `content`, or `source`, a file of the
+    controller by its path from the inventory. `absent`: paths that must not exist. `digests`:
+    path → SHA-256 or null, as preflight has observed them: the host is not asked about files that
+    have the wanted one.
     """
 
     _VALID_ARGS = frozenset({"files", "absent", "digests"})
@@ -33,7 +36,8 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         """Returns the module's answer (changed, paths, diff) and `wanted`: path → SHA-256."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        files = [self._rendered(file) for file in self._task.args["files"]]
+        base = (task_vars or {}).get("inventory_dir")
+        files = [self._rendered(file, base) for file in self._task.args["files"]]
         absent = self._task.args.get("absent") or []
         digests = self._task.args.get("digests") or {}
         wanted = {
@@ -50,12 +54,16 @@ class ActionModule(ActionBase):
         )
         return result | answer | {"wanted": wanted}
 
-    def _rendered(self, file: dict[str, Any]) -> dict[str, Any]:
-        """What the module takes: the row of the file with its content."""
+    def _rendered(self, file: dict[str, Any], base: str | None) -> dict[str, Any]:
+        """What the module takes: the row of the file with its content. base: the inventory's
+        folder."""
         row = host_files.at(file["path"])
         attributes = {"path": row.path, "group": row.group, "mode": row.mode, "secret": row.secret}
         if "content" in file:
             return attributes | {"content": file["content"]}
+        if "source" in file:
+            path = on_controller(file["source"], {"base": base})
+            return attributes | {"content": decrypted(self._loader, path).decode()}
         source = templates.FOLDER / row.template
         try:
             text = source.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from wharfinger.host.setup.rendered_files import bring
 
@@ -78,3 +81,23 @@ def test_the_directories_that_it_makes_are_open_whatever_the_umask(tmp_path: Pat
     assert done.returncode == 0, done.stdout + done.stderr
     modes = [file.stat().st_mode & 0o777 for file in (path, path.parent, path.parent.parent)]
     assert modes == [0o644, 0o755, 0o755]
+
+
+def test_a_file_of_the_controller_is_found_from_the_inventory(tmp_path: Path) -> None:
+    # And it may be a file that only ansible-vault's password opens; no run shows a key.
+    (tmp_path / "word").write_text("secret\n")
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"localhost": None}}}))
+    key = tmp_path / "server.key"
+    vault = VaultLib([("default", VaultSecret(b"secret"))])
+    key.write_bytes(vault.encrypt("a key\n"))
+    path = "/etc/wharfinger/certificates/tls.key"
+    arguments = {"files": [{"path": path, "source": "server.key"}]}
+    command = [str(Path(sys.executable).with_name("ansible")), "--check", "--diff", "-vvv"]
+    command += ["--connection=local", "--inventory", str(tmp_path / "hosts.yml")]
+    command += ["--vault-password-file", str(tmp_path / "word")]
+    command += ["--module-name=rendered_files", f"--args={json.dumps(arguments)}"]
+    command += [f"--extra-vars=ansible_python_interpreter={sys.executable}", "localhost"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashlib.sha256(b"a key\n").hexdigest() in done.stdout
+    assert "a key" not in done.stdout + done.stderr
