@@ -57,7 +57,7 @@ def cases(controller: Controller, machine: Machine) -> Cases:
             [
                 "registry_users, admin: pasword is an unknown key: write password",
                 "registry_users, both: has both password and password_hash: remove one",
-                "registry_users, both: password_hash is no bcrypt hash: make one with "
+                "registry_users, both: password_hash is not a bcrypt hash: make one with "
                 "`htpasswd -nBC 10 NAME` and write what follows the colon",
                 "registry_users, someuser: is text: write {password: …}, {password_hash: …}, or {} "
                 "for a password that is generated",
@@ -123,14 +123,14 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                 ],
             },
             [
-                'registry_groups, developers: "nobody" is no user: add it to registry_users, '
+                'registry_groups, developers: "nobody" is not a user: add it to registry_users, '
                 "or remove it here",
                 f'{RULE} 1: "why" is an unknown key: write who',
-                f'{RULE} 2: "stranger" is no user: add it to registry_users, or remove it here',
-                f'{RULE} 3: "testers" is no group: add it to registry_groups, or remove it here',
+                f'{RULE} 2: "stranger" is not a user: add it to registry_users, or remove it here',
+                f'{RULE} 3: "testers" is not a group: add it to registry_groups, or remove it here',
                 f"{RULE} 4: anonymous may not push: write may: [pull], or who: everyone for anyone "
                 "signed in",
-                f'{RULE} 5: "pll" is nothing that one may: write pull',
+                f'{RULE} 5: may: "pll" is not a verb: write pull',
                 f"{RULE} 6: list is the catalog, which is all or nothing and shows every name: "
                 "write on: all, or leave list out",
                 f'{RULE} 7: on: an empty pattern matches nothing: write "**" for every repository, '
@@ -140,9 +140,9 @@ def cases(controller: Controller, machine: Machine) -> Cases:
         "rules-with-htpasswd": (
             {"registry_auth": "htpasswd"},
             [
-                "registry_access: registry_auth htpasswd knows no rules, every user may do "
-                "everything: write exactly `[{who: everyone, may: all, on: all}]`, "
-                "or registry_auth: token"
+                "registry_access: registry_auth htpasswd has no rules, so every user may do "
+                "everything: write exactly `[{who: everyone, may: all, on: all}]`, or "
+                "registry_auth: token"
             ],
         ),
         "hostname-is-a-url": (

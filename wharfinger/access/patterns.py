@@ -73,9 +73,9 @@ def _segment(segment: str) -> str | None:
                 f"in {shown}, {USER} is only a part of a segment, where one user's name could run "
                 f'into another\'s: write it as a segment of its own, as in "{USER}/**"'
             )
-        return f"{shown} is no placeholder: the only one is {USER}, the signed-in name"
+        return f"{shown} is not a placeholder: the only one is {USER}, the signed-in name"
     if segment.strip("*") == "":
-        return f'{shown} is no wildcard: write "*" for one segment, "**" for one or more'
+        return f'{shown} is not a wildcard: write "*" for one segment, "**" for one or more'
     if "*" in segment:
         return (
             f"in {shown}, * is only a part of a segment: * is one whole segment and ** one or "
@@ -86,7 +86,7 @@ def _segment(segment: str) -> str | None:
     if segment != segment.lower() and COMPONENT.fullmatch(segment.lower()):
         return f"{shown} has capitals, which no repository has: write {quoted(segment.lower())}"
     return (
-        f"{shown} can be no part of a repository's name: a segment is {_COMPONENT_WORDS}, "
+        f"{shown} cannot be part of a repository's name: a segment is {_COMPONENT_WORDS}, "
         f"as in {quoted(_cleaned(segment))}"
     )
 

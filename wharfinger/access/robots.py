@@ -72,7 +72,7 @@ def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
             wrong.append(last)
         elif today is not None and last < today:
             wrong.append(
-                f"expires is {last}, which is past: write a later date, or remove the robot"
+                f"expires is {last}, which is in the past: write a later date, or remove the robot"
             )
         elif last == date.max:
             # It has no next day, at whose beginning it would end.
@@ -131,7 +131,7 @@ def read_network(word: str) -> Network | str:
         return f"{shown} has a mask: write {network}"
     if ipaddress.ip_address(base) != network.network_address:
         return (
-            f"{shown} has bits set behind its prefix: write {network} for the network, "
+            f"{shown} has bits set after its prefix: write {network} for the network, "
             f"or {base} for one address"
         )
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
@@ -156,4 +156,4 @@ def _date(value: object) -> date | str:
             return date.fromisoformat(value)
     except ValueError:
         return f"expires: there is no day {quoted(value)}: write {_EXAMPLE}"
-    return f"expires: {quoted(value)} is no date: write {_EXAMPLE}"
+    return f"expires: {quoted(value)} is not a date: write {_EXAMPLE}"

@@ -105,7 +105,7 @@ def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:
     for key, value in entry.items():
         plain = bare_key(key)
         if plain in fields:
-            wrong.append(f"{plain} is there twice: remove one")
+            wrong.append(f"{plain} is written twice: remove one")
         elif isinstance(plain, str) and plain in _KEYS:
             fields[plain] = value
         else:
@@ -133,7 +133,7 @@ def _on(value: object, wrong: list[str]) -> tuple[str, ...]:
         if message:
             wrong.append(f"on: {message}")
     if ALL in words and len(words) > 1:
-        wrong.append("on has all, which holds the others: write on: all alone")
+        wrong.append("on has all, which includes the others: write on: all alone")
     return words
 
 

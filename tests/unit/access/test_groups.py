@@ -33,12 +33,15 @@ from .messages import (
         ),
         ({5: []}, ", 5: the name is a number to YAML: write it in quotation marks"),
         ({"Ops Team": []}, f', "Ops Team": a group\'s {NAME}: write ops-team'),
-        ({"team": ["someusr"]}, ', team: "someusr" is no user in registry_users: write someuser'),
+        (
+            {"team": ["someusr"]},
+            ', team: "someusr" is not a user in registry_users: write someuser',
+        ),
         (
             {"team": ["zzz"]},
-            ', team: "zzz" is no user: add it to registry_users, or remove it here',
+            ', team: "zzz" is not a user: add it to registry_users, or remove it here',
         ),
-        ({"team": ["someuser", "someuser"]}, ", team: someuser is there twice: remove one"),
+        ({"team": ["someuser", "someuser"]}, ", team: someuser is written twice: remove one"),
         ({"team": [7]}, ", team: a member is a number: write a user's name as text"),
         (
             {"team": ["ops"], "ops": []},

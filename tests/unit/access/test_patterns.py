@@ -10,7 +10,7 @@ from .messages import (
 )
 
 COMPONENT = (
-    "can be no part of a repository's name: a segment is lower-case letters and digits, with "
+    "cannot be part of a repository's name: a segment is lower-case letters and digits, with "
     "single dots, one or two underscores, or hyphens between, as in"
 )
 
@@ -69,7 +69,7 @@ COMPONENT = (
         ),
         (
             "team/***",
-            '"***" is no wildcard: write "*" for one segment, "**" for one or more',
+            '"***" is not a wildcard: write "*" for one segment, "**" for one or more',
         ),
         (
             "te?m",
@@ -86,11 +86,11 @@ COMPONENT = (
         ),
         (
             "{name}/*",
-            '"{name}" is no placeholder: the only one is {user}, the signed-in name',
+            '"{name}" is not a placeholder: the only one is {user}, the signed-in name',
         ),
         (
             "${account}/*",
-            '"${account}" is no placeholder: the only one is {user}, the signed-in name',
+            '"${account}" is not a placeholder: the only one is {user}, the signed-in name',
         ),
         ("Team/*", '"Team" has capitals, which no repository has: write "team"'),
         ("ALL", '"ALL" has capitals, which no repository has: write "all"'),

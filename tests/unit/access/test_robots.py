@@ -95,12 +95,12 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
         ),
         (
             {"addresses": ["10.1.2.3/8"]},
-            'addresses: "10.1.2.3/8" has bits set behind its prefix: write 10.0.0.0/8 for the '
+            'addresses: "10.1.2.3/8" has bits set after its prefix: write 10.0.0.0/8 for the '
             "network, or 10.1.2.3 for one address",
         ),
         (
             {"addresses": ["2001:db8::7/32"]},
-            'addresses: "2001:db8::7/32" has bits set behind its prefix: write 2001:db8::/32 for '
+            'addresses: "2001:db8::7/32" has bits set after its prefix: write 2001:db8::/32 for '
             "the network, or 2001:db8::7 for one address",
         ),
         (
@@ -113,7 +113,7 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
         ),
         (
             {"expires": "next year"},
-            'expires: "next year" is no date: write a date as in expires: 2027-06-30',
+            'expires: "next year" is not a date: write a date as in expires: 2027-06-30',
         ),
         (
             {"expires": "2027-06-31"},
@@ -127,7 +127,7 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
         ),
         (
             {"expires": date(2026, 11, 24)},
-            "expires is 2026-11-24, which is past: write a later date, or remove the robot",
+            "expires is 2026-11-24, which is in the past: write a later date, or remove the robot",
         ),
         (
             {"expires": "9999-12-31"},
@@ -135,7 +135,7 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
         ),
         (
             {"expires": "2020-01-01"},
-            "expires is 2020-01-01, which is past: write a later date, or remove the robot",
+            "expires is 2020-01-01, which is in the past: write a later date, or remove the robot",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_right_entry_of_a_robot_is_accepted(entry: object) -> None:
         (
             {"admin": {}},
             "registry_robots, admin: this is also the name of a user in registry_users, and both "
-            "sign in by it: rename one of them",
+            "would sign in with it: rename one of them",
         ),
         (
             {"wharfinger-verification": {}},
@@ -184,7 +184,7 @@ def test_a_right_entry_of_a_robot_is_accepted(entry: object) -> None:
         ),
         (
             {"all": {}},
-            "registry_robots, all: all means every robot to playbooks/rotate_robots.yml: choose "
+            "registry_robots, all: all means every robot in playbooks/rotate_robots.yml: choose "
             "another name, as in all-jobs",
         ),
         ({"CI jobs": {}}, f"registry_robots, CI jobs: {NAME}: write ci-jobs"),
@@ -202,11 +202,11 @@ def test_a_wrong_name_of_a_robot_is_told(robots: object, message: str) -> None:
     ("who", "message"),
     [
         ("ci", '"ci" is a robot: write robot:ci'),
-        ("robot:cii", '"cii" is no robot in registry_robots: write robot:ci'),
-        ("robot:admin", '"admin" is a user and no robot: write who: admin'),
-        ("robot:", '"" is no robot: add it to registry_robots, or remove it here'),
-        ("robot:xyz", '"xyz" is no robot: add it to registry_robots, or remove it here'),
-        ("robot:all", '"robot:all" is no robot: write each robot\'s name, in a list'),
+        ("robot:cii", '"cii" is not a robot in registry_robots: write robot:ci'),
+        ("robot:admin", '"admin" is a user, not a robot: write who: admin'),
+        ("robot:", '"" is not a robot: add it to registry_robots, or remove it here'),
+        ("robot:xyz", '"xyz" is not a robot: add it to registry_robots, or remove it here'),
+        ("robot:all", '"robot:all" is not a robot: write each robot\'s name, in a list'),
         ({"robot": "ci"}, "who is a mapping: write robot:NAME without a space after the colon"),
     ],
 )
@@ -230,8 +230,8 @@ def test_a_robot_in_a_group_is_told_where_to_write_it() -> None:
 
 def test_htpasswd_has_no_robots() -> None:
     assert errors({"ci": {}}, auth="htpasswd") == [
-        "registry_robots: registry_auth htpasswd knows no rules, so that a robot could do "
-        "everything: remove the robots, or write registry_auth: token"
+        "registry_robots: registry_auth htpasswd has no rules, so a robot could do everything: "
+        "remove the robots, or write registry_auth: token"
     ]
     assert errors({}, auth="htpasswd") == []
 
@@ -252,7 +252,7 @@ def test_a_robot_ends_with_its_last_day(expires: str, end: str) -> None:
 def test_an_expiry_needs_the_embedded_server() -> None:
     robots = {"ci": {"expires": "2027-06-30"}, "nodes": {"addresses": ["10.0.0.0/8"]}}
     assert errors(robots, server="cesanta") == [
-        "registry_robots, ci: expires is known to the embedded token server only: remove it, or "
+        "registry_robots, ci: only the embedded token server supports expires: remove it, or "
         "write docker_auth_server: embedded"
     ]
 
@@ -263,22 +263,22 @@ def test_a_robot_named_like_a_segment_is_told_where_its_own_rule_uses_user() -> 
     # Of no use to the robot, so no robot's place.
     assert errors({"ci": {}}, [own, others, given(on="ci/**")]) == []
     assert errors({"ci": {}}, [own, others, given(on="{user}/**")]) == [
-        'registry_access, rule 2: "ci/**" begins with ci, which is also the name of a robot, whose '
-        "own place it would be, since rule 3 uses {user}: rename the robot in registry_robots, or "
-        "choose another name in the pattern"
+        'registry_access, rule 2: "ci/**" begins with ci, which is also the name of a robot; rule '
+        "3 uses {user}, so this would be that robot's own place: rename the robot in "
+        "registry_robots, or choose another name in the pattern"
     ]
     later = {"who": "someuser", "may": ["pull"], "on": "team/ci/*"}
     assert errors({"ci": {}}, [later, given(on="team/{user}/*")]) == [
-        'registry_access, rule 1: "team/ci/*" has ci, which is also the name of a robot, whose '
-        "own place it would be, since rule 2 uses {user}: rename the robot in registry_robots, or "
-        "choose another name in the pattern"
+        'registry_access, rule 1: "team/ci/*" has ci, which is also the name of a robot; rule 2 '
+        "uses {user}, so this would be that robot's own place: rename the robot in "
+        "registry_robots, or choose another name in the pattern"
     ]
 
 
 def test_a_name_that_no_repository_can_have_is_told_where_user_applies() -> None:
     assert errors({"ci.": {}}, rules(given("ci."))) == []
     assert errors({"ci.": {}}, rules(given("ci.", on="{user}/*"))) == [
-        "registry_robots, ci.: this name can be no part of a repository's name, and "
+        "registry_robots, ci.: this name cannot be part of a repository's name, and "
         "registry_access, rule 2, gives this robot {user}: write the name with single dots, one or "
         "two underscores, or hyphens, and only between letters and digits"
     ]
@@ -295,7 +295,7 @@ def test_a_rule_for_everyone_answers_no_robot() -> None:
 def test_a_robot_whom_no_rule_gives_anything_is_warned_of() -> None:
     idle = (
         "registry_robots, ci: no rule in registry_access gives this robot anything, and everyone "
-        "holds no robots: add one with who: robot:ci, or remove the robot"
+        "does not include robots: add one with who: robot:ci, or remove the robot"
     )
     assert warnings({"ci": {}}) == [idle]
     assert warnings({"ci": {}}, {"who": "robot:ci", "may": [], "on": "**"}) == [idle]

@@ -44,7 +44,7 @@ from .messages import (
             ['"colour" is an unknown key: remove it, the keys are who, may, on'],
         ),
         (rule() | {5: "x"}, ["has a number as a key: the keys are who, may, on"]),
-        (rule() | {True: "x"}, ["on is there twice: remove one"]),
+        (rule() | {True: "x"}, ["on is written twice: remove one"]),
         (rule(who=[]), ["who is empty: write, for example, who: someuser"]),
         (rule(who=None), ["who has nothing (null): write text, for example who: someuser"]),
         (rule(who=7), ["who has a number: write text, for example who: someuser"]),
@@ -53,31 +53,31 @@ from .messages import (
             ["who is a mapping: write group:NAME without a space after the colon"],
         ),
         (rule(who={"x": "y"}), ["who has a mapping: write text, for example who: someuser"]),
-        (rule(who="someusr"), ['"someusr" is no user in registry_users: write someuser']),
-        (rule(who="everybdy"), ['"everybdy" is no user in registry_users: write everyone']),
+        (rule(who="someusr"), ['"someusr" is not a user in registry_users: write someuser']),
+        (rule(who="everybdy"), ['"everybdy" is not a user in registry_users: write everyone']),
         (
             rule(who="zzz"),
-            ['"zzz" is no user: add it to registry_users, or remove it here'],
+            ['"zzz" is not a user: add it to registry_users, or remove it here'],
         ),
         (rule(who=""), ['who has an empty text: write anonymous for "not signed in"']),
         (rule(who="developers"), ['"developers" is a group: write group:developers']),
         (
             rule(who="group:develpers"),
-            ['"develpers" is no group in registry_groups: write group:developers'],
+            ['"develpers" is not a group in registry_groups: write group:developers'],
         ),
         (
             rule(who="group:admin"),
-            ['"admin" is a user and no group: write who: admin'],
+            ['"admin" is a user, not a group: write who: admin'],
         ),
         (
             rule(who="group:zzz"),
-            ['"zzz" is no group: add it to registry_groups, or remove it here'],
+            ['"zzz" is not a group: add it to registry_groups, or remove it here'],
         ),
         *(
             (
                 rule(who=word),
                 [
-                    f'"{word}" is no user: write everyone (anyone signed in) or anonymous '
+                    f'"{word}" is not a user: write everyone (anyone signed in) or anonymous '
                     "(not signed in)"
                 ],
             )
@@ -93,17 +93,17 @@ from .messages import (
         (rule(who=["someuser", "someuser"]), ['who has "someuser" twice: remove one']),
         (rule(may=None), ["may is nothing (null): write the verbs, or [] to give nothing"]),
         (rule(may=[7]), ["may has a number: write text, for example may: [pull]"]),
-        (rule(may=["pul"]), ['"pul" is nothing that one may: write pull']),
-        (rule(may="write"), ['"write" is nothing that one may: write push']),
-        (rule(may="*"), ['"*" is nothing that one may: write all']),
+        (rule(may=["pul"]), ['may: "pul" is not a verb: write pull']),
+        (rule(may="write"), ['may: "write" is not a verb: write push']),
+        (rule(may="*"), ['may: "*" is not a verb: write all']),
         (
             rule(may=["zzz"]),
-            ['"zzz" is nothing that one may: write one of pull, push, delete, list, or all'],
+            ['may: "zzz" is not a verb: write one of pull, push, delete, list, or all'],
         ),
         (rule(may=["pull", "pull"]), ['may has "pull" twice: remove one']),
         (
             rule(may=["all", "pull"]),
-            ["may has all, which holds the others: write may: all alone"],
+            ["may has all, which includes the others: write may: all alone"],
         ),
         (
             rule(may=["pull", "list"]),
@@ -126,8 +126,8 @@ from .messages import (
         (
             rule(who="anonymous", on="{user}/**"),
             [
-                "{user} is the signed-in name, which anonymous has not: write the name itself, or "
-                "a rule of its own for anonymous"
+                "{user} is the signed-in name, which anonymous does not have: write the name "
+                "itself, or a rule of its own for anonymous"
             ],
         ),
         (rule(on=[]), ['on is empty: write, for example, on: "team/**"']),
@@ -142,7 +142,7 @@ from .messages import (
         (rule(on=["team/*", "team/*"]), ['on has "team/*" twice: remove one']),
         (
             rule(on=["all", "team/*"]),
-            ["on has all, which holds the others: write on: all alone"],
+            ["on has all, which includes the others: write on: all alone"],
         ),
         *(
             (
@@ -176,7 +176,7 @@ def test_rules_that_are_no_list_are_told(access: object, kind: str) -> None:
 
 def test_htpasswd_accepts_only_the_rule_that_gives_everyone_everything() -> None:
     refused = [
-        "registry_access: registry_auth htpasswd knows no rules, every user may do everything: "
+        "registry_access: registry_auth htpasswd has no rules, so every user may do everything: "
         "write exactly `[{who: everyone, may: all, on: all}]`, or registry_auth: token"
     ]
     for access in ([], None, [rule()], OPEN * 2, [{**OPEN[0], "may": ["pull"]}]):
@@ -201,9 +201,9 @@ def test_all_mistakes_are_told_at_once_and_make_no_policy() -> None:
     rules = [rule(who="admn"), rule(may="pul", who="admin")]
     expected = [
         "registry_users, admin: pasword is an unknown key: write password",
-        'registry_groups, team: "bob" is no user: add it to registry_users, or remove it here',
-        'registry_access, rule 1: "admn" is no user in registry_users: write admin',
-        'registry_access, rule 2: "pul" is nothing that one may: write pull',
+        'registry_groups, team: "bob" is not a user: add it to registry_users, or remove it here',
+        'registry_access, rule 1: "admn" is not a user in registry_users: write admin',
+        'registry_access, rule 2: may: "pul" is not a verb: write pull',
     ]
     assert errors(users, groups, rules) == expected
     with pytest.raises(ValueError) as raised:

@@ -54,8 +54,8 @@ def never(number: int, rules: str, first: int) -> str:
             [rule(on="{user}/**"), rule(on="someuser/x")],
             [
                 'registry_access, rule 2: "someuser/x" begins with someuser, which is also the '
-                "name of a user, whose own place it would be, since rule 1 uses {user}: rename "
-                "the user in registry_users, or choose another name in the pattern",
+                "name of a user; rule 1 uses {user}, so this would be that user's own place: "
+                "rename the user in registry_users, or choose another name in the pattern",
                 never(2, "rule 1 always answers", 1),
             ],
         ),
@@ -90,8 +90,8 @@ def test_a_user_named_like_a_first_segment_is_told_where_a_rule_uses_user() -> N
     elsewhere = rule(who="admin", on=["x", "team/**"])
     assert errors(users=users, access=[elsewhere]) == []
     assert errors(users=users, access=[elsewhere, rule(on="{user}/**")]) == [
-        'registry_access, rule 1: "team/**" begins with team, which is also the name of a user, '
-        "whose own place it would be, since rule 2 uses {user}: rename the user in "
+        'registry_access, rule 1: "team/**" begins with team, which is also the name of a user; '
+        "rule 2 uses {user}, so this would be that user's own place: rename the user in "
         "registry_users, or choose another name in the pattern"
     ]
 
@@ -100,8 +100,8 @@ def test_a_user_named_like_a_later_segment_is_told_where_user_stands_at_it() -> 
     users = {**USERS, "shared": {}}
     rules = [rule(on="team/{user}/**"), rule(who="admin", on="team/shared/*")]
     assert errors(users=users, access=rules) == [
-        'registry_access, rule 2: "team/shared/*" has shared, which is also the name of a user, '
-        "whose own place it would be, since rule 1 uses {user}: rename the user in "
+        'registry_access, rule 2: "team/shared/*" has shared, which is also the name of a user; '
+        "rule 1 uses {user}, so this would be that user's own place: rename the user in "
         "registry_users, or choose another name in the pattern"
     ]
     assert errors(users=users, access=[rules[0], rule(who="admin", on="other/shared/*")]) == []
@@ -113,7 +113,7 @@ def test_a_name_that_no_repository_can_have_is_told_where_user_applies(name: str
     users, groups = {**USERS, name: {}}, {"team": [name]}
     mine = rule(who=name if who == "NAME" else who, on="{user}/**")
     assert errors(users, groups, [rule(who="admin"), mine]) == [
-        f"registry_users, {name}: this name can be no part of a repository's name, and "
+        f"registry_users, {name}: this name cannot be part of a repository's name, and "
         "registry_access, rule 2, gives this user {user}: write the name with single dots, one or "
         "two underscores, or hyphens, and only between letters and digits"
     ]

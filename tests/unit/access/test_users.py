@@ -75,11 +75,11 @@ from .messages import (
             {"password": SECRET, "password_hash": HASH},
             "has both password and password_hash: remove one",
         ),
-        ({"password_hash": SECRET}, f"password_hash is no bcrypt hash: {MAKE_HASH}"),
-        ({"password_hash": HASH[:-1]}, f"password_hash is no bcrypt hash: {MAKE_HASH}"),
+        ({"password_hash": SECRET}, f"password_hash is not a bcrypt hash: {MAKE_HASH}"),
+        ({"password_hash": HASH[:-1]}, f"password_hash is not a bcrypt hash: {MAKE_HASH}"),
         (
             {"password_hash": "$apr1$x$" + "a" * 22},
-            f"password_hash is no bcrypt hash: {MAKE_HASH}",
+            f"password_hash is not a bcrypt hash: {MAKE_HASH}",
         ),
         (
             {"password_hash": f"bob:{HASH}"},

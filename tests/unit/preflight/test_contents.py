@@ -70,12 +70,12 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
         (rule(older_than="1d"), ['"older_than" is an unknown key: write newer_than']),
         (rule(why="x"), [f'"why" is an unknown key: remove it, the keys are {KEYS}']),
         (rule() | {3: 4}, [f"has a number as a key: the keys are {KEYS}"]),
-        (rule() | {True: "x"}, ["on is there twice: remove one"]),
+        (rule() | {True: "x"}, ["on is written twice: remove one"]),
         # Repositories: the words are those of registry_access.
         (rule(on=[]), ['on is empty: write, for example, on: "team/**"']),
         (rule(on={"a": 1}), ['on has a mapping: write text, for example on: "team/**"']),
         (rule(on=["a", "a"]), ['on has "a" twice: remove one']),
-        (rule(on=["a", "all"]), ["on has all, which holds the others: write on: all alone"]),
+        (rule(on=["a", "all"]), ["on has all, which includes the others: write on: all alone"]),
         (
             rule(on="team/app:v1"),
             ['on: "team/app:v1" has a tag: rules are about repositories, write "team/app"'],

@@ -39,7 +39,7 @@ def test_a_robot_is_judged_by_todays_date(errors: Said, scope: str) -> None:
     asked = {"robot": "ci"} if scope == "rotate_robots" else {}
     said = errors(**of({"expires": yesterday}), scope=scope, asked=asked)
     assert said == [
-        f"registry_robots, ci: expires is {yesterday}, which is past: write a later date, "
+        f"registry_robots, ci: expires is {yesterday}, which is in the past: write a later date, "
         "or remove the robot"
     ]
 
@@ -59,7 +59,7 @@ def test_a_robot_about_to_expire_is_warned_of(warnings: Said) -> None:
 def test_the_other_token_server_knows_no_expiry(errors: Said) -> None:
     given = of({"expires": "2028-01-01"}, docker_auth_server="cesanta")
     assert errors(**given) == [
-        "registry_robots, ci: expires is known to the embedded token server only: remove it, or "
+        "registry_robots, ci: only the embedded token server supports expires: remove it, or "
         "write docker_auth_server: embedded"
     ]
 
@@ -68,8 +68,8 @@ def test_htpasswd_has_no_robots(errors: Said) -> None:
     given = of({}, registry_auth="htpasswd")
     given["registry_access"] = [{"who": "everyone", "may": "all", "on": "all"}]
     assert errors(**given) == [
-        "registry_robots: registry_auth htpasswd knows no rules, so that a robot could do "
-        "everything: remove the robots, or write registry_auth: token"
+        "registry_robots: registry_auth htpasswd has no rules, so a robot could do everything: "
+        "remove the robots, or write registry_auth: token"
     ]
 
 

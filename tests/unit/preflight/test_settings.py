@@ -541,7 +541,7 @@ def test_an_address_for_metrics_that_cannot_be(errors: Strings, listen: str, mes
         ),
         (
             "10.0.0.7/8",
-            '"10.0.0.7/8" has bits set behind its prefix: write 10.0.0.0/8 for the network, '
+            '"10.0.0.7/8" has bits set after its prefix: write 10.0.0.0/8 for the network, '
             "or 10.0.0.7 for one address",
         ),
         (

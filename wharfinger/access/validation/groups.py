@@ -57,7 +57,7 @@ def _members(inventory: Inventory, group: str, members: Sequence[object]) -> tup
                 GROUPS, group, f"a member is {kind(member)}: write a user's name as text"
             )
         elif member in good:
-            inventory.error(GROUPS, group, f"{member} is there twice: remove one")
+            inventory.error(GROUPS, group, f"{member} is written twice: remove one")
         elif member in inventory.users:
             good[str(member)] = None
         elif member in inventory.written_robots:
@@ -80,5 +80,5 @@ def _no_user(inventory: Inventory, name: str) -> str:
         return f"{quoted(name)} is a group, and a group holds users only: write its members"
     close = nearest(name, inventory.users)
     if close:
-        return f"{quoted(name)} is no user in registry_users: write {close}"
-    return f"{quoted(name)} is no user: add it to registry_users, or remove it here"
+        return f"{quoted(name)} is not a user in registry_users: write {close}"
+    return f"{quoted(name)} is not a user: add it to registry_users, or remove it here"

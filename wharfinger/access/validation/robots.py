@@ -29,7 +29,7 @@ def read_robots(
         inventory.error(
             ROBOTS,
             "",
-            "registry_auth htpasswd knows no rules, so that a robot could do everything: "
+            "registry_auth htpasswd has no rules, so a robot could do everything: "
             "remove the robots, or write registry_auth: token",
         )
     for position, (name, entry) in enumerate(entries.items(), 1):
@@ -46,7 +46,7 @@ def read_robots(
             inventory.error(
                 ROBOTS,
                 where,
-                "expires is known to the embedded token server only: remove it, or write "
+                "only the embedded token server supports expires: remove it, or write "
                 "docker_auth_server: embedded",
             )
         if not wrong and isinstance(name, str):
@@ -60,12 +60,12 @@ def _taken(inventory: Inventory, name: object) -> str | None:
     """Why a robot may not be called so although users may."""
     if name == ALL:
         return (
-            "all means every robot to playbooks/rotate_robots.yml: choose another name, "
+            "all means every robot in playbooks/rotate_robots.yml: choose another name, "
             "as in all-jobs"
         )
     if name in inventory.written_users:
         return (
-            "this is also the name of a user in registry_users, and both sign in by it: "
+            "this is also the name of a user in registry_users, and both would sign in with it: "
             "rename one of them"
         )
     return None

@@ -64,7 +64,7 @@ def read_htpasswd(inventory: Inventory, access: object) -> None:
         inventory.error(
             ACCESS,
             "",
-            "registry_auth htpasswd knows no rules, every user may do everything: write exactly"
+            "registry_auth htpasswd has no rules, so every user may do everything: write exactly"
             " `[{who: everyone, may: all, on: all}]`, or registry_auth: token",
         )
     inventory.rules = [only]
@@ -85,7 +85,7 @@ def _rule(inventory: Inventory, number: int, entry: object) -> Rule | None:
     for key, value in entry.items():
         plain = bare_key(key)
         if plain in fields:
-            inventory.error(ACCESS, where, f"{plain} is there twice: remove one")
+            inventory.error(ACCESS, where, f"{plain} is written twice: remove one")
         elif isinstance(plain, str) and plain in _RULE_KEYS:
             fields[plain] = value
         else:
@@ -161,10 +161,10 @@ def _nobody(inventory: Inventory, word: str) -> str | None:
             return None
         close = nearest(name, inventory.groups)
         if close:
-            return f"{quoted(name)} is no group in registry_groups: write {GROUP}{close}"
+            return f"{quoted(name)} is not a group in registry_groups: write {GROUP}{close}"
         if name in inventory.written_users:
-            return f"{quoted(name)} is a user and no group: write who: {name}"
-        return f"{quoted(name)} is no group: add it to registry_groups, or remove it here"
+            return f"{quoted(name)} is a user, not a group: write who: {name}"
+        return f"{quoted(name)} is not a group: add it to registry_groups, or remove it here"
     if word.startswith(ROBOT):
         return _no_robot(inventory, word.removeprefix(ROBOT))
     if word in inventory.reserved:
@@ -177,15 +177,15 @@ def _nobody(inventory: Inventory, word: str) -> str | None:
         return f"{quoted(word)} is a group: write {GROUP}{word}"
     if word in (ALL, "*", "**", "any", "anyone", "everybody", "authenticated"):
         return (
-            f"{quoted(word)} is no user: write everyone (anyone signed in) or anonymous "
+            f"{quoted(word)} is not a user: write everyone (anyone signed in) or anonymous "
             "(not signed in)"
         )
     if word == "":
         return 'who has an empty text: write anonymous for "not signed in"'
     close = nearest(word, (*inventory.users, EVERYONE, ANONYMOUS))
     if close:
-        return f"{quoted(word)} is no user in registry_users: write {close}"
-    return f"{quoted(word)} is no user: add it to registry_users, or remove it here"
+        return f"{quoted(word)} is not a user in registry_users: write {close}"
+    return f"{quoted(word)} is not a user: add it to registry_users, or remove it here"
 
 
 def _no_robot(inventory: Inventory, name: str) -> str | None:
@@ -193,13 +193,13 @@ def _no_robot(inventory: Inventory, name: str) -> str | None:
     if name in inventory.written_robots:
         return None
     if name in (ALL, "*", "**"):
-        return f"{quoted(ROBOT + name)} is no robot: write each robot's name, in a list"
+        return f"{quoted(ROBOT + name)} is not a robot: write each robot's name, in a list"
     close = nearest(name, inventory.robots)
     if close:
-        return f"{quoted(name)} is no robot in registry_robots: write {ROBOT}{close}"
+        return f"{quoted(name)} is not a robot in registry_robots: write {ROBOT}{close}"
     if name in inventory.written_users:
-        return f"{quoted(name)} is a user and no robot: write who: {name}"
-    return f"{quoted(name)} is no robot: add it to registry_robots, or remove it here"
+        return f"{quoted(name)} is a user, not a robot: write who: {name}"
+    return f"{quoted(name)} is not a robot: add it to registry_robots, or remove it here"
 
 
 def _may(inventory: Inventory, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -208,9 +208,10 @@ def _may(inventory: Inventory, where: str, words: tuple[str, ...]) -> tuple[str,
             continue
         meant = verb_meant(word, VERBS)
         choice = meant or f"one of {', '.join(VERBS)}, or all"
-        inventory.error(ACCESS, where, f"{quoted(word)} is nothing that one may: write {choice}")
+        inventory.error(ACCESS, where, f"may: {quoted(word)} is not a verb: write {choice}")
     if ALL in words and len(words) > 1:
-        inventory.error(ACCESS, where, "may has all, which holds the others: write may: all alone")
+        message = "may has all, which includes the others: write may: all alone"
+        inventory.error(ACCESS, where, message)
     return words
 
 
@@ -227,7 +228,8 @@ def _on(inventory: Inventory, where: str, words: tuple[str, ...]) -> tuple[str, 
                 "choose another name",
             )
     if ALL in words and len(words) > 1:
-        inventory.error(ACCESS, where, "on has all, which holds the others: write on: all alone")
+        message = "on has all, which includes the others: write on: all alone"
+        inventory.error(ACCESS, where, message)
     return words
 
 
@@ -253,8 +255,8 @@ def _check_together(inventory: Inventory, where: str, rule: Rule) -> None:
             inventory.error(
                 ACCESS,
                 where,
-                f"{USER} is the signed-in name, which anonymous has not: write the name itself,"
-                " or a rule of its own for anonymous",
+                f"{USER} is the signed-in name, which anonymous does not have: write the name "
+                "itself, or a rule of its own for anonymous",
             )
     if "push" in rule.may and "pull" not in rule.may:
         inventory.warnings.append(

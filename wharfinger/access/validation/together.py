@@ -48,8 +48,8 @@ def _may_be_meant(inventory: Inventory, name: str, rule: Rule) -> bool:
 def _collision(inventory: Inventory, name: str, verb: str, pattern: str, using: int) -> str:
     what, variable = ("user", USERS) if name in inventory.users else ("robot", ROBOTS)
     return (
-        f"{quoted(pattern)} {verb} {name}, which is also the name of a {what}, whose own place "
-        f"it would be, since rule {using} uses {USER}: rename the {what} in {variable}, or "
+        f"{quoted(pattern)} {verb} {name}, which is also the name of a {what}; rule {using} uses "
+        f"{USER}, so this would be that {what}'s own place: rename the {what} in {variable}, or "
         "choose another name in the pattern"
     )
 
@@ -86,7 +86,7 @@ def _check_components(inventory: Inventory, using: Sequence[Rule]) -> None:
             inventory.error(
                 variable,
                 name,
-                "this name can be no part of a repository's name, and registry_access, "
+                "this name cannot be part of a repository's name, and registry_access, "
                 f"rule {rule.number}, gives this {what} {USER}: write the name with "
                 "single dots, one or two underscores, or hyphens, and only between letters and "
                 "digits",
@@ -116,8 +116,8 @@ def find_useless_rules(inventory: Inventory) -> None:
             Problem(
                 ROBOTS,
                 name,
-                "no rule in registry_access gives this robot anything, and everyone holds no "
-                f"robots: add one with who: {ROBOT}{name}, or remove the robot",
+                "no rule in registry_access gives this robot anything, and everyone does "
+                f"not include robots: add one with who: {ROBOT}{name}, or remove the robot",
             )
         )
 

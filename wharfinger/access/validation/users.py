@@ -113,7 +113,7 @@ def _password_hash(found: object) -> list[str]:
         inner = BCRYPT_HASH.search(found)
         if inner is not None:
             return ["password_hash has more than the hash: write only what begins with $2"]
-        return [f"password_hash is no bcrypt hash: {_MAKE_HASH}"]
+        return [f"password_hash is not a bcrypt hash: {_MAKE_HASH}"]
     cost = int(match[1])
     if not LOWEST_COST <= cost <= HIGHEST_COST:
         return [
