@@ -9,14 +9,16 @@ from wharfinger import access
 
 # What user_hashes tells of an account's password or secret → what the operator reads of it.
 _NOTES = {
-    "kept": "the host has a {what} that this controller does not; it stays (a new one: {anew})",
-    "stale": "{file} is not the {what} on the host, which stays (a new one: {anew})",
-    "chosen": (
-        "its secret does not look like a generated one, so it counts as a chosen password "
-        "(a new one: {anew})"
+    "kept": (
+        "the host has a {what} that this controller lacks, and keeps it (for a new one: {renew})"
     ),
-    "previous": "the secret before the present one is valid until {until}",
-    "readmitted": "is back, with the {what} in {file} from before (a new one: {anew})",
+    "stale": "{file} is not the {what} on the host, which keeps its own (for a new one: {renew})",
+    "chosen": (
+        "its secret does not look like a generated one, so it counts as a chosen password (for a "
+        "generated one: {renew})"
+    ),
+    "previous": "the previous secret is valid until {until}",
+    "readmitted": "is back, with the earlier {what} in {file} (for a new one: {renew})",
     "removed": (
         "was removed, and {file} is still there: delete it, or the user, added again, has the old "
         "password"
@@ -67,9 +69,9 @@ def _notes(passwords: dict[str, Any], robots: dict[str, Any], folder: str) -> It
     names = {**passwords, "previous": sorted(previous)}
     for kind, sentence in _NOTES.items():
         for name in names.get(kind, ()):
-            what, anew = _renewal(name, robots)
+            what, renew = _renewal(name, robots)
             until = previous.get(name, {}).get("until")
-            words = sentence.format(what=what, anew=anew, file=f"{folder}/{name}", until=until)
+            words = sentence.format(what=what, renew=renew, file=f"{folder}/{name}", until=until)
             yield f"                 {name}: {words}"
 
 

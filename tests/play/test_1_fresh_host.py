@@ -13,8 +13,8 @@ from .machine import NAME, Machine, differences
 
 RULE = "registry_access, rule"
 NO_NAME = (
-    "is no host name: write labels of letters, digits and inner hyphens "
-    "(at most 63 characters each) with dots between, like registry.example.com"
+    "is not a host name: write labels of letters, digits and inner hyphens (at most 63 characters "
+    "each) with dots between, like registry.example.com"
 )
 
 
@@ -38,10 +38,10 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                 "registry_user": {"admin": {"password": plant("under a misspelt variable")}},
             },
             [
-                "registry_hostnme: is no variable of Wharfinger: write registry_hostname",
-                "registry_user: is no variable of Wharfinger: write registry_users",
-                "regsitry_port: is no variable of Wharfinger: write registry_port",
-                "storage_whatever: is no variable of Wharfinger: write storage_path",
+                "registry_hostnme: is an unknown variable: write registry_hostname",
+                "registry_user: is an unknown variable: write registry_users",
+                "regsitry_port: is an unknown variable: write registry_port",
+                "storage_whatever: is an unknown variable: write storage_path",
             ],
         ),
         "users": (
@@ -184,15 +184,15 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                 },
             },
             [
-                "images_source: 'magic' is none of its choices: "
-                "write one of auto, pull, build, archive",
+                "images_source: 'magic' is not one of its choices: write one of auto, pull, "
+                "build, archive",
                 "registry_extra_hostnames: is text: write a list",
                 "registry_port: is text: write a whole number",
-                "registry_drain_timeout: 'soon' is no duration: write seconds, or 90s, 10m, 1h",
-                "registry_memory: 'much' is no size: write bytes, or 512m, 2g, 2GiB",
+                "registry_drain_timeout: 'soon' is not a duration: write seconds, or 90s, 10m, 1h",
+                "registry_memory: 'much' is not a size: write bytes, or 512m, 2g, 2GiB",
                 "storage_path: '/etc' is a directory of the system: write one of its own, "
                 "like /srv/registry",
-                "storage_mount, options: is no key of storage_mount: write opts",
+                "storage_mount, options: is not a key of storage_mount: write opts",
                 "storage_mount, opts: holds a password, which /etc/fstab shows to everyone on "
                 "the host: write credentials=FILE, a file there that only root reads",
                 "container_engine_network: '8.8.8.0/28' is not private: write a subnet of "
@@ -291,8 +291,8 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                 "certificates_alert_command": f"true {plant('in two lines')}\nfalse",
             },
             [
-                "registry_extra_hostnames, entry 1: '10.0.0.5' is an address, and with "
-                "certificates_tls_source acme only names are proven: remove it, or write "
+                "registry_extra_hostnames, entry 1: '10.0.0.5' is an address, and "
+                "certificates_tls_source acme works for names only: remove it, or write "
                 "certificates_tls_source: own_ca",
                 "certificates_acme_directory: '…@ca.play.test' has credentials in it: "
                 "write the URL without what precedes the @",
@@ -424,16 +424,16 @@ def test_the_comparison_sees_one_changed_mode(machine: Machine) -> None:
             "playbooks/rotate_certificates.yml",
             ("-e", "rotate=signng", "-e", "revok=true"),
             [
-                "revok: is no variable of Wharfinger: write -e revoke=…",
-                "rotate: 'signng' is none of its choices: write -e rotate=signing, tls, ca or all, "
-                "or leave it out for what is due",
+                "revok: is an unknown variable: write -e revoke=…",
+                "rotate: 'signng' is not one of its choices: write -e rotate=signing, tls, ca or "
+                "all, or leave it out for what is due",
             ],
         ),
         (
             "playbooks/rollback.yml",
             ("-e", "rollback=nginx"),
             [
-                "rollback: 'nginx' is none of its choices: write -e rollback=registry or "
+                "rollback: 'nginx' is not one of its choices: write -e rollback=registry or "
                 "token_server, or leave it out for what the last deployment changed"
             ],
         ),
@@ -441,13 +441,13 @@ def test_the_comparison_sees_one_changed_mode(machine: Machine) -> None:
             "site.yml",
             ("-e", "regenerate=admin", "-e", "rotate=all", "-e", "readmit=nobody"),
             [
-                "readmit: 'nobody': neither in registry_users nor in registry_robots: add who is "
-                "to come back there too, or correct the name",
-                "rotate: is nothing that this playbook reads: run "
-                "playbooks/rotate_certificates.yml with it, or leave it out",
+                "readmit: 'nobody': neither in registry_users nor in registry_robots: add the "
+                "account there too, or correct the name",
+                "rotate: is not read by this playbook: run playbooks/rotate_certificates.yml with "
+                "it, or leave it out",
                 "regenerate: registry_users has no user 'admin' without password and "
-                "password_hash, and only a generated password can be made anew: "
-                "write -e regenerate=NAME with one of someuser",
+                "password_hash, and only a generated password can be regenerated: write -e "
+                "regenerate=NAME with one of someuser",
             ],
         ),
         (
@@ -456,7 +456,7 @@ def test_the_comparison_sees_one_changed_mode(machine: Machine) -> None:
             [
                 "storage_path: '/etc' is a directory of the system: write one of its own, "
                 "like /srv/registry",
-                "remove_date: is no variable of Wharfinger: write -e remove_data=…",
+                "remove_date: is an unknown variable: write -e remove_data=…",
             ],
         ),
     ],

@@ -81,8 +81,8 @@ def test_every_obstacle_on_the_host_is_reported_at_once_and_nothing_is_changed(
         "give theirs another id (usermod --uid)",
         "host, users: user id 64501 belongs to others, and the token server runs as it: "
         "give others another id (usermod --uid)",
-        "storage_path: /srv/theirs belongs to user id 1234, from whom the registry would take it: "
-        "write a directory of its own, like /srv/theirs/registry",
+        "storage_path: /srv/theirs belongs to user id 1234, and the registry would become its "
+        "owner: write a directory of its own, like /srv/theirs/registry",
         "storage_path: /srv/theirs/docker does not belong to the registry (user id 64500): "
         "run `chown -R 64500:64500 /srv/theirs/docker` once, while nothing else uses it",
     ]
@@ -123,7 +123,7 @@ END
     move = "move that server, or write another registry_port"
     common = [
         f"registry_port: '/etc/nginx/conf.d/theirs.conf' already serves {NAME} on port 443, and "
-        f"nginx would take no second server of that name: {move}",
+        f"nginx would ignore a second server of that name: {move}",
         "registry_port: '/etc/nginx/conf.d/theirs.conf' speaks plain HTTP on port 443, where "
         f"Wharfinger speaks TLS: {move}",
         "host, engine: the container wharfinger-registry-1 is not Wharfinger's, but has a name of "

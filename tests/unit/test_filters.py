@@ -74,16 +74,16 @@ def test_each_is_made_anew_by_its_own_command() -> None:
     }
     said = [line.strip() for line in closing_message(FACTS, passwords, {}, INVENTORY, "token")]
     assert said[4:10] == [
-        "someuser: the host has a password that this controller does not; it stays (a new one: "
-        "-e regenerate=someuser)",
-        "ci: the host has a secret that this controller does not; it stays (a new one: "
+        "someuser: the host has a password that this controller lacks, and keeps it (for a new "
+        "one: -e regenerate=someuser)",
+        "ci: the host has a secret that this controller lacks, and keeps it (for a new one: "
         "playbooks/rotate_robots.yml -e robot=ci)",
-        "nodes: /inventory/credentials/nodes is not the secret on the host, which stays (a new "
-        "one: playbooks/rotate_robots.yml -e robot=nodes)",
+        "nodes: /inventory/credentials/nodes is not the secret on the host, which keeps its own "
+        "(for a new one: playbooks/rotate_robots.yml -e robot=nodes)",
         "nodes: its secret does not look like a generated one, so it counts as a chosen password "
-        "(a new one: playbooks/rotate_robots.yml -e robot=nodes)",
-        "ci: the secret before the present one is valid until 2026-12-01T00:00:00Z",
-        "someuser: is back, with the password in /inventory/credentials/someuser from before (a "
+        "(for a generated one: playbooks/rotate_robots.yml -e robot=nodes)",
+        "ci: the previous secret is valid until 2026-12-01T00:00:00Z",
+        "someuser: is back, with the earlier password in /inventory/credentials/someuser (for a "
         "new one: -e regenerate=someuser)",
     ]
     assert "$2b$" not in "".join(said)

@@ -184,10 +184,7 @@ def test_an_inventory_beside_a_good_one_that_no_plugin_reads_is_an_error(
 
 SECRET = "planted9d41"
 DUPLICATE = f"registry_users:\n  a: {{password: {SECRET}}}\n  a: {{password: {SECRET}}}\n"
-TWICE = (
-    "is written a second time, the first is in line 2: keep one of the two, or give one another "
-    "name"
-)
+TWICE = "is written a second time, the first is in line 2: keep one of the two, or rename one"
 
 
 @pytest.mark.parametrize("verbosity", ["-v", "-vvvv"])
@@ -437,7 +434,7 @@ def test_trust_says_what_its_variables_became(tmp_path: Path) -> None:
     quoted = "write text in quotation marks"
     for sentence in (
         "4 mistakes found; nothing was changed.",
-        "client_trust_systm: is no variable of Wharfinger: write client_trust_system",
+        "client_trust_systm: is an unknown variable: write client_trust_system",
         f"client_trust_registry: is a date to YAML: {quoted}",
         f"client_trust_ca_file: is true or false to YAML: {quoted}",
         "client_trust_system: is text: write true or false",

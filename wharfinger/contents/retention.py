@@ -115,8 +115,8 @@ def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:
             wrong.append(f"on is missing: write, for example, on: {_EXAMPLES['on']}")
         if not fields.keys() & set(CRITERIA):
             wrong.append(
-                "says nothing that is kept, so every tag would be removed: "
-                "write newest, newer_than or matching"
+                "does not say what to keep, so every tag would be removed: write newest, "
+                "newer_than or matching"
             )
     on = _on(fields["on"], wrong) if "on" in fields else ()
     newest = _newest(fields["newest"], wrong) if "newest" in fields else None
@@ -142,8 +142,8 @@ def _placeholder(pattern: str) -> str | None:
     if USER not in pattern:
         return None
     return (
-        f"{quoted(pattern)} has {USER}, and nobody is signed in when tags are removed: "
-        f"write {quoted(pattern.replace(USER, '*'))}, or the name itself"
+        f"{quoted(pattern)} has {USER}, and no user is signed in when tags are removed: write "
+        f"{quoted(pattern.replace(USER, '*'))}, or the name itself"
     )
 
 
@@ -153,8 +153,8 @@ def _newest(value: object, wrong: list[str]) -> int | None:
         wrong.append(f"newest is {shown}: write a whole number, for example newest: 10")
     elif value < 1:
         wrong.append(
-            f"newest is {value}: write 1 or more, or leave it out and say by newer_than or "
-            "matching what is kept"
+            f"newest is {value}: write 1 or more, or leave it out and write what to keep as "
+            "newer_than or matching"
         )
     else:
         return int(value)
@@ -166,7 +166,7 @@ def _newer_than(value: object, wrong: list[str]) -> int | None:
     try:
         seconds = duration(value)
     except ValueError:
-        wrong.append(f"newer_than is {shown}, which is no duration: {_DURATIONS}")
+        wrong.append(f"newer_than is {shown}, which is not a duration: {_DURATIONS}")
         return None
     if seconds == 0:
         wrong.append(f"newer_than is 0, which keeps nothing: {_DURATIONS}, or leave it out")
@@ -221,8 +221,8 @@ def _tag_mistake(pattern: str) -> str | None:
         return f"{shown} names a repository, which on does: {better}"
     if not _TAG_PATTERN.fullmatch(pattern):
         return (
-            f"{shown} can be no tag: tags are letters, digits, dots, hyphens and underscores, "
-            "and begin with no dot or hyphen"
+            f"{shown} cannot be a tag: tags are letters, digits, dots, hyphens and underscores, "
+            "and do not begin with a dot or hyphen"
         )
     if len(pattern.replace("*", "")) > _LONGEST_TAG:
         return f"{shown} is longer than the {_LONGEST_TAG} characters of a tag: write a shorter one"

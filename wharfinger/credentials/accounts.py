@@ -24,9 +24,9 @@ def check_regenerate(name: str, users: Mapping[str, Any]) -> None:
     if name and (name not in users or users[name]):
         generated = ", ".join(sorted(user for user, entry in users.items() if not entry)) or "none"
         raise CredentialsError(
-            f"regenerate={name}: only a generated password can be made anew, and "
-            f"registry_users has no user {name} without password and password_hash. "
-            f"Write -e regenerate=NAME with one of: {generated}."
+            f"regenerate={name}: only a generated password can be regenerated, and registry_users "
+            f"has no user {name} without password and password_hash. Write -e regenerate=NAME "
+            f"with one of: {generated}."
         )
 
 

@@ -108,18 +108,18 @@ class OfflineAuthority:
         path = self._path("ca.key")
         if not exists(path):
             raise HostError(
-                f"certificates_ca_offline: the key of the host's authority is not at {path}: bring "
-                "it back there from its backup (mode 0600), or, if it is lost, take the authority "
-                "away on the host (rm /etc/wharfinger/certificates/ca.*), run site.yml, and let "
-                "all clients trust the new one"
+                f"certificates_ca_offline: the key of the host's authority is not at {path}: "
+                "restore it there from a backup (mode 0600), or, if it is lost, remove the "
+                "authority from the host (rm /etc/wharfinger/certificates/ca.*), run site.yml, "
+                "and let all clients trust the new one"
             )
         if self._read("ca.crt") != present.encode():
             self._write("ca.crt", present.encode())
         found = certificates.facts(self.runner, self._path("ca.crt"), path)
         if found is None or not found["key_matches"]:
             raise HostError(
-                f"certificates_ca_offline: {path} is not the key of the host's authority: bring "
-                "the right one back from its backup"
+                f"certificates_ca_offline: {path} is not the key of the host's authority: restore "
+                "the right one from a backup"
             )
 
     def take(self, key: bytes) -> bool:

@@ -19,7 +19,7 @@ def problems(pins: Mapping[object, object]) -> list[str]:
             )
         elif digest != "" and not (isinstance(digest, str) and SHA256.fullmatch(digest)):
             found.append(
-                f"{reference}: the value is no digest: write sha256: and 64 hexadecimal digits in "
-                'lower case, or "" where the image is not pinned'
+                f"{reference}: the value is not a digest: write sha256: and 64 hexadecimal digits "
+                'in lower case, or "" where the image is not pinned'
             )
     return found

@@ -144,8 +144,8 @@ def _keys(node: yaml.MappingNode) -> Iterator[Mistake]:
             name = f"{key.value} is" if _NAME.fullmatch(key.value) else "a key is"
             yield Mistake(
                 _at(key),
-                f"{name} written a second time, the first is in line {first[value]}: "
-                "keep one of the two, or give one another name",
+                f"{name} written a second time, the first is in line {first[value]}: keep one of "
+                "the two, or rename one",
             )
         else:
             first[value] = _at(key)
@@ -171,9 +171,9 @@ def _tag_mistakes(node: yaml.Node) -> Iterator[Mistake]:
             date = node.tag.endswith(":timestamp")
             yield Mistake(
                 _at(node),
-                "a value looks like a date and is none: correct it, or write it in quotes"
+                "a value looks like a date but is not one: correct it, or write it in quotes"
                 if date
-                else "a value looks like a number and is none: write it in quotes",
+                else "a value looks like a number but is not one: write it in quotes",
             )
         except yaml.YAMLError:
             yield Mistake(_at(node), _SPECIAL)
@@ -306,7 +306,7 @@ def _stray_colon(lines: list[str], at: int, column: int) -> Mistake:
         return Mistake(at + 1, "a value with a colon and a space in it must be in quotes")
     before = _before(lines, at)
     if before is None:
-        return Mistake(at + 1, "a colon stands where none may be: write the value in quotes")
+        return Mistake(at + 1, "there is a colon where none is allowed: write the value in quotes")
     if re.search(r"[\w\"']:\S", lines[before]) and not re.search(r":\s", lines[before]):
         return Mistake(before + 1, "a space is missing after the colon: write `NAME: value`")
     if ":" not in lines[before]:
@@ -335,11 +335,13 @@ def _out_of_place(lines: list[str], at: int, column: int, dash: bool) -> Mistake
     if spaces in fitting:
         return Mistake(
             at + 1,
-            "the line is no entry of the list above it: begin it with a dash, or indent it like "
-            "the names within the entry"
+            "the line is not an entry of the list above it: begin it with a dash, or indent it "
+            "like the names within the entry"
             if dash
-            else "the line fits none above it: compare its indentation, dashes and quotation marks "
-            "with theirs",
+            else (
+                "the line does not fit any line above it: compare its indentation, dashes and "
+                "quotation marks with theirs"
+            ),
         )
     wanted = re.sub(", ([0-9]+)$", r" or \1", ", ".join(map(str, fitting))) or "none"
     return Mistake(

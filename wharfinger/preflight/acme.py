@@ -38,8 +38,8 @@ def check_acme(checked: Mapping[str, Any], refuse: Refuse) -> None:
         if is_address(name):
             refuse(
                 "registry_extra_hostnames",
-                f"{shown(name)} is an address, and with certificates_tls_source acme only names "
-                "are proven: remove it, or write certificates_tls_source: own_ca",
+                f"{shown(name)} is an address, and certificates_tls_source acme works for names "
+                "only: remove it, or write certificates_tls_source: own_ca",
                 f"entry {number}",
             )
     directory = checked.get(DIRECTORY)
@@ -53,8 +53,8 @@ def check_acme(checked: Mapping[str, Any], refuse: Refuse) -> None:
     if email and not re.fullmatch(r"[^@\s,-][^@\s,]*@[^@\s,]+\.[^@\s,]+", email):
         refuse(
             EMAIL,
-            f"{shown(email)} is no e-mail address: write one like admin@example.com, "
-            "or remove the line",
+            f"{shown(email)} is not an e-mail address: write one like admin@example.com, or "
+            "remove the line",
         )
     _check_binding(checked, refuse)
 
@@ -67,7 +67,7 @@ def url_problem(text: str) -> str | None:
         fine, parts = False, urlsplit("")
     if not fine or not re.fullmatch(r"[!-~]+", text):
         return (
-            f"{shown(text)} is no https:// URL: write that of the ACME server's directory, "
+            f"{shown(text)} is not an https:// URL: write the URL of the ACME server's directory, "
             f"like {_EXAMPLE}"
         )
     if "@" in parts.netloc:
@@ -85,8 +85,8 @@ def _check_public(checked: Mapping[str, Any], refuse: Refuse) -> None:
         if "." not in name or name.endswith(tuple(f".{end}" for end in _PRIVATE)):
             refuse(
                 topic,
-                f"{shown(name)} is no name in public DNS, and Let's Encrypt certifies no other: "
-                f"write one that is, or an ACME server of your own into {DIRECTORY}",
+                f"{shown(name)} is not a name in public DNS, and Let's Encrypt certifies only "
+                f"those: write a public name, or an ACME server of your own into {DIRECTORY}",
                 place,
             )
 

@@ -52,9 +52,8 @@ def check_authority(
             report.error(
                 OFFLINE,
                 f"{why}, and the authority's key that must sign it is missing: copy it to {file} "
-                "beside the inventory (mode 0600); where it is lost, take the authority away on "
-                f"the host (rm {ON_HOST}/ca.*) and run site.yml, and let all clients trust the "
-                "new one",
+                "beside the inventory (mode 0600); if it is lost, remove the authority from the "
+                f"host (rm {ON_HOST}/ca.*) and run site.yml, and let all clients trust the new one",
             )
 
 
@@ -108,14 +107,14 @@ def _check_key(
     if mode & 0o077:
         report.error(
             OFFLINE,
-            f"{file} is open to others (mode {mode:04o}), and whoever has it can pose as the "
+            f"{file} is open to others (mode {mode:04o}), and anyone who has it can pose as the "
             f"registry: run `chmod 0600 {file}` beside the inventory",
         )
     if data.startswith(b"$ANSIBLE_VAULT"):
         report.error(
             OFFLINE,
-            f"{file} is encrypted by ansible-vault, which nothing here decrypts: decrypt it "
-            f"(ansible-vault decrypt {file}), and keep the file on a medium that is encrypted",
+            f"{file} is encrypted by ansible-vault, and the toolkit does not decrypt it: decrypt "
+            f"it (ansible-vault decrypt {file}), and keep the file on a medium that is encrypted",
         )
         return
     try:
@@ -123,13 +122,13 @@ def _check_key(
     except TypeError:
         report.error(
             OFFLINE,
-            f"{file} is encrypted with a passphrase, for which nobody is asked: decrypt it "
+            f"{file} is encrypted with a passphrase, and the toolkit asks for none: decrypt it "
             "(openssl pkey -in FILE), and keep the file on a medium that is encrypted",
         )
         return
     except (ValueError, UnsupportedAlgorithm):
         report.error(
-            OFFLINE, f"{file} holds no private key in PEM: copy the authority's key there anew"
+            OFFLINE, f"{file} holds no private key in PEM: copy the authority's key there again"
         )
         return
     # The next authority waits under this name until the controller knows that the host has it.

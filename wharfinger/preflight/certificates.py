@@ -154,8 +154,8 @@ def _key(data: bytes | None, good: Mapping[str, Any], report: Report) -> Private
     except TypeError:
         report.error(
             KEY,
-            f"{file} is encrypted with a passphrase, and nginx must start without anybody: "
-            "write the path of the decrypted key",
+            f"{file} is encrypted with a passphrase, and nginx must start unattended: write the "
+            "path of the decrypted key",
         )
         return None
     except (ValueError, UnsupportedAlgorithm):
@@ -173,8 +173,8 @@ def _key(data: bytes | None, good: Mapping[str, Any], report: Report) -> Private
         problem = "is neither an RSA nor an ECDSA key"
     report.error(
         KEY,
-        f"{file} {problem}, which clients refuse: "
-        "write one of RSA with 2048 bits or more, or ECDSA P-256, P-384 or P-521",
+        f"{file} {problem}, which clients refuse: write an RSA key of 2048 bits or more, or ECDSA "
+        "P-256, P-384 or P-521",
     )
     return None
 

@@ -12,9 +12,9 @@ _ADVICE: tuple[tuple[str, str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed",
         "host, SSH",
-        "the host key of {address} is another one than before. If the machine was made anew, run "
-        "`ssh-keygen -R {known}`, connect once with `ssh {user}@{address}`, and compare the "
-        "fingerprint; otherwise somebody may be in between",
+        "the host key of {address} has changed. If the machine was reinstalled, run `ssh-keygen "
+        "-R {known}`, connect once with `ssh {user}@{address}`, and compare the fingerprint; "
+        "otherwise somebody may be intercepting the connection",
     ),
     (
         r"Host key verification failed",

@@ -26,7 +26,7 @@ def check_contents(checked: dict[str, Any], refuse: Refuse, report: Report) -> N
             try:
                 contents.schedule(checked[name])
             except ValueError as instead:
-                refuse(name, f"{shown(checked[name])} is no schedule: write {instead}")
+                refuse(name, f"{shown(checked[name])} is not a schedule: write {instead}")
     if "registry_retention" in checked:
         rules, review = contents.examine(checked["registry_retention"])
         report.add(review)
@@ -43,7 +43,7 @@ def _check_keep(checked: dict[str, Any], refuse: Refuse) -> None:
         try:
             checked[name] = values.duration(keep)
         except ValueError:
-            refuse(name, f"{shown(str(keep))} is no duration: write 12h, 14d or 2w, or forever")
+            refuse(name, f"{shown(str(keep))} is not a duration: write 12h, 14d or 2w, or forever")
             return
         if checked[name] < LEAST_KEEP:
             refuse(
@@ -63,8 +63,8 @@ def _check_rate(checked: dict[str, Any], refuse: Refuse) -> None:
     except ValueError:
         refuse(
             name,
-            f"{shown(str(rate))} is no number of bytes per second: write 50m or 1g, "
-            "or 0 for as fast as it goes",
+            f"{shown(str(rate))} is not a number of bytes per second: write 50m or 1g, or 0 for "
+            "as fast as it goes",
         )
         return
     if 0 < checked[name] < LEAST_RATE:

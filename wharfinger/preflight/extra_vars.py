@@ -58,13 +58,12 @@ def check_extra_vars(
         if name in NAMES and name not in READ[scope]:
             report.error(
                 name,
-                f"is nothing that this playbook reads: run {_PLAYBOOKS[name]} with it, "
-                "or leave it out",
+                f"is not read by this playbook: run {_PLAYBOOKS[name]} with it, or leave it out",
             )
         elif name not in NAMES:
             near = next((known for known in READ[scope] if slips(name.lower(), known) <= 1), None)
             if near:
-                report.error(name, f"is no variable of Wharfinger: write -e {near}=…")
+                report.error(name, f"is an unknown variable: write -e {near}=…")
     for name in ("confirm_deletions", "clock_is_right"):
         if name in READ[scope]:
             _truth(name, "true", asked, report)
@@ -87,8 +86,8 @@ def _check_rotate(asked: Mapping[str, Any], good: Mapping[str, Any], report: Rep
     if "rotate" in asked and what not in ROTATE:
         report.error(
             "rotate",
-            f"{shown(str(what))} is none of its choices: "
-            f"write -e rotate=signing, tls, ca or all, {_OR_DUE}",
+            f"{shown(str(what))} is not one of its choices: write -e rotate=signing, tls, ca or "
+            f"all, {_OR_DUE}",
         )
         return
     if good.get("registry_auth") == "htpasswd" and (what == "signing" or revoke):
@@ -100,8 +99,8 @@ def _check_rotate(asked: Mapping[str, Any], good: Mapping[str, Any], report: Rep
     elif revoke and what not in ("signing", "all"):
         report.error(
             "revoke",
-            "is for a signing key, whose tokens are then refused at once: "
-            "write -e rotate=signing -e revoke=true, or leave it out",
+            "is for a signing key, whose tokens it makes invalid at once: write -e rotate=signing "
+            "-e revoke=true, or leave it out",
         )
     if what in ("tls", "ca") and source == "provided":
         report.error(
@@ -119,8 +118,8 @@ def _check_rotate(asked: Mapping[str, Any], good: Mapping[str, Any], report: Rep
     elif finish and what != "ca":
         report.error(
             "finish",
-            "is for an authority, whose predecessor no client then needs to know: "
-            "write -e rotate=ca -e finish=true, or leave it out",
+            "is for an authority, once no client needs the previous one: write -e rotate=ca -e "
+            "finish=true, or leave it out",
         )
 
 
@@ -146,22 +145,22 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
     choices = f"write -e robot=NAME with one of {', '.join(map(str, robots))}, or -e robot=all"
     if not robots:
         report.error(
-            "robot", "registry_robots has none: add one there, and run playbooks/users.yml"
+            "robot", "registry_robots is empty: add a robot there, and run playbooks/users.yml"
         )
     elif name in (None, ""):
         report.error("robot", f"is missing: {choices}")
     elif name != "all" and name not in robots:
-        report.error("robot", f"{shown(str(name))} is none of registry_robots: {choices}")
+        report.error("robot", f"{shown(str(name))} is not in registry_robots: {choices}")
     if "overlap_ends" in asked and ends != "now":
         report.error(
             "overlap_ends",
-            f"{shown(str(ends))} is none of its choices: write -e overlap_ends=now, "
-            "or leave it out",
+            f"{shown(str(ends))} is not one of its choices: write -e overlap_ends=now, or leave "
+            "it out",
         )
     if "overlap" in asked and "overlap_ends" in asked:
         report.error(
             "overlap",
-            "is of a new secret, and overlap_ends makes none: leave one of them out",
+            "applies to a new secret, and overlap_ends makes none: leave one of them out",
         )
         return
     try:
@@ -169,8 +168,8 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
     except ValueError:
         report.error(
             "overlap",
-            f"{shown(str(overlap))} is no duration: write -e overlap=24h or the like, or "
-            "-e overlap=0, which refuses the old secret at once",
+            f"{shown(str(overlap))} is not a duration: write -e overlap=24h or the like, or -e "
+            "overlap=0, which refuses the old secret at once",
         )
         return
     if seconds and str(overlap).isdecimal():
@@ -186,8 +185,8 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
     if good.get("docker_auth_server") == "cesanta" and "overlap_ends" not in asked and seconds != 0:
         report.error(
             "overlap",
-            "docker_auth_server is cesanta, which knows one secret of a robot: write -e overlap=0, "
-            "which refuses the old secret at once, or docker_auth_server: embedded",
+            "docker_auth_server is cesanta, which supports only one secret per robot: write -e "
+            "overlap=0, which refuses the old secret at once, or docker_auth_server: embedded",
         )
 
 
@@ -196,8 +195,8 @@ def _check_rollback(kind: object, good: Mapping[str, Any], report: Report) -> No
     if kind not in ROLLBACK:
         report.error(
             "rollback",
-            f"{shown(str(kind))} is none of its choices: {choices}"
-            "or leave it out for what the last deployment changed",
+            f"{shown(str(kind))} is not one of its choices: {choices}or leave it out for what the "
+            "last deployment changed",
         )
 
 
@@ -209,8 +208,8 @@ def _check_regenerate(name: object, good: Mapping[str, Any], report: Report) -> 
     if isinstance(robots, Mapping) and name in robots:
         report.error(
             "regenerate",
-            f"{name} is a robot: run playbooks/rotate_robots.yml -e robot={name}, with "
-            "-e overlap=0 where the old secret shall be refused at once",
+            f"{name} is a robot: run playbooks/rotate_robots.yml -e robot={name}, with -e "
+            "overlap=0 if the old secret must be refused at once",
         )
         return
     generated = sorted(str(user) for user, what in users.items() if what in ({}, None))
@@ -218,7 +217,7 @@ def _check_regenerate(name: object, good: Mapping[str, Any], report: Report) -> 
         report.error(
             "regenerate",
             f"registry_users has no user {shown(str(name))} without password and password_hash, "
-            "and only a generated password can be made anew: "
+            "and only a generated password can be regenerated: "
             + (
                 f"write -e regenerate=NAME with one of {', '.join(generated)}"
                 if generated

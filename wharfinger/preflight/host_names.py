@@ -72,7 +72,7 @@ def _check_address(name: str, addresses: list[str], host: HostFacts, report: Rep
     elif not _leads_here(addresses, host):
         report.warning(
             "registry_hostname",
-            f"{name} resolves to {', '.join(addresses)}, which is no address of the host: "
+            f"{name} resolves to {', '.join(addresses)}, which is not an address of the host: "
             "right behind NAT or a load balancer, otherwise let DNS lead it to "
             f"{own or 'this host'}",
         )

@@ -62,7 +62,7 @@ def check_metrics(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
     if host.addresses is not None and not is_loopback(address) and address not in own:
         report.error(
             name,
-            f"{address} is no address of the host: write one that it has "
+            f"{address} is not an address of the host: write one that it has "
             f"({', '.join(text for text in own if not is_loopback(text))}), or 127.0.0.1:{port}",
         )
         return
@@ -159,7 +159,7 @@ def check_nginx(good: Mapping[str, Any], host: HostFacts, report: Report) -> Non
                 report.error(
                     subject,
                     f"{file} already serves {' and '.join(same)} on port {port}, and nginx would "
-                    f"take no second server of that name: {instead}",
+                    f"ignore a second server of that name: {instead}",
                 )
             elif address in clients:
                 report.error(

@@ -68,7 +68,7 @@ def check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
     if storage.uid not in (None, 0, REGISTRY_ID):
         report.error(
             "storage_path",
-            f"{path} belongs to user id {storage.uid}, from whom the registry would take it: "
+            f"{path} belongs to user id {storage.uid}, and the registry would become its owner: "
             f"write a directory of its own, like {path}/registry",
         )
     if host.missing_data:

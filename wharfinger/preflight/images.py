@@ -58,8 +58,8 @@ def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) ->
         if not images.REFERENCE.fullmatch(reference):
             report.error(
                 named,
-                "is no image that docker can pull (not shown, it may hold a password): write one "
-                f"like docker.io/library/registry:{VERSION}",
+                "is not an image that docker can pull (not shown, it may hold a password): write "
+                f"one like docker.io/library/registry:{VERSION}",
             )
             continue
         registry = images.registry_host(reference)

@@ -52,16 +52,16 @@ def hostname_problem(text: str) -> str | None:
                 f"write its encoded form, {shown(text.encode('idna').decode())}"
             )
         except UnicodeError:
-            return f"{shown(text)} is no host name: write one like registry.example.com"
+            return f"{shown(text)} is not a host name: write one like registry.example.com"
     if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.split(".")):
         return (
-            f"{shown(text)} is no host name: write labels of letters, digits and inner hyphens "
+            f"{shown(text)} is not a host name: write labels of letters, digits and inner hyphens "
             "(at most 63 characters each) with dots between, like registry.example.com"
         )
     if text.rpartition(".")[2].isdigit():
         return (
-            f"{shown(text)} ends with a number and is no address: "
-            "write a name like registry.example.com"
+            f"{shown(text)} ends with a number and is not an address: write a name like "
+            "registry.example.com"
         )
     return None
 

@@ -48,8 +48,8 @@ def check_removed(
             who = listed([f"{name} (on {_moment(removed[name])})" for name in sorted(names)])
             report.error(
                 variable,
-                f"this inventory would bring back who was removed from this host: {who}: "
-                f"if it is an old copy, update it; to let them in again, {command}",
+                f"this inventory has accounts that were removed from this host: {who}: if it is "
+                f"an old copy, update it; to let them in again, {command}",
             )
     _check_readmit(asked, good, report)
 
@@ -61,7 +61,7 @@ def _check_readmit(asked: Mapping[str, Any], good: Mapping[str, Any], report: Re
     names = _names(value)
     example = "write -e readmit=NAME, or -e readmit=NAME,NAME for several"
     if not names or not all(isinstance(name, str) for name in names):
-        report.error("readmit", f"names nobody: {example}")
+        report.error("readmit", f"names no account: {example}")
         return
     if not all(isinstance(entries, Mapping) for entries in variables):
         return
@@ -70,8 +70,8 @@ def _check_readmit(asked: Mapping[str, Any], good: Mapping[str, Any], report: Re
     if unknown:
         report.error(
             "readmit",
-            f"{listed(unknown)}: neither in registry_users nor in registry_robots: add who is to "
-            "come back there too, or correct the name",
+            f"{listed(unknown)}: neither in registry_users nor in registry_robots: add the "
+            "account there too, or correct the name",
         )
 
 

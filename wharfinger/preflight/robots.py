@@ -36,8 +36,8 @@ def check_two_secrets(
         if name in good.get("registry_robots", {}):
             report.error(
                 "docker_auth_server",
-                f"is cesanta, which knows one secret of a robot, and the former one of {name} is "
-                f"valid until {until}: write embedded until then, or end it before with "
+                "is cesanta, which supports only one secret per robot, and the former one of "
+                f"{name} is valid until {until}: write embedded until then, or end it before with "
                 f"playbooks/rotate_robots.yml -e robot={name} -e overlap_ends=now",
             )
 

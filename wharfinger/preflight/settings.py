@@ -153,7 +153,10 @@ def _ranged(name: str, value: Any, wanted: Range) -> tuple[Any, str | None]:
             try:
                 value = values.duration(value)
             except ValueError:
-                return value, f"{shown(str(value))} is no duration: write seconds, or 90s, 10m, 1h"
+                return (
+                    value,
+                    f"{shown(str(value))} is not a duration: write seconds, or 90s, 10m, 1h",
+                )
             if name == "registry_drain_timeout" and value < least:
                 return value, (
                     f"{value} s is too short: at each change, requests that take "
@@ -168,7 +171,7 @@ def _ranged(name: str, value: Any, wanted: Range) -> tuple[Any, str | None]:
             try:
                 value = values.size(value)
             except ValueError:
-                return value, f"{shown(str(value))} is no size: write bytes, or 512m, 2g, 2GiB"
+                return value, f"{shown(str(value))} is not a size: write bytes, or 512m, 2g, 2GiB"
             if value < least:
                 return value, (
                     f"{values.readable_size(value)} is too little: "
@@ -217,14 +220,14 @@ def _metrics_listen_problem(checked: Mapping[str, Any]) -> str | None:
     found = address_and_port(text)
     if found is None:
         return (
-            f"{shown(text)} is no address with its port: write 127.0.0.1:9180, another address of "
-            'the host (IPv6 as [fd00::1]:9180), or "" for no metrics'
+            f"{shown(text)} is not an address with a port: write 127.0.0.1:9180, another address "
+            'of the host (IPv6 as [fd00::1]:9180), or "" for no metrics'
         )
     address, port = found
     if ip_address(address).is_unspecified:
         return (
-            f"{shown(text)} is every address of the host, and whoever reaches one could read the "
-            f"metrics: write the one to listen on, such as 127.0.0.1:{port}"
+            f"{shown(text)} is every address of the host, and anyone who reaches one of them "
+            f"could read the metrics: write the one to listen on, such as 127.0.0.1:{port}"
         )
     if port in (80, checked.get("registry_port", 443)):
         return (
@@ -256,7 +259,9 @@ def _check_extra_hostnames(checked: Mapping[str, Any], report: Report) -> None:
         if is_address(name):
             address = ip_address(name)
             if address.is_unspecified or address.is_multicast:
-                message = f"{shown(name)} is no host's address: write the address itself"
+                message = (
+                    f"{shown(name)} is not the address of a host: write the host's own address"
+                )
                 report.error(variable, message, place)
                 continue
         else:
@@ -271,7 +276,7 @@ def _check_extra_hostnames(checked: Mapping[str, Any], report: Report) -> None:
 
 def _storage_path_problem(text: str) -> str | None:
     if not text.startswith("/"):
-        return f"{shown(text)} is no absolute path: write one like /srv/registry"
+        return f"{shown(text)} is not an absolute path: write one like /srv/registry"
     if not _PATH.fullmatch(text):
         return (
             f"{shown(text)} has characters that nginx or docker would misread: "
@@ -290,7 +295,7 @@ def _storage_path_problem(text: str) -> str | None:
         if plain.startswith(f"{closed}/"):
             return f"{shown(text)} lies in {closed}, which is not for data: write /srv/registry"
     if plain != text:
-        return f"{shown(text)} has slashes or dots too many: write {shown(plain)}"
+        return f"{shown(text)} has too many slashes or dots: write {shown(plain)}"
     return None
 
 
@@ -303,7 +308,7 @@ def _check_storage_mount(checked: dict[str, Any], *, refuse: Refuse) -> None:
         if key not in _MOUNT_KEYS:
             near = nearest(str(key), _MOUNT_KEYS, 0.7)
             instead = f"write {near}" if near else f"its keys are {', '.join(_MOUNT_KEYS)}"
-            refuse(variable, f"is no key of storage_mount: {instead}", place)
+            refuse(variable, f"is not a key of storage_mount: {instead}", place)
         elif not isinstance(value, str):
             message = f"is {values.kind(value)}: write what /etc/fstab has, {example}"
             refuse(variable, message, place)
@@ -331,7 +336,7 @@ def subnet_problem(text: str) -> str | None:
         try:
             loose = IPv4Network(text, strict=False)
         except ValueError:
-            return f"{shown(text)} is no IPv4 subnet: write one {example}"
+            return f"{shown(text)} is not an IPv4 subnet: write one {example}"
         return f"{shown(text)} is an address within a subnet: write {shown(str(loose))}"
     if not any(subnet.subnet_of(private) for private in PRIVATE):
         return (
@@ -371,9 +376,9 @@ def _check_certificates(
     if all(checked.get(name) == "" for name in ways):
         report.warning(
             ways[0],
-            f"is empty, and so is {ways[1]}: nobody is told where the host cannot renew a "
-            "certificate or its disk is full: write a command for it, such as "
-            'mail -s "$WHARFINGER_HOSTNAME" admin@example.com',
+            f"is empty, and so is {ways[1]}: nobody learns that the host cannot renew a "
+            "certificate or that its disk is full: write a command for it, such as mail -s "
+            '"$WHARFINGER_HOSTNAME" admin@example.com',
         )
     if re.search(r"[\0\r\n]", checked.get("certificates_alert_command", "")):
         refuse(
@@ -435,7 +440,7 @@ def _check_images(
     elif source == "archive" and not (path := on_controller(str(archive), controller)).is_file():
         report.error(
             "images_archive",
-            f"{shown(str(path))} is no file on the controller: write the bundle's path",
+            f"{shown(str(path))} is not a file on the controller: write the bundle's path",
         )
     elif source == "archive" and controller.get("archive_error"):
         # images/build.py puts the variable's name in front.

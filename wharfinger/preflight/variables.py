@@ -96,19 +96,21 @@ def _check_names(
             near = nearest(name, known, 0.7)
             report.error(
                 name,
-                "is no variable of Wharfinger: "
+                "is an unknown variable: "
                 + (
                     f"write {near}"
                     if near
-                    else f"remove it; roles/{prefixes[prefix]}/meta/argument_specs.yml has those "
-                    f"that begin with {prefix}"
+                    else (
+                        f"remove it; roles/{prefixes[prefix]}/meta/argument_specs.yml lists those "
+                        f"that begin with {prefix}"
+                    )
                 ),
             )
         elif not name.startswith("ansible_"):
             # Not ours by its prefix, but nobody means `regsitry_port`.
             near = next((k for k in known if _almost(name, k)), None)
             if near:
-                report.error(name, f"is no variable of Wharfinger: write {near}")
+                report.error(name, f"is an unknown variable: write {near}")
 
 
 def _almost(name: str, known: str) -> bool:
@@ -131,7 +133,7 @@ def _checked(variable: str, place: str, value: Any, spec: Spec, report: Report) 
         return None
     choices = spec.get("choices")
     if choices and wanted not in ("list", "dict") and value not in choices:
-        message = f"{shown(str(value))} is none of its choices: write {_wanted(spec)}"
+        message = f"{shown(str(value))} is not one of its choices: write {_wanted(spec)}"
         report.error(variable, message, place)
         return None
     if wanted == "list":
@@ -172,7 +174,7 @@ def _checked_keys(
         if key not in options:
             near = nearest(str(key), options, 0.7)
             instead = f"write {near}" if near else f"its keys are {', '.join(options)}"
-            message = f"is no key of {whole}: {instead}"
+            message = f"is not a key of {whole}: {instead}"
             report.error(variable, message, _within(place, spelt(key)))
     for key, spec in options.items():
         if key in value:

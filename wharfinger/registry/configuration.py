@@ -289,7 +289,7 @@ def _review_key(
         yield path, f"is {kind(name)} to YAML and must be text: write this key in quotes"
     elif key.type == "map":
         if re.fullmatch(r".*\bheaders\.[^.]*", path) and not _HEADER_NAME.fullmatch(name):
-            yield path, "is no name of an HTTP header: use letters, digits and hyphens"
+            yield path, "is not the name of an HTTP header: use letters, digits and hyphens"
         else:
             yield from _review_value(key.children["*"], value, path, refused)
     elif _refusal(path, refused) or name in key.children:

@@ -76,7 +76,7 @@ def test_an_old_copy_of_the_inventory_brings_nobody_back(
     assert (ran.returncode, set(changed(ran).values())) == (2, {0}), ran.stdout
     first = " first" if command.startswith("run") else ""
     assert re.search(
-        r"registry_users: this inventory would bring back who was removed from this host: leaver "
+        r"registry_users: this inventory has accounts that were removed from this host: leaver "
         r"\(on 2\d\d\d-\d\d-\d\d at \d\d:\d\d UTC\): if it is an old copy, update it; to let "
         rf"them in again, {command} -e readmit=leaver{first}",
         said(ran),
@@ -99,11 +99,11 @@ def test_a_robot_comes_back_with_its_secret_by_name(leaver: Account) -> None:
     assert logins(builder) == [401, 401]
     ran = play(USERS)
     assert (ran.returncode, set(changed(ran).values())) == (2, {0}), ran.stdout
-    assert "registry_robots: this inventory would bring back who was removed" in said(ran)
+    assert "registry_robots: this inventory has accounts that were removed" in said(ran)
     ran = play(USERS, "-e", "readmit=builder")
     assert ran.returncode == 0, ran.stdout
     assert re.search(
-        r"builder: is back, with the secret in \S+/credentials/builder from before \(a new one: "
+        r"builder: is back, with the earlier secret in \S+/credentials/builder \(for a new one: "
         r"playbooks/rotate_robots.yml -e robot=builder\)",
         said(ran),
     )

@@ -47,7 +47,7 @@ def test_after_a_rotation_both_secrets_are_valid() -> None:
     ran = rotate("ci")
     assert ran.returncode == 0, ran.stdout
     assert formers["ci"].password != hosts.account("ci").password
-    assert "ci: the secret before the present one is valid until 2" in ran.stdout
+    assert "ci: the previous secret is valid until 2" in ran.stdout
     assert logins(hosts.account("ci")) == [200, 200]
     assert logins(formers["ci"]) == [200, 200]
 

@@ -175,8 +175,8 @@ def test_a_missing_key_is_named_with_how_to_provide_it(site: Site) -> None:
     with pytest.raises(HostError) as caught:
         site.authority.sign(wanted)
     assert str(caught.value) == (
-        f"certificates_ca_offline: the key of the host's authority is not at {key}: bring it back "
-        "there from its backup (mode 0600), or, if it is lost, take the authority away on the host "
+        f"certificates_ca_offline: the key of the host's authority is not at {key}: restore it "
+        "there from a backup (mode 0600), or, if it is lost, remove the authority from the host "
         "(rm /etc/wharfinger/certificates/ca.*), run site.yml, and let all clients trust the new "
         "one"
     )
@@ -191,8 +191,8 @@ def test_anothers_key_is_refused(site: Site) -> None:
     with pytest.raises(HostError) as caught:
         site.authority.sign(wanted)
     assert str(caught.value) == (
-        f"certificates_ca_offline: {key} is not the key of the host's authority: bring the right "
-        "one back from its backup"
+        f"certificates_ca_offline: {key} is not the key of the host's authority: restore the "
+        "right one from a backup"
     )
 
 

@@ -149,8 +149,8 @@ CASES = {
     "a line that fits nowhere": (
         "a:\n  b: S\n  - S\n",
         3,
-        "the line fits none above it: compare its indentation, dashes and quotation marks with "
-        "theirs",
+        "the line does not fit any line above it: compare its indentation, dashes and quotation "
+        "marks with theirs",
     ),
     "no space after a colon": (
         "registry_users:\n  admin:{}\n  b: {password: S}\n",
@@ -165,8 +165,8 @@ CASES = {
     "no dash": (
         "registry_access:\n  - {who: S}\n  who: S\n",
         3,
-        "the line is no entry of the list above it: begin it with a dash, or indent it like the "
-        "names within the entry",
+        "the line is not an entry of the list above it: begin it with a dash, or indent it like "
+        "the names within the entry",
     ),
     "two documents": ("a: S\n---\nb: S\n", 2, "a second `---`: remove this line"),
     "a list of users": (
@@ -184,7 +184,7 @@ CASES = {
     "a day that is none": (
         "a: 1\nb: 2027-02-30\n",
         2,
-        "a value looks like a date and is none: correct it, or write it in quotes",
+        "a value looks like a date but is not one: correct it, or write it in quotes",
     ),
     "a control character": (
         "a: ä\nb: \x01S\n",
@@ -200,26 +200,25 @@ CASES = {
     "a key twice": (
         "registry_users:\n  admin: {password: S}\n  b: {}\n  admin: {password: S}\n",
         4,
-        "admin is written a second time, the first is in line 2: keep one of the two, or give "
-        "one another name",
+        "admin is written a second time, the first is in line 2: keep one of the two, or rename "
+        "one",
     ),
     "a variable twice": (
         "registry_users: {}\nregistry_port: 1\nregistry_users: {admin: {password: S}}\n",
         3,
-        "registry_users is written a second time, the first is in line 1: keep one of the two, "
-        "or give one another name",
+        "registry_users is written a second time, the first is in line 1: keep one of the two, or "
+        "rename one",
     ),
     "one key in two words": (
         "a: {yes: S}\nb:\n  on: S\n  true: S\n",
         4,
-        "true is written a second time, the first is in line 3: keep one of the two, or give one "
-        "another name",
+        "true is written a second time, the first is in line 3: keep one of the two, or rename one",
     ),
     "a strange key twice": (
         "a:\n  S S: 1\n  S S: 2\n",
         3,
-        "a key is written a second time, the first is in line 2: keep one of the two, or give "
-        "one another name",
+        "a key is written a second time, the first is in line 2: keep one of the two, or rename "
+        "one",
     ),
 }
 
@@ -249,8 +248,7 @@ def test_every_key_that_is_written_twice_is_told() -> None:
 def test_a_password_that_became_a_part_of_a_key_is_not_shown() -> None:
     text = f"registry_users: {{admin:{SECRET}, admin:{SECRET}}}\n"
     assert [one.message for one in mistakes(text.encode(), "variables")] == [
-        "a key is written a second time, the first is in line 1: keep one of the two, or give one "
-        "another name"
+        "a key is written a second time, the first is in line 1: keep one of the two, or rename one"
     ]
 
 

@@ -172,8 +172,8 @@ def test_the_pins_of_this_checkout_are_for_the_images_that_it_pulls() -> None:
 )
 def test_what_is_no_digest_is_refused(digest: object) -> None:
     assert problems({"hub/registry:3": digest}) == [
-        "hub/registry:3: the value is no digest: write sha256: and 64 hexadecimal digits in lower "
-        'case, or "" where the image is not pinned'
+        "hub/registry:3: the value is not a digest: write sha256: and 64 hexadecimal digits in "
+        'lower case, or "" where the image is not pinned'
     ]
 
 

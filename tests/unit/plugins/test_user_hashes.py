@@ -54,6 +54,6 @@ def test_a_password_that_is_not_generated_cannot_be_made_anew(run: Any) -> None:
     with pytest.raises(AnsibleActionFail) as caught:
         run({}, users={"ann": {"password": "x"}, "ben": {}}, regenerate="ann", state="renewed")
     assert str(caught.value) == (
-        "regenerate=ann: only a generated password can be made anew, and registry_users has no "
+        "regenerate=ann: only a generated password can be regenerated, and registry_users has no "
         "user ann without password and password_hash. Write -e regenerate=NAME with one of: ben."
     )

@@ -45,32 +45,32 @@ def test_everything_that_acme_knows_may_be_given(acme: Judge, tmp_path: Path) ->
         (
             "certificates_acme_directory",
             "http://ca.lan/directory",
-            "'http://ca.lan/directory' is no https:// URL: write that of the ACME server's "
+            "'http://ca.lan/directory' is not an https:// URL: write the URL of the ACME server's "
             "directory, like https://acme-v02.api.letsencrypt.org/directory",
         ),
         (
             "certificates_acme_directory",
             "letsencrypt",
-            "'letsencrypt' is no https:// URL: write that of the ACME server's "
-            "directory, like https://acme-v02.api.letsencrypt.org/directory",
+            "'letsencrypt' is not an https:// URL: write the URL of the ACME server's directory, "
+            "like https://acme-v02.api.letsencrypt.org/directory",
         ),
         (
             "certificates_acme_directory",
             "",
-            "'' is no https:// URL: write that of the ACME server's "
-            "directory, like https://acme-v02.api.letsencrypt.org/directory",
+            "'' is not an https:// URL: write the URL of the ACME server's directory, like "
+            "https://acme-v02.api.letsencrypt.org/directory",
         ),
         (
             "certificates_acme_directory",
             "https://ca.lan/a b",
-            "'https://ca.lan/a b' is no https:// URL: write that of the ACME server's "
+            "'https://ca.lan/a b' is not an https:// URL: write the URL of the ACME server's "
             "directory, like https://acme-v02.api.letsencrypt.org/directory",
         ),
         (
             "certificates_acme_directory",
             "https://[ca.lan/directory",
-            "'https://[ca.lan/directory' is no https:// URL: write that of the ACME server's "
-            "directory, like https://acme-v02.api.letsencrypt.org/directory",
+            "'https://[ca.lan/directory' is not an https:// URL: write the URL of the ACME "
+            "server's directory, like https://acme-v02.api.letsencrypt.org/directory",
         ),
         (
             "certificates_acme_directory",
@@ -80,13 +80,14 @@ def test_everything_that_acme_knows_may_be_given(acme: Judge, tmp_path: Path) ->
         (
             "certificates_acme_email",
             "operator",
-            "'operator' is no e-mail address: write one like admin@example.com, or remove the line",
+            "'operator' is not an e-mail address: write one like admin@example.com, or remove the "
+            "line",
         ),
         (
             "certificates_acme_email",
             "a@example.com,b@example.com",
-            "'…@example.com' is no e-mail address: "
-            "write one like admin@example.com, or remove the line",
+            "'…@example.com' is not an e-mail address: write one like admin@example.com, or "
+            "remove the line",
         ),
         (
             "certificates_acme_eab_kid",
@@ -134,8 +135,8 @@ def test_an_external_accounts_identifier_in_two_words(acme: Judge) -> None:
 
 def test_addresses_are_not_proven(acme: Judge) -> None:
     assert acme(registry_extra_hostnames=["r2.example.com", "10.0.0.5", "fd00::5"]).errors == [
-        f"registry_extra_hostnames, entry {number}: '{address}' is an address, and with "
-        "certificates_tls_source acme only names are proven: remove it, or write "
+        f"registry_extra_hostnames, entry {number}: '{address}' is an address, and "
+        "certificates_tls_source acme works for names only: remove it, or write "
         "certificates_tls_source: own_ca"
         for number, address in ((2, "10.0.0.5"), (3, "fd00::5"))
     ]
@@ -143,7 +144,9 @@ def test_addresses_are_not_proven(acme: Judge) -> None:
 
 def test_a_wildcard_is_no_name_of_a_registry(acme: Judge) -> None:
     (message,) = acme(registry_extra_hostnames=["*.example.com"]).errors
-    assert message.startswith("registry_extra_hostnames, entry 1: '*.example.com' is no host name")
+    assert message.startswith(
+        "registry_extra_hostnames, entry 1: '*.example.com' is not a host name"
+    )
 
 
 def test_lets_encrypt_certifies_public_names_only(acme: Judge) -> None:
@@ -152,8 +155,8 @@ def test_lets_encrypt_certifies_public_names_only(acme: Judge) -> None:
         "registry_extra_hostnames": ["registry", "r.example.com"],
     }
     said = (
-        "is no name in public DNS, and Let's Encrypt certifies no other: write one that is, "
-        "or an ACME server of your own into certificates_acme_directory"
+        "is not a name in public DNS, and Let's Encrypt certifies only those: write a public "
+        "name, or an ACME server of your own into certificates_acme_directory"
     )
     assert acme(**names).errors == [
         f"registry_hostname: 'vm.internal' {said}",

@@ -17,10 +17,9 @@ from .test_certificates import ROOT, SERVER
 DAY = 86400
 KEY = "credentials/registry.example.com-ca.key"
 MISSING = (
-    "and the authority's key that must sign it is missing: copy it to "
-    f"{KEY} beside the inventory (mode 0600); where it is lost, take the authority away on the "
-    "host (rm /etc/wharfinger/certificates/ca.*) and run site.yml, and let all clients trust "
-    "the new one"
+    f"and the authority's key that must sign it is missing: copy it to {KEY} beside the inventory "
+    "(mode 0600); if it is lost, remove the authority from the host (rm "
+    "/etc/wharfinger/certificates/ca.*) and run site.yml, and let all clients trust the new one"
 )
 ROOT_PEM = ROOT.pem()
 FINGERPRINT = x509.load_pem_x509_certificate(ROOT_PEM).fingerprint(hashes.SHA256()).hex()
@@ -145,15 +144,15 @@ def test_the_right_key_is_accepted_without_a_word(offline: Judge, key: Path) -> 
             "is not the key of the host's authority: copy the one there that "
             "credentials/registry.example.com-ca.crt was made with",
         ),
-        (ROOT_PEM, "holds no private key in PEM: copy the authority's key there anew"),
+        (ROOT_PEM, "holds no private key in PEM: copy the authority's key there again"),
         (
             ROOT.key_pem(b"a passphrase"),
-            "is encrypted with a passphrase, for which nobody is asked: decrypt it "
-            "(openssl pkey -in FILE), and keep the file on a medium that is encrypted",
+            "is encrypted with a passphrase, and the toolkit asks for none: decrypt it (openssl "
+            "pkey -in FILE), and keep the file on a medium that is encrypted",
         ),
         (
             b"$ANSIBLE_VAULT;1.1;AES256\n00",
-            "is encrypted by ansible-vault, which nothing here decrypts: decrypt it "
+            "is encrypted by ansible-vault, and the toolkit does not decrypt it: decrypt it "
             f"(ansible-vault decrypt {KEY}), and keep the file on a medium that is encrypted",
         ),
     ],
@@ -167,7 +166,7 @@ def test_a_key_that_is_none(offline: Judge, key: Path, content: bytes, message: 
 def test_a_key_that_others_can_read(offline: Judge, key: Path) -> None:
     key.chmod(0o640)
     assert offline().errors == [
-        f"certificates_ca_offline: {KEY} is open to others (mode 0640), and whoever has it can "
+        f"certificates_ca_offline: {KEY} is open to others (mode 0640), and anyone who has it can "
         f"pose as the registry: run `chmod 0600 {KEY}` beside the inventory"
     ]
 

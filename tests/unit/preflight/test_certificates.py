@@ -464,16 +464,16 @@ def test_a_key_that_clients_refuse(provided: Provided, key: Any, problem: str) -
     server = Made(NAME, MIDDLE, key=key)
     provided.write(server.pem() + MIDDLE.pem(), server.key_pem())
     assert provided.errors() == [
-        f"certificates_tls_key: 'tls.key' {problem}, which clients refuse: "
-        "write one of RSA with 2048 bits or more, or ECDSA P-256, P-384 or P-521"
+        f"certificates_tls_key: 'tls.key' {problem}, which clients refuse: write an RSA key of "
+        "2048 bits or more, or ECDSA P-256, P-384 or P-521"
     ]
 
 
 def test_a_key_of_another_kind(provided: Provided) -> None:
     provided.write(key=Made(NAME, key=ed25519.Ed25519PrivateKey.generate()).key_pem())
     assert provided.errors() == [
-        "certificates_tls_key: 'tls.key' is neither an RSA nor an ECDSA key, which clients refuse: "
-        "write one of RSA with 2048 bits or more, or ECDSA P-256, P-384 or P-521"
+        "certificates_tls_key: 'tls.key' is neither an RSA nor an ECDSA key, which clients "
+        "refuse: write an RSA key of 2048 bits or more, or ECDSA P-256, P-384 or P-521"
     ]
 
 
@@ -484,7 +484,7 @@ def test_a_key_of_another_kind(provided: Provided) -> None:
             "tls.key",
             SERVER.key_pem(b"passphrase"),
             "certificates_tls_key: 'tls.key' is encrypted with a passphrase, and nginx must start "
-            "without anybody: write the path of the decrypted key",
+            "unattended: write the path of the decrypted key",
         ),
         (
             "tls.key",

@@ -21,9 +21,9 @@ SAID = [
         f"{SSH}@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@\n"
         "Host key for 10.0.0.5 has changed and you have requested strict checking.\n"
         "Host key verification failed.",
-        "host, SSH: the host key of 10.0.0.5 is another one than before. If the machine was made "
-        "anew, run `ssh-keygen -R 10.0.0.5`, connect once with `ssh operator@10.0.0.5`, and "
-        "compare the fingerprint; otherwise somebody may be in between",
+        "host, SSH: the host key of 10.0.0.5 has changed. If the machine was reinstalled, run "
+        "`ssh-keygen -R 10.0.0.5`, connect once with `ssh operator@10.0.0.5`, and compare the "
+        "fingerprint; otherwise somebody may be intercepting the connection",
     ),
     (
         f"{SSH}ssh: Could not resolve hostname 10.0.0.5: Name or service not known",

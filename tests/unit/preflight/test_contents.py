@@ -15,8 +15,8 @@ AGAIN = "write 12h, 30d or 2w"
 EXAMPLE = '`{on: "team/**", newest: 10}`'
 KEYS = "on, newest, newer_than, matching"
 NO_TAG = (
-    "can be no tag: tags are letters, digits, dots, hyphens and underscores, "
-    "and begin with no dot or hyphen"
+    "cannot be a tag: tags are letters, digits, dots, hyphens and underscores, and do not begin "
+    "with a dot or hyphen"
 )
 
 
@@ -61,8 +61,8 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
             {},
             [
                 'on is missing: write, for example, on: "team/**"',
-                "says nothing that is kept, so every tag would be removed: "
-                "write newest, newer_than or matching",
+                "does not say what to keep, so every tag would be removed: write newest, "
+                "newer_than or matching",
             ],
         ),
         (rule(keep=3), ['"keep" is an unknown key: write newest']),
@@ -83,7 +83,7 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
         (
             rule(on="{user}/**"),
             [
-                'on: "{user}/**" has {user}, and nobody is signed in when tags are removed: '
+                'on: "{user}/**" has {user}, and no user is signed in when tags are removed: '
                 'write "*/**", or the name itself'
             ],
         ),
@@ -91,8 +91,8 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
         (
             rule(newest=0),
             [
-                "newest is 0: write 1 or more, or leave it out and say by newer_than or matching "
-                "what is kept"
+                "newest is 0: write 1 or more, or leave it out and write what to keep as "
+                "newer_than or matching"
             ],
         ),
         (rule(newest="ten"), ['newest is "ten": write a whole number, for example newest: 10']),
@@ -106,8 +106,11 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
             ["newest is nothing (null): write a whole number, for example newest: 10"],
         ),
         # newer_than
-        (rule(newer_than="soon"), [f'newer_than is "soon", which is no duration: {AGAIN}']),
-        (rule(newer_than=None), [f"newer_than is nothing (null), which is no duration: {AGAIN}"]),
+        (rule(newer_than="soon"), [f'newer_than is "soon", which is not a duration: {AGAIN}']),
+        (
+            rule(newer_than=None),
+            [f"newer_than is nothing (null), which is not a duration: {AGAIN}"],
+        ),
         (
             rule(newer_than="0d"),
             [f"newer_than is 0, which keeps nothing: {AGAIN}, or leave it out"],
@@ -212,21 +215,33 @@ def test_tags_of_signatures_go_with_what_they_sign(warnings: Strings) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("registry_gc_schedule", "03:30", "'03:30' is no schedule: write daily 03:30"),
-        ("registry_gc_schedule", "weekly", f"'weekly' is no schedule: write {SCHEDULE}"),
-        ("registry_gc_schedule", "daily 24:00", f"'daily 24:00' is no schedule: write {SCHEDULE}"),
-        ("registry_gc_schedule", "hourly 3:30", f"'hourly 3:30' is no schedule: write {SCHEDULE}"),
-        ("registry_check_schedule", "sunday 3:30", "'sunday 3:30' is no schedule: write sun 03:30"),
+        ("registry_gc_schedule", "03:30", "'03:30' is not a schedule: write daily 03:30"),
+        ("registry_gc_schedule", "weekly", f"'weekly' is not a schedule: write {SCHEDULE}"),
+        (
+            "registry_gc_schedule",
+            "daily 24:00",
+            f"'daily 24:00' is not a schedule: write {SCHEDULE}",
+        ),
+        (
+            "registry_gc_schedule",
+            "hourly 3:30",
+            f"'hourly 3:30' is not a schedule: write {SCHEDULE}",
+        ),
+        (
+            "registry_check_schedule",
+            "sunday 3:30",
+            "'sunday 3:30' is not a schedule: write sun 03:30",
+        ),
         (
             "registry_check_schedule",
             "Daily 03:30",
-            "'Daily 03:30' is no schedule: write daily 03:30",
+            "'Daily 03:30' is not a schedule: write daily 03:30",
         ),
-        ("registry_retention_schedule", "never", f"'never' is no schedule: write {SCHEDULE}"),
+        ("registry_retention_schedule", "never", f"'never' is not a schedule: write {SCHEDULE}"),
         (
             "registry_untagged_keep",
             "long",
-            "'long' is no duration: write 12h, 14d or 2w, or forever",
+            "'long' is not a duration: write 12h, 14d or 2w, or forever",
         ),
         (
             "registry_untagged_keep",
@@ -238,7 +253,8 @@ def test_tags_of_signatures_go_with_what_they_sign(warnings: Strings) -> None:
         (
             "registry_check_rate",
             "fast",
-            "'fast' is no number of bytes per second: write 50m or 1g, or 0 for as fast as it goes",
+            "'fast' is not a number of bytes per second: write 50m or 1g, or 0 for as fast as it "
+            "goes",
         ),
         (
             "registry_check_rate",

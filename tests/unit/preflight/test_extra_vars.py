@@ -76,14 +76,14 @@ def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> N
         (
             "site",
             {"confirm_deletions": "true"},
-            "confirm_deletions: is nothing that this playbook reads: run playbooks/retention.yml "
-            "or playbooks/garbage_collect.yml with it, or leave it out",
+            "confirm_deletions: is not read by this playbook: run playbooks/retention.yml or "
+            "playbooks/garbage_collect.yml with it, or leave it out",
         ),
         (
             "check",
             {"clock_is_right": "true"},
-            "clock_is_right: is nothing that this playbook reads: run "
-            "playbooks/rotate_certificates.yml with it, or leave it out",
+            "clock_is_right: is not read by this playbook: run playbooks/rotate_certificates.yml "
+            "with it, or leave it out",
         ),
     ],
 )
@@ -110,11 +110,11 @@ NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
     [
         ({}, f"robot: is missing: {NAMES}"),
         ({"robot": ""}, f"robot: is missing: {NAMES}"),
-        ({"robot": "admin"}, f"robot: 'admin' is none of registry_robots: {NAMES}"),
+        ({"robot": "admin"}, f"robot: 'admin' is not in registry_robots: {NAMES}"),
         (
             {"robot": "ci", "overlap": "soon"},
-            "overlap: 'soon' is no duration: write -e overlap=24h or the like, or -e overlap=0, "
-            "which refuses the old secret at once",
+            "overlap: 'soon' is not a duration: write -e overlap=24h or the like, or -e "
+            "overlap=0, which refuses the old secret at once",
         ),
         (
             {"robot": "ci", "overlap": "24"},
@@ -126,17 +126,17 @@ NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
         ),
         (
             {"robot": "ci", "overlap": "-1h"},
-            "overlap: '-1h' is no duration: write -e overlap=24h or the like, or -e overlap=0, "
+            "overlap: '-1h' is not a duration: write -e overlap=24h or the like, or -e overlap=0, "
             "which refuses the old secret at once",
         ),
         (
             {"robot": "ci", "overlap_ends": "tomorrow"},
-            "overlap_ends: 'tomorrow' is none of its choices: write -e overlap_ends=now, "
-            "or leave it out",
+            "overlap_ends: 'tomorrow' is not one of its choices: write -e overlap_ends=now, or "
+            "leave it out",
         ),
         (
             {"robot": "ci", "overlap": "1h", "overlap_ends": "now"},
-            "overlap: is of a new secret, and overlap_ends makes none: leave one of them out",
+            "overlap: applies to a new secret, and overlap_ends makes none: leave one of them out",
         ),
     ],
 )
@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_rotation_of_robots(
 
 def test_where_there_are_no_robots_none_is_rotated(judge: Judge) -> None:
     assert errors(judge, "rotate_robots", {"robot": "all"}) == [
-        "robot: registry_robots has none: add one there, and run playbooks/users.yml"
+        "robot: registry_robots is empty: add a robot there, and run playbooks/users.yml"
     ]
 
 
@@ -156,9 +156,9 @@ def test_the_other_token_server_knows_one_secret_of_a_robot(judge: Judge) -> Non
     cesanta = {**ROBOTS, "docker_auth_server": "cesanta"}
     for asked in ({}, {"overlap": "1h"}):
         assert errors(judge, "rotate_robots", {"robot": "ci", **asked}, **cesanta) == [
-            "overlap: docker_auth_server is cesanta, which knows one secret of a robot: "
-            "write -e overlap=0, which refuses the old secret at once, "
-            "or docker_auth_server: embedded"
+            "overlap: docker_auth_server is cesanta, which supports only one secret per robot: "
+            "write -e overlap=0, which refuses the old secret at once, or docker_auth_server: "
+            "embedded"
         ]
     for asked in ({"overlap": "0"}, {"overlap_ends": "now"}):
         assert errors(judge, "rotate_robots", {"robot": "ci", **asked}, **cesanta) == []
@@ -167,15 +167,16 @@ def test_the_other_token_server_knows_one_secret_of_a_robot(judge: Judge) -> Non
 @pytest.mark.parametrize("scope", ["site", "users"])
 def test_a_robots_secret_is_not_made_anew_as_a_users_password_is(judge: Judge, scope: str) -> None:
     assert errors(judge, scope, {"regenerate": "ci"}, **ROBOTS) == [
-        "regenerate: ci is a robot: run playbooks/rotate_robots.yml -e robot=ci, with "
-        "-e overlap=0 where the old secret shall be refused at once"
+        "regenerate: ci is a robot: run playbooks/rotate_robots.yml -e robot=ci, with -e "
+        "overlap=0 if the old secret must be refused at once"
     ]
 
 
 @pytest.mark.parametrize("what", ["signng", "due", "", "TLS", None])
 def test_rotate_of_something_unknown(judge: Judge, what: str | None) -> None:
     assert errors(judge, "rotate", {"rotate": what, "finish": "true"}) == [
-        f"rotate: '{what}' is none of its choices: write -e rotate=signing, tls, ca or all, {DUE}"
+        f"rotate: '{what}' is not one of its choices: write -e rotate=signing, tls, ca or all, "
+        f"{DUE}"
     ]
 
 
@@ -206,14 +207,14 @@ def test_what_is_neither_true_nor_false(judge: Judge, name: str, useful: str) ->
         (
             {"rotate": "tls", "revoke": "true"},
             {},
-            "revoke: is for a signing key, whose tokens are then refused at once: "
-            "write -e rotate=signing -e revoke=true, or leave it out",
+            "revoke: is for a signing key, whose tokens it makes invalid at once: write -e "
+            "rotate=signing -e revoke=true, or leave it out",
         ),
         (
             {"revoke": "true"},
             {},
-            "revoke: is for a signing key, whose tokens are then refused at once: "
-            "write -e rotate=signing -e revoke=true, or leave it out",
+            "revoke: is for a signing key, whose tokens it makes invalid at once: write -e "
+            "rotate=signing -e revoke=true, or leave it out",
         ),
         (
             {"rotate": "ca"},
@@ -224,8 +225,8 @@ def test_what_is_neither_true_nor_false(judge: Judge, name: str, useful: str) ->
         (
             {"rotate": "all", "finish": "yes"},
             {},
-            "finish: is for an authority, whose predecessor no client then needs to know: "
-            "write -e rotate=ca -e finish=true, or leave it out",
+            "finish: is for an authority, once no client needs the previous one: write -e "
+            "rotate=ca -e finish=true, or leave it out",
         ),
     ],
 )
@@ -252,8 +253,8 @@ def test_all_is_all_that_there_is(judge: Judge, changes: dict[str, Any]) -> None
 @pytest.mark.parametrize("kind", ["nginx", "token-server", ""])
 def test_rollback_of_something_unknown(judge: Judge, kind: str) -> None:
     assert errors(judge, "rollback", {"rollback": kind}) == [
-        f"rollback: '{kind}' is none of its choices: write -e rollback=registry or token_server, "
-        "or leave it out for what the last deployment changed"
+        f"rollback: '{kind}' is not one of its choices: write -e rollback=registry or "
+        "token_server, or leave it out for what the last deployment changed"
     ]
 
 
@@ -263,18 +264,17 @@ def test_only_a_generated_password_is_made_anew(judge: Judge, scope: str, name: 
     users = {"hashed": {"password": "long enough"}, "b": {}, "a": {}}
     changes = {"registry_users": users, "registry_access": EVERYONE}
     assert errors(judge, scope, {"regenerate": name}, **changes) == [
-        f"regenerate: registry_users has no user '{name}' without password and password_hash, "
-        "and only a generated password can be made anew: "
-        "write -e regenerate=NAME with one of a, b"
+        f"regenerate: registry_users has no user '{name}' without password and password_hash, and "
+        "only a generated password can be regenerated: write -e regenerate=NAME with one of a, b"
     ]
 
 
 def test_where_no_password_is_generated_none_is_made_anew(judge: Judge) -> None:
     changes = {"registry_users": {}, "registry_access": EVERYONE}
     assert errors(judge, "users", {"regenerate": "me"}, **changes) == [
-        "regenerate: registry_users has no user 'me' without password and password_hash, "
-        "and only a generated password can be made anew: "
-        "write `NAME: {}` for a user whose password is to be generated, or leave it out"
+        "regenerate: registry_users has no user 'me' without password and password_hash, and only "
+        "a generated password can be regenerated: write `NAME: {}` for a user whose password is "
+        "to be generated, or leave it out"
     ]
 
 
@@ -292,8 +292,8 @@ def test_where_no_password_is_generated_none_is_made_anew(judge: Judge) -> None:
 )
 def test_what_another_playbook_is_asked(judge: Judge, scope: str, name: str, playbook: str) -> None:
     assert errors(judge, scope, {name: "true"}) == [
-        f"{name}: is nothing that this playbook reads: run playbooks/{playbook}.yml with it, "
-        "or leave it out"
+        f"{name}: is not read by this playbook: run playbooks/{playbook}.yml with it, or leave it "
+        "out"
     ]
     # In an inventory it may be anybody's.
     assert judge(scope=scope, asked={name: "true"}).errors == []
@@ -313,7 +313,7 @@ def test_what_another_playbook_is_asked(judge: Judge, scope: str, name: str, pla
 )
 def test_a_slip_names_what_is_meant(judge: Judge, scope: str, name: str, near: str) -> None:
     assert judge(scope=scope, extra=(name,)).errors == [
-        f"{name}: is no variable of Wharfinger: write -e {near}=…"
+        f"{name}: is an unknown variable: write -e {near}=…"
     ]
 
 
@@ -322,7 +322,7 @@ def test_a_slip_in_a_rotation_of_robots_names_what_is_meant(
     judge: Judge, name: str, near: str
 ) -> None:
     assert judge(scope="rotate_robots", asked={"robot": "ci"}, extra=(name,), **ROBOTS).errors == [
-        f"{name}: is no variable of Wharfinger: write -e {near}=…"
+        f"{name}: is an unknown variable: write -e {near}=…"
     ]
 
 

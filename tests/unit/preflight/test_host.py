@@ -210,8 +210,8 @@ def test_an_address_for_metrics_that_is_in_use(
 
 def test_an_address_for_metrics_that_is_another_hosts(errors: Strings) -> None:
     assert errors(reverse_proxy_metrics_listen="10.0.0.6:9180") == [
-        f"{METRICS}: 10.0.0.6 is no address of the host: write one that it has "
-        "(10.0.0.5, 172.17.0.1), or 127.0.0.1:9180"
+        f"{METRICS}: 10.0.0.6 is not an address of the host: write one that it has (10.0.0.5, "
+        "172.17.0.1), or 127.0.0.1:9180"
     ]
 
 
@@ -256,22 +256,21 @@ def nginx(*servers: tuple[list[str], list[str]], ours: bool = False) -> dict[str
             ["443 ssl"],
             ["registry.example.com"],
             "registry_port: '/etc/nginx/site' already serves registry.example.com on port 443, "
-            "and nginx would take no second server of that name: "
-            "move that server, or write another registry_port",
+            "and nginx would ignore a second server of that name: move that server, or write "
+            "another registry_port",
         ),
         (
             ["[::]:443 ssl"],
             [".Registry.example.com"],
             "registry_port: '/etc/nginx/site' already serves registry.example.com on port 443, "
-            "and nginx would take no second server of that name: "
-            "move that server, or write another registry_port",
+            "and nginx would ignore a second server of that name: move that server, or write "
+            "another registry_port",
         ),
         (
             ["80"],
             ["www.example.com", "r2.example.com"],
-            "host, nginx: '/etc/nginx/site' already serves r2.example.com on port 80, "
-            "and nginx would take no second server of that name: "
-            "move that server to another port",
+            "host, nginx: '/etc/nginx/site' already serves r2.example.com on port 80, and nginx "
+            "would ignore a second server of that name: move that server to another port",
         ),
         (
             ["10.0.0.5:443 ssl"],
@@ -673,8 +672,8 @@ def test_data_of_another_owner_shows_the_command(errors: Strings) -> None:
 
 def test_a_directory_of_another_owner_is_not_taken_away(errors: Strings) -> None:
     assert errors(storage_path="/home/eve", host={"storage": {"exists": True, "uid": 1000}}) == [
-        "storage_path: /home/eve belongs to user id 1000, from whom the registry would take it: "
-        "write a directory of its own, like /home/eve/registry"
+        "storage_path: /home/eve belongs to user id 1000, and the registry would become its "
+        "owner: write a directory of its own, like /home/eve/registry"
     ]
 
 
@@ -725,7 +724,7 @@ def test_the_space_of_a_disk_that_is_not_mounted_yet_is_unknown(errors: Strings)
         ),
         (
             ["203.0.113.9"],
-            "registry.example.com resolves to 203.0.113.9, which is no address of the host: "
+            "registry.example.com resolves to 203.0.113.9, which is not an address of the host: "
             "right behind NAT or a load balancer, otherwise let DNS lead it to 10.0.0.5",
         ),
     ],

@@ -73,6 +73,6 @@ def test_what_is_no_image_is_refused_without_being_shown(
     pasted = "https://me:planted@images.test/registry:3"
     assert registries([pasted, "registry:3"]) == [HUB]
     assert judge(host={"registries": {}}, images_registry=pasted).errors == [
-        "images_registry: is no image that docker can pull (not shown, it may hold a password): "
-        f"write one like {specs['images']['images_registry']['default']}"
+        "images_registry: is not an image that docker can pull (not shown, it may hold a "
+        f"password): write one like {specs['images']['images_registry']['default']}"
     ]

@@ -26,7 +26,7 @@ def errors(judge: Judge, scope: str, removed: dict[str, str], **asked: Any) -> l
 
 
 def whom(who: str) -> str:
-    return f"this inventory would bring back who was removed from this host: {who}"
+    return f"this inventory has accounts that were removed from this host: {who}"
 
 
 ANN = {"ann": "2026-11-29T14:03:55Z"}
@@ -80,14 +80,14 @@ def test_of_many_the_first_are_named_and_the_command_names_all(judge: Judge) -> 
 @pytest.mark.parametrize("nobody", ["", " ,", [], None, [7], 7, {"ann": 1}])
 def test_somebody_must_be_named(judge: Judge, nobody: object) -> None:
     assert errors(judge, "users", {}, readmit=nobody) == [
-        "readmit: names nobody: write -e readmit=NAME, or -e readmit=NAME,NAME for several"
+        "readmit: names no account: write -e readmit=NAME, or -e readmit=NAME,NAME for several"
     ]
 
 
 def test_who_is_readmitted_must_be_in_the_inventory(judge: Judge) -> None:
     assert errors(judge, "users", {}, readmit="ann,anne,bob") == [
-        "readmit: 'anne', 'bob': neither in registry_users nor in registry_robots: add who is to "
-        "come back there too, or correct the name"
+        "readmit: 'anne', 'bob': neither in registry_users nor in registry_robots: add the "
+        "account there too, or correct the name"
     ]
 
 

@@ -80,8 +80,8 @@ def test_two_secrets_are_not_given_to_a_server_that_knows_one(errors: Said, scop
 
     cesanta = of({}, docker_auth_server="cesanta", scope=scope)
     assert errors(**cesanta, host=host(LATER)) == [
-        "docker_auth_server: is cesanta, which knows one secret of a robot, and the former one of "
-        f"ci is valid until {LATER}: write embedded until then, or end it before with "
+        "docker_auth_server: is cesanta, which supports only one secret per robot, and the former "
+        f"one of ci is valid until {LATER}: write embedded until then, or end it before with "
         "playbooks/rotate_robots.yml -e robot=ci -e overlap_ends=now"
     ]
     for until in (BEFORE, None):

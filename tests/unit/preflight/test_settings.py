@@ -13,8 +13,8 @@ from .conftest import Judge
 Strings = Callable[..., list[str]]
 
 NO_NAME = (
-    "is no host name: write labels of letters, digits and inner hyphens "
-    "(at most 63 characters each) with dots between, like registry.example.com"
+    "is not a host name: write labels of letters, digits and inner hyphens (at most 63 characters "
+    "each) with dots between, like registry.example.com"
 )
 
 
@@ -56,12 +56,12 @@ def test_the_good_case_has_neither_errors_nor_warnings(warnings: Strings) -> Non
         ),
         (
             "ü" * 64 + ".io",
-            f"'{'ü' * 63}…' is no host name: write one like registry.example.com",
+            f"'{'ü' * 63}…' is not a host name: write one like registry.example.com",
         ),
         (
             "registry.1",
-            "'registry.1' ends with a number and is no address: "
-            "write a name like registry.example.com",
+            "'registry.1' ends with a number and is not an address: write a name like "
+            "registry.example.com",
         ),
         (
             "10.0.0.5",
@@ -113,7 +113,10 @@ def test_without_a_hostname_a_hosts_entry_makes_one_with_a_dot(errors: Strings) 
             ["10.0.0.5", "Registry.lan"],
             "entry 2: 'Registry.lan' has capital letters: write 'registry.lan'",
         ),
-        (["0.0.0.0"], "entry 1: '0.0.0.0' is no host's address: write the address itself"),
+        (
+            ["0.0.0.0"],
+            "entry 1: '0.0.0.0' is not the address of a host: write the host's own address",
+        ),
         (["a.lan", "fd00::5", "a.lan"], "entry 3: 'a.lan' is there already: remove one of them"),
         (
             ["registry.example.com"],
@@ -165,7 +168,7 @@ def test_extra_hostnames_may_be_addresses_and_names_without_dot(errors: Strings)
         (
             "registry_drain_timeout",
             "10 minutes",
-            "'10 minutes' is no duration: write seconds, or 90s, 10m, 1h",
+            "'10 minutes' is not a duration: write seconds, or 90s, 10m, 1h",
         ),
         (
             "registry_drain_timeout",
@@ -183,9 +186,13 @@ def test_extra_hostnames_may_be_addresses_and_names_without_dot(errors: Strings)
             "2h",
             "7200 s is out of range: write a duration from 60s to 3600s",
         ),
-        ("registry_memory", "lots", "'lots' is no size: write bytes, or 512m, 2g, 2GiB"),
+        ("registry_memory", "lots", "'lots' is not a size: write bytes, or 512m, 2g, 2GiB"),
         ("docker_auth_memory", "16m", "16 MiB is too little: write at least 64 MiB"),
-        ("storage_free_minimum", "2 gigs", "'2 gigs' is no size: write bytes, or 512m, 2g, 2GiB"),
+        (
+            "storage_free_minimum",
+            "2 gigs",
+            "'2 gigs' is not a size: write bytes, or 512m, 2g, 2GiB",
+        ),
     ],
 )
 def test_a_number_that_cannot_be(errors: Strings, name: str, value: Any, message: str) -> None:
@@ -239,8 +246,8 @@ def test_a_limit_of_one_leaves_no_smaller_one(errors: Strings) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("registry", "'registry' is no absolute path: write one like /srv/registry"),
-        ("", "'' is no absolute path: write one like /srv/registry"),
+        ("registry", "'registry' is not an absolute path: write one like /srv/registry"),
+        ("", "'' is not an absolute path: write one like /srv/registry"),
         (
             "/",
             "'/' is a directory of the system: write one of its own, like /srv/registry",
@@ -270,11 +277,11 @@ def test_a_limit_of_one_leaves_no_smaller_one(errors: Strings) -> None:
         ("/srv/../etc", "'/srv/../etc' has a .. in it: write the path that is meant"),
         (
             "/srv/registry/",
-            "'/srv/registry/' has slashes or dots too many: write '/srv/registry'",
+            "'/srv/registry/' has too many slashes or dots: write '/srv/registry'",
         ),
         (
             "//srv/./registry",
-            "'//srv/./registry' has slashes or dots too many: write '/srv/registry'",
+            "'//srv/./registry' has too many slashes or dots: write '/srv/registry'",
         ),
         (
             "/srv/my registry",
@@ -305,21 +312,23 @@ EXAMPLE = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
         (
             {"source": "/dev/sdb1", "fstype": "ext4"},
             [
-                "storage_mount, source: is no key of storage_mount: its keys are src, fstype, opts",
+                "storage_mount, source: is not a key of storage_mount: its keys are src, fstype, "
+                "opts",
                 f"storage_mount, src: is missing: write what /etc/fstab has, {EXAMPLE}",
             ],
         ),
         (
             {"src": "/dev/sdb1", "fs_type": "ext4"},
             [
-                "storage_mount, fs_type: is no key of storage_mount: write fstype",
+                "storage_mount, fs_type: is not a key of storage_mount: write fstype",
                 f"storage_mount, fstype: is missing: write what /etc/fstab has, {EXAMPLE}",
             ],
         ),
         (
             {"src": "/dev/sdb1", "fstype": "ext4", "dump": 0},
             [
-                "storage_mount, dump: is no key of storage_mount: its keys are src, fstype, opts",
+                "storage_mount, dump: is not a key of storage_mount: its keys are src, fstype, "
+                "opts",
             ],
         ),
         (
@@ -348,8 +357,8 @@ def test_a_storage_mount_that_cannot_be(
 @pytest.mark.parametrize(
     ("subnet", "message"),
     [
-        ("wharfinger", "'wharfinger' is no IPv4 subnet: write one like 172.31.255.240/28"),
-        ("fd00::/64", "'fd00::/64' is no IPv4 subnet: write one like 172.31.255.240/28"),
+        ("wharfinger", "'wharfinger' is not an IPv4 subnet: write one like 172.31.255.240/28"),
+        ("fd00::/64", "'fd00::/64' is not an IPv4 subnet: write one like 172.31.255.240/28"),
         (
             "10.1.2.3/28",
             "'10.1.2.3/28' is an address within a subnet: write '10.1.2.0/28'",
@@ -422,9 +431,9 @@ def test_a_host_of_which_nobody_would_be_told_is_a_warning(warnings: Strings) ->
     assert warnings(certificates_alert_command="") == []
     assert warnings(reverse_proxy_metrics_listen="", certificates_alert_command="logger") == []
     assert warnings(reverse_proxy_metrics_listen="", certificates_alert_command="") == [
-        "certificates_alert_command: is empty, and so is reverse_proxy_metrics_listen: nobody is "
-        "told where the host cannot renew a certificate or its disk is full: write a command for "
-        'it, such as mail -s "$WHARFINGER_HOSTNAME" admin@example.com'
+        "certificates_alert_command: is empty, and so is reverse_proxy_metrics_listen: nobody "
+        "learns that the host cannot renew a certificate or that its disk is full: write a "
+        'command for it, such as mail -s "$WHARFINGER_HOSTNAME" admin@example.com'
     ]
 
 
@@ -433,8 +442,8 @@ def test_a_pin_is_a_digest(errors: Strings) -> None:
     assert errors(images_pinned={name: "sha256:" + "0" * 64}) == []
     assert errors(images_pinned={name: ""}) == []
     assert errors(images_pinned={name: "3.1.2"}) == [
-        f"images_pinned: {name}: the value is no digest: write sha256: and 64 hexadecimal digits "
-        'in lower case, or "" where the image is not pinned'
+        f"images_pinned: {name}: the value is not a digest: write sha256: and 64 hexadecimal "
+        'digits in lower case, or "" where the image is not pinned'
     ]
     assert errors(images_pinned={3.12: ""}) == [
         "images_pinned: a key is a number: write an image's reference, in quotes, such as "
@@ -463,7 +472,9 @@ def test_an_archive_that_is_not_there(errors: Strings, tmp_path: Path) -> None:
     said = {"archive_error": "images_archive: no such file"}
     assert errors(
         images_source="archive", images_archive="no.tar", controller={**said, "base": "/files"}
-    ) == ["images_archive: '/files/no.tar' is no file on the controller: write the bundle's path"]
+    ) == [
+        "images_archive: '/files/no.tar' is not a file on the controller: write the bundle's path"
+    ]
 
 
 def test_what_opening_the_archive_said_arrives(errors: Strings, tmp_path: Path) -> None:
@@ -496,7 +507,7 @@ def test_credentials_in_a_pasted_url_are_not_shown(errors: Strings) -> None:
         *(
             (
                 listen,
-                f"'{listen}' is no address with its port: write 127.0.0.1:9180, another address "
+                f"'{listen}' is not an address with a port: write 127.0.0.1:9180, another address "
                 'of the host (IPv6 as [fd00::1]:9180), or "" for no metrics',
             )
             for listen in (
@@ -506,13 +517,13 @@ def test_credentials_in_a_pasted_url_are_not_shown(errors: Strings) -> None:
         ),
         (
             "0.0.0.0:9180",
-            "'0.0.0.0:9180' is every address of the host, and whoever reaches one could read the "
-            "metrics: write the one to listen on, such as 127.0.0.1:9180",
+            "'0.0.0.0:9180' is every address of the host, and anyone who reaches one of them "
+            "could read the metrics: write the one to listen on, such as 127.0.0.1:9180",
         ),
         (
             "[::]:9181",
-            "'[::]:9181' is every address of the host, and whoever reaches one could read the "
-            "metrics: write the one to listen on, such as 127.0.0.1:9181",
+            "'[::]:9181' is every address of the host, and anyone who reaches one of them could "
+            "read the metrics: write the one to listen on, such as 127.0.0.1:9181",
         ),
         (
             "127.0.0.1:443",

@@ -46,21 +46,21 @@ def found(**variables: Any) -> list[str]:
     [
         (
             "registry_hostnme",
-            "registry_hostnme: is no variable of Wharfinger: write registry_hostname",
+            "registry_hostnme: is an unknown variable: write registry_hostname",
         ),
         (
             "docker_auth_sever",
-            "docker_auth_sever: is no variable of Wharfinger: write docker_auth_server",
+            "docker_auth_sever: is an unknown variable: write docker_auth_server",
         ),
         (
             "images_zzz",
-            "images_zzz: is no variable of Wharfinger: remove it; "
-            "roles/images/meta/argument_specs.yml has those that begin with images_",
+            "images_zzz: is an unknown variable: remove it; roles/images/meta/argument_specs.yml "
+            "lists those that begin with images_",
         ),
         # misspelt before the first underscore
-        ("regsitry_port", "regsitry_port: is no variable of Wharfinger: write registry_port"),
-        ("Registry_users", "Registry_users: is no variable of Wharfinger: write registry_users"),
-        ("storagepath", "storagepath: is no variable of Wharfinger: write storage_path"),
+        ("regsitry_port", "regsitry_port: is an unknown variable: write registry_port"),
+        ("Registry_users", "Registry_users: is an unknown variable: write registry_users"),
+        ("storagepath", "storagepath: is an unknown variable: write storage_path"),
     ],
 )
 def test_an_unknown_variable_names_the_nearest(errors: Errors, name: str, message: str) -> None:
@@ -134,18 +134,19 @@ def test_a_wrong_type_says_which_is_right(
         (
             "registry_auth",
             "tokens",
-            "registry_auth: 'tokens' is none of its choices: write one of token, htpasswd",
+            "registry_auth: 'tokens' is not one of its choices: write one of token, htpasswd",
         ),
         (
             "docker_auth_server",
             "cesenta",
-            "docker_auth_server: 'cesenta' is none of its choices: write one of embedded, cesanta",
+            "docker_auth_server: 'cesenta' is not one of its choices: write one of embedded, "
+            "cesanta",
         ),
         (
             "images_source",
             "download",
-            "images_source: 'download' is none of its choices: "
-            "write one of auto, pull, build, archive",
+            "images_source: 'download' is not one of its choices: write one of auto, pull, build, "
+            "archive",
         ),
     ],
 )
@@ -174,7 +175,7 @@ def test_an_optional_variable_may_be_empty() -> None:
     [
         (
             {"storage_kinds": ["a", "c"]},
-            ["storage_kinds, entry 2: 'c' is none of its choices: write one of a, b"],
+            ["storage_kinds, entry 2: 'c' is not one of its choices: write one of a, b"],
         ),
         ({"storage_ratio": True}, ["storage_ratio: is true or false: write a number"]),
         ({"storage_anything": [1, {}]}, []),
@@ -182,14 +183,15 @@ def test_an_optional_variable_may_be_empty() -> None:
         (
             {"storage_disks": [{"source": "x"}, {"sourec": "x"}]},
             [
-                "storage_disks, entry 2, sourec: is no key of storage_disks, entry 2: write source",
+                "storage_disks, entry 2, sourec: is not a key of storage_disks, entry 2: write "
+                "source",
                 "storage_disks, entry 2, source: is missing: write text",
             ],
         ),
         (
             {"storage_limits": {"lower": "few", "colour": 1}},
             [
-                "storage_limits, colour: is no key of storage_limits: its keys are upper, lower",
+                "storage_limits, colour: is not a key of storage_limits: its keys are upper, lower",
                 "storage_limits, upper: is missing: write a whole number",
                 "storage_limits, lower: is text: write a whole number",
             ],

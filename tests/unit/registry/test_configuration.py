@@ -204,7 +204,7 @@ def test_everything_that_is_rendered_and_not_open_to_the_operator_is_refused() -
         (
             "http.headers.X_Team",
             ["a"],
-            "is no name of an HTTP header: use letters, digits and hyphens",
+            "is not the name of an HTTP header: use letters, digits and hyphens",
         ),
         ("http.headers.X-Team", "a", "must be a list"),
     ],
