@@ -165,11 +165,16 @@ def test_two_authorization_headers_are_not_taken_apart(stack: Stack) -> None:
     good, bad = stack.signer.token(("repository", "a/b", ["pull"])), forged("a/b")[0]
     for tokens in ((good, bad), (bad, good)):
         lines = "".join(f"Authorization: Bearer {token}\r\n" for token in tokens)
-        request = f"GET /v2/a/b/tags/list HTTP/1.1\r\nHost: {NAME}\r\n{lines}Connection: close\r\n"
-        stack.raw((request + "User-Agent: twice\r\n\r\n").encode())
-    time.sleep(0.2)
-    text = (stack.folder / "access.log").read_text().splitlines()
-    users = [line["user"] for line in map(json.loads, text) if line["agent"] == "twice"]
+        # nginx may refuse the second one, and reads no further then.
+        head = f"GET /v2/a/b/tags/list HTTP/1.1\r\nHost: {NAME}\r\nUser-Agent: twice\r\n"
+        stack.raw(f"{head}{lines}Connection: close\r\n\r\n".encode())
+    users: list[str] = []
+    deadline = time.monotonic() + 60
+    while len(users) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+        text = (stack.folder / "access.log").read_text().splitlines()
+        users = [line["user"] for line in map(json.loads, text) if line["agent"] == "twice"]
+    assert len(users) == 2
     assert "admin" not in users
 
 

@@ -14,6 +14,7 @@ import subprocess
 import pytest
 
 from local.stack import NAME, NGINX, Answer, Stack
+from tests.proxy.test_log import logged
 
 REPOSITORY = "someuser/kinds"
 ACCESS = ("repository", REPOSITORY, ["pull", "push"])
@@ -192,7 +193,5 @@ def test_a_manifest_for_anybody_is_logged_like_any_other(
     stack: Stack, manifests: dict[str, str]
 ) -> None:
     path = f"/v2/{REPOSITORY}/manifests/{manifests['oci-index']}"
-    assert stack.proxied("GET", path, token=stack.signer.token(ACCESS)).status == 200
-    lines = (stack.folder / "access.log").read_text().splitlines()
-    entry = [entry for line in lines if (entry := json.loads(line))["path"] == path][-1]
+    entry = logged(stack, "GET", path, token=stack.signer.token(ACCESS))
     assert (entry["verb"], entry["repository"], entry["status"]) == ("pull", REPOSITORY, "200")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.stack import NAME, OTHER_NAME, Echo, Signer, Stack
+from tests.proxy.test_log import logged
 
 REPOSITORY = "someuser/app"
 PUSH = ("repository", REPOSITORY, ["pull", "push"])
@@ -264,13 +265,11 @@ def test_plain_http_leads_to_https_and_serves_challenges(stack: Stack) -> None:
 
 
 def test_access_log_holds_no_query_and_no_credential(stack: Stack) -> None:
-    stack.proxied(
-        "GET", "/auth?account=planted-account", headers={"Authorization": "Basic cGxhbnRlZDpwdw=="}
-    )
-    lines = (stack.folder / "access.log").read_text().splitlines()
-    entry = next(entry for line in lines if (entry := json.loads(line))["path"] == "/auth")
-    assert (entry["method"], entry["status"], entry["client"]) == ("GET", "200", "127.0.0.1")
-    text = "\n".join(lines)
+    planted = {"Authorization": "Basic cGxhbnRlZDpwdw=="}
+    entry = logged(stack, "GET", "/auth?account=planted-account", headers=planted)
+    assert (entry["path"], entry["method"]) == ("/auth", "GET")
+    assert (entry["status"], entry["client"]) == ("200", "127.0.0.1")
+    text = (stack.folder / "access.log").read_text()
     assert "planted-account" not in text
     assert "cGxhbnRlZDpwdw" not in text
     assert "_state=" not in text
