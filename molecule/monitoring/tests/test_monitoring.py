@@ -49,6 +49,13 @@ def used(registry: Registry) -> None:
     machine().check_output("wharfinger-host check_contents")
 
 
+@pytest.fixture
+def no_renewals() -> Iterator[None]:
+    """The timer begins no renewal during the test."""
+    with renewals.held(machine()):
+        yield
+
+
 def asked(path: str, **parameters: str) -> Any:
     """Prometheus' answer."""
     address = hosts.variables(NAME)["ansible_host"]
@@ -179,6 +186,8 @@ def test_a_users_file_that_cannot_be_used_fires_until_it_is_mended() -> None:
     awaited(lambda: "WharfingerConfigurationRejected" not in firing())
 
 
+# A renewal starts a container that was stopped.
+@pytest.mark.usefixtures("no_renewals")
 def test_a_registry_that_does_not_run_fires_until_it_does(registry: Registry) -> None:
     state = json.loads(machine().check_output("wharfinger-host status --json"))["state"]
     container = f"wharfinger-registry-{state['generations']['registry']['serving']['number']}"
@@ -207,13 +216,7 @@ def test_the_log_says_who_pulled_what() -> None:
     assert (log.mode, log.group) == (0o640, "adm")
 
 
-@pytest.fixture
-def no_renewals() -> Iterator[None]:
-    """The timer's would compress what the test has rotated."""
-    with renewals.held(machine()):
-        yield
-
-
+# A renewal compresses a log that was rotated.
 @pytest.mark.usefixtures("no_renewals")
 def test_after_a_rotation_lines_go_on(registry: Registry) -> None:
     # Large enough for the timer to rotate it.

@@ -41,6 +41,10 @@ class Bench:
     def __init__(self) -> None:
         self.machine: Host = hosts.host(NAME)
         self.rows: list[Row] = []
+        # What was told, at the last fault, to operations that began after the fault before it was
+        # over: an operation that another fault has hit may end, and fail, only now.
+        self.harm: list[str] = []
+        self._well = time.time()
         self._held = ExitStack()
         self.load = new_load(hosts.authority(NAME), PATIENCE, PACE)
         image = made((2048, 4096))
@@ -121,6 +125,9 @@ class Bench:
         errors = [one.error for one in failures]
         watched = [one for watch in (self.pulls, self.pushes) for one in watch.since(moment)]
         errors += [one.error for one in watched if not one.ok]
+        begun = [one for one in (*failures, *watched) if one.start >= self._well]
+        self.harm = [one.error for one in begun if not one.ok]
+        self._well = time.time()
         row = Row(
             fault=fault,
             returns=returns,

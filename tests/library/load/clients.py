@@ -137,7 +137,11 @@ class SignIn(Client):
 
 
 class Holder(Client):
-    """Uses one token, issued at its start, until that expires."""
+    """Uses one token, issued at its start, until that expires, for the last time just then.
+
+    The registry forgives a minute more, so the last use is not too late, and it is made however
+    long a busy machine has kept this thread waiting.
+    """
 
     pause = 0.25
 
@@ -152,10 +156,11 @@ class Holder(Client):
             self._headers = {"Authorization": f"Bearer {token}"}
 
     def round(self, number: int) -> None:
-        # A request that begins in time may be judged a moment later.
-        if self.until is None or time.time() > self.until - 0.5:
+        if self.until is None:  # there was no token
             self.stop()
             return
+        if time.time() > self.until - 0.5:
+            self.stop()
         with self.record.operation(self.name, "held token") as attempt:
             answer = self.session.request(
                 attempt, "GET", f"/v2/{STABLE}/tags/list", headers=self._headers
