@@ -1,4 +1,4 @@
-"""What every test of the storage's contents uses."""
+"""Fixtures of all tests of the storage's contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is put aside for a collection, and comes back whatever happens."""
+"""Manifests that are put aside for a collection, and that come back whatever happens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def everything(tree: Tree) -> dict[str, tuple[bytes, int]]:
 
 
 def named(storage: Storage, repository: str, before: set[str]) -> list[list[str]]:
-    """What the manifests name that have come since."""
+    """What the manifests that came since then name."""
     names = []
     for link in storage.revisions(repository):
         if link.name not in before:
@@ -42,7 +42,7 @@ def named(storage: Storage, repository: str, before: set[str]) -> list[list[str]
     return names
 
 
-def test_nothing_is_written_where_nothing_is_special(
+def test_nothing_is_written_if_nothing_is_special(
     tree: Tree, storage: Storage, journal: Path
 ) -> None:
     tree.image("app", "image", tag="v1")
@@ -68,7 +68,7 @@ def test_what_the_registry_cannot_read_is_hidden_and_its_blobs_are_named(
     assert not journal.exists()
 
 
-def test_what_is_awaited_is_named_too(tree: Tree, storage: Storage, journal: Path) -> None:
+def test_awaited_layers_are_named_too(tree: Tree, storage: Storage, journal: Path) -> None:
     unread = tree.manifest("app", UNREADABLE, 500)
     own, other = tree.blob(b"own"), tree.blob(b"other")
     before = everything(tree)
@@ -85,7 +85,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("moment", range(1, 4))
-def test_a_killed_run_is_put_right_by_whatever_ends_the_maintenance(
+def test_the_end_of_the_maintenance_undoes_a_killed_run(
     tree: Tree,
     storage: Storage,
     journal: Path,

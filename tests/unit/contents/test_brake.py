@@ -1,4 +1,4 @@
-"""The brake: which runs wait for a person's word."""
+"""The brake: which runs wait for a person's confirmation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wharfinger.host.contents.storage.brake import updated_history, verdict
         (50, 167, [], False),
         (3000, 10_000, [], False),
         (3001, 10_000, [], True),
-        # Far more than any run before.
+        # Far more than any earlier run.
         (600, 10_000, [60, 2], False),
         (601, 10_000, [60, 2], True),
         (49, 10_000, [1], False),
@@ -27,7 +27,7 @@ def test_shares_and_earlier_runs(count: int, total: int, history: list[int], sto
     assert bool(verdict(["app"] * count, total, {}, history, "tags")) is stops
 
 
-def test_its_settings_are_the_inventorys() -> None:
+def test_its_settings_come_from_the_inventory() -> None:
     settings = {"brake_percent": 60, "brake_at_least": 5}
     assert verdict(["app"] * 6, 10, settings, [], "tags") == ""
     assert verdict(["app"] * 7, 10, settings, [], "tags") == (
@@ -35,7 +35,7 @@ def test_its_settings_are_the_inventorys() -> None:
     )
 
 
-def test_what_would_go_is_said_by_repository_the_most_first() -> None:
+def test_repositories_with_the_most_removals_are_named_first() -> None:
     names = [f"r{number}" for number in range(20) for _ in range(number + 1)]
     text = verdict(names, 1000, {"brake_percent": 1}, [], "manifests")
     assert text.startswith("210 of 1000 manifests would go, more than 1 %")

@@ -1,4 +1,4 @@
-"""What a collection would delete, and where it would stop."""
+"""What a collection would delete, and where it would fail."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_no_manifest_names_is_garbage(tree: Tree, storage: Storage) -> None
     assert garbage(storage) == (2, 44)
 
 
-def test_what_another_repository_names_is_no_garbage(tree: Tree, storage: Storage) -> None:
+def test_a_blob_that_another_repository_names_is_not_garbage(tree: Tree, storage: Storage) -> None:
     tree.image("one", "image", age=90 * DAY)
     tree.image("two", "image", tag="v1")
     removals = plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"]
@@ -48,14 +48,14 @@ def test_what_another_repository_names_is_no_garbage(tree: Tree, storage: Storag
     assert garbage(storage, removals) == (0, 0)
 
 
-def test_a_layer_link_without_a_digest_stands_in_the_way(tree: Tree, storage: Storage) -> None:
+def test_a_layer_link_without_a_digest_stops_a_collection(tree: Tree, storage: Storage) -> None:
     digest = tree.layer("app", b"layer")
     tree.image("app", "image")
     path = tree.layer_path("app", digest)
     path.write_text("")
     assert obstacles(storage) == [
         f"The link of the blob {digest} in app is empty, as a power loss can leave it: it cannot be"
-        " pulled or pushed there, and a garbage collection ends there. Write the digest into the"
+        " pulled or pushed there, and a garbage collection fails there. Write the digest into the"
         f" link: printf %s {digest} > {path}"
     ]
 
@@ -63,7 +63,7 @@ def test_a_layer_link_without_a_digest_stands_in_the_way(tree: Tree, storage: St
 UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
 
 
-def test_what_the_registry_cannot_read_keeps_its_repository_and_no_other(
+def test_a_manifest_that_the_registry_cannot_read_keeps_its_own_repository_only(
     tree: Tree, storage: Storage
 ) -> None:
     old = tree.manifest("app", {"schemaVersion": 1, "name": "app"}, 0)
@@ -94,7 +94,7 @@ def test_what_the_registry_cannot_read_keeps_its_repository_and_no_other(
 
 
 def alias(tree: Tree, repository: str, data: bytes) -> str:
-    """A layer as it is stored that was pushed by its sha512; that digest."""
+    """Stores a layer as if it was pushed by its sha512. Returns that digest."""
     stored = tree.layer(repository, data)
     digest = f"sha512:{hashlib.sha512(data).hexdigest()}"
     path = tree.layer_path(repository, digest)
@@ -119,7 +119,7 @@ def test_a_manifest_that_an_image_names_as_a_layer_is_needed(tree: Tree, storage
     assert plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"] == []
 
 
-def test_damaged_manifests_stand_in_the_way_of_losing_their_layers(
+def test_damaged_manifests_stop_a_collection_that_would_remove_their_layers(
     tree: Tree, storage: Storage
 ) -> None:
     digests = sorted(tree.image("app", name, tag=name) for name in ("changed", "gone", "cut"))
@@ -149,7 +149,7 @@ def test_a_manifest_that_is_gone_and_has_no_tag_is_given_up(tree: Tree, storage:
     assert plan_untagged(storage, {"untagged_keep": DAY}, NOW)["removals"] == []
 
 
-def test_a_link_to_another_manifest_stands_in_the_way(tree: Tree, storage: Storage) -> None:
+def test_a_link_to_another_manifest_stops_a_collection(tree: Tree, storage: Storage) -> None:
     digest, other = (tree.image("app", name) for name in ("1", "2"))
     path = tree.revision_path("app", digest)
     path.write_text(other)
@@ -160,34 +160,34 @@ def test_a_link_to_another_manifest_stands_in_the_way(tree: Tree, storage: Stora
     ]
 
 
-def test_folders_that_are_no_repositories_stand_in_the_way(tree: Tree, storage: Storage) -> None:
+def test_folders_that_are_not_repositories_stop_a_collection(tree: Tree, storage: Storage) -> None:
     tree.image("app", "image")
     tree.image("Upper/app", "image")
     (tree.root / "repositories/lost+found").mkdir()
     path = tree.root / "repositories/Upper/app"
     assert obstacles(storage) == [
         f"{path} lies among the repositories, but no repository can have this name (or it is a"
-        " symbolic link): a garbage collection ends there. Move it away"
+        " symbolic link): a garbage collection fails there. Move it away"
     ]
 
 
-def test_an_index_without_children_ends_no_collection(tree: Tree, storage: Storage) -> None:
+def test_an_index_without_children_does_not_stop_a_collection(tree: Tree, storage: Storage) -> None:
     tree.image("other", "image")
     tree.manifest("app", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}, 0)
     path = tree.root / "repositories/app/_layers"
     assert make_collectable(storage) == [
-        f"{path}: made, because a garbage collection ends where it is missing"
+        f"{path}: created, because a garbage collection fails without it"
     ]
     assert path.is_dir()
     assert make_collectable(storage) == []
 
 
-def test_blobs_of_no_repository_end_no_collection(tree: Tree, storage: Storage) -> None:
+def test_blobs_without_a_repository_do_not_stop_a_collection(tree: Tree, storage: Storage) -> None:
     tree.blob(b"nobody's")
     path = tree.root / "repositories"
     shutil.rmtree(path, ignore_errors=True)
     assert make_collectable(storage) == [
-        f"{path}: made, because a garbage collection ends where it is missing"
+        f"{path}: created, because a garbage collection fails without it"
     ]
     assert path.is_dir()
     assert make_collectable(storage) == []
@@ -228,7 +228,7 @@ def test_the_layers_of_a_build_cache_stay_as_long_as_it_does(tree: Tree, storage
     removals = plan_untagged(storage, {"untagged_keep": 14 * DAY}, NOW)["removals"]
     assert [removal.digest for removal in removals] == [before]
     apply(storage, removals)
-    # The former index, its layer and its configuration.
+    # The previous index, its layer and its configuration.
     assert garbage(storage)[0] == 3
 
 

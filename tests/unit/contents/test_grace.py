@@ -1,4 +1,4 @@
-"""What nothing needs any more stays for its time from the moment on in which that began."""
+"""What nothing needs any more stays for a while, counted from the moment when that began."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR = 3600.0
 def going(
     storage: Storage, notes: Notes | None = None, *, now: float = NOW, keep: float = KEEP
 ) -> set[str]:
-    """What a sweep would remove."""
+    """What a collection would remove."""
     removals: list[Any] = plan_untagged(storage, {"untagged_keep": keep}, now, notes)["removals"]
     return {removal.name for removal in removals}
 
@@ -39,10 +39,8 @@ def test_a_tag_that_moved_a_minute_ago(tree: Tree, storage: Storage) -> None:
     assert going(storage, now=NOW + KEEP) == {f"app@{old}"}
 
 
-def test_a_tag_that_moved_often_counts_for_each_by_its_successor(
-    tree: Tree, storage: Storage
-) -> None:
-    """`latest` of every day: each goes two weeks after the next one came."""
+def test_for_each_manifest_the_push_of_the_next_one_counts(tree: Tree, storage: Storage) -> None:
+    """`latest` is pushed every day: each manifest goes two weeks after the next one came."""
     days = [tree.image("app", f"{age}", tag="latest", age=age * DAY) for age in range(30, -1, -1)]
     assert going(storage) == {f"app@{digest}" for digest in days[:16]}
 
@@ -55,9 +53,7 @@ def test_a_tag_that_was_removed_half_an_hour_ago(tree: Tree, storage: Storage) -
     assert going(storage, now=NOW + KEEP) == {f"app@{digest}"}
 
 
-def test_the_timers_note_is_what_counts_where_tags_come_and_go(
-    tree: Tree, storage: Storage
-) -> None:
+def test_the_timers_note_counts_if_tags_come_and_go(tree: Tree, storage: Storage) -> None:
     digest = tree.image("app", "image", age=90 * DAY)
     tree.image("app", "other", tag="v10", age=80 * DAY)
     tree.changed("app", 10 * DAY)
@@ -69,24 +65,26 @@ def test_the_timers_note_is_what_counts_where_tags_come_and_go(
     later = NOW + 4 * DAY + 601
     assert going(storage, notes, now=later - 2) == set()
     assert going(storage, notes, now=later) == {f"app@{digest}"}
-    # Without the notes the storage alone says it: later, never sooner.
+    # Without the notes, only the storage tells: that is later, never sooner.
     for data in (None, b"", b"{", b"[]", b'{"app": 7}', encode(notes)[:-9], b"[" * 10**5):
         assert decode(data) == {}
     assert going(storage, None, now=later) == set()
     assert going(storage, None, now=NOW + KEEP) == {f"app@{digest}"}
 
 
-def test_a_manifest_that_was_pushed_again_has_its_time_again(tree: Tree, storage: Storage) -> None:
+def test_a_manifest_that_was_pushed_again_stays_for_the_whole_time_again(
+    tree: Tree, storage: Storage
+) -> None:
     tree.image("app", "image", age=90 * DAY)
     notes = updated_notes(storage, {}, NOW - 30 * DAY)
-    # It is tagged, by a push, and the tag is removed.
+    # A push tags it, and the tag is removed.
     tree.image("app", "image", age=2 * DAY)
     tree.changed("app", DAY)
     assert going(storage, notes) == set()
     assert going(storage, updated_notes(storage, notes, NOW - DAY)) == set()
 
 
-def test_only_what_has_changed_is_read(
+def test_only_changed_repositories_are_read(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
@@ -118,7 +116,8 @@ def test_the_notes_are_bounded(
 def test_after_an_upgrade_nothing_waits_longer_than_the_setting(
     tree: Tree, storage: Storage
 ) -> None:
-    """No note of before: what was quiet goes at once, all else within the time from then on."""
+    """Without earlier notes, manifests of quiet repositories go at once, all others after the
+    setting's time from then on."""
     quiet = tree.image("quiet", "old", age=90 * DAY)
     tree.image("quiet", "new", tag="latest", age=89 * DAY)
     busy = tree.image("busy", "old", age=90 * DAY)
@@ -141,7 +140,7 @@ def test_the_members_of_an_index_stay_with_it(tree: Tree, storage: Storage) -> N
     }
 
 
-def test_what_needed_a_deleted_manifest_or_was_needed_by_it_counts_from_its_deletion(
+def test_the_deletion_of_a_manifest_counts_for_its_referrers_and_members(
     tree: Tree, storage: Storage
 ) -> None:
     children = [tree.image("app", name, age=90 * DAY) for name in ("amd64", "arm64")]
@@ -156,8 +155,9 @@ def test_what_needed_a_deleted_manifest_or_was_needed_by_it_counts_from_its_dele
     }
 
 
-def test_with_the_least_setting_age_counts_from_the_push(tree: Tree, storage: Storage) -> None:
-    """A full disk: what lost its tag a minute ago goes, what is being pushed does not."""
+def test_with_the_smallest_setting_age_counts_from_the_push(tree: Tree, storage: Storage) -> None:
+    """On a full disk, a manifest that lost its tag a minute ago goes; one that is being pushed
+    stays."""
     moved = tree.image("app", "moved", tag="latest", age=2 * HOUR)
     removed = tree.image("app", "removed", age=3 * HOUR)
     tree.image("app", "pushed now", age=60)
@@ -167,7 +167,7 @@ def test_with_the_least_setting_age_counts_from_the_push(tree: Tree, storage: St
     assert going(storage, keep=LEAST + 1) == set()
 
 
-def test_signatures_of_what_is_in_its_grace_stay(tree: Tree, storage: Storage) -> None:
+def test_signatures_stay_as_long_as_their_untagged_manifest(tree: Tree, storage: Storage) -> None:
     old = tree.image("app", "old", tag="latest", age=40 * DAY)
     tree.image("app", "signature", tag=f"{old.replace(':', '-')}.sig", age=40 * DAY)
     tree.image("app", "new", tag="latest", age=60)
@@ -192,9 +192,7 @@ def test_layers_that_no_manifest_names_stay_for_the_same_time(tree: Tree, storag
     assert held_blobs(storage, LEAST, NOW, kept) == {"new": {first: 15}}
 
 
-def test_what_a_deleted_manifest_needed_stays_for_the_same_time(
-    tree: Tree, storage: Storage
-) -> None:
+def test_blobs_of_a_deleted_manifest_stay_for_the_same_time(tree: Tree, storage: Storage) -> None:
     tree.image("app", "other", tag="latest", age=90 * DAY)
     digest = tree.image("app", "image", age=90 * DAY, layers=[b"layer"])
     for path in tree.root.rglob("_layers/**/link"):

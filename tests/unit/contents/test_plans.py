@@ -51,7 +51,9 @@ def test_repositories_below_others_and_each_tag_are_found(tree: Tree, storage: S
     assert json.loads(json.dumps(plan["rows"])) == plan["rows"]
 
 
-def test_the_newest_stay_and_what_no_rule_names(tree: Tree, storage: Storage) -> None:
+def test_the_newest_stay_and_so_do_repositories_without_a_rule(
+    tree: Tree, storage: Storage
+) -> None:
     for age in range(4):
         tree.image("team/app", f"v{age}", tag=f"v{age}", age=age * DAY)
         tree.image("other/app", f"v{age}", tag=f"v{age}", age=age * DAY)
@@ -66,8 +68,8 @@ def test_the_newest_stay_and_what_no_rule_names(tree: Tree, storage: Storage) ->
     ]
 
 
-def test_tags_from_the_future_keep_no_others_out(tree: Tree, storage: Storage) -> None:
-    """A clock that was a year ahead for a day, before anybody noticed."""
+def test_tags_from_the_future_do_not_push_others_out(tree: Tree, storage: Storage) -> None:
+    """The clock was a year ahead for a day before somebody noticed."""
     for number in range(2):
         tree.image("team/app", f"future {number}", tag=f"future{number}", age=-365 * DAY)
     for age in range(3):
@@ -79,7 +81,7 @@ def test_tags_from_the_future_keep_no_others_out(tree: Tree, storage: Storage) -
     assert reasons["v0"] == reasons["v1"] == "among the newest 2"
 
 
-def test_latest_pushed_every_day_leaves_revisions_that_go(tree: Tree, storage: Storage) -> None:
+def test_a_tag_pushed_every_day_leaves_revisions_that_go(tree: Tree, storage: Storage) -> None:
     ages = (30, 20, 15, 3)
     digests = [tree.image("app", f"day {age}", tag="latest", age=age * DAY) for age in ages]
     # The third lost its tag three days ago.
@@ -112,7 +114,7 @@ def test_signatures_and_referrers_go_with_their_subject(tree: Tree, storage: Sto
 def test_signatures_and_lists_outlive_the_last_tag_of_their_subject(
     tree: Tree, storage: Storage
 ) -> None:
-    """Its manifest stays for a while: whoever tags it again finds it signed."""
+    """Its manifest stays for a while, and is still signed if it is tagged again."""
     for age in (1, 2, 60):
         digest = tree.image("app", f"v{age}", tag=f"v{age}", age=age * DAY)
         tree.image("app", f"signature {age}", tag=f"{digest.replace(':', '-')}.sig", age=age * DAY)
@@ -130,7 +132,9 @@ def test_signatures_and_lists_outlive_the_last_tag_of_their_subject(
     assert {f"app:{name}", f"app:{name}.sig", f"app@{digest}"} < set(names(untagged(storage)))
 
 
-def test_where_a_manifest_is_damaged_nothing_untagged_goes(tree: Tree, storage: Storage) -> None:
+def test_in_a_repository_with_a_damaged_manifest_nothing_untagged_goes(
+    tree: Tree, storage: Storage
+) -> None:
     tree.image("app", "old", age=90 * DAY)
     broken = tree.image("app", "broken", tag="v1", age=90 * DAY)
     path = tree.blob_path(broken)
@@ -141,7 +145,7 @@ def test_where_a_manifest_is_damaged_nothing_untagged_goes(tree: Tree, storage: 
     assert [damage["sentence"] for damage in plan["damage"]] == [
         f"The manifest app@{broken} is unreadable: its blob is missing or damaged. What it needs"
         f" cannot be known, so nothing untagged is removed from app. Restore {path} from a backup;"
-        " or remove that file, where it is there, and push the image again"
+        " or remove that file, if it exists, and push the image again"
     ]
     tree.image("app", "new", tag="v2")
     plan = retention(storage, {"number": 1, "on": ["app"], "newest": 1})
@@ -164,7 +168,7 @@ def test_a_broken_link_is_damage(tree: Tree, storage: Storage, text: str, what: 
     assert names(plan) == []
     assert [damage["sentence"] for damage in plan["damage"]] == [
         f"The link of the manifest app@{digest} {what}: the manifest cannot be pulled by its"
-        " digest, and a garbage collection ends there. Push the image again, or write the digest"
+        " digest, and a garbage collection fails there. Push the image again, or write the digest"
         f" into the link: printf %s {digest} > {path}"
     ]
 
@@ -192,7 +196,7 @@ def test_a_tag_whose_manifest_is_gone_is_damage(tree: Tree, storage: Storage) ->
     ]
 
 
-def test_what_is_left_of_a_tag_is_cleared_away(tree: Tree, storage: Storage) -> None:
+def test_the_remains_of_a_tag_are_removed(tree: Tree, storage: Storage) -> None:
     tree.image("app", "image", tag="v1")
     (tree.tag_path("app", "v1") / "current/link").unlink()
     for plan in (
@@ -217,8 +221,8 @@ def test_no_symbolic_link_is_followed(tree: Tree, storage: Storage) -> None:
     with pytest.raises(HostError) as caught:
         untagged(storage)
     assert str(caught.value) == (
-        f"{repositories}: this or a folder above it is a symbolic link or a file, and the"
-        " registry's storage is read through no symbolic link. Move the folder itself to this place"
+        f"{repositories}: this or a folder above it is a symbolic link or a file, and no"
+        " symbolic link is followed in the registry's storage. Move the folder itself to this place"
     )
 
 
@@ -234,7 +238,7 @@ def test_a_link_that_is_a_symbolic_link_or_a_pipe_is_damage(tree: Tree, storage:
     assert {damage["kind"] for damage in untagged(storage)["damage"]} == {"unreadable tag link"}
 
 
-def test_a_tag_that_is_deleted_meanwhile_is_no_damage(
+def test_a_tag_that_is_deleted_meanwhile_is_not_damage(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = tree.image("app", "image", tag="v1")

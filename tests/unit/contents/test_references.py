@@ -1,4 +1,4 @@
-"""What needs what, over all sorts of repositories."""
+"""Which revisions need which others, in all sorts of repositories."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ tags = st.dictionaries(ordinary | signed, st.builds(Tag, digests, times), max_si
 
 @st.composite
 def repositories(draw: st.DrawFn) -> Contents:
-    """Any repository: cycles, lost tags, signatures of signatures."""
+    """Any repository, with cycles, lost tags and signatures of signatures."""
     return Contents("app", draw(tags), draw(st.dictionaries(digests, revisions())))
 
 
@@ -53,7 +53,7 @@ rules = st.builds(
 
 
 def removed(contents: Contents) -> tuple[set[str], set[str]]:
-    """Tags and revisions that go as untagged."""
+    """The tags and revisions that the removal of untagged revisions removes."""
     plan = untagged.plan(contents, KEEP, NOW)
     return (
         {removal.tag for removal in plan if removal.tag is not None},
@@ -62,7 +62,7 @@ def removed(contents: Contents) -> tuple[set[str], set[str]]:
 
 
 def decide(contents: Contents, rule: retention.Rule) -> set[str]:
-    """Tags that go by a rule."""
+    """The tags that a rule removes."""
     rule = retention.Rule(1, (re.compile("app"),), rule.newest, rule.newer_than, rule.matching)
     _, plan = retention.plan(contents, [rule], KEEP, NOW)
     return {removal.tag for removal in plan if removal.tag is not None}
@@ -105,7 +105,7 @@ def test_only_what_is_old_and_has_no_ordinary_tag_goes(contents: Contents) -> No
 
 
 @given(repositories())
-def test_after_a_removal_nothing_more_is_to_be_removed(contents: Contents) -> None:
+def test_after_a_removal_there_is_nothing_more_to_remove(contents: Contents) -> None:
     tags_gone, gone = removed(contents)
     rest = Contents(
         "app",
@@ -148,7 +148,7 @@ def test_a_signature_stays_while_a_tag_that_stays_needs_its_subject(
 
 
 @given(repositories(), rules)
-def test_retention_counts_no_signature_and_removes_none_of_what_is_lost(
+def test_retention_does_not_count_signatures_and_keeps_those_of_lost_manifests(
     contents: Contents, rule: retention.Rule
 ) -> None:
     gone = decide(contents, rule)
@@ -191,7 +191,7 @@ def test_a_tag_that_names_the_digest_in_its_name_keeps_it() -> None:
 @pytest.mark.parametrize("ending", ["", ".sig"])
 @pytest.mark.parametrize("oci_index", [True, False])
 def test_only_an_index_is_a_list_of_referrers(ending: str, oci_index: bool) -> None:
-    """A user's plain image under such a name is the user's own."""
+    """A plain image under such a name is an ordinary tag of a user."""
     subject, other = DIGESTS[:2]
     name = subject.replace(":", "-") + ending
     contents = Contents(
@@ -212,10 +212,10 @@ def test_only_an_index_is_a_list_of_referrers(ending: str, oci_index: bool) -> N
         rule = retention.Rule(1, (re.compile("app"),), newest=1)
         rows, _ = retention.plan(contents, [rule], KEEP, NOW)
         reasons = {row.tag: row.reason for row in rows}
-        assert reasons[name] == f"has the name of a list of {subject}, but is none"
+        assert reasons[name] == f"is named like a list of {subject}, but is not one"
 
 
-def test_a_signature_of_what_is_not_here_stays_and_is_not_counted() -> None:
+def test_a_signature_of_a_missing_manifest_stays_and_is_not_counted() -> None:
     name = DIGESTS[0].replace(":", "-") + ".sig"
     contents = Contents(
         "app",

@@ -1,4 +1,4 @@
-"""Removing what was planned, and a kill after every step of it."""
+"""Removals as planned, and a kill after each of their steps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ SETTINGS = {
 
 
 class Killed(BaseException):
-    """As a SIGKILL: nothing after it runs."""
+    """Like a SIGKILL: nothing runs after it."""
 
 
 def fill(tree: Tree) -> str:
-    """`latest` moved twice, an old tag with a signature; the digest that stays."""
+    """Fills a storage: `latest` moved twice, and an old tag has a signature. Returns the digest
+    that stays."""
     for age in (60, 40):
         tree.image("app", f"day {age}", tag="latest", age=age * DAY)
     tree.image("app", "new", tag="latest", age=20 * DAY)
@@ -35,14 +36,14 @@ def fill(tree: Tree) -> str:
 
 
 def everything(storage: Storage) -> list[str]:
-    """Retention, and long afterwards untagged revisions."""
+    """Runs retention, and long afterwards the removal of untagged revisions."""
     actions = apply(storage, plan_retention(storage, SETTINGS, NOW)["removals"])
     Tree(storage.path).quiet()
     return actions + apply(storage, plan_untagged(storage, SETTINGS, NOW)["removals"])
 
 
 def files(tree: Tree) -> set[str]:
-    """All there is of the repositories, empty folders too."""
+    """All paths below the repositories, empty folders included."""
     top = tree.root / "repositories"
     return {path.relative_to(top).as_posix() for path in top.rglob("*")}
 
@@ -62,14 +63,14 @@ def test_all_that_nothing_needs_goes_and_the_rest_stays(tree: Tree, storage: Sto
     assert everything(storage) == []
 
 
-def test_what_went_is_said(tree: Tree, storage: Storage) -> None:
+def test_each_removal_is_reported(tree: Tree, storage: Storage) -> None:
     digest = tree.image("app", "old", tag="v1", age=50 * DAY)
     tree.image("app", "new", tag="v2", age=DAY)
     tree.image("app", "left over", tag="v3", age=DAY)
     (tree.tag_path("app", "v3") / "current/link").unlink()
     assert everything(storage) == [
         f"app:v1: removed, it named {digest}",
-        "app:v3: cleared away, a push or removal that was cut off left it",
+        "app:v3: removed, an interrupted push or removal had left it",
         f"app@{digest}: removed, nothing needs it",
     ]
 
@@ -120,7 +121,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
     for tree, storage, kept in after_each_kill(tmp_path, monkeypatch, fill):
         moments += 1
         for link in storage.tags("app"):
-            # A tag is whole, or distribution does not know it; never does it name what is gone.
+            # A tag is whole, or unknown to distribution. It never names a manifest that is gone.
             assert link.problem in ("", "missing")
             assert not link.target or storage.revision("app", link.target) is not None
         assert all(not link.problem for link in storage.revisions("app"))
@@ -150,7 +151,7 @@ def signed(tree: Tree, name: str, age: float) -> str:
 def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images go with their signatures, and others stay with theirs; former lists have no tag."""
+    """Images go or stay together with their signatures. Previous lists have no tag."""
 
     def images(tree: Tree) -> str:
         signed(tree, "old", 60 * DAY)
@@ -165,7 +166,7 @@ def test_a_kill_at_any_moment_leaves_no_list_that_names_what_is_gone(
         contents, _, _ = read_repository(storage, "app")
         names = {kept.replace(":", "-"), "new"}
         assert set(contents.tags) > names and len(contents.tags) == 3
-        # The image, three referrers, two lists; not the former one.
+        # The image, three referrers and two lists, without the previous one.
         assert len(contents.revisions) == 6
         assert len(contents.revisions[contents.tags[kept.replace(":", "-")].digest].children) == 2
     assert moments > 21
@@ -198,7 +199,7 @@ def test_a_revision_that_was_pushed_again_or_tagged_stays(tree: Tree, storage: S
     assert storage.revision("app", again) is not None
 
 
-def test_a_left_over_that_became_a_tag_stays(tree: Tree, storage: Storage) -> None:
+def test_a_leftover_that_became_a_tag_stays(tree: Tree, storage: Storage) -> None:
     digest = tree.image("app", "image", tag="v1")
     assert apply(storage, [Removal("app", "", "v1")]) == []
     assert storage.tag("app", "v1") is not None
@@ -219,7 +220,7 @@ def test_nothing_is_removed_through_a_symbolic_link(tree: Tree, storage: Storage
     assert (outside.tag_path("app", "v1") / "current/link").read_text() == digest
 
 
-def test_a_left_over_whose_link_came_back_broken_stays(tree: Tree, storage: Storage) -> None:
+def test_a_leftover_whose_link_came_back_broken_stays(tree: Tree, storage: Storage) -> None:
     tree.image("app", "image", tag="v1")
     path = tree.tag_path("app", "v1") / "current/link"
     path.write_text("")

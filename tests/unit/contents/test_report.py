@@ -1,4 +1,4 @@
-"""What an operator reads of what a job has done."""
+"""A job's report as an operator reads it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_retention_shows_each_tag_that_went_and_why() -> None:
     ]
 
 
-def test_a_dry_run_of_retention_says_would() -> None:
+def test_a_dry_run_of_retention_says_what_would_be_removed() -> None:
     answer = {"rows": [row("v1")], "removed": 1, "damage": DAMAGE}
     said = lines("retention", answer, check=True)
     assert said[0] == "1 of 1 tags would be removed; 0 in repositories that no rule names"
     assert said[-1] == "Damaged: The manifest a@sha256:0 is unreadable: …"
 
 
-def test_a_dry_run_says_what_would_keep_it_from_removing_anything() -> None:
+def test_a_dry_run_says_what_would_stop_the_removals() -> None:
     held = "60 of 100 tags would go"
     answer = {"rows": [row("v1")], "removed": 1, "held": held, "doubt": "the clock is in doubt"}
     assert lines("retention", answer, check=True)[-2:] == [
@@ -57,7 +57,7 @@ def test_of_many_tags_the_first_are_shown() -> None:
     assert said[-2] == "and 800 more"
 
 
-def test_nothing_to_remove_is_said_without_a_table() -> None:
+def test_without_removals_there_is_no_table() -> None:
     assert lines("retention", {"rows": [row("v1", keep=True)], "removed": 0}, check=False) == [
         "0 of 1 tags removed; 0 in repositories that no rule names"
     ]

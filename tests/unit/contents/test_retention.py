@@ -15,7 +15,7 @@ DIGEST = f"sha256:{1:064x}"
 
 
 def decisions(tags: dict[str, float], **rule: Any) -> dict[str, tuple[bool, str]]:
-    """By tag (with its age in days): whether it stays, and why."""
+    """For each of these tags (with their ages in days): whether it stays, and why."""
     contents = Contents(
         "app",
         {name: Tag(DIGEST, NOW - age * DAY) for name, age in tags.items()},
@@ -42,7 +42,7 @@ def decisions(tags: dict[str, float], **rule: Any) -> dict[str, tuple[bool, str]
         ({"newest": None, "newer_than": None, "matching": ["v1"]}, 9, (True, "matches v1")),
     ],
 )
-def test_a_tag_stays_where_any_condition_keeps_it(
+def test_a_tag_stays_if_any_condition_keeps_it(
     rule: dict[str, Any], age: float, expected: tuple[bool, str]
 ) -> None:
     assert decisions({"v1": age, "newest": 1}, **rule)["v1"] == expected
@@ -83,7 +83,7 @@ def test_a_tag_of_a_referrer_is_not_counted_and_stays_with_its_subject() -> None
     assert removals == []
 
 
-def test_times_are_said_in_their_largest_unit() -> None:
+def test_durations_are_given_in_their_largest_unit() -> None:
     assert [duration(seconds) for seconds in (0, 59, 60, 7199, 7200, DAY, 400 * DAY)] == [
         "less than a minute",
         "less than a minute",
@@ -95,7 +95,7 @@ def test_times_are_said_in_their_largest_unit() -> None:
     ]
 
 
-def test_where_something_is_damaged_no_signature_goes() -> None:
+def test_in_a_damaged_repository_no_signature_goes() -> None:
     signature = f"sha256:{2:064x}"
     contents = {DIGEST: Revision(0), signature: Revision(0)}
     tags = {DIGEST.replace(":", "-") + ".sig": Tag(signature, 1)}

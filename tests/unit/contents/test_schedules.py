@@ -43,9 +43,7 @@ def test_a_schedule_for_systemd_and_cron(text: str, calendar: str, cron: str) ->
         ("03:30 fri", "fri 03:30"),
     ],
 )
-def test_what_is_nearly_a_schedule_is_answered_with_the_one_that_is_meant(
-    text: str, meant: str
-) -> None:
+def test_an_almost_correct_schedule_is_answered_with_the_correct_one(text: str, meant: str) -> None:
     with pytest.raises(ValueError) as refused:
         schedule(text)
     assert str(refused.value) == meant
@@ -55,7 +53,7 @@ def test_what_is_nearly_a_schedule_is_answered_with_the_one_that_is_meant(
 @pytest.mark.parametrize(
     "text", ["daily", "t 03:30", "someday 03:30", "mon tue 03:30", "daily 03:60", "*:0/15", " "]
 )
-def test_what_is_no_schedule_is_answered_with_examples(text: str) -> None:
+def test_any_other_text_is_answered_with_examples(text: str) -> None:
     with pytest.raises(ValueError) as refused:
         schedule(text)
     assert str(refused.value) == 'daily 03:30, sun 03:30, monthly 03:30, or "" for never'
@@ -66,7 +64,7 @@ def test_an_empty_schedule_has_no_timer() -> None:
     assert timers({"retention": "", "gc": "", "check": ""}) == {}
 
 
-def test_each_job_has_its_timer_and_lets_pushes_in_again() -> None:
+def test_each_job_has_its_timer_and_accepts_pushes_again() -> None:
     found = timers({"retention": "daily 03:00", "gc": "sun 03:00", "check": "monthly 04:30"})
     assert list(found) == ["retention", "collect", "check_contents"]
     assert found["collect"] == {

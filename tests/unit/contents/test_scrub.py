@@ -1,4 +1,4 @@
-"""The check: each kind of damage, what it hits, and what is no damage."""
+"""The scrub: each kind of damage, what it affects, and what is not damage."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def _cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind", "why"),
     [
-        (_flip, "changed blob", "the digest of its content (14 bytes) is another one"),
+        (_flip, "changed blob", "its content (14 bytes) has another digest"),
         (_cut, "truncated blob", "it has 5 of 14 bytes"),
         (Path.unlink, "missing blob", "it is not there"),
     ],
 )
-def test_a_damaged_layer_hits_all_tags_that_lead_to_it(
+def test_a_damaged_layer_affects_all_tags_that_lead_to_it(
     tree: Tree, storage: Storage, damage: Callable[[Path], None], kind: str, why: str
 ) -> None:
     _, layer = images(tree)
@@ -108,35 +108,35 @@ def test_a_damaged_layer_hits_all_tags_that_lead_to_it(
     way = (
         f"Restore {path} from a backup, or push an image with this blob again"
         if kind == "missing blob"
-        else f"Restore {path} from a backup; or remove that file (where it is, the registry takes"
-        " it for good and accepts no other) and push an image with this blob again"
+        else f"Restore {path} from a backup; or remove that file (while it is there, the registry"
+        " takes it for good and accepts no other) and push an image with this blob again"
     )
     assert only(storage) == {
         "kind": kind,
         "repository": None,
         "digest": layer,
         "path": str(path),
-        "sentence": f"The blob {layer} is damaged: {why}. {way}. This hits {', '.join(HIT)}",
+        "sentence": f"The blob {layer} is damaged: {why}. {way}. This affects {', '.join(HIT)}",
         "tags": HIT,
         "repositories": ["app", "team/deep"],
     }
 
 
-def test_a_damaged_manifest_hits_its_tags_and_indexes(tree: Tree, storage: Storage) -> None:
+def test_a_damaged_manifest_affects_its_tags_and_indexes(tree: Tree, storage: Storage) -> None:
     manifest, _ = images(tree)
     _cut(tree.blob_path(manifest))
     damage = only(storage)
     assert (damage["kind"], damage["digest"], damage["tags"]) == ("truncated blob", manifest, HIT)
 
 
-def test_a_damaged_index_hits_its_tag(tree: Tree, storage: Storage) -> None:
+def test_a_damaged_index_affects_its_tag(tree: Tree, storage: Storage) -> None:
     images(tree)
     index = next(link.target for link in storage.tags("app") if link.name == "v1")
     _flip(tree.blob_path(index))
     assert only(storage)["tags"] == ["app:v1", "team/deep:v1"]
 
 
-def test_a_manifests_link_without_its_blob_is_told_where_it_is(
+def test_a_manifests_link_without_its_blob_is_reported_with_its_path(
     tree: Tree, storage: Storage
 ) -> None:
     images(tree)
@@ -150,7 +150,7 @@ def test_a_manifests_link_without_its_blob_is_told_where_it_is(
         "path": str(path),
         "sentence": f"The manifest app@{digest} is not there, only its link: a garbage collection"
         f" would remove its layers. Restore {tree.blob_path(digest)} from a backup or push the"
-        f" image again; or give it up and remove {path}. This hits app:v2",
+        f" image again; or give it up and remove {path}. This affects app:v2",
         "tags": ["app:v2"],
         "repositories": ["app"],
     }
@@ -175,7 +175,7 @@ def test_a_blob_that_the_kernel_cannot_read_is_damage(
 
 
 @pytest.mark.parametrize("kind", ["revision", "layer", "tag"])
-def test_an_empty_link_is_damage_and_told_once(tree: Tree, storage: Storage, kind: str) -> None:
+def test_an_empty_link_is_damage_and_reported_once(tree: Tree, storage: Storage, kind: str) -> None:
     manifest, layer = images(tree)
     path = {
         "revision": tree.revision_path("app", manifest),
@@ -190,7 +190,9 @@ def test_an_empty_link_is_damage_and_told_once(tree: Tree, storage: Storage, kin
     assert "is empty, as a power loss can leave it" in damage["sentence"]
 
 
-def test_what_a_cut_off_push_leaves_of_a_tag_is_damage(tree: Tree, storage: Storage) -> None:
+def test_the_remains_of_a_tag_after_an_interrupted_push_are_damage(
+    tree: Tree, storage: Storage
+) -> None:
     images(tree)
     (tree.tag_path("app", "v1") / "current/link").unlink()
     assert only(storage)["sentence"] == (
@@ -210,8 +212,9 @@ def test_a_child_that_was_deleted_is_damage(tree: Tree, storage: Storage) -> Non
         "repository": "app",
         "digest": manifest,
         "path": str(path),
-        "sentence": f"An index in app names {manifest}, which is not in app: for its platform the"
-        " image cannot be pulled. Push the image again with all its platforms. This hits app:v1",
+        "sentence": f"An index in app names {manifest}, which is not in app: the image cannot be"
+        " pulled for that platform. Push the image again with all its platforms. This affects"
+        " app:v1",
         "tags": ["app:v1"],
         "repositories": ["app"],
     }
@@ -226,7 +229,7 @@ def attached(tree: Tree) -> tuple[str, list[str], str]:
     return image, referrers, tag
 
 
-def test_a_list_of_referrers_that_names_what_was_deleted_is_told_apart(
+def test_a_list_of_referrers_that_names_a_deleted_manifest_is_reported_apart(
     tree: Tree, storage: Storage
 ) -> None:
     image, referrers, tag = attached(tree)
@@ -254,7 +257,9 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_apart(
 
 
 @pytest.mark.parametrize("tag", ["v2", "sha256-short"])
-def test_an_index_with_a_tag_of_its_own_is_no_list(tree: Tree, storage: Storage, tag: str) -> None:
+def test_an_index_with_a_tag_of_its_own_is_not_a_list(
+    tree: Tree, storage: Storage, tag: str
+) -> None:
     _, referrers, name = attached(tree)
     tree.tag("app", tag, (tree.tag_path("app", name) / "current/link").read_text())
     tree.revision_path("app", referrers[0]).unlink()
@@ -282,11 +287,11 @@ def test_a_layer_that_is_not_linked_is_damage(tree: Tree, storage: Storage) -> N
     tree.layer_path("app", layer).unlink()
     assert only(storage)["sentence"] == (
         f"An image in app needs the blob {layer}, which is stored but not linked there: the image"
-        " cannot be pulled. Push it again. This hits app:amd64, app:v1"
+        " cannot be pulled. Push it again. This affects app:amd64, app:v1"
     )
 
 
-def test_a_manifest_that_is_mistaken_about_a_size_is_damage(tree: Tree, storage: Storage) -> None:
+def test_a_manifest_that_claims_a_wrong_size_is_damage(tree: Tree, storage: Storage) -> None:
     data = b"layer"
     tree.layer("app", data)
     wrong = {**descriptor(data), "size": 7}
@@ -295,18 +300,20 @@ def test_a_manifest_that_is_mistaken_about_a_size_is_damage(tree: Tree, storage:
     assert only(storage)["sentence"] == (
         f"A manifest in app says that {digest_of(data)} has 7 bytes, but it has 5, and its digest"
         " is right: the manifest was made wrongly, and clients refuse it. Make the image again and"
-        " push it. This hits app:v1"
+        " push it. This affects app:v1"
     )
 
 
 def harmless(storage: Storage) -> list[dict[str, Any]]:
-    """What the check reports beside damage, of which there is none."""
+    """The harmless findings of a scrub that finds no damage."""
     report = scrub(storage)
     assert report["damage"] == []
     return list(report["harmless"])
 
 
-def test_what_the_registry_cannot_read_is_no_damage(tree: Tree, storage: Storage) -> None:
+def test_a_manifest_that_the_registry_cannot_read_is_not_damage(
+    tree: Tree, storage: Storage
+) -> None:
     text = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
     digest = tree.manifest("app", text, 0)
     tree.tag("app", "v1", digest)
@@ -316,7 +323,7 @@ def test_what_the_registry_cannot_read_is_no_damage(tree: Tree, storage: Storage
         f"The manifest app@{digest} is undamaged, but the registry cannot read it (its field layers"
         " is not a list), so it cannot be pulled. What it refers to is not known: nothing untagged"
         " and no blob is removed from app. Other repositories are cleaned up as usual. If nobody"
-        " needs it, delete it by its digest. This hits app:v1"
+        " needs it, delete it by its digest. This affects app:v1"
     )
     assert second["kind"] == "unread manifest"
     assert "is of a kind that this registry cannot read" in second["sentence"]
@@ -332,7 +339,7 @@ def test_what_the_registry_cannot_read_is_no_damage(tree: Tree, storage: Storage
         b'"x": ' + b"[" * 3000 + b"]" * 3000,
     ],
 )
-def test_what_the_registry_accepts_and_ignores_is_no_damage(
+def test_what_the_registry_accepts_and_ignores_is_not_damage(
     tree: Tree, storage: Storage, fields: bytes
 ) -> None:
     layer = tree.layer("app", b"layer")
@@ -342,7 +349,7 @@ def test_what_the_registry_accepts_and_ignores_is_no_damage(
 
 
 def _delete(tree: Tree, digest: str) -> None:
-    """As a client deletes a manifest."""
+    """Deletes a manifest as a client would."""
     tree.revision_path("app", digest).unlink()
 
 
@@ -355,7 +362,7 @@ def _delete(tree: Tree, digest: str) -> None:
         (lambda tree, child, layer: tree.blob_path(child).unlink(), "orphan revision link"),
     ],
 )
-def test_what_no_tag_leads_to_may_be_incomplete(
+def test_a_manifest_that_no_tag_leads_to_may_be_incomplete(
     tree: Tree, storage: Storage, break_: Callable[[Tree, str, str], None], kind: str
 ) -> None:
     child = tree.image("app", "child")
@@ -366,8 +373,10 @@ def test_what_no_tag_leads_to_may_be_incomplete(
     assert only(storage)["kind"] == kind
 
 
-def test_the_former_list_of_a_deleted_referrer_is_no_damage(tree: Tree, storage: Storage) -> None:
-    """oras attach, then oras manifest delete: it leaves the former list as an untagged index."""
+def test_the_previous_list_of_a_deleted_referrer_is_not_damage(
+    tree: Tree, storage: Storage
+) -> None:
+    """oras attach and then oras manifest delete leave the previous list as an untagged index."""
     image = tree.image("app", "image", tag="v1")
     referrer = tree.image("app", "signature", subject=image)
     tree.index("app", [referrer])
@@ -382,7 +391,7 @@ def test_a_layer_from_elsewhere_is_not_missed(tree: Tree, storage: Storage) -> N
     assert check(storage) == []
 
 
-def test_what_nothing_needs_is_told_apart(tree: Tree, storage: Storage) -> None:
+def test_unneeded_damage_is_reported_apart(tree: Tree, storage: Storage) -> None:
     images(tree)
     digest = tree.layer("app", b"of a push without a manifest")
     path = tree.blob_path(digest)
@@ -390,24 +399,24 @@ def test_what_nothing_needs_is_told_apart(tree: Tree, storage: Storage) -> None:
     report = scrub(storage)
     assert report["damage"] == []
     assert [damage["sentence"] for damage in report["harmless"]] == [
-        f"The blob {digest} is damaged (the digest of its content (28 bytes) is another one), but"
+        f"The blob {digest} is damaged (its content (28 bytes) has another digest), but"
         f" no manifest refers to it; a garbage collection removes it ({path})"
     ]
 
 
-def test_only_untagged_manifests_are_hit(tree: Tree, storage: Storage) -> None:
+def test_damage_that_affects_untagged_manifests_only(tree: Tree, storage: Storage) -> None:
     tree.image("app", "image")
     _flip(tree.blob_path(digest_of(b"layer of image")))
     assert only(storage)["sentence"].endswith(". No tag needs it, but app does")
 
 
-def test_many_tags_are_not_all_told_in_the_sentence(tree: Tree, storage: Storage) -> None:
+def test_the_sentence_does_not_name_too_many_tags(tree: Tree, storage: Storage) -> None:
     for number in range(9):
         tree.image("app", "image", tag=f"v{number}")
     _flip(tree.blob_path(digest_of(b"layer of image")))
     damage = only(storage)
     assert damage["sentence"].endswith(
-        ". This hits app:v0, app:v1, app:v2, app:v3, app:v4 and 4 more"
+        ". This affects app:v0, app:v1, app:v2, app:v3, app:v4 and 4 more"
     )
     assert len(damage["tags"]) == 9
 
@@ -432,7 +441,7 @@ def test_a_folder_that_cannot_be_read_is_damage_of_its_repository(
     assert damages[0]["sentence"].startswith(f"{folder}: this or a folder above it is a symbolic")
 
 
-# -- others at work meanwhile --------------------------------------------------------------------
+# -- changes during a scrub ----------------------------------------------------------------------
 
 
 def during(storage: Storage, monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
@@ -448,7 +457,7 @@ def during(storage: Storage, monkeypatch: pytest.MonkeyPatch, change: Callable[[
     monkeypatch.setattr(storage, "open_blob", open_blob)
 
 
-def test_what_is_deleted_and_collected_meanwhile_is_no_damage(
+def test_deletions_and_collections_meanwhile_are_not_damage(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images(tree)
@@ -471,7 +480,7 @@ def test_what_is_deleted_and_collected_meanwhile_is_no_damage(
     }
 
 
-def test_what_is_pushed_meanwhile_is_no_damage(
+def test_pushes_meanwhile_are_not_damage(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images(tree)
@@ -485,7 +494,7 @@ def test_what_is_pushed_meanwhile_is_no_damage(
     assert check(storage) == []
 
 
-def test_damage_of_what_is_deleted_meanwhile_is_harmless(
+def test_damage_of_images_deleted_meanwhile_is_harmless(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images(tree)
@@ -503,7 +512,7 @@ def test_damage_of_what_is_deleted_meanwhile_is_harmless(
     assert [damage["digest"] for damage in report["harmless"]] == [layer]
 
 
-def test_what_is_repaired_meanwhile_is_no_damage(
+def test_repairs_meanwhile_are_not_damage(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, layer = images(tree)
@@ -514,7 +523,7 @@ def test_what_is_repaired_meanwhile_is_no_damage(
 
     def open_blob(digest: str) -> int:
         if digest in opened:
-            # The second look.
+            # The second check.
             images(tree)
         opened.append(digest)
         return original(digest)
@@ -524,7 +533,7 @@ def test_what_is_repaired_meanwhile_is_no_damage(
     assert len(opened) > len(set(opened))
 
 
-def test_what_only_the_second_look_sees_is_left_to_the_next_check(
+def test_damage_that_only_the_second_check_finds_is_left_to_the_next_scrub(
     tree: Tree, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, layer = images(tree)
@@ -535,7 +544,7 @@ def test_what_only_the_second_look_sees_is_left_to_the_next_check(
     def tags(repository: str) -> Any:
         looks.append(repository)
         if looks.count(repository) == 2:
-            # As if it was pushed and deleted again between two readings.
+            # As if it was pushed and deleted again between two reads.
             yield Link("racing", digest_of(b"not there"), 0.0)
         yield from original(repository)
 

@@ -1,4 +1,4 @@
-"""What the host is given of the inventory's rules and limits."""
+"""The inventory's rules and limits as the host gets them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_hosts_settings_are_plain_numbers_and_anchored_expressions() -> None
     }
 
 
-def test_forever_is_no_number() -> None:
+def test_forever_is_not_a_number() -> None:
     assert settings(VARIABLES | {"untagged_keep": "forever"})["untagged_keep"] is None
 
 

@@ -1,4 +1,4 @@
-"""Pushes that are under way: what has come of them stays."""
+"""Pushes that are under way: the layers that they have sent stay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def begun(tree: Tree, repository: str, *, age: float = 0, received: bool = True) -> None:
-    """An upload into a repository, of which something last came `age` seconds before NOW."""
+    """Begins an upload into a repository, whose last data came `age` seconds before NOW."""
     folder = tree.root / "repositories" / repository / "_uploads" / f"upload-{age}"
     folder.mkdir(parents=True)
     paths = [folder / "startedat", *([folder / "data"] if received else []), folder]
@@ -47,7 +47,7 @@ def awaited(tree: Tree) -> Mapping[str, Mapping[str, int]]:
     return awaited_layers(Storage(tree.path), NOW)
 
 
-def test_layers_of_a_push_that_goes_on_are_awaited(tree: Tree) -> None:
+def test_layers_of_a_push_under_way_are_awaited(tree: Tree) -> None:
     young, old = tree.layer("team/app", b"young"), tree.layer("team/app", b"yesterday")
     aged(tree, "team/app", young, 3 * 3600)
     aged(tree, "team/app", old, 2 * DAY)
@@ -64,7 +64,7 @@ def test_a_layer_whose_blob_is_gone_is_not_awaited(tree: Tree) -> None:
     assert awaited(tree) == {}
 
 
-def test_what_is_awaited_is_no_garbage(tree: Tree) -> None:
+def test_awaited_layers_are_not_garbage(tree: Tree) -> None:
     layer = tree.layer("team/app", b"awaited")
     tree.blob(b"nobody's")
     storage = Storage(tree.path)
@@ -73,7 +73,7 @@ def test_what_is_awaited_is_no_garbage(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first push", "further push"])
-def test_while_it_is_collected_a_manifest_names_them_and_afterwards_nothing_is_left(
+def test_a_manifest_names_them_during_a_collection_and_afterwards_nothing_is_left(
     tree: Tree, first: bool
 ) -> None:
     if not first:
@@ -110,7 +110,7 @@ def test_more_layers_than_one_manifest_names(tree: Tree, monkeypatch: pytest.Mon
     assert list(storage.repositories()) == []
 
 
-def test_what_a_kill_has_left_is_overwritten_and_goes(tree: Tree) -> None:
+def test_the_remains_of_a_kill_are_overwritten_and_removed(tree: Tree) -> None:
     tree.layer("team/app", b"one")
     begun(tree, "team/app")
     storage = Storage(tree.path)
@@ -122,7 +122,7 @@ def test_what_a_kill_has_left_is_overwritten_and_goes(tree: Tree) -> None:
     assert list(storage.revisions("team/app")) == []
 
 
-def test_what_the_collection_has_taken_meanwhile_is_nothing_to_remove(tree: Tree) -> None:
+def test_what_the_collection_has_removed_meanwhile_need_not_be_removed(tree: Tree) -> None:
     tree.layer("team/app", b"one")
     begun(tree, "team/app")
     storage = Storage(tree.path)

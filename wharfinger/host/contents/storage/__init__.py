@@ -1,6 +1,6 @@
-"""What is in the registry's storage: what nothing needs, what is damaged, what would be freed.
+"""The registry's storage: what nothing needs, what is damaged, and what would be freed.
 
-Works on files only: no container, no proxy, no lock is known here.
+This package works on files only and knows nothing about containers, the proxy or locks.
 """
 
 from __future__ import annotations

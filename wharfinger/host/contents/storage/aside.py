@@ -1,19 +1,20 @@
 """What distribution's `garbage-collect` must not see while it runs, and what it must keep.
 
-It ends for everybody at a manifest that it cannot read, and anybody who may push can make one: as
-an index without a mediaType, `{"layers": 5, "layers": null}` is accepted, and read as an image from
-then on. And it keeps a blob only under the digest by which a manifest names it: a layer that was
-pushed by its sha512 is stored by its sha256, so it goes although a tag needs it. Tried with 3.1.2.
+It fails, for all repositories, at a manifest that it cannot read. Any account that may push can
+make one: the registry accepts `{"layers": 5, "layers": null}` as an index without a mediaType, and
+reads it as an image from then on. Besides, it keeps a blob only under the digest by which a
+manifest names it: a layer that was pushed by its sha512 is stored by its sha256, so it is removed
+although a tag needs it. Tried with 3.1.2.
 
-So, while nobody can write:
+So, while no process can write:
 
 - A manifest that the registry cannot read is put aside: its `link` is renamed. It cannot be pulled
-  anyway. All blobs of its repository stay, because what it needs is not known.
-- The blobs that stay for such reasons are named by a manifest, as those of pushes that go on are
-  (uploads.py).
+  anyway. All blobs of its repository stay, because nobody knows which ones it needs.
+- A manifest is made that names the blobs that stay for such reasons, as for the layers of pushes
+  that go on (uploads.py).
 
-A journal says what will be renamed before it is, so that `restore` can also take it back where the
-process was killed: whatever ends the maintenance calls it.
+A journal lists the renames before they happen, so that `restore` can undo them after a kill. The
+end of the maintenance always calls it.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _ASIDE = "link.aside"
 
 @dataclass(frozen=True)
 class Special:
-    """What a collection has to be told of. `hidden`: repositories and digests of manifests that the
-    registry cannot read; `warnings` say so. `pinned`: blobs of each repository that stay, whatever
-    manifests say."""
+    """What a collection must treat specially. `hidden`: repositories and digests of manifests that
+    the registry cannot read; `warnings` report them. `pinned`: by repository, the blobs that stay
+    whether or not a manifest names them."""
 
     hidden: tuple[tuple[str, str], ...] = ()
     warnings: tuple[Damage, ...] = ()
@@ -45,7 +46,7 @@ class Special:
 
 
 def put_aside(storage: Storage, hidden: Sequence[tuple[str, str]], journal: Path) -> None:
-    """Hides these manifests from a collection. Only where no process writes."""
+    """Hides these manifests from a collection. Only while no process writes."""
     if not hidden:
         return
     noted = {"storage": str(storage.path), "hidden": hidden}
@@ -55,7 +56,7 @@ def put_aside(storage: Storage, hidden: Sequence[tuple[str, str]], journal: Path
 
 
 def restore(journal: Path) -> None:
-    """Takes back what `put_aside` did, also in a run that was killed."""
+    """Undoes `put_aside`, also that of a run that was killed."""
     text = read_text(journal)
     if text is None:
         return
@@ -67,8 +68,8 @@ def restore(journal: Path) -> None:
 
 
 def _rename(storage: Storage, repository: str, digest: str, name: str, other: str) -> None:
-    """Renames a manifest's link. One that is there under the other name already is newer: it was
-    pushed again since a run was killed."""
+    """Renames a manifest's link. If the other name already exists, that link is newer: the manifest
+    was pushed again after a run was killed."""
     path = storage.link_path(repository, digest=digest).parent
     with storage.folder(path) as folder:
         if folder is None:

@@ -1,4 +1,4 @@
-"""The brake: a run that would remove very much waits for a person's word. Pure."""
+"""The brake: a run that would remove very much waits for a person's confirmation. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# A run is far larger than those before where it is so many times the largest of them.
+# A run this many times as large as the largest of the last runs needs a confirmation.
 _TIMES = 10
-# So many runs that have removed something are remembered.
+# How many of the last runs that removed something are remembered.
 _RUNS = 10
 _SHOWN = 10
 
@@ -20,10 +20,11 @@ def verdict(
     history: Sequence[int],
     what: str,
 ) -> str:
-    """Why so many removals need a person's word, and what would go; "" where they need none.
+    """Why a person must confirm the removals, and what would go; "" if nobody must.
 
-    repositories: that of each removal; total: of all that there is; `what` these are. settings:
-    `brake_percent` and `brake_at_least`. history: what the last runs have removed.
+    repositories: the repository of each removal; total: how many tags or manifests exist; what:
+    which of the two. settings: `brake_percent` and `brake_at_least`. history: how many each of the
+    last runs removed.
     """
     count = len(repositories)
     percent = float(settings.get("brake_percent", 30))
@@ -47,5 +48,5 @@ def _by_repository(repositories: Iterable[str]) -> str:
 
 
 def updated_history(history: Sequence[int], removed: int) -> list[int]:
-    """The history after a run that has removed so many."""
+    """The history after a run that removed this many."""
     return [*history, *([removed] if removed else [])][-_RUNS:]

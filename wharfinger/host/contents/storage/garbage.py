@@ -1,14 +1,14 @@
-"""What distribution's `garbage-collect` would delete, where it would stop, and what is stored.
+"""What distribution's `garbage-collect` would delete, where it would fail, and what is stored.
 
-It keeps the blob of each manifest that a repository links and whose blob is there, and whatever
-such a manifest names; every other blob goes. It looks at no tag (without `-m`). It ends with an
-error at a link without a digest, at a manifest that it cannot read, at a repository without the
-folder _layers, and where the folder of the repositories is missing; it passes over a manifest whose
-blob is gone, so that the layers of such an image go, and it believes a manifest whose content was
-changed. Tried with distribution 3.1.2.
+It keeps each manifest that a repository links and whose blob exists, and the blobs that such a
+manifest names. It deletes every other blob. Without `-m` it ignores tags. It fails at a link
+without a digest, at a manifest that it cannot read, at a repository without the folder _layers, and
+if the folder of the repositories is missing. It skips a manifest whose blob is gone, so the layers
+of such an image go, and it trusts a manifest whose content was changed. Tried with distribution
+3.1.2.
 
-What is damaged stands in its way until somebody acts. What is whole, and only cannot be read by the
-registry, is put aside meanwhile (aside.py), and its repository keeps everything it has.
+Damage therefore stops a collection until somebody acts. A manifest that is whole but that the
+registry cannot read is put aside meanwhile (aside.py), and its repository keeps all its blobs.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def garbage(
     awaited: Iterable[str] = (),
     special: Special | None = None,
 ) -> tuple[int, int]:
-    """The blobs that a collection would delete once `removals` are done: their number and bytes.
-    `awaited`: blobs that stay in any case. `special`: as `examine` has answered.
+    """The number and bytes of the blobs that a collection would delete once `removals` are done.
+    `awaited`: blobs that stay in any case. `special`: the answer of `examine`.
 
-    An estimate while others push.
+    Only an estimate while clients push.
     """
     return unneeded(storage, needed_blobs(storage, removals, special) | set(awaited))
 
 
 def unneeded(storage: Storage, kept: Container[str]) -> tuple[int, int]:
-    """The blobs that are not among those that stay: their number and bytes."""
+    """The number and bytes of the blobs that are not in `kept`."""
     blobs = size = 0
     for digest, blob_size in storage.blobs():
         if digest not in kept:
@@ -79,7 +79,7 @@ def unneeded(storage: Storage, kept: Container[str]) -> tuple[int, int]:
 def needed_blobs(
     storage: Storage, removals: Sequence[Removal] = (), special: Special | None = None
 ) -> set[str]:
-    """The blobs that manifests need, and their own, once `removals` are done. `special`: as
+    """The manifests and the blobs that they name, once `removals` are done. `special`: as for
     `garbage`."""
     pinned = (special or examine(storage)[1]).pinned
     gone = {(removal.repository, removal.digest) for removal in removals if removal.tag is None}
@@ -99,15 +99,15 @@ def needed_blobs(
 
 
 def obstacles(storage: Storage) -> list[str]:
-    """Why no collection should begin: the first answer of `examine`."""
+    """Why no collection should begin: the first part of the answer of `examine`."""
     return examine(storage)[0]
 
 
 def examine(storage: Storage) -> tuple[list[str], Special]:
-    """Why no collection should begin, and what it has to be told of.
+    """Why no collection should begin, and what it must treat specially.
 
-    The former are sentences, each with the way on: it would end with an error, or delete what an
-    image needs that can still be repaired.
+    The former are sentences that also say what to do. Without that, the collection would fail, or
+    would delete what an image needs that can still be repaired.
     """
     problems = [stray_name(path).sentence for path in storage.strays()]
     hidden: list[tuple[str, str]] = []
@@ -133,8 +133,8 @@ def _manifests(
     read: dict[str, Manifest | Unreadable],
     unread: dict[str, Damage],
 ) -> Iterator[Damage]:
-    """The damaged manifests of a repository. Those that are whole and that the registry cannot read
-    join `unread`, each with a warning. `read`: what is known of manifests."""
+    """Yields the damaged manifests of a repository. Adds a warning to `unread` for each manifest
+    that is whole but that the registry cannot read. `read`: a cache of manifests."""
     for link in storage.revisions(repository):
         digest = link.name
         if link.target != digest:
@@ -156,7 +156,8 @@ def _manifests(
 
 
 def _layers(storage: Storage, repository: str, targets: dict[str, str]) -> Iterator[Damage]:
-    """The damaged links of a repository's layers; what the others lead to joins `targets`."""
+    """Yields the damaged links of a repository's layers. Adds the targets of the others to
+    `targets`."""
     for link in storage.layers(repository):
         if link.problem:
             yield unreadable_layer_link(storage, repository, link)
@@ -165,7 +166,7 @@ def _layers(storage: Storage, repository: str, targets: dict[str, str]) -> Itera
 
 
 def _aliased(storage: Storage, repository: str, targets: Mapping[str, str]) -> set[str]:
-    """The blobs that a manifest names by another digest than the one they are stored under."""
+    """The blobs that a manifest names by another digest than the one by which they are stored."""
     aliases = {name: target for name, target in targets.items() if name != target}
     if not aliases:
         return set()
@@ -181,7 +182,7 @@ def _aliased(storage: Storage, repository: str, targets: Mapping[str, str]) -> s
     return blobs
 
 
-# Of a manifest that can be collected, no more than that is kept.
+# Stands for any manifest that the registry can read, to save memory.
 _FINE = Manifest("")
 
 
@@ -192,11 +193,11 @@ def collectable(
     special: Special | None = None,
     awaited: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Iterator[list[str]]:
-    """The storage as the registry's garbage collection can work on it, while the body runs;
-    sentences about what was made for that. Only where no process writes.
+    """Prepares the storage for the registry's garbage collection while the body runs. Yields
+    sentences about what was created for that. Only while no process writes.
 
-    `journal`: where it is noted what is put aside. `special`: as `examine` has answered since
-    writes are refused. `awaited`: further blobs that stay, by repository (uploads.py).
+    `journal`: the file that lists what is put aside. `special`: an answer of `examine` from after
+    writes were refused. `awaited`: by repository, further blobs that stay (uploads.py).
     """
     restore(journal)
     actions = make_collectable(storage)
@@ -216,10 +217,10 @@ def collectable(
 
 
 def make_collectable(storage: Storage) -> list[str]:
-    """Gives each repository the folder _layers, without which the collection of everything ends,
-    and blobs of no repository the folder of repositories; one sentence for each that was missing.
-    An index without children makes such a repository, so that anybody who may push could end all
-    collections. Only where no process writes."""
+    """Creates the folder _layers in each repository without one, and the folder of the repositories
+    if it is missing: without them the whole collection fails. Returns a sentence for each. A push
+    of an index without children makes such a repository, so any account that may push could stop
+    all collections. Only while no process writes."""
     missing = [
         storage.layers_path(repository)
         for repository in storage.repositories()
@@ -236,5 +237,5 @@ def make_collectable(storage: Storage) -> list[str]:
             parent = os.fstat(folder)
             os.mkdir(path.name, parent.st_mode & 0o777, dir_fd=folder)
             os.chown(path.name, parent.st_uid, parent.st_gid, dir_fd=folder, follow_symlinks=False)
-        actions.append(f"{path}: made, because a garbage collection ends where it is missing")
+        actions.append(f"{path}: created, because a garbage collection fails without it")
     return actions

@@ -1,12 +1,12 @@
-"""Since when nothing needs what is in a repository, so that it goes no sooner than
-`registry_untagged_keep` after that.
+"""Since when nothing needs a manifest or layer: it is removed `registry_untagged_keep` later.
 
-The storage says it where it can. A tag's history (`index`) says when the tag moved on to the next
-manifest. The folder of the tags changes when a tag is made or removed. The folder of a manifest
-changes when the manifest is deleted, and keeps its name. Each of these is no earlier than the
-moment in question. Since the folder of the tags changes with every new tag too, the quarter-hour
-timer notes which manifests it has seen without a tag, and when first (`note`); the earlier of the
-two counts. Without a note, or where its file is damaged, things stay longer, never shorter.
+Mostly the storage tells. A tag's history (`index`) says when the tag moved on to the next manifest.
+The folder of the tags changes when a tag is made or removed. The folder of a manifest changes when
+the manifest is deleted, and stays. None of these times is earlier than the moment in question. But
+the folder of the tags changes with every new tag, too. So the timer, every quarter of an hour,
+notes which manifests have no tag and when it first saw them so (`updated_notes`), and the earlier
+of the two times counts. Without a note, or if the file is damaged, manifests stay longer, never
+shorter.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from .model import Revision, Tag
 from .reading import read_manifest
 
 DAY = 86400.0
-#: With this least setting (seconds) age counts from the push: so a full disk is freed at once.
+#: With this smallest setting (seconds), age counts from the push: that frees a full disk at once.
 LEAST = 3600.0
-# For layers that no manifest names yet, where manifests stay for ever.
+# How long layers that no manifest names stay if manifests stay for ever.
 _LAYERS = 14 * DAY
-# As many manifests are noted; those beyond it stay as long as the storage alone says.
+# At most this many manifests are noted; for the others, only the times in the storage count.
 _MOST = 200_000
 
 
 @dataclass
 class Note:
-    """What the timer knows of a repository. `changed`: the times of its folders of tags and
-    manifests; `seen`: manifest without a tag → when it was first seen so, and when it was pushed.
-    """
+    """The timer's note on a repository. `changed`: the times of its folders of tags and manifests;
+    `seen`: manifest without a tag → when it was first seen without one, and when it was pushed."""
 
     changed: tuple[float, float]
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -47,7 +46,7 @@ Notes = dict[str, Note]
 
 
 def updated_notes(storage: Storage, notes: Mapping[str, Note], now: float) -> Notes:
-    """The notes after a look. Only repositories that have changed since the last one are read."""
+    """The notes as of now. Only repositories that changed since the last notes are read."""
     updated: Notes = {}
     total = 0
     for repository in storage.repositories():
@@ -71,7 +70,7 @@ def updated_notes(storage: Storage, notes: Mapping[str, Note], now: float) -> No
 
 
 def encode(notes: Mapping[str, Note]) -> bytes:
-    """The notes as they lie on disk."""
+    """The notes as the file has them."""
     plain = {
         name: {
             "changed": list(note.changed),
@@ -83,7 +82,7 @@ def encode(notes: Mapping[str, Note]) -> bytes:
 
 
 def decode(data: bytes | None) -> Notes:
-    """What `encode` wrote; nothing where it is not there or damaged."""
+    """The notes that `encode` wrote; empty if they are missing or damaged."""
     try:
         raw: dict[str, Any] = json.loads(data or b"{}")
         notes = {
@@ -112,8 +111,8 @@ def with_last_need(
     revisions: Mapping[str, Revision],
     note: Note | None,
 ) -> dict[str, Revision]:
-    """The revisions, those without a tag with the latest moment in which one may have needed
-    them (`last_needed`)."""
+    """The revisions; those without a tag get `last_needed`, the latest moment at which a tag or an
+    index may have needed them."""
     tagged = {tag.digest for tag in tags.values()}
     moved = _last_moved(storage, repository, tags)
     changed = storage.moment(storage.changed(repository)[0])
@@ -127,14 +126,14 @@ def with_last_need(
         if seen is not None and seen[1] == revision.pushed:
             moment = min(moment, max(seen[0], revision.pushed))
         deleted_index = deleted.get(digest, 0.0)
-        # A referrer needs its subject, and goes with it.
+        # A referrer needs its subject and is deleted with it.
         moment = max(moment, deleted_index, deleted.get(f"subject {revision.subject}", 0.0))
         dated[digest] = dataclasses.replace(revision, last_needed=moment)
     return dated
 
 
 def _last_moved(storage: Storage, repository: str, tags: Iterable[str]) -> dict[str, float]:
-    """Manifest → when a tag moved on from it, the last time."""
+    """Manifest → when a tag last moved on from it."""
     moments: dict[str, float] = {}
     for tag in tags:
         history = sorted(storage.history(repository, tag), key=lambda entry: entry[1])
@@ -144,7 +143,7 @@ def _last_moved(storage: Storage, repository: str, tags: Iterable[str]) -> dict[
 
 
 def _last_needed_by_deleted(storage: Storage, repository: str) -> dict[str, float]:
-    """Manifest → when one was deleted that had it as a member; and `subject DIGEST` → when that was
+    """Manifest → when an index with this member was deleted; and `subject DIGEST` → when DIGEST was
     deleted."""
     moments: dict[str, float] = {}
     for digest, moment in storage.deleted(repository):
@@ -159,9 +158,9 @@ def _last_needed_by_deleted(storage: Storage, repository: str) -> dict[str, floa
 def held_blobs(
     storage: Storage, keep: float | None, now: float, kept: Collection[str]
 ) -> dict[str, dict[str, int]]:
-    """By repository, the blobs (digest → size) that no manifest needs any more, or yet, and that
-    stay all the same: layers that came within `keep`, and what manifests needed that were deleted
-    within it. Those of `kept` stay by themselves."""
+    """By repository, the blobs (digest → size) that stay although no manifest needs them: layers
+    that came within `keep` seconds, and blobs of manifests that were deleted within that time.
+    Those in `kept` stay anyway and are left out."""
     held: dict[str, dict[str, int]] = {}
     for repository in storage.with_contents():
         young = {

@@ -8,9 +8,10 @@
         repositories/NAME/_layers/sha256/HEX/link
         repositories/NAME/_uploads/…
 
-A link is a file with a digest in it, and nothing else. Other processes push, delete and collect
-meanwhile: what vanishes during a walk was not there. Nothing below the storage's folder is reached
-through a symbolic link: the registry's process may write here, and this one may read everywhere.
+A link is a file that contains a digest and nothing else. Other processes push, delete and collect
+meanwhile: a file that vanishes during a walk counts as missing. No symbolic link below the
+storage's folder is followed: the registry's process may write here, and this one may read
+everything.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link. `name` is the tag or digest it stands for, by its place; `target` the digest in it,
-    "" where there is none; `problem` then says why (MISSING, EMPTY, MALFORMED or UNREADABLE)."""
+    """A link. `name` is the tag or digest that it stands for, by its place. `target` is the digest
+    in it; if that is "", `problem` says why (MISSING, EMPTY, MALFORMED or UNREADABLE)."""
 
     name: str
     target: str
@@ -52,10 +53,11 @@ class Link:
 
 
 class Storage:
-    """The storage below `path` (STORAGE_PATH). Raises HostError where it cannot be read.
+    """The storage below `path` (STORAGE_PATH). Raises HostError if it cannot be read.
 
-    `meanwhile` is called before each repository, and may raise HostError to end the work there.
-    `moment`: when a file was written whose time is this one (clock.py); by its time without it.
+    `on_poll` is called before each repository, and may raise HostError to end the work there.
+    `moment` corrects the time of a file to a trusted clock (clock.py); without it, the file's time
+    counts.
     """
 
     def __init__(self, path: Path, moment: Callable[[float], float] | None = None) -> None:
@@ -65,17 +67,17 @@ class Storage:
         self.root = path / "docker" / "registry" / "v2"
 
     def repositories(self) -> Iterator[str]:
-        """The names of all repositories, sorted; one may lie below another."""
+        """The names of all repositories, sorted. A repository may lie below another."""
         yield from self._with_folders("_manifests")
 
     def with_uploads(self) -> Iterator[str]:
-        """The names of all repositories into which an upload was begun and not ended, also of those
-        that have no manifest yet."""
+        """The names of all repositories with an unfinished upload, including those without any
+        manifest."""
         yield from self._with_folders("_uploads")
 
     def with_contents(self) -> Iterator[str]:
-        """The names of all repositories that have manifests or layers, sorted. After the first half
-        of a first push there are only layers."""
+        """The names of all repositories that have manifests or layers, sorted. In the middle of a
+        first push there are only layers."""
         yield from self._with_folders("_manifests", "_layers")
 
     def _with_folders(self, *folders: str) -> Iterator[str]:
@@ -85,15 +87,15 @@ class Storage:
             yield repository
 
     def strays(self) -> list[Path]:
-        """Folders with manifests among the repositories whose names no repository can have, and
-        symbolic links. Walks all repositories."""
+        """Symbolic links among the repositories, and folders with manifests whose names no
+        repository can have. Walks all repositories."""
         strays: list[Path] = []
         for _ in self._below("", strays):
             pass
         return strays
 
     def tags(self, repository: str) -> Iterator[Link]:
-        """The tags of a repository; a tag whose link is not there is MISSING."""
+        """The tags of a repository. A tag without its link is MISSING."""
         with self.folder(self.tags_path(repository)) as folder:
             for entry in self._entries(folder):
                 if not entry.is_dir(follow_symlinks=False):
@@ -102,7 +104,7 @@ class Storage:
                 yield self._link(entry.name, folder, entry.name, "current", "link")
 
     def tag(self, repository: str, name: str) -> Link | None:
-        """One tag as it is now, None where there is none."""
+        """One tag as it is now; None if it does not exist."""
         with self.folder(self.tags_path(repository)) as folder:
             if folder is None:
                 return None
@@ -113,16 +115,16 @@ class Storage:
             return self._link(name, folder, name, "current", "link")
 
     def revisions(self, repository: str) -> Iterator[Link]:
-        """The links of a repository's manifests. Those whose link file is not there are left out:
-        that is how distribution deletes a manifest."""
+        """The links of a repository's manifests. A folder without its link file is left out: that
+        is how distribution deletes a manifest."""
         yield from self._links(repository, "_manifests", "revisions")
 
     def revision(self, repository: str, digest: str) -> Link | None:
-        """One manifest's link as it is now, None where there is none."""
+        """One manifest's link as it is now; None if it does not exist."""
         return self._digest_link(digest, repository, "_manifests", "revisions")
 
     def deleted(self, repository: str) -> Iterator[tuple[str, float]]:
-        """The manifests that distribution has deleted, which leaves their folders, and when."""
+        """The manifests that distribution has deleted, and when: their folders are left."""
         for algorithm in ALGORITHMS:
             path = self._repository(repository, "_manifests", "revisions", algorithm)
             with self.folder(path) as folder:
@@ -139,13 +141,13 @@ class Storage:
                             yield f"{algorithm}:{entry.name}", self.moment(status.st_mtime)
 
     def history(self, repository: str, tag: str) -> Iterator[tuple[str, float]]:
-        """What a tag has named, and when it was last led there."""
+        """The digests that a tag has named, each with the last time it was set to it."""
         for link in self._links(repository, "_manifests", "tags", tag, "index"):
             yield link.name, link.pushed
 
     def changed(self, repository: str) -> tuple[float, float]:
-        """When a tag was last made or removed, and when the last new manifest came, by the times of
-        the folders."""
+        """When a tag was last made or removed, and when the last new manifest came, judged by the
+        times of the folders."""
         tags = self._changed(self.tags_path(repository))
         folder = self._repository(repository, "_manifests", "revisions")
         return tags, max(self._changed(folder / algorithm) for algorithm in ALGORITHMS)
@@ -159,12 +161,12 @@ class Storage:
         yield from self._links(repository, "_layers")
 
     def layer(self, repository: str, digest: str) -> Link | None:
-        """One layer's link as it is now, None where there is none."""
+        """One layer's link as it is now; None if it does not exist."""
         return self._digest_link(digest, repository, "_layers")
 
     def has_layers(self, repository: str) -> bool:
-        """Whether the folder of the layers' links is there, without which distribution's garbage
-        collection stops."""
+        """Whether the folder of the layers' links exists. Without it, distribution's garbage
+        collection fails."""
         with self.folder(self.layers_path(repository)) as folder:
             return folder is not None
 
@@ -180,16 +182,16 @@ class Storage:
                             yield f"{algorithm}:{entry.name}", size
 
     def blob_path(self, digest: str) -> Path:
-        """Where a blob lies."""
+        """The file of a blob."""
         algorithm, _, value = digest.partition(":")
         return self.root / "blobs" / algorithm / value[:2] / value / "data"
 
     def open_blob(self, digest: str) -> int:
-        """A descriptor to read a blob; raises FileNotFoundError, or OSError as the kernel says."""
+        """A descriptor to read a blob. Raises FileNotFoundError or another OSError."""
         return self._open(self.blob_path(digest))
 
     def blob_size(self, digest: str) -> int | None:
-        """A blob's size in bytes, None where it is not there."""
+        """A blob's size in bytes; None if it does not exist."""
         try:
             descriptor = self.open_blob(digest)
         except OSError as problem:
@@ -202,8 +204,8 @@ class Storage:
             os.close(descriptor)
 
     def manifest(self, digest: str) -> bytes | None:
-        """A manifest's bytes, None where there is no such blob, or its content has another digest
-        or is larger than any manifest. Raises OSError where the kernel cannot read it."""
+        """A manifest's bytes; None if there is no such blob, if its content has another digest, or
+        if it is too large for a manifest. Raises OSError if the kernel cannot read it."""
         try:
             descriptor = self.open_blob(digest)
         except OSError as problem:
@@ -218,13 +220,13 @@ class Storage:
         return data if hashlib.new(algorithm, data).hexdigest() == value else None
 
     def link_path(self, repository: str, *, tag: str = "", digest: str = "") -> Path:
-        """Where a tag's or (without one) a manifest's link lies."""
+        """The link file of a tag, or without a tag, that of a manifest."""
         if tag:
             return self.tags_path(repository) / tag / "current" / "link"
         return self._digest_path(self._repository(repository, "_manifests", "revisions"), digest)
 
     def layer_path(self, repository: str, digest: str) -> Path:
-        """Where a layer's link lies."""
+        """The link file of a layer."""
         return self._digest_path(self.layers_path(repository), digest)
 
     def layers_path(self, repository: str) -> Path:
@@ -250,7 +252,7 @@ class Storage:
     def _below(
         self, name: str, strays: list[Path], folders: Sequence[str] = ("_manifests",)
     ) -> Iterator[str]:
-        """The repository of this name and all below it that have one of these folders."""
+        """The repositories at and below this name that have one of these folders."""
         path = self._repository(name)
         with self.folder(path) as folder:
             entries = [
@@ -272,7 +274,7 @@ class Storage:
                 yield from self._below(below, strays, folders)
 
     def _links(self, repository: str, *kind: str) -> Iterator[Link]:
-        """All links in such a folder, by digest."""
+        """All links in this folder of a repository."""
         for algorithm in ALGORITHMS:
             with self.folder(self._repository(repository, *kind, algorithm)) as folder:
                 for entry in self._entries(folder):
@@ -333,7 +335,7 @@ class Storage:
 
     @contextlib.contextmanager
     def folder(self, path: Path) -> Iterator[int | None]:
-        """An open folder of the storage (a descriptor), None where it is not there."""
+        """A descriptor of a folder of the storage; None if it does not exist."""
         try:
             top = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -353,13 +355,13 @@ class Storage:
             os.close(descriptor)
 
     def names(self, path: Path) -> list[str]:
-        """What lies in a folder of the storage, sorted; nothing where it is not there."""
+        """The names in a folder of the storage, sorted; empty if the folder does not exist."""
         with self.folder(path) as folder:
             return [entry.name for entry in self._entries(folder)]
 
     @staticmethod
     def _entries(folder: int | None) -> list[os.DirEntry[str]]:
-        """What lies in an open folder, by name; nothing where there is none."""
+        """The entries of an open folder, sorted by name; empty without a folder."""
         if folder is None:
             return []
         with os.scandir(folder) as entries:
@@ -373,16 +375,17 @@ def _is_hex(algorithm: str, text: str) -> bool:
 def _unread(path: Path, problem: OSError) -> HostError:
     if problem.errno in (errno.ELOOP, errno.ENOTDIR):
         return HostError(
-            f"{path}: this or a folder above it is a symbolic link or a file, and the registry's"
-            " storage is read through no symbolic link. Move the folder itself to this place"
+            f"{path}: this or a folder above it is a symbolic link or a file, and no symbolic"
+            " link is followed in the registry's storage. Move the folder itself to this place"
         )
     return HostError(f"{path} cannot be read: {problem.strerror}")
 
 
 def _open_below(folder: int, parts: tuple[str, ...], *, directory: bool = False) -> int:
-    """Opens what lies at `parts` below an open folder, through no symbolic link.
+    """Opens the file or directory at `parts` below an open folder, without following symbolic
+    links.
 
-    Only regular files and directories; a pipe would hold us for ever. Raises OSError.
+    Opens only regular files and directories: a pipe would block for ever. Raises OSError.
     """
     current = folder
     try:
@@ -396,7 +399,7 @@ def _open_below(folder: int, parts: tuple[str, ...], *, directory: bool = False)
                 os.close(current)
             current = next_descriptor
         if not directory and not stat.S_ISREG(os.fstat(current).st_mode):
-            raise OSError(errno.EINVAL, "it is no file")
+            raise OSError(errno.EINVAL, "not a regular file")
     except BaseException:
         if current != folder:
             os.close(current)

@@ -1,7 +1,7 @@
-"""The values that the other modules share: what is in a repository, what to remove, what is broken.
+"""The values that the other modules share: a repository's contents, removals and damage.
 
 Times are seconds since 1970. The time of a push is the mtime of the link that the push wrote: an
-image's own date says when it was built, and often lies.
+image's own date says when it was built, and is often wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What a tag names, and since when."""
+    """The digest that a tag names, and when it was pushed."""
 
     digest: str
     pushed: float
@@ -22,9 +22,9 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A manifest of a repository and what it names as an index, manifests or not. `readable` is
-    False where nothing is known about it; `oci_index`: it can be a list of referrers;
-    `last_needed`: the latest moment in which something may have needed it (grace.py), None: only
+    """A manifest of a repository. `children`: what it names as an index, manifests or not;
+    `readable`: False if nothing is known about it; `oci_index`: it can be a list of referrers;
+    `last_needed`: the latest moment at which something may have needed it (grace.py), None if only
     its push counts."""
 
     pushed: float
@@ -37,8 +37,8 @@ class Revision:
 
 @dataclass(frozen=True)
 class Contents:
-    """A repository. `damaged`: something in it could not be read, so that what it needs cannot be
-    known as a whole."""
+    """A repository. `damaged`: something in it could not be read, so not everything that it needs
+    is known."""
 
     repository: str
     tags: Mapping[str, Tag]
@@ -48,10 +48,10 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One thing to remove, as it was when this was planned (`pushed`: its link's mtime).
+    """A tag or revision to remove, as it was when this was planned (`pushed`: its link's mtime).
 
-    A tag: `tag` is set. A revision: `tag` is None. What a removal or a push that was cut off left
-    of a tag: `tag` is set, `digest` is empty.
+    A tag: `tag` is set. A revision: `tag` is None. The remains of a tag after an interrupted push
+    or removal: `tag` is set, `digest` is empty.
     """
 
     repository: str
@@ -69,10 +69,11 @@ class Removal:
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that is not as it should be. `sentence` says what, and the way on.
+    """Something that is not as it should be. `sentence` says what it is, and what to do.
 
-    `repository` is None for a blob, which any repository may share; `repositories` and `tags`
-    (`REPOSITORY:TAG`) are all that this hits, through indexes too. `path` is the file on the host.
+    `repository` is None for a blob, since repositories share blobs. `repositories` and `tags`
+    (`REPOSITORY:TAG`) are all that are affected, also through indexes. `path` is the file on the
+    host.
     """
 
     kind: str
@@ -84,6 +85,6 @@ class Damage:
     repositories: tuple[str, ...] = field(default=())
 
     def report(self) -> dict[str, Any]:
-        """As it stands in a report (JSON)."""
+        """The damage as a report has it (JSON)."""
         fields = dataclasses.asdict(self)
         return {**fields, "tags": list(self.tags), "repositories": list(self.repositories)}

@@ -1,7 +1,7 @@
 """What retention and the removal of untagged revisions would do with the whole storage.
 
-Read-only. Repositories are read one after the other, and only a manifest's references are kept, so
-memory follows the largest repository.
+Read-only. Repositories are read one after the other, and only the references of manifests are kept,
+so the memory depends on the largest repository.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def plan_retention(
 ) -> dict[str, Any]:
     """What the rules of `settings["retention"]` keep and remove.
 
-    `settings` is /etc/wharfinger/contents.json; `now` in seconds since 1970; `notes`: what the
-    timer has noted (grace.py). Answers
+    `settings` is /etc/wharfinger/contents.json; `now` in seconds since 1970; `notes`: the timer's
+    notes (grace.py). Returns
     `{"rows": [{"repository", "tag", "digest", "pushed", "keep", "rule", "reason"}],
     "removals": [Removal], "damage": [{"kind", "repository", "digest", "path", "sentence", "tags",
-    "repositories"}]}`, everything but the removals JSON. Rows: the newest first in each repository.
+    "repositories"}]}`; all but the removals is JSON. In each repository, the newest row is first.
 
-    Repositories that no rule names are not read further than their tags. What is to be removed must
-    be planned again where nothing can write, and `apply`ed there.
+    Of a repository that no rule names, only the tags are read. Before removals are `apply`ed, they
+    must be planned again while nothing can write.
     """
     rules = [retention.Rule.of(rule) for rule in settings.get("retention") or ()]
     keep = settings.get("untagged_keep")
@@ -57,10 +57,10 @@ def plan_untagged(
 ) -> dict[str, Any]:
     """Which revisions nothing needs any more, by `settings["untagged_keep"]` (seconds, or None).
 
-    Answers `{"removals": [Removal], "revisions": how many there are, "damage": [as
-    plan_retention]}`. A repository with damage loses
-    nothing. What cut-off removals of tags left is among the removals, whatever the settings say.
-    Must be planned where nothing can write: a new index or tag may need what nothing needed before.
+    Returns `{"removals": [Removal], "revisions": how many there are, "damage": [as for
+    plan_retention]}`. A repository with damage loses nothing. The remains of interrupted removals
+    of tags are always among the removals. The plan must be made while nothing can write: a new
+    index or tag may need what nothing needed before.
     """
     removals: list[Removal] = []
     damage: list[Damage] = []
@@ -85,7 +85,7 @@ def plan_untagged(
 def _with_last_need(
     storage: Storage, contents: Contents, keep: float | None, notes: grace.Notes | None
 ) -> Contents:
-    """The contents, with the moments since which nothing needs what has no tag."""
+    """The contents, in which revisions without a tag have `last_needed`."""
     if keep is None or keep <= grace.LEAST:
         return contents
     note = (notes or {}).get(contents.repository)
@@ -98,13 +98,13 @@ def _with_last_need(
 def read_repository(
     storage: Storage, repository: str, *, manifests: bool = True
 ) -> tuple[Contents, list[Damage], list[Removal]]:
-    """A repository, what in it is damaged, and what is left of removed tags.
+    """A repository, its damage, and the remains of removed tags.
 
-    Without `manifests` none is read: then nothing is known of what needs what.
+    Without `manifests`, no manifest is read, so nothing is known about what they need.
     """
     damage: list[Damage] = []
     leftovers: list[Removal] = []
-    # Tags first: a tag's manifest is there before the tag is, while pushes go on.
+    # Tags first: while clients push, a tag's manifest exists before the tag does.
     tags: dict[str, Tag] = {}
     for link in storage.tags(repository):
         if link.problem == MISSING:
@@ -127,7 +127,7 @@ def read_repository(
 
 
 def _lost(storage: Storage, repository: str, name: str, digest: str) -> bool:
-    """Whether a tag still names what is still not there: others delete meanwhile."""
+    """Whether a tag still names a manifest that does not exist: clients may delete meanwhile."""
     link = storage.tag(repository, name)
     unchanged = link is not None and link.target == digest
     return unchanged and storage.revision(repository, digest) is None
@@ -141,7 +141,8 @@ def _revision(
     damage: list[Damage],
     manifests: bool,
 ) -> Revision:
-    """One manifest; what is wrong with it joins `damage`. `names`: those of its repository."""
+    """One manifest. Adds what is wrong with it to `damage`. `names`: all manifests of the
+    repository."""
     if link.target != link.name:
         damage.append(unreadable_link(storage, repository, link))
         return Revision(link.pushed, readable=False)
@@ -154,7 +155,7 @@ def _revision(
         describe = unreadable_manifest if manifest.damaged else unjudged_manifest
         damage.append(describe(storage, repository, link.name, manifest.why))
         return Revision(link.pushed, readable=False)
-    # An image, too, may name a manifest, as one of its layers.
+    # An image may name a manifest, too, as one of its layers.
     members = tuple(
         reference.digest
         for reference in manifest.references

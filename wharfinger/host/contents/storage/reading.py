@@ -1,4 +1,4 @@
-"""Reads manifests of the storage."""
+"""Reads manifests from the storage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .layout import Storage
 
 
 def read_manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
-    """The manifest with this digest, where its blob has that digest."""
+    """The manifest with this digest; Unreadable if its blob is missing or damaged."""
     try:
         data = storage.manifest(digest)
     except OSError as problem:
@@ -18,8 +18,8 @@ def read_manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
 
 
 def is_given_up(storage: Storage, repository: str, digest: str) -> bool:
-    """Whether a manifest's blob is gone, only its link is left, and no tag leads to it: then there
-    is nothing to repair, and nothing is lost with what it needed."""
+    """Whether a manifest's blob is gone, only its link is left, and no tag leads to it. Then there
+    is nothing to repair, and the blobs that it needed are no loss."""
     if storage.blob_size(digest) is not None:
         return False
     waiting = [link.target for link in storage.tags(repository)]
@@ -33,7 +33,7 @@ def is_given_up(storage: Storage, repository: str, digest: str) -> bool:
         visited.add(name)
         manifest = read_manifest(storage, name)
         if isinstance(manifest, Unreadable):
-            # It may lead anywhere.
+            # It may refer to any manifest.
             return False
         waiting += [reference.digest for reference in manifest.references]
     return True

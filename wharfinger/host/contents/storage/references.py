@@ -1,8 +1,8 @@
-"""What in a repository needs what. Pure.
+"""Which parts of a repository need which others. Pure.
 
 Tags name revisions; an index needs its children; a referrer (a manifest with a subject) needs its
-subject. The other way round, what belongs to a revision stays as long as that stays: its referrers,
-and what its signature tags name.
+subject. Conversely, a revision's referrers and the revisions that its signature tags name belong to
+it: they stay as long as it stays.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .model import Contents, Revision, Tag
 
 
 def signatures(contents: Contents) -> dict[str, str]:
-    """The signature tags that belong to a revision of this repository, and that revision.
+    """Signature tag → the revision of this repository to which it belongs.
 
-    A tag that names the very digest in its name belongs to nothing: tools make such tags to keep an
-    image (imgpkg). Nor does one without an ending that leads to anything but an OCI index, as lists
-    of referrers are.
+    A tag that names the very digest in its own name belongs to nothing: tools like imgpkg make such
+    tags to keep an image. A tag without an ending belongs to a revision only if it names an OCI
+    index, since lists of referrers are OCI indexes.
     """
     belonging = {}
     for name, tag in contents.tags.items():
@@ -33,8 +33,8 @@ def signatures(contents: Contents) -> dict[str, str]:
 
 
 def recent(revisions: Mapping[str, Revision], keep: float | None, now: float) -> set[str]:
-    """The revisions that may have been needed less than `keep` seconds ago, or pushed; None: all of
-    them."""
+    """The revisions that were needed or pushed less than `keep` seconds ago; all if `keep` is
+    None."""
     if keep is None:
         return set(revisions)
     return {
@@ -45,15 +45,14 @@ def recent(revisions: Mapping[str, Revision], keep: float | None, now: float) ->
 
 
 def tagged_digests(tags: Mapping[str, Tag], without: Iterable[str]) -> set[str]:
-    """The digests of all tags but these."""
+    """The digests of all tags except `without`."""
     left_out = set(without)
     return {tag.digest for name, tag in tags.items() if name not in left_out}
 
 
 def needed(contents: Contents, roots: Iterable[str]) -> set[str]:
-    """The revisions of the repository that stay where those of `roots` stay.
-
-    Children of indexes, subjects of referrers, and what belongs to any of these.
+    """The revisions of the repository that stay if those of `roots` stay: also children of indexes,
+    subjects of referrers, and what belongs to any of these.
     """
     revisions = contents.revisions
     belonging: defaultdict[str, list[str]] = defaultdict(list)

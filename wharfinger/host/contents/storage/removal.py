@@ -1,8 +1,8 @@
-"""Removes what was planned. Only where no process writes into the storage.
+"""Removes what was planned. Only while no process writes to the storage.
 
 A kill at any moment leaves each tag either whole or without its current/link, and each manifest
-either linked or not. Distribution takes a tag without a current/link for unknown, its garbage
-collection never looks at it, and the next plan clears it away.
+either linked or not. For distribution, a tag without a current/link does not exist. Its garbage
+collection ignores it, and the next plan removes it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .model import Removal
 
 
 def apply(storage: Storage, removals: Sequence[Removal]) -> list[str]:
-    """Removes these tags and revisions; one sentence for each that went.
+    """Removes these tags and revisions. Returns one sentence for each that was removed.
 
-    What is no longer as it was planned stays, without a word: a tag that names something else now
-    or was pushed again, a revision that was pushed again or that a tag names by now. So a plan must
-    be made where nothing can write; this only makes sure.
+    A tag or revision that changed since the plan stays, without a message: a tag that names another
+    digest or was pushed again, a revision that was pushed again or that a tag names now. This is
+    only a safeguard: the plan must be made while nothing can write.
     """
     actions: list[str] = []
     for repository, wanted in _by_repository(removals):
@@ -55,13 +55,11 @@ def _remove_tags(storage: Storage, repository: str, removals: Sequence[Removal])
         if removal.digest:
             if (link.target, link.pushed) != (removal.digest, removal.pushed):
                 continue
-            # From here on there is no such tag, whatever is left of it.
+            # From here on the tag does not exist, even if a part of its folder is left.
             _unlink(storage, path / removal.tag / "current")
             actions.append(f"{removal.name}: removed, it named {removal.digest}")
         elif link.problem == MISSING:
-            actions.append(
-                f"{removal.name}: cleared away, a push or removal that was cut off left it"
-            )
+            actions.append(f"{removal.name}: removed, an interrupted push or removal had left it")
         else:
             continue
         _remove_tree(storage, path, removal.tag)
@@ -83,7 +81,7 @@ def _remove_revisions(storage: Storage, repository: str, removals: Sequence[Remo
             unwanted[removal.digest] = removal
     if not unwanted:
         return []
-    # What tags remember of these goes first: afterwards nobody would find it any more.
+    # The tags' histories go first: nothing would find their entries afterwards.
     _remove_from_histories(storage, repository, set(unwanted))
     for digest in unwanted:
         folder = storage.link_path(repository, digest=digest).parent
@@ -97,8 +95,8 @@ def _remove_revisions(storage: Storage, repository: str, removals: Sequence[Remo
 
 
 def _remove_from_histories(storage: Storage, repository: str, digests: set[str]) -> None:
-    """Takes these digests out of the tags' histories (`index`), which only distribution's
-    `garbage-collect -m` reads, and which would grow for ever."""
+    """Removes these digests from the tags' histories (`index`). Only distribution's
+    `garbage-collect -m` reads them, and they would grow for ever."""
     for tag in [link.name for link in storage.tags(repository)]:
         for algorithm in ALGORITHMS:
             path = storage.tags_path(repository) / tag / "index" / algorithm
@@ -115,14 +113,14 @@ def _unlink(storage: Storage, path: Path) -> None:
 
 
 def _remove_tree(storage: Storage, path: Path, name: str) -> None:
-    """Removes a folder below another one, with what is in it."""
+    """Removes the folder `name` in this folder, with its contents."""
     with storage.folder(path) as folder:
         if folder is not None:
             shutil.rmtree(name, dir_fd=folder)
 
 
 def _sync(storage: Storage, path: Path) -> None:
-    """Makes what was removed in this folder durable: blobs will go on the strength of it."""
+    """Makes the removals in this folder durable, because blobs will be removed for them."""
     with storage.folder(path) as folder:
         if folder is not None:
             os.fsync(folder)

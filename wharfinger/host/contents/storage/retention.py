@@ -1,8 +1,8 @@
-"""Which tags of a repository stay by the rules, and why. Pure.
+"""Which tags of a repository the rules keep, and why. Pure.
 
-The first rule whose pattern names the repository decides. A tag stays where any of the rule's
+The first rule whose pattern matches the repository decides. A tag stays if any of the rule's
 conditions keeps it. Tags that belong to a revision (signatures, attestations, referrers) are not
-counted, and stay or go with it.
+counted: they stay or go with the revision.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from ...system.durations import in_words
 from .model import Contents, Removal, Tag
 from .references import needed, recent, signatures
 
-# Seconds.
+# Seconds by which clocks may reasonably differ.
 _CLOCKS_DIFFER = 86400.0
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What stays in the repositories that `on` names (regular expressions for the whole name).
+    """Which tags stay in the repositories that `on` matches (regular expressions for the whole
+    name).
 
     `newest`: this many tags, those pushed last. `newer_than`: tags pushed within so many seconds.
-    `matching`: tags with such names (`*`, `?`).
+    `matching`: tags whose names match (`*`, `?`).
     """
 
     number: int
@@ -38,7 +39,7 @@ class Rule:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Rule:
-        """A rule as it stands in the settings on the host."""
+        """A rule from the settings on the host."""
         return cls(
             number=settings["number"],
             on=tuple(re.compile(pattern) for pattern in settings["on"]),
@@ -49,7 +50,7 @@ class Rule:
 
     @property
     def otherwise(self) -> str:
-        """Why a tag that no condition keeps goes."""
+        """Why a tag is removed that no condition keeps."""
         if self.newest is not None and self.newer_than is not None:
             return f"older, and not among the newest {self.newest}"
         if self.newest is not None:
@@ -73,7 +74,7 @@ class Row:
 
 
 def rule_for(repository: str, rules: Sequence[Rule]) -> Rule | None:
-    """The rule that decides about this repository."""
+    """The rule that applies to this repository."""
     for rule in rules:
         if any(pattern.fullmatch(repository) for pattern in rule.on):
             return rule
@@ -85,12 +86,12 @@ def plan(
 ) -> tuple[list[Row], list[Removal]]:
     """Each tag's row, the newest first, and the tags to remove.
 
-    Tags pushed at the same moment (as all are after some ways of restoring a backup) have no order:
-    where the limit of `newest` falls among them, all of them stay. Rows of the same moment stand in
-    natural order (v2 before v10).
+    Tags pushed at the same moment (which some ways of restoring a backup do to all tags) have no
+    order: if the limit of `newest` falls among them, all of them stay. Their rows are in natural
+    order (v2 before v10).
 
-    Where something in the repository cannot be read, no tag that belongs to another goes; tags of
-    what cannot be read never go, and are not counted.
+    If something in the repository cannot be read, no tag that belongs to a revision goes. A tag of
+    an unreadable manifest never goes, and is not counted.
     """
     rule = rule_for(contents.repository, rules)
     if rule is None:
@@ -133,14 +134,14 @@ def _decide(
             if subject == tag.digest:
                 reason = "keeps the digest in its name"
             elif subject in contents.revisions:
-                reason = f"has the name of a list of {subject}, but is none"
+                reason = f"is named like a list of {subject}, but is not one"
             else:
-                reason = f"{subject} is not here"
+                reason = f"{subject} is not in this repository"
             decided[name] = (True, reason)
         elif revision.subject is not None and revision.subject in contents.revisions:
             referrers[name] = revision.subject
         elif tag.pushed > now + _CLOCKS_DIFFER:
-            # Counted as the newest, it would keep out what is pushed from now on.
+            # If it counted, it would stay the newest, whatever is pushed from now on.
             decided[name] = (True, "pushed in the future, by a clock that was wrong")
         else:
             ordinary[name] = tag
@@ -148,12 +149,12 @@ def _decide(
     for name, tag in ordinary.items():
         decided[name] = _by_conditions(name, tag, rule, now, counted=name in newest)
     for name in referrers:
-        # Not counted; but what the inventory keeps by its name or age stays.
+        # Not counted among the newest, but its name or age may keep it.
         decision = _by_conditions(name, contents.tags[name], rule, now, counted=False)
         if decision[0]:
             decided[name] = decision
-    # Those of the tags that go now too: their manifests stay for registry_untagged_keep, and who
-    # leads a tag to one again finds it signed.
+    # Also the manifests of tags that go now: they stay for registry_untagged_keep, and if a tag is
+    # set to one again, its signatures are still there.
     roots = {contents.tags[name].digest for name in decided}
     kept = needed(contents, roots | recent(contents.revisions, untagged_keep, now))
     for name, subject in {**belonging, **referrers}.items():
@@ -163,7 +164,8 @@ def _decide(
 
 
 def _newest(tags: Mapping[str, Tag], number: int | None) -> set[str]:
-    """The `number` tags pushed last, and all that were pushed at the same moment as the last."""
+    """The `number` tags pushed last, and all that were pushed at the same moment as the oldest of
+    them."""
     if not number:
         return set()
     times = sorted((tag.pushed for tag in tags.values()), reverse=True)

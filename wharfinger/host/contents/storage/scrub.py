@@ -1,8 +1,8 @@
 """Reads everything and compares it with its digest; finds damage, repairs nothing.
 
-Links are listed first, then each blob is read once: a blob is hashed, and where it is a manifest
-also understood. Pushes, deletions and collections go on meanwhile, so whatever is found is looked
-at again at the end, and only what is still so, and still needed, is reported.
+The scrub lists the links first. Then it reads each blob once: it hashes the blob and, if it is a
+manifest, parses it. Pushes, deletions and collections go on meanwhile. So at the end every finding
+is checked again, and only what is still damaged and still needed is reported.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _CHUNK = 1 << 20
 def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> dict[str, Any]:
     """Checks blobs, links and manifests.
 
-    `rate`: at most so many bytes each second, 0 for as fast as it goes. `progress(done, total)` is
-    called in bytes. Answers (JSON) `{"blobs": int, "bytes": int, "seconds": float, "damage":
-    [{"kind", "repository", "digest", "path", "sentence", "tags", "repositories"}], "harmless":
-    [the same], "stale": [the same]}`: what is harmless is damaged or incomplete, but nothing needs
-    it, or is a manifest that the registry cannot read; lists of referrers are stale where they name
-    what was deleted. Raises HostError where the storage as a whole cannot be read.
+    `rate`: at most so many bytes each second; 0 means no limit. `progress(done, total)` is called
+    with bytes. Returns (JSON) `{"blobs": int, "bytes": int, "seconds": float, "damage": [{"kind",
+    "repository", "digest", "path", "sentence", "tags", "repositories"}], "harmless": [the same],
+    "stale": [the same]}`. Harmless is what is damaged or incomplete but not needed, and a manifest
+    that the registry cannot read. A list of referrers is stale if it names a deleted manifest.
+    Raises HostError if the storage as a whole cannot be read.
     """
     begun = time.monotonic()
     scrubbing = _Scrub(storage, rate, progress)
@@ -56,9 +56,9 @@ def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> 
 
 @dataclass
 class _Listing:
-    """The links of a repository: tags with the digest they name, the digests of manifests, those of
-    layers, and those layers that are stored under another digest; what is wrong with links, and
-    the digests that stand at such places."""
+    """The links of a repository. `tags`: with the digests that they name; `revisions`, `layers`:
+    digests; `aliases`: layers that are stored under another digest; `problems`: what is wrong with
+    links; `broken`: the digests whose links these are."""
 
     tags: dict[str, str] = field(default_factory=dict)
     revisions: set[str] = field(default_factory=set)
@@ -76,7 +76,7 @@ class _Listing:
 
 @dataclass(slots=True)
 class _Known:
-    """What is kept of a manifest: digests only. `why`: it is unreadable."""
+    """What is kept of a manifest: digests only. `why`: why it is unreadable."""
 
     children: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()
@@ -88,14 +88,14 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Finding:
-    """Something wrong in a repository; `users` are the manifests that this hits directly."""
+    """Something wrong in a repository. `users`: the manifests that are directly affected."""
 
     damage: Damage
     users: frozenset[str] = frozenset()
 
     @property
     def key(self) -> tuple[str | None, str]:
-        """The same for the same thing found again."""
+        """Identifies the finding when it is found again."""
         return self.damage.repository, self.damage.path
 
 
@@ -108,19 +108,19 @@ class _Scrub:
         self._progress = progress or (lambda _done, _total: None)
         self._chunk = min(_CHUNK, max(rate // 8, 1 << 16)) if rate else _CHUNK
         self._buffer = bytearray(self._chunk)
-        # Each blob's size as it is on disk; what is wrong with its content; each manifest.
+        # By digest: a blob's size on disk, what is wrong with its content, and each manifest.
         self._sizes: dict[str, int] = {}
         self._damaged: dict[str, tuple[str, str]] = {}
         self._known: dict[str, _Known] = {}
-        # What manifests say of a blob's size where that is not its size, by the two digests; and
-        # the most that any says of a blob.
+        # Sizes that manifests claim wrongly, by the digests of manifest and blob; and the largest
+        # of them for each blob.
         self._claimed_sizes: dict[tuple[str, str], int] = {}
         self._largest_claims: dict[str, int] = {}
         self._done = 0
         self._total = 0
 
     def run(self) -> tuple[list[Damage], list[Damage], list[Damage]]:
-        """Damage, what is harmless, and lists of referrers that name what is gone."""
+        """Returns the damage, the harmless findings, and the stale lists of referrers."""
         listings = {name: self._list(name) for name in self.storage.repositories()}
         strays = {path: sentences.stray_name(path) for path in self.storage.strays()}
         self._read_all({digest for listing in listings.values() for digest in listing.revisions})
@@ -181,7 +181,7 @@ class _Scrub:
             listing.aliases[name] = sys.intern(link.target)
 
     def _read_all(self, manifests: set[str]) -> None:
-        """Each blob that is there now, once."""
+        """Reads each blob that exists now, once."""
         for digest, size in self.storage.blobs():
             self._sizes[sys.intern(digest)] = size
         self._total = sum(self._sizes.values())
@@ -194,8 +194,8 @@ class _Scrub:
             self._progress(self._done, self._total)
 
     def _read(self, digest: str, is_manifest: bool = False) -> bool:
-        """Hashes one blob, keeps in mind what is wrong with it and what a manifest says; whether it
-        was there."""
+        """Hashes one blob, and notes what is wrong with it and what a manifest refers to. Returns
+        whether it existed."""
         self._damaged.pop(digest, None)
         try:
             descriptor = self.storage.open_blob(digest)
@@ -214,7 +214,8 @@ class _Scrub:
         return True
 
     def _hash(self, descriptor: int, digest: str, is_manifest: bool) -> bytes:
-        """Compares an open blob with its digest; a manifest's bytes, as far as one may be long."""
+        """Compares an open blob with its digest. Returns the bytes of a manifest, up to the
+        limit."""
         algorithm, _, value = digest.partition(":")
         hashed = hashlib.new(algorithm)
         body = bytearray()
@@ -229,12 +230,12 @@ class _Scrub:
             self._progress(min(self._done + size, self._total), self._total)
         self._sizes[digest] = size
         if hashed.hexdigest() != value:
-            why = f"the digest of its content ({size} bytes) is another one"
+            why = f"its content ({size} bytes) has another digest"
             self._damaged[digest] = ("changed blob", why)
         return bytes(body)
 
     def _keep_references(self, digest: str, manifest: Manifest | Unreadable) -> None:
-        """Keeps what a manifest refers to, and where it is mistaken about a size."""
+        """Keeps what a manifest refers to, and which sizes it claims wrongly."""
         if isinstance(manifest, Unreadable):
             self._known[digest] = _Known(why=manifest.why)
             return
@@ -258,7 +259,7 @@ class _Scrub:
                 )
 
     def _is_there(self, digest: str) -> bool:
-        """Whether a blob is there: as listed, or since then."""
+        """Whether a blob exists: it was listed, or came since then."""
         if digest not in self._sizes:
             try:
                 size = self.storage.blob_size(digest)
@@ -271,7 +272,7 @@ class _Scrub:
         return True
 
     def _known_manifest(self, digest: str) -> _Known:
-        """What a manifest refers to; one that was pushed meanwhile is read now."""
+        """What a manifest refers to. One that was pushed meanwhile is read now."""
         if digest not in self._known:
             self._keep_references(digest, read_manifest(self.storage, digest))
         return self._known[digest]
@@ -279,7 +280,7 @@ class _Scrub:
     # -- judging ---------------------------------------------------------------------------------
 
     def _findings_in(self, repository: str, listing: _Listing) -> Iterator[_Finding]:
-        """What is wrong in a repository, by its links and what is known of blobs."""
+        """What is wrong in a repository, judged by its links and what is known about blobs."""
         storage = self.storage
         for problem in listing.problems:
             yield _Finding(problem, frozenset((problem.digest,)) if problem.digest else frozenset())
@@ -328,7 +329,8 @@ class _Scrub:
             yield self._finding(repository, kind, digest, frozenset(manifests))
 
     def _referrer_lists(self, listing: _Listing) -> dict[str, str]:
-        """The lists of referrers and their tags. What another tag leads to as well is none."""
+        """The lists of referrers and their tags. An index that has another tag, too, is not a
+        list."""
         lists: dict[str, str] = {}
         others: set[str] = set()
         for tag, digest in listing.tags.items():
@@ -349,7 +351,7 @@ class _Scrub:
         content: str,
         missing: dict[tuple[str, str], set[str]],
     ) -> None:
-        """A config or layer of a manifest: notes it in `missing` where something is wrong."""
+        """Notes in `missing` if something is wrong with a config or layer of a manifest."""
         stored = listing.aliases.get(content, content)
         if not self._is_there(stored) or stored in self._damaged:
             missing["blob", stored].add(digest)
@@ -359,7 +361,7 @@ class _Scrub:
             missing["link", content].add(digest)
 
     def _has_other_size(self, user: str, digest: str) -> bool:
-        """Whether a manifest says another size of a sound blob than it has."""
+        """Whether a manifest claims a wrong size for an undamaged blob."""
         claimed = self._claimed_sizes.get((user, digest))
         size = self._sizes.get(digest)
         return digest not in self._damaged and None not in (claimed, size) and claimed != size
@@ -384,10 +386,10 @@ class _Scrub:
             kind, why = "truncated blob", f"it has {size} of {claimed} bytes"
         return _Finding(sentences.damaged_blob(self.storage, digest, kind, why), users)
 
-    # -- the second look -------------------------------------------------------------------------
+    # -- the second check ------------------------------------------------------------------------
 
     def _confirmed(self, first: dict[str, list[_Finding]]) -> list[Damage]:
-        """What is still so, with all the tags that each thing hits."""
+        """Checks the findings again. Returns those that remain, with all tags that they affect."""
         for digest in list(self._damaged):
             self._read(digest)
         merged: dict[tuple[str | None, str], Damage] = {}
@@ -409,7 +411,7 @@ class _Scrub:
         return [_with_tags(damage) for damage in merged.values()]
 
     def _parents(self, listing: _Listing) -> dict[str, list[str]]:
-        """What names a manifest or a blob."""
+        """Digest → the manifests that name it."""
         parents: defaultdict[str, list[str]] = defaultdict(list)
         for digest in listing.revisions:
             known = self._known.get(digest, _Known())
@@ -435,15 +437,15 @@ def _hit(users: Iterable[str], parents: dict[str, list[str]], listing: _Listing)
 
 
 def _is_harmless(damage: Damage) -> bool:
-    """Whether this is only reported. Clients that delete manifests leave incomplete ones that no
-    tag leads to: nobody pulls them, and the disk is sound. What the registry cannot read is
-    whole."""
+    """Whether this is reported without an alarm. Clients that delete manifests leave incomplete
+    ones that no tag leads to: nobody pulls them, and the disk is fine. A manifest that the registry
+    cannot read is undamaged."""
     incomplete = damage.kind in sentences.INCOMPLETE and not damage.tags
     return incomplete or damage.kind == sentences.UNREAD
 
 
 def _with_tags(damage: Damage) -> Damage:
-    """With the tags that it hits in its sentence."""
+    """The damage, with the affected tags in its sentence."""
     unnamed = [name for name in damage.tags if name not in damage.sentence]
     if not damage.tags and damage.repository is None:
         sentence = f"{damage.sentence}. No tag needs it, but {', '.join(damage.repositories)} does"
@@ -451,12 +453,12 @@ def _with_tags(damage: Damage) -> Damage:
     if not unnamed:
         return damage
     more = f" and {len(unnamed) - 5} more" if len(unnamed) > 5 else ""
-    sentence = f"{damage.sentence}. This hits {', '.join(unnamed[:5])}{more}"
+    sentence = f"{damage.sentence}. This affects {', '.join(unnamed[:5])}{more}"
     return dataclasses.replace(damage, sentence=sentence)
 
 
 class _Throttle:
-    """Lets no more than `rate` bytes pass each second; what was not used is not saved up."""
+    """Lets at most `rate` bytes pass each second. Unused bytes are not saved up."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate

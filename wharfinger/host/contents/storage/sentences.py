@@ -1,4 +1,4 @@
-"""Each kind of damage in a repository, with what to do about it."""
+"""Each kind of damage in a repository, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHAT = {
 
 STALE_LIST = "stale list"
 UNREAD = "unread manifest"
-# Kinds that a client can leave by deleting: nothing on the disk is wrong.
+# Kinds that a client can cause by deleting: the disk is fine.
 INCOMPLETE = (
     "missing child",
     "missing layer link",
@@ -25,11 +25,11 @@ INCOMPLETE = (
     "wrong size",
 )
 _CANNOT = "cannot be read"
-_ENDS = "a garbage collection ends there"
+_FAILS = "a garbage collection fails there"
 
 
 def stray_tag(storage: Storage, repository: str, link: Link) -> Damage:
-    """A tag whose link says nothing."""
+    """A tag whose link has no digest."""
     path = str(storage.link_path(repository, tag=link.name))
     name = f"{repository}:{link.name}"
     if link.problem == MISSING:
@@ -50,7 +50,7 @@ def stray_tag(storage: Storage, repository: str, link: Link) -> Damage:
 
 
 def lost_tag(storage: Storage, repository: str, tag: str, digest: str) -> Damage:
-    """A tag that names a manifest which is not there."""
+    """A tag that names a missing manifest."""
     path = str(storage.link_path(repository, tag=tag))
     name = f"{repository}:{tag}"
     sentence = (
@@ -61,7 +61,7 @@ def lost_tag(storage: Storage, repository: str, tag: str, digest: str) -> Damage
 
 
 def unreadable_link(storage: Storage, repository: str, link: Link) -> Damage:
-    """A manifest's link that does not name the manifest."""
+    """A manifest's link that does not contain its digest."""
     path = storage.link_path(repository, digest=link.name)
     what = _WHAT.get(link.problem, _CANNOT)
     if not link.problem:
@@ -83,15 +83,15 @@ def unreadable_link(storage: Storage, repository: str, link: Link) -> Damage:
 
 
 def _stops(link: Link) -> str:
-    return f", and {_ENDS}" if link.problem else ""
+    return f", and {_FAILS}" if link.problem else ""
 
 
 def unreadable_layer_link(storage: Storage, repository: str, link: Link) -> Damage:
-    """A layer's link that holds no digest."""
+    """A layer's link without a digest."""
     path = storage.layer_path(repository, link.name)
     sentence = (
         f"The link of the blob {link.name} in {repository} {_WHAT.get(link.problem, _CANNOT)}: it"
-        f" cannot be pulled or pushed there, and {_ENDS}. Write the digest into the link:"
+        f" cannot be pulled or pushed there, and {_FAILS}. Write the digest into the link:"
         f" printf %s {link.name} > {path}"
     )
     kind = f"{link.problem} layer link"
@@ -99,7 +99,7 @@ def unreadable_layer_link(storage: Storage, repository: str, link: Link) -> Dama
 
 
 def uncollected_manifest(storage: Storage, repository: str, digest: str, media_type: str) -> Damage:
-    """A manifest of a kind that this registry does not know."""
+    """A manifest of a kind that this registry cannot read."""
     sentence = (
         f"The manifest {repository}@{digest} is of a kind that this registry cannot read"
         f" ({media_type}), so it cannot be pulled. A garbage collection keeps it and all blobs of"
@@ -110,7 +110,7 @@ def uncollected_manifest(storage: Storage, repository: str, digest: str, media_t
 
 
 def unjudged_manifest(storage: Storage, repository: str, digest: str, why: str) -> Damage:
-    """A manifest that is as it was pushed, and that the registry cannot read."""
+    """An undamaged manifest that the registry cannot read."""
     sentence = (
         f"The manifest {repository}@{digest} is undamaged, but the registry cannot read it"
         f" ({why}), so it cannot be pulled. What it refers to is not known: nothing untagged and no"
@@ -126,20 +126,20 @@ def _unread(storage: Storage, repository: str, digest: str, sentence: str) -> Da
 
 
 def stray_name(path: Path) -> Damage:
-    """Something among the repositories that is none."""
+    """Something among the repositories that is not a repository."""
     sentence = (
         f"{path} lies among the repositories, but no repository can have this name (or it is a"
-        f" symbolic link): {_ENDS}. Move it away"
+        f" symbolic link): {_FAILS}. Move it away"
     )
     return Damage("stray folder", None, None, str(path), sentence)
 
 
 def unreadable_manifest(storage: Storage, repository: str, digest: str, why: str) -> Damage:
-    """A manifest of which nothing is known."""
+    """A manifest that cannot be read."""
     sentence = (
         f"The manifest {repository}@{digest} is unreadable: {why}. What it needs cannot be known,"
         f" so nothing untagged is removed from {repository}. Restore {storage.blob_path(digest)}"
-        " from a backup; or remove that file, where it is there, and push the image again"
+        " from a backup; or remove that file, if it exists, and push the image again"
     )
     return Damage(
         "unreadable manifest",
@@ -166,11 +166,11 @@ def orphan_link(storage: Storage, repository: str, digest: str) -> Damage:
 
 
 def missing_child(storage: Storage, repository: str, digest: str) -> Damage:
-    """A manifest that an index names and its repository has not."""
+    """A manifest that an index names and that its repository does not have."""
     path = storage.link_path(repository, digest=digest)
     sentence = (
-        f"An index in {repository} names {digest}, which is not in {repository}: for its platform"
-        " the image cannot be pulled. Push the image again with all its platforms"
+        f"An index in {repository} names {digest}, which is not in {repository}: the image"
+        " cannot be pulled for that platform. Push the image again with all its platforms"
     )
     return Damage("missing child", repository, digest, str(path), sentence, (), (repository,))
 
@@ -178,7 +178,7 @@ def missing_child(storage: Storage, repository: str, digest: str) -> Damage:
 def stale_list(
     storage: Storage, repository: str, tag: str, digest: str, gone: Sequence[str]
 ) -> Damage:
-    """A list of referrers that names what was deleted."""
+    """A list of referrers that names a deleted manifest."""
     path = storage.link_path(repository, tag=tag)
     more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
     sentence = (
@@ -190,7 +190,7 @@ def stale_list(
 
 
 def missing_layer_link(storage: Storage, repository: str, digest: str) -> Damage:
-    """A blob that is stored, but that this repository does not give out."""
+    """A blob that is stored, but not linked in this repository."""
     path = storage.layer_path(repository, digest)
     sentence = (
         f"An image in {repository} needs the blob {digest}, which is stored but not linked there:"
@@ -200,7 +200,7 @@ def missing_layer_link(storage: Storage, repository: str, digest: str) -> Damage
 
 
 def wrong_size(storage: Storage, repository: str, digest: str, size: int, claimed: int) -> Damage:
-    """A manifest that is mistaken about a blob's size."""
+    """A manifest that claims a wrong size for a blob."""
     path = storage.blob_path(digest)
     sentence = (
         f"A manifest in {repository} says that {digest} has {claimed} bytes, but it has {size}, and"
@@ -217,8 +217,8 @@ def damaged_blob(storage: Storage, digest: str, kind: str, why: str) -> Damage:
         way = f"Restore {path} from a backup, or push an image with this blob again"
     else:
         way = (
-            f"Restore {path} from a backup; or remove that file (where it is, the registry takes it"
-            " for good and accepts no other) and push an image with this blob again"
+            f"Restore {path} from a backup; or remove that file (while it is there, the registry"
+            " takes it for good and accepts no other) and push an image with this blob again"
         )
     return Damage(kind, None, digest, str(path), f"The blob {digest} is damaged: {why}. {way}")
 

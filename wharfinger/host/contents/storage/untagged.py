@@ -9,8 +9,8 @@ from .references import needed, recent, signatures, tagged_digests
 def plan(contents: Contents, keep: float | None, now: float) -> list[Removal]:
     """The revisions to remove, and the signature tags that belong to them (these first).
 
-    `keep` is how long (seconds) a revision stays once nothing needs it; None: for ever.
-    Nothing where something in the repository cannot be read: that might need anything.
+    `keep` is how long (seconds) a revision stays once nothing needs it; None means for ever. The
+    plan is empty if something in the repository cannot be read, since that might need anything.
     """
     if keep is None or contents.damaged:
         return []

@@ -1,9 +1,9 @@
-"""Pushes that are under way while the storage is worked on: what has come of them stays.
+"""Pushes that are under way during a collection: the layers that they have sent stay.
 
-A push sends its layers and its configuration first, each as an upload, and the manifest that names
-them last. Until then a garbage collection takes what has come for garbage. So what came for a
-repository into which an upload goes on is named by a manifest without a tag for as long as the
-collection lasts. A kill leaves that manifest, which is then what any untagged one is.
+A push sends its layers and its configuration first, each as an upload, and last the manifest that
+names them. Until then, a garbage collection takes the layers for garbage. So as long as the
+collection lasts, a manifest without a tag names the recent layers of each repository with an upload
+under way. A kill leaves that manifest behind, as an ordinary untagged one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ....oci.digests import digest_of
 from ....oci.media_types import OCI_IMAGE
 from .layout import Storage
 
-# Seconds without a byte after which nobody goes on with an upload (nginx gives a slow client 300).
+# Seconds without a byte after which an upload counts as abandoned (nginx gives a slow client 300).
 _LEFT = 3600.0
-# Seconds for which the layers of a push wait for their manifest.
+# Seconds for which the layers of a push are kept for their manifest.
 _PUSH = 86400.0
-# Seconds in which an upload that is complete is put in its place.
+# Seconds that the registry may need to put a complete upload in its place.
 _PLACING = 5.0
 # Layers in one manifest: far fewer bytes than the registry reads of one.
 _MANY = 1000
@@ -31,8 +31,8 @@ _MANY = 1000
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload that was begun; `changed`: when something of it last came or went; `received`:
-    whether something of it is there that was not put in its place yet."""
+    """An unfinished upload. `changed`: when its files last changed; `received`: whether it has data
+    that is not in its place yet."""
 
     repository: str
     changed: float
@@ -40,7 +40,7 @@ class Upload:
 
 
 def uploads(storage: Storage) -> Iterator[Upload]:
-    """All uploads that were begun and not ended."""
+    """All unfinished uploads."""
     for repository in storage.with_uploads():
         path = storage.uploads_path(repository)
         for name in storage.names(path):
@@ -55,15 +55,15 @@ def uploads(storage: Storage) -> Iterator[Upload]:
 
 
 def uploads_at_rest(storage: Storage, now: float) -> bool:
-    """Whether no upload is in the midst of being put in its place: its data have been moved, and
-    its repository may not link them yet. Only where no process writes."""
+    """Whether no upload is just being put in its place: its data was moved, but its repository may
+    not link it yet. Only while no process writes."""
     return not any(
         not upload.received and abs(now - upload.changed) < _PLACING for upload in uploads(storage)
     )
 
 
 def awaited_layers(storage: Storage, now: float) -> dict[str, dict[str, int]]:
-    """By repository, the layers that came for pushes that go on: digest → size."""
+    """By repository, the layers of pushes that are under way: digest → size."""
     going_on = {upload.repository for upload in uploads(storage) if now - upload.changed < _LEFT}
     awaited = {}
     for repository in sorted(going_on):
@@ -80,15 +80,15 @@ def awaited_layers(storage: Storage, now: float) -> dict[str, dict[str, int]]:
 
 @contextlib.contextmanager
 def named_by_manifests(storage: Storage, layers: dict[str, dict[str, int]]) -> Iterator[None]:
-    """A manifest in each repository names these layers (`awaited`) while the body runs. Only where
-    no process writes."""
+    """While the body runs, manifests in each repository name these layers (`awaited_layers`). Only
+    while no process writes."""
     with contextlib.ExitStack() as stack:
         for repository, sizes in layers.items():
             digests = sorted(sizes)
             for start in range(0, len(digests), _MANY):
                 data = _manifest({layer: sizes[layer] for layer in digests[start : start + _MANY]})
                 digest = digest_of(data)
-                # The link last and gone first: without its blob it would be damage.
+                # The link comes last and goes first: without its blob it would be damage.
                 stack.enter_context(_file(storage, storage.blob_path(digest), data))
                 link = storage.link_path(repository, digest=digest)
                 stack.enter_context(_file(storage, link, digest.encode()))
@@ -107,8 +107,8 @@ def _manifest(layers: dict[str, int]) -> bytes:
 
 @contextlib.contextmanager
 def _file(storage: Storage, path: Path, data: bytes) -> Iterator[None]:
-    """A file of the storage, as the registry would write it, with the folders that it needs; both
-    are gone afterwards."""
+    """A file of the storage, as the registry would write it, with the folders that it needs. It is
+    removed with them afterwards."""
     made: list[Path] = []
     try:
         _folder(storage, path.parent, made)
@@ -127,13 +127,13 @@ def _file(storage: Storage, path: Path, data: bytes) -> Iterator[None]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path.name, dir_fd=folder)
         for folder_path in reversed(made):
-            # Something else may have come into it, or the collection has taken it away.
+            # The folder may hold something else by now, or the collection may have removed it.
             with storage.folder(folder_path.parent) as folder, contextlib.suppress(OSError):
                 os.rmdir(folder_path.name, dir_fd=folder)
 
 
 def _folder(storage: Storage, path: Path, made: list[Path]) -> None:
-    """Makes a folder of the storage and those above it, where they are missing."""
+    """Makes a folder of the storage, and those above it, if they are missing."""
     with storage.folder(path) as folder:
         if folder is not None:
             return
