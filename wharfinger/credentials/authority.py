@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wharfinger.deployment.certificate import Certificate
 from wharfinger.host.keys import certificates
 from wharfinger.host.keys.due import covered, days_left, usable
 from wharfinger.host.keys.pki import Pki, authority_name
@@ -116,7 +116,7 @@ class OfflineAuthority:
         if self._read("ca.crt") != present.encode():
             self._write("ca.crt", present.encode())
         found = certificates.facts(self.runner, self._path("ca.crt"), path)
-        if found is None or not found["key_matches"]:
+        if found is None or not found.key_matches:
             raise HostError(
                 f"certificates_ca_offline: {path} is not the key of the host's authority: restore "
                 "the right one from a backup"
@@ -141,6 +141,6 @@ class OfflineAuthority:
         return True
 
 
-def _covers(certificate: Mapping[str, Any], names: list[str]) -> bool:
+def _covers(certificate: Certificate, names: list[str]) -> bool:
     """Whether the authority may vouch for all these names."""
-    return covered(names, certificate["permitted"]) == names
+    return covered(names, certificate.permitted) == names

@@ -7,50 +7,11 @@ lists. Standard library only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
-
-@dataclass(frozen=True)
-class Facts:
-    """A part of what a host reports: a frozen dataclass, each field with a default."""
-
-    @classmethod
-    def of(cls, reported: Mapping[str, Any] | None) -> Self:
-        """The facts in a mapping. What it lacks has its default: a host where little could be seen
-        (not root, nothing installed) reports less. What is not a field is left out."""
-        reported, kinds = reported or {}, get_type_hints(cls)
-        return cls(
-            **{
-                known.name: _fact(kinds[known.name], reported[known.name])
-                for known in fields(cls)
-                if reported.get(known.name) is not None
-            }
-        )
-
-
-def _fact(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Facts):
-        return kind.of(value)
-    inner = [part for part in get_args(kind) if isinstance(part, type) and issubclass(part, Facts)]
-    if not inner:
-        return tuple(value) if isinstance(value, list) else value
-    if isinstance(value, Mapping):
-        # Name → part, or a part that may be missing.
-        named = get_origin(kind) is Mapping
-        return {k: inner[0].of(v) for k, v in value.items()} if named else inner[0].of(value)
-    return tuple(inner[0].of(entry) for entry in value)
-
-
-def plain(value: Any) -> Any:
-    """Facts as mappings and lists, as they travel."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {known.name: plain(getattr(value, known.name)) for known in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    return value
+from .certificate import Certificate
+from .reported import Facts
 
 
 @dataclass(frozen=True)
@@ -205,6 +166,31 @@ class Memory(Facts):
 
 
 @dataclass(frozen=True)
+class Container(Facts):
+    """One of ours, as docker lists it. kind and generation: None if its labels do not say. health:
+    "healthy", "unhealthy", "starting" or "none" (it has no check). image: its id."""
+
+    name: str = ""
+    kind: str | None = None
+    generation: int | None = None
+    spec: str | None = None
+    running: bool = False
+    health: str = "none"
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Certificates(Facts):
+    """Those of the host: its authority's, the server's, and the signing key's; None for each that
+    is not there or cannot be read."""
+
+    ca: Certificate | None = None
+    tls: Certificate | None = None
+    signing: Certificate | None = None
+    signing_next: Certificate | None = None
+
+
+@dataclass(frozen=True)
 class HostFacts(Facts):
     """A host as `observe` reports it.
 
@@ -233,7 +219,7 @@ class HostFacts(Facts):
     engine: Engine = field(default_factory=Engine)
     network: StackNetwork | None = None
     networks: tuple[Network, ...] = ()
-    containers: tuple[Any, ...] = ()
+    containers: tuple[Container, ...] = ()
     images: Mapping[str, list[str]] = field(default_factory=dict)
     foreign_containers: tuple[str, ...] = ()
     nginx: Nginx = field(default_factory=Nginx)
@@ -246,7 +232,7 @@ class HostFacts(Facts):
     prepared: bool = False
     verification_hash: str | None = None
     host_program: str | None = None
-    certificates: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    certificates: Certificates = field(default_factory=Certificates)
     acme_accounts: tuple[str, ...] = ()
     missing_data: str | None = None
     robots: Mapping[str, Robot] = field(default_factory=dict)

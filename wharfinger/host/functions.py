@@ -72,7 +72,7 @@ def network() -> Function:
 
 
 def observe() -> Function:
-    from ..deployment.facts import plain
+    from ..deployment.reported import plain
     from .observation.observe import observe
 
     return lambda host, request, check: dict(plain(observe(host, request)))

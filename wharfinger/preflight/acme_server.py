@@ -21,8 +21,8 @@ def to_ask(settings: Mapping[str, Any], host: HostFacts) -> bool:
     """
     if settings["certificates_tls_source"] != "acme" or url_problem(settings[DIRECTORY]):
         return False
-    tls = host.certificates.get("tls") or {}
-    valid = tls.get("not_after", 0) > (host.clock or 0)
+    tls = host.certificates.tls
+    valid = tls is not None and tls.not_after > (host.clock or 0)
     own = account(settings[DIRECTORY], settings[EMAIL], settings[KID])
     return not valid or own not in host.acme_accounts
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from wharfinger.deployment import host_files
+from wharfinger.deployment.certificate import Certificate
 from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 from wharfinger.host.keys.due import AUTHORITY_DAYS, aged, server_due
@@ -40,8 +41,8 @@ def check_authority(
     if source not in ("own_ca", "acme") or not hostname or OFFLINE not in good:
         return
     file = f"credentials/{hostname}-ca.key"
-    authority = host.certificates.get("ca")
-    on_host = bool(authority and authority["key_matches"])
+    authority = host.certificates.ca
+    on_host = bool(authority and authority.key_matches)
     there = on_controller(file, controller).is_file()
     if there and (good[OFFLINE] or (authority and not on_host)):
         # Without certificates_ca_offline it is on its way back to the host.
@@ -59,7 +60,7 @@ def check_authority(
 
 def _why_needed(
     good: Mapping[str, Any],
-    authority: Mapping[str, Any],
+    authority: Certificate,
     host: HostFacts,
     now: float,
     source: str,
@@ -67,11 +68,11 @@ def _why_needed(
 ) -> str | None:
     """What the key must sign, or None. An authority that has expired is followed by one with
     another key."""
-    tls = host.certificates.get("tls")
-    if float(authority["not_after"]) <= now:
+    tls = host.certificates.tls
+    if authority.not_after <= now:
         return None
     if source == "acme":
-        if tls and tls["key_matches"] and float(tls["not_after"]) > now and not tls.get("trusted"):
+        if tls and tls.key_matches and tls.not_after > now and not tls.trusted:
             return None  # the ACME server's certificate is in place
     elif rotate in ("tls", "ca", "all"):
         return f"rotate={rotate} asks for a new certificate"
@@ -79,17 +80,17 @@ def _why_needed(
     names = [good["registry_hostname"], *good.get("registry_extra_hostnames", [])]
     if followed and tls:
         # Meanwhile the certificate has the names for which the authority before may vouch too.
-        names = tls["names"]
+        names = list(tls.names)
     if server_due(tls, now=now, names=names, renew_days=good.get("certificates_renew_days", 30)):
         return "a new server's certificate is due"
-    if not followed and authority.get("path_length") != 0 and aged(authority, now, AUTHORITY_DAYS):
+    if not followed and authority.path_length != 0 and aged(authority, now, AUTHORITY_DAYS):
         return "the authority is in its last year and another is due"
     return None
 
 
 def _check_key(
     beside: str,
-    authority: Mapping[str, Any] | None,
+    authority: Certificate | None,
     controller: Mapping[str, Any],
     report: Report,
 ) -> None:
@@ -151,7 +152,7 @@ def _key(file: str, controller: Mapping[str, Any]) -> PrivateKeyTypes | None:
 
 def _belongs_to_another(
     keys: Iterable[PrivateKeyTypes],
-    authority: Mapping[str, Any],
+    authority: Certificate,
     file: str,
     controller: Mapping[str, Any],
 ) -> bool:
@@ -161,7 +162,5 @@ def _belongs_to_another(
         found = x509.load_pem_x509_certificates(on_controller(file, controller).read_bytes())
     except (OSError, ValueError):
         return False
-    same = [
-        one for one in found if one.fingerprint(hashes.SHA256()).hex() == authority["fingerprint"]
-    ]
+    same = [one for one in found if one.fingerprint(hashes.SHA256()).hex() == authority.fingerprint]
     return bool(same) and not any(belongs(same[0], key) for key in keys)

@@ -14,15 +14,13 @@ def check_signing_key(good: Mapping[str, Any], host: HostFacts, report: Report) 
     """A key of a kind that it cannot sign with is rotated by the same run, unless a rotation is
     under way: the tokens of two keys before are never waited for."""
     server = good.get("docker_auth_server")
-    certificates = host.certificates
-    algorithms = {
-        (certificates.get(name) or {}).get("algorithm") for name in ("signing", "signing_next")
-    }
+    certificates = (host.certificates.signing, host.certificates.signing_next)
+    algorithms = {certificate.algorithm for certificate in certificates if certificate}
     if (
         good.get("registry_auth") == "token"
         and server in SIGNS_WITH
         and host.state.rotating
-        and algorithms - {None, "", *SIGNS_WITH[server]}
+        and algorithms - {"", *SIGNS_WITH[server]}
     ):
         report.error(
             "docker_auth_server",

@@ -7,15 +7,18 @@ import json
 
 import pytest
 
+from wharfinger.deployment.certificate import Certificate
 from wharfinger.deployment.facts import (
+    Certificates,
+    Container,
     Generations,
     HostFacts,
     Listener,
     Memory,
     Site,
     StackNetwork,
-    plain,
 )
+from wharfinger.deployment.reported import plain
 
 
 def test_each_part_has_its_type() -> None:
@@ -26,7 +29,8 @@ def test_each_part_has_its_type() -> None:
             "network": {"subnet": "10.0.0.0/28", "ours": None},
             "state": {"generations": {"registry": {"serving": {"number": 2}}}},
             "packages": {"nginx": None},
-            "certificates": {"tls": None},
+            "certificates": {"tls": {"not_after": 5, "names": ["r.example"]}, "ca": None},
+            "containers": [{"name": "wharfinger-registry-2", "generation": 2, "running": True}],
         }
     )
     assert facts.listeners == (Listener("::", 80, "nginx", 7),)
@@ -34,7 +38,9 @@ def test_each_part_has_its_type() -> None:
     assert facts.network == StackNetwork(subnet="10.0.0.0/28")
     assert facts.state.generations == {"registry": Generations({"number": 2})}
     assert facts.packages == {"nginx": None}
-    assert facts.certificates == {"tls": None}
+    tls = Certificate(not_after=5, names=("r.example",))
+    assert facts.certificates == Certificates(tls=tls)
+    assert facts.containers == (Container("wharfinger-registry-2", generation=2, running=True),)
     assert facts.serves
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...deployment.certificate import Certificate
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import directory, read_bytes, read_text, remove_tree, write_atomically
@@ -87,7 +88,7 @@ def last(host: Host, settings: Mapping[str, Any]) -> Obtained | None:
     """What came last for these settings, if it is still valid; nobody is asked."""
     one = _Order(host, settings)
     found = one.facts()
-    if found is None or not found["key_matches"] or found["not_after"] <= host.clock.now():
+    if found is None or not found.key_matches or found.not_after <= host.clock.now():
         return None
     return one.last()
 
@@ -124,7 +125,7 @@ class _Order:
         start, middle = data.index(b"-----BEGIN"), data.rindex(b"-----BEGIN")
         return Obtained(data[start:middle], data[middle:], new=False)
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> Certificate | None:
         return certificates.facts(self.host.runner, self.kept, self.kept)
 
     def due(self) -> bool:
@@ -132,7 +133,7 @@ class _Order:
         first, _, _ = (read_text(self.kept) or "").partition("\n")
         return (
             found is None
-            or not found["key_matches"]
+            or not found.key_matches
             or first != self._heading()
             or aged(found, self.host.clock.now(), self.renew_days)
         )
@@ -289,14 +290,12 @@ class _Order:
         seen = ""
         if found is None:
             seen = "it is no certificate"
-        elif not found["key_matches"]:
+        elif not found.key_matches:
             seen = "it is for another key"
-        elif float(str(found["not_after"])) <= self.host.clock.now():
+        elif found.not_after <= self.host.clock.now():
             seen = "by this host's clock it has already ended"
         else:
-            names = found["names"]
-            assert isinstance(names, list)
-            missing = normal(self.names) - normal(names)
+            missing = normal(self.names) - normal(found.names)
             seen = f"{', '.join(sorted(missing))} is missing in it" if missing else ""
         if seen:
             raise _Refused(
@@ -344,7 +343,7 @@ class _Order:
     def _pause(self, count: int) -> float:
         """Longer each time, but a certificate of a short life leaves several more attempts."""
         found = self.facts()
-        left = float(found["not_after"]) - self.host.clock.now() if found else 0.0
+        left = found.not_after - self.host.clock.now() if found else 0.0
         longest = max(_SHORTEST_LIMIT, left / 6) if left > 0 else _LONGEST_PAUSE
         return min(_FIRST_PAUSE * 2.0 ** min(count - 1, 10), longest, _LONGEST_PAUSE)
 

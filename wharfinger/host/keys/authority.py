@@ -10,10 +10,9 @@ key is gone at once: nothing is signed with it any more.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from ...deployment.certificate import Certificate
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists
@@ -109,33 +108,33 @@ class Authority:
             if not self.check:
                 self.files.remove("ca_previous.crt", "ca_cross.crt")
 
-    def usable(self, found: Mapping[str, Any] | None, now: float) -> bool:
+    def usable(self, found: Certificate | None, now: float) -> bool:
         if self.settings.ca_offline and found is not None:
-            return float(found["not_after"]) > now
+            return found.not_after > now
         return usable(found, now)
 
-    def _is_current(self, found: Mapping[str, Any]) -> bool:
+    def _is_current(self, found: Certificate) -> bool:
         """Whether clients trust it and it may vouch for this host."""
-        return float(found["not_after"]) > self.host.clock.now() and bool(
-            covered([self.settings.hostname], found["permitted"])
+        return found.not_after > self.host.clock.now() and bool(
+            covered([self.settings.hostname], found.permitted)
         )
 
-    def _why_unusable(self, found: Mapping[str, Any] | None, now: float) -> str:
+    def _why_unusable(self, found: Certificate | None, now: float) -> str:
         if found is None:
             return "is not there yet"
-        if float(found["not_after"]) <= now:
+        if found.not_after <= now:
             return "has expired"
         return "has lost its key"
 
-    def _can_follow(self, found: Mapping[str, Any] | None) -> bool:
+    def _can_follow(self, found: Certificate | None) -> bool:
         """Whether another authority can follow this one now, cross-signed by it."""
-        return not self.overlap and found is not None and found["path_length"] != 0
+        return not self.overlap and found is not None and found.path_length != 0
 
-    def aged(self, found: Mapping[str, Any] | None, now: float) -> bool:
+    def aged(self, found: Certificate | None, now: float) -> bool:
         return self._can_follow(found) and aged(found, now, AUTHORITY_DAYS)
 
-    def uncovered(self, found: Mapping[str, Any] | None) -> list[str]:
-        allowed = covered(self.settings.names, (found or {}).get("permitted"))
+    def uncovered(self, found: Certificate | None) -> list[str]:
+        allowed = covered(self.settings.names, found.permitted if found else None)
         return [name for name in self.settings.names if name not in allowed]
 
     def unfinished(self) -> str:
@@ -148,28 +147,28 @@ class Authority:
 
     def _begun(self) -> float:
         found = self.files.facts("ca")
-        return float(found["not_before"]) if found else 0
+        return found.not_before if found else 0
 
     def _begin(self, why: str) -> None:
         """An authority without one before it: clients must trust it anew. So the timer never makes
         one, and nobody makes one in the place of one that has only lost its key."""
         present = self.files.facts("ca")
         lost = self.host.paths.certificates / "ca.key"
-        if present is not None and not present["key_matches"] and self._is_current(present):
+        if present is not None and not present.key_matches and self._is_current(present):
             raise HostError(
                 f"certificates: {lost}, the authority's key, is not there or not the right one: "
                 "bring it back from a backup; if it is lost, take the authority away (rm "
                 f"{self.folder}/ca.*), run site.yml, and let all clients trust the new one"
             )
         if present is not None and ahead(present, self.host.clock.now()):
-            begins = time.strftime("%Y-%m-%d", time.gmtime(float(present["not_before"])))
+            begins = time.strftime("%Y-%m-%d", time.gmtime(present.not_before))
             raise HostError(
                 f"certificates: by this host's clock the authority is valid only from {begins} on: "
                 "set the clock right (timedatectl); if it is right, and was wrong when the "
                 f"authority was made, take that away (rm {self.folder}/ca.*), run site.yml, and "
                 "let all clients trust the new one"
             )
-        if present is not None and present["key_matches"] and self._is_current(present):
+        if present is not None and present.key_matches and self._is_current(present):
             raise HostError(
                 f"certificates: openssl gave two answers about {self.folder}/ca.crt: run again"
             )
@@ -189,14 +188,14 @@ class Authority:
         self.files.write("ca_next.crt", made)
         self.promote()
 
-    def _follow(self, found: Mapping[str, Any] | None, why: str) -> None:
+    def _follow(self, found: Certificate | None, why: str) -> None:
         """An authority that the present one has signed too."""
         assert found is not None
-        if not covered([self.settings.hostname], found["permitted"]):
+        if not covered([self.settings.hostname], found.permitted):
             # A cross certificate would lead nobody to a name that the old one may not vouch for.
             self._begin(f"{why}; clients must trust it anew")
             return
-        if found["path_length"] == 0:
+        if found.path_length == 0:
             raise HostError(
                 f"certificates: {why}, but it was made without the right to sign another, so "
                 "clients cannot be led from it to a new one: take it away on the host "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...deployment.certificate import Certificate
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_bytes, write_atomically
@@ -18,7 +17,7 @@ class AuthorityFiles:
         self.check = check
         self.folder = host.paths.certificates
 
-    def facts(self, name: str) -> dict[str, Any] | None:
+    def facts(self, name: str) -> Certificate | None:
         """None where there is none. Raises HostError where there is one that cannot be read: that
         is no reason to make another."""
         path = self.folder / f"{name}.crt"

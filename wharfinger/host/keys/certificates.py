@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import calendar
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from ...deployment.certificate import Certificate
 from ..system import signing_keys
 from ..system.files import exists
 from ..system.runner import Runner
@@ -17,12 +19,8 @@ _WANTED = (
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def facts(runner: Runner, certificate: Path, key: Path | None = None) -> dict[str, object] | None:
-    """Subject, issuer, not_before and not_after (seconds since 1970), names, fingerprint (SHA-256,
-    hex), and whether the key belongs to it; of an authority also path_length (None: any) and
-    permitted, the names it may vouch for (None: all); algorithm, with which its key signs tokens
-    ("" where it cannot; signing_keys.py). None where there is no readable certificate
-    (or no openssl). Of a chain, the first certificate."""
+def facts(runner: Runner, certificate: Path, key: Path | None = None) -> Certificate | None:
+    """The first certificate in the file; None if there is no readable one (or no openssl)."""
     if not exists(certificate):
         return None
     said = runner.run(
@@ -35,7 +33,7 @@ def facts(runner: Runner, certificate: Path, key: Path | None = None) -> dict[st
     if key is not None and exists(key):
         public = runner.run(["openssl", "pkey", "-in", str(key), "-pubout"], timeout=10)
         matches = public.ok and public.output.strip() in said.output
-    return parse(said.output) | {"key_matches": matches}
+    return replace(parse(said.output), key_matches=matches)
 
 
 def issued_by(runner: Runner, certificate: Path, authority: Path) -> bool:
@@ -53,25 +51,27 @@ def issued_by(runner: Runner, certificate: Path, authority: Path) -> bool:
     return said.ok
 
 
-def parse(text: str) -> dict[str, object]:
+def parse(text: str) -> Certificate:
     """The facts in what `openssl x509` printed."""
     sections = _sections(text)
     constraints = sections.get("Name Constraints", "")
     permitted, _, _ = constraints.partition("Excluded:")
     public = signing_keys.read(text)
     length = re.search(r"pathlen:([0-9]+)", sections.get("Basic Constraints", ""))
-    return {
-        "subject": _line(text, r"^subject= ?(.*)$"),
-        "issuer": _line(text, r"^issuer= ?(.*)$"),
-        "not_before": _time(_line(text, r"^notBefore=(.*)$")),
-        "not_after": _time(_line(text, r"^notAfter=(.*)$")),
-        "fingerprint": _line(text, r"(?i)^sha256 fingerprint=(.*)$").replace(":", "").lower(),
-        "names": _names(sections.get("Subject Alternative Name", "")),
-        "algorithm": public.algorithm if public else "",
-        "path_length": int(length.group(1)) if length else None,
+    return Certificate(
+        subject=_line(text, r"^subject= ?(.*)$"),
+        issuer=_line(text, r"^issuer= ?(.*)$"),
+        not_before=_time(_line(text, r"^notBefore=(.*)$")),
+        not_after=_time(_line(text, r"^notAfter=(.*)$")),
+        fingerprint=_line(text, r"(?i)^sha256 fingerprint=(.*)$").replace(":", "").lower(),
+        names=_names(sections.get("Subject Alternative Name", "")),
+        algorithm=public.algorithm if public else "",
+        path_length=int(length.group(1)) if length else None,
         # The mask of a permitted address is always that of the single address.
-        "permitted": [name.partition("/")[0] for name in _names(permitted)] if permitted else None,
-    }
+        permitted=tuple(name.partition("/")[0] for name in _names(permitted))
+        if permitted
+        else None,
+    )
 
 
 def _sections(text: str) -> dict[str, str]:
@@ -90,13 +90,13 @@ def _sections(text: str) -> dict[str, str]:
     return found
 
 
-def _names(text: str) -> list[str]:
+def _names(text: str) -> tuple[str, ...]:
     items = (item.strip() for line in text.splitlines() for item in line.split(","))
-    return [
+    return tuple(
         item.split(":", 1)[1].strip()
         for item in items
         if item.startswith(("DNS:", "IP Address:", "IP:"))
-    ]
+    )
 
 
 def _line(text: str, pattern: str) -> str:

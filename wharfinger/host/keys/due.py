@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from ...deployment.certificate import Certificate
 
 DAY = 86400.0
 # An authority is followed by another while there is a year left, so that clients have time to trust
@@ -12,41 +13,41 @@ DAY = 86400.0
 AUTHORITY_DAYS = 365
 
 
-def usable(certificate: Mapping[str, Any] | None, until: float) -> bool:
+def usable(certificate: Certificate | None, until: float) -> bool:
     """Whether there is one, with its key, that is valid until then (seconds since 1970), and not
     made by a clock that was ahead of it."""
     return bool(
         certificate
-        and certificate["key_matches"]
+        and certificate.key_matches
         and not ahead(certificate, until)
-        and float(certificate["not_after"]) > until
+        and certificate.not_after > until
     )
 
 
-def ahead(certificate: Mapping[str, Any], now: float) -> bool:
+def ahead(certificate: Certificate, now: float) -> bool:
     """Whether a clock that was ahead has made it; a day is what clocks may differ."""
-    return float(certificate["not_before"]) > now + DAY
+    return certificate.not_before > now + DAY
 
 
-def renew_from(certificate: Mapping[str, Any], renew_days: float) -> float:
+def renew_from(certificate: Certificate, renew_days: float) -> float:
     """When it is to be renewed: `renew_days` before its end, or a third of its life where that is
     shorter (seconds since 1970)."""
-    life = float(certificate["not_after"]) - float(certificate["not_before"])
-    return float(certificate["not_after"]) - min(renew_days * DAY, life / 3)
+    life = certificate.not_after - certificate.not_before
+    return certificate.not_after - min(renew_days * DAY, life / 3)
 
 
-def aged(certificate: Mapping[str, Any] | None, now: float, renew_days: float) -> bool:
+def aged(certificate: Certificate | None, now: float, renew_days: float) -> bool:
     """Whether it is to be renewed because of its age, or is missing."""
     return certificate is None or now >= renew_from(certificate, renew_days)
 
 
-def days_left(authority: Mapping[str, Any], now: float, days: int) -> int:
+def days_left(authority: Certificate, now: float, days: int) -> int:
     """For how many of `days` it can vouch: no longer than it is valid itself, and at least 1."""
-    return max(1, min(days, int((float(authority["not_after"]) - now) / DAY)))
+    return max(1, min(days, int((authority.not_after - now) / DAY)))
 
 
 def server_due(
-    found: Mapping[str, Any] | None, *, now: float, names: Iterable[str], renew_days: float
+    found: Certificate | None, *, now: float, names: Iterable[str], renew_days: float
 ) -> bool:
     """Whether the server's certificate must be made anew. found: `not_before`, `not_after`,
     `names`, `key_matches`, and `trusted`, whether the authority in use has issued it."""
@@ -54,8 +55,8 @@ def server_due(
         found is None
         or not usable(found, now)
         or aged(found, now, renew_days)
-        or not found.get("trusted")
-        or normal(found["names"]) != normal(names)
+        or not found.trusted
+        or normal(found.names) != normal(names)
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
+from ...deployment.certificate import Certificate
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.state import State
@@ -34,7 +33,7 @@ def next_steps(host: Host, state: State) -> list[str]:
     return found
 
 
-def _authority_before(host: Host) -> dict[str, Any] | None:
+def _authority_before(host: Host) -> Certificate | None:
     """The authority that clients may still know alone; None where the server's certificate is not
     the host's own."""
     try:
@@ -49,8 +48,8 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def day(found: Mapping[str, Any]) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(float(found["not_after"])))
+def day(found: Certificate) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(found.not_after))
 
 
 def expiring(host: Host, settings: Settings) -> list[str]:
@@ -63,10 +62,10 @@ def expiring(host: Host, settings: Settings) -> list[str]:
                 f"certificates: the provided certificate ends {day(tls)}: bring its successor "
                 "and run site.yml"
             )
-        elif now > float(str(tls["not_after"])) - DAY:
+        elif now > tls.not_after - DAY:
             found.append(f"certificates: the server's certificate ends {day(tls)}")
     before = _authority_before(host)
-    if before is not None and now > float(str(before["not_after"])) - settings.renew_days * DAY:
+    if before is not None and now > before.not_after - settings.renew_days * DAY:
         found.append(
             f"certificates: the authority before ends {day(before)}, and clients may know only "
             "that one: let all trust the present one, then run "
@@ -76,7 +75,7 @@ def expiring(host: Host, settings: Settings) -> list[str]:
     if (
         authority is not None
         and settings.tls_source == "own_ca"
-        and now > float(str(authority["not_after"])) - settings.renew_days * DAY
+        and now > authority.not_after - settings.renew_days * DAY
     ):
         found.append(
             f"certificates: the authority ends {day(authority)}: run "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..system.context import Host
 from ..system.errors import HostError
@@ -36,7 +36,7 @@ class IssuedCertificate:
         names = self.settings.names
         for authority in ("ca", "ca_previous"):
             found = self.files.facts(authority)
-            allowed = covered(names, found["permitted"]) if found is not None else names
+            allowed = covered(names, found.permitted) if found is not None else names
             if self.settings.hostname in allowed:
                 names = allowed
         return names
@@ -44,9 +44,10 @@ class IssuedCertificate:
     def due(self) -> bool:
         found = self.files.facts("tls")
         if found is not None:
-            found["trusted"] = certificates.issued_by(
+            trusted = certificates.issued_by(
                 self.host.runner, self.folder / "tls.crt", self.folder / "ca.crt"
             )
+            found = replace(found, trusted=trusted)
         chain, cross = self.files.read("tls.crt"), self.files.read("ca_cross.crt")
         return (
             server_due(

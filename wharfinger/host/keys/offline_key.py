@@ -47,7 +47,7 @@ class OfflineKey:
             authority = "new"
         elif follow or self.authority.uncovered(found) or self.authority.aged(found, now):
             assert found is not None
-            covers = covered([self.settings.hostname], found["permitted"])
+            covers = covered([self.settings.hostname], found.permitted)
             authority = "next" if covers else "new"
             if self.authority.overlap and authority == "next":
                 if follow and not self.authority.issued.due():
@@ -59,7 +59,7 @@ class OfflineKey:
             return None
         if authority == "next":
             assert found is not None
-            names = covered(self.settings.names, found["permitted"])
+            names = covered(self.settings.names, found.permitted)
         else:
             names = self.settings.names if authority else self.authority.issued.names()
         settings = self.settings
@@ -96,9 +96,9 @@ class OfflineKey:
             self.authority.promote()
         if signed.get("tls") and exists(self.folder / "tls_next.key"):
             self.files.write("tls_next.crt", signed["tls"].encode())
-            fits = (self.files.facts("tls_next") or {}).get("key_matches")
+            found = self.files.facts("tls_next")
             self.files.remove("tls_next.crt")
-            if not fits:
+            if found is None or not found.key_matches:
                 raise HostError(
                     "certificates: what was signed belongs to another request of this host: run "
                     "the playbook once more"

@@ -92,7 +92,7 @@ def served(host: Host) -> bytes | None:
     """The server's certificate with its key, as nginx reads them; None where they do not fit."""
     folder = host.paths.certificates
     found = certificates.facts(host.runner, folder / "tls.crt", folder / "tls.key")
-    if found is None or not found["key_matches"]:
+    if found is None or not found.key_matches:
         return None
     return (read_bytes(folder / "tls.crt") or b"") + (read_bytes(folder / "tls.key") or b"")
 

@@ -78,7 +78,7 @@ class Signing:
         self.take_up_strays()
         key, certificate = self._path("signing.key"), self._path("signing.crt")
         found = certificates.facts(self.host.runner, certificate, key)
-        if self.state.rotation is None and not (found and found["key_matches"]):
+        if self.state.rotation is None and not (found and found.key_matches):
             if exists(certificate) and self.state.kind(TOKEN_SERVER).serving is not None:
                 self.actions.append("the signing key is lost, and another follows")
                 self.begin(revoke=False)
@@ -89,9 +89,9 @@ class Signing:
                 if exists(certificate) or not exists(key):
                     self._write("signing.key", self.pki.signing_key(self._algorithm()))
                 self._certify("signing")
-        elif self.state.rotation is None and found and not self._can_sign(found["algorithm"]):
+        elif self.state.rotation is None and found and not self._can_sign(found.algorithm):
             self.actions.append(
-                f"the signing key is {found['algorithm']}, with which docker_auth cannot sign: it "
+                f"the signing key is {found.algorithm}, with which docker_auth cannot sign: it "
                 "is rotated to RSA first"
             )
             self.begin(revoke=False)

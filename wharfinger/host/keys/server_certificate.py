@@ -99,8 +99,8 @@ class ServerCertificate:
         found = certificates.facts(self.host.runner, folder / "tls.crt", folder / "tls.key")
         return (
             found is not None
-            and bool(found["key_matches"])
-            and float(str(found["not_after"])) > self.host.clock.now()
+            and bool(found.key_matches)
+            and found.not_after > self.host.clock.now()
             and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
         )
 
@@ -183,7 +183,7 @@ class ServerCertificate:
         deadline = self.host.clock.now() + _PATIENCE
         while True:
             seen = self.host.served("127.0.0.1", self.settings.port, self.settings.hostname, 5)
-            if seen == found["fingerprint"]:
+            if seen == found.fingerprint:
                 return
             if self.host.clock.now() >= deadline:
                 raise HostError(

@@ -13,6 +13,7 @@ from operator import not_
 from pathlib import Path
 from typing import Any
 
+from ...deployment.facts import Container
 from ..system import processes
 from ..system.bridge import is_closed
 from ..system.context import Host
@@ -342,18 +343,18 @@ def ours(
     return None
 
 
-def listed(raw: Mapping[str, Any]) -> dict[str, Any]:
+def listed(raw: Mapping[str, Any]) -> Container:
     """One container from GET /containers/json, whose health is only in the status text."""
     labels = raw.get("Labels") or {}
     status = raw.get("Status", "")
     health = next((word for word in ("unhealthy", "healthy", "starting") if word in status), "none")
     number = labels.get("wharfinger.generation", "")
-    return {
-        "name": raw["Names"][0].lstrip("/"),
-        "kind": labels.get("wharfinger.kind"),
-        "generation": int(number) if number.isdecimal() else None,
-        "spec": labels.get("wharfinger.spec"),
-        "running": raw.get("State") == "running",
-        "health": health,
-        "image": raw.get("ImageID"),
-    }
+    return Container(
+        name=raw["Names"][0].lstrip("/"),
+        kind=labels.get("wharfinger.kind"),
+        generation=int(number) if number.isdecimal() else None,
+        spec=labels.get("wharfinger.spec"),
+        running=raw.get("State") == "running",
+        health=health,
+        image=raw.get("ImageID"),
+    )

@@ -127,7 +127,7 @@ def _ends(host: Host) -> Samples:
     for name in _CERTIFICATES:
         facts = certificates.facts(host.runner, folder / f"{name}.crt")
         if facts is not None:
-            yield {"certificate": name}, float(str(facts["not_after"]))
+            yield {"certificate": name}, float(facts.not_after)
 
 
 def _serving(state: State, key: str) -> Samples:

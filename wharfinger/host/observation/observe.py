@@ -12,11 +12,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ...deployment.facts import (
+    Certificates,
+    Container,
     Distribution,
     Engine,
     HostFacts,
@@ -81,11 +84,14 @@ def observe(host: Host, request: Mapping[str, Any]) -> HostFacts:
         nginx = pool.submit(_nginx, host)
         docker = pool.submit(engine_facts.look, host, dict(request.get("network") or {}))
         folder = paths.certificates
-        found: dict[str, Future[dict[str, object] | None]] = {
-            name: pool.submit(
-                certificates.facts, host.runner, folder / f"{name}.crt", folder / f"{name}.key"
+        looks = {
+            certificate.name: pool.submit(
+                certificates.facts,
+                host.runner,
+                folder / f"{certificate.name}.crt",
+                folder / f"{certificate.name}.key",
             )
-            for name in ("ca", "tls", "signing", "signing_next")
+            for certificate in fields(Certificates)
         }
         trusted = pool.submit(
             certificates.issued_by, host.runner, folder / "tls.crt", folder / "ca.crt"
@@ -124,9 +130,10 @@ def observe(host: Host, request: Mapping[str, Any]) -> HostFacts:
         answer["networks"] = [Network(**network) for network in answer["networks"]]
         if answer["network"] is not None:
             answer["network"] = StackNetwork(**answer["network"])
-        answer["certificates"] = {name: future.result() for name, future in found.items()}
-        if answer["certificates"]["tls"] is not None:
-            answer["certificates"]["tls"]["trusted"] = trusted.result()
+        found = {name: look.result() for name, look in looks.items()}
+        if (tls := found["tls"]) is not None:
+            found["tls"] = replace(tls, trusted=trusted.result())
+        answer["certificates"] = Certificates(**found)
         answer |= _remembered(host, request, answer["containers"], answer["images"])
         answer["fqdn"], answer["resolved"] = names.answers()
     answer["clock"] = time.time()
@@ -287,7 +294,7 @@ def _group_id(user: str, group: str | None) -> int | None:
 def _remembered(
     host: Host,
     request: Mapping[str, Any],
-    containers: list[dict[str, Any]],
+    containers: list[Container],
     images: dict[str, list[str]],
 ) -> dict[str, Any]:
     """What state.json says, beside what docker says of it, and whether `prepare` has work."""
@@ -353,13 +360,13 @@ def _removed(host: Host, accounts: Iterable[str]) -> dict[str, Any]:
 
 def summary(
     state: State,
-    containers: list[dict[str, Any]],
+    containers: list[Container],
     images: dict[str, list[str]],
     proxy_current: bool,
 ) -> dict[str, Any]:
     """The state for the roles: images (and whether docker still has them), what serves, what is
     unfinished. Built from state.json and the engine's containers and images."""
-    by_number = {(one["kind"], one["generation"]): one for one in containers}
+    by_number = {(container.kind, container.generation): container for container in containers}
     generations: dict[str, Any] = {}
     pending = [] if proxy_current else ["nginx has not read its present files yet"]
     if state.window is not None:
@@ -367,7 +374,7 @@ def summary(
     for kind in KINDS:
         record = state.kind(kind)
         serving, previous = record.serving, record.previous
-        found = by_number.get((kind, serving.number)) if serving else None
+        container = by_number.get((kind, serving.number)) if serving else None
         generations[kind] = {
             "serving": serving
             and {
@@ -377,8 +384,8 @@ def summary(
                 "port": serving.port,
                 "spec": serving.spec,
                 "image": serving.image,
-                "running": bool(found and found["running"]),
-                "health": found["health"] if found else "none",
+                "running": bool(container and container.running),
+                "health": container.health if container else "none",
                 "since": serving.since,
             },
             "previous": previous.number if previous else None,

@@ -7,7 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ...deployment.certificate import Certificate
 from ...deployment.fixed import JOBS, WATCHED
+from ...deployment.reported import plain
 from ..contents import reports
 from ..keys import certificates, expiry
 from ..keys import settings as key_settings
@@ -52,16 +54,18 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     docker = engine_facts.look(host, {"name": (state.network or {}).get("name")})
     folder = host.paths.certificates
 
-    def look(name: str) -> dict[str, Any] | None:
+    def look(name: str) -> Certificate | None:
         return certificates.facts(host.runner, folder / f"{name}.crt", folder / f"{name}.key")
 
     answer: dict[str, Any] = {
         "state": summary(state, docker["containers"], docker["images"], is_current(host, state)),
         "engine": docker["engine"],
-        "containers": docker["containers"],
+        "containers": plain(docker["containers"]),
         "proxy": {"running": host.nginx.running(), "ours": is_current(host, state)},
         "certificates": {
-            name: facts | {"use": use} for name, use in _USES.items() if (facts := look(name))
+            name: _reported(certificate) | {"use": use}
+            for name, use in _USES.items()
+            if (certificate := look(name))
         },
         "rotation": state.rotation and vars(state.rotation),
         "next": expiry.next_steps(host, state),
@@ -85,6 +89,11 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(all_of_them))
     return answer
+
+
+def _reported(certificate: Certificate) -> dict[str, Any]:
+    """All but what nobody has looked at here."""
+    return {key: value for key, value in plain(certificate).items() if key != "trusted"}
 
 
 def _expiring(host: Host) -> list[str]:

@@ -278,8 +278,8 @@ def test_the_first_one_has_its_names_and_fits_its_key(host: Host, tmp_path: Path
     (tmp_path / "key").write_bytes(got.key)
     found = facts(SystemRunner(), tmp_path / "chain", tmp_path / "key")
     assert found is not None
-    assert found["names"] == ["registry.example.test", "other.example.test"]
-    assert found["key_matches"]
+    assert found.names == ("registry.example.test", "other.example.test")
+    assert found.key_matches
     assert got.chain.count(b"-----BEGIN CERTIFICATE-----") == 2
     assert b"CERTIFICATE" not in got.key
     described = subprocess.run(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from wharfinger.deployment.certificate import Certificate
 from wharfinger.host.keys.due import aged, ahead, covered, days_left, server_due, usable
 
 NOW = 1_800_000_000.0
@@ -13,19 +15,15 @@ DAY = 86400
 NAMES = ("r.example.com", "10.0.0.1")
 
 
-def certificate(left: float, life: float = 90, **more: Any) -> dict[str, Any]:
+def certificate(left: float, life: float = 90, **more: Any) -> Certificate:
     end = NOW + left * DAY
-    return {
-        "not_before": end - life * DAY,
-        "not_after": end,
-        "key_matches": True,
-        "names": list(NAMES),
-        "trusted": True,
-        **more,
-    }
+    present = Certificate(
+        not_before=end - life * DAY, not_after=end, key_matches=True, names=NAMES, trusted=True
+    )
+    return replace(present, **more)
 
 
-def due(found: dict[str, Any] | None, names: tuple[str, ...] = NAMES) -> bool:
+def due(found: Certificate | None, names: tuple[str, ...] = NAMES) -> bool:
     return server_due(found, now=NOW, names=names, renew_days=30)
 
 
@@ -37,7 +35,7 @@ def due(found: dict[str, Any] | None, names: tuple[str, ...] = NAMES) -> bool:
         (certificate(31), False),
         (certificate(29), True),
         (certificate(-1), True),
-        (certificate(80, names=["r.example.com"]), True),
+        (certificate(80, names=("r.example.com",)), True),
         (certificate(80, trusted=False), True),
         (certificate(80, key_matches=False), True),
         # short lives are renewed in their last third
@@ -46,7 +44,7 @@ def due(found: dict[str, Any] | None, names: tuple[str, ...] = NAMES) -> bool:
     ],
 )
 def test_a_servers_certificate_that_no_longer_fits_is_made_anew(
-    found: dict[str, Any] | None, expected: bool
+    found: Certificate | None, expected: bool
 ) -> None:
     assert due(found) is expected
 
@@ -80,7 +78,7 @@ def test_a_certificate_without_its_key_is_of_no_use() -> None:
 
 
 def test_openssls_way_of_writing_an_ipv6_address_is_the_same_address() -> None:
-    found = certificate(80, names=["r.example.com", "FD00:0:0:0:0:0:0:2"])
+    found = certificate(80, names=("r.example.com", "FD00:0:0:0:0:0:0:2"))
     assert due(found, names=("r.example.com", "fd00::2")) is False
 
 

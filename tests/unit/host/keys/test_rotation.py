@@ -298,7 +298,7 @@ def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
 def kind_of_key(host: Host, name: str = "signing.crt") -> str:
     found = facts(host.runner, host.paths.certificates / name)
     assert found is not None
-    return str(found["algorithm"])
+    return found.algorithm
 
 
 def as_the_release_before(host: Host) -> None:
@@ -943,7 +943,7 @@ def test_a_clock_nine_years_ahead_replaces_nothing_and_is_told(
     run("renew", {}, host=host)
     names = ("ca", "tls", "signing")
     ends = [
-        time.strftime("%Y-%m-%d", time.gmtime(float(str(found["not_after"]))))
+        time.strftime("%Y-%m-%d", time.gmtime(found.not_after))
         for name in names
         if (found := facts(host.runner, host.paths.certificates / f"{name}.crt"))
     ]

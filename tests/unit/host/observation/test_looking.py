@@ -141,15 +141,14 @@ def test_a_certificate_is_read_and_its_key_belongs_to_it(tmp_path: Path) -> None
     make("b", "/CN=b.example")
     found = certificates.facts(SystemRunner(), tmp_path / "a.crt", tmp_path / "a.key")
     assert found is not None
-    assert found["subject"] == found["issuer"] == "CN=r.example"
-    assert found["names"] == ["r.example", "192.0.2.7"]
-    assert found["key_matches"] is True
-    lifetime = int(str(found["not_after"])) - int(str(found["not_before"]))
-    assert lifetime == 3 * 86400
-    assert len(str(found["fingerprint"])) == 64
+    assert found.subject == found.issuer == "CN=r.example"
+    assert found.names == ("r.example", "192.0.2.7")
+    assert found.key_matches is True
+    assert found.not_after - found.not_before == 3 * 86400
+    assert len(found.fingerprint) == 64
     other = certificates.facts(SystemRunner(), tmp_path / "a.crt", tmp_path / "b.key")
     assert other is not None
-    assert other["key_matches"] is False
+    assert other.key_matches is False
 
 
 def test_without_openssl_or_without_a_file_there_is_no_certificate(tmp_path: Path) -> None:
