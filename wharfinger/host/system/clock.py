@@ -73,9 +73,9 @@ class Record:
 
     def moment(self, written: float) -> float:
         """When something was written whose time says `written` (seconds since 1970)."""
-        for one in self.wrong:
-            if one.begin <= written <= one.end:
-                return one.over
+        for span in self.wrong:
+            if span.begin <= written <= span.end:
+                return span.over
         return written
 
 
@@ -99,24 +99,26 @@ def judge(last: Record | None, now: Reading, *, confirmed: bool = False) -> Reco
         fresh,
         start=last.start if keeps_start else fresh.start,
         # Times to come are forgotten before they come.
-        wrong=_joined(one for one in wrong if one.end <= one.over or one.begin > now.wall + _SLACK),
+        wrong=_joined(
+            span for span in wrong if span.end <= span.over or span.begin > now.wall + _SLACK
+        ),
     )
 
 
 def _given(
-    before: tuple[tuple[float, float], ...], since: float, wall: float
+    earlier: tuple[tuple[float, float], ...], since: float, wall: float
 ) -> tuple[tuple[float, float], ...]:
     """The times that a clock in doubt has given, this look included."""
-    if not before:
+    if not earlier:
         return ((since, wall),)
-    *others, (low, high) = before
+    *others, (low, high) = earlier
     if low <= wall <= high + _APART:
         return (*others, (low, max(high, wall)))
     # It was set meanwhile. Of many such, the first go on for the ones after them.
-    found = [*before, (wall - _SLACK, wall)]
-    while len(found) > _REMEMBERED:
-        found[:2] = [(min(found[0][0], found[1][0]), max(found[0][1], found[1][1]))]
-    return tuple(found)
+    spans = [*earlier, (wall - _SLACK, wall)]
+    while len(spans) > _REMEMBERED:
+        spans[:2] = [(min(spans[0][0], spans[1][0]), max(spans[0][1], spans[1][1]))]
+    return tuple(spans)
 
 
 def _doubt(last: Record, now: Reading, same: bool) -> str:
@@ -144,12 +146,12 @@ def _in_words(seconds: float) -> str:
 
 def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
     """No more than are remembered: neighbours become one, which is over with the last of them."""
-    found = sorted(spans, key=lambda one: (one.begin > one.over, one.begin))
-    while len(found) > _REMEMBERED:
-        first, second = found[0], found[1]
+    joined = sorted(spans, key=lambda span: (span.begin > span.over, span.begin))
+    while len(joined) > _REMEMBERED:
+        first, second = joined[0], joined[1]
         over = max(first.over, second.over)
-        found[:2] = [Span(first.begin, max(first.end, second.end), over)]
-    return tuple(found)
+        joined[:2] = [Span(first.begin, max(first.end, second.end), over)]
+    return tuple(joined)
 
 
 # -- the host's own clock --------------------------------------------------------------------------
@@ -185,15 +187,15 @@ def load(path: Path) -> Record | None:
         return None
     try:
         raw: dict[str, Any] = json.loads(data)
-        wrong = tuple(Span(**{key: float(one[key]) for key in one}) for one in raw.pop("wrong"))
+        wrong = tuple(Span(**{k: float(v) for k, v in span.items()}) for span in raw.pop("wrong"))
         given = tuple((float(low), float(high)) for low, high in raw.pop("given"))
         boot, doubt = str(raw.pop("boot")), str(raw.pop("doubt"))
         numbers = {key: float(raw[key]) for key in raw}
-        found = Record(boot=boot, doubt=doubt, given=given, wrong=wrong, **numbers)
-        times = [*numbers.values(), *(one for pair in given for one in pair)]
-        times += [one for span in wrong for one in (span.begin, span.end, span.over)]
-        if all(math.isfinite(one) for one in times):
-            return found
+        record = Record(boot=boot, doubt=doubt, given=given, wrong=wrong, **numbers)
+        times = [*numbers.values(), *(time for pair in given for time in pair)]
+        times += [time for span in wrong for time in (span.begin, span.end, span.over)]
+        if all(map(math.isfinite, times)):
+            return record
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         pass
     unknown = f"{path} cannot be read, so what the clock showed before is not known"

@@ -178,13 +178,13 @@ class DockerEngine:
         """Docker's own short list of the containers with all these labels, stopped ones too."""
         wanted = json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})
         query = urlencode({"all": "1", "filters": wanted})
-        found: list[dict[str, Any]] = self.get(f"/containers/json?{query}", timeout=timeout)
-        return found
+        listing: list[dict[str, Any]] = self.get(f"/containers/json?{query}", timeout=timeout)
+        return listing
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
         """Every container with all these labels, stopped ones too."""
-        found = (self.inspect(one["Id"]) for one in self.listed_containers(labels))
-        return [one for one in found if one is not None]
+        containers = (self.inspect(container["Id"]) for container in self.listed_containers(labels))
+        return [container for container in containers if container is not None]
 
     def inspect(self, name: str) -> Container | None:
         raw = self.get(f"/containers/{quote(name)}/json")
@@ -252,16 +252,16 @@ class DockerEngine:
     # -- networks ----------------------------------------------------------------------------------
 
     def networks(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get("/networks")
-        return found
+        networks: list[dict[str, Any]] = self.get("/networks")
+        return networks
 
     def network(self, name: str) -> dict[str, Any] | None:
         """The network with exactly this name, with the containers on it."""
         listed = self.get("/networks?" + urlencode({"filters": json.dumps({"name": [name]})}))
-        for one in listed:
-            if one["Name"] == name:
-                found: dict[str, Any] | None = self.get(f"/networks/{one['Id']}")
-                return found
+        for network in listed:
+            if network["Name"] == name:
+                inspected: dict[str, Any] | None = self.get(f"/networks/{network['Id']}")
+                return inspected
         return None
 
     def create_network(self, definition: Mapping[str, Any]) -> None:
@@ -275,45 +275,45 @@ class DockerEngine:
     # -- images ------------------------------------------------------------------------------------
 
     def images(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get("/images/json")
-        return found
+        images: list[dict[str, Any]] = self.get("/images/json")
+        return images
 
     def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
         """As 'the container web': containers, volumes and images that are not ours."""
-        ours = {one["Id"] for one in self.listed_containers(labels)}
-        found = [
-            f"the container {one['Names'][0].lstrip('/')}"
-            for one in self.listed_containers({})
-            if one["Id"] not in ours
+        ours = {container["Id"] for container in self.listed_containers(labels)}
+        others = [
+            f"the container {container['Names'][0].lstrip('/')}"
+            for container in self.listed_containers({})
+            if container["Id"] not in ours
         ]
         volumes = self.get("/volumes").get("Volumes") or ()
-        found += [f"the volume {one['Name']}" for one in volumes]
-        for one in self.images():
+        others += [f"the volume {volume['Name']}" for volume in volumes]
+        for image in self.images():
             # An older docker calls an image without a name <none>:<none>.
-            names = [name for name in one.get("RepoTags") or () if name != "<none>:<none>"]
-            names = names or [one["Id"]]
-            found += [f"the image {name}" for name in names if name not in images]
-        return found
+            names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
+            names = names or [image["Id"]]
+            others += [f"the image {name}" for name in names if name not in images]
+        return others
 
     def sharing(self, labels: Mapping[str, str], folder: Path) -> list[str]:
         place = folder.resolve()
         return sorted(
-            one["Names"][0].lstrip("/")
-            for one in self.listed_containers({})
-            if one["State"] == "running"
-            and not labels.items() <= (one.get("Labels") or {}).items()
+            container["Names"][0].lstrip("/")
+            for container in self.listed_containers({})
+            if container["State"] == "running"
+            and not labels.items() <= (container.get("Labels") or {}).items()
             and any(
                 mount.get("RW") and Path(mount.get("Source") or "/").resolve().is_relative_to(place)
-                for mount in one.get("Mounts") or ()
+                for mount in container.get("Mounts") or ()
             )
         )
 
     def image(self, reference: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self.get(f"/images/{quote(reference, safe='/:@')}/json")
-        return found
+        inspected: dict[str, Any] | None = self.get(f"/images/{quote(reference, safe='/:@')}/json")
+        return inspected
 
     def used_images(self) -> set[str]:
-        return {one["ImageID"] for one in self.listed_containers({})}
+        return {container["ImageID"] for container in self.listed_containers({})}
 
     def load(self, archive: Path) -> str:
         """Loads an image archive; returns what docker said. Raises HostError where it refuses."""
@@ -377,8 +377,8 @@ def container_of(raw: Mapping[str, Any]) -> Container:
     networks = raw.get("NetworkSettings", {}).get("Networks") or {}
     # A stopped container has no present address, only the one it asked for.
     addresses = [
-        one.get("IPAddress") or (one.get("IPAMConfig") or {}).get("IPv4Address")
-        for one in networks.values()
+        network.get("IPAddress") or (network.get("IPAMConfig") or {}).get("IPv4Address")
+        for network in networks.values()
     ]
     return Container(
         id=raw["Id"],
@@ -387,7 +387,7 @@ def container_of(raw: Mapping[str, Any]) -> Container:
         labels=raw["Config"].get("Labels") or {},
         status=state["Status"],
         health=(state.get("Health") or {}).get("Status", "none"),
-        address=next((one for one in addresses if one), None),
+        address=next(filter(None, addresses), None),
         exit_code=state.get("ExitCode", 0),
         out_of_memory=state.get("OOMKilled", False),
         restarts=raw.get("RestartCount", 0),
@@ -397,7 +397,9 @@ def container_of(raw: Mapping[str, Any]) -> Container:
 
 def subnets(network: Mapping[str, Any]) -> list[str]:
     return [
-        one["Subnet"] for one in (network.get("IPAM") or {}).get("Config") or () if "Subnet" in one
+        block["Subnet"]
+        for block in (network.get("IPAM") or {}).get("Config") or ()
+        if "Subnet" in block
     ]
 
 

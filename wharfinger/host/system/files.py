@@ -122,7 +122,7 @@ def directory(path: Path, mode: int, owner: int, group: int, *, check: bool) -> 
     """
     wanted = f"{mode:04o} {owner}:{group}"
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +130,12 @@ def directory(path: Path, mode: int, owner: int, group: int, *, check: bool) -> 
             os.chown(path, owner, group)
             path.chmod(mode)
         return [f"{path}: directory made ({wanted})"]
-    if stat.S_ISLNK(found.st_mode) and path.is_dir():
+    if stat.S_ISLNK(status.st_mode) and path.is_dir():
         # An operator may have put a large directory elsewhere by a link: its target counts.
-        found = path.stat()
-    if not stat.S_ISDIR(found.st_mode):
+        status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
         raise HostError(f"{path} is there but is no directory: move it away")
-    present = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+    present = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     if present == (mode, owner, group):
         return []
     if not check:

@@ -102,8 +102,8 @@ def keep(host: Host, *, by_age: bool = True) -> list[str]:
 
 def lost(host: Host) -> int:
     """How many decisions are missing in the log, by the timer's last count."""
-    found = _record(host).get("lost")
-    return found if isinstance(found, int) else 0
+    count = _record(host).get("lost")
+    return count if isinstance(count, int) else 0
 
 
 def _live(host: Host) -> list[Path]:
@@ -114,8 +114,8 @@ def _live(host: Host) -> list[Path]:
 def _closed(host: Host) -> list[Path]:
     """The oldest first."""
     live = _live(host)
-    found = [path for path in host.paths.log.iterdir() if path.is_file() and path not in live]
-    return sorted(found, key=lambda path: (path.stat().st_mtime, path.name))
+    closed = [path for path in host.paths.log.iterdir() if path.is_file() and path not in live]
+    return sorted(closed, key=lambda path: (path.stat().st_mtime, path.name))
 
 
 def _is_due(host: Host, path: Path) -> bool:
@@ -129,10 +129,10 @@ def _is_due(host: Host, path: Path) -> bool:
 def _begun(path: Path) -> float:
     """When its first line was written; where that does not say so, when its last was."""
     with path.open("rb") as file:
-        found = _TIME.search(file.readline(4096))
+        moment = _TIME.search(file.readline(4096))
     try:
-        if found is not None:
-            return datetime.fromisoformat(found[1].decode() + "+00:00").timestamp()
+        if moment is not None:
+            return datetime.fromisoformat(moment[1].decode() + "+00:00").timestamp()
     except ValueError:
         pass
     return path.stat().st_mtime
@@ -162,14 +162,14 @@ def _close(host: Host, path: Path) -> None:
 
 def _compress(path: Path) -> None:
     """Whoever is killed here leaves the file itself, for the next run."""
-    found = path.stat()
+    status = path.stat()
     temporary = path.with_name(f".{path.name}.new")
     with path.open("rb") as source, temporary.open("wb") as file:
         os.fchmod(file.fileno(), 0o640)
-        os.fchown(file.fileno(), found.st_uid, found.st_gid)
+        os.fchown(file.fileno(), status.st_uid, status.st_gid)
         with gzip.GzipFile(path.name, "wb", 6, file) as target:
             shutil.copyfileobj(source, target, 2**20)
-    os.utime(temporary, (found.st_atime, found.st_mtime))
+    os.utime(temporary, (status.st_atime, status.st_mtime))
     temporary.replace(path.with_name(f"{path.name}.gz"))
     path.unlink()
 
@@ -178,10 +178,10 @@ def _old(host: Host, by_age: bool) -> Iterator[Path]:
     """Closed files that are too many, or (`by_age`) too old."""
     left = dict.fromkeys((ACCESS, DECISIONS, ""), KEPT_BYTES)
     for path in reversed(_closed(host)):
-        found = path.stat()
+        status = path.stat()
         log = next((name for name in left if name and path.name.startswith(name[:-4])), "")
-        left[log] -= found.st_size
-        old = by_age and found.st_mtime < host.clock.now() - KEPT
+        left[log] -= status.st_size
+        old = by_age and status.st_mtime < host.clock.now() - KEPT
         if old or left[log] < 0:
             yield path
 
@@ -208,13 +208,13 @@ def _count(host: Host) -> None:
                 if not line.endswith(b"\n"):
                     break
                 offset += len(line)
-                if (found := _NUMBER.search(line)) is None:
+                if (decision := _NUMBER.search(line)) is None:
                     continue
-                process, number = found[1].decode(), int(found[2])
-                before = last.pop(process, number - 1 if not record else 0)
+                process, number = decision[1].decode(), int(decision[2])
+                previous = last.pop(process, number - 1 if not record else 0)
                 # Two workers may write in the other order: what comes late was not missing.
-                missing += number - before - 1 if number > before else -1
-                last[process] = max(number, before)
+                missing += number - previous - 1 if number > previous else -1
+                last[process] = max(number, previous)
         record = {"inode": inode, "offset": offset}
     last = dict(list(last.items())[-_PROCESSES:])
     record |= {"last": last, "lost": max(missing, 0)}
@@ -223,7 +223,7 @@ def _count(host: Host) -> None:
 
 def _record(host: Host) -> dict[str, Any]:
     try:
-        found = json.loads(read_text(host.paths.log_record) or "{}")
+        record = json.loads(read_text(host.paths.log_record) or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}

@@ -94,7 +94,9 @@ class SystemNginx:
         """Answers say `Connection: close` from now on. Waits until nobody is connected any more, or
         as long as who is busy takes to hear of it; not at all where nobody is connected."""
         own = [self._master(), *(pid for pid, _ in self.workers())]
-        ports = {one["port"] for one in listeners(self._paths.proc) if one["pid"] in own}
+        ports = {
+            listener["port"] for listener in listeners(self._paths.proc) if listener["pid"] in own
+        }
         if not clients(self._paths.proc, ports):
             return
         self._paths.closing.touch()
@@ -103,12 +105,12 @@ class SystemNginx:
             time.sleep(0.02)
 
     def _reload(self) -> None:
-        before = self.workers()
+        old_workers = self.workers()
         said = self._runner.run([*self._command, "-s", "reload"], timeout=60)
         if not said.ok:
             raise HostError(f"nginx was not reloaded: {said.words}")
         deadline = time.monotonic() + 20
-        while all(one in before for one in self.workers()):
+        while all(worker in old_workers for worker in self.workers()):
             if time.monotonic() > deadline:
                 raise HostError(
                     "nginx took the new configuration but goes on with the old one: the reason is "
@@ -117,7 +119,7 @@ class SystemNginx:
             time.sleep(0.02)
         # The new ones are there a moment before the old ones are told to end: until then a request
         # may still be answered by the configuration before.
-        while any(map(self._takes_requests, before)):
+        while any(map(self._takes_requests, old_workers)):
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)

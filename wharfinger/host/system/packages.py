@@ -20,8 +20,8 @@ def installed(host: Host, names: Sequence[str]) -> list[str]:
     )
     if said.code == _NOT_INSTALLED:
         return list(names)
-    found = {line.split()[0] for line in said.output.splitlines() if line.endswith(" installed")}
-    return [name for name in names if name in found]
+    present = {line.split()[0] for line in said.output.splitlines() if line.endswith(" installed")}
+    return [name for name in names if name in present]
 
 
 def removable(host: Host, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -76,14 +76,14 @@ def strange_files(
     own = [str(path) for path in ours]
     said = host.runner.run(["dpkg-query", "--search", f"{folder}/*"], timeout=30)
     known = {line.partition(": ")[2] for line in said.output.splitlines()}
-    found = [
+    strange = [
         str(path)
         for path in sorted(folder.rglob("*"))
         if (path.is_symlink() or not path.is_dir())
-        and not any(str(path) == one or str(path).startswith(f"{one}/") for one in own)
+        and not any(str(path) == name or str(path).startswith(f"{name}/") for name in own)
         and str(path) not in known
         and not (path.is_symlink() and path.parent.name == "modules-enabled")
     ]
     compared = host.runner.run(["dpkg", "--verify", *packages], timeout=30)
     changed = re.findall(r"^..5\S* c (\S+)$", compared.output, re.MULTILINE)
-    return found + [path for path in changed if path.startswith(f"{folder}/")]
+    return strange + [path for path in changed if path.startswith(f"{folder}/")]

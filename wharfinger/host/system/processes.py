@@ -33,15 +33,15 @@ class Socket:
 
 def sockets(proc: Path) -> list[Socket]:
     """Every TCP socket of this network namespace, IPv4 and IPv6."""
-    found = []
+    sockets = []
     for name in ("tcp", "tcp6"):
         for line in (read_text(proc / "net" / name) or "").splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9:
                 address, port = _endpoint(fields[1])
                 remote, remote_port = _endpoint(fields[2])
-                found.append(Socket(address, port, remote, remote_port, fields[3], fields[9]))
-    return found
+                sockets.append(Socket(address, port, remote, remote_port, fields[3], fields[9]))
+    return sockets
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -59,28 +59,33 @@ def _endpoint(text: str) -> tuple[str, int]:
 def connections(proc: Path, address: str, port: int) -> frozenset[int]:
     """The connections that this host holds to address:port, each by its own port."""
     return frozenset(
-        one.port
-        for one in sockets(proc)
-        if one.remote_address == address and one.remote_port == port and one.state in _LIVE
+        connection.port
+        for connection in sockets(proc)
+        if connection.remote_address == address
+        and connection.remote_port == port
+        and connection.state in _LIVE
     )
 
 
 def clients(proc: Path, ports: Container[object]) -> int:
     """How many connections others hold to these ports of this host."""
-    return sum(one.port in ports and one.state == _ESTABLISHED for one in sockets(proc))
+    return sum(
+        connection.port in ports and connection.state == _ESTABLISHED
+        for connection in sockets(proc)
+    )
 
 
 def listeners(proc: Path) -> list[dict[str, Any]]:
     """Who listens where: address, port, program and pid (null where they cannot be seen)."""
-    listening = [one for one in sockets(proc) if one.state == _LISTEN]
-    owners = _owners(proc, {one.inode for one in listening})
+    listening = [listener for listener in sockets(proc) if listener.state == _LISTEN]
+    owners = _owners(proc, {listener.inode for listener in listening})
     answer: list[dict[str, Any]] = []
-    for one in sorted(set(listening), key=lambda item: (item.port, item.address)):
-        pid = owners.get(one.inode)
+    for listener in sorted(set(listening), key=lambda item: (item.port, item.address)):
+        pid = owners.get(listener.inode)
         answer.append(
             {
-                "address": one.address,
-                "port": one.port,
+                "address": listener.address,
+                "port": listener.port,
                 "program": None if pid is None else program(proc, pid),
                 "pid": pid,
             }
@@ -116,7 +121,7 @@ def opened(proc: Path, processes: Iterable[int], files: Iterable[Path]) -> bool:
         folder = f"{proc}/{pid}/fd"
         try:
             descriptors = os.listdir(folder)  # noqa: PTH208
-            if any(os.readlink(f"{folder}/{one}") in wanted for one in descriptors):  # noqa: PTH115
+            if any(os.readlink(f"{folder}/{descriptor}") in wanted for descriptor in descriptors):  # noqa: PTH115
                 return True
         except OSError:
             continue
@@ -182,27 +187,27 @@ def parent_and_start(proc: Path, pid: int) -> tuple[int, int] | None:
 
 def children(proc: Path, parent: int) -> list[list[int]]:
     """The living children of a process: [pid, start time] each."""
-    found = []
+    processes = []
     for pid in process_ids(proc):
         facts = parent_and_start(proc, pid)
         if facts is not None and facts[0] == parent:
-            found.append([pid, facts[1]])
-    return found
+            processes.append([pid, facts[1]])
+    return processes
 
 
 def alive(proc: Path, processes: Iterable[list[int]]) -> list[list[int]]:
     """Those of `processes` that still live (same number and same start time)."""
-    found = []
+    living = []
     for pid, start in processes:
         facts = parent_and_start(proc, pid)
         if facts is not None and facts[1] == start:
-            found.append([pid, start])
-    return found
+            living.append([pid, start])
+    return living
 
 
 def routes(proc: Path) -> list[dict[str, str]]:
     """The IPv4 routes but the default ones: destination (CIDR) and device."""
-    found = []
+    routes = []
     for line in (read_text(proc / "net" / "route") or "").splitlines()[1:]:
         fields = line.split()
         if len(fields) < 8 or fields[1] == "00000000":
@@ -210,26 +215,26 @@ def routes(proc: Path) -> list[dict[str, str]]:
         base = socket.inet_ntoa(struct.pack("=I", int(fields[1], 16)))
         mask = socket.inet_ntoa(struct.pack("=I", int(fields[7], 16)))
         network = ipaddress.IPv4Network(f"{base}/{mask}", strict=False)
-        found.append({"destination": str(network), "device": fields[0]})
-    return found
+        routes.append({"destination": str(network), "device": fields[0]})
+    return routes
 
 
 def addresses(proc: Path) -> list[str]:
     """This host's addresses that are not loopback (and, of IPv6, not link-local)."""
-    found: list[str] = []
+    addresses: list[str] = []
     last = ""
     for line in (read_text(proc / "net" / "fib_trie") or "").splitlines():
         text = line.strip()
         if text.startswith("|-- "):
             last = text[4:]
-        elif text == "/32 host LOCAL" and not last.startswith("127.") and last not in found:
-            found.append(last)
+        elif text == "/32 host LOCAL" and not last.startswith("127.") and last not in addresses:
+            addresses.append(last)
     for line in (read_text(proc / "net" / "if_inet6") or "").splitlines():
         digits = line.split()[0]
         address = ipaddress.IPv6Address(int(digits, 16))
         if not address.is_loopback and not address.is_link_local:
-            found.append(str(address))
-    return found
+            addresses.append(str(address))
+    return addresses
 
 
 def primary_address() -> str | None:

@@ -88,13 +88,13 @@ def units(paths: Paths, runner: Runner, names: Sequence[str]) -> dict[str, dict[
         return {}
     properties = "LoadState,UnitFileState,ExecStart,Listen,Requires"
     said = runner.run(["systemctl", "show", f"--property={properties}", *names])
-    found: list[dict[str, str]] = []
+    sections: list[dict[str, str]] = []
     for part in said.output.rstrip("\n").split("\n\n"):
-        found.append({})
+        sections.append({})
         for key, _, value in (line.partition("=") for line in part.splitlines()):
             # A socket has a line for each place where it listens.
-            found[-1][key] = f"{found[-1][key]}, {value}" if key in found[-1] else value
-    return dict(zip(names, found, strict=False))
+            sections[-1][key] = f"{sections[-1][key]}, {value}" if key in sections[-1] else value
+    return dict(zip(names, sections, strict=False))
 
 
 def _start_dockerd(

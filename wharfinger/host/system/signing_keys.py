@@ -39,17 +39,17 @@ class PublicKey:
     def known_to_the_registry(self) -> bool:
         """Whether the registry works out the same identifier. distribution (3.1.2 too) strips the
         zero bytes in front of a coordinate before it hashes: one key in 128 has such a byte."""
-        return all(one[0] != 0 for one in self.coordinates)
+        return all(coordinate[0] != 0 for coordinate in self.coordinates)
 
 
 def read(text: str) -> PublicKey | None:
     """The public key in a PEM text, of a certificate (version 3) or by itself; None where there is
     none, or one of a kind that does not sign tokens."""
-    found = _PEM.search(text)
-    if found is None:
+    block = _PEM.search(text)
+    if block is None:
         return None
     try:
-        return _public_key(found[1], base64.b64decode(found[2]))
+        return _public_key(block[1], base64.b64decode(block[2]))
     except (ValueError, IndexError):
         return None  # damaged
 
@@ -76,15 +76,15 @@ def _public_key(label: str, der: bytes) -> PublicKey | None:
 
 def _parts(der: bytes) -> list[bytes]:
     """The contents of the elements in DER, one after the other."""
-    found = []
+    contents = []
     while der:
         length, rest = der[1], der[2:]
         if length > 127:
             octets = length - 128
             length, rest = int.from_bytes(rest[:octets], "big"), rest[octets:]
-        found.append(rest[:length])
+        contents.append(rest[:length])
         der = rest[length:]
-    return found
+    return contents
 
 
 def _identifier(**members: str) -> str:

@@ -59,12 +59,12 @@ class Kind:
     generations: list[Generation] = field(default_factory=list)
 
     def in_phase(self, *phases: str) -> list[Generation]:
-        return [one for one in self.generations if one.phase in phases]
+        return [generation for generation in self.generations if generation.phase in phases]
 
     @property
     def serving(self) -> Generation | None:
-        found = self.in_phase(SERVING)
-        return found[-1] if found else None
+        serving = self.in_phase(SERVING)
+        return serving[-1] if serving else None
 
     @property
     def settings_before(self) -> str:
@@ -78,12 +78,12 @@ class Kind:
 
         One that differs only in what is live (users, trusted keys) is nothing to go back to."""
         serving = self.serving
-        found = [
-            one
-            for one in self.in_phase(RETIRED)
-            if serving is None or not one.settings or one.settings != serving.settings
+        others = [
+            retired
+            for retired in self.in_phase(RETIRED)
+            if serving is None or not retired.settings or retired.settings != serving.settings
         ]
-        return found[-1] if found else None
+        return others[-1] if others else None
 
 
 @dataclass
@@ -157,8 +157,8 @@ def decode(data: bytes, path: Path) -> State:
                 f"{FORMAT}): deploy from an up-to-date checkout"
             )
         kinds = {
-            name: Kind(one["next"], [Generation(**item) for item in one["generations"]])
-            for name, one in raw.pop("kinds").items()
+            name: Kind(kind["next"], [Generation(**item) for item in kind["generations"]])
+            for name, kind in raw.pop("kinds").items()
         }
         rotation = raw.pop("rotation", None)
         window = raw.pop("window", None)

@@ -29,7 +29,7 @@ def data_of(host: Host, state: State) -> Path:
 def problems(host: Host, data: Path) -> list[str]:
     """What is wrong with the disks that the registry's `data` and the host program's own files lie
     on: one sentence each. One that has no room left, or cannot be written."""
-    found: list[str] = []
+    sentences: list[str] = []
     for path in (data, host.paths.var):
         what = "registry's data" if path == data else "host's own files"
         if path != data and _device(path) == _device(data):
@@ -37,20 +37,20 @@ def problems(host: Host, data: Path) -> list[str]:
         try:
             sizes = os.statvfs(nearest(path))
         except OSError as problem:
-            found.append(f"storage: {path}, where the {what} lie: {problem.strerror}")
+            sentences.append(f"storage: {path}, where the {what} lie: {problem.strerror}")
             continue
         free, total = sizes.f_bavail * sizes.f_frsize, sizes.f_blocks * sizes.f_frsize
         if sizes.f_flag & os.ST_RDONLY:
-            found.append(
+            sentences.append(
                 f"storage: {path}, where the {what} lie, is mounted read-only: look for the reason "
                 "in the kernel's log (dmesg), repair the file system and mount it again"
             )
         elif free < min(_BYTES, _SHARE * total):
-            found.append(
+            sentences.append(
                 f"storage: only {free // 2**20} MiB of {total // 2**20} MiB are free at {path}, "
                 f"where the {what} lie: make room, as in docs/operations.md"
             )
-    return found
+    return sentences
 
 
 def _device(path: Path) -> int:
@@ -68,7 +68,7 @@ def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dic
     answer: dict[str, Any] = {
         "path": str(path),
         "exists": present == path,
-        "is_mount": any(one["target"] == str(path) for one in mounts),
+        "is_mount": any(mount["target"] == str(path) for mount in mounts),
         "source": mount["source"],
         "is_source": is_source(wanted, path, mount["source"]) if wanted else None,
         "source_there": source_there(wanted) if wanted else None,
@@ -103,12 +103,12 @@ def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dic
 
 def nearest(path: Path) -> Path:
     """`path`, or the closest parent that can be seen."""
-    for one in (path, *path.parents):
+    for parent in (path, *path.parents):
         try:
-            one.stat()
+            parent.stat()
         except OSError:
             continue
-        return one
+        return parent
     return Path("/")
 
 
@@ -116,7 +116,7 @@ def is_mount_point(path: Path, host: Host) -> bool:
     """Whether something is mounted at `path`: a bind mount of the same file system too, which
     os.path.ismount cannot tell from a directory."""
     mounts = parse_mounts(read_text(host.paths.proc / "mounts") or "")
-    return any(one["target"] == str(path) for one in mounts)
+    return any(mount["target"] == str(path) for mount in mounts)
 
 
 def is_source(wanted: Mapping[str, Any], path: Path, present: str) -> bool | None:
@@ -126,8 +126,8 @@ def is_source(wanted: Mapping[str, Any], path: Path, present: str) -> bool | Non
     try:
         if wanted.get("bind"):
             return Path(source).samefile(path)
-        tag, found, value = source.partition("=")
-        if found and tag in _TAGS:
+        tag, equals, value = source.partition("=")
+        if equals and tag in _TAGS:
             source = f"/dev/disk/by-{_TAGS[tag]}/{value.strip(chr(34))}"
         if source.startswith("/dev/"):
             return Path(source).resolve(strict=True) == Path(present).resolve(strict=True)
@@ -155,31 +155,31 @@ def helper_there(wanted: Mapping[str, Any]) -> bool | None:
 
 def parse_mounts(text: str) -> list[dict[str, str]]:
     """/proc/mounts, in mount order; `\\040` and the like are decoded."""
-    found = []
+    mounts = []
     for line in text.splitlines():
         fields = line.split()
         if len(fields) >= 3:
             target = fields[1].encode("latin-1").decode("unicode_escape")
-            found.append({"source": fields[0], "target": target, "fstype": fields[2]})
-    return found
+            mounts.append({"source": fields[0], "target": target, "fstype": fields[2]})
+    return mounts
 
 
 def holding(mounts: list[dict[str, str]], path: Path) -> dict[str, str]:
     """The mount that `path` is on: the longest target that is a parent; of equals, the last."""
     real = Path(os.path.realpath(path))
     best = {"source": "", "target": "/", "fstype": ""}
-    for one in mounts:
-        target = Path(one["target"])
-        if real.is_relative_to(target) and len(one["target"]) >= len(best["target"]):
-            best = one
+    for mount in mounts:
+        target = Path(mount["target"])
+        if real.is_relative_to(target) and len(mount["target"]) >= len(best["target"]):
+            best = mount
     return best
 
 
 def foreign_owner(path: Path, uid: int) -> str | None:
     """The first of a sample of entries, from the top down, that is not `uid`'s."""
-    for count, one in enumerate(_breadth_first(path)):
-        if one.lstat().st_uid != uid:
-            return str(one)
+    for count, entry in enumerate(_breadth_first(path)):
+        if entry.lstat().st_uid != uid:
+            return str(entry)
         if count >= _SAMPLE:
             break
     return None
@@ -189,8 +189,8 @@ def _breadth_first(path: Path) -> Iterator[Path]:
     level = [path]
     while level:
         below: list[Path] = []
-        for one in level:
-            yield one
-            if one.is_dir() and not one.is_symlink() and len(below) < _SAMPLE:
-                below.extend(sorted(one.iterdir())[:_SAMPLE])
+        for entry in level:
+            yield entry
+            if entry.is_dir() and not entry.is_symlink() and len(below) < _SAMPLE:
+                below.extend(sorted(entry.iterdir())[:_SAMPLE])
         level = below
