@@ -75,22 +75,26 @@ def obtain(
     person waits (so does `force`). Raises AcmeError where the server gives none, and HostError
     where it cannot be asked.
     """
-    one = _Order(host, settings)
-    last = one.last()
-    if last is not None and not force and not one.due():
+    order = _Order(host, settings)
+    last = order.last()
+    if last is not None and not force and not order.due():
         return last
     if not (force or now):
-        one.respect_the_pause()
-    return one.place()
+        order.respect_the_pause()
+    return order.place()
 
 
 def last(host: Host, settings: Mapping[str, Any]) -> Obtained | None:
     """What came last for these settings, if it is still valid; nobody is asked."""
-    one = _Order(host, settings)
-    found = one.facts()
-    if found is None or not found.key_matches or found.not_after <= host.clock.now():
+    order = _Order(host, settings)
+    certificate = order.facts()
+    if (
+        certificate is None
+        or not certificate.key_matches
+        or certificate.not_after <= host.clock.now()
+    ):
         return None
-    return one.last()
+    return order.last()
 
 
 class _Order:
@@ -129,13 +133,13 @@ class _Order:
         return certificates.facts(self.host.runner, self.kept, self.kept)
 
     def due(self) -> bool:
-        found = self.facts()
+        certificate = self.facts()
         first, _, _ = (read_text(self.kept) or "").partition("\n")
         return (
-            found is None
-            or not found.key_matches
+            certificate is None
+            or not certificate.key_matches
             or first != self._heading()
-            or aged(found, self.host.clock.now(), self.renew_days)
+            or aged(certificate, self.host.clock.now(), self.renew_days)
         )
 
     def _heading(self) -> str:
@@ -286,16 +290,16 @@ class _Order:
         return f"{text} (certbot's log: {self.log})" if "Saving debug log" in said.error else text
 
     def _checked(self, request: Path) -> bytes:
-        found = certificates.facts(self.host.runner, request / "chain.pem", request / "key")
+        certificate = certificates.facts(self.host.runner, request / "chain.pem", request / "key")
         seen = ""
-        if found is None:
+        if certificate is None:
             seen = "it is no certificate"
-        elif not found.key_matches:
+        elif not certificate.key_matches:
             seen = "it is for another key"
-        elif found.not_after <= self.host.clock.now():
+        elif certificate.not_after <= self.host.clock.now():
             seen = "by this host's clock it has already ended"
         else:
-            missing = normal(self.names) - normal(found.names)
+            missing = normal(self.names) - normal(certificate.names)
             seen = f"{', '.join(sorted(missing))} is missing in it" if missing else ""
         if seen:
             raise _Refused(
@@ -323,11 +327,11 @@ class _Order:
     def _failed(self) -> dict[str, Any]:
         """What the last attempt left, {} where it was for something else, or none."""
         try:
-            found = json.loads(read_text(self.failed) or "{}")
-            known = {"what", "count", "at", "again", "message"} <= set(found)
+            failure = json.loads(read_text(self.failed) or "{}")
+            known = {"what", "count", "at", "again", "message"} <= set(failure)
         except (ValueError, TypeError):
             return {}
-        return dict(found) if known and found["what"] == self._what() else {}
+        return dict(failure) if known and failure["what"] == self._what() else {}
 
     def _remember(self, seen: str) -> AcmeError:
         now = self.host.clock.now()
@@ -342,8 +346,8 @@ class _Order:
 
     def _pause(self, count: int) -> float:
         """Longer each time, but a certificate of a short life leaves several more attempts."""
-        found = self.facts()
-        left = found.not_after - self.host.clock.now() if found else 0.0
+        certificate = self.facts()
+        left = certificate.not_after - self.host.clock.now() if certificate else 0.0
         longest = max(_SHORTEST_LIMIT, left / 6) if left > 0 else _LONGEST_PAUSE
         return min(_FIRST_PAUSE * 2.0 ** min(count - 1, 10), longest, _LONGEST_PAUSE)
 
@@ -375,8 +379,8 @@ def _ended(pem: bytes) -> bytes:
 
 def addresses_of(name: str) -> list[str]:
     """The addresses of `name`, as this host resolves it. Raises OSError where there is none."""
-    found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]) for one in found))
+    entries = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def reachability(
@@ -388,19 +392,19 @@ def reachability(
 ) -> list[str]:
     """A warning for each name that does not resolve to this host, with what a fetch of the
     challenge path met: through NAT, or by another DNS, an ACME server may still get here."""
-    found = []
+    doubts = []
     for name in settings.get("names") or [settings["hostname"]]:
         try:
             foreign = [address for address in resolve(name) if not own(address)]
         except OSError as problem:
-            found.append(
+            doubts.append(
                 f"certificates: {name} does not resolve on this host ({problem.strerror}): the "
                 "ACME server must find it by its DNS, and be led to port 80 of this host"
             )
             continue
         for address in foreign:
             met = _fetch(host, name, address, 80)
-            found.append(
+            doubts.append(
                 f"certificates: {name} resolves to {address}, which is no address of this host"
                 + (
                     f", but its port 80 leads here ({CHALLENGES} was fetched)"
@@ -409,7 +413,7 @@ def reachability(
                     "sees another DNS entry, let it lead to this host, or forward port 80 to it"
                 )
             )
-    return found
+    return doubts
 
 
 def _fetch(host: Host, name: str, address: str, port: int) -> str | None:

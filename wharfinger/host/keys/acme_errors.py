@@ -133,10 +133,10 @@ def account_is_gone(log: str) -> bool:
 
 def not_before(text: str) -> float:
     """When a rate limit is over, as Let's Encrypt says it (seconds since 1970), else 0."""
-    found = re.search(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", text)
-    if found is None:
+    retry = re.search(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", text)
+    if retry is None:
         return 0
-    moment = time.strptime(found.group(1).replace("T", " "), "%Y-%m-%d %H:%M:%S")
+    moment = time.strptime(retry.group(1).replace("T", " "), "%Y-%m-%d %H:%M:%S")
     return calendar.timegm(moment)
 
 
@@ -170,8 +170,8 @@ def _problem(log: str) -> str | None:
 
 def _line(error: str, directory: str) -> str:
     noise = ("Saving debug log", "Ask for help", "An unexpected error occurred")
-    lines = [one.strip() for one in error.splitlines() if one.strip()]
-    said = next((one for one in reversed(lines) if not one.startswith(noise)), "it said nothing")
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if not line.startswith(noise)), "it said nothing")
     return _known(said, directory) or f"certbot failed ({_calm(said)}): {_SHOW_LOG}"
 
 

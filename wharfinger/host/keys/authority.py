@@ -59,34 +59,34 @@ class Authority:
         """The authority is there and may vouch for the registry's names, and the server's
         certificate is of it and not about to end."""
         self.promote()
-        found = self.files.facts("ca")
+        present = self.files.facts("ca")
         now = self.host.clock.now()
-        if not self.usable(found, now):
-            self._begin(f"the authority {self._why_unusable(found, now)}")
-        elif missing := self.uncovered(found):
-            if self._can_follow(found) or self.settings.hostname in missing:
-                self._follow(found, f"the authority may not vouch for {', '.join(missing)}")
+        if not self.usable(present, now):
+            self._begin(f"the authority {self._why_unusable(present, now)}")
+        elif missing := self.uncovered(present):
+            if self._can_cross_sign(present) or self.settings.hostname in missing:
+                self._replace(present, f"the authority may not vouch for {', '.join(missing)}")
             else:
                 self.notes.append(self.issued.left_out(missing))
-        elif self.aged(found, now):
-            self._follow(found, "the authority is in its last year")
+        elif self.aged(present, now):
+            self._replace(present, "the authority is in its last year")
         self.issued.ensure()
 
     def rotate(self) -> None:
         """Another authority follows. Raises HostError where the one before it is still there, or
         cannot be followed by any."""
         self.promote()
-        found = self.files.facts("ca")
+        present = self.files.facts("ca")
         if self.overlap:
             if not self.issued.due():
                 raise HostError(self.unfinished())
             # An earlier run was cut off when the server's certificate was still to be made.
             self.issued.ensure()
             return
-        if not self.usable(found, self.host.clock.now()):
+        if not self.usable(present, self.host.clock.now()):
             self._begin("the authority was to be replaced")
         else:
-            self._follow(found, "it was asked for")
+            self._replace(present, "it was asked for")
         self.issued.ensure()
 
     def renew_server(self) -> None:
@@ -108,33 +108,33 @@ class Authority:
             if not self.check:
                 self.files.remove("ca_previous.crt", "ca_cross.crt")
 
-    def usable(self, found: Certificate | None, now: float) -> bool:
-        if self.settings.ca_offline and found is not None:
-            return found.not_after > now
-        return usable(found, now)
+    def usable(self, certificate: Certificate | None, now: float) -> bool:
+        if self.settings.ca_offline and certificate is not None:
+            return certificate.not_after > now
+        return usable(certificate, now)
 
-    def _is_current(self, found: Certificate) -> bool:
+    def _is_current(self, certificate: Certificate) -> bool:
         """Whether clients trust it and it may vouch for this host."""
-        return found.not_after > self.host.clock.now() and bool(
-            covered([self.settings.hostname], found.permitted)
+        return certificate.not_after > self.host.clock.now() and bool(
+            covered([self.settings.hostname], certificate.permitted)
         )
 
-    def _why_unusable(self, found: Certificate | None, now: float) -> str:
-        if found is None:
+    def _why_unusable(self, certificate: Certificate | None, now: float) -> str:
+        if certificate is None:
             return "is not there yet"
-        if found.not_after <= now:
+        if certificate.not_after <= now:
             return "has expired"
         return "has lost its key"
 
-    def _can_follow(self, found: Certificate | None) -> bool:
+    def _can_cross_sign(self, certificate: Certificate | None) -> bool:
         """Whether another authority can follow this one now, cross-signed by it."""
-        return not self.overlap and found is not None and found.path_length != 0
+        return not self.overlap and certificate is not None and certificate.path_length != 0
 
-    def aged(self, found: Certificate | None, now: float) -> bool:
-        return self._can_follow(found) and aged(found, now, AUTHORITY_DAYS)
+    def aged(self, certificate: Certificate | None, now: float) -> bool:
+        return self._can_cross_sign(certificate) and aged(certificate, now, AUTHORITY_DAYS)
 
-    def uncovered(self, found: Certificate | None) -> list[str]:
-        allowed = covered(self.settings.names, found.permitted if found else None)
+    def uncovered(self, certificate: Certificate | None) -> list[str]:
+        allowed = covered(self.settings.names, certificate.permitted if certificate else None)
         return [name for name in self.settings.names if name not in allowed]
 
     def unfinished(self) -> str:
@@ -146,8 +146,8 @@ class Authority:
         )
 
     def _begun(self) -> float:
-        found = self.files.facts("ca")
-        return found.not_before if found else 0
+        present = self.files.facts("ca")
+        return present.not_before if present else 0
 
     def _begin(self, why: str) -> None:
         """An authority without one before it: clients must trust it anew. So the timer never makes
@@ -188,14 +188,14 @@ class Authority:
         self.files.write("ca_next.crt", made)
         self.promote()
 
-    def _follow(self, found: Certificate | None, why: str) -> None:
+    def _replace(self, present: Certificate | None, why: str) -> None:
         """An authority that the present one has signed too."""
-        assert found is not None
-        if not covered([self.settings.hostname], found.permitted):
+        assert present is not None
+        if not covered([self.settings.hostname], present.permitted):
             # A cross certificate would lead nobody to a name that the old one may not vouch for.
             self._begin(f"{why}; clients must trust it anew")
             return
-        if found.path_length == 0:
+        if present.path_length == 0:
             raise HostError(
                 f"certificates: {why}, but it was made without the right to sign another, so "
                 "clients cannot be led from it to a new one: take it away on the host "
@@ -207,7 +207,7 @@ class Authority:
         self.issued.require_key()
         names, name = self.settings.names, self._name()
         old = (self.files.read("ca.crt"), self.files.read("ca.key"))
-        days = days_left(found, self.host.clock.now(), self.settings.ca_days)
+        days = days_left(present, self.host.clock.now(), self.settings.ca_days)
         key = self.pki.key("ec")
         made = self.pki.authority(key, name, names, self.settings.ca_days)
         cross = self.pki.cross(key, name, names, old, days)
@@ -226,12 +226,14 @@ class Authority:
             if not self.check:
                 self.files.remove("ca_next.key", "ca_next_cross.crt")
             return
-        following = self.files.read("ca_next.crt")
-        if self.files.read("ca.crt") != following and exists(self.folder / "ca_next_cross.crt"):
+        next_certificate = self.files.read("ca_next.crt")
+        if self.files.read("ca.crt") != next_certificate and exists(
+            self.folder / "ca_next_cross.crt"
+        ):
             self.files.write("ca_previous.crt", self.files.read("ca.crt"))
         if exists(self.folder / "ca_next_cross.crt"):
             self.files.write("ca_cross.crt", self.files.read("ca_next_cross.crt"))
         if exists(self.folder / "ca_next.key"):
             self.files.write("ca.key", self.files.read("ca_next.key"))
-        self.files.write("ca.crt", following)
+        self.files.write("ca.crt", next_certificate)
         self.files.remove("ca_next_cross.crt", "ca_next.key", "ca_next.crt")

@@ -21,14 +21,14 @@ class AuthorityFiles:
         """None where there is none. Raises HostError where there is one that cannot be read: that
         is no reason to make another."""
         path = self.folder / f"{name}.crt"
-        found = certificates.facts(self.host.runner, path, self.folder / f"{name}.key")
-        if found is None and exists(path) and not self.check:
+        certificate = certificates.facts(self.host.runner, path, self.folder / f"{name}.key")
+        if certificate is None and exists(path) and not self.check:
             raise HostError(
                 f"certificates: openssl does not read {path} (it did not answer in time, or the "
                 f"file is damaged): run again; if it stays so, bring {self.folder} back from a "
                 "backup"
             )
-        return found
+        return certificate
 
     def read(self, name: str) -> bytes:
         return read_bytes(self.folder / name) or b""

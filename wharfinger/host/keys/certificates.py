@@ -76,18 +76,18 @@ def parse(text: str) -> Certificate:
 
 def _sections(text: str) -> dict[str, str]:
     """Extension's name → the lines below it."""
-    found: dict[str, str] = {}
+    sections: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
         start = re.match(r"X509v3 ([A-Za-z ]+?) ?:", line.strip())
         if start:
             name = start.group(1)
-            found[name] = ""
+            sections[name] = ""
         elif line.startswith("    ") and name:
-            found[name] += f"{line}\n"
+            sections[name] += f"{line}\n"
         else:
             name = ""
-    return found
+    return sections
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -100,8 +100,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _line(text: str, pattern: str) -> str:
-    found = re.search(pattern, text, re.MULTILINE)
-    return found.group(1).strip() if found else ""
+    line = re.search(pattern, text, re.MULTILINE)
+    return line.group(1).strip() if line else ""
 
 
 def _time(text: str) -> int:

@@ -47,16 +47,16 @@ def days_left(authority: Certificate, now: float, days: int) -> int:
 
 
 def server_due(
-    found: Certificate | None, *, now: float, names: Iterable[str], renew_days: float
+    certificate: Certificate | None, *, now: float, names: Iterable[str], renew_days: float
 ) -> bool:
     """Whether the server's certificate must be made anew. found: `not_before`, `not_after`,
     `names`, `key_matches`, and `trusted`, whether the authority in use has issued it."""
     return (
-        found is None
-        or not usable(found, now)
-        or aged(found, now, renew_days)
-        or not found.trusted
-        or normal(found.names) != normal(names)
+        certificate is None
+        or not usable(certificate, now)
+        or aged(certificate, now, renew_days)
+        or not certificate.trusted
+        or normal(certificate.names) != normal(names)
     )
 
 
@@ -69,7 +69,11 @@ def covered(names: Iterable[str], permitted: Iterable[str] | None) -> list[str]:
     return [
         name
         for name in names
-        if any(one == own or own.endswith(f".{one}") for own in normal([name]) for one in allowed)
+        if any(
+            own == domain or own.endswith(f".{domain}")
+            for own in normal([name])
+            for domain in allowed
+        )
     ]
 
 

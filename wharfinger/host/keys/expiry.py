@@ -17,23 +17,23 @@ from .settings import Settings
 
 def next_steps(host: Host, state: State) -> list[str]:
     """What is under way, one sentence each, for people."""
-    found = []
+    sentences = []
     if state.rotation is not None:
         text = NEXT[state.rotation.step]
         if state.rotation.step == WAIT and state.rotation.until is not None:
             text += f" (until {moment(state.rotation.until)})"
-        found.append(f"{text}; the timer goes on with it, or playbooks/rotate_certificates.yml")
-    before = _authority_before(host)
-    if before is not None:
-        found.append(
-            f"clients may still know only the authority before, which ends {day(before)}: once "
+        sentences.append(f"{text}; the timer goes on with it, or playbooks/rotate_certificates.yml")
+    previous = _previous_authority(host)
+    if previous is not None:
+        sentences.append(
+            f"clients may still know only the authority before, which ends {day(previous)}: once "
             "all trust the present one, run playbooks/rotate_certificates.yml -e rotate=ca -e "
             "finish=true"
         )
-    return found
+    return sentences
 
 
-def _authority_before(host: Host) -> Certificate | None:
+def _previous_authority(host: Host) -> Certificate | None:
     """The authority that clients may still know alone; None where the server's certificate is not
     the host's own."""
     try:
@@ -48,26 +48,26 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def day(found: Certificate) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(found.not_after))
+def day(certificate: Certificate) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(certificate.not_after))
 
 
 def expiring(host: Host, settings: Settings) -> list[str]:
     """What nears its end and no timer can renew, or what one should have renewed long ago."""
-    folder, now, found = host.paths.certificates, host.clock.now(), []
+    folder, now, sentences = host.paths.certificates, host.clock.now(), []
     tls = certificates.facts(host.runner, folder / "tls.crt")
     if tls is not None and now > renew_from(tls, settings.renew_days):
         if settings.tls_source == "provided":
-            found.append(
+            sentences.append(
                 f"certificates: the provided certificate ends {day(tls)}: bring its successor "
                 "and run site.yml"
             )
         elif now > tls.not_after - DAY:
-            found.append(f"certificates: the server's certificate ends {day(tls)}")
-    before = _authority_before(host)
-    if before is not None and now > before.not_after - settings.renew_days * DAY:
-        found.append(
-            f"certificates: the authority before ends {day(before)}, and clients may know only "
+            sentences.append(f"certificates: the server's certificate ends {day(tls)}")
+    previous = _previous_authority(host)
+    if previous is not None and now > previous.not_after - settings.renew_days * DAY:
+        sentences.append(
+            f"certificates: the authority before ends {day(previous)}, and clients may know only "
             "that one: let all trust the present one, then run "
             "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
         )
@@ -77,8 +77,8 @@ def expiring(host: Host, settings: Settings) -> list[str]:
         and settings.tls_source == "own_ca"
         and now > authority.not_after - settings.renew_days * DAY
     ):
-        found.append(
+        sentences.append(
             f"certificates: the authority ends {day(authority)}: run "
             "playbooks/rotate_certificates.yml -e rotate=ca"
         )
-    return found
+    return sentences

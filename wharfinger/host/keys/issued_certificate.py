@@ -35,23 +35,23 @@ class IssuedCertificate:
         which it may vouch too: with another name, all its clients would refuse the certificate."""
         names = self.settings.names
         for authority in ("ca", "ca_previous"):
-            found = self.files.facts(authority)
-            allowed = covered(names, found.permitted) if found is not None else names
+            certificate = self.files.facts(authority)
+            allowed = names if certificate is None else covered(names, certificate.permitted)
             if self.settings.hostname in allowed:
                 names = allowed
         return names
 
     def due(self) -> bool:
-        found = self.files.facts("tls")
-        if found is not None:
+        certificate = self.files.facts("tls")
+        if certificate is not None:
             trusted = certificates.issued_by(
                 self.host.runner, self.folder / "tls.crt", self.folder / "ca.crt"
             )
-            found = replace(found, trusted=trusted)
+            certificate = replace(certificate, trusted=trusted)
         chain, cross = self.files.read("tls.crt"), self.files.read("ca_cross.crt")
         return (
             server_due(
-                found,
+                certificate,
                 now=self.host.clock.now(),
                 names=self.names(),
                 renew_days=self.settings.renew_days,
@@ -87,7 +87,7 @@ class IssuedCertificate:
         """Both files, in this order: between them they do not fit, and are made once more."""
         self.files.write("tls.key", key)
         self.files.write("tls.crt", leaf + self.files.read("ca_cross.crt"))
-        left_out = [one for one in self.settings.names if one not in self.names()]
+        left_out = [name for name in self.settings.names if name not in self.names()]
         if left_out and not self.notes:
             self.notes.append(self.left_out(left_out))
 

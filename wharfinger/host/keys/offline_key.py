@@ -37,20 +37,20 @@ class OfflineKey:
         self.folder = self.files.folder
         self.settings = authority.settings
 
-    def wanted(self, *, anew: bool = False, follow: bool = False) -> Wanted | None:
+    def wanted(self, *, anew: bool = False, replace: bool = False) -> Wanted | None:
         """What an offline authority has to sign for this host; None where nothing. `anew`: a
-        certificate in any case; `follow`: another authority too. Raises HostError where none can
+        certificate in any case; `replace`: another authority too. Raises HostError where none can
         follow."""
-        found = self.files.facts("ca")
+        present = self.files.facts("ca")
         now = self.authority.host.clock.now()
-        if not self.authority.usable(found, now):
+        if not self.authority.usable(present, now):
             authority = "new"
-        elif follow or self.authority.uncovered(found) or self.authority.aged(found, now):
-            assert found is not None
-            covers = covered([self.settings.hostname], found.permitted)
+        elif replace or self.authority.uncovered(present) or self.authority.aged(present, now):
+            assert present is not None
+            covers = covered([self.settings.hostname], present.permitted)
             authority = "next" if covers else "new"
             if self.authority.overlap and authority == "next":
-                if follow and not self.authority.issued.due():
+                if replace and not self.authority.issued.due():
                     raise HostError(self.authority.unfinished())
                 authority = ""
         else:
@@ -58,8 +58,8 @@ class OfflineKey:
         if not (authority or anew or self.authority.issued.due()):
             return None
         if authority == "next":
-            assert found is not None
-            names = covered(self.settings.names, found.permitted)
+            assert present is not None
+            names = covered(self.settings.names, present.permitted)
         else:
             names = self.settings.names if authority else self.authority.issued.names()
         settings = self.settings
@@ -96,9 +96,9 @@ class OfflineKey:
             self.authority.promote()
         if signed.get("tls") and exists(self.folder / "tls_next.key"):
             self.files.write("tls_next.crt", signed["tls"].encode())
-            found = self.files.facts("tls_next")
+            certificate = self.files.facts("tls_next")
             self.files.remove("tls_next.crt")
-            if found is None or not found.key_matches:
+            if certificate is None or not certificate.key_matches:
                 raise HostError(
                     "certificates: what was signed belongs to another request of this host: run "
                     "the playbook once more"

@@ -43,8 +43,8 @@ def trusted(host: Host) -> bytes:
     """The certificates of all keys whose tokens count, in an order that does not depend on which
     of them is which: the same set is the same file."""
     names = ("signing_previous.crt", "signing.crt", "signing_next.crt")
-    found = {read_bytes(host.paths.certificates / name) for name in names}
-    return b"".join(sorted(one for one in found if one))
+    texts = {read_bytes(host.paths.certificates / name) for name in names}
+    return b"".join(sorted(filter(None, texts)))
 
 
 def for_clients(
@@ -91,8 +91,8 @@ def _remember(host: Host, state: State, places: list[Path], check: bool) -> None
 def served(host: Host) -> bytes | None:
     """The server's certificate with its key, as nginx reads them; None where they do not fit."""
     folder = host.paths.certificates
-    found = certificates.facts(host.runner, folder / "tls.crt", folder / "tls.key")
-    if found is None or not found.key_matches:
+    certificate = certificates.facts(host.runner, folder / "tls.crt", folder / "tls.key")
+    if certificate is None or not certificate.key_matches:
         return None
     return (read_bytes(folder / "tls.crt") or b"") + (read_bytes(folder / "tls.key") or b"")
 
@@ -106,8 +106,8 @@ def _required(path: Path, check: bool) -> bytes:
 
 def _place(host: Host, path: Path, data: bytes, mode: int, group: int, check: bool) -> list[str]:
     try:
-        found = path.stat()
-        present = (found.st_mode & 0o7777, found.st_uid, found.st_gid)
+        status = path.stat()
+        present = (status.st_mode & 0o7777, status.st_uid, status.st_gid)
     except OSError:
         present = None
     if present == (mode, host.root_id, group) and read_bytes(path) == data:

@@ -75,8 +75,8 @@ def certificates(host: Host, request: Mapping[str, Any], check: bool) -> dict[st
     renewal = Renewal(host, state, settings, check)
     _remember_lifetime(host, state, settings, check)
     try:
-        before = key_settings.load(host)
-        same_place = (before.hostname, before.port) == (settings.hostname, settings.port)
+        previous = key_settings.load(host)
+        same_place = (previous.hostname, previous.port) == (settings.hostname, settings.port)
     except HostError:
         same_place = True
     in_doubt = clock_check.doubt(host, confirmed=bool(request.get("clock_is_right")), check=check)
@@ -105,11 +105,11 @@ def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool
     """Tokens of an earlier, longer lifetime are still about, and are given out until the token
     server has the new one: a rotation waits for those too."""
     try:
-        before = key_settings.load(host).token_lifetime
+        previous = key_settings.load(host).token_lifetime
     except HostError:
         return
-    until = host.clock.now() + before + _DEPLOYMENT
-    if before > settings.token_lifetime and until > state.tokens_until and not check:
+    until = host.clock.now() + previous + _DEPLOYMENT
+    if previous > settings.token_lifetime and until > state.tokens_until and not check:
         state.tokens_until = until
         host.store.save(state)
 

@@ -77,8 +77,8 @@ class Signing:
             return
         self.take_up_strays()
         key, certificate = self._path("signing.key"), self._path("signing.crt")
-        found = certificates.facts(self.host.runner, certificate, key)
-        if self.state.rotation is None and not (found and found.key_matches):
+        facts = certificates.facts(self.host.runner, certificate, key)
+        if self.state.rotation is None and not (facts and facts.key_matches):
             if exists(certificate) and self.state.kind(TOKEN_SERVER).serving is not None:
                 self.actions.append("the signing key is lost, and another follows")
                 self.begin(revoke=False)
@@ -89,9 +89,9 @@ class Signing:
                 if exists(certificate) or not exists(key):
                     self._write("signing.key", self.pki.signing_key(self._algorithm()))
                 self._certify("signing")
-        elif self.state.rotation is None and found and not self._can_sign(found.algorithm):
+        elif self.state.rotation is None and facts and not self._can_sign(facts.algorithm):
             self.actions.append(
-                f"the signing key is {found.algorithm}, with which docker_auth cannot sign: it "
+                f"the signing key is {facts.algorithm}, with which docker_auth cannot sign: it "
                 "is rotated to RSA first"
             )
             self.begin(revoke=False)
@@ -136,11 +136,11 @@ class Signing:
 
     def due(self) -> bool:
         """Whether the key's certificate is near its end."""
-        found = certificates.facts(
+        certificate = certificates.facts(
             self.host.runner, self._path("signing.crt"), self._path("signing.key")
         )
         return self.settings.auth == "token" and aged(
-            found, self.host.clock.now(), self.settings.renew_days
+            certificate, self.host.clock.now(), self.settings.renew_days
         )
 
     def begin(self, *, revoke: bool) -> None:
@@ -187,17 +187,17 @@ class Signing:
         if not exists(self._path("signing_next.crt")):
             self._make_next()
         self._publish()
-        self._follow(REGISTRY)
+        self._refresh(REGISTRY)
         self.actions.append("the registry trusts the next signing key too")
         self._step(SIGN)
 
     def _sign(self) -> None:
         self._promote(keep_previous=True)
         self._publish()
-        follows = self._follow(TOKEN_SERVER)
+        serves = self._refresh(TOKEN_SERVER)
         self.actions.append("the token server signs with the new key")
         assert self.state.rotation is not None
-        if follows:
+        if serves:
             self.state.rotation.until = self._tokens_end()
         self._step(WAIT)
 
@@ -212,7 +212,7 @@ class Signing:
     def _forget(self) -> None:
         self._path("signing_previous.crt").unlink(missing_ok=True)
         self._publish()
-        self._follow(REGISTRY)
+        self._refresh(REGISTRY)
         self.actions.append("the registry trusts the new signing key only")
         self._end()
 
@@ -227,7 +227,7 @@ class Signing:
             failure
             # docker_auth reads its key once: a new process passes the registry's readiness check.
             for kind in (TOKEN_SERVER, REGISTRY)
-            if (failure := self._follow_or_restart(kind)) is not None
+            if (failure := self._refresh_or_restart(kind)) is not None
         ]
         self._end()
         if restarted:
@@ -237,17 +237,17 @@ class Signing:
             "way with them were cut off"
         )
 
-    def _follow_or_restart(self, kind: str) -> str | None:
+    def _refresh_or_restart(self, kind: str) -> str | None:
         """Nothing of this kind knows the old key any more; what could not be done otherwise."""
         try:
-            self._follow(kind, revoke=True)
+            self._refresh(kind, revoke=True)
             return None
         except HostError as problem:
             # It serves on with what it has read long ago: started again, it reads what counts now.
-            all_of = self._generations(kind)
-            serving = all_of.serving
+            generations = self._generations(kind)
+            serving = generations.serving
             assert serving is not None
-            name = all_of.records.name(serving.number)
+            name = generations.records.name(serving.number)
             self.host.engine.stop(name, 0)
             self.host.engine.start(name)
             return (
@@ -263,8 +263,10 @@ class Signing:
         """When the last token that was given out until now no longer counts. The token server's
         own file says how long they live, should a deployment have ended before it came to that."""
         text = read_text(self.host.paths.token_server / "auth_config.yml") or ""
-        found = re.search(r"^ +expiration: ([0-9]+)$", text, re.MULTILINE)
-        lifetime = max(self.settings.token_lifetime, float(found.group(1)) if found else 0)
+        expiration = re.search(r"^ +expiration: ([0-9]+)$", text, re.MULTILINE)
+        lifetime = max(
+            self.settings.token_lifetime, float(expiration.group(1)) if expiration else 0
+        )
         return max(self.host.clock.now() + lifetime, self.state.tokens_until) + LEEWAY
 
     # -- their parts -------------------------------------------------------------------------------
@@ -283,14 +285,14 @@ class Signing:
 
     def _promote(self, *, keep_previous: bool) -> None:
         """The next key is the present one; begun again after a kill, it goes on."""
-        following = read_bytes(self._path("signing_next.crt"))
-        if following is None:
+        next_certificate = read_bytes(self._path("signing_next.crt"))
+        if next_certificate is None:
             return
         present = read_bytes(self._path("signing.crt"))
-        if keep_previous and present is not None and present != following:
+        if keep_previous and present is not None and present != next_certificate:
             self._write("signing_previous.crt", present)
         self._write("signing.key", read_bytes(self._path("signing_next.key")) or b"")
-        self._write("signing.crt", following)
+        self._write("signing.crt", next_certificate)
         self._path("signing_next.crt").unlink()
         self._path("signing_next.key").unlink(missing_ok=True)
 
@@ -301,11 +303,11 @@ class Signing:
         request = {"drain_timeout": self.settings.drain_timeout, "revoke": revoke}
         return generations_of(self.host, self.state, kind, request)
 
-    def _follow(self, kind: str, *, revoke: bool = False) -> bool:
+    def _refresh(self, kind: str, *, revoke: bool = False) -> bool:
         """Whether something of this kind serves; it then has what is live now, and no other process
         of it is left."""
-        all_of = self._generations(kind, revoke=revoke)
-        all_of.repair()
-        serving = all_of.refresh()
-        self.actions += all_of.actions
+        generations = self._generations(kind, revoke=revoke)
+        generations.repair()
+        serving = generations.refresh()
+        self.actions += generations.actions
         return serving is not None

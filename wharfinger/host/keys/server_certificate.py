@@ -69,8 +69,8 @@ class ServerCertificate:
         if source == "acme" and not self.check:
             try:
                 self._by_acme(anew, ask=by_acme)
-            except HostError as found:
-                problem = found  # meanwhile what there is must not end
+            except HostError as failure:
+                problem = failure  # meanwhile what there is must not end
         self.by_own_authority(anew=anew, signed=signed)
         self.publish(to_nginx=to_nginx)
         if problem is not None:
@@ -96,11 +96,11 @@ class ServerCertificate:
         if self.settings.tls_source != "acme":
             return False
         folder = self.host.paths.certificates
-        found = certificates.facts(self.host.runner, folder / "tls.crt", folder / "tls.key")
+        certificate = certificates.facts(self.host.runner, folder / "tls.crt", folder / "tls.key")
         return (
-            found is not None
-            and bool(found.key_matches)
-            and found.not_after > self.host.clock.now()
+            certificate is not None
+            and bool(certificate.key_matches)
+            and certificate.not_after > self.host.clock.now()
             and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
         )
 
@@ -109,32 +109,32 @@ class ServerCertificate:
         from . import acme  # only here: few hosts need it
 
         if not ask:
-            got = acme.last(self.host, self.settings.raw)
-            if got is not None:
-                self._install(got)
+            obtained = acme.last(self.host, self.settings.raw)
+            if obtained is not None:
+                self._install(obtained)
             return
         try:
-            got = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
+            obtained = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
         except acme.AcmeError as problem:
             # Once per attempt: the fetch of the challenge path takes its time.
             doubts = acme.reachability(self.host, self.settings.raw) if problem.tried else []
             raise HostError("\n".join([str(problem), *doubts])) from problem
-        if got.new:
+        if obtained.new:
             self.outcome.notes += acme.reachability(self.host, self.settings.raw)
-        self._install(got)
+        self._install(obtained)
 
-    def _install(self, got: acme.Obtained) -> None:
+    def _install(self, obtained: acme.Obtained) -> None:
         folder = self.host.paths.certificates
         present = (read_bytes(folder / "tls.crt"), read_bytes(folder / "tls.key"))
-        if present == (got.chain, got.key):
+        if present == (obtained.chain, obtained.key):
             return
         # Between the two they do not fit, and nginx keeps what it has.
-        write_atomically(folder / "tls.key", got.key, 0o600)
-        write_atomically(folder / "tls.crt", got.chain, 0o644)
+        write_atomically(folder / "tls.key", obtained.key, 0o600)
+        write_atomically(folder / "tls.crt", obtained.chain, 0o644)
         self.outcome.actions.append(f"{folder}/tls.crt: the ACME server's certificate is in place")
 
     def _by_offline_key(
-        self, anew: bool, signed: Mapping[str, str] | None, follow: bool = False
+        self, anew: bool, signed: Mapping[str, str] | None, replace: bool = False
     ) -> None:
         """What the key's keeper has signed is in place, or is asked for."""
 
@@ -143,7 +143,7 @@ class ServerCertificate:
             if signed:
                 key.accept(signed)
             asks = not signed
-            self.outcome.wanted = key.wanted(anew=anew and asks, follow=follow and asks)
+            self.outcome.wanted = key.wanted(anew=anew and asks, replace=replace and asks)
 
     def another_authority(
         self, *, finish: bool = False, signed: Mapping[str, str] | None = None
@@ -158,7 +158,7 @@ class ServerCertificate:
             elif not finish and not self.settings.ca_offline:
                 authority.rotate()
         if self.settings.ca_offline:
-            self._by_offline_key(False, signed, follow=not finish)
+            self._by_offline_key(False, signed, replace=not finish)
         self.publish()
 
     def publish(self, *, to_nginx: bool = True) -> None:
@@ -178,12 +178,12 @@ class ServerCertificate:
         )
 
     def _look_at_what_is_served(self) -> None:
-        found = certificates.facts(self.host.runner, self.host.paths.certificates / "tls.crt")
-        assert found is not None
+        certificate = certificates.facts(self.host.runner, self.host.paths.certificates / "tls.crt")
+        assert certificate is not None
         deadline = self.host.clock.now() + _PATIENCE
         while True:
             seen = self.host.served("127.0.0.1", self.settings.port, self.settings.hostname, 5)
-            if seen == found.fingerprint:
+            if seen == certificate.fingerprint:
                 return
             if self.host.clock.now() >= deadline:
                 raise HostError(
