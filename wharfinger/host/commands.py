@@ -273,9 +273,9 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
         return answer
     try:
         with locked(host.paths.lock, command.name, patience):
-            before = _writes_taken(host, command)
+            reopened = _writes_taken(host, command)
             answer = function(host, request, False)
-            return {**answer, "actions": [*before, *answer["actions"]]} if before else answer
+            return {**answer, "actions": [*reopened, *answer["actions"]]} if reopened else answer
     except Busy as problem:
         if command.name in JOBS:
             # Nobody may be looking: a timer began it.

@@ -137,7 +137,7 @@ class _Run:
 
 def _waiting(host: Host) -> str:
     """What is not renewed while the clock is in doubt, and when it ends."""
-    found = []
+    ends = []
     for name, what in (
         ("tls", "the server's certificate"),
         ("signing", "the signing key's"),
@@ -145,8 +145,8 @@ def _waiting(host: Host) -> str:
     ):
         facts = certificates.facts(host.runner, host.paths.certificates / f"{name}.crt")
         if facts is not None:
-            found.append(f"{what} ends {day(facts)}")
-    return f"Not renewed meanwhile: {', '.join(found) or 'nothing is there yet'}"
+            ends.append(f"{what} ends {day(facts)}")
+    return f"Not renewed meanwhile: {', '.join(ends) or 'nothing is there yet'}"
 
 
 def _repair(renewal: Renewal, kind: str) -> None:
@@ -156,11 +156,11 @@ def _repair(renewal: Renewal, kind: str) -> None:
         # What is revoked is not waited for, whoever ends it.
         "revoke": rotation is not None and rotation.step == REVOKE,
     }
-    all_of = generations_of(renewal.host, renewal.state, kind, request)
-    all_of.repair()
-    renewal.outcome.actions += all_of.actions
-    serving = all_of.serving
-    container = serving and all_of.records.container(serving)
+    generations = generations_of(renewal.host, renewal.state, kind, request)
+    generations.repair()
+    renewal.outcome.actions += generations.actions
+    serving = generations.serving
+    container = serving and generations.records.container(serving)
     if serving is None or (container and container.running):
         return
     if container and container.status == "exited" and container.exit_code == _KILLED:
@@ -172,6 +172,6 @@ def _repair(renewal: Renewal, kind: str) -> None:
         )
     else:
         raise HostError(
-            f"{kind}: the container {all_of.records.name(serving.number)} does not run: start it "
-            "with `docker start`, or run site.yml"
+            f"{kind}: the container {generations.records.name(serving.number)} does not run: start "
+            "it with `docker start`, or run site.yml"
         )

@@ -154,10 +154,10 @@ def _challenge_advice(kind: str, detail: str) -> str:
 
 def _kind(log: str) -> tuple[str, str]:
     """Type and words of the ACME error that ended certbot."""
-    found = re.findall(
+    details = re.findall(
         r"^acme\.messages\.Error: urn:ietf:params:acme:error:(\w+) :: (.+)$", log, re.MULTILINE
     )
-    return (found[-1][0], found[-1][1].rpartition(" :: ")[2]) if found else ("", "")
+    return (details[-1][0], details[-1][1].rpartition(" :: ")[2]) if details else ("", "")
 
 
 def _problem(log: str) -> str | None:
@@ -177,9 +177,9 @@ def _line(error: str, directory: str) -> str:
 
 def _known(said: str, directory: str) -> str | None:
     for pattern, meaning, advice in _LINES:
-        found = re.search(pattern, said)
-        if found:
-            seen = found.expand(meaning) if r"\1" in meaning else meaning
+        match = re.search(pattern, said)
+        if match:
+            seen = match.expand(meaning) if r"\1" in meaning else meaning
             return f"{_calm(seen.replace('{directory}', directory))}: {advice}"
     return None
 

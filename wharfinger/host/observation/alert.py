@@ -55,7 +55,7 @@ _Alerted = dict[str, dict[str, Any]]
 
 def _sent(
     host: Host,
-    before: _Alerted,
+    earlier: _Alerted,
     hostname: str,
     command: str,
     problems: Iterable[str],
@@ -63,14 +63,14 @@ def _sent(
 ) -> tuple[_Alerted, str | None]:
     """Sends what was not told within a day; what is told by now, and what went wrong with it."""
     now = host.clock.now()
-    found = {_key(one): one for one in problems}
+    present = {_key(problem): problem for problem in problems}
     fresh = {
         key: text
-        for key, text in found.items()
+        for key, text in present.items()
         # What a clock that was ahead has told counts as little as what was told long ago.
-        if abs(now - float(before.get(key, _NEVER)["told"])) >= _AGAIN
+        if abs(now - float(earlier.get(key, _NEVER)["told"])) >= _AGAIN
     }
-    alerted = {key: {**before[key], "text": found[key]} for key in found.keys() - fresh.keys()}
+    alerted = {key: {**earlier[key], "text": present[key]} for key in present.keys() - fresh.keys()}
     failure = None
     texts = [*fresh.values(), *news]
     if texts and command:
@@ -80,13 +80,13 @@ def _sent(
             environment={
                 "WHARFINGER_ALERT_COMMAND": command,
                 "WHARFINGER_HOSTNAME": hostname,
-                "WHARFINGER_MESSAGE": "\n".join(f"{hostname}: {one}" for one in texts),
+                "WHARFINGER_MESSAGE": "\n".join(f"{hostname}: {text}" for text in texts),
             },
         )
         if not said.ok:
             failure = f"certificates_alert_command ended with exit code {said.code}"
-    told = now if failure is None else 0
-    alerted |= {key: {"told": told, "text": text} for key, text in fresh.items()}
+    moment = now if failure is None else 0
+    alerted |= {key: {"told": moment, "text": text} for key, text in fresh.items()}
     return alerted, failure
 
 

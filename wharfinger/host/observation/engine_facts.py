@@ -78,44 +78,48 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "images": {},
     }
     client = host.runner.which("docker")
-    theirs, why = client_state(client, _head(client)), None
-    if theirs is PODMAN:
+    foreign, why = client_state(client, _head(client)), None
+    if foreign is PODMAN:
         why = (
             f"the docker command ({client}) is podman's, which is not Docker Engine: remove "
             "podman-docker, or that file where no package has it"
         )
-    elif theirs is None and _leads_to_podman(host.paths.docker_socket):
-        theirs, why = PODMAN, _podmans_socket(host.paths.docker_socket)
+    elif foreign is None and _leads_to_podman(host.paths.docker_socket):
+        foreign, why = PODMAN, _podmans_socket(host.paths.docker_socket)
     docker = DockerEngine(host.paths.docker_socket)
     try:
-        info, networks, containers, images = _asked(host, docker)
+        info, networks, containers, images = _reports(host, docker)
     except HostError:
-        state, detail = (theirs, why) if theirs else unanswered(host, client)
+        state, detail = (foreign, why) if foreign else unanswered(host, client)
         answer["engine"] |= _engine(state, detail)
         return answer
-    if theirs is None:
+    if foreign is None:
         answer["engine"] |= facts(info, host.paths.docker_socket)
         answer["engine"]["warning"] = _Service(host).warning()
     else:
-        answer["engine"] |= _engine(theirs, why)
-    answer["networks"] = [{"name": one["Name"], "subnets": subnets(one)} for one in networks]
+        answer["engine"] |= _engine(foreign, why)
+    answer["networks"] = [
+        {"name": network["Name"], "subnets": subnets(network)} for network in networks
+    ]
     name = str(wanted.get("name") or host.stack)
     answer["network"] = ours(networks, name, host.labels)
     if answer["network"] is not None:
         answer["network"]["closed"] = is_closed(host, name)
-    carried = [host.labels.items() <= (one.get("Labels") or {}).items() for one in containers]
-    answer["containers"] = [listed(one) for one in compress(containers, carried)]
+    own = [
+        host.labels.items() <= (container.get("Labels") or {}).items() for container in containers
+    ]
+    answer["containers"] = [listed(container) for container in compress(containers, own)]
     answer["foreign_containers"] = [
         name
-        for one in compress(containers, map(not_, carried))
-        for name in (text.lstrip("/") for text in one["Names"])
+        for container in compress(containers, map(not_, own))
+        for name in (text.lstrip("/") for text in container["Names"])
         if name.startswith(tuple(f"{host.stack}-{kind}-" for kind in KINDS))
     ]
-    answer["images"] = {one["Id"]: one.get("RepoTags") or [] for one in images}
+    answer["images"] = {image["Id"]: image.get("RepoTags") or [] for image in images}
     return answer
 
 
-def _asked(host: Host, docker: DockerEngine) -> tuple[Any, Any, Any, Any]:
+def _reports(host: Host, docker: DockerEngine) -> tuple[Any, Any, Any, Any]:
     """What docker says of itself, its networks, all containers and images. Raises HostError."""
 
     def within(patience: float) -> tuple[Any, Any, Any, Any]:
@@ -308,10 +312,10 @@ def unanswered(host: Host, client: str | None) -> tuple[EngineState, str | None]
 def _parts(host: Host) -> set[str]:
     """The packages that docker.io would replace. Those that are known to exclude it are named even
     where apt cannot tell yet."""
-    found = clashing(host, ["docker.io"])
+    packages = clashing(host, ["docker.io"])
     if host.runner.which("dpkg-query"):
-        found |= set(installed(host, _EXCLUDING))
-    return found
+        packages |= set(installed(host, _EXCLUDING))
+    return packages
 
 
 def _process(proc: Path) -> int | None:
@@ -332,13 +336,13 @@ def ours(
     networks: list[Mapping[str, Any]], name: str, labels: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """The network called `name`, and whether it carries our labels."""
-    for one in networks:
-        if one["Name"] == name:
+    for network in networks:
+        if network["Name"] == name:
             return {
                 "name": name,
-                "subnet": next(iter(subnets(one)), None),
-                "internal": bool(one.get("Internal")),
-                "ours": labels.items() <= (one.get("Labels") or {}).items(),
+                "subnet": next(iter(subnets(network)), None),
+                "internal": bool(network.get("Internal")),
+                "ours": labels.items() <= (network.get("Labels") or {}).items(),
             }
     return None
 

@@ -38,8 +38,8 @@ def flags(unit: Mapping[str, str] | None, paths: Paths) -> list[str]:
     unit: docker.service (`service.units`), None where there is no systemd. Both its ways read
     DOCKER_OPTS from /etc/default/docker.
     """
-    found = re.search(r"argv\[\]=(.*?) ; ignore_errors=", (unit or {}).get("ExecStart", ""))
-    words = found[1].split()[1:] if found else _BY_SCRIPT if unit is None else _BY_UNIT
+    started = re.search(r"argv\[\]=(.*?) ; ignore_errors=", (unit or {}).get("ExecStart", ""))
+    words = started[1].split()[1:] if started else _BY_SCRIPT if unit is None else _BY_UNIT
     options = re.findall(r"^\s*DOCKER_OPTS=(.*)$", read_text(paths.docker_defaults) or "", re.M)
     try:
         # The shell's quotes around the value, then the words in it.
@@ -57,17 +57,17 @@ def flags(unit: Mapping[str, str] | None, paths: Paths) -> list[str]:
 
 def value_of(options: Sequence[str], *names: str) -> list[str]:
     """The values of an option, `--name value`, `--name=value`, `-n value` or `-nvalue`."""
-    found: list[str] = []
+    values: list[str] = []
     for at, word in enumerate(options):
         for name in names:
             dashed = f"--{name}" if len(name) > 1 else f"-{name}"
             if word == dashed:
-                found += options[at + 1 : at + 2]
+                values += options[at + 1 : at + 2]
             elif word.startswith(f"{dashed}="):
-                found.append(word.partition("=")[2])
+                values.append(word.partition("=")[2])
             elif len(name) == 1 and word.startswith(dashed):
-                found.append(word[2:])
-    return found
+                values.append(word[2:])
+    return values
 
 
 def read(path: Path) -> tuple[dict[str, Any], str | None]:
@@ -76,14 +76,14 @@ def read(path: Path) -> tuple[dict[str, Any], str | None]:
     if text is None or not text.strip():
         return {}, None
     try:
-        found = json.loads(text.removeprefix("\ufeff"))
+        settings = json.loads(text.removeprefix("\ufeff"))
     except ValueError as problem:
         line = getattr(problem, "lineno", 1)
         why = str(getattr(problem, "msg", problem))
         return {}, f"{path}, line {line}, is not JSON ({why}): correct it"
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         return {}, f"{path} holds no JSON object: write its settings between {{ and }}"
-    return found, None
+    return settings, None
 
 
 def problem(options: Sequence[str], paths: Paths) -> str | None:
@@ -125,12 +125,12 @@ def refused_by_containerd(options: Sequence[str], runner: Runner) -> str | None:
     if not value_of(options, "containerd") or runner.which("containerd") is None:
         return None
     said = runner.run(["containerd", "config", "dump"])
-    found = re.search(r"failed to load TOML: (\S+): \((\d+), ", said.error)
-    if said.ok or found is None:
+    place = re.search(r"failed to load TOML: (\S+): \((\d+), ", said.error)
+    if said.ok or place is None:
         return None
     # Its own words may quote a password of this file.
     return (
-        f"containerd, which it needs, cannot read {found[1]}, line {found[2]}: correct it "
+        f"containerd, which it needs, cannot read {place[1]}, line {place[2]}: correct it "
         "(`containerd config dump` says what is wrong)"
     )
 

@@ -70,8 +70,8 @@ PODMAN = EngineState(
 )
 
 STATES = {
-    one.name: one
-    for one in (
+    state.name: state
+    for state in (
         *(ABSENT, CLIENT_ONLY, STOPPED, RUNNING),
         *(MASKED, MISCONFIGURED, ELSEWHERE, SILENT, PARTS),
         *(ROOTLESS, USERNS, SNAP, PODMAN),

@@ -95,10 +95,10 @@ def _lines(host: Host, state: State) -> Iterator[str]:
 
 def _of_jobs(host: Host) -> Iterator[str]:
     """What the timers' jobs have done."""
-    found = {job: report for job in JOBS if (report := reports.last_report(host, job)) is not None}
+    last = {job: report for job in JOBS if (report := reports.last_report(host, job)) is not None}
     for name, about, key in _JOB_GAUGES:
         yield from _gauge(
-            name, about, (({"job_name": job}, report[key]) for job, report in found.items())
+            name, about, (({"job_name": job}, report[key]) for job, report in last.items())
         )
     every = watching.intervals(host)
     yield from _gauge(
@@ -118,7 +118,7 @@ def _of_jobs(host: Host) -> Iterator[str]:
     yield from _gauge(
         "job_last_run_ok",
         "1 where it did what it should and found no damage.",
-        (({"job_name": job}, int(bool(report["ok"]))) for job, report in found.items()),
+        (({"job_name": job}, int(bool(report["ok"]))) for job, report in last.items()),
     )
 
 
@@ -139,21 +139,21 @@ def _serving(state: State, key: str) -> Samples:
 
 def _space(storage: Path) -> Iterator[str]:
     try:
-        found = os.statvfs(storage)
+        sizes = os.statvfs(storage)
     except OSError:
         return
     yield from _gauge(
         "storage_size_bytes",
         "The file system that the registry's data are on.",
-        [({}, found.f_blocks * found.f_frsize)],
+        [({}, sizes.f_blocks * sizes.f_frsize)],
     )
     yield from _gauge(
         "storage_free_bytes",
         "What is free on it for others than root.",
-        [({}, found.f_bavail * found.f_frsize)],
+        [({}, sizes.f_bavail * sizes.f_frsize)],
     )
-    yield from _gauge("storage_inodes", "Its inodes.", [({}, found.f_files)])
-    yield from _gauge("storage_inodes_free", "Those that are free.", [({}, found.f_favail)])
+    yield from _gauge("storage_inodes", "Its inodes.", [({}, sizes.f_files)])
+    yield from _gauge("storage_inodes_free", "Those that are free.", [({}, sizes.f_favail)])
 
 
 def _gauge(name: str, about: str, samples: Samples) -> Iterator[str]:

@@ -71,19 +71,19 @@ def directives(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
 
 def servers(dump: str) -> list[Server]:
     """The server blocks, in the order of the dump; one without `listen` listens on 80."""
-    found: list[Server] = []
+    servers: list[Server] = []
     for file, text in files(dump):
         for around, words in directives(text):
             if words == ["server", "{"] and "upstream" not in around:
-                found.append(Server(file))
-            elif around and around[-1] == "server" and found:
+                servers.append(Server(file))
+            elif around and around[-1] == "server" and servers:
                 if words[0] == "listen":
-                    found[-1].listen.append(" ".join(words[1:]))
+                    servers[-1].listen.append(" ".join(words[1:]))
                 elif words[0] == "server_name":
-                    found[-1].names.extend(words[1:])
-    for one in found:
-        one.listen = one.listen or ["80"]
-    return found
+                    servers[-1].names.extend(words[1:])
+    for server in servers:
+        server.listen = server.listen or ["80"]
+    return servers
 
 
 def user(dump: str) -> tuple[str, str | None] | None:

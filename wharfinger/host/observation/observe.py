@@ -130,10 +130,10 @@ def observe(host: Host, request: Mapping[str, Any]) -> HostFacts:
         answer["networks"] = [Network(**network) for network in answer["networks"]]
         if answer["network"] is not None:
             answer["network"] = StackNetwork(**answer["network"])
-        found = {name: look.result() for name, look in looks.items()}
-        if (tls := found["tls"]) is not None:
-            found["tls"] = replace(tls, trusted=trusted.result())
-        answer["certificates"] = Certificates(**found)
+        present = {name: look.result() for name, look in looks.items()}
+        if (tls := present["tls"]) is not None:
+            present["tls"] = replace(tls, trusted=trusted.result())
+        answer["certificates"] = Certificates(**present)
         answer |= _remembered(host, request, answer["containers"], answer["images"])
         answer["fqdn"], answer["resolved"] = names.answers()
     answer["clock"] = time.time()
@@ -144,8 +144,8 @@ def distribution(text: str) -> dict[str, str]:
     """id, version, codename and name from os-release's text ("" where not given)."""
     values = {}
     for line in text.splitlines():
-        key, found, value = line.partition("=")
-        if found:
+        key, equals, value = line.partition("=")
+        if equals:
             values[key.strip()] = value.strip().strip("\"'")
     return {
         "id": values.get("ID", ""),
@@ -354,8 +354,8 @@ def _removed(host: Host, accounts: Iterable[str]) -> dict[str, Any]:
         users = json.loads(read_text(host.paths.users) or "{}")
     except ValueError:
         users = {}
-    found = {name: removed[name] for name in accounts if name in removed and name not in users}
-    return {"removed": found, "removed_error": None}
+    gone = {name: removed[name] for name in accounts if name in removed and name not in users}
+    return {"removed": gone, "removed_error": None}
 
 
 def summary(
@@ -391,9 +391,9 @@ def summary(
             "previous": previous.number if previous else None,
         }
         pending += [
-            f"{kind} generation {one.number} is {one.phase}"
-            for one in record.generations
-            if one.phase not in (SERVING, RETIRED)
+            f"{kind} generation {generation.number} is {generation.phase}"
+            for generation in record.generations
+            if generation.phase not in (SERVING, RETIRED)
         ]
     return {
         "images": {

@@ -40,15 +40,15 @@ def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
     Returns registries: HOST[:PORT] → "" where it answers, whatever it answers, else why not; and
     acme: "" where the directory can be read, else why not and what to do.
     """
-    found: dict[str, str] = {}
+    answers: dict[str, str] = {}
     acme: dict[str, str] = request.get("acme") or {}
     docker = Docker.of(host.paths)
 
     def ask(name: str) -> None:
-        found[name] = docker.ask(name)
+        answers[name] = docker.ask(name)
 
     def ask_acme(directory: str) -> None:
-        found[directory] = _acme(directory, str(acme.get("ca") or ""))
+        answers[directory] = _acme(directory, str(acme.get("ca") or ""))
 
     names = [str(name) for name in request.get("registries") or ()]
     work: list[tuple[Callable[[str], None], str]] = [(ask, name) for name in names]
@@ -61,10 +61,10 @@ def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
         # A name look-up has no time limit of its own.
         thread.join(max(0.0, deadline - time.monotonic()))
     late = f"no answer within {_ALTOGETHER:g} s"
-    answer: dict[str, Any] = {"registries": {name: found.get(name, late) for name in names}}
+    answer: dict[str, Any] = {"registries": {name: answers.get(name, late) for name in names}}
     if acme:
         too_late = no_answer("timed out", acme["directory"])
-        answer["acme"] = found.get(acme["directory"], too_late)
+        answer["acme"] = answers.get(acme["directory"], too_late)
     return {"actions": [], **answer}
 
 
@@ -106,8 +106,8 @@ class Docker:
 
         self._proxies = {"https": proxy("https"), "http": proxy("http")}
         self._without_proxy = proxy("no")
-        self._mirrors = [str(one) for one in settings.get("registry-mirrors") or ()]
-        self._insecure = [str(one) for one in settings.get("insecure-registries") or ()]
+        self._mirrors = [str(mirror) for mirror in settings.get("registry-mirrors") or ()]
+        self._insecure = [str(name) for name in settings.get("insecure-registries") or ()]
 
     @classmethod
     def of(cls, paths: Paths) -> Docker:
@@ -132,7 +132,7 @@ class Docker:
     def _may_be_plain(self, name: str) -> bool:
         bare = name.partition(":")[0]
         # A subnet may be the registry's: whether it is would take another look-up.
-        subnets = any("/" in one for one in self._insecure)
+        subnets = any("/" in name for name in self._insecure)
         local = bare == "localhost" or bare.startswith("127.")
         return local or subnets or name in self._insecure or bare in self._insecure
 
@@ -187,7 +187,7 @@ def environment(paths: Paths) -> dict[str, str]:
     for pid in process_ids(paths.proc):
         if program(paths.proc, pid) == "dockerd":
             text = read_text(paths.proc / str(pid) / "environ") or ""
-            return dict(one.split("=", 1) for one in text.split("\0") if "=" in one)
+            return dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
     # Both Debian's unit and its init script read this file.
     files = [paths.docker_defaults]
     found: dict[str, str] = {}
@@ -214,5 +214,5 @@ def _assigned(file: Path) -> list[tuple[str, str]]:
 def _assignments(text: str) -> dict[str, str]:
     """`A=b "C=d e"` → {"A": "b", "C": "d e"}."""
     with contextlib.suppress(ValueError):
-        return dict(one.split("=", 1) for one in shlex.split(text) if "=" in one)
+        return dict(pair.split("=", 1) for pair in shlex.split(text) if "=" in pair)
     return {}

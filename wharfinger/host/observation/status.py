@@ -74,20 +74,20 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "window": state.window and vars(state.window),
         "contents": {
             # A row for each tag of the registry is more than anybody asked for here.
-            job: {key: value for key, value in found.items() if key != "rows"}
+            job: {key: value for key, value in report.items() if key != "rows"}
             for job in JOBS
-            if (found := reports.last_report(host, job)) is not None
+            if (report := reports.last_report(host, job)) is not None
         },
         "succeeded": {job: last_success(host, job) for job in WATCHED},
-        "alerted": [str(one["text"]) for one in state.alerted.values()],
+        "alerted": [str(alert["text"]) for alert in state.alerted.values()],
         "storage": storage_facts.look(storage_facts.data_of(host, state), host),
     }
     in_doubt = clock_check.doubt(host, check=True)
-    all_of_them = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
-    all_of_them += _expiring(host) + reports.problems(host) + overdue(host)
+    sentences = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
+    sentences += _expiring(host) + reports.problems(host) + overdue(host)
     answer["now"] = host.clock.now()
-    all_of_them += storage_facts.problems(host, storage_facts.data_of(host, state))
-    answer["problems"] = list(dict.fromkeys(all_of_them))
+    sentences += storage_facts.problems(host, storage_facts.data_of(host, state))
+    answer["problems"] = list(dict.fromkeys(sentences))
     return answer
 
 
@@ -105,37 +105,39 @@ def _expiring(host: Host) -> list[str]:
 
 def problems(answer: Mapping[str, Any], now: float) -> list[str]:
     """What someone should look at (pure)."""
-    found = []
+    sentences = []
     if not answer["engine"]["running"]:
         state = STATES.get(answer["engine"].get("state", ""), STOPPED)
         why = state.message.format(detail=answer["engine"]["detail"]) or "start it"
-        found.append(f"docker does not run: {why}")
-    for kind, one in answer["state"]["generations"].items():
-        serving = one["serving"]
+        sentences.append(f"docker does not run: {why}")
+    for kind, generations in answer["state"]["generations"].items():
+        serving = generations["serving"]
         if serving and not serving["running"]:
-            found.append(f"{kind} generation {serving['number']} does not run")
+            sentences.append(f"{kind} generation {serving['number']} does not run")
         # docker calls it so until the first check after a pause too.
         elif (
             serving
             and serving["health"] == "unhealthy"
             and now - serving.get("since", 0) > _FIRST_CHECK
         ):
-            found.append(f"{kind} generation {serving['number']} is unhealthy")
+            sentences.append(f"{kind} generation {serving['number']} is unhealthy")
     if not answer["proxy"]["running"]:
-        found.append("nginx does not run")
-    for name, one in answer["certificates"].items():
-        if one["not_after"] < now:
-            found.append(f"the certificate {name} expired {_day(one['not_after'])}")
+        sentences.append("nginx does not run")
+    for name, certificate in answer["certificates"].items():
+        if certificate["not_after"] < now:
+            sentences.append(f"the certificate {name} expired {_day(certificate['not_after'])}")
     if (
-        any(one["serving"] for one in answer["state"]["generations"].values())
+        any(kind["serving"] for kind in answer["state"]["generations"].values())
         and not (answer["watched"])
     ):
-        found.append("nothing renews the certificates by itself: run site.yml again")
+        sentences.append("nothing renews the certificates by itself: run site.yml again")
     if not answer["busy"]:
         # While somebody is at work, that is how it looks.
-        found += [f"unfinished: {one}; run site.yml again" for one in answer["state"]["pending"]]
-    found += answer["alerted"]
-    return found
+        sentences += [
+            f"unfinished: {step}; run site.yml again" for step in answer["state"]["pending"]
+        ]
+    sentences += answer["alerted"]
+    return sentences
 
 
 def _day(seconds: float) -> str:
@@ -145,16 +147,16 @@ def _day(seconds: float) -> str:
 def text(answer: Mapping[str, Any]) -> str:
     """The same for people."""
     lines = []
-    for kind, one in answer["state"]["generations"].items():
-        serving = one["serving"]
+    for kind, generations in answer["state"]["generations"].items():
+        serving = generations["serving"]
         if serving is None:
             lines.append(f"{kind:13} none")
             continue
         name = next(
             (
-                found["name"]
-                for found in answer["containers"]
-                if (found["kind"], found["generation"]) == (kind, serving["number"])
+                container["name"]
+                for container in answer["containers"]
+                if (container["kind"], container["generation"]) == (kind, serving["number"])
             ),
             "no container",
         )
@@ -164,24 +166,25 @@ def text(answer: Mapping[str, Any]) -> str:
             f"{state}, container {name}"
         )
     lines.append(f"{'nginx':13} " + ("running" if answer["proxy"]["running"] else "not running"))
-    for name, one in answer["certificates"].items():
-        kind = f" ({one['algorithm']})" if name.startswith("signing") else ""
+    for name, certificate in answer["certificates"].items():
+        kind = f" ({certificate['algorithm']})" if name.startswith("signing") else ""
         lines.append(
-            f"{'certificate':13} {name}{kind}, until {_day(one['not_after'])}: {one['use']}"
+            f"{'certificate':13} {name}{kind}, until {_day(certificate['not_after'])}: "
+            f"{certificate['use']}"
         )
-    lines += [f"{'next':13} {one}" for one in answer["next"]]
+    lines += [f"{'next':13} {step}" for step in answer["next"]]
     if answer["window"] is not None:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(answer["window"]["until"]))
         lines.append(
             f"{'writes':13} are refused for {answer['window']['job']}, until {until} at the latest"
         )
-    for job, found in answer["contents"].items():
-        lines.append(f"{job:13} {reports.summary(found)}")
+    for job, report in answer["contents"].items():
+        lines.append(f"{job:13} {reports.summary(report)}")
     for job, moment in answer["succeeded"].items():
         if moment is not None:
             lines.append(f"{'succeeded':13} {job}, {in_words(answer['now'] - moment)} ago")
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")
-    lines += [f"PROBLEM       {one}" for one in answer["problems"]]
+    lines += [f"PROBLEM       {problem}" for problem in answer["problems"]]
     return "\n".join(lines)

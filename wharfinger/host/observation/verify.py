@@ -81,9 +81,9 @@ class Way:
     def to(cls, hostname: str) -> Way:
         """The way to this host by this name, or else by the address of its default route."""
         resolved = observe.Names([hostname]).answers()[1][hostname]
-        here = [one for one in resolved if is_own(one)]
+        here = [address for address in resolved if is_own(address)]
         # Of localhost's, every nginx listens on the IPv4 one.
-        here.sort(key=lambda one: ":" in one)
+        here.sort(key=lambda address: ":" in address)
         return cls(resolved, here[0] if here else primary_address() or "127.0.0.1", bool(here))
 
     def warning(self, hostname: str) -> str | None:
@@ -205,7 +205,7 @@ def blame(answer: Answer, behind: str) -> str:
     if words is not None:
         lowered = words.lower()
         disk = ("no space", "permission denied", "input/output", "read-only file", "quota")
-        return "storage" if any(one in lowered for one in disk) else behind
+        return "storage" if any(words in lowered for words in disk) else behind
     # No error document: it is nginx's own page, or a bare status.
     return behind if answer.status in (502, 503, 504) else "proxy"
 
@@ -251,9 +251,9 @@ class Verification:
 
     def run(self) -> str:
         """Everything; returns the manifest's digest."""
-        asked = self._challenge()
+        challenge = self._challenge()
         if self.auth == "token":
-            login = self._bearer(self._token(asked, REPOSITORY, signed_in=True))
+            login = self._bearer(self._token(challenge, REPOSITORY, signed_in=True))
         else:
             login = basic(ACCOUNT, self.password)
             answer = self.client.ask("GET", "/v2/", headers=login)
@@ -262,14 +262,14 @@ class Verification:
         pushed = self._push(login)
         self._pull(login, pushed)
         if self.auth == "token":
-            elsewhere = self._bearer(self._token(asked, FORBIDDEN, signed_in=True, may=False))
+            elsewhere = self._bearer(self._token(challenge, FORBIDDEN, signed_in=True, may=False))
             self._denied(elsewhere, FORBIDDEN, "a push to a repository without rights")
         else:
             wrong = basic(ACCOUNT, "not the password")
             self._denied(wrong, REPOSITORY, "a push with a wrong password")
         self._denied({}, REPOSITORY, "a push without login")
         if self.auth == "token":
-            self._anonymous(asked)
+            self._anonymous(challenge)
         return pushed
 
     def _challenge(self) -> Challenge:
@@ -277,16 +277,16 @@ class Verification:
         answer = expect(
             self.client.ask("GET", "/v2/"), (401,), "GET /v2/ without login", "registry"
         )
-        asked = challenge(answer.headers.get("www-authenticate"))
+        parsed = challenge(answer.headers.get("www-authenticate"))
         wanted = "bearer" if self.auth == "token" else "basic"
-        if asked is None or asked.scheme != wanted:
+        if parsed is None or parsed.scheme != wanted:
             raise failure(
                 "registry",
-                f"GET /v2/ asks for {asked.scheme if asked else 'no'} login instead of {wanted}",
+                f"GET /v2/ asks for {parsed.scheme if parsed else 'no'} login instead of {wanted}",
                 "another registry may answer here; look at `nginx -T` and its configuration",
             )
         if self.auth == "token":
-            realm, service = asked.parameters.get("realm", ""), asked.parameters.get("service")
+            realm, service = parsed.parameters.get("realm", ""), parsed.parameters.get("service")
             if not realm.startswith(f"{self.client.base}/"):
                 raise failure(
                     "registry",
@@ -297,15 +297,15 @@ class Verification:
                     "registry",
                     f"it calls itself the service {service!r} instead of {self.service!r}",
                 )
-        return asked
+        return parsed
 
     def _token(
-        self, asked: Challenge, repository: str, *, signed_in: bool, may: bool = True
+        self, challenge: Challenge, repository: str, *, signed_in: bool, may: bool = True
     ) -> str:
         """A token for pull and push on `repository`; `may`: whether it must have these rights."""
         query = urlencode({"service": self.service, "scope": f"repository:{repository}:pull,push"})
         login = basic(ACCOUNT, self.password) if signed_in else {}
-        answer = self.client.ask("GET", f"{asked.parameters['realm']}?{query}", headers=login)
+        answer = self.client.ask("GET", f"{challenge.parameters['realm']}?{query}", headers=login)
         if answer.status == 401 and signed_in:
             raise failure(
                 "token server",
@@ -405,9 +405,9 @@ class Verification:
             self._same(digest_of(answer.body), digest_of(data), "pull of a blob")
         self.done += ["pull by tag", "pull by digest"]
 
-    def _same(self, found: str | None, wanted: str, where: str) -> None:
-        if found != wanted:
-            raise failure("storage", f"{where}: the digest is {found} instead of {wanted}")
+    def _same(self, digest: str | None, wanted: str, where: str) -> None:
+        if digest != wanted:
+            raise failure("storage", f"{where}: the digest is {digest} instead of {wanted}")
 
     def _denied(self, login: Mapping[str, str], repository: str, what: str) -> None:
         answer = self.client.ask(
@@ -422,13 +422,13 @@ class Verification:
         expect(answer, (401, 403), what, "registry")
         self.done.append(f"{what}: denied")
 
-    def _anonymous(self, asked: Challenge) -> None:
+    def _anonymous(self, challenge: Challenge) -> None:
         """Where rules for anonymous give someone without login a token, it must not push."""
         query = urlencode({"service": self.service, "scope": f"repository:{REPOSITORY}:pull,push"})
-        answer = self.client.ask("GET", f"{asked.parameters['realm']}?{query}")
+        answer = self.client.ask("GET", f"{challenge.parameters['realm']}?{query}")
         if answer.status == 401:
             return
-        token = self._token(asked, REPOSITORY, signed_in=False, may=False)
+        token = self._token(challenge, REPOSITORY, signed_in=False, may=False)
         self._denied(self._bearer(token), REPOSITORY, "a push with a token of someone unknown")
 
 

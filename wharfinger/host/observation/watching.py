@@ -43,8 +43,8 @@ def last_success(host: Host, job: str) -> float | None:
     with suppress(OSError):
         return _path(host, job).stat().st_mtime
     # As an earlier version of this program has left it.
-    found = reports.last_report(host, job) if job in JOBS else None
-    return float(found["at"]) if found is not None and found["ok"] else None
+    report = reports.last_report(host, job) if job in JOBS else None
+    return float(report["at"]) if report is not None and report["ok"] else None
 
 
 def _path(host: Host, job: str) -> Path:
@@ -55,21 +55,21 @@ def intervals(host: Host) -> dict[str, float]:
     """Job → seconds between two runs, of those that a timer runs here."""
     if not exists(host.paths.certificate_settings):
         return {}
-    found = {RENEW: _RENEWALS}
+    seconds = {RENEW: _RENEWALS}
     with suppress(OSError, ValueError, TypeError, AttributeError):
         every = json.loads(read_text(host.paths.contents_settings) or "{}").get("every") or {}
-        found |= {job: float(every[job]) for job in JOBS if every.get(job)}
-    return found
+        seconds |= {job: float(every[job]) for job in JOBS if every.get(job)}
+    return seconds
 
 
 def since(host: Host, job: str) -> float | None:
     """When the job last succeeded, or, before it ever did, when its timer was set up."""
     settings = host.paths.certificate_settings if job == RENEW else host.paths.contents_settings
-    found = last_success(host, job)
-    if found is None:
+    moment = last_success(host, job)
+    if moment is None:
         with suppress(OSError):
-            found = settings.stat().st_mtime
-    return found
+            moment = settings.stat().st_mtime
+    return moment
 
 
 def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
@@ -78,7 +78,7 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
     now = host.clock.now()
     # Before the boot no timer ran.
     boot = now - host.clock.monotonic()
-    found = []
+    sentences = []
     every_of = intervals(host)
     for job in watched:
         every = every_of.get(job, math.inf)
@@ -86,12 +86,12 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
         if last is not None and now - max(last, boot) > 2 * every + _DAY:
             day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(last))
             unit = "wharfinger-renew" if job == RENEW else f"{JOB_UNIT}{job}"
-            found.append(
+            sentences.append(
                 f"{job}: it has not succeeded since {day}, though it is due every "
                 f"{_interval(every)}: "
                 f"see `systemctl status {unit}.timer` and `journalctl -u {unit}`"
             )
-    return found
+    return sentences
 
 
 def _interval(seconds: float) -> str:
@@ -135,15 +135,15 @@ def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _reported(host: Host, job: str) -> bool:
-    found = reports.last_report(host, job)
-    return found is not None and not found["ok"]
+    report = reports.last_report(host, job)
+    return report is not None and not report["ok"]
 
 
 def _ended(host: Host, unit: str) -> tuple[str, bool]:
     """How a unit ended, in words, and whether its program will have said why."""
     said = host.runner.run(["systemctl", "show", unit, "--property=Result,ExecMainStatus"])
-    found = dict(line.partition("=")[::2] for line in said.output.splitlines())
-    result, status = found.get("Result", ""), found.get("ExecMainStatus", "")
+    properties = dict(line.partition("=")[::2] for line in said.output.splitlines())
+    result, status = properties.get("Result", ""), properties.get("ExecMainStatus", "")
     if result == "exit-code" and status.isdecimal():
         return _coded(int(status))
     if result in ("signal", "core-dump") and status.isdecimal():

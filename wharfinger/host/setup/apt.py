@@ -78,7 +78,7 @@ class Apt:
 
     def run(self, *arguments: str) -> None:
         """apt-get, once nobody else is at work. Raises HostError with its words."""
-        options = [f"--option=Dpkg::Options::={one}" for one in _KEEPING]
+        options = [f"--option=Dpkg::Options::={option}" for option in _KEEPING]
         command = ["apt-get", "--yes", "--quiet", *options, *arguments]
         said = self._in_turn(*command)
         if "dpkg --configure -a" in said.words:
@@ -121,7 +121,7 @@ class Apt:
         if not any(lists.glob("*_Packages*")):
             return False
         stamp = Path("/var/lib/apt/periodic/update-success-stamp")
-        youngest = max(one.stat().st_mtime for one in (lists, stamp) if exists(one))
+        youngest = max(path.stat().st_mtime for path in (lists, stamp) if exists(path))
         return self.host.clock.now() - youngest < _FRESH
 
 
@@ -130,9 +130,9 @@ def holder(host: Host) -> str | None:
     for path in host.paths.apt_locks:
         try:
             with path.open("rb") as stream:
-                asked = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+                lock = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
                 kind, _, _, _, pid = struct.unpack(
-                    "hhqqi", fcntl.fcntl(stream, fcntl.F_GETLK, asked)
+                    "hhqqi", fcntl.fcntl(stream, fcntl.F_GETLK, lock)
                 )
         except OSError:
             continue
@@ -144,4 +144,4 @@ def holder(host: Host) -> str | None:
 def _errors(said: Result) -> str:
     """What apt objects to, without its progress."""
     lines = (said.error + said.output).splitlines()
-    return " ".join(one for one in lines if one.startswith(("E:", "dpkg: error"))) or said.words
+    return " ".join(line for line in lines if line.startswith(("E:", "dpkg: error"))) or said.words

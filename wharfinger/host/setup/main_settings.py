@@ -43,7 +43,7 @@ def with_room(text: str) -> str | None:
     if int(numbers[0][1]) >= CONNECTIONS:
         return None
     text = _NUMBER.sub(rf"\g<1>{CONNECTIONS}\g<3>", text)
-    return _EVENTS.sub(lambda found: _NOTE + found[0], text)
+    return _EVENTS.sub(lambda events: _NOTE + events[0], text)
 
 
 def make_room(host: Host, state: State, check: bool) -> list[str]:
@@ -112,8 +112,8 @@ def package_file(host: Host) -> Path:
 
 def connections(text: str) -> int | None:
     """The number of worker_connections that nginx.conf's text says, if it says one (pure)."""
-    found = _NUMBER.search(text)
-    return int(found[2]) if found else None
+    setting = _NUMBER.search(text)
+    return int(setting[2]) if setting else None
 
 
 def is_ours_to_change(host: Host, state: State) -> bool:

@@ -26,16 +26,16 @@ def network(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
                 f"the docker network {name} is there already and was not made by this toolkit: "
                 f"rename it, or remove it with `docker network rm {name}`"
             )
-        found = (next(iter(subnets(present)), None), bool(present.get("Internal")))
-        if found != (subnet, internal):
+        actual = (next(iter(subnets(present)), None), bool(present.get("Internal")))
+        if actual != (subnet, internal):
             if present.get("Containers"):
                 raise HostError(
                     f"container_engine_network: the docker network {name} has the subnet "
-                    f"{found[0]} and containers on it, so it cannot become {subnet}: write "
-                    f"{found[0]} again, "
+                    f"{actual[0]} and containers on it, so it cannot become {subnet}: write "
+                    f"{actual[0]} again, "
                     "or run playbooks/remove.yml (data and keys stay) and deploy anew"
                 )
-            actions.append(f"docker network {name}: removed, because its subnet is {found[0]}")
+            actions.append(f"docker network {name}: removed, because its subnet is {actual[0]}")
             if not check:
                 host.engine.remove_network(name)
             present = None

@@ -61,11 +61,11 @@ def removed_accounts(host: Host) -> dict[str, str]:
     """Users and robots that were removed from this host → when (`YYYY-MM-DDTHH:MM:SSZ`)."""
     path = host.paths.removed_accounts
     try:
-        found = json.loads(read_text(path) or "{}")
+        record = json.loads(read_text(path) or "{}")
     except ValueError:
-        found = None
-    if isinstance(found, dict) and all(isinstance(when, str) for when in found.values()):
-        return found
+        record = None
+    if isinstance(record, dict) and all(isinstance(when, str) for when in record.values()):
+        return record
     raise HostError(
         f"{path} is damaged, and who was removed from this host is unknown: bring it back from a "
         "backup, or remove it (an old copy of the inventory can then bring removed users back)"

@@ -39,10 +39,12 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     steps.engine()
     steps.proxy()
     reasons = steps.reasons(brought)
-    packages, needed = removable(host, [one for one in brought if one not in reasons])
+    packages, needed = removable(host, [name for name in brought if name not in reasons])
     reasons |= needed
-    engine_stays = any(one in reasons for one in _ENGINE_PACKAGES)
-    mounts = [one for one in state.installed.get("mounts") or () if is_mount_point(Path(one), host)]
+    engine_stays = any(name in reasons for name in _ENGINE_PACKAGES)
+    mounts = [
+        mount for mount in state.installed.get("mounts") or () if is_mount_point(Path(mount), host)
+    ]
     steps.files(
         # Docker's settings go when docker goes.
         staying=host.paths.docker_settings if engine_stays else None,
@@ -60,7 +62,7 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 def _kept(host: Host, storage: Path) -> list[str]:
     paths = host.paths
     kept = (storage, paths.certificates, paths.secrets, paths.users, paths.removed_accounts)
-    return [str(one) for one in kept if exists(one)]
+    return [str(path) for path in kept if exists(path)]
 
 
 class _Steps:
@@ -109,7 +111,7 @@ class _Steps:
     def _images(self) -> list[str]:
         """What was loaded or pulled here, by this deployment or an earlier one."""
         recorded = [
-            one["reference"] for one in self.state.images.values() if one["source"] != "pull"
+            image["reference"] for image in self.state.images.values() if image["source"] != "pull"
         ]
         names = dict.fromkeys([*recorded, *(self.state.installed.get("images") or ())])
         return [name for name in names if self.host.engine.image(name) is not None]
@@ -117,17 +119,19 @@ class _Steps:
     def reasons(self, packages: list[str]) -> dict[str, str]:
         """Package → why it stays: others have something in it that would go with it."""
         host = self.host
-        found: dict[str, str] = {}
-        engine = [one for one in packages if one in _ENGINE_PACKAGES]
+        reasons: dict[str, str] = {}
+        engine = [name for name in packages if name in _ENGINE_PACKAGES]
         if engine and answers(host.paths.docker_socket):
             others = host.engine.others(host.labels, set(self._images()))
-            found |= dict.fromkeys(engine, f"others have {_listed(others)} in it") if others else {}
-        proxy = [one for one in packages if one in _PROXY_PACKAGES]
+            if others:
+                reasons |= dict.fromkeys(engine, f"others have {_listed(others)} in it")
+        proxy = [name for name in packages if name in _PROXY_PACKAGES]
         if proxy:
             ours = [host.paths.site, host.paths.upstreams.parent, package_file(host)]
             others = strange_files(host, host.paths.nginx, ["nginx", "nginx-common"], ours)
-            found |= dict.fromkeys(proxy, f"others have {_listed(others)}") if others else {}
-        return found
+            if others:
+                reasons |= dict.fromkeys(proxy, f"others have {_listed(others)}")
+        return reasons
 
     def proxy(self) -> None:
         """Our site goes; nginx goes on with everyone else's, if it runs."""
