@@ -31,7 +31,7 @@ PLAYBOOKS = {
     "rollback": "rollback",
     "retention": "retention",
     "garbage_collect": "garbage_collect",
-    "check": "check",
+    "scrub": "scrub",
     "remove": "remove",
 }
 _TYPES = {

@@ -11,7 +11,7 @@ from .controller import Controller, Run
 from .machine import Machine
 from .test_0_documentation import SETTINGS
 
-CONTENTS = ("playbooks/retention.yml", "playbooks/garbage_collect.yml", "playbooks/check.yml")
+CONTENTS = ("playbooks/retention.yml", "playbooks/garbage_collect.yml", "playbooks/scrub.yml")
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ class Setting:
 
 _ACCOUNTS = ("users", "rotate_robots")
 _SERVING = (*_ACCOUNTS, "rotate", "rollback")
-_CONTENTS = ("retention", "garbage_collect", "check")
+_CONTENTS = ("retention", "garbage_collect", "scrub")
 
 
 def _with_source(*sources: str) -> Only:

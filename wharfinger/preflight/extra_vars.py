@@ -20,6 +20,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "rollback": ("rollback",),
     "retention": ("confirm_deletions", "clock_is_right"),
     "garbage_collect": ("confirm_deletions", "clock_is_right"),
+    "scrub": (),
     "check": (),
     "remove": ("remove_data",),
 }

@@ -145,7 +145,7 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failu
     pushing.delete("stale/app", signature.digest)
     name = belonging(image.digest, "")
     try:
-        said = site.operator.play("playbooks/check.yml").said
+        said = site.operator.play("playbooks/scrub.yml").said
         (stale,) = site.report("check_contents")["stale"]
         assert f"stale/app:{name} names {signature.digest}, which was deleted" in stale["sentence"]
         assert "wharf repair HOST/stale/app" in said and f"stale/app:{name}" in said
@@ -235,10 +235,11 @@ def test_odd_manifests_of_one_user_stop_nobody_elses_collection(site: Site) -> N
 
 
 def test_by_its_playbook(site: Site) -> None:
+    # By its former name too.
     site.operator.play("playbooks/check.yml")
     image = tagged(site.content, "a/b/c/d/e", "1")
     with damaged(site, layer(image), "flipped"):
-        done = site.operator.begin("playbooks/check.yml").wait()
+        done = site.operator.begin("playbooks/scrub.yml").wait()
     assert done.code != 0
     assert layer(image) in done.said and "a/b/c/d/e:1" in done.said
     # Until the next one, the host goes on telling of it.

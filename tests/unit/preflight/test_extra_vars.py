@@ -80,7 +80,7 @@ def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> N
             "playbooks/garbage_collect.yml with it, or leave it out",
         ),
         (
-            "check",
+            "scrub",
             {"clock_is_right": "true"},
             "clock_is_right: is not read by this playbook: run playbooks/rotate_certificates.yml "
             "with it, or leave it out",
