@@ -11,6 +11,7 @@ import pytest
 from support.storage_tree import Tree
 from wharfinger.host.contents.storage import Storage, collectable, examine, restore
 from wharfinger.host.contents.storage.aside import put_aside
+from wharfinger.host.system.errors import HostError
 from wharfinger.oci.digests import digest_of
 from wharfinger.oci.manifests import Manifest, parse
 
@@ -111,6 +112,18 @@ def test_the_end_of_the_maintenance_undoes_a_killed_run(
     restore(journal)
     assert everything(tree) == before
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"storage": 1, "hidden": []}', '{"hidden": []}'])
+def test_a_damaged_journal_is_an_error_that_says_what_to_do(journal: Path, text: str) -> None:
+    journal.write_text(text)
+    with pytest.raises(HostError) as caught:
+        restore(journal)
+    assert str(caught.value) == (
+        f"{journal} is damaged: rename each file `link.aside` in the registry's storage to `link`, "
+        "then remove this file"
+    )
+    assert journal.exists()
 
 
 def test_what_is_pushed_again_after_a_kill_is_not_undone(

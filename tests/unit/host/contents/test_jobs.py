@@ -278,6 +278,16 @@ def test_what_a_killed_collection_put_aside_comes_back(world: World, command: st
     assert not world.host.paths.aside.exists()
 
 
+def test_a_damaged_journal_does_not_keep_writes_refused(world: World) -> None:
+    world.tree.image("team/app", "now", tag="latest")
+    world.tree.blob(b"garbage")
+    world.host.paths.aside.write_text("{")
+    with pytest.raises(HostError, match="is damaged: rename each file"):
+        run("collect", {}, host=world.host)
+    assert world.host.store.load().window is None
+    assert "DELETE)$" not in world.machine.loaded
+
+
 def test_a_collection_that_fails_is_reported_with_its_log(world: World) -> None:
     world.tree.blob(b"garbage")
     world.tree.image("team/app", "now", tag="latest")

@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...system.errors import HostError
 from ...system.files import read_text, write_atomically
 from .layout import Storage
 from .model import Damage
@@ -56,13 +57,21 @@ def put_aside(storage: Storage, hidden: Sequence[tuple[str, str]], journal: Path
 
 
 def restore(journal: Path) -> None:
-    """Undoes `put_aside`, also that of a run that was killed."""
+    """Undoes `put_aside`, also that of a run that was killed. Raises HostError if the journal is
+    damaged."""
     text = read_text(journal)
     if text is None:
         return
-    noted = json.loads(text)
-    storage = Storage(Path(noted["storage"]))
-    for repository, digest in noted["hidden"]:
+    try:
+        noted = json.loads(text)
+        storage = Storage(Path(noted["storage"]))
+        hidden = [(str(repository), str(digest)) for repository, digest in noted["hidden"]]
+    except (ValueError, TypeError, LookupError) as problem:
+        raise HostError(
+            f"{journal} is damaged: rename each file `{_ASIDE}` in the registry's storage to "
+            f"`{_LINK}`, then remove this file"
+        ) from problem
+    for repository, digest in hidden:
         _rename(storage, repository, digest, _ASIDE, _LINK)
     journal.unlink()
 
