@@ -25,7 +25,7 @@ METRICS_PORT = REGISTRY_DEBUG_PORT
 def refusal(status: int | None = None, until: float = 0) -> list[str]:
     """nginx's configuration that refuses writes with `status`; None refuses none (pure).
 
-    The site file has the sentences. `until` (seconds since 1970) is in them with a status.
+    The site file has the sentences for clients. They name `until` (seconds since 1970).
     """
     closed = [] if status is None else [f"    ~^(POST|PUT|PATCH|DELETE)$ {status};"]
     moment = time.strftime("%H:%M UTC", time.gmtime(until)) if status else ""
