@@ -222,7 +222,8 @@ class Stack:
     ) -> dict[str, Any]:
         """Ensures the kind's specification with `more` changed. For the token server,
         `configuration` is the digest to wait for; for the registry, text put before its own."""
-        asked = {"wait": 20, "drain_timeout": 30, **(request or {})}
+        # A busy machine may be slow to start a container.
+        asked = {"wait": 120, "drain_timeout": 30, **(request or {})}
         if kind == "token_server":
             asked["configuration"] = more.pop("configuration", None)
             spec = self.token_server_spec(**more)

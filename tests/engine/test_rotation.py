@@ -56,7 +56,7 @@ def fetch(
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     request = urllib.request.Request(f"https://{HOSTNAME}:{PORT}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             return int(answer.status), answer.read()
     except urllib.error.HTTPError as error:
         return error.code, b""
@@ -352,7 +352,7 @@ def test_a_registry_that_refuses_real_tokens_never_serves(deployed: Stack) -> No
     deployed.verify()
     other = {"auth": "token", "issuer": "h4 issuer", "service": "another service"}
     with pytest.raises(HostError) as caught:
-        deployed.ensure("registry", proof=other, request={"wait": 10})
+        deployed.ensure("registry", proof=other, request={"wait": 20})
     assert (
         "registry: the new generation 2 was removed again and generation 1 keeps serving: it "
         in (str(caught.value))

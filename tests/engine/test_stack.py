@@ -82,9 +82,9 @@ def test_a_registry_that_cannot_start_is_an_error_with_its_words_and_no_outage(
 
 def test_a_registry_that_never_becomes_healthy_is_an_error_and_no_outage(deployed: Stack) -> None:
     with pytest.raises(
-        HostError, match=r"not healthy within 10 s \(GET /v2/ is answered with 401\)"
+        HostError, match=r"not healthy within 20 s \(GET /v2/ is answered with 401\)"
     ):
-        deployed.ensure("registry", probe={"path": "/v2/", "status": [200]}, request={"wait": 10})
+        deployed.ensure("registry", probe={"path": "/v2/", "status": [200]}, request={"wait": 20})
     deployed.verify()
 
 
@@ -209,7 +209,7 @@ class Load:
     def _work(self, path: str, wanted: int) -> None:
         while not self._stop.is_set():
             connection = http.client.HTTPSConnection(
-                HOSTNAME, PORT, timeout=10, context=self._context
+                HOSTNAME, PORT, timeout=60, context=self._context
             )
             try:
                 connection.request("GET", path)

@@ -244,7 +244,7 @@ def test_the_client_gets_nothing_of_what_the_token_server_hands_over(stack: Stac
 
 @pytest.fixture
 def metrics(stack: Stack) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", stack.ports["metrics"], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", stack.ports["metrics"], timeout=60)
     yield connection
     connection.close()
 

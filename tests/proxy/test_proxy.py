@@ -252,7 +252,7 @@ def test_long_token_fits_and_an_absurd_one_is_refused_in_the_registrys_form(stac
 
 def test_plain_http_leads_to_https_and_serves_challenges(stack: Stack) -> None:
     def get(path: str, name: str = NAME) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", stack.ports["plain"], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", stack.ports["plain"], timeout=60)
         connection.request("GET", path, headers={"Host": name})
         return connection.getresponse()
 
@@ -278,7 +278,7 @@ def test_access_log_holds_no_query_and_no_credential(stack: Stack) -> None:
 def test_registry_that_is_away_is_reported_in_the_registrys_form(registry_elsewhere: Stack) -> None:
     stack = registry_elsewhere
     stack.processes[0].terminate()
-    stack.processes[0].wait(timeout=10)
+    stack.processes[0].wait(timeout=60)
     for path in ("/v2/", f"/v2/{REPOSITORY}/blobs/sha256:{'0' * 64}"):
         answer = stack.proxied("GET", path)
         assert (answer.status, answer.code) == (502, "UNAVAILABLE")

@@ -150,7 +150,7 @@ def processes(
         for process in reversed(running):
             process.terminate()
         for process in running:
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def _wait(where: tuple[str, int], process: subprocess.Popen[bytes], log: Path) -> None:

@@ -230,7 +230,7 @@ class Stack:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         if not self.accounts:
             self.tokens.shutdown()
             self.tokens.server_close()
@@ -389,9 +389,9 @@ class Stack:
     def proxied(self, method: str, path: str, **options: Any) -> Answer:
         """A request through nginx: `headers`, `body`, `token`, `name` (the Host to call)."""
         name = options.pop("name", NAME)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60)
         connection.sock = self.trust.wrap_socket(
-            socket.create_connection(("127.0.0.1", self.port), 30), server_hostname=NAME
+            socket.create_connection(("127.0.0.1", self.port), 60), server_hostname=NAME
         )
         return _request(connection, method, path, host=f"{name}:{self.port}", **options)
 
@@ -401,7 +401,7 @@ class Stack:
         `port` is direct or registry, the one that redirects.
         """
         port = self.ports[options.pop("port", "direct")]
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"X-Forwarded-Proto": "https"} | options.pop("headers", {})
         host = f"{NAME}:{self.port}"
         return _request(connection, method, path, host=host, headers=headers, **options)
@@ -409,7 +409,7 @@ class Stack:
     def raw(self, data: bytes) -> bytes:
         """Sends bytes over TLS and reads until nginx closes or is silent for two seconds."""
         with (
-            socket.create_connection(("127.0.0.1", self.port), 5) as plain,
+            socket.create_connection(("127.0.0.1", self.port), 60) as plain,
             self.trust.wrap_socket(plain, server_hostname=NAME) as tls,
         ):
             tls.settimeout(2)
@@ -422,7 +422,7 @@ class Stack:
 
     def raw_direct(self, data: bytes) -> bytes:
         """Sends bytes to the registry itself and reads until it closes."""
-        with socket.create_connection(("127.0.0.1", self.ports["direct"]), 5) as plain:
+        with socket.create_connection(("127.0.0.1", self.ports["direct"]), 60) as plain:
             plain.sendall(data)
             received = b""
             while chunk := plain.recv(65536):

@@ -151,7 +151,7 @@ class Running:
                 return found
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def ask(
         self,
@@ -208,13 +208,13 @@ def started(file: Path, content: dict[str, Any]) -> Running:
     )
     running = Running(process, file)
     threading.Thread(target=running.follow, daemon=True).start()
-    running.port = int(running.wait_for("start", 30)["address"].rpartition(":")[2])
+    running.port = int(running.wait_for("start")["address"].rpartition(":")[2])
     return running
 
 
 def stopped(running: Running) -> None:
     running.process.send_signal(signal.SIGTERM)
     try:
-        running.process.wait(30)
+        running.process.wait(60)
     finally:
         running.process.kill()

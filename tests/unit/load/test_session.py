@@ -103,9 +103,7 @@ def serve(certificate: Path) -> Iterator[Serve]:
 
         threading.Thread(target=run, daemon=True).start()
         port = listening.getsockname()[1]
-        return Session(
-            Target(NAME, "127.0.0.1", port), Account("me", "secret"), str(certificate), timeout=5
-        )
+        return Session(Target(NAME, "127.0.0.1", port), Account("me", "secret"), str(certificate))
 
     yield begin
     for one in sockets:

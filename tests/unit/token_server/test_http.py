@@ -19,7 +19,7 @@ CLOSE = b"Connection: close\r\n"
 
 def say(server: Running, data: bytes) -> bytes:
     """All that is answered until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(data)
         answer = b""
         while piece := connection.recv(65536):

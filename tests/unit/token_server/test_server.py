@@ -631,7 +631,7 @@ def test_the_path_prefix_is_respected(start: Start, keys: Path) -> None:
 
 
 def raw(server: Running, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         received = b""

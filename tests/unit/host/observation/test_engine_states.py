@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socketserver
 import threading
-import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -316,6 +315,7 @@ def test_an_engine_that_is_slow_is_asked_once_more(
     host: Host, monkeypatch: pytest.MonkeyPatch, process: int | None, state: EngineState
 ) -> None:
     answered: list[str] = []
+    over = threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -328,7 +328,7 @@ def test_an_engine_that_is_slow_is_asked_once_more(
             first = not answered
             answered.append(self.path)
             if first:
-                time.sleep(0.6)
+                over.wait(600)
             body = b'{"DockerRootDir": "/"}' if self.path.endswith("/info") else b"[]"
             with contextlib.suppress(BrokenPipeError):
                 self.send_response(200)
@@ -343,6 +343,7 @@ def test_an_engine_that_is_slow_is_asked_once_more(
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         found = engine_facts.look(host, {})
+        over.set()
         server.shutdown()
     assert found["engine"]["state"] == state.name
 
