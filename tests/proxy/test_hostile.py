@@ -223,20 +223,21 @@ def smuggles() -> Iterator[tuple[str, bytes, bytes]]:
     yield "bare CR", b"X: y\rContent-Length: 0\rZ: x\r\nContent-Length: {whole}", b"@"
 
 
-def quick(stack: Stack, data: bytes, wait: float = 0.2, source: str = "127.0.0.1") -> bytes:
-    """Sends bytes over TLS; what comes back until nginx closes or is silent for `wait` seconds.
+def quick(stack: Stack, data: bytes, patience: float = 60, source: str = "127.0.0.1") -> bytes:
+    """Sends bytes over TLS; what comes back until nginx closes, or has answered and is silent for
+    a moment. `patience`: seconds until the answer begins.
 
     Then it hangs up and waits until nginx has closed the connection too. nginx logs a request when
     the request ends and closes afterwards, so the log holds every request of this connection.
     """
     received = b""
     with contextlib.suppress(OSError), connected(stack, source) as tls:
-        tls.settimeout(1)
+        tls.settimeout(patience)
         with contextlib.suppress(TimeoutError):
             tls.sendall(data)
             while chunk := tls.recv(65536):
                 received += chunk
-                tls.settimeout(wait)
+                tls.settimeout(0.2)
         # From here on without TLS: what still comes is not looked at.
         tls.shutdown(socket.SHUT_WR)
         tls.settimeout(60)
@@ -252,7 +253,7 @@ def quick(stack: Stack, data: bytes, wait: float = 0.2, source: str = "127.0.0.1
 def connected(stack: Stack, source: str) -> Iterator[ssl.SSLSocket]:
     address = ("127.0.0.1", stack.port)
     with (
-        socket.create_connection(address, 5, source_address=(source, 0)) as plain,
+        socket.create_connection(address, 60, source_address=(source, 0)) as plain,
         stack.trust.wrap_socket(plain, server_hostname=NAME) as tls,
     ):
         yield tls
@@ -362,7 +363,7 @@ def test_a_request_that_ends_late_is_seen_to_be_passed_on(hostile: Stack) -> Non
     token = hostile.signer.token(("repository", "late/app", ["pull", "push"]))
     head = f"PATCH {path} HTTP/1.1\r\n{OK}Authorization: Bearer {token}\r\n"
     for request in (f"{head}Content-Length: 9999\r\n\r\nabc", f"GET /v2/ HTTP/1.1\r\n{OK}\r\n"):
-        quick(hostile, request.encode(), source=client)
+        quick(hostile, request.encode(), patience=2, source=client)
     assert passed_on_for(hostile, client) == Seen([("PATCH", path), ("GET", "/v2/")])
 
 
@@ -591,7 +592,7 @@ class Slow:
 def slow(stack: Stack, count: int, begun: str) -> Slow:
     sockets = []
     for _ in range(count):
-        plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+        plain = socket.create_connection(("127.0.0.1", stack.port), 60)
         sockets.append(stack.trust.wrap_socket(plain, server_hostname=NAME))
     # After all handshakes: on busy cores the first request would have ended before the last began.
     for tls in sockets:
@@ -654,7 +655,10 @@ def test_one_address_cannot_hold_every_connection_by_logins(hostile: Stack, dige
     head = f"POST /auth HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 9999\r\n\r\n"
     held = slow(hostile, 100, head)
     deadline = time.monotonic() + 60
-    while b"429" not in (answer := quick(hostile, head.encode())) and time.monotonic() < deadline:
+    while (
+        b"429" not in (answer := quick(hostile, head.encode(), patience=2))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     assert answer[9:12] == b"429"
     code, message = "TOOMANYREQUESTS", "too many requests at once from one address"
@@ -662,7 +666,7 @@ def test_one_address_cannot_hold_every_connection_by_logins(hostile: Stack, dige
     assert error == [{"code": code, "message": message}]
     # Everybody else gets in, and the address itself too as soon as it has let go.
     other = socket.create_connection(
-        ("127.0.0.1", hostile.port), 5, source_address=("127.0.0.2", 0)
+        ("127.0.0.1", hostile.port), 60, source_address=("127.0.0.2", 0)
     )
     with other, hostile.trust.wrap_socket(other, server_hostname=NAME) as tls:
         tls.sendall(f"GET /auth HTTP/1.1\r\n{OK}\r\n".encode())

@@ -216,7 +216,7 @@ def test_upload_reaches_the_registry_while_it_is_still_being_sent(stack: Stack) 
         f"Content-Type: application/octet-stream\r\nContent-Length: {len(half) * 2}\r\n\r\n"
     )
     with (
-        socket.create_connection(("127.0.0.1", stack.port), 10) as plain,
+        socket.create_connection(("127.0.0.1", stack.port), 60) as plain,
         stack.trust.wrap_socket(plain, server_hostname=NAME) as tls,
     ):
         tls.sendall(head.encode() + half)

@@ -58,7 +58,7 @@ def login(stack: Stack, forwarded: str, password: str = "pw") -> int:
 
 def begun(stack: Stack, address: str) -> ssl.SSLSocket:
     """A login of this client whose body never comes."""
-    plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+    plain = socket.create_connection(("127.0.0.1", stack.port), 60)
     tls = stack.trust.wrap_socket(plain, server_hostname=NAME)
     head = f"POST /auth HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 9999\r\n"
     tls.sendall(f"{head}X-Forwarded-For: {address}\r\n\r\n".encode())
@@ -104,7 +104,7 @@ def test_nginx_keeps_every_decision_and_the_client_sees_none(registry: Path) -> 
         for password in ("pw", "wrong"):
             assert answer(stack, INSIDE, password)["wharfinger-decision"] is None
         # A client that does not wait for the answer leaves a trace all the same.
-        plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+        plain = socket.create_connection(("127.0.0.1", stack.port), 60)
         with stack.trust.wrap_socket(plain, server_hostname=NAME) as tls:
             credentials = base64.b64encode(b"ci:gone").decode()
             head = f"GET /auth HTTP/1.1\r\nHost: {NAME}\r\nX-Forwarded-For: {INSIDE}\r\n"
@@ -125,7 +125,7 @@ def test_requests_of_one_address_are_bounded_and_others_are_not(registry: Path) 
         upload += f"Authorization: Bearer {token}\r\nX-Forwarded-For: 2001:db8::2\r\n"
         held = []
         for _ in range(20):
-            plain = socket.create_connection(("127.0.0.1", stack.port), 5)
+            plain = socket.create_connection(("127.0.0.1", stack.port), 60)
             held.append(stack.trust.wrap_socket(plain, server_hostname=NAME))
             held[-1].sendall(f"{upload}Content-Length: 9999\r\n\r\n".encode())
         deadline = time.monotonic() + 60
