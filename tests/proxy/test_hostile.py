@@ -614,13 +614,11 @@ def test_who_sends_slowly_keeps_nobody_out_and_not_for_long(hostile: Stack, dige
     begun = time.monotonic()
     host = f"HTTP/1.1\r\nHost: {NAME}\r\n"
     upload = f"POST /v2/a/b/blobs/uploads/ {host}Content-Length: 9999999\r\n\r\n"
-    held = {
-        "headers": slow(hostile, 120, f"GET /v2/ {host}X: "),
-        "login": slow(hostile, 40, f"POST /auth {host}Content-Length: 9999\r\n\r\n"),
-        "upload without a token": slow(hostile, 40, upload),
-    }
+    held = {"headers": slow(hostile, 120, f"GET /v2/ {host}X: ")}
     assert held["headers"].drip() == 120
+    held["login"] = slow(hostile, 40, f"POST /auth {host}Content-Length: 9999\r\n\r\n")
     assert held["login"].drip() == 40
+    held["upload without a token"] = slow(hostile, 40, upload)
     for _ in range(5):
         log_in_and_pull(hostile, digest)
     # A head has an end however it comes; a body, where nothing comes.
