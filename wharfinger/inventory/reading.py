@@ -19,6 +19,10 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*:")
 # A key that may be shown. One with a colon may be a name and its password, `{admin:secret}`.
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _TEMPLATE = re.compile(r"(?:[:\[,{]|^\s*-)\s*\{\{")
+# A bare {user}, which YAML takes for a mapping: at the beginning of a value, or anywhere in a flow.
+_USER_FIRST = re.compile(r"(?:[:\[,{]|^\s*-)\s*\{user\}")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_QUOTE_USER = 'a pattern with {user} must be in quotes: write "{user}/**"'
 _QUOTE_TEMPLATE = 'an expression must be in quotes: write "{{ … }}"'
 _SPECIAL = (
     "a value that begins with a special character (such as @ ` % * & ! | > ? - , or a bracket) "
@@ -249,6 +253,9 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> Mistake:
         )
     if _TEMPLATE.search(line):
         return Mistake(at + 1, _QUOTE_TEMPLATE)
+    bare = _QUOTED.sub("", line)
+    if _USER_FIRST.search(bare) or ("flow" in context and "{user}" in bare):
+        return Mistake(at + 1, _QUOTE_USER)
     if "flow" in context:
         return _brackets(lines, begin, at, "mapping" in context)
     if quoted == at and line[column : column + 1] not in ("}", "]"):

@@ -17,6 +17,7 @@ SPECIAL = (
 )
 TAB = "the line is indented with a tab: write spaces"
 EXPRESSION = 'an expression must be in quotes: write "{{ … }}"'
+USER = 'a pattern with {user} must be in quotes: write "{user}/**"'
 OPEN_QUOTE = "the quotation mark that opens here is not closed in its line: close it"
 BEHIND = "move it to the entries that it belongs to (such as those of registry_users, line 1), "
 
@@ -120,6 +121,19 @@ CASES = {
     "an expression": ("a: 1\nb: {{ S }}\n", 2, EXPRESSION),
     "an expression with more": ("b: {{ S }}/c\n", 1, EXPRESSION),
     "an expression in braces": ("b: {password: {{ S }}}\n", 1, EXPRESSION),
+    "a user's place in a flow": ("a:\n  - {who: S, on: {user}/**}\n", 2, USER),
+    "a user's place before more": ("a:\n  - {on: {user}/**, who: S}\n", 2, USER),
+    "a user's place below others": ("a:\n  - {on: team/{user}/**, who: S}\n", 2, USER),
+    "a place in the second line": ("a:\n  - {who: S,\n     on: {user}/**}\n", 3, USER),
+    "a user's place among others": ("a:\n  - on: [S, {user}/**]\n", 2, USER),
+    "a user's place alone": ("a:\n  - on: {user}/**\n    who: S\n", 2, USER),
+    "a user's place in a list": ("a:\n  - on:\n    - {user}/**\n", 3, USER),
+    "a missing comma after a user's quoted place": (
+        'a: {on: "{user}/**" may: S}\n',
+        1,
+        "a comma between two entries is missing, or the } that closes {: write it, and quotes "
+        "around values with such characters",
+    ),
     "a colon in a value": (
         "a:\n  password: S: S\n",
         2,
