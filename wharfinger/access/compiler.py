@@ -68,11 +68,11 @@ def compile_users(
         users[VERIFICATION_ACCOUNT] = {"password": str(hashes[VERIFICATION_ACCOUNT])}
     for name in policy.users:
         users[name] = {"password": str(hashes[name])}
-        found = {"group": labels[name]} if name in labels else {}
+        user_labels = {"group": labels[name]} if name in labels else {}
         if policy.robots:
-            found[_KIND] = [_USER_KIND]
-        if found:
-            users[name]["labels"] = found
+            user_labels[_KIND] = [_USER_KIND]
+        if user_labels:
+            users[name]["labels"] = user_labels
     for name in policy.robots:
         users[name] = {"password": str(hashes[name])}
         if server == "embedded":

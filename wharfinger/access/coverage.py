@@ -62,13 +62,13 @@ class _Patterns:
             keys = [segment, ONE_SEGMENT, SEGMENTS]
             if segment == user:
                 keys.append(USER)
-            found = {id(node): node for node in nodes if node.repeats}
+            reached = {id(node): node for node in nodes if node.repeats}
             for node in nodes:
                 for key in keys:
                     child = node.children.get(key)
                     if child is not None:
-                        found[id(child)] = child
-            nodes = list(found.values())
+                        reached[id(child)] = child
+            nodes = list(reached.values())
         numbers = [node.rule for node in nodes if node.rule is not None]
         if self.everything is not None:
             numbers.append(self.everything)
@@ -128,13 +128,13 @@ class _Examination:
 
         Those are users in the same groups whose names no rule says, neither in who nor in on.
         """
-        said = {word for rule in self._rules for word in rule.who}
+        named = {word for rule in self._rules for word in rule.who}
         for rule in self._rules:
-            said.update(segment for pattern in rule.on for segment in pattern.split("/"))
+            named.update(segment for pattern in rule.on for segment in pattern.split("/"))
         first: dict[tuple[str, ...], str] = {}
         return {
             name: name
-            if name in said
+            if name in named
             else first.setdefault(tuple(self._memberships.get(name, ())), name)
             for name in self._users
         }
@@ -159,10 +159,10 @@ class _Examination:
         """The earlier rules that together answer whatever this one could; empty if they do not."""
         answering: set[int] = set()
         for who in rule.who:
-            found = self._covering(rule, who)
-            if found is None:
+            covering = self._covering(rule, who)
+            if covering is None:
                 return []
-            answering |= found
+            answering |= covering
         return sorted(answering)
 
     def _covering(self, rule: Rule, who: str) -> set[int] | None:
@@ -182,10 +182,10 @@ class _Examination:
             return None
         answering: set[int] = set()
         for member in self._members[who]:
-            found = self._covered(rule, self._words(member), member)
-            if found is None:
+            covering = self._covered(rule, self._words(member), member)
+            if covering is None:
                 return None
-            answering |= found
+            answering |= covering
         return answering
 
     def _covered(self, rule: Rule, words: Iterable[str], user: str | None) -> set[int] | None:

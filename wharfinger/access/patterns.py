@@ -100,7 +100,7 @@ def _without_star(segment: str) -> str:
 def _cleaned(segment: str) -> str:
     """A segment near to the wrong one that a repository's name can have."""
     near = re.sub(r"[^a-z0-9._-]+", "-", segment.lower())
-    near = re.sub(r"\.[._-]*|_{3,}", lambda found: found[0][0], near)
+    near = re.sub(r"\.[._-]*|_{3,}", lambda match: match[0][0], near)
     near = near.strip("._-")
     return near if COMPONENT.fullmatch(near) else "team"
 

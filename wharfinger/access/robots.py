@@ -32,8 +32,8 @@ class Robot:
 
     def comes_from(self, address: str) -> bool:
         """Whether the robot is welcome from this address."""
-        found = ipaddress.ip_address(address)
-        return not self.addresses or any(found in network for network in self.addresses)
+        source = ipaddress.ip_address(address)
+        return not self.addresses or any(source in network for network in self.addresses)
 
     @property
     def end(self) -> str | None:
@@ -60,11 +60,11 @@ def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
         words, mistakes = texts("addresses", entry["addresses"], "[10.0.0.0/8]")
         wrong += mistakes
         for word in words:
-            found = read_network(word)
-            if isinstance(found, str):
-                wrong.append(f"addresses: {found}")
+            parsed = read_network(word)
+            if isinstance(parsed, str):
+                wrong.append(f"addresses: {parsed}")
             else:
-                networks[found] = None
+                networks[parsed] = None
     expires = None
     if "expires" in entry:
         last = _date(entry["expires"])

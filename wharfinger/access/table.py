@@ -27,13 +27,13 @@ def rows(policy: Policy) -> list[dict[str, str]]:
 
 def table(policy: Policy) -> str:
     """The rows as lines of aligned columns, and the words that make them complete."""
-    found = rows(policy)
-    if not found:
+    entries = rows(policy)
+    if not entries:
         return "Nobody may do anything: registry_access has no rules."
-    widths = {key: max(len(row[key]) for row in (HEADER, *found)) for key in HEADER}
+    widths = {key: max(len(row[key]) for row in (HEADER, *entries)) for key in HEADER}
     lines = [
         "  ".join(row[key].ljust(widths[key]) for key in HEADER).rstrip()
-        for row in (HEADER, *found)
+        for row in (HEADER, *entries)
     ]
     return "\n".join([*lines, "The first rule that matches decides; anything else is denied."])
 

@@ -24,17 +24,17 @@ def compare_names_and_patterns(inventory: Inventory) -> None:
     if not using:
         return
     named = _named_places(inventory, {len(_before_user(segments)) for _, segments in using})
-    told = set()
+    reported = set()
     for name, (number, pattern) in named.get((), {}).items():
         for rule, _ in using:
-            if name not in told and _may_be_meant(inventory, name, rule):
-                told.add(name)
+            if name not in reported and _may_be_meant(inventory, name, rule):
+                reported.add(name)
                 message = _collision(inventory, name, "begins with", pattern, rule.number)
                 inventory.error(ACCESS, f"rule {number}", message)
     for rule, segments in using:
         for name, (number, pattern) in named.get(_before_user(segments), {}).items():
-            if name not in told and _may_be_meant(inventory, name, rule):
-                told.add(name)
+            if name not in reported and _may_be_meant(inventory, name, rule):
+                reported.add(name)
                 message = _collision(inventory, name, "has", pattern, rule.number)
                 inventory.error(ACCESS, f"rule {number}", message)
     _check_components(inventory, [rule for rule, _ in using])
@@ -65,8 +65,8 @@ def _named_places(
             segments = pattern.split("/")
             for depth in depths | {0}:
                 if depth < len(segments) and segments[depth] in users and pattern != ALL:
-                    found = places.setdefault(tuple(segments[:depth]), {})
-                    found.setdefault(segments[depth], (rule.number, pattern))
+                    names = places.setdefault(tuple(segments[:depth]), {})
+                    names.setdefault(segments[depth], (rule.number, pattern))
     return places
 
 
@@ -78,7 +78,9 @@ def _check_components(inventory: Inventory, using: Sequence[Rule]) -> None:
     for name in unfit:
         words = {ROBOT + name}
         if name in inventory.users:
-            groups = (GROUP + group for group, found in inventory.groups.items() if name in found)
+            groups = (
+                GROUP + group for group, members in inventory.groups.items() if name in members
+            )
             words = {name, EVERYONE, *groups}
         rule = next((rule for rule in using if not words.isdisjoint(rule.who)), None)
         if rule is not None:

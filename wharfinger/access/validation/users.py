@@ -105,12 +105,12 @@ def _password(password: object) -> list[str]:
     return problems
 
 
-def _password_hash(found: object) -> list[str]:
-    if not isinstance(found, str):
-        return [f"password_hash is {kind(found)}: write a bcrypt hash; {_MAKE_HASH}"]
-    match = BCRYPT_HASH.fullmatch(found)
+def _password_hash(value: object) -> list[str]:
+    if not isinstance(value, str):
+        return [f"password_hash is {kind(value)}: write a bcrypt hash; {_MAKE_HASH}"]
+    match = BCRYPT_HASH.fullmatch(value)
     if match is None:
-        inner = BCRYPT_HASH.search(found)
+        inner = BCRYPT_HASH.search(value)
         if inner is not None:
             return ["password_hash has more than the hash: write only what begins with $2"]
         return [f"password_hash is not a bcrypt hash: {_MAKE_HASH}"]
