@@ -36,8 +36,8 @@ def has_form(text: str) -> bool:
     """
     if _FORM.fullmatch(text) is None or len(set(text)) < _LEAST_CHARACTERS:
         return False
-    kinds = [next((kind for kind in _KINDS if re.match(kind, one)), "") for one in text]
-    changes = sum(one != next_one for one, next_one in itertools.pairwise(kinds))
+    kinds = [next((kind for kind in _KINDS if re.match(kind, character)), "") for character in text]
+    changes = sum(kind != following for kind, following in itertools.pairwise(kinds))
     return set(kinds) >= set(_KINDS) and changes >= _LEAST_CHANGES * len(text)
 
 

@@ -50,4 +50,4 @@ def _to_json(value: object) -> str:
     where JSON would write two for one beyond U+FFFF.
     """
     text = json.dumps(value, ensure_ascii=False)
-    return _NOT_PLAIN.sub(lambda found: f"\\U{ord(found[0]):08x}", text)
+    return _NOT_PLAIN.sub(lambda match: f"\\U{ord(match[0]):08x}", text)

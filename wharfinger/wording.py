@@ -64,10 +64,10 @@ def answered_before(same: int | None, earlier: Sequence[int]) -> str:
     if same is not None:
         return f"says the same as rule {same}: remove one of them"
     names = " and ".join(map(str, earlier)) if len(earlier) < 3 else listed([*map(str, earlier)])
-    one = len(earlier) == 1
+    single = len(earlier) == 1
     return (
-        f"never decides anything, since rule{'' if one else 's'} {names} always "
-        f"answer{'s' if one else ''} first: remove it, or move it above rule {earlier[0]}"
+        f"never decides anything, since rule{'' if single else 's'} {names} always "
+        f"answer{'s' if single else ''} first: remove it, or move it above rule {earlier[0]}"
     )
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger.inventory import decrypted
 from wharfinger.preflight import SCOPES
-from wharfinger.preflight.asking import asked
+from wharfinger.preflight.asking import answer_of
 from wharfinger.preflight.report import mistakes, warnings
 from wharfinger.preflight.resolving import resolve, role_problems
 from wharfinger.preflight.session import HostFailed, Session
@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
     def _ask(
         self, task_vars: dict[str, Any], module: str, arguments: dict[str, Any]
     ) -> dict[str, Any]:
-        return asked(
+        return answer_of(
             lambda: self._execute_module(
                 module_name=module, module_args=arguments, task_vars=task_vars
             ),

@@ -39,22 +39,23 @@ class CallbackModule(CallbackBase):
         self._play: Any = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        asked = {}
+        selected = {}
         for option, variable in VARIABLES.items():
             tags = context.CLIARGS.get(option.strip("-").replace("-", "_")) or ()
             # Ansible adds those of the command line to those of the variable.
             inherited = [tag.strip() for tag in os.environ.get(variable, "").split(",")]
-            asked[variable] = [tag for tag in sorted(tags) if tag in inherited]
-            asked[option] = [tag for tag in sorted(tags) if tag not in inherited]
+            selected[variable] = [tag for tag in sorted(tags) if tag in inherited]
+            selected[option] = [tag for tag in sorted(tags) if tag not in inherited]
         start = context.CLIARGS.get("start_at_task")
-        everything = not start and all(tag == "all" for tags in asked.values() for tag in tags)
+        everything = not start and all(tag == "all" for tags in selected.values() for tag in tags)
         if everything or not _ours(Path(playbook._file_name)):
             return
-        for variable in filter(asked.get, VARIABLES.values()):
+        for variable in filter(selected.get, VARIABLES.values()):
             self._display.warning(
-                f"{variable} is set, so this run is not for all tasks: {', '.join(asked[variable])}"
+                f"{variable} is set, so this run is not for all tasks: "
+                f"{', '.join(selected[variable])}"
             )
-        self._end(selection_mistakes(playbook.get_plays(), asked, start))
+        self._end(selection_mistakes(playbook.get_plays(), selected, start))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play
@@ -70,10 +71,10 @@ class CallbackModule(CallbackBase):
 
     def _end(self, sentences: Any) -> None:
         """An exception would only become a warning here."""
-        said = list(sentences)
-        for sentence in said:
+        lines = list(sentences)
+        for sentence in lines:
             self._display.error(sentence)
-        if said:
+        if lines:
             sys.exit(1)
 
 

@@ -58,9 +58,9 @@ class VarsModule(BaseVarsPlugin):
         mistakes = given_mistakes(context.CLIARGS, PROJECT)
         if not mistakes:
             sources = map(str, context.CLIARGS.get("inventory") or ())
-            folders = [Path(one) if Path(one).is_dir() else Path(one).parent for one in sources]
+            folders = [Path(path) if Path(path).is_dir() else Path(path).parent for path in sources]
             playbooks = context.CLIARGS.get("args") or ()
-            folders += [Path(one).resolve().parent for one in playbooks if Path(one).is_file()]
+            folders += [Path(path).resolve().parent for path in playbooks if Path(path).is_file()]
             # Of other hosts Ansible reads no variables; their vault may be another team's.
             hosts = _ours(top) or top.get_hosts()
             groups = dict.fromkeys(group.name for host in hosts for group in host.get_groups())

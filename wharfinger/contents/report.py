@@ -18,28 +18,28 @@ def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
 
     check: nothing was done, and the answer says what would be.
     """
-    found = {"retention": _retention, "collect": _collect, "check_contents": _check}[job](
+    sentences = {"retention": _retention, "collect": _collect, "check_contents": _check}[job](
         answer, "would be " if check else ""
     )
     refused = answer.get("window_seconds")
     if refused:
-        found.append(f"pushes were refused for {refused:.0f} s, pulls went on")
+        sentences.append(f"pushes were refused for {refused:.0f} s, pulls went on")
     if answer.get("held"):
-        found.append(f"The brake would stop this: {answer['held']}")
+        sentences.append(f"The brake would stop this: {answer['held']}")
     if answer.get("doubt"):
-        found.append(f"Nothing would be removed: {answer['doubt']}")
+        sentences.append(f"Nothing would be removed: {answer['doubt']}")
     damage = [
-        f"{'Kept whole' if one.get('kind') == UNREAD else 'Damaged'}: {one['sentence']}"
-        for one in answer.get("damage") or ()
+        f"{'Kept whole' if finding.get('kind') == UNREAD else 'Damaged'}: {finding['sentence']}"
+        for finding in answer.get("damage") or ()
     ]
-    return found + damage
+    return sentences + damage
 
 
 def _retention(answer: Mapping[str, Any], would: str) -> list[str]:
     rows = answer["rows"]
     gone = [row for row in rows if not row["keep"]]
     named = sum(row["rule"] is not None for row in rows)
-    found = [
+    sentences = [
         f"{len(gone)} of {len(rows)} tags {would}removed; "
         f"{len(rows) - named} in repositories that no rule names"
     ]
@@ -50,12 +50,12 @@ def _retention(answer: Mapping[str, Any], would: str) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*words, strict=True)] if words else []
     for row, cells in zip(gone, words, strict=False):
         shown = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        found.append(f"{shown}  {row['reason']}")
+        sentences.append(f"{shown}  {row['reason']}")
     if len(gone) > _ROWS:
-        found.append(f"and {len(gone) - _ROWS} more")
+        sentences.append(f"and {len(gone) - _ROWS} more")
     if gone:
-        found.append("their space is freed by playbooks/garbage_collect.yml or its timer")
-    return found
+        sentences.append("their space is freed by playbooks/garbage_collect.yml or its timer")
+    return sentences
 
 
 def _day(seconds: float) -> str:
@@ -74,8 +74,12 @@ def _collect(answer: Mapping[str, Any], would: str) -> list[str]:
 def _check(answer: Mapping[str, Any], would: str) -> list[str]:
     if would:
         return ["everything would be read and compared with its digest; nothing is changed"]
-    stale = [str(one["sentence"]) for one in answer.get("stale") or ()]
-    stale += [str(one["sentence"]) for one in answer.get("harmless") or () if one["kind"] == UNREAD]
+    stale = [str(finding["sentence"]) for finding in answer.get("stale") or ()]
+    stale += [
+        str(finding["sentence"])
+        for finding in answer.get("harmless") or ()
+        if finding["kind"] == UNREAD
+    ]
     return [
         f"{answer['blobs']} blobs, {readable_size(answer['bytes'])}, read in "
         f"{answer['seconds']:.0f} s: nothing is damaged",

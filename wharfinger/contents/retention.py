@@ -65,7 +65,7 @@ class RetentionRule:
         """As the host reads it: the patterns of repositories as anchored regular expressions."""
         return {
             "number": self.number,
-            "on": [anchored(SEGMENTS if one == ALL else one) for one in self.on],
+            "on": [anchored(SEGMENTS if pattern == ALL else pattern) for pattern in self.on],
             "newest": self.newest,
             "newer_than": self.newer_than,
             "matching": list(self.matching) or None,

@@ -49,19 +49,19 @@ def schedule(text: str) -> Schedule | None:
         return None
     words = text.split()
     times = [_TIME.fullmatch(word) for word in words]
-    time = next((found for found in times if found), None)
+    time = next((match for match in times if match), None)
     if time is None or int(time[1]) > 23 or int(time[2]) > 59:
         raise ValueError(EXAMPLES)
-    others = [word for word, found in zip(words, times, strict=True) if not found]
+    others = [word for word, match in zip(words, times, strict=True) if not match]
     every = _meant(others[0]) if len(others) == 1 else None
     if every is None:
         # A time alone is meant for each day.
         plain = Schedule("daily", int(time[1]), int(time[2]))
         raise ValueError(str(plain) if not others else EXAMPLES)
-    found = Schedule(every, int(time[1]), int(time[2]))
-    if text != str(found):
-        raise ValueError(str(found))
-    return found
+    parsed = Schedule(every, int(time[1]), int(time[2]))
+    if text != str(parsed):
+        raise ValueError(str(parsed))
+    return parsed
 
 
 def _meant(word: str) -> str | None:
@@ -92,21 +92,21 @@ def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
     schedules: `retention`, `gc` and `check` as the inventory has them; those that are empty have no
     timer. Raises ValueError for one that is no schedule.
     """
-    found = {}
+    entries = {}
     for job, (name, command, afterwards) in _JOBS.items():
         when = schedule(schedules[name])
         if when is not None:
-            found[job] = {
+            entries[job] = {
                 "job": job,
                 "name": name,
                 "calendar": when.calendar,
                 "cron": when.cron,
                 "command": f"{command} || {_FAILED.format(job)}{afterwards}",
             }
-    return found
+    return entries
 
 
 def intervals(schedules: Mapping[str, str]) -> dict[str, int]:
     """Job of the host program → seconds from one run of its timer to the next; as `timers`."""
-    found = {job: schedule(schedules[name]) for job, (name, *_) in _JOBS.items()}
-    return {job: when.seconds for job, when in found.items() if when is not None}
+    parsed = {job: schedule(schedules[name]) for job, (name, *_) in _JOBS.items()}
+    return {job: when.seconds for job, when in parsed.items() if when is not None}

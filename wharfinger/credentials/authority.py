@@ -64,8 +64,12 @@ class OfflineAuthority:
     def _new(self, wanted: dict[str, Any]) -> str:
         """The one that is here already, for a host that was made anew; else another, prepared."""
         names = [str(name) for name in wanted["all_names"]]
-        found = certificates.facts(self.runner, self._path("ca.crt"), self._path("ca.key"))
-        if usable(found, time.time()) and found is not None and _covers(found, names):
+        certificate = certificates.facts(self.runner, self._path("ca.crt"), self._path("ca.key"))
+        if (
+            usable(certificate, time.time())
+            and certificate is not None
+            and _covers(certificate, names)
+        ):
             return "ca"
         self._prepare(names, int(wanted["ca_days"]))
         return "ca_next"
@@ -87,9 +91,9 @@ class OfflineAuthority:
             return "ca_next"
         self._prepare(names, int(wanted["ca_days"]))
         old = (self._read("ca.crt"), self._read("ca.key"))
-        found = certificates.facts(self.runner, self._path("ca.crt"))
-        assert found is not None
-        days = days_left(found, time.time(), int(wanted["ca_days"]))
+        certificate = certificates.facts(self.runner, self._path("ca.crt"))
+        assert certificate is not None
+        days = days_left(certificate, time.time(), int(wanted["ca_days"]))
         key = self._read("ca_next.key")
         self._write("ca_next_cross.crt", self.pki.cross(key, self._name(), names, old, days))
         return "ca_next"
@@ -115,8 +119,8 @@ class OfflineAuthority:
             )
         if self._read("ca.crt") != present.encode():
             self._write("ca.crt", present.encode())
-        found = certificates.facts(self.runner, self._path("ca.crt"), path)
-        if found is None or not found.key_matches:
+        certificate = certificates.facts(self.runner, self._path("ca.crt"), path)
+        if certificate is None or not certificate.key_matches:
             raise HostError(
                 f"certificates_ca_offline: {path} is not the key of the host's authority: restore "
                 "the right one from a backup"

@@ -105,8 +105,8 @@ class Credentials:
     def _rotations(self) -> dict[str, dict[str, Any]]:
         try:
             text = (self.directory / ROTATIONS).read_text(encoding="utf-8")
-            found: dict[str, dict[str, Any]] = json.loads(text)
-            return found
+            rotations: dict[str, dict[str, Any]] = json.loads(text)
+            return rotations
         except FileNotFoundError:
             return {}
         except ValueError:

@@ -39,11 +39,11 @@ def digest_of(secret: str) -> dict[str, Any]:
 
 def secret_record(name: str, secret: str) -> dict[str, Any]:
     """What is recorded of a robot's secret; of one that somebody has chosen no fast digest."""
-    found = identity(name, secret)
+    identifier = identity(name, secret)
     if not generated.has_form(secret):
-        return {"hash": found, "generated": found, "random": False}
+        return {"hash": identifier, "generated": identifier, "random": False}
     hashed = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(ROBOT_COST)).decode()
-    return {"hash": hashed, "generated": found, "random": True}
+    return {"hash": hashed, "generated": identifier, "random": True}
 
 
 def identity(name: str, secret: str) -> str:

@@ -17,9 +17,9 @@ def remembered(
 ) -> dict[str, str]:
     """Removed account → when it was removed: those of before and, of what the host knows, all that
     the inventory lacks. Who is in the inventory again has been readmitted, and is forgotten."""
-    found = {name: before.get(name, now) for name in {*before, *known} - {*entries}}
-    newest = sorted(found, key=lambda name: (found[name], name))[-REMOVED:]
-    return {name: found[name] for name in newest}
+    removed = {name: before.get(name, now) for name in {*before, *known} - {*entries}}
+    newest = sorted(removed, key=lambda name: (removed[name], name))[-REMOVED:]
+    return {name: removed[name] for name in newest}
 
 
 def with_secret_here(

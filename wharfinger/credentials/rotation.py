@@ -128,7 +128,7 @@ def ending(
 
     These get it, or no secret would work everywhere, and the former one would go on working there.
     """
-    found = []
+    lacking = []
     for name in names:
         if name in missed:
             raise CredentialsError(
@@ -148,8 +148,8 @@ def ending(
         newest = {record["generated"] for record in records} - lagging
         if present is None or not newest or not newest <= identities(name, present):
             raise another_copy(name, max(record["until"] or "" for record in records))
-        found.append(name)
-    return found
+        lacking.append(name)
+    return lacking
 
 
 def another_copy(name: str, until: str) -> CredentialsError:

@@ -10,16 +10,16 @@ from wharfinger.values import kind
 
 def problems(pins: Mapping[object, object]) -> list[str]:
     """What is wrong with the pins, each entry in one sentence; no value of theirs is repeated."""
-    found = []
+    sentences = []
     for reference, digest in pins.items():
         if not isinstance(reference, str) or not reference:
-            found.append(
+            sentences.append(
                 f"a key is {kind(reference)}: write an image's reference, in quotes, such as "
                 '"docker.io/library/registry:3.1.2"'
             )
         elif digest != "" and not (isinstance(digest, str) and SHA256.fullmatch(digest)):
-            found.append(
+            sentences.append(
                 f"{reference}: the value is not a digest: write sha256: and 64 hexadecimal digits "
                 'in lower case, or "" where the image is not pinned'
             )
-    return found
+    return sentences

@@ -38,8 +38,8 @@ def entries(raw: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> 
 
 def account_names(task_vars: Mapping[str, Any], host: str, *variables: str) -> set[str]:
     """The names in registry_users or registry_robots of any host; none where they are unknown."""
-    every = task_vars["hostvars"]
-    raw, resolved = every.raw_get(host), every[host]
+    hostvars = task_vars["hostvars"]
+    raw, resolved = hostvars.raw_get(host), hostvars[host]
     return {str(name) for variable in variables for name in entries(raw, resolved, variable)}
 
 
@@ -55,10 +55,10 @@ def accounts_elsewhere(task_vars: Mapping[str, Any]) -> set[str]:
 
 def robots_left_out(task_vars: Mapping[str, Any]) -> dict[str, set[str]]:
     """The registries of the same folder that the run is limited not to reach → their robots."""
-    every, own = task_vars["hostvars"], task_vars.get("inventory_dir")
+    hostvars, own = task_vars["hostvars"], task_vars.get("inventory_dir")
     others = {*task_vars["groups"].get(REGISTRIES, [])} - {*task_vars["ansible_play_hosts"]}
     return {
         host: account_names(task_vars, host, "registry_robots")
         for host in others
-        if every[host].get("inventory_dir") == own
+        if hostvars[host].get("inventory_dir") == own
     }

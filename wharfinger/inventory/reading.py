@@ -79,16 +79,16 @@ def mistakes(content: bytes, kind: Literal["variables", "inventory"]) -> list[Mi
         return [Mistake(None, _UNREADABLE)]
     if root is None or root.tag.endswith(":null"):
         return []
-    found = list(_walked(root)) or list(_shape(root, kind))
-    if not found:
+    result = list(_walked(root)) or list(_shape(root, kind))
+    if not result:
         try:
             yaml.load(text, Loader=_AnsibleTags)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            found.append(Mistake(mark.line + 1 if mark else None, _UNREADABLE))
+            result.append(Mistake(mark.line + 1 if mark else None, _UNREADABLE))
         except (ValueError, RecursionError):
-            found.append(Mistake(None, _UNREADABLE))
-    return sorted(found, key=lambda mistake: mistake.line or 0)
+            result.append(Mistake(None, _UNREADABLE))
+    return sorted(result, key=lambda mistake: mistake.line or 0)
 
 
 class _AnsibleTags(_Loader):  # type: ignore[misc]
@@ -389,7 +389,7 @@ def _indent(line: str) -> int:
 
 def _indents(lines: list[str], at: int) -> list[int]:
     """The indentations of the blocks that are open above a line, the outermost first."""
-    found: list[int] = []
+    open_indents: list[int] = []
     number = _before(lines, at)
     while number is not None:
         indents = [_indent(lines[number])]
@@ -398,7 +398,7 @@ def _indents(lines: list[str], at: int) -> list[int]:
         if entry:
             indents.insert(0, entry.end())
         for indent in indents:
-            if not found or indent < found[-1]:
-                found.append(indent)
+            if not open_indents or indent < open_indents[-1]:
+                open_indents.append(indent)
         number = _before(lines, number)
-    return found[::-1]
+    return open_indents[::-1]

@@ -28,18 +28,18 @@ def given_mistakes(options: Mapping[str, Any], project: Path) -> list[str]:
 
     project: the checkout, whose inventories are named where one does not exist.
     """
-    found = inventory_mistakes(map(str, options.get("inventory") or ()), project)
+    sentences = inventory_mistakes(map(str, options.get("inventory") or ()), project)
     for given in map(str, options.get("extra_vars") or ()):
         if given.startswith("@"):
             path = Path(given[1:]).expanduser()
             if path.is_file():
-                found += _judged(path, "variables")
+                sentences += _judged(path, "variables")
             elif not path.exists():
-                found.append(f"-e @{_shown(path)}: there is no such file: correct its name")
+                sentences.append(f"-e @{_shown(path)}: there is no such file: correct its name")
         elif given.startswith(("{", "[")):
             wrong = mistakes(given.encode(errors="surrogateescape"), "variables")
-            found += [one.within("-e") for one in wrong]
-    return found
+            sentences += [mistake.within("-e") for mistake in wrong]
+    return sentences
 
 
 def inventory_mistakes(sources: Iterable[str], project: Path) -> list[str]:
@@ -47,25 +47,30 @@ def inventory_mistakes(sources: Iterable[str], project: Path) -> list[str]:
 
     sources: as `-i` names them: files, directories, or lists of hosts.
     """
-    found: list[str] = []
+    sentences: list[str] = []
     for source in sources:
         path = Path(source)
         if path.is_dir():
             files = list(_inventory_files(path))
             if not files:
-                found.append(f"{_shown(path)}: holds no inventory: write {_shown(path)}/hosts.yml")
+                shown = _shown(path)
+                sentences.append(f"{shown}: holds no inventory: write {shown}/hosts.yml")
             for file in files:
                 wrong = _inventory_file(file)
                 # Beside others, Ansible warns of a file that it cannot decrypt, and goes on.
-                found += [one for one in wrong if len(files) == 1 or not one.endswith(CLOSED)]
+                sentences += [
+                    sentence
+                    for sentence in wrong
+                    if len(files) == 1 or not sentence.endswith(CLOSED)
+                ]
         elif path.exists():
-            found += _inventory_file(path)
+            sentences += _inventory_file(path)
         elif "," not in source:
-            found.append(
+            sentences.append(
                 f"{_shown(path)}: there is no such inventory: write -i with one of "
                 f"{', '.join(_inventories(project))}, or copy inventory/example there"
             )
-    return found
+    return sentences
 
 
 def variable_mistakes(
@@ -127,17 +132,17 @@ def _judged(path: Path, kind: Literal["variables", "inventory"]) -> list[str]:
         if opened is None:
             return [f"{_shown(path)}: {CLOSED}"]
         content = opened
-    found = mistakes(content, kind)
-    if path.suffix == ".json" and found:
+    wrong = mistakes(content, kind)
+    if path.suffix == ".json" and wrong:
         try:
             json.loads(content)
         except json.JSONDecodeError as error:
-            found = [
+            wrong = [
                 Mistake(error.lineno, "the JSON cannot be read: look for a comma, quote or bracket")
             ]
         except UnicodeDecodeError:
             pass
-    return [mistake.within(_shown(path)) for mistake in found]
+    return [mistake.within(_shown(path)) for mistake in wrong]
 
 
 def _unreadable(path: Path, error: OSError) -> str:

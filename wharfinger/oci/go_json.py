@@ -208,9 +208,9 @@ class _Bytes:
                 raise Mismatch("is not base64")
         elif type(value) is list:
             # Go also takes a list of the bytes.
-            for one in value:
-                if one is not None and not (
-                    type(one) is Number and re.fullmatch("[0-9]{1,3}", one) and int(one) < 256
+            for byte in value:
+                if byte is not None and not (
+                    type(byte) is Number and re.fullmatch("[0-9]{1,3}", byte) and int(byte) < 256
                 ):
                     raise Mismatch("is not base64")
         elif value is not None:
@@ -232,8 +232,8 @@ class MapOfTexts:
             return None
         if type(value) is not Pairs:
             raise Mismatch("is not an object")
-        for _, one in value:
-            TEXT.decode("", one)
+        for _, text in value:
+            TEXT.decode("", text)
         return None
 
 
@@ -259,13 +259,13 @@ class ListOf:
             return None
         if type(value) is not list:
             raise Mismatch("is not a list")
-        found: _Slice = before if before is not None and value else _Slice()
-        for index, one in enumerate(value):
-            if index == len(found.kept):
-                found.kept.append(self.of.zero)
-            found.kept[index] = self.of.decode(found.kept[index], one)
-        found.length = len(value)
-        return found
+        slice_: _Slice = before if before is not None and value else _Slice()
+        for index, element in enumerate(value):
+            if index == len(slice_.kept):
+                slice_.kept.append(self.of.zero)
+            slice_.kept[index] = self.of.decode(slice_.kept[index], element)
+        slice_.length = len(value)
+        return slice_
 
 
 @dataclass(frozen=True)
@@ -287,11 +287,11 @@ class Struct:
             return before
         if type(value) is not Pairs:
             raise Mismatch("is not an object")
-        for written, one in value:
+        for written, inner in value:
             name = self._folded.get(fold(written))
             if name is not None:
                 try:
-                    before[name] = self.fields[name].decode(before[name], one)
+                    before[name] = self.fields[name].decode(before[name], inner)
                 except Mismatch as problem:
                     raise Mismatch(*_place(name, problem)) from None
         return before
@@ -319,10 +319,10 @@ def decode(shape: Struct, value: Any) -> dict[str, Any]:
     """The fields of `shape` as Go finds them in a tree of `scan`. Raises Mismatch: `args` are the
     field's name with those around it (`layers.digest`), and what is wrong with it."""
     try:
-        found: dict[str, Any] = shape.decode(shape.zero, value)
+        fields: dict[str, Any] = shape.decode(shape.zero, value)
     except Mismatch as problem:
         raise Mismatch(*_place("", problem)) from None
-    return found
+    return fields
 
 
 def elements(value: _Slice | None) -> list[Any]:
@@ -332,7 +332,7 @@ def elements(value: _Slice | None) -> list[Any]:
 
 def _place(name: str, problem: Mismatch) -> tuple[str, str]:
     *inner, what = problem.args
-    return ".".join(one for one in (name, *inner) if one), what
+    return ".".join(part for part in (name, *inner) if part), what
 
 
 def fold(name: str) -> str:
@@ -345,9 +345,9 @@ def plain(value: Any, levels: int = 200) -> Any:
     equal names counts, a number that is too long for an int is a string, a container that is nested
     too deeply is empty."""
     if isinstance(value, Pairs):
-        return {name: plain(one, levels - 1) for name, one in value if levels}
+        return {name: plain(entry, levels - 1) for name, entry in value if levels}
     if isinstance(value, list):
-        return [plain(one, levels - 1) for one in value if levels]
+        return [plain(entry, levels - 1) for entry in value if levels]
     if isinstance(value, Number):
         try:
             return int(value)

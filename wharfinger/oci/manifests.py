@@ -199,8 +199,8 @@ def _manifest(
     config = _descriptor(fields["config"]) if "config" in fields else None
     return Manifest(
         media_type,
-        children=tuple(one for one in members if one.media_type in MANIFESTS),
-        blobs=(*blobs, *(one for one in members if one.media_type not in MANIFESTS)),
+        children=tuple(member for member in members if member.media_type in MANIFESTS),
+        blobs=(*blobs, *(member for member in members if member.media_type not in MANIFESTS)),
         config=config,
         subject=_subject(tree),
         artifact_type=_artifact_type(tree),

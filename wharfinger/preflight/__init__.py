@@ -43,7 +43,7 @@ def check(
     *,
     renamed: Mapping[str, str] = RENAMED,
     scope: str = "site",
-    asked: Mapping[str, Any] | None = None,
+    playbook_vars: Mapping[str, Any] | None = None,
     extra: Iterable[str] = (),
     unresolved: Iterable[Problem] = (),
 ) -> Report:
@@ -57,7 +57,7 @@ def check(
     the inventory start from), and where there is such a thing `archive_error` (what opening
     images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
     (the PEM file of the system's root certificates), and `closed` (the directory that keeps
-    credentials/ from being written). scope: one of `SCOPES`. asked and extra: see
+    credentials/ from being written). scope: one of `SCOPES`. playbook_vars and extra: see
     `extra_vars.check_extra_vars`. unresolved: a problem for each variable whose value is not known.
     Raises nothing for any YAML-shaped variables; the report's messages hold no secrets.
     """
@@ -79,7 +79,7 @@ def check(
     check_two_secrets(good, facts, controller, values)
     _check_registry(good, values)
     if scope in ("site", "rotate"):
-        rotate = (asked or {}).get("rotate") if scope == "rotate" else None
+        rotate = (playbook_vars or {}).get("rotate") if scope == "rotate" else None
         check_authority(good, facts, controller, rotate, values)
     # The host has what it was given with the last deployment: a file that is gone or has expired
     # stops only the next one.
@@ -100,9 +100,9 @@ def check(
     if unresolved:
         # Robots are then unknown, not absent.
         good.pop("registry_robots", None)
-    check_removed(scope, asked or {}, good, facts, demands)
-    check_extra_vars(scope, asked or {}, extra, good, demands)
-    if "clock_is_right" in (asked or {}):
+    check_removed(scope, playbook_vars or {}, good, facts, demands)
+    check_extra_vars(scope, playbook_vars or {}, extra, good, demands)
+    if "clock_is_right" in (playbook_vars or {}):
         # Whoever says so is told where the controller's clock says otherwise, in every playbook.
         demands.errors += [
             problem for problem in obstacles.errors if problem.topic == "host, clock"

@@ -10,7 +10,9 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from .connection import advice
 
 
-def asked(execute: Callable[[], dict[str, Any]], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+def answer_of(
+    execute: Callable[[], dict[str, Any]], task_vars: Mapping[str, Any]
+) -> dict[str, Any]:
     """The answer of `execute`, which runs a module on the host.
 
     Where the host cannot be reached or may not be looked at, the error, or the failed answer, says
@@ -26,16 +28,16 @@ def asked(execute: Callable[[], dict[str, Any]], task_vars: Mapping[str, Any]) -
         kind = AnsibleConnectionFailure if unreachable else AnsibleActionFail
         raise kind(words) from None
     if answer.get("failed"):
-        said = (answer.get(key) for key in ("msg", "module_stderr", "module_stdout"))
-        words = _advice("\n".join(str(text) for text in said if text), task_vars)
+        texts = (answer.get(key) for key in ("msg", "module_stderr", "module_stdout"))
+        words = _advice("\n".join(str(text) for text in texts if text), task_vars)
         if words is not None:
             return {"failed": True, "msg": words}
     return answer
 
 
-def _advice(said: str, task_vars: Mapping[str, Any]) -> str | None:
+def _advice(text: str, task_vars: Mapping[str, Any]) -> str | None:
     sources = task_vars.get("ansible_inventory_sources") or ["INVENTORY"]
-    sentence = advice(said, task_vars, " -i ".join(map(str, sources)))
+    sentence = advice(text, task_vars, " -i ".join(map(str, sources)))
     if sentence is None:
         return None
-    return f"the host cannot be looked at; nothing was changed.\n  - {sentence}\n{said.strip()}"
+    return f"the host cannot be looked at; nothing was changed.\n  - {sentence}\n{text.strip()}"

@@ -159,8 +159,12 @@ def _belongs_to_another(
     """Whether the authority, whose certificate lies beside the keys for clients, surely has none of
     them. Without that, whoever signs will see."""
     try:
-        found = x509.load_pem_x509_certificates(on_controller(file, controller).read_bytes())
+        certificates = x509.load_pem_x509_certificates(on_controller(file, controller).read_bytes())
     except (OSError, ValueError):
         return False
-    same = [one for one in found if one.fingerprint(hashes.SHA256()).hex() == authority.fingerprint]
+    same = [
+        certificate
+        for certificate in certificates
+        if certificate.fingerprint(hashes.SHA256()).hex() == authority.fingerprint
+    ]
     return bool(same) and not any(belongs(same[0], key) for key in keys)

@@ -332,7 +332,7 @@ def _check_one(
 def _lacks(certificate: x509.Certificate, server: bool, root: bool) -> list[str]:
     """What RFC 5280 demands (4.2.1.1, .2, .3, .9) and OpenSSL's X509_STRICT checks."""
     lacks = []
-    constraints = _found(certificate, x509.BasicConstraints)
+    constraints = _whole_extension(certificate, x509.BasicConstraints)
     usage = _extension(certificate, x509.KeyUsage)
     if not server:
         if constraints is None or not constraints.critical or not constraints.value.ca:
@@ -383,7 +383,7 @@ def _system_roots(controller: Mapping[str, Any]) -> list[x509.Certificate]:
     return roots
 
 
-def _found(certificate: x509.Certificate, kind: type[T]) -> x509.Extension[T] | None:
+def _whole_extension(certificate: x509.Certificate, kind: type[T]) -> x509.Extension[T] | None:
     try:
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
@@ -391,8 +391,8 @@ def _found(certificate: x509.Certificate, kind: type[T]) -> x509.Extension[T] | 
 
 
 def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
-    found = _found(certificate, kind)
-    return found.value if found else None
+    extension = _whole_extension(certificate, kind)
+    return extension.value if extension else None
 
 
 def _name(certificate: x509.Certificate, *, issuer: bool = False) -> str:

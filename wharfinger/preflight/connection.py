@@ -111,10 +111,10 @@ def advice(said: str, variables: Mapping[str, Any], inventory: str) -> str | Non
     ansible_… are of interest). inventory: as it was given to ansible-playbook.
     """
     for pattern, subject, text in _ADVICE:
-        found = re.search(pattern, said)
-        if found is None:
+        match = re.search(pattern, said)
+        if match is None:
             continue
-        groups = [group for group in found.groups() if group] or [""]
+        groups = [group for group in match.groups() if group] or [""]
         name = str(variables.get("inventory_hostname") or "the host")
         address = str(variables.get("ansible_host") or name)
         port = str(variables.get("ansible_port") or 22)

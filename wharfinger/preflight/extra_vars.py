@@ -44,16 +44,16 @@ _OR_DUE = "or leave it out for what is due"
 
 def check_extra_vars(
     scope: str,
-    asked: Mapping[str, Any],
+    playbook_vars: Mapping[str, Any],
     extra: Iterable[str],
     good: Mapping[str, Any],
     report: Report,
 ) -> None:
     """Report what is wrong with what the playbook is asked.
 
-    asked: those of `NAMES` that are set, with their values. extra: the names of all variables that
-    were given with -e, which alone are told of where the playbook does not read them: in an
-    inventory they may be somebody else's. good: checked variables.
+    playbook_vars: those of `NAMES` that are set, with their values. extra: the names of all
+    variables that were given with -e, which alone are told of where the playbook does not read
+    them: in an inventory they may be somebody else's. good: checked variables.
     """
     for name in sorted(set(extra)):
         if name in NAMES and name not in READ[scope]:
@@ -67,24 +67,26 @@ def check_extra_vars(
                 report.error(name, f"is an unknown variable: write -e {near}=…")
     for name in ("confirm_deletions", "clock_is_right"):
         if name in READ[scope]:
-            _truth(name, "true", asked, report)
+            _truth(name, "true", playbook_vars, report)
     if scope == "rotate":
-        _check_rotate(asked, good, report)
+        _check_rotate(playbook_vars, good, report)
     elif scope == "rotate_robots":
-        _check_rotate_robots(asked, good, report)
-    elif scope == "rollback" and "rollback" in asked:
-        _check_rollback(asked["rollback"], good, report)
-    elif "regenerate" in READ[scope] and "regenerate" in asked:
-        _check_regenerate(asked["regenerate"], good, report)
+        _check_rotate_robots(playbook_vars, good, report)
+    elif scope == "rollback" and "rollback" in playbook_vars:
+        _check_rollback(playbook_vars["rollback"], good, report)
+    elif "regenerate" in READ[scope] and "regenerate" in playbook_vars:
+        _check_regenerate(playbook_vars["regenerate"], good, report)
 
 
-def _check_rotate(asked: Mapping[str, Any], good: Mapping[str, Any], report: Report) -> None:
-    what = asked.get("rotate")
-    revoke = _truth("revoke", "true", asked, report)
-    finish = _truth("finish", "true", asked, report)
-    _truth("rotate_wait", "false", asked, report)
+def _check_rotate(
+    playbook_vars: Mapping[str, Any], good: Mapping[str, Any], report: Report
+) -> None:
+    what = playbook_vars.get("rotate")
+    revoke = _truth("revoke", "true", playbook_vars, report)
+    finish = _truth("finish", "true", playbook_vars, report)
+    _truth("rotate_wait", "false", playbook_vars, report)
     source = good.get("certificates_tls_source")
-    if "rotate" in asked and what not in ROTATE:
+    if "rotate" in playbook_vars and what not in ROTATE:
         report.error(
             "rotate",
             f"{shown(str(what))} is not one of its choices: write -e rotate=signing, tls, ca or "
@@ -124,25 +126,27 @@ def _check_rotate(asked: Mapping[str, Any], good: Mapping[str, Any], report: Rep
         )
 
 
-def _truth(name: str, useful: str, asked: Mapping[str, Any], report: Report) -> bool:
-    if name not in asked:
+def _truth(name: str, useful: str, playbook_vars: Mapping[str, Any], report: Report) -> bool:
+    if name not in playbook_vars:
         return False
     try:
-        return boolean(asked[name])
+        return boolean(playbook_vars[name])
     except ValueError:
         report.error(
             name,
-            f"{shown(str(asked[name]))} is neither true nor false: "
+            f"{shown(str(playbook_vars[name]))} is neither true nor false: "
             f"write -e {name}={useful}, or leave it out",
         )
         return False
 
 
-def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], report: Report) -> None:
+def _check_rotate_robots(
+    playbook_vars: Mapping[str, Any], good: Mapping[str, Any], report: Report
+) -> None:
     robots = good.get("registry_robots")
     if not isinstance(robots, Mapping):
         return
-    name, overlap, ends = (asked.get(one) for one in READ["rotate_robots"])
+    name, overlap, ends = (playbook_vars.get(variable) for variable in READ["rotate_robots"])
     choices = f"write -e robot=NAME with one of {', '.join(map(str, robots))}, or -e robot=all"
     if not robots:
         report.error(
@@ -152,20 +156,20 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
         report.error("robot", f"is missing: {choices}")
     elif name != "all" and name not in robots:
         report.error("robot", f"{shown(str(name))} is not in registry_robots: {choices}")
-    if "overlap_ends" in asked and ends != "now":
+    if "overlap_ends" in playbook_vars and ends != "now":
         report.error(
             "overlap_ends",
             f"{shown(str(ends))} is not one of its choices: write -e overlap_ends=now, or leave "
             "it out",
         )
-    if "overlap" in asked and "overlap_ends" in asked:
+    if "overlap" in playbook_vars and "overlap_ends" in playbook_vars:
         report.error(
             "overlap",
             "applies to a new secret, and overlap_ends makes none: leave one of them out",
         )
         return
     try:
-        seconds = duration(overlap) if "overlap" in asked else None
+        seconds = duration(overlap) if "overlap" in playbook_vars else None
     except ValueError:
         report.error(
             "overlap",
@@ -183,7 +187,11 @@ def _check_rotate_robots(asked: Mapping[str, Any], good: Mapping[str, Any], repo
             "overlap",
             f"{shown(str(overlap))} is more than a year: write -e overlap=24h or the like",
         )
-    if good.get("docker_auth_server") == "cesanta" and "overlap_ends" not in asked and seconds != 0:
+    if (
+        good.get("docker_auth_server") == "cesanta"
+        and "overlap_ends" not in playbook_vars
+        and seconds != 0
+    ):
         report.error(
             "overlap",
             "docker_auth_server is cesanta, which supports only one secret per robot: write -e "

@@ -190,8 +190,8 @@ def _check_connections(nginx: Nginx, report: Report) -> None:
 
 def _nginx_words(error: str) -> str:
     """What nginx objects to, without its time stamps and the sentence that the test has failed."""
-    found = re.search(r"\[emerg\](?: \d+#\d+:)? (.+)", error)
-    return found[1] if found else " ".join(error.split())
+    match = re.search(r"\[emerg\](?: \d+#\d+:)? (.+)", error)
+    return match[1] if match else " ".join(error.split())
 
 
 def _listen(text: str) -> tuple[str | None, int | None, bool]:

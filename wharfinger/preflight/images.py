@@ -51,7 +51,7 @@ def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) ->
     needed = ("images_source", "registry_auth", "docker_auth_server", *_NAMED.values())
     if answers is None or not {*needed, "images_docker_auth"} <= good.keys():
         return
-    told = set()
+    reported = set()
     for kind, reference in pulled(good, host.state).items():
         docker_auth = kind == "token_server" and good["docker_auth_server"] == "cesanta"
         named = "images_docker_auth" if docker_auth else _NAMED[kind]
@@ -64,9 +64,9 @@ def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) ->
             continue
         registry = images.registry_host(reference)
         why = answers.get(registry)
-        if not why or registry in told or nobody_to_check(host, why):
+        if not why or registry in reported or nobody_to_check(host, why):
             continue
-        told.add(registry)
+        reported.add(registry)
         does_not = f"{registry}, which does not answer the host ({why})"
         if docker_auth:
             report.error(

@@ -18,7 +18,7 @@ _VARIABLES = ("registry_users", "registry_robots")
 
 def check_removed(
     scope: str,
-    asked: Mapping[str, Any],
+    playbook_vars: Mapping[str, Any],
     good: Mapping[str, Any],
     host: HostFacts,
     report: Report,
@@ -32,14 +32,14 @@ def check_removed(
     if host.removed_error:
         report.error("host, removed users", host.removed_error)
     removed = host.removed
-    wanted = set(_names(asked.get("readmit")))
+    wanted = set(_names(playbook_vars.get("readmit")))
     back = {
         variable: [name for name in good[variable] if name in removed and name not in wanted]
         for variable in _VARIABLES
         if isinstance(good.get(variable), Mapping)
     }
-    every = sorted(name for names in back.values() for name in names)
-    names_of_all = ",".join(every)
+    returning = sorted(name for names in back.values() for name in names)
+    names_of_all = ",".join(returning)
     command = f"write -e readmit={names_of_all}"
     if scope == "rotate_robots":
         command = f"run playbooks/users.yml with -e readmit={names_of_all} first"
@@ -51,13 +51,15 @@ def check_removed(
                 f"this inventory has accounts that were removed from this host: {who}: if it is "
                 f"an old copy, update it; to let them in again, {command}",
             )
-    _check_readmit(asked, good, report)
+    _check_readmit(playbook_vars, good, report)
 
 
-def _check_readmit(asked: Mapping[str, Any], good: Mapping[str, Any], report: Report) -> None:
-    if "readmit" not in asked:
+def _check_readmit(
+    playbook_vars: Mapping[str, Any], good: Mapping[str, Any], report: Report
+) -> None:
+    if "readmit" not in playbook_vars:
         return
-    value, variables = asked["readmit"], [good.get(variable) for variable in _VARIABLES]
+    value, variables = playbook_vars["readmit"], [good.get(variable) for variable in _VARIABLES]
     names = _names(value)
     example = "write -e readmit=NAME, or -e readmit=NAME,NAME for several"
     if not names or not all(isinstance(name, str) for name in names):

@@ -12,9 +12,9 @@ WARNINGS = 20
 
 def warnings(problems: Sequence[Problem]) -> list[str]:
     """The warnings that are shown, and of the others how many there are."""
-    told = [str(problem) for problem in problems[:WARNINGS]]
+    sentences = [str(problem) for problem in problems[:WARNINGS]]
     more = len(problems) - WARNINGS
-    return [*told, f"{more} more warnings like these"] if more > 0 else told
+    return [*sentences, f"{more} more warnings like these"] if more > 0 else sentences
 
 
 def mistakes(errors: Sequence[Problem]) -> str:

@@ -41,7 +41,7 @@ class Resolved(NamedTuple):
     playbook is asked with -e, and a problem for each of both that cannot be resolved."""
 
     variables: dict[str, Any]
-    asked: dict[str, Any]
+    playbook_vars: dict[str, Any]
     problems: list[Problem]
 
 
@@ -84,8 +84,8 @@ def resolve(
     if missing & POLICY:
         # They are judged against each other, which tells nothing where one is unknown.
         values = {name: value for name, value in values.items() if name not in POLICY}
-    asked = {name: values.pop(name) for name in NAMES & values.keys()}
-    return Resolved(values, asked, errors)
+    playbook_vars = {name: values.pop(name) for name in NAMES & values.keys()}
+    return Resolved(values, playbook_vars, errors)
 
 
 def role_problems(

@@ -53,10 +53,10 @@ def check_secrets(
         if not isinstance(name, str) or name in host.robots or "/" in name:
             continue
         try:
-            found = on_controller(f"credentials/{name}", controller).read_bytes()
+            secret = on_controller(f"credentials/{name}", controller).read_bytes()
         except OSError:
             continue
-        if not SECRET.fullmatch(found):
+        if not SECRET.fullmatch(secret):
             report.error(
                 "registry_robots",
                 f"credentials/{name} beside the inventory is not the secret of a robot (of "

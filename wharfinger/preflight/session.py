@@ -86,7 +86,7 @@ class Session:
             host,
             controller,
             scope=scope,
-            asked=resolved.asked,
+            playbook_vars=resolved.playbook_vars,
             extra=extra,
             unresolved=resolved.problems,
         )

@@ -204,26 +204,26 @@ def _registry_hostname_problem(name: str, good: Mapping[str, Any]) -> str | None
 
 def address_and_port(text: str) -> tuple[str, int] | None:
     """(address, port) of `127.0.0.1:9180` or `[::1]:9180`; None where the text is neither."""
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
-    if found is None or not 1 <= int(found[3]) <= 65535:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    if match is None or not 1 <= int(match[3]) <= 65535:
         return None
-    address = found[1] or found[2]
-    if not is_address(address) or (":" in address) is not bool(found[1]):
+    address = match[1] or match[2]
+    if not is_address(address) or (":" in address) is not bool(match[1]):
         return None
-    return str(ip_address(address)), int(found[3])
+    return str(ip_address(address)), int(match[3])
 
 
 def _metrics_listen_problem(checked: Mapping[str, Any]) -> str | None:
     text = checked.get("reverse_proxy_metrics_listen")
     if not text:
         return None
-    found = address_and_port(text)
-    if found is None:
+    wanted = address_and_port(text)
+    if wanted is None:
         return (
             f"{shown(text)} is not an address with a port: write 127.0.0.1:9180, another address "
             'of the host (IPv6 as [fd00::1]:9180), or "" for no metrics'
         )
-    address, port = found
+    address, port = wanted
     if ip_address(address).is_unspecified:
         return (
             f"{shown(text)} is every address of the host, and anyone who reaches one of them "

@@ -155,10 +155,10 @@ def _within(place: str, inner: str) -> str:
 
 def usable(value: Any, spec: Spec) -> Any:
     """The value as its spec wants it, or the spec's default where it is of another type."""
-    found = _checked("", "", value, spec, Report())
-    if found is None or (spec.get("type") == "list" and None in found):
+    checked = _checked("", "", value, spec, Report())
+    if checked is None or (spec.get("type") == "list" and None in checked):
         return spec.get("default")
-    return found
+    return checked
 
 
 def _checked_keys(

@@ -194,7 +194,9 @@ def review(settings: object, environment: object) -> list[Problem]:
     """
     problems: list[Problem] = []
     if isinstance(settings, Mapping):
-        problems += (Problem(_SETTINGS, *found) for found in _review_value(_keys(), settings, ""))
+        problems += (
+            Problem(_SETTINGS, *mistake) for mistake in _review_value(_keys(), settings, "")
+        )
     else:
         problems.append(
             Problem(_SETTINGS, "value", "must be keys of the registry's configuration: write {}")
@@ -213,14 +215,14 @@ def review(settings: object, environment: object) -> list[Problem]:
 
 def warnings(settings: object, environment: object) -> list[Problem]:
     """What is allowed but probably not what the operator has in mind. Expects reviewed input."""
-    found: list[Problem] = []
+    problems: list[Problem] = []
     variables: Mapping[Any, Any] = environment if isinstance(environment, Mapping) else {}
     paths = {name: _variable_path(str(name))[1] for name in variables}
     for name, path in paths.items():
         better = f"write it in {_SETTINGS}, {path}, instead" if path else "leave it out if you can"
         words = {word.lower() for word in str(name).split("_")}
         if words & _SECRET_KEYS:
-            found.append(
+            problems.append(
                 Problem(
                     _ENVIRONMENT,
                     str(name),
@@ -230,7 +232,7 @@ def warnings(settings: object, environment: object) -> list[Problem]:
     by_variable = any(path.startswith("notifications.endpoints") for path in paths.values())
     by_settings = isinstance(settings, Mapping) and _get(settings, "notifications", "endpoints")
     if by_variable or by_settings:
-        found.append(
+        problems.append(
             Problem(
                 _ENVIRONMENT if by_variable else _SETTINGS,
                 "notifications.endpoints",
@@ -238,7 +240,7 @@ def warnings(settings: object, environment: object) -> list[Problem]:
                 "side of it (container_engine_network) can be notified",
             )
         )
-    return found
+    return problems
 
 
 def _get(value: object, *steps: str) -> object:
@@ -418,11 +420,11 @@ def _review_variable_value(key: _Key, text: str, path: str) -> str | None:
     if key.type == "list":
         if not isinstance(value, list):
             return "must be a list, such as '[a, b]'"
-        found = (
+        messages = (
             _review_scalar(key.children["[]"].type, item, f"{path}[{index}]")
             for index, item in enumerate(value)
         )
-        return next((message for message in found if message), None)
+        return next((message for message in messages if message), None)
     if key.type == "string":
         if isinstance(value, dict | list):
             return "the registry would read it as YAML: put the value in quotes within it"
@@ -504,12 +506,12 @@ def catalog(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
 
     Takes reviewed settings. An environment variable wins, as it does in distribution.
     """
-    said = _get(settings, "catalog", "maxentries")
+    configured = _get(settings, "catalog", "maxentries")
     if "REGISTRY_CATALOG_MAXENTRIES" in environment:
         # The registry reads it as YAML, in which 0x20 is a number.
-        said = yaml.safe_load(str(environment["REGISTRY_CATALOG_MAXENTRIES"]))
+        configured = yaml.safe_load(str(environment["REGISTRY_CATALOG_MAXENTRIES"]))
     # 0 stands for distribution's own limit.
-    limit = str(said or CATALOG_ENTRIES)
+    limit = str(configured or CATALOG_ENTRIES)
     larger = [f"[1-9][0-9]{{{len(limit)},}}"]
     for place, digit in enumerate(limit):
         if digit != "9":

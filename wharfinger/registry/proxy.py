@@ -36,5 +36,5 @@ def _port(listen: str) -> int | None:
     address = listen.split()[0]
     if address.startswith("unix:"):
         return None
-    found = _PORT.search(address)
-    return int(found[1]) if found else 80
+    match = _PORT.search(address)
+    return int(match[1]) if match else 80

@@ -137,8 +137,8 @@ def settings(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
     """judge(registry_port=80, host={"uid": 1000}): the report on the good case with these changes.
 
-    `without` names variables that the inventory lacks; scope, asked, extra and unresolved are as
-    `check` has them.
+    `without` names variables that the inventory lacks; scope, playbook_vars, extra and unresolved
+    are as `check` has them.
     """
 
     def judged(
@@ -148,7 +148,7 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
         without: tuple[str, ...] = (),
         renamed: Mapping[str, str] | None = None,
         scope: str = "site",
-        asked: Mapping[str, Any] | None = None,
+        playbook_vars: Mapping[str, Any] | None = None,
         extra: tuple[str, ...] = (),
         unresolved: tuple[Problem, ...] = (),
         **variables: Any,
@@ -162,7 +162,7 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
                 {"clock": [NOW - 1, NOW + 1], "base": str(tmp_path), **(controller or {})},
                 renamed=renamed or {},
                 scope=scope,
-                asked=asked,
+                playbook_vars=playbook_vars,
                 extra=extra,
                 unresolved=unresolved,
             )

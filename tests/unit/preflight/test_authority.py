@@ -99,7 +99,7 @@ def test_a_key_that_is_missing_where_something_must_be_signed(
 
 @pytest.mark.parametrize("what", ["tls", "ca", "all"])
 def test_a_key_that_is_missing_for_what_is_asked(offline: Judge, what: str) -> None:
-    report = offline(scope="rotate", asked={"rotate": what})
+    report = offline(scope="rotate", playbook_vars={"rotate": what})
     assert report.errors == [
         f"certificates_ca_offline: rotate={what} asks for a new certificate, {MISSING}"
     ]
@@ -110,7 +110,7 @@ def test_a_key_that_is_missing_for_what_is_asked(offline: Judge, what: str) -> N
     [
         {},
         {"scope": "rotate"},
-        {"scope": "rotate", "asked": {"rotate": "signing"}},
+        {"scope": "rotate", "playbook_vars": {"rotate": "signing"}},
         {"scope": "users", "tls": DUE},
         {"scope": "remove", "tls": DUE},
         {"scope": "rollback", "tls": DUE},

@@ -24,12 +24,14 @@ ACME = {"certificates_tls_source": "acme"}
 DUE = "or leave it out for what is due"
 
 
-def errors(judge: Judge, scope: str, asked: dict[str, Any], **changes: Any) -> list[str]:
-    return judge(scope=scope, asked=asked, extra=tuple(asked), **changes).errors
+def errors(judge: Judge, scope: str, playbook_vars: dict[str, Any], **changes: Any) -> list[str]:
+    return judge(
+        scope=scope, playbook_vars=playbook_vars, extra=tuple(playbook_vars), **changes
+    ).errors
 
 
 @pytest.mark.parametrize(
-    ("scope", "asked"),
+    ("scope", "playbook_vars"),
     [
         ("rotate", {}),
         ("rotate", {"rotate": "signing"}),
@@ -54,12 +56,12 @@ def errors(judge: Judge, scope: str, asked: dict[str, Any], **changes: Any) -> l
         ("rotate_robots", {"robot": "ci", "overlap_ends": "now"}),
     ],
 )
-def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> None:
-    assert errors(judge, scope, asked, **ROBOTS) == []
+def test_what_may_be_asked(judge: Judge, scope: str, playbook_vars: dict[str, Any]) -> None:
+    assert errors(judge, scope, playbook_vars, **ROBOTS) == []
 
 
 @pytest.mark.parametrize(
-    ("scope", "asked", "message"),
+    ("scope", "playbook_vars", "message"),
     [
         (
             "retention",
@@ -88,9 +90,9 @@ def test_what_may_be_asked(judge: Judge, scope: str, asked: dict[str, Any]) -> N
     ],
 )
 def test_confirmations_that_are_none(
-    judge: Judge, scope: str, asked: dict[str, Any], message: str
+    judge: Judge, scope: str, playbook_vars: dict[str, Any], message: str
 ) -> None:
-    assert errors(judge, scope, asked) == [message]
+    assert errors(judge, scope, playbook_vars) == [message]
 
 
 @pytest.mark.parametrize("scope", ["retention", "garbage_collect", "rotate", "site"])
@@ -106,7 +108,7 @@ NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("playbook_vars", "message"),
     [
         ({}, f"robot: is missing: {NAMES}"),
         ({"robot": ""}, f"robot: is missing: {NAMES}"),
@@ -141,9 +143,9 @@ NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"
     ],
 )
 def test_what_is_wrong_with_a_rotation_of_robots(
-    judge: Judge, asked: dict[str, Any], message: str
+    judge: Judge, playbook_vars: dict[str, Any], message: str
 ) -> None:
-    assert errors(judge, "rotate_robots", asked, **ROBOTS) == [message]
+    assert errors(judge, "rotate_robots", playbook_vars, **ROBOTS) == [message]
 
 
 def test_where_there_are_no_robots_none_is_rotated(judge: Judge) -> None:
@@ -154,14 +156,14 @@ def test_where_there_are_no_robots_none_is_rotated(judge: Judge) -> None:
 
 def test_the_other_token_server_knows_one_secret_of_a_robot(judge: Judge) -> None:
     cesanta = {**ROBOTS, "docker_auth_server": "cesanta"}
-    for asked in ({}, {"overlap": "1h"}):
-        assert errors(judge, "rotate_robots", {"robot": "ci", **asked}, **cesanta) == [
+    for playbook_vars in ({}, {"overlap": "1h"}):
+        assert errors(judge, "rotate_robots", {"robot": "ci", **playbook_vars}, **cesanta) == [
             "overlap: docker_auth_server is cesanta, which supports only one secret per robot: "
             "write -e overlap=0, which refuses the old secret at once, or docker_auth_server: "
             "embedded"
         ]
-    for asked in ({"overlap": "0"}, {"overlap_ends": "now"}):
-        assert errors(judge, "rotate_robots", {"robot": "ci", **asked}, **cesanta) == []
+    for playbook_vars in ({"overlap": "0"}, {"overlap_ends": "now"}):
+        assert errors(judge, "rotate_robots", {"robot": "ci", **playbook_vars}, **cesanta) == []
 
 
 @pytest.mark.parametrize("scope", ["site", "users"])
@@ -190,7 +192,7 @@ def test_what_is_neither_true_nor_false(judge: Judge, name: str, useful: str) ->
 
 
 @pytest.mark.parametrize(
-    ("asked", "changes", "message"),
+    ("playbook_vars", "changes", "message"),
     [
         (
             {"rotate": "signing"},
@@ -231,9 +233,9 @@ def test_what_is_neither_true_nor_false(judge: Judge, name: str, useful: str) ->
     ],
 )
 def test_what_does_not_go_together(
-    judge: Judge, asked: dict[str, Any], changes: dict[str, Any], message: str
+    judge: Judge, playbook_vars: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
-    assert errors(judge, "rotate", asked, **changes) == [message]
+    assert errors(judge, "rotate", playbook_vars, **changes) == [message]
 
 
 @pytest.mark.parametrize("what", ["tls", "ca"])
@@ -296,7 +298,7 @@ def test_what_another_playbook_is_asked(judge: Judge, scope: str, name: str, pla
         "out"
     ]
     # In an inventory it may be anybody's.
-    assert judge(scope=scope, asked={name: "true"}).errors == []
+    assert judge(scope=scope, playbook_vars={name: "true"}).errors == []
 
 
 @pytest.mark.parametrize(
@@ -321,16 +323,16 @@ def test_a_slip_names_what_is_meant(judge: Judge, scope: str, name: str, near: s
 def test_a_slip_in_a_rotation_of_robots_names_what_is_meant(
     judge: Judge, name: str, near: str
 ) -> None:
-    assert judge(scope="rotate_robots", asked={"robot": "ci"}, extra=(name,), **ROBOTS).errors == [
-        f"{name}: is an unknown variable: write -e {near}=…"
-    ]
+    assert judge(
+        scope="rotate_robots", playbook_vars={"robot": "ci"}, extra=(name,), **ROBOTS
+    ).errors == [f"{name}: is an unknown variable: write -e {near}=…"]
 
 
 def test_other_extra_variables_are_left_alone(judge: Judge) -> None:
     for scope in SCOPES:
         given = ("registry_port", "ansible_user", "note", "images_refresh")
-        asked = {"robot": "ci"} if scope == "rotate_robots" else {}
-        assert judge(scope=scope, asked=asked, extra=given, **ROBOTS).errors == []
+        playbook_vars = {"robot": "ci"} if scope == "rotate_robots" else {}
+        assert judge(scope=scope, playbook_vars=playbook_vars, extra=given, **ROBOTS).errors == []
 
 
 def test_every_scope_says_what_its_playbook_reads() -> None:

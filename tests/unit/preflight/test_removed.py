@@ -20,9 +20,11 @@ INVENTORY: dict[str, Any] = {
 ROBOT = {"robot": "ci"}
 
 
-def errors(judge: Judge, scope: str, removed: dict[str, str], **asked: Any) -> list[str]:
+def errors(judge: Judge, scope: str, removed: dict[str, str], **playbook_vars: Any) -> list[str]:
     host = {"removed": removed}
-    return judge(scope=scope, asked=asked, extra=tuple(asked), host=host, **INVENTORY).errors
+    return judge(
+        scope=scope, playbook_vars=playbook_vars, extra=tuple(playbook_vars), host=host, **INVENTORY
+    ).errors
 
 
 def whom(who: str) -> str:

@@ -36,8 +36,8 @@ def test_good_robots_are_worth_no_word(errors: Said, warnings: Said) -> None:
 @pytest.mark.parametrize("scope", ["site", "users", "rotate_robots"])
 def test_a_robot_is_judged_by_todays_date(errors: Said, scope: str) -> None:
     yesterday = TODAY - timedelta(days=1)
-    asked = {"robot": "ci"} if scope == "rotate_robots" else {}
-    said = errors(**of({"expires": yesterday}), scope=scope, asked=asked)
+    playbook_vars = {"robot": "ci"} if scope == "rotate_robots" else {}
+    said = errors(**of({"expires": yesterday}), scope=scope, playbook_vars=playbook_vars)
     assert said == [
         f"registry_robots, ci: expires is {yesterday}, which is in the past: write a later date, "
         "or remove the robot"
