@@ -89,20 +89,13 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        problem = config.Problem(str(path), 1, "", f"cannot be read: {error.strerror}")
-        raise config.ConfigurationError([problem]) from None
-
-
-def _load(path: Path, *, check_keys: bool) -> config.Configuration:
-    return config.load(_content(path), name=str(path), check_keys=check_keys, refuse_expired=True)
-
-
 def _check(options: argparse.Namespace) -> int:
-    valid = _load(options.file, check_keys=not options.no_keys)
+    valid = config.load(
+        config.content_of(options.file),
+        name=str(options.file),
+        check_keys=not options.no_keys,
+        refuse_expired=True,
+    )
     print(f"{options.file}: valid: {len(valid.users)} users, {len(valid.acl.entries)} acl entries")
     return 0
 
@@ -111,7 +104,7 @@ def _explain(options: argparse.Namespace) -> int:
     from .issue import decide, rule
     from .login.authentication import not_allowed_reason
 
-    configuration = _load(options.file, check_keys=False)
+    configuration = config.load(config.content_of(options.file), name=str(options.file))
     user = configuration.users.get(options.user)
     if user is None and options.user:
         print(f"{options.file}: users: there is no {options.user!r}", file=sys.stderr)
@@ -125,24 +118,22 @@ def _explain(options: argparse.Namespace) -> int:
     except BadRequest as error:
         raise _Usage(str(error)) from None
     if user is None:
-        for scope in scopes:
-            print(f"{scope.type}:{scope.name}: nothing (no rule is for anonymous: 401, log in)")
-        return 0
-    reason = not_allowed_reason(user, address, time.time())
-    if reason:
-        for scope in scopes:
-            print(f"{scope.type}:{scope.name}: nothing ({options.user} {reason}: 401)")
-        return 0
-    request = TokenRequest(options.user, b"", True, options.service, scopes)
-    for scope, answer in zip(scopes, decide(configuration, request, user, address), strict=True):
-        granted = ",".join(answer.actions) or "nothing"
-        why = rule(configuration, answer) or "no acl entry matches"
-        print(f"{scope.type}:{scope.name}: {granted} ({why})")
+        grants = [("", "no rule is for anonymous: 401, log in")] * len(scopes)
+    elif reason := not_allowed_reason(user, address, time.time()):
+        grants = [("", f"{options.user} {reason}: 401")] * len(scopes)
+    else:
+        request = TokenRequest(options.user, b"", True, options.service, scopes)
+        grants = [
+            (",".join(answer.actions), rule(configuration, answer) or "no acl entry matches")
+            for answer in decide(configuration, request, user, address)
+        ]
+    for scope, (actions, why) in zip(scopes, grants, strict=True):
+        print(f"{scope.type}:{scope.name}: {actions or 'nothing'} ({why})")
     return 0
 
 
 def _healthcheck(options: argparse.Namespace) -> int:
-    listens = config.listens_on(_content(options.file))
+    listens = config.listens_on(config.content_of(options.file))
     if listens is None:
         print(f"{options.file}: server.addr: is missing", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import Configuration, ConfigurationError, Problem, load
+from .config import Configuration, ConfigurationError, content_of, load
 
 Signature = tuple[tuple[str, int, int, int, int] | tuple[str, str], ...]
 
@@ -41,13 +41,10 @@ class Files:
             named = self._named
             self._read = self._seen = self._signature()
             try:
-                content = self.path.read_bytes()
-            except OSError as error:
-                problem = Problem(str(self.path), 1, "", f"cannot be read: {error.strerror}")
-                raise ConfigurationError([problem], named) from None
-            try:
                 with _uncollected():
-                    configuration = load(content, name=str(self.path), check_keys=True)
+                    configuration = load(
+                        content_of(self.path), name=str(self.path), check_keys=True
+                    )
             except ConfigurationError as error:
                 self._named = error.files or named
                 raise

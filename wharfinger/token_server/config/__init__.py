@@ -40,6 +40,19 @@ class ConfigurationError(ValueError):
         self.files = tuple(files)
 
 
+def content_of(path: Path) -> bytes:
+    """A configuration file's content.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = Problem(str(path), 1, "", f"cannot be read: {error.strerror}")
+        raise ConfigurationError([problem]) from None
+
+
 def load(
     text: str | bytes,
     *,
