@@ -12,11 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import bcrypt
 import httpx
@@ -193,13 +192,22 @@ async def call(application: Any, headers: dict[str, str]) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
-Start = Callable[[dict[str, Any]], Running]
+class Start(Protocol):
+    """Starts a server, see `started`."""
+
+    def __call__(self, content: dict[str, Any], hour: float = 3600) -> Running: ...
 
 
-def started(file: Path, content: dict[str, Any]) -> Running:
+def started(file: Path, content: dict[str, Any], hour: float = 3600) -> Running:
+    """A server with this file, whose counters of wrong passwords have an `hour` of so many
+    seconds."""
     file.write_text(yaml.safe_dump(content))
+    program = (
+        "import sys; from wharfinger.token_server.login import limits; "
+        f"limits.HOUR = {hour!r}; from wharfinger.token_server.cli import main; sys.exit(main())"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "wharfinger.token_server", "serve", str(file), "--port", "0"],
+        [sys.executable, "-c", program, "serve", str(file), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -46,8 +46,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts servers of the test's own."""
     all_started: list[Running] = []
 
-    def begin(content: dict[str, Any]) -> Running:
-        running = started(tmp_path / "auth_config.yml", content)
+    def begin(content: dict[str, Any], hour: float = 3600) -> Running:
+        running = started(tmp_path / "auth_config.yml", content, hour)
         all_started.append(running)
         return running
 

@@ -355,10 +355,10 @@ def test_a_guesser_has_each_limit_once_a_window_by_a_running_clock(
 ) -> None:
     most, window = 4, 4
     limits = {"account_failures": 1000, "known_failures": 900, "address_failures": 1000}
-    limits |= {f"{limit}_failures": most, "window": window}
+    limits[f"{limit}_failures"] = most
     if limit == "account":
         limits["known_failures"] = most - 1
-    running = start(settings(keys, limits=limits))
+    running = start(settings(keys, limits=limits), hour=window)
     if limit == "known":
         assert running.login("someuser", "someuser-pw").status == 200
     guesses = itertools.count()

@@ -67,8 +67,8 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many wrong passwords are checked within `window` seconds, an hour; those that come after
-    are refused at once.
+    """How many wrong passwords are checked within an hour; those that come after are refused at
+    once.
 
     `account_failures` are those of one account, `address_failures` those of one network, both
     without the networks that the account has logged in from: at each of these it has
@@ -78,7 +78,6 @@ class Limits:
     account_failures: int = 100
     known_failures: int = 20
     address_failures: int = 300
-    window: int = 3600
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,4 @@ KEYS: Mapping[str, Key] = {
     "limits.account_failures": _LIMIT._replace(default=Limits().account_failures),
     "limits.address_failures": _LIMIT._replace(default=Limits().address_failures),
     "limits.known_failures": _LIMIT,
-    # Never rendered: tests let a window end.
-    "limits.window": _SECONDS._replace(default=Limits().window),
 }

@@ -34,9 +34,7 @@ class RateLimited(Exception):
 
 
 class Counters:
-    """Counters by key, each with a window of so many seconds."""
-
-    window = HOUR
+    """Counters by key, each with a window of an hour."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -53,14 +51,14 @@ class Counters:
     def wait(self, key: str, limit: int) -> float:
         """Seconds until the counter is below the limit; 0: it is now."""
         begun, count = self._windows.get(self._hash(key), (0.0, 0))
-        return max(begun + self.window - self._clock(), 0.0) if count >= limit else 0.0
+        return max(begun + HOUR - self._clock(), 0.0) if count >= limit else 0.0
 
     def add(self, key: str, number: int) -> None:
         """Add to the counter; -1 takes one back, 0 only makes the counter the last to go."""
         hashed = self._hash(key)
         begun, count = self._windows.pop(hashed, (0.0, 0))
         now = self._clock()
-        if not count or now >= begun + self.window:
+        if not count or now >= begun + HOUR:
             begun, count = now, 0
         self._windows[hashed] = begun, max(count + number, 0)
         if len(self._windows) > MOST:
@@ -92,8 +90,6 @@ class Guard:
     def use(self, limits: Limits) -> None:
         """Other limits; what was counted stays."""
         self._limits = limits
-        for counters in (self._accounts, self._networks, self._known):
-            counters.window = limits.window
 
     def ask(self, account: str, network: str) -> None:
         """Raises RateLimited where too many passwords were wrong."""
