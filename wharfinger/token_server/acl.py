@@ -1,7 +1,7 @@
 """Who may do what: docker_auth's access control list, matched as docker_auth 1.14 matches it.
 
-All conditions of an entry must hold, the first entry that matches decides, and where none does
-nothing is granted. The patterns are those of patterns.py.
+An entry matches if all its conditions hold. The first entry that matches decides; without one,
+nothing is granted. patterns.py has the patterns.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`actions` that are granted, sorted; `entry` is the deciding one's position, from 0."""
+    """The granted `actions`, sorted, and the position of the `entry` that decided, from 0."""
 
     actions: tuple[str, ...]
     entry: int | None
 
 
 class Condition:
-    """One condition of an entry: that a pattern matches one field, or one label, of a question.
+    """One condition of an entry: a pattern must match one field, or one label, of a question.
 
     Raises:
         PatternError: the pattern is malformed.
@@ -75,11 +75,11 @@ class Condition:
         self.field = field
         self.label = label
         self.pattern = pattern
-        # Settled by who asks, whatever is asked for.
+        # Depends only on who asks, not on what is asked for.
         self.about_asker = field in ("account", "labels") and not any(
             f"${{{name}" in pattern for name in ("type", "name", "service")
         )
-        # Whether it has placeholders, so that each question gives another pattern.
+        # Whether it has placeholders: each question then has a pattern of its own.
         self.filled = "${" in pattern
         self._exact: str | None = None
         if not self.filled:
@@ -89,7 +89,7 @@ class Condition:
             self._search = compiled(pattern).search
 
     def holds(self, question: Question) -> bool:
-        """Whether the pattern, which has no placeholders, matches."""
+        """Whether the pattern matches; it has no placeholders."""
         if self.field == "labels":
             return any(map(self._matches, dict(question.labels).get(self.label, ())))
         return self._matches(getattr(question, self.field))
@@ -111,13 +111,13 @@ class Condition:
 
 
 class Entry:
-    """One entry of the list: conditions, a network, and what is granted where all of them hold.
+    """One entry of the list: conditions, a network, and what is granted if all of them hold.
 
     Args:
-        patterns: by field, those of `FIELDS` that are given.
-        labels: a pattern by label.
-        network: where the client must be, or None.
-        actions: what is granted; `("*",)` is all that is asked.
+        patterns: field → pattern, for some of `FIELDS`.
+        labels: label → pattern.
+        network: the network that the client must be in, or None.
+        actions: what is granted; `("*",)` grants everything that is asked for.
         comment: free text.
 
     Raises:
@@ -138,19 +138,19 @@ class Entry:
         self.comment = comment
         conditions = [Condition(name, pattern) for name, pattern in patterns.items()]
         conditions += [Condition("labels", pattern, label) for label, pattern in labels.items()]
-        # What costs least comes first.
+        # The cheap ones first.
         conditions.sort(key=lambda condition: condition.filled)
         self._about_asker = tuple(c for c in conditions if c.about_asker)
         self._others = tuple(c for c in conditions if not c.about_asker)
 
     def concerns(self, question: Question) -> bool:
-        """Whether the conditions on who asks hold."""
+        """Whether the conditions about who asks hold."""
         if self.network is not None and question.ip not in self.network:
             return False
         return self._hold(self._about_asker, question)
 
     def covers(self, question: Question) -> bool:
-        """Whether the other conditions hold, those on what is asked for."""
+        """Whether the conditions about what is asked for hold."""
         return self._hold(self._others, question)
 
     def _hold(self, conditions: tuple[Condition, ...], question: Question) -> bool:
@@ -170,8 +170,7 @@ class Entry:
 class AccessControlList:
     """The list in force. Safe to share between threads: it never changes.
 
-    `remember` bounds for how many askers the entries that concern them are kept at hand, and how
-    many decisions are.
+    It remembers at most `remember` decisions, and for so many askers the entries that concern them.
     """
 
     def __init__(self, entries: Iterable[Entry], remember: int = 4096) -> None:
@@ -181,7 +180,7 @@ class AccessControlList:
         self._decided = functools.lru_cache(maxsize=remember)(self._decide)
 
     def decide(self, question: Question) -> Answer:
-        """What is granted of what was asked, and which entry decided (None: no entry matched)."""
+        """What is granted, and the entry that decided (None: no entry matched)."""
         if not self._by_address:
             question = question._replace(ip=ANY_ADDRESS)
         texts = (question.type, question.name, question.service, *question.actions)
@@ -197,9 +196,9 @@ class AccessControlList:
         return Answer((), None)
 
     def _find_concerning(self, asker: Question) -> tuple[int, ...]:
-        """Positions of the entries whose conditions on who asks hold.
+        """Positions of the entries whose conditions about who asks hold.
 
-        Of a thousand entries only a few concern one user: the rest is not looked at again.
+        Of a thousand entries, only a few concern one user. The others are not looked at again.
         """
         return tuple(
             position for position, entry in enumerate(self.entries) if entry.concerns(asker)
@@ -213,10 +212,10 @@ def _granted(asked: tuple[str, ...], actions: tuple[str, ...]) -> tuple[str, ...
 
 
 def _variables(entry: Entry, question: Question) -> dict[str, str]:
-    """What the placeholders of this entry stand for.
+    """Placeholder → value, for this entry.
 
-    The request's own values are quoted, so that they only ever stand for themselves; captured
-    groups are not, as in docker_auth.
+    Values from the request are quoted, so that they match only themselves. Captured groups are not,
+    as in docker_auth.
     """
     variables = {name: quote(str(getattr(question, name))) for name in FIELDS}
     for pattern in entry.patterns.values():
@@ -233,7 +232,7 @@ def _variables(entry: Entry, question: Question) -> dict[str, str]:
 def _fillings(pattern: str, variables: Mapping[str, str], labels: Labels) -> Iterator[str]:
     """The pattern with `${…}` replaced in one pass; a placeholder without a value stays.
 
-    Then once for each combination of the labels' values, as docker_auth tries them.
+    Then the pattern for each combination of the labels' values, as docker_auth tries them.
     """
     yield _fill(pattern, variables)
     used = [

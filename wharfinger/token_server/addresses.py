@@ -13,9 +13,9 @@ _NETWORK = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
 
 
 def address(text: str) -> Address:
-    """The address in a text, an IPv4 one also where it is written as an IPv6 one.
+    """The address in a text. An IPv4 address may be written as an IPv6 one (::ffff:10.0.0.1).
 
-    Raises ValueError; docker_auth knows no zone ('%eth0') either.
+    Raises ValueError, also for a zone ('%eth0'), which docker_auth does not accept either.
     """
     if "%" in text:
         raise ValueError(text)
@@ -35,14 +35,14 @@ def network(text: str) -> Network:
     if isinstance(read, ipaddress.IPv6Network) and read.prefixlen >= 96:
         inner = read.network_address.ipv4_mapped
         if inner is not None:
-            # Clients that come by such an address are IPv4 ones, here as in docker_auth.
+            # `address` makes clients from such a network IPv4 clients, as docker_auth does.
             return ipaddress.ip_network((inner, read.prefixlen - 96))
     return read
 
 
 @functools.lru_cache(maxsize=4096)
 def neighbourhood(ip: Address) -> str:
-    """What counts as one address: of IPv6 the /64, as each customer has that many."""
+    """What counts as one address: for IPv6 the /64, because each customer has at least that."""
     if ip.version == 6:
         return str(ipaddress.ip_network((ip, 64), strict=False))
     return str(ip)

@@ -22,11 +22,10 @@ from .metrics import CONTENT_TYPE, Metrics
 from .reload import Rejected
 
 NO_STORE = {"cache-control": "no-store"}
-# Whoever sends this header with a request, as nginx does, keeps the decision: it is in a header of
-# the same name of the answer, and not in this process's own log.
+# A client that sends this header, as nginx does, keeps the decision itself: the answer has it in a
+# header of the same name, and this process does not log it.
 DECISION = "wharfinger-decision"
-# nginx reads an answer's head into 16 kB. Longer lines, whose rules have very long patterns, go
-# without their lists.
+# nginx has 16 kB for the head of an answer. Longer lines, with very long rules, lose their lists.
 LONGEST_DECISION = 12_000
 
 
@@ -37,7 +36,7 @@ class Application:
         self.issuer = issuer
         self.rejected: Rejected | None = None
         self.metrics = Metrics()
-        # A gap in the numbers is a decision that nobody has kept.
+        # A gap in the numbers means that a decision was lost.
         self._process = secrets.token_hex(4)
         self._decisions = 0
         prefix = issuer.configuration.server.path_prefix
@@ -50,7 +49,7 @@ class Application:
             ],
             exception_handlers={404: _not_found, 405: _method_not_allowed},
         )
-        # One address is one address: no redirect leads to it.
+        # No redirects: only the exact paths above exist.
         self.asgi.router.redirect_slashes = False
 
     async def _token(self, request: Request) -> Response:
@@ -119,13 +118,13 @@ async def _not_found(*_: object) -> Response:
 async def _method_not_allowed(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     allowed = ", ".join(sorted((error.headers or {})["Allow"].split(", ")))
-    text = f"this address takes {allowed}"
+    text = f"this address accepts {allowed}"
     headers = {"allow": allowed}
     return _response(refusal(405, "UNSUPPORTED", text, "invalid_request", {}, headers))
 
 
 def tell_failure(error: BaseException | None) -> None:
-    """Log where it happened. An exception's text may have a password in it; the place has not."""
+    """Log where it happened, but not the exception's text, which may contain a password."""
     places = traceback.extract_tb(error.__traceback__) if error else None
     where = f"{Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     log.write({"event": "error", "error": type(error).__name__, "where": where})

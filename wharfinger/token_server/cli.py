@@ -1,7 +1,7 @@
 """The command line: `serve`, `check`, `explain`, `healthcheck`.
 
-Exit codes: 0, 1 where the configuration (or the server asked for its health) is at fault, 2 for a
-command that was not understood.
+Exit codes: 0; 1 if the configuration is wrong or the server is not healthy; 2 if the command was
+not understood.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_FILE = Path("/config/auth_config.yml")
 
 
 class _Usage(Exception):
-    """What is asked for cannot be understood."""
+    """An argument cannot be understood."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser("explain", help="say what a user would be granted, and why")
     explain.add_argument("file", type=Path)
-    explain.add_argument("user", help='the user\'s name; "" is who is not signed in')
+    explain.add_argument("user", help='the user\'s name; "" for a client that is not signed in')
     explain.add_argument("scope", nargs="+", help="such as repository:team/app:pull,push")
     explain.add_argument("--service", default="", help="the registry's service name")
     explain.add_argument("--ip", default="127.0.0.1", help="the client's address")
@@ -112,13 +112,13 @@ def _explain(options: argparse.Namespace) -> int:
     try:
         address = addresses.address(options.ip)
     except ValueError:
-        raise _Usage(f"--ip: {options.ip!r} is no address") from None
+        raise _Usage(f"--ip: {options.ip!r} is not an address") from None
     try:
         scopes = read_scopes(options.scope)
     except BadRequest as error:
         raise _Usage(str(error)) from None
     if user is None:
-        grants = [("", "no rule is for anonymous: 401, log in")] * len(scopes)
+        grants = [("", "no rule applies to anonymous clients: 401, log in")] * len(scopes)
     elif reason := not_allowed_reason(user, address, time.time()):
         grants = [("", f"{options.user} {reason}: 401")] * len(scopes)
     else:

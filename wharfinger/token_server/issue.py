@@ -1,6 +1,6 @@
 """From a token request to an answer: log in, decide each scope, sign.
 
-Knows nothing of HTTP servers; app.py brings requests and writes the log.
+It does not know about HTTP servers: app.py passes requests to it and writes the log.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ from .token_request import (
 
 # A token is valid from so many seconds before it is made: clocks differ.
 CLOCK_SKEW = 10
-# What a client sends, as it stands in the log: so many characters of a field, escapes counted, and
-# of a list so many of the first. Otherwise whoever writes long requests pushes everybody else's
-# decisions out.
+# Bounds on a client's text in the log: characters of a field, escapes included, and entries of a
+# list. Without them, long requests would push the decisions about other clients out of the log.
 LONGEST, LONGEST_ACTION = 256, 32
 FIRST = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: HTTP status, JSON body, headers, and the line for the log (without secrets)."""
+    """An answer: HTTP status, JSON body, headers, and its line in the log (without secrets)."""
 
     status: int
     body: dict[str, Any]
@@ -76,7 +75,7 @@ class Issuer:
         real_ip: str | None,
         connection: str | None,
     ) -> Reply:
-        """What the request gets. `form` is a POST's body, `real_ip` the proxy's header."""
+        """The answer to a request. `form` is the body of a POST, `real_ip` the proxy's header."""
         log: dict[str, Any] = {"event": "token"}
         try:
             address = client_address(self.configuration.server, real_ip, connection)
@@ -114,7 +113,7 @@ class Issuer:
 def decide(
     configuration: Configuration, request: TokenRequest, user: User, address: Address
 ) -> list[Answer]:
-    """What each scope of the request gets."""
+    """The decision about each scope of the request."""
     labels = tuple(user.labels.items())
     return [
         configuration.acl.decide(
@@ -210,7 +209,7 @@ def refusal(
 
 
 def _short(text: str, longest: int = LONGEST) -> str:
-    """The text, or its beginning, with at most `longest` characters as JSON has it (`\\u00e9`)."""
+    """The text or its beginning: at most `longest` characters as written in JSON (`\\u00e9`)."""
     if len(text) * 12 <= longest:
         return text  # however it is escaped
     short = text[:longest]

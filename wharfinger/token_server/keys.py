@@ -15,7 +15,7 @@ ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class KeyProblem(Exception):
-    """`key` is `certificate` or `key`; the text says what is wrong, never what is in the file."""
+    """A mistake in the file `key`: `certificate` or `key`. The text never shows its content."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -24,8 +24,10 @@ class KeyProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key, ready to sign tokens. `header` is a token's first part, `sign` gives the bytes
-    of a signature of the algorithm (RS256 or ES256)."""
+    """A private key, ready to sign tokens with RS256 or ES256.
+
+    `header` is the first part of every token; `sign` returns a signature's bytes.
+    """
 
     algorithm: str
     identifier: str
@@ -44,7 +46,7 @@ def load_signing_key(
     """The key, and warnings for the operator.
 
     Raises:
-        KeyProblem: a file cannot be read, is none, or the certificate does not belong to the key.
+        KeyProblem: a file cannot be read or used, or the certificate does not belong to the key.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -52,11 +54,11 @@ def load_signing_key(
     try:
         x509_certificate = x509.load_pem_x509_certificate(_content("certificate", certificate))
     except ValueError:
-        raise KeyProblem("certificate", f"{certificate} is no PEM certificate") from None
+        raise KeyProblem("certificate", f"{certificate} is not a PEM certificate") from None
     try:
         private = load_pem_private_key(_content("key", key), password=None)
     except (ValueError, TypeError):
-        raise KeyProblem("key", f"{key} is no PEM private key without a passphrase") from None
+        raise KeyProblem("key", f"{key} is not a PEM private key without a passphrase") from None
     signing_key = _signing_key(private)
     if signing_key is None:
         raise KeyProblem(
@@ -83,7 +85,7 @@ def _content(name: str, path: Path) -> bytes:
 
 
 def _signing_key(private: object) -> SigningKey | None:
-    """None for a key of a kind that does not sign tokens."""
+    """None for a kind of key that cannot sign tokens."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -96,7 +98,7 @@ def _signing_key(private: object) -> SigningKey | None:
     if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
         ecdsa = ec.ECDSA(hashes.SHA256())
         point = private.public_key().public_numbers()
-        # RFC 7518, 6.2.1.2 and 3.4: each number has 32 bytes, zeros in front included.
+        # RFC 7518, 6.2.1.2 and 3.4: each number has 32 bytes, leading zeros included.
         x, y = _integer(point.x, 32), _integer(point.y, 32)
 
         def sign(data: bytes) -> bytes:
@@ -110,7 +112,7 @@ def _signing_key(private: object) -> SigningKey | None:
 def _ready(
     algorithm: str, members: Mapping[str, str], sign: Callable[[bytes], bytes]
 ) -> SigningKey:
-    """`members` are the required ones of the public key's JWK."""
+    """`members` are the required members of the public key's JWK."""
     identifier = thumbprint(members)
     header = ENCODE({"alg": algorithm, "kid": identifier, "typ": "JWT"})
     return SigningKey(algorithm, identifier, base64url(header.encode()), sign)
@@ -123,7 +125,7 @@ def thumbprint(members: Mapping[str, str]) -> str:
 
 
 def _integer(number: int, size: int = 0) -> str:
-    """In `size` bytes; 0: in as many as it needs."""
+    """The number in `size` bytes; 0: in as many as it needs."""
     return base64url(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
 
 

@@ -1,7 +1,7 @@
-"""What the token server counts, in Prometheus' text format (version 0.0.4).
+"""The token server's metrics, in Prometheus' text format (version 0.0.4).
 
-Counting is a few additions a request; prometheus_client, whose own counters cost as much as all the
-rest of a refusal, makes the text when it is asked for.
+A request costs a few additions. prometheus_client only writes the text: its own counters would cost
+as much as the rest of a refusal.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from . import log
 from .issue import Issuer
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
-# Upper ends of the histogram's buckets, in seconds: a remembered login takes one or two
-# milliseconds, one that is verified 60 (bcrypt's cost 10), and more where others wait too.
+# Upper bounds of the histogram's buckets, in seconds. A remembered login takes one or two
+# milliseconds, one with bcrypt (cost 10) 60, and more while others wait too.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# What may come of a request (`result` in the log), each there from the beginning: a rate over what
-# has never been counted is no number.
+# The results of requests (`result` in the log). All exist from the start: Prometheus has no rate
+# for a series that does not exist yet.
 RESULTS = (
     *("granted", "wrong_password", "not_let_in", "not_signed_in", "limited", "malformed"),
     "failed",
@@ -39,7 +39,7 @@ _PROCESS = ProcessCollector(registry=None)
 
 
 class Metrics:
-    """Counters since the process began. Only for the event loop's own thread."""
+    """Counters since the process began. To be used only in the event loop's thread."""
 
     def __init__(self) -> None:
         self.results = Counter(dict.fromkeys(RESULTS, 0))
@@ -57,7 +57,7 @@ class Metrics:
         self._seconds += seconds
 
     def text(self, issuer: Issuer, *, rejected: bool) -> bytes:
-        """All of it. `rejected`: the file as it is now is not the one in force."""
+        """All metrics. `rejected`: the present file is invalid and an earlier one is in force."""
         return generate_latest(_Collected([*self._families(issuer, rejected), *_PROCESS.collect()]))
 
     def _families(self, issuer: Issuer, rejected: bool) -> Iterator[Metric]:
@@ -111,12 +111,12 @@ class Metrics:
         )
 
     def buckets(self) -> list[tuple[str, float]]:
-        """How many answers took at most so many seconds, by the buckets' upper ends."""
+        """Each bucket's upper bound, and how many answers took at most that long."""
         return list(zip((*map(str, BUCKETS), "+Inf"), accumulate(self._buckets), strict=True))
 
 
 class _Collected(Collector):
-    """What has been looked up, for the library to write down."""
+    """Metrics that exist already, in the form in which prometheus_client asks for them."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families

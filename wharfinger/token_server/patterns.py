@@ -1,4 +1,4 @@
-"""Patterns: Go's `path.Match` globs or, between slashes, RE2 expressions that are not anchored."""
+"""Patterns: globs of Go's `path.Match` or, between slashes, RE2 expressions (not anchored)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 import re2
 
-# What a longer pattern is compiled to is not kept, in characters: what is kept is bounded.
+# Longer patterns (in characters) and questions are not remembered, so that memory is bounded.
 LONGEST_KEPT = 1024
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 
 
 class PatternError(ValueError):
-    """A pattern that can never match as it was meant; the text says why."""
+    """A malformed pattern; the text says what is wrong."""
 
 
 def expression_of(pattern: str) -> str | None:
-    """What stands between the slashes of `/…/`; None where the pattern is a glob."""
+    """The expression between the slashes of `/…/`; None if the pattern is a glob."""
     if len(pattern) > 2 and pattern[0] == pattern[-1] == "/":
         return pattern[1:-1]
     return None
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether a pattern whose placeholders are filled matches. A malformed one matches nothing."""
-    # What a client has filled in may be of any length, and an expression takes up to a megabyte.
+    """Whether a pattern without placeholders matches. A malformed pattern matches nothing."""
+    # A client's value in the pattern may be long, and an expression takes up to a megabyte.
     kept_or_not = compiled if len(pattern) <= LONGEST_KEPT else compiled.__wrapped__
     try:
         return kept_or_not(pattern).search(value) is not None
@@ -35,9 +35,9 @@ def matches(pattern: str, value: str) -> bool:
 
 
 def literal_prefix(pattern: str) -> str:
-    """What every text that the pattern matches begins with; may be shorter than it could be.
+    """A prefix of every text that the pattern matches; not always the longest one.
 
-    Telling that a pattern does not match is by far the commonest work, and this is quick.
+    Most patterns do not match a question, and comparing a prefix is the quickest way to see that.
     """
     expression = expression_of(pattern)
     if expression is None:
@@ -46,31 +46,31 @@ def literal_prefix(pattern: str) -> str:
         return ""
     match = re.match(r"[A-Za-z0-9/_-]*", expression[1:])
     prefix = match[0] if match else ""
-    # The last character may be repeated, or not be there at all.
+    # The last character may be optional or repeated.
     return prefix[:-1] if expression[1 + len(prefix) :][:1] in ("*", "?", "{") else prefix
 
 
 def check_pattern(pattern: str) -> int:
     """How many groups the pattern captures (a glob: none).
 
-    Placeholders count as a letter each, as values put there are quoted.
+    Each placeholder is checked as if it were a letter, because its value is quoted.
 
     Raises:
-        PatternError: it is malformed.
+        PatternError: the pattern is malformed.
     """
     compiled(PLACEHOLDER.sub("x", pattern))
-    # docker_auth compiles an expression with the placeholders in it: both must be possible.
+    # docker_auth compiles an expression with its placeholders: that must be possible too.
     return 0 if expression_of(pattern) is None else int(compiled(pattern).groups)
 
 
 def quote(value: str) -> str:
-    """The expression, or glob, that matches the value and nothing else. It has no NUL in it."""
+    """The expression, or glob, that matches only this value. The value has no NUL."""
     return str(re2.escape(value))
 
 
 def _options() -> Any:
     options = re2.Options()
-    # Its messages would land on stderr, with the pattern in them.
+    # re2 would write messages with the pattern to stderr.
     options.log_errors = False
     options.max_mem = 1 << 20
     return options
@@ -81,7 +81,7 @@ def compiled(pattern: str) -> Any:
     """The RE2 expression of a pattern without placeholders.
 
     Raises:
-        PatternError: it is malformed.
+        PatternError: the pattern is malformed.
     """
     expression = expression_of(pattern)
     try:
@@ -89,17 +89,17 @@ def compiled(pattern: str) -> Any:
     except re2.error as error:
         reason = error.args[0] if error.args else error
         text = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise PatternError(f"is no RE2 expression: {text}") from None
+        raise PatternError(f"is not an RE2 expression: {text}") from None
 
 
 def glob(pattern: str) -> str:
     r"""The RE2 expression for a pattern of Go's `path.Match`.
 
-    `*` and `?` do not cross `/`, `[…]` with ranges, `^` and `\` does; nothing is special in
-    braces.
+    `*` and `?` do not match `/`. `[…]`, with ranges, `^` and `\`, does. Braces are ordinary
+    characters.
 
     Raises:
-        PatternError: `path.Match` calls it a bad pattern.
+        PatternError: `path.Match` calls the pattern bad.
     """
     translated = [r"(?s)\A"]
     rest = list(pattern)[::-1]
@@ -140,14 +140,14 @@ def _class(rest: list[str]) -> str:
             ranges.append((low, high))
     inside = "".join(f"\\x{{{ord(low):x}}}-\\x{{{ord(high):x}}}" for low, high in ranges)
     if not inside:
-        # Only reversed ranges: Go matches no character, or any one.
+        # Only reversed ranges: in Go, they match no character, or negated, any character.
         return "(?s:.)" if negated else r"[^\x{0}-\x{10ffff}]"
     return f"[{'^' if negated else ''}{inside}]"
 
 
 def _class_character(rest: list[str]) -> str:
     if not rest or rest[-1] in "-]":
-        raise PatternError("has a '[' that is not closed, or a stray '-' or ']' behind it")
+        raise PatternError("has a '[' that is not closed, or a stray '-' or ']' after it")
     character = rest.pop()
     if character == "\\":
         if not rest:

@@ -1,4 +1,4 @@
-"""The files in force: noticed when they change, read again, kept where the new ones are invalid."""
+"""The files: read again when they have changed; invalid ones do not replace those in force."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Signature = tuple[tuple[str, int, int, int, int] | tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A file that was not put in force: its SHA-256 and every mistake in it, one a line."""
+    """A file that was rejected: its SHA-256, and its mistakes, one per line."""
 
     configuration: str
     message: str
@@ -32,10 +32,10 @@ class Files:
         self._read: Signature | None = None
 
     def load(self) -> Configuration:
-        """Read everything now.
+        """Read the files now.
 
         Raises:
-            ConfigurationError: it cannot be used.
+            ConfigurationError: they cannot be used.
         """
         while True:
             named = self._named
@@ -51,18 +51,19 @@ class Files:
             self._named = (configuration.token.certificate, configuration.token.key)
             if self._named == named:
                 return configuration
-            # The files it names were not looked at before they were read: once more.
+            # The file names other files than before: their state before reading is not known.
+            # Read once more.
 
     def changed(self) -> bool:
-        """Whether there is something new to read that has stood still since the last call.
+        """Whether the files differ from those last read, and have not changed since the last call.
 
-        A certificate and its key are two files: one that is there before the other is no news yet.
+        A certificate and its key are two files, and one is replaced before the other.
         """
         seen, self._seen = self._seen, self._signature()
         return self._seen == seen and self._seen != self._read
 
     def digest(self) -> str:
-        """The SHA-256 of the configuration file as it is now, in hexadecimal."""
+        """The SHA-256 of the present configuration file, in hexadecimal."""
         try:
             return hashlib.sha256(self.path.read_bytes()).hexdigest()
         except OSError:
@@ -74,7 +75,7 @@ class Files:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would walk a large file's nodes again and again.
+    """Without Python's garbage collector, which would walk a large file's nodes repeatedly.
 
     Measured with 10,000 users: 0.9 s with it, 0.35 s without.
     """

@@ -1,6 +1,6 @@
-"""Serves the application with uvicorn, one process and one event loop, and watches the files.
+"""Serves the application with uvicorn, in one process and one event loop, and watches the files.
 
-nginx is before it: the bounds on sizes, slowness and connections are its.
+nginx in front of it bounds sizes, slowness and connections.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from .config import Configuration, ConfigurationError
 from .issue import Issuer
 from .reload import Files, Rejected
 
-# Seconds between two looks at the files; a change is read at the second look that sees it.
+# Seconds between two looks at the files. A change is read at the second look that sees it.
 POLL_INTERVAL = 0.2
-# How long requests that are under way may take to end after SIGTERM, in seconds.
+# How many seconds requests in progress may take after SIGTERM.
 DRAIN = 20
-# Longer than nginx keeps an idle connection (60 s): never the server closes one that the proxy
-# is just about to use.
+# Longer than nginx keeps an idle connection (60 s): otherwise the server could close one just when
+# nginx uses it.
 KEEP_ALIVE = 75
 
 
 class CannotListen(Exception):
-    """The address cannot be listened on; the text is the address and why."""
+    """The server cannot listen on the address; the text is the address and the reason."""
 
 
 def serve(path: Path, *, host: str | None = None, port: int | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered before it ends.
+    """Serve until SIGTERM or SIGINT; requests in progress are answered first.
 
     Args:
         path: the configuration file, read again whenever it changes.
-        host, port: where to listen instead of the file's `server.addr`.
+        host, port: where to listen, instead of the file's `server.addr`.
 
     Raises:
         ConfigurationError: the file cannot be used.
-        CannotListen: the address is in use or is not this machine's.
+        CannotListen: the address is in use or not one of this machine.
     """
     files = Files(path)
     configuration = files.load()
@@ -53,8 +53,8 @@ def serve(path: Path, *, host: str | None = None, port: int | None = None) -> No
         configuration.server.host if host is None else host,
         configuration.server.port if port is None else port,
     )
-    # uvicorn stops at these signals, and then hands them on: so the process ends with 0, as a
-    # container's should.
+    # uvicorn stops at these signals and then passes them on. This handler lets the process end with
+    # 0, as a container should.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _tell_stop)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -66,7 +66,7 @@ def _tell_stop(number: int, _: object) -> None:
 
 
 def http_server(application: Application) -> uvicorn.Server:
-    """The HTTP server, which listens on the sockets that its `serve` is given."""
+    """The HTTP server. Its `serve` takes the sockets to listen on."""
     logger = logging.getLogger("uvicorn")
     logger.handlers = [_JsonHandler()]
     logger.propagate = False
@@ -79,7 +79,7 @@ def http_server(application: Application) -> uvicorn.Server:
             lifespan="off",
             log_config=None,
             access_log=False,
-            # Whose address counts is for `server.real_ip_header` to say.
+            # `server.real_ip_header` says where the client's address is.
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE,
@@ -89,7 +89,7 @@ def http_server(application: Application) -> uvicorn.Server:
 
 
 class _JsonHandler(logging.Handler):
-    """What uvicorn has to say, in the log's form."""
+    """Writes uvicorn's messages to the log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage().strip()
@@ -112,7 +112,7 @@ async def _serve(files: Files, configuration: Configuration, listener: socket.so
 
 
 async def watch(files: Files, application: Application) -> None:
-    """Put each valid change of the files in force, as long as this runs."""
+    """Put each valid change of the files in force, until cancelled."""
     issuer = application.issuer
     while True:
         await asyncio.sleep(POLL_INTERVAL)
@@ -123,7 +123,7 @@ async def watch(files: Files, application: Application) -> None:
             configuration = await asyncio.to_thread(files.load)
         except Exception as error:
             if not isinstance(error, ConfigurationError):
-                # A mistake of this program must not end the watching.
+                # A bug in this program must not end the loop.
                 tell_failure(error)
                 continue
             application.rejected = Rejected(files.digest(), str(error))
@@ -143,7 +143,7 @@ async def watch(files: Files, application: Application) -> None:
         _tell(configuration, "reload", ms=round((time.perf_counter() - begun) * 1000, 1))
         new = configuration.server
         if (old.host, old.port, old.path_prefix) != (new.host, new.port, new.path_prefix):
-            message = "server.addr and server.path_prefix count from the next start on"
+            message = "server.addr and server.path_prefix take effect at the next start"
             log.write({"event": "warning", "message": message})
 
 
@@ -162,7 +162,7 @@ def _tell(configuration: Configuration, event: str, **more: object) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; without a host on every IPv4 and, where there is one, IPv6 address."""
+    """A listening socket; without a host, on all IPv4 and IPv6 addresses."""
     if host == "" and socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):
             return socket.create_server(

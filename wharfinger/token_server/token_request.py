@@ -1,7 +1,7 @@
-"""One request for a token, as the registry's clients send it. Pure: no I/O, no framework.
+"""A request for a token, as the registry's clients send it. Pure: no I/O, no framework.
 
-Follows distribution's token authentication specification (GET) and its OAuth2 form (POST) in the
-reading of docker_auth 1.14.
+It follows distribution's token authentication specification (GET) and its OAuth2 form (POST), as
+docker_auth 1.14 reads them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from . import addresses
 from .addresses import Address
 from .config.model import Server
 
-# One request can ask for so many scopes. The largest seen in the wild are builders that mount
-# layers from a dozen repositories.
+# Scopes in one request. The largest requests known come from builders that mount layers from a
+# dozen repositories.
 MOST_SCOPES = 100
-# A longer query is not kept at hand, in bytes: what is kept is bounded.
+# Longer queries (in bytes) are not remembered, so that memory is bounded.
 LONGEST_KEPT = 1024
 RESOURCE_TYPE = re.compile(r"([a-z0-9]+)(\([a-z0-9]+\))?")
 LONGEST_ADDRESS = 64
@@ -29,9 +29,9 @@ HOST_AND_PORT = re.compile(r"\[?(.+?)\]?:[0-9]+")
 
 
 class BadRequest(ValueError):
-    """What the client sent is no request for a token: 400, with this text.
+    """The client did not send a request for a token: it gets a 400 with this text.
 
-    `error` is the code of RFC 6749, section 5.2.
+    `error` is the code from RFC 6749, section 5.2.
     """
 
     def __init__(self, message: str, error: str = "invalid_request") -> None:
@@ -40,12 +40,12 @@ class BadRequest(ValueError):
 
 
 class BadCredentials(ValueError):
-    """The client offered credentials that nobody can have: 401."""
+    """The client sent credentials that cannot be read: it gets a 401."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is asked of one resource; `actions` sorted."""
+    """The actions asked for on one resource, sorted."""
 
     type: str
     name: str
@@ -54,7 +54,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A request for a token. `offered` is whether credentials came with it."""
+    """A request for a token. `offered`: it came with credentials."""
 
     account: str
     password: bytes = field(repr=False)
@@ -67,8 +67,8 @@ def read_request(query: bytes, form: bytes | None, authorization: str | None) ->
     """The request in a query string, a POST's body (None: not a POST) and a Basic header.
 
     Raises:
-        BadRequest: it makes no sense.
-        BadCredentials: the Authorization header is not one of Basic.
+        BadRequest: the request cannot be understood.
+        BadCredentials: the Authorization header is not a valid Basic one.
     """
     if form is None and len(query) <= LONGEST_KEPT:
         service, account, scopes = _asked_before(query)
@@ -89,10 +89,10 @@ def read_request(query: bytes, form: bytes | None, authorization: str | None) ->
         if credentials is None and username and password:
             credentials = username, password.encode()
     if credentials is None:
-        # An account without a password is that account with a wrong one, never the anonymous user.
+        # An account without a password has a wrong password; it is not the anonymous user.
         return TokenRequest(account, b"", account != "", service, scopes)
     if account not in ("", credentials[0]):
-        raise BadRequest("the user and the account parameter are not the same")
+        raise BadRequest("the user and the account parameter differ")
     return TokenRequest(*credentials, credentials[0] != "", service, scopes)
 
 
@@ -104,7 +104,7 @@ def _asked(parameters: Sequence[tuple[str, str]]) -> tuple[str, str, tuple[Scope
 
 @functools.lru_cache(maxsize=1024)
 def _asked_before(query: bytes) -> tuple[str, str, tuple[Scope, ...]]:
-    """As `_asked`: clients ask the same again and again."""
+    """The same as `_asked`, remembered: clients repeat their queries."""
     return _asked(_parameters(query))
 
 
@@ -117,7 +117,7 @@ def _parameters(encoded: bytes) -> list[tuple[str, str]]:
             max_num_fields=4 * MOST_SCOPES,
         )
     except ValueError:
-        raise BadRequest("the parameters are no form data in UTF-8") from None
+        raise BadRequest("the parameters are not form data in UTF-8") from None
     if any("\0" in name or ("\0" in value and name != "password") for name, value in pairs):
         raise BadRequest("a parameter has a NUL byte in it")
     return pairs
@@ -128,10 +128,10 @@ def _first(parameters: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def read_scopes(values: Sequence[str]) -> tuple[Scope, ...]:
-    """The scopes in the values of the `scope` parameter; each may have several.
+    """The scopes in the values of the `scope` parameters; each value may have several.
 
     Raises:
-        BadRequest: one is none.
+        BadRequest: one of them is malformed.
     """
     if not values or values[0] == "":
         return ()
@@ -147,7 +147,7 @@ def _scope(text: str) -> Scope:
     # A name may begin with a registry's host and port.
     name = ":".join(parts[1:-1])
     if resource_type is None or len(parts) not in (3, 4) or not all(parts[:-1]):
-        raise BadRequest(f"invalid scope {text[:200]!r}: it is type:name:actions")
+        raise BadRequest(f"invalid scope {text[:200]!r}: a scope is type:name:actions")
     return Scope(resource_type[1], name, tuple(sorted(parts[-1].split(","))))
 
 
@@ -161,14 +161,14 @@ def _basic(header: str) -> tuple[str, bytes]:
             raise ValueError("no colon")
         return user.decode(), password
     except (ValueError, binascii.Error):
-        raise BadCredentials("the Authorization header is none of Basic") from None
+        raise BadCredentials("the Authorization header is not a valid Basic one") from None
 
 
 def client_address(server: Server, header: str | None, connection: str | None) -> Address:
-    """Where the request came from: the configured header of the proxy, or the connection itself.
+    """The client's address: from the proxy's header if one is configured, or of the connection.
 
     Raises:
-        BadRequest: the header is missing, or is no address.
+        BadRequest: the header is missing or not an address.
     """
     text = connection or ""
     if server.real_ip_header:
@@ -179,7 +179,7 @@ def client_address(server: Server, header: str | None, connection: str | None) -
         text = texts[position].strip() if position < len(texts) else ""
     address = _address(text) if len(text) <= LONGEST_ADDRESS else None
     if address is None:
-        raise BadRequest("the client's address is missing or is none")
+        raise BadRequest("the client's address is missing or not an address")
     return address
 
 

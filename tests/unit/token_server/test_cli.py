@@ -36,7 +36,7 @@ def test_check_says_every_mistake_and_ends_with_1(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        f"{file}:1: server.addr: 'x' is no address to listen on: write :5001 or 127.0.0.1:5001",
+        f"{file}:1: server.addr: 'x' is not an address to listen on: write :5001 or 127.0.0.1:5001",
         f"{file}:2: token.issuer: is missing",
         f"{file}:2: token.expiration: is missing",
         f"{file}:2: token.certificate: is missing",
@@ -90,8 +90,8 @@ def test_explain_of_who_is_not_signed_in_where_no_rule_is_for_anonymous(
     file.write_text(yaml.safe_dump(content))
     assert main(["explain", str(file), "", "repository:public/a:pull", "registry:catalog:*"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "repository:public/a: nothing (no rule is for anonymous: 401, log in)",
-        "registry:catalog: nothing (no rule is for anonymous: 401, log in)",
+        "repository:public/a: nothing (no rule applies to anonymous clients: 401, log in)",
+        "registry:catalog: nothing (no rule applies to anonymous clients: 401, log in)",
     ]
 
 
@@ -130,7 +130,7 @@ def test_explain_of_an_unknown_user_ends_with_1(
         (["explain", "FILE", "someuser", "nonsense"], "invalid scope 'nonsense'"),
         (
             ["explain", "FILE", "someuser", "repository:a:pull", "--ip", "x"],
-            "--ip: 'x' is no address",
+            "--ip: 'x' is not an address",
         ),
     ],
 )

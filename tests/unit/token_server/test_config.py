@@ -76,21 +76,21 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("server:\n", "servers:\n", "1: servers: is no key: did you mean server?"),
+        ("server:\n", "servers:\n", "1: servers: is not a key: did you mean server?"),
         ("  issuer: i\n", "", "3: token.issuer: is missing"),
         ("issuer: i", 'issuer: ""', "4: token.issuer: is empty"),
-        ("issuer: i", "issuer:", 'has no value: write one ("" where the empty text is meant)'),
-        ("issuer: i", "issuer: [i]", "4: token.issuer: must be a text"),
-        ("issuer: i", "issuer: !!binary aQ==", "4: token.issuer: must be a text, without a tag"),
+        ("issuer: i", "issuer:", 'has no value: write one ("" for the empty text)'),
+        ("issuer: i", "issuer: [i]", "4: token.issuer: must be text"),
+        ("issuer: i", "issuer: !!binary aQ==", "4: token.issuer: must be text without a tag"),
         (
             "expiration: 300",
             "expiration: 5m",
-            "5: token.expiration: '5m' is no whole number of seconds above 0: "
-            "write 300 or the like",
+            "5: token.expiration: '5m' is not a whole number of seconds above 0: "
+            "write, for example, 300",
         ),
-        ("expiration: 300", "expiration: 0", "'0' is no whole number of seconds above 0"),
-        ("expiration: 300", "expiration: -1", "'-1' is no whole number of seconds above 0"),
-        ("expiration: 300", "expiration: 300.0", "is no whole number of seconds above 0"),
+        ("expiration: 300", "expiration: 0", "'0' is not a whole number of seconds above 0"),
+        ("expiration: 300", "expiration: -1", "'-1' is not a whole number of seconds above 0"),
+        ("expiration: 300", "expiration: 300.0", "is not a whole number of seconds above 0"),
         (
             "  key: signing.key",
             "  key: signing.key\n  disable_legacy_key_id: maybe",
@@ -99,9 +99,9 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
         (
             'addr: ":5001"',
             "addr: 5001",
-            "2: server.addr: '5001' is no address to listen on: write :5001 or 127.0.0.1:5001",
+            "2: server.addr: '5001' is not an address to listen on: write :5001 or 127.0.0.1:5001",
         ),
-        ('addr: ":5001"', 'addr: ":70000"', "':70000' is no address to listen on"),
+        ('addr: ":5001"', 'addr: ":70000"', "':70000' is not an address to listen on"),
         (
             'addr: ":5001"',
             'addr: ":5001"\n  path_prefix: auth/',
@@ -110,23 +110,23 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
         (
             'addr: ":5001"',
             'addr: ":5001"\n  real_ip_header: "X Real"',
-            "3: server.real_ip_header: 'X Real' is no header's name: write X-Real-IP",
+            "3: server.real_ip_header: 'X Real' is not the name of a header: write X-Real-IP",
         ),
         (
             'addr: ":5001"',
             'addr: ":5001"\n  real_ip_pos: last',
-            "3: server.real_ip_pos: 'last' is no whole number: write -1 or the like",
+            "3: server.real_ip_pos: 'last' is not a whole number: write, for example, -1",
         ),
         (
             'addr: ":5001"',
             'addr: ":5001"\n  certificate: a.crt',
-            "3: server.certificate: is docker_auth's alone: this server does not have it; "
-            "take it away",
+            "3: server.certificate: is a key of docker_auth only: this server does not have it; "
+            "remove it",
         ),
         (
             "users:\n",
             "github_auth: {}\nusers:\n",
-            "8: github_auth: is docker_auth's alone: this server does not have it; take it away",
+            "8: github_auth: is a key of docker_auth only: this server does not have it; remove it",
         ),
         (
             f"    password: {HASH}\n",
@@ -137,11 +137,11 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
         (
             HASH,
             "planted-secret",
-            "11: users.u.password: is no bcrypt hash: write one that begins with $2b$ "
+            "11: users.u.password: is not a bcrypt hash: write one that begins with $2b$ "
             "(60 characters)",
         ),
-        (HASH, HASH[:-1], "is no bcrypt hash"),
-        (HASH, HASH.replace("$10$", "$03$"), "is no bcrypt hash"),
+        (HASH, HASH[:-1], "is not a bcrypt hash"),
+        (HASH, HASH.replace("$10$", "$03$"), "is not a bcrypt hash"),
         (
             "    password:",
             "    pasword:",
@@ -158,7 +158,7 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
             "    password: ",
             "    planted-secret: ",
             "11: users.u: has an unknown key (not shown, it may be a secret): "
-            "known here: password, labels, previous_password, expires, addresses",
+            "the keys here are password, labels, previous_password, expires, addresses",
         ),
         (
             '"": {}',
@@ -166,73 +166,95 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
             '9: users."": must have keys of its own (password, labels, previous_password, '
             "expires, addresses)",
         ),
-        ("{group: [a, b]}", "{group: a}", "12: users.u.labels.group: must be a list, [] where"),
-        ("{group: [a, b]}", "{~: [a]}", "12: users.u.labels: has a key that is no text"),
-        ('  "": {}', "  ~: {}", "9: users: has a key that is no text"),
-        ("{group: [a, b]}", "[a]", "12: users.u.labels: must be a mapping, {} where it is empty"),
+        ("{group: [a, b]}", "{group: a}", "12: users.u.labels.group: must be a list ([] if"),
+        ("{group: [a, b]}", "{~: [a]}", "12: users.u.labels: has a key that is not text"),
+        ('  "": {}', "  ~: {}", "9: users: has a key that is not text"),
+        ("{group: [a, b]}", "[a]", "12: users.u.labels: must be a mapping ({} if it is empty)"),
         ("{group: [a, b]}", "{group: [~]}", "12: users.u.labels.group[0]: has no value"),
         (
             "{account: u, labels: {group: a}, ip: 10.0.0.0/8}",
             "{}",
-            "14: acl[0].match: is empty, which is everyone and everything: name what it is about",
+            "14: acl[0].match: is empty, which means everyone and everything: "
+            "name what it is about",
         ),
         (
             "match: {account: u, labels: {group: a}, ip: 10.0.0.0/8}",
             "comment: x",
             "14: acl[0].match: is missing",
         ),
-        ("account: u,", "acount: u,", "14: acl[0].match.acount: is no key: did you mean account?"),
+        (
+            "account: u,",
+            "acount: u,",
+            "14: acl[0].match.acount: is not a key: did you mean account?",
+        ),
         ("account: u,", "account: ,", "14: acl[0].match.account: has no value"),
         ("account: u,", "account: ~,", "14: acl[0].match.account: has no value"),
-        ("account: u,", "account: {a: b},", "14: acl[0].match.account: must be a text"),
-        ("{group: a}", "{}", "14: acl[0].match.labels: is empty, which is everyone: name a label"),
+        ("account: u,", "account: {a: b},", "14: acl[0].match.account: must be text"),
+        (
+            "{group: a}",
+            "{}",
+            "14: acl[0].match.labels: is empty, which means everyone: name a label",
+        ),
         ("{group: a}", "{group: }", "14: acl[0].match.labels.group: has no value"),
         (
             "ip: 10.0.0.0/8",
             "ip: 10.0.0.0/33",
-            "14: acl[0].match.ip: '10.0.0.0/33' is no address: "
+            "14: acl[0].match.ip: '10.0.0.0/33' is not an address: "
             "write one such as 10.0.0.7 or 10.0.0.0/8",
         ),
-        ("ip: 10.0.0.0/8", "ip: 10.0.0.0/255.0.0.0", "is no address"),
-        ("ip: 10.0.0.0/8", "ip: home", "'home' is no address"),
-        ("account: u,", "account: /(/,", "acl[0].match.account: '/(/' is no RE2 expression: mis"),
+        ("ip: 10.0.0.0/8", "ip: 10.0.0.0/255.0.0.0", "is not an address"),
+        ("ip: 10.0.0.0/8", "ip: home", "'home' is not an address"),
+        (
+            "account: u,",
+            "account: /(/,",
+            "acl[0].match.account: '/(/' is not an RE2 expression: mis",
+        ),
         ("account: u,", 'account: "[",', "acl[0].match.account: '[' has a '[' that is not closed"),
-        ("{group: a}", "{group: /(/}", "14: acl[0].match.labels.group: '/(/' is no RE2 expression"),
+        (
+            "{group: a}",
+            "{group: /(/}",
+            "14: acl[0].match.labels.group: '/(/' is not an RE2 expression",
+        ),
         (
             "account: u,",
             'account: "${acount}",',
-            "14: acl[0].match.account: ${acount} is no placeholder: write ${account}, ${type}, "
+            "14: acl[0].match.account: ${acount} is not a placeholder: write ${account}, ${type}, "
             "${name}, ${service}, ${name:1} or ${labels:NAME}",
         ),
-        ("account: u,", 'account: "${name:x}",', "${name:x} is no placeholder"),
-        ("account: u,", 'account: "${labels:}",', "${labels:} is no placeholder"),
+        ("account: u,", 'account: "${name:x}",', "${name:x} is not a placeholder"),
+        ("account: u,", 'account: "${labels:}",', "${labels:} is not a placeholder"),
         (
             "account: u,",
             'account: "${name:1}",',
             "14: acl[0].match.account: ${name:1} stands for nothing: "
             "this entry's name has 0 groups in parentheses",
         ),
-        ("actions: [pull]", "actions: pull", "15: acl[0].actions: must be a list, [] where it is"),
-        ("actions: [pull]", "actions:", "15: acl[0].actions: must be a list, [] where it is empty"),
+        ("actions: [pull]", "actions: pull", "15: acl[0].actions: must be a list ([] if"),
+        ("actions: [pull]", "actions:", "15: acl[0].actions: must be a list ([] if it is empty)"),
         (
             "actions: [pull]",
             'actions: ["pull,push"]',
-            "15: acl[0].actions[0]: 'pull,push' is no action: write a list such as [pull, push]",
+            "15: acl[0].actions[0]: 'pull,push' is not an action: "
+            "write a list such as [pull, push]",
         ),
         ("    actions: [pull]\n", "", "14: acl[0].actions: is missing"),
-        ("comment: rule 1", "coment: rule 1", "acl[0].coment: is no key: did you mean comment?"),
-        ("    comment: rule 1", "    1: x", "16: acl[0].1: is no key: known here: match, actions"),
-        ("    comment: rule 1", "    [a]: x", "16: acl[0]: has a key that is no text"),
+        ("comment: rule 1", "coment: rule 1", "acl[0].coment: is not a key: did you mean comment?"),
+        (
+            "    comment: rule 1",
+            "    1: x",
+            "16: acl[0].1: is not a key: the keys here are match, actions",
+        ),
+        ("    comment: rule 1", "    [a]: x", "16: acl[0]: has a key that is not text"),
         (
             "    comment: rule 1",
             "    actions: [push]",
-            "16: acl[0].actions: is there twice: keep one",
+            "16: acl[0].actions: is given twice: keep one",
         ),
-        ('  "": {}\n', f"  u: {{password: {HASH}}}\n", "users.u: is there twice: keep one"),
-        ("server:\n", "server:\n\t", "2: is no YAML: found character that cannot start"),
-        ("server:\n", "server: *x\n", "is no YAML: "),
-        ("server:\n", "---\n---\nserver:\n", "is no YAML: "),
-        ("acl:\n", "acl: [\n", "is no YAML: "),
+        ('  "": {}\n', f"  u: {{password: {HASH}}}\n", "users.u: is given twice: keep one"),
+        ("server:\n", "server:\n\t", "2: is not YAML: found character that cannot start"),
+        ("server:\n", "server: *x\n", "is not YAML: "),
+        ("server:\n", "---\n---\nserver:\n", "is not YAML: "),
+        ("acl:\n", "acl: [\n", "is not YAML: "),
     ],
 )
 def test_a_mistake_is_answered_with_where_it_is_and_what_to_write(
@@ -303,13 +325,13 @@ def test_a_known_network_has_a_small_part_of_the_accounts_limit(account: int, kn
         (
             "  account_failures: 50",
             "  account_failures: 0",
-            "17: limits.account_failures: '0' is no whole number from 1 to 999999: "
-            "write 100 or the like",
+            "17: limits.account_failures: '0' is not a whole number from 1 to 999999: "
+            "write, for example, 100",
         ),
-        ("account_failures: 50", "account_failures: -1", "'-1' is no whole number from 1"),
-        ("account_failures: 50", "account_failures: 1e3", "'1e3' is no whole number from 1"),
+        ("account_failures: 50", "account_failures: -1", "'-1' is not a whole number from 1"),
+        ("account_failures: 50", "account_failures: 1e3", "'1e3' is not a whole number from 1"),
         ("address_failures: 60", "address_failures: 0", "19: limits.address_failures: '0' is no"),
-        ("known_failures: 5", "known_failures: 0", "18: limits.known_failures: '0' is no whole"),
+        ("known_failures: 5", "known_failures: 0", "18: limits.known_failures: '0' is not a whole"),
         (
             "known_failures: 5",
             "known_failures: 50",
@@ -318,55 +340,55 @@ def test_a_known_network_has_a_small_part_of_the_accounts_limit(account: int, kn
         (
             "known_failures: 5",
             "known_failure: 5",
-            "18: limits.known_failure: is no key: did you mean known_failures?",
+            "18: limits.known_failure: is not a key: did you mean known_failures?",
         ),
         (
             "until: 2026-12-01T00:00:00Z",
             "until: 2026-12-01",
-            "13: users.u.previous_password.until: '2026-12-01' is no instant in UTC: "
+            "13: users.u.previous_password.until: '2026-12-01' is not a time in UTC: "
             "write one such as 2027-06-30T00:00:00Z",
         ),
         (", until: 2026-12-01T00:00:00Z", "", "users.u.previous_password.until: is missing"),
         (
             f"{{password: {HASH}, until",
             "{password: planted-secret, until",
-            "13: users.u.previous_password.password: is no bcrypt hash",
+            "13: users.u.previous_password.password: is not a bcrypt hash",
         ),
         (
             "expires: 2027-06-30T00:00:00Z",
             "expires: 2027-06-31T00:00:00Z",
-            "14: users.u.expires: '2027-06-31T00:00:00Z' is no instant in UTC",
+            "14: users.u.expires: '2027-06-31T00:00:00Z' is not a time in UTC",
         ),
         ("2027-06-30T00:00:00Z", "2027-06-30T00:00:00+02:00", "14: users.u.expires: '2027-06-30T"),
         ("2027-06-30T00:00:00Z", "2027-06-30T24:00:00Z", "14: users.u.expires: '2027-06-30T24"),
         (
             "expires: 2027-06-30T00:00:00Z",
             "expires: planted-secret",
-            "14: users.u.expires: this is no instant in UTC: write one such as "
+            "14: users.u.expires: this is not a time in UTC: write one such as "
             "2027-06-30T00:00:00Z",
         ),
         (
             "10.0.0.0/8,",
             "planted-secret,",
-            "15: users.u.addresses[0]: this is no address: "
+            "15: users.u.addresses[0]: this is not an address: "
             "write one such as 10.0.0.7 or 10.0.0.0/8",
         ),
         (
             "10.0.0.0/8,",
             "10.0.0.0/33,",
-            "15: users.u.addresses[0]: '10.0.0.0/33' is no address: "
+            "15: users.u.addresses[0]: '10.0.0.0/33' is not an address: "
             "write one such as 10.0.0.7 or 10.0.0.0/8",
         ),
         (
             'addresses: [10.0.0.0/8, "2001:db8::/32", 192.0.2.1]',
             "addresses: 10.0.0.0/8",
-            "15: users.u.addresses: must be a list, [] where it is empty",
+            "15: users.u.addresses: must be a list ([] if it is empty)",
         ),
         (
             'addresses: [10.0.0.0/8, "2001:db8::/32", 192.0.2.1]',
             "addresses: []",
-            "15: users.u.addresses: is empty, which is nowhere: name an address or a network, "
-            "or take the key away",
+            "15: users.u.addresses: is empty, which means nowhere: name an address or a network, "
+            "or remove the key",
         ),
         (
             '"": {}',
@@ -405,7 +427,7 @@ def test_a_file_that_is_no_mapping_says_so(text: str) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"server: \x01", b"a: \xc3\x28"])
 def test_what_is_no_text_says_so(content: bytes) -> None:
-    with pytest.raises(ConfigurationError, match=r"auth_config\.yml:1: is no YAML"):
+    with pytest.raises(ConfigurationError, match=r"auth_config\.yml:1: is not YAML"):
         load(content)
 
 
@@ -515,9 +537,9 @@ def test_the_nodes_of_rarer_files_are_those_that_yaml_makes(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: &x 1\nb: &x 2\n", "2: is no YAML: second occurrence"),
-        ("a: *x\n", "1: is no YAML: found undefined alias"),
-        ("a: 1\n---\nb: 2\n", "2: is no YAML: but found another document"),
+        ("a: &x 1\nb: &x 2\n", "2: is not YAML: second occurrence"),
+        ("a: *x\n", "1: is not YAML: found undefined alias"),
+        ("a: 1\n---\nb: 2\n", "2: is not YAML: but found another document"),
     ],
 )
 def test_what_yaml_refuses_is_refused(text: str, problem: str) -> None:
@@ -540,7 +562,7 @@ def test_an_alias_inside_of_what_it_stands_for_ends_nothing() -> None:
         "1: must have keys of its own (server, token, users, acl, limits)"
     ]
     text = changed("    labels: {group: [a, b]}", "    labels: &l {group: *l}")
-    assert messages(text) == ["12: users.u.labels.group: must be a list, [] where it is empty"]
+    assert messages(text) == ["12: users.u.labels.group: must be a list ([] if it is empty)"]
 
 
 def test_a_message_is_one_line_of_some_hundred_characters() -> None:
@@ -592,11 +614,11 @@ def test_files_that_are_none_are_named(tmp_path: Path) -> None:
     make_key(tmp_path)
     (tmp_path / "signing.key").write_text("planted-secret")
     assert problem_with(tmp_path) == (
-        f"token.key: {tmp_path}/signing.key is no PEM private key without a passphrase"
+        f"token.key: {tmp_path}/signing.key is not a PEM private key without a passphrase"
     )
     (tmp_path / "signing.crt").write_text("planted-secret")
     assert problem_with(tmp_path) == (
-        f"token.certificate: {tmp_path}/signing.crt is no PEM certificate"
+        f"token.certificate: {tmp_path}/signing.crt is not a PEM certificate"
     )
 
 

@@ -417,7 +417,7 @@ def test_what_is_no_digest_is_refused_and_not_shown(
     (problem,) = refused.value.problems
     assert problem.key == "users.ci.labels.secret_sha256"
     assert problem.message == (
-        "is not the SHA-256 of the user's secret, followed by that of the one before where there "
+        "is not the SHA-256 of the user's secret, followed by that of the previous secret if there "
         "is a previous_password: write 64 hexadecimal digits each"
     )
 
@@ -447,7 +447,7 @@ def test_without_an_anonymous_user_who_is_not_signed_in_is_told_to_log_in(
 ) -> None:
     users = {"someuser": {"password": hashed("pw")}}
     answer = start(settings(keys, users=users)).ask("/auth?service=reg", offered)
-    message = "log in first: nothing is given here to who is not logged in"
+    message = "log in first: nothing here is allowed without a login"
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="the issuer"'
     assert answer.json == {
@@ -479,11 +479,11 @@ def test_nothing_asked_gives_a_token_without_access(server: Running) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("/auth?scope=repository:a", "invalid scope 'repository:a': it is type:name:actions"),
-        ("/auth?scope=::", "invalid scope '::': it is type:name:actions"),
-        ("/auth?scope=a:b:c:d:e", "invalid scope 'a:b:c:d:e': it is type:name:actions"),
-        ("/auth?account=other", "the user and the account parameter are not the same"),
-        ("/auth?service=%ff", "the parameters are no form data in UTF-8"),
+        ("/auth?scope=repository:a", "invalid scope 'repository:a': a scope is type:name:actions"),
+        ("/auth?scope=::", "invalid scope '::': a scope is type:name:actions"),
+        ("/auth?scope=a:b:c:d:e", "invalid scope 'a:b:c:d:e': a scope is type:name:actions"),
+        ("/auth?account=other", "the user and the account parameter differ"),
+        ("/auth?service=%ff", "the parameters are not form data in UTF-8"),
         ("/auth?service=a%00b", "a parameter has a NUL byte in it"),
         (
             "/auth?scope=" + "%20".join(["repository:a:pull"] * 101),
@@ -605,7 +605,7 @@ def test_other_methods_are_405(server: Running, method: str) -> None:
     answer = server.ask("/auth", method=method)
     assert answer.status == 405
     assert answer.headers["allow"] == "GET, HEAD, POST"
-    assert answer.json["errors"][0]["message"] == "this address takes GET, HEAD, POST"
+    assert answer.json["errors"][0]["message"] == "this address accepts GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/auth?service=reg"])
@@ -833,7 +833,7 @@ def test_an_invalid_file_is_rejected_and_the_old_one_stays_in_force(
     assert health["rejected"]["message"].splitlines() == [
         f"{running.file}:1: token: is missing",
         f"{running.file}:1: acl: is missing",
-        f"{running.file}:2: server.adr: is no key: did you mean addr?",
+        f"{running.file}:2: server.adr: is not a key: did you mean addr?",
     ]
     assert running.login("someuser", "someuser-pw").status == 200
     running.write(content | {"users": {"someuser": {"password": hashed("other")}}})

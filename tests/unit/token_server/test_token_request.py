@@ -94,7 +94,7 @@ def test_the_clients_address(position: int, header: str, expected: str) -> None:
 
 @pytest.mark.parametrize("header", [None, "", ",", "x", "10.0.0.1.5", "fe80::1%eth0", "10.0.0.1:"])
 def test_what_is_no_address_is_refused(header: str | None) -> None:
-    with pytest.raises(BadRequest, match="the client's address is missing or is none"):
+    with pytest.raises(BadRequest, match="the client's address is missing or not an address"):
         client_address(Server("", 1, "", "X-Real-IP", -1), header, "192.0.2.1")
 
 

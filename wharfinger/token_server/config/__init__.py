@@ -1,11 +1,11 @@
 """The configuration: docker_auth's YAML file, read strictly.
 
-docker_auth reads loosely: a misspelt key in a match means 'everyone', a user without a password
-needs none. Whatever it would misunderstand is an error here; whatever this reader accepts has the
-same meaning for both servers, but for what only this server knows: `limits`, and a user's
-`previous_password`, `expires` and `addresses`, and the label `secret_sha256`.
+docker_auth reads loosely: a misspelt key in a match means 'everyone', and a user without a password
+needs none. Such mistakes are errors here. A file that this reader accepts means the same to both
+servers, except for what only this server knows: `limits`, a user's `previous_password`, `expires`
+and `addresses`, and the label `secret_sha256`.
 
-model.py has the classes, schema.py the table of all keys, reader.py walks the file by it.
+model.py has the classes, schema.py the table of all keys, and reader.py walks the file by it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ MOST_PROBLEMS = 100
 
 
 class ConfigurationError(ValueError):
-    """The file cannot be used. `problems` has the mistakes that were found, in the file's order.
+    """The file cannot be used. `problems` are its mistakes, in the order of the file.
 
-    `files` are the certificate and key that the file names, as far as it could be read.
+    `files` are the certificate and the key that the file names, if it could be read that far.
     """
 
     def __init__(self, problems: Sequence[Problem], files: Sequence[Path] = ()) -> None:
@@ -64,13 +64,13 @@ def load(
 
     Args:
         text: the content; bytes are UTF-8.
-        name: what messages call the file.
+        name: the name of the file in messages.
         check_keys: also read the certificate and the key (needs `cryptography`).
         refuse_expired: with `check_keys`, an expired certificate is an error, not a warning.
 
     Raises:
-        ConfigurationError: with every mistake, or the first hundred. Passwords, hashes and what may
-            be one are in no message.
+        ConfigurationError: with every mistake, or the first hundred. Its messages never contain
+            passwords, hashes, or text that may be one.
     """
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     reader = Reader(name, KEYS, ONLY_DOCKER_AUTH)
@@ -109,9 +109,9 @@ def _files(token: Token) -> tuple[Path, Path]:
 
 
 def listens_on(content: bytes) -> tuple[str, int] | None:
-    """Only `server.addr` of a file, without reading what comes after it; None where it has none.
+    """Only `server.addr` of a file, without reading the rest of it; None if it is missing.
 
-    A health check every few seconds must not pay for ten thousand users.
+    A health check runs every few seconds and must not read ten thousand users.
     """
     path: list[str | None] = []
     try:
@@ -128,6 +128,6 @@ def listens_on(content: bytes) -> tuple[str, int] | None:
                     return listen_address(value)
                 path[-1] = value if path[-1] is None else None
     except (yaml.YAMLError, UnicodeError, ValueError):
-        # The server kept what it has read before; this file has no address to ask it at.
+        # The server keeps its last valid configuration; this file does not say where it listens.
         return None
     return None

@@ -1,4 +1,4 @@
-"""What a valid configuration file says."""
+"""The content of a valid configuration file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..keys import SigningKey
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the server listens, and where a request's own address stands.
+    """Where the server listens, and where it finds a client's address.
 
-    `real_ip_position` counts the comma-separated addresses in the header `real_ip_header` from 0,
-    or from the end when negative.
+    `real_ip_position` selects one of the comma-separated addresses in the header `real_ip_header`,
+    counted from 0, or from the end if negative.
     """
 
     host: str
@@ -28,7 +28,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What every token says; `expiration` in seconds."""
+    """What all tokens have in common; `expiration` in seconds."""
 
     issuer: str
     expiration: int
@@ -38,7 +38,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class PreviousPassword:
-    """A bcrypt hash that is right too, before the instant `until` (seconds since the epoch).
+    """A bcrypt hash that is also accepted before `until` (seconds since the epoch).
 
     `digest` as in User.
     """
@@ -50,11 +50,11 @@ class PreviousPassword:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user's bcrypt hash (None: needs no password, only the anonymous user) and labels.
+    """A user's bcrypt hash (None for the anonymous user, who needs no password) and labels.
 
-    `digest` is the SHA-256 of a generated secret; None where the password is a chosen one.
-    From the instant `expires` (seconds since the epoch) on, and from elsewhere than `addresses`
-    where there are some, a login is refused.
+    `digest` is the SHA-256 of a generated secret; None if the password is a chosen one.
+    A login is refused from `expires` (seconds since the epoch) on, and from outside `addresses` if
+    there are any.
     """
 
     password: bytes | None
@@ -67,12 +67,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many wrong passwords are checked within an hour; those that come after are refused at
-    once.
+    """How many wrong passwords are checked within an hour. After that, logins are refused at once.
 
-    `account_failures` are those of one account, `address_failures` those of one network, both
-    without the networks that the account has logged in from: at each of these it has
-    `known_failures`.
+    `account_failures` is for one account, `address_failures` for one network. Neither counts an
+    account at a network that it has logged in from: there, `known_failures` is its limit.
     """
 
     account_failures: int = 100
@@ -84,7 +82,7 @@ class Limits:
 class Configuration:
     """A valid file. `digest` is the SHA-256 of its bytes, in hexadecimal.
 
-    `signing_key` is there when the keys were checked.
+    `signing_key` is set if the file was loaded with its keys.
     """
 
     server: Server

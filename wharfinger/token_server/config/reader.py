@@ -11,11 +11,11 @@ import yaml
 
 from wharfinger.suggestions import nearest
 
-# A message goes into the log and to /healthz: so many characters of the file at the most.
+# Messages go into the log and to /healthz: they show at most so many characters of the file.
 LONGEST_SHOWN = 500
-# libyaml calls itself for each level: some ten thousand of them would end the process.
+# libyaml recurses at each level: some ten thousand levels would crash the process.
 DEEPEST = 20
-# libyaml's where PyYAML was built with it: ten times as fast.
+# libyaml's loader, if PyYAML was built with it, is ten times as fast.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _MISSING = object()
@@ -35,12 +35,12 @@ class Problem(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What the table says of one key.
+    """What the table says about one key.
 
     read: makes the value from the text, or raises ValueError; `bool` for true and false.
-    wrong: the message then; `{}` stands for the text, `{error}` for the error's own words.
-    make: makes the value of a mapping or list from what was read in it.
-    default: the value where the key is not there.
+    wrong: the message for a ValueError; `{}` is the text, `{error}` the error's own message.
+    make: makes the value of a mapping or list from the values in it.
+    default: the value if the key is missing.
     """
 
     read: Callable[[str], Any] = str
@@ -52,8 +52,8 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A mapping or list that has been read: `values`, without those that were wrong, and `nodes`,
-    the children of a mapping that are there, wrong or not."""
+    """A mapping or list that has been read: its valid `values`, and `nodes`, all children of a
+    mapping, also the invalid ones."""
 
     values: Any
     nodes: Mapping[str, yaml.Node]
@@ -62,17 +62,17 @@ class Part:
     note: Callable[[yaml.Node, str, str], None]
 
     def problem(self, key: str, message: str) -> None:
-        """Note a mistake of one child (or of the whole, "")."""
+        """Note a mistake in one child, or in the whole mapping or list ("")."""
         path = f"{self.path}.{key}" if key else self.path
         self.note(self.nodes.get(key.partition(".")[0], self.node), path, message)
 
 
 class Reader:
-    """Walks a file's nodes as far as the table goes, instead of stopping at the first mistake.
+    """Walks a file's nodes by the table, and does not stop at the first mistake.
 
     table: path → key. In a path, `*` stands for any key of a mapping and `[]` for an entry of a
     list; "" is the file. foreign: path → keys of docker_auth that this server does not have.
-    What stands below `users` may be a secret that was misplaced, and is not repeated.
+    Text below `users` may be a misplaced secret, so messages do not show it.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Reader:
         self.table = table
         self.foreign = foreign
         self.problems: list[Problem] = []
-        # Path → where the key stands.
+        # Path → the line of the key.
         self.lines: dict[str, int] = {}
         self.children: dict[str, dict[str, str]] = {}
         for path in filter(None, table):
@@ -91,17 +91,17 @@ class Reader:
             self.children.setdefault(parent, {})[name] = path
 
     def read(self, content: bytes) -> Any:
-        """The value of the whole file; None where it has none."""
+        """The value of the whole file; None if it has none."""
         try:
             root = composed(content)
         except TooDeep:
             self._note_at(1, "", "is nested too deeply")
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            # `problem` says what is wrong; the snippet would show a line of the file.
-            self._note_at(mark.line + 1 if mark else 1, "", f"is no YAML: {error.problem}")
+            # Not the error's whole text: it shows a line of the file.
+            self._note_at(mark.line + 1 if mark else 1, "", f"is not YAML: {error.problem}")
         except (yaml.YAMLError, UnicodeError):
-            self._note_at(1, "", "is no YAML: it has characters that are not UTF-8 text")
+            self._note_at(1, "", "is not YAML: it has characters that are not UTF-8 text")
         else:
             if root is not None:
                 value = self._value("", root, "")
@@ -120,7 +120,7 @@ class Reader:
         self._note_at(node.start_mark.line + 1, path, message)
 
     def _value(self, pattern: str, node: yaml.Node, path: str) -> Any:
-        """What a node stands for; _MISSING where it is wrong, which has been noted."""
+        """The value of a node; _MISSING if it is wrong, which is then noted."""
         inside, nodes = self.children.get(pattern), dict[str, yaml.Node]()
         if inside is None:
             return self._scalar(pattern, node, path)
@@ -135,7 +135,7 @@ class Reader:
 
     def _list(self, pattern: str, node: yaml.Node, path: str) -> Any:
         if not isinstance(node, yaml.SequenceNode):
-            self._note(node, path, "must be a list, [] where it is empty")
+            self._note(node, path, "must be a list ([] if it is empty)")
             return _MISSING
         values = [self._value(pattern, child, f"{path}[{i}]") for i, child in enumerate(node.value)]
         return [value for value in values if value is not _MISSING]
@@ -148,11 +148,11 @@ class Reader:
         path: str,
         nodes: dict[str, yaml.Node],
     ) -> Any:
-        """The values by key, and the nodes of those that are known put into `nodes`."""
+        """The values by key. Adds the nodes of known keys to `nodes`."""
         free = inside.get("*")
         if not isinstance(node, yaml.MappingNode):
             keys = f"must have keys of its own ({', '.join(inside)})"
-            self._note(node, path, "must be a mapping, {} where it is empty" if free else keys)
+            self._note(node, path, "must be a mapping ({} if it is empty)" if free else keys)
             return _MISSING
         values: dict[str, Any] = {}
         if not free:
@@ -160,7 +160,7 @@ class Reader:
         missing = [name for name, child in inside.items() if self.table[child].required]
         for name_node, child in node.value:
             if not _is_text(name_node):
-                self._note(name_node, path, "has a key that is no text")
+                self._note(name_node, path, "has a key that is not text")
                 continue
             name = str(name_node.value)
             place = f"{path}.{name}" if path and name else f'{path}.""' if path else name
@@ -168,14 +168,14 @@ class Reader:
             if known is None:
                 self._unknown(pattern, inside, name_node, path, place)
             elif name in nodes:
-                self._note(name_node, place, "is there twice: keep one")
+                self._note(name_node, place, "is given twice: keep one")
             else:
                 nodes[name] = child
                 self.lines[place] = name_node.start_mark.line + 1
                 value = self._value(known, child, place)
                 if value is not _MISSING:
                     values[name] = value
-                    missing = [one for one in missing if one != name]
+                    missing = [key for key in missing if key != name]
         for name in missing:
             if name not in nodes:
                 line = self.lines.get(path, node.start_mark.line + 1)
@@ -187,28 +187,28 @@ class Reader:
     ) -> None:
         name = node.value
         if pattern.startswith("users."):
-            # `password:text`, without a space, is a key to YAML.
+            # YAML reads `password:text`, without a space, as a key.
             meant = _meant(name.partition(":")[0], inside)
             self._note(node, path, f"has an unknown key (not shown, it may be a secret): {meant}")
         elif name in self.foreign.get(pattern, ()):
-            message = "is docker_auth's alone: this server does not have it; take it away"
+            message = "is a key of docker_auth only: this server does not have it; remove it"
             self._note(node, place, message)
         else:
-            self._note(node, place, f"is no key: {_meant(name, inside)}")
+            self._note(node, place, f"is not a key: {_meant(name, inside)}")
 
     def _scalar(self, pattern: str, node: yaml.Node, path: str) -> Any:
-        """A scalar as it is written: docker_auth, too, takes `yes` and `5` for text."""
+        """The value of a scalar as it is written: docker_auth also reads `yes` and `5` as text."""
         key = self.table[pattern]
         if key.read is bool:
             if node.tag == f"{_TAG}bool":
                 return str(node.value).lower() in ("true", "yes", "on")
             self._note(node, path, key.wrong)
         elif not isinstance(node, yaml.ScalarNode):
-            self._note(node, path, "must be a text")
+            self._note(node, path, "must be text")
         elif node.tag == f"{_TAG}null":
-            self._note(node, path, 'has no value: write one ("" where the empty text is meant)')
+            self._note(node, path, 'has no value: write one ("" for the empty text)')
         elif not _is_text(node):
-            self._note(node, path, "must be a text, without a tag")
+            self._note(node, path, "must be text without a tag")
         else:
             text = str(node.value)
             try:
@@ -226,17 +226,17 @@ def _is_text(node: yaml.Node) -> bool:
 
 def _meant(name: str, known: Mapping[str, str]) -> str:
     near = nearest(name, known)
-    return f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
+    return f"did you mean {near}?" if near else f"the keys here are {', '.join(known)}"
 
 
 def shown_below_users(text: str) -> str:
-    """A wrong address or instant; not where it may be more: a quotation mark that was forgotten
-    makes one value of all that follows, passwords among it."""
+    """A wrong address or time, or "this" if the text may contain more than that: after a missing
+    quotation mark, YAML reads everything that follows as one value, passwords included."""
     return f"'{text}'" if re.fullmatch(r"[0-9A-Fa-f.:/TZ+ -]{1,45}", text) else "this"
 
 
 def on_a_line(text: str) -> str:
-    """A text of the file as it can stand in a message: one line, not longer than that."""
+    """A text of the file for a message: on one line, at most LONGEST_SHOWN characters."""
     shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
     if shown.isprintable():
         return shown
@@ -260,11 +260,11 @@ class _Composer(LOADER):  # type: ignore[misc, valid-type]
 
 
 def composed(content: bytes) -> yaml.Node | None:
-    """The file's nodes, None where it is empty.
+    """The file's nodes; None if it is empty.
 
     Raises:
-        TooDeep: it is nested too deeply.
-        yaml.YAMLError: it is no YAML.
+        TooDeep: the file is nested too deeply.
+        yaml.YAMLError: the file is not YAML.
     """
     root: yaml.Node | None = yaml.compose(content, Loader=_Composer)
     return root

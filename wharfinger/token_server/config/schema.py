@@ -1,6 +1,6 @@
 """The table of all keys of the configuration file, and what each text becomes.
 
-What is wrong with a mapping or list as a whole is found by the functions that make its value.
+The functions that make the value of a mapping or list also check it as a whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..patterns import PLACEHOLDER, PatternError, check_pattern
 from .model import Limits, PreviousPassword, Server, Token, User
 from .reader import Key, Part
 
-# What docker_auth knows on top of what this server reads.
+# Keys of docker_auth that this server does not have.
 ONLY_DOCKER_AUTH = {
     "": (
         *("google_auth", "github_auth", "oidc_auth", "gitlab_auth", "ldap_auth", "mongo_auth"),
@@ -32,17 +32,17 @@ ONLY_DOCKER_AUTH = {
         *("tls_min_version", "tls_curve_preferences", "tls_cipher_suites"),
     ),
 }
-#: The label with the SHA-256 of a user's generated secret, and behind it that of the one before. A
-#: label, because docker_auth and every earlier version of this reader accept any label: a host can
-#: go back to an earlier image while the file stays.
+#: The label with the SHA-256 of a user's generated secret, followed by that of the previous secret.
+#: It is a label because docker_auth and every earlier version of this reader accept any label: a
+#: host can go back to an earlier image and keep the file.
 DIGESTS = "secret_sha256"
 DIGEST = re.compile(r"[0-9a-f]{64}")
-# What a user who signs in may have and docker_auth does not know.
+# Keys of a user that docker_auth does not know; the anonymous user has none of them.
 OF_LOGINS = ("previous_password", "expires", "addresses")
 LISTENS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})")
 
 
-# Texts → values. Each raises ValueError for a text that is none of its kind.
+# Texts → values. Each function raises ValueError for a text that it does not accept.
 
 
 def _matching(expression: str) -> Callable[[str], str]:
@@ -90,7 +90,7 @@ def _pattern(text: str) -> Pattern:
 
 INSTANT = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
-# Mappings and lists → values, and what is wrong with them as a whole.
+# Mappings and lists → values, and checks of the whole.
 
 
 def _server(part: Part) -> Server:
@@ -123,7 +123,7 @@ def _user(part: Part) -> User:
     ):
         part.problem(
             f"labels.{DIGESTS}",
-            "is not the SHA-256 of the user's secret, followed by that of the one before where "
+            "is not the SHA-256 of the user's secret, followed by that of the previous secret if "
             "there is a previous_password: write 64 hexadecimal digits each",
         )
         digests = ()
@@ -140,14 +140,14 @@ def _previous_password(part: Part) -> PreviousPassword:
 def _addresses(part: Part) -> tuple[Network, ...]:
     if not part.node.value:
         part.problem(
-            "", "is empty, which is nowhere: name an address or a network, or take the key away"
+            "", "is empty, which means nowhere: name an address or a network, or remove the key"
         )
     return tuple(part.values)
 
 
 def _match(part: Part) -> tuple[dict[str, str], dict[str, str], Network | None]:
     if not part.nodes:
-        part.problem("", "is empty, which is everyone and everything: name what it is about")
+        part.problem("", "is empty, which means everyone and everything: name what it is about")
     patterns: dict[str, Pattern] = {
         field: part.values[field] for field in acl.FIELDS if part.values[field] is not None
     }
@@ -174,14 +174,14 @@ def _wrong_placeholder(placeholder: str, patterns: Mapping[str, Pattern]) -> str
             return None
         return f"stands for nothing: this entry's {source} has {groups} groups in parentheses"
     return (
-        "is no placeholder: write ${account}, ${type}, ${name}, "
+        "is not a placeholder: write ${account}, ${type}, ${name}, "
         "${service}, ${name:1} or ${labels:NAME}"
     )
 
 
 def _labels_of_match(part: Part) -> dict[str, Pattern]:
     if not part.nodes:
-        part.problem("", "is empty, which is everyone: name a label")
+        part.problem("", "is empty, which means everyone: name a label")
     return dict(part.values)
 
 
@@ -190,7 +190,7 @@ def _entry(part: Part) -> acl.Entry | None:
     try:
         return acl.Entry(patterns, labels, where, actions, comment)
     except PatternError:
-        # What is wrong with the pattern has been noted.
+        # The mistake in the pattern has been noted already.
         return None
 
 
@@ -206,15 +206,16 @@ def _limits(part: Part) -> Limits:
 
 
 _SECONDS = Key(
-    _whole(r"[1-9][0-9]{0,8}"), "{} is no whole number of seconds above 0: write 300 or the like"
+    _whole(r"[1-9][0-9]{0,8}"),
+    "{} is not a whole number of seconds above 0: write, for example, 300",
 )
 _FILLED = Key(_matching(r"(?s:.+)"), "is empty", required=True)
-_HASH = Key(_bcrypt, "is no bcrypt hash: write one that begins with $2b$ (60 characters)")
-_INSTANT = Key(_instant, "{} is no instant in UTC: write one such as 2027-06-30T00:00:00Z")
-_ADDRESS = Key(network, "{} is no address: write one such as 10.0.0.7 or 10.0.0.0/8")
+_HASH = Key(_bcrypt, "is not a bcrypt hash: write one that begins with $2b$ (60 characters)")
+_INSTANT = Key(_instant, "{} is not a time in UTC: write one such as 2027-06-30T00:00:00Z")
+_ADDRESS = Key(network, "{} is not an address: write one such as 10.0.0.7 or 10.0.0.0/8")
 _PATTERN = Key(_pattern, "{} {error}")
 _LIMIT = Key(
-    _whole(r"[1-9][0-9]{0,5}"), "{} is no whole number from 1 to 999999: write 100 or the like"
+    _whole(r"[1-9][0-9]{0,5}"), "{} is not a whole number from 1 to 999999: write, for example, 100"
 )
 
 #: Every key of the file, see `reader.Reader`. Keys of one mapping are in the order in which
@@ -224,7 +225,7 @@ KEYS: Mapping[str, Key] = {
     "server": Key(required=True, make=_server),
     "server.addr": Key(
         listen_address,
-        "{} is no address to listen on: write :5001 or 127.0.0.1:5001",
+        "{} is not an address to listen on: write :5001 or 127.0.0.1:5001",
         required=True,
     ),
     "server.path_prefix": Key(
@@ -233,10 +234,12 @@ KEYS: Mapping[str, Key] = {
         default="",
     ),
     "server.real_ip_header": Key(
-        _matching(r"[A-Za-z0-9-]*"), "{} is no header's name: write X-Real-IP", default=""
+        _matching(r"[A-Za-z0-9-]*"), "{} is not the name of a header: write X-Real-IP", default=""
     ),
     "server.real_ip_pos": Key(
-        _whole(r"-?(0|[1-9][0-9]{0,3})"), "{} is no whole number: write -1 or the like", default=0
+        _whole(r"-?(0|[1-9][0-9]{0,3})"),
+        "{} is not a whole number: write, for example, -1",
+        default=0,
     ),
     "token": Key(required=True, make=_token),
     "token.issuer": _FILLED,
@@ -265,7 +268,7 @@ KEYS: Mapping[str, Key] = {
     "acl[].match.labels.*": _PATTERN,
     "acl[].actions": Key(required=True, make=lambda part: tuple(part.values)),
     "acl[].actions[]": Key(
-        _matching(r"[^\s,:]+"), "{} is no action: write a list such as [pull, push]"
+        _matching(r"[^\s,:]+"), "{} is not an action: write a list such as [pull, push]"
     ),
     "acl[].comment": Key(default=""),
     "limits": Key(default=Limits(), make=_limits),

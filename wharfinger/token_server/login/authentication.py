@@ -16,7 +16,7 @@ WRONG_PASSWORD = "wrong user or password"
 
 
 class LoginNotAllowed(Exception):
-    """The login is refused. The text is what the client sees; `result` stands in the log."""
+    """The login is refused. The client gets the text; the log gets `result`."""
 
     def __init__(self, message: str, result: str) -> None:
         super().__init__(message)
@@ -38,11 +38,11 @@ class Authentication:
     async def user_of(
         self, request: TokenRequest, address: Address, log: dict[str, Any]
     ) -> tuple[Configuration, User]:
-        """The user who is let in, and the configuration that says so.
+        """The user who is logged in, and the configuration that decided it.
 
         Raises:
-            LoginNotAllowed: there is no login, or it is not a right one.
-            RateLimited: too many passwords were wrong.
+            LoginNotAllowed: there are no credentials, or they are wrong.
+            RateLimited: there were too many wrong passwords.
         """
         while True:
             configuration = self.configuration
@@ -50,15 +50,15 @@ class Authentication:
             if user is not None and user.password is None:
                 return configuration, user
             if user is None and not request.offered:
-                # The clients show this text; nobody has given anything wrong yet.
+                # Clients show this text. There was no wrong password yet.
                 raise LoginNotAllowed(
-                    "log in first: nothing is given here to who is not logged in", "not_signed_in"
+                    "log in first: nothing here is allowed without a login", "not_signed_in"
                 )
             now = time.time()
             outside = user is not None and is_outside(user.addresses, address)
             if user is not None and (reason := not_allowed_reason(user, address, now)):
                 log["shut"] = reason
-            # From outside a user's addresses nothing is right, and nothing counts against the user.
+            # Outside a user's addresses, no password is right and none counts against the user.
             counted_as = outsider(request.account) if outside else request.account
             digests, hashes = secrets_of(None if outside else user, now)
             right = is_generated(request.password, digests)
@@ -68,7 +68,7 @@ class Authentication:
                 raise LoginNotAllowed(WRONG_PASSWORD, "not_let_in")
             if not right:
                 raise LoginNotAllowed(WRONG_PASSWORD, "wrong_password")
-            # A user who was removed or changed meanwhile is judged by what is in force now.
+            # The configuration has changed meanwhile: decide by the new one.
             if configuration is not self.configuration:
                 continue
             assert user is not None
@@ -79,9 +79,10 @@ class Authentication:
 
 
 def secrets_of(user: User | None, now: float) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """What a user's password may belong to: digests of generated secrets, bcrypt hashes of others.
+    """What a user's password is compared with: digests of generated secrets, and bcrypt hashes of
+    chosen passwords.
 
-    Both are empty where there is no user.
+    Both are empty without a user.
     """
     if user is None or user.password is None:
         return (), ()
@@ -97,7 +98,7 @@ def secrets_of(user: User | None, now: float) -> tuple[tuple[bytes, ...], tuple[
 def not_allowed_reason(user: User, address: Address, now: float) -> str:
     """Why the user may not log in from this address at this time; "" if they may.
 
-    A client sees this only after it has shown the right password.
+    A client sees this only if its password is right.
     """
     if user.expires is not None and now >= user.expires:
         return f"expired at {second(int(user.expires))}Z"
@@ -107,13 +108,13 @@ def not_allowed_reason(user: User, address: Address, now: float) -> str:
 
 
 def is_outside(addresses: tuple[Network, ...], address: Address) -> bool:
-    """Whether a user with these addresses may not log in from this one; none: from anywhere."""
+    """Whether a user with these addresses may not log in from this one. Without any, all may."""
     return bool(addresses) and not any(address in network for network in addresses)
 
 
 def outsider(account: str) -> str:
     """The name under which wrong passwords from outside a user's addresses are counted.
 
-    Nobody has it: what a client sends is read as strict UTF-8, which has no lone surrogate.
+    No client can send it: requests are read as strict UTF-8, which has no lone surrogates.
     """
     return f"\ud800{account}"

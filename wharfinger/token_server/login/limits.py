@@ -1,10 +1,10 @@
-"""Wrong passwords: counters that say whether another password may be checked with bcrypt.
+"""Counters of wrong passwords, which decide whether another password may be checked with bcrypt.
 
-Each counter has a window of one hour, which begins with its first wrong password. An account has
-one, and a network (an IPv4 address, an IPv6 /64) has one. An account at a network that it has
-logged in from has a counter of its own instead of these two: whatever others guess, it stays open.
-Accounts that do not exist are counted alike. The counters are in memory only, and of a bounded
-number.
+Each counter has a window of one hour, which begins with its first wrong password. Each account has
+a counter, and each network (an IPv4 address, an IPv6 /64). An account at a network that it has
+logged in from has a counter of its own instead of these two, which guesses by others do not close.
+Accounts that do not exist are counted in the same way. The counters are in memory only, and their
+number is bounded.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple
 from ..config.model import Limits
 
 HOUR = 3600.0
-#: Counters of each kind; the one that was not used for longest goes first. A wrong password is
-#: counted only when it costs a bcrypt, so pushing another's counter out costs this many of them.
+#: Counters of each kind; the least recently used one is dropped first. A wrong password counts only
+#: if bcrypt checks it, so pushing out somebody's counter costs this many bcrypt checks.
 MOST = 65536
 
 
 class RateLimited(Exception):
-    """The password is not looked at now. `retry_after` in seconds; `limit` is what was reached."""
+    """The password is not checked now. `retry_after` in seconds; `limit` was reached."""
 
     def __init__(self, message: str, retry_after: float, limit: str) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class Counters:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Keyed, so that what is kept is short and does not name anybody.
+        # Keys are hashed with it: they are short then, and do not contain names.
         self._secret = secrets.token_bytes(32)
         self._windows: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
 
@@ -49,12 +49,12 @@ class Counters:
         return self._hash(key) in self._windows
 
     def wait(self, key: str, limit: int) -> float:
-        """Seconds until the counter is below the limit; 0: it is now."""
+        """Seconds until the counter is below the limit; 0 if it is below it now."""
         begun, count = self._windows.get(self._hash(key), (0.0, 0))
         return max(begun + HOUR - self._clock(), 0.0) if count >= limit else 0.0
 
     def add(self, key: str, number: int) -> None:
-        """Add to the counter; -1 takes one back, 0 only makes the counter the last to go."""
+        """Add to the counter. -1 takes one back; 0 only makes it the most recently used one."""
         hashed = self._hash(key)
         begun, count = self._windows.pop(hashed, (0.0, 0))
         now = self._clock()
@@ -70,7 +70,7 @@ class Counters:
 
 
 class _Counter(NamedTuple):
-    """One counter that a login is counted in."""
+    """A counter that one login counts in."""
 
     name: str
     counters: Counters
@@ -79,7 +79,7 @@ class _Counter(NamedTuple):
 
 
 class Guard:
-    """Says of each login, before its password is looked at, whether it may be."""
+    """Decides for each login whether its password may be checked."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._accounts = Counters(clock)
@@ -88,11 +88,11 @@ class Guard:
         self._limits = Limits()
 
     def use(self, limits: Limits) -> None:
-        """Other limits; what was counted stays."""
+        """Use other limits. The counters stay."""
         self._limits = limits
 
     def ask(self, account: str, network: str) -> None:
-        """Raises RateLimited where too many passwords were wrong."""
+        """Raises RateLimited if too many passwords were wrong."""
         for counter in self._counters(account, network):
             wait = counter.counters.wait(counter.key, counter.limit)
             if wait:
@@ -104,22 +104,23 @@ class Guard:
                 )
 
     def count(self, account: str, network: str) -> tuple[_Counter, ...]:
-        """Count a password as wrong, before it is checked. What is returned goes to `forgive`."""
+        """Count a password as wrong before it is checked. Pass the result to `forgive`."""
         counters = self._counters(account, network)
         for counter in counters:
             counter.counters.add(counter.key, 1)
         return counters
 
     def forgive(self, counted: tuple[_Counter, ...]) -> None:
-        """It was right."""
+        """The password was right: take the count back."""
         for counter in counted:
             counter.counters.add(counter.key, -1)
 
     def know(self, account: str, network: str) -> None:
-        """The account has logged in from this network."""
+        """Remember that the account has logged in from this network."""
         self._known.add(_pair(account, network), 0)
 
     def knows(self, account: str, network: str) -> bool:
+        """Whether the account has logged in from this network."""
         return _pair(account, network) in self._known
 
     def _counters(self, account: str, network: str) -> tuple[_Counter, ...]:

@@ -1,10 +1,10 @@
 """Passwords: generated ones are compared by their digest, chosen ones are checked with bcrypt.
 
-A generated secret has at least 192 random bits, so nobody can guess it: it is compared before
-anything else and no counter refuses it. A chosen password is counted, then looked up in memory,
-then checked with bcrypt beside the event loop. What was checked is remembered under a keyed hash
-over account, stored hashes and password, whose key ends with the process: a changed hash forgets by
-itself, and a reload keeps the rest.
+A generated secret has at least 192 random bits, so nobody can guess it: it is compared first, and
+no counter refuses it. For a chosen password, the counters are asked first, then the memory, then
+bcrypt in a thread. The memory has keyed hashes over account, stored hashes and password; the key
+ends with the process. A password whose stored hash has changed is therefore no longer found, and a
+reload keeps the others.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from concurrent.futures import ThreadPoolExecutor
 from ..addresses import Address, neighbourhood
 from .limits import Guard, RateLimited
 
-# How long a password is remembered, in seconds: a right one after its last use, a wrong one after
-# it was checked; and how many of each.
+# How many seconds a password is remembered: a right one after its last use, a wrong one after its
+# check. And how many of each kind.
 REMEMBERED_FOR = 3600.0
 MOST_REMEMBERED = 65536
 # Logins that may wait for bcrypt.
 MOST_WAITING = 2000
-# The threads stand back behind the event loop.
+# Of the threads, so that the event loop goes first.
 NICENESS = 10
-# bcrypt takes no more bytes; what is longer is nobody's password.
+# bcrypt takes no more bytes. A longer password is wrong.
 LONGEST = 72
-#: What is checked where there is nothing to check against, so that it takes the same time. No
-#: password has this hash: 22 characters of salt, 31 of digest.
+#: Passwords of unknown accounts are checked against this hash, so that they take the same time. No
+#: password has it: 22 characters of salt, 31 of digest.
 DUMMY = b"$2b$10$" + b"." * 53
 
 
 def is_generated(password: bytes, digests: Iterable[bytes]) -> bool:
-    """Whether the password is one of the generated secrets with these SHA-256 digests."""
+    """Whether the password is a generated secret with one of these SHA-256 digests."""
     digest = hashlib.sha256(password).digest()
     return any([hmac.compare_digest(digest, stored) for stored in digests])
 
 
 def check(password: bytes, stored: bytes) -> bool:
-    """Whether the password belongs to the bcrypt hash; costs what the hash says, always."""
+    """Whether the password belongs to the bcrypt hash. It always costs what the hash says."""
     import bcrypt
 
     try:
@@ -61,7 +61,7 @@ def _check_any(password: bytes, stored: tuple[bytes, ...]) -> bool:
 
 
 class _Memory:
-    """Tickets and until when they count; the one that was not used for longest goes first."""
+    """Tickets and when they expire; the least recently added one is dropped first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -97,13 +97,13 @@ class Passwords:
         cores = os.cpu_count() or 1
         self._turns = asyncio.Semaphore(cores)
         self._pool = ThreadPoolExecutor(cores, "bcrypt", _stand_back)
-        #: How many were checked with bcrypt, right or wrong, and how many wait for it.
+        #: How many passwords were checked with bcrypt, right or wrong, and how many wait for it.
         self.verified = 0
         self.waiting = 0
 
     @property
     def remembered(self) -> dict[str, int]:
-        """How many are in memory, those among them whose time is over."""
+        """How many passwords are in memory, expired ones included."""
         return {"right": len(self._right), "wrong": len(self._wrong)}
 
     async def verify(
@@ -111,10 +111,10 @@ class Passwords:
     ) -> bool:
         """Whether `password` belongs to one of the bcrypt hashes `stored`.
 
-        Without any, the password is wrong, and it costs as much to say so.
+        Without any, the password is wrong, after the same time.
 
         Raises:
-            RateLimited: too many were wrong lately, or too many wait already.
+            RateLimited: too many passwords were wrong lately, or too many wait already.
         """
         network = neighbourhood(address)
         ticket = self._ticket(account, password, stored)
@@ -122,7 +122,7 @@ class Passwords:
         right = self._known(ticket)
         if right is None:
             async with self._turn():
-                # While this one waited, others may have failed, or it may have been checked.
+                # While this login waited, others may have failed, or checked the same password.
                 self.guard.ask(account, network)
                 right = self._known(ticket)
                 if right is None:
@@ -138,7 +138,7 @@ class Passwords:
         return right
 
     def _known(self, ticket: bytes) -> bool | None:
-        """Whether the password is remembered as right or wrong; None: neither."""
+        """Whether the password is remembered as right or wrong; None if it is not remembered."""
         if self._right.has(ticket):
             return True
         return False if self._wrong.has(ticket) else None
@@ -175,6 +175,6 @@ class Passwords:
 
 
 def _stand_back() -> None:
-    # On Linux a thread has a niceness of its own. Where that is forbidden, it goes without.
+    # On Linux, each thread has its own niceness. If setting it is forbidden, go on without.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
