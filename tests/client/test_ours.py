@@ -118,7 +118,7 @@ def test_users_see_what_they_may(somebody: Person) -> None:
 def test_the_catalog_may_be_closed(somebody: Person) -> None:
     ran = somebody.logged_in("someuser")("repositories")
     assert (ran.code, ran.out) == (3, "")
-    assert "is closed to someuser (it takes the right `list`): name the repositories" in ran.err
+    assert "is closed to someuser (it needs the right `list`): name the repositories" in ran.err
     ran = somebody("tags", "team/app")
     assert ran.code == 3
     assert "someuser may not pull team/app" in ran.err

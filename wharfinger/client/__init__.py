@@ -1,5 +1,5 @@
-"""The registry API from a user's side, and `wharf`, the command that is made of it.
+"""A client of the registry API, and `wharf`, its command.
 
-Works with every registry that speaks the OCI distribution API. What is imported at the start is
-little, so that `wharf --help` is quick.
+It works with every registry that speaks the OCI distribution API. Few modules are imported at the
+start, so that `wharf --help` is quick.
 """

@@ -30,13 +30,13 @@ ACCEPT = ", ".join(
         "*/*;q=0.1",
     ]
 )
-# Asked for of the catalog; a registry gives fewer if it likes.
+# Entries per page of the catalog; a registry may send fewer.
 PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a tag or digest leads to. `size` in bytes of the manifest itself, None if not said."""
+    """What a tag or digest leads to. `size`: of the manifest itself, in bytes; None if unknown."""
 
     digest: str
     media_type: str
@@ -45,7 +45,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A manifest: its very bytes, and what they say."""
+    """A manifest: its exact bytes, and their content."""
 
     digest: str
     media_type: str
@@ -54,7 +54,7 @@ class Fetched:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON object, for what only people want to know."""
+        """The JSON object, with fields that only people read."""
         return manifests.document(self.data)
 
 
@@ -86,14 +86,14 @@ class Registry:
             raise
         except Denied as error:
             raise Denied(
-                f"the catalog of {self.name} is closed to {self.transport.user} (it takes the "
+                f"the catalog of {self.name} is closed to {self.transport.user} (it needs the "
                 f"right `list`): {instead}"
             ) from error
         except (NotFound, Unsupported) as error:
             raise Unsupported(f"{self.name} has no catalog: {instead}") from error
 
     async def tags(self, repository: str) -> list[str]:
-        """All tags, sorted. Raises NotFound where there is no such repository."""
+        """All tags, sorted. Raises NotFound if the repository does not exist."""
         path = f"/v2/{repository}/tags/list"
         try:
             tag_pages = pages(self.transport, path, path, "tags", pull_scope(repository))
@@ -102,7 +102,7 @@ class Registry:
             raise NotFound(f"{self.name} has no repository {repository}") from error
 
     async def ping(self) -> None:
-        """Asks for nothing but whether this is a registry that knows us."""
+        """Checks that this is a registry that accepts our login. Raises ClientError."""
         answer = await self.transport.request("GET", "/v2/")
         if answer.status_code != 200:
             raise self.transport.problem(answer, "/v2/ is read")
@@ -110,7 +110,7 @@ class Registry:
     # Manifests
 
     async def head(self, repository: str, reference: str) -> Head:
-        """Digest and kind of a tag or digest, without its content where the registry tells."""
+        """Digest and kind of a tag or digest; reads the content only if HEAD is not enough."""
         path = f"/v2/{repository}/manifests/{reference}"
         answer = await self.transport.request(
             "HEAD", path, scope=pull_scope(repository), headers={"Accept": ACCEPT}
@@ -124,19 +124,19 @@ class Registry:
             return Head(digest, clean(kind), int(length) if length.isdigit() else None)
         if answer.status_code not in (200, 400, 405, 501):
             raise self.transport.problem(answer, f"{_named(repository, reference)} is looked at")
-        # Not every registry answers HEAD, or names the digest.
+        # Some registries do not answer HEAD, or do not send the digest.
         fetched = await self.manifest(repository, reference)
         return Head(fetched.digest, fetched.media_type, len(fetched.data))
 
     async def head_or_none(self, repository: str, reference: str) -> Head | None:
-        """The same; None where it is gone."""
+        """Like `head`; None if it is gone."""
         try:
             return await self.head(repository, reference)
         except NotFound:
             return None
 
     async def manifest(self, repository: str, reference: str) -> Fetched:
-        """The manifest of a tag or digest, its content checked against the digest."""
+        """The manifest of a tag or digest. The content is compared with the digest."""
         known = self._manifests.get((repository, reference))
         if known is not None:
             return known
@@ -159,7 +159,7 @@ class Registry:
         said = answer.headers.get("docker-content-digest", "")
         digest = digest_of(answer.content, reference if ":" in reference else said)
         wanted = reference if ":" in reference else said
-        # The digest of a signed schema 1 manifest is that of a part of it.
+        # The digest of a signed schema 1 manifest is the digest of a part of it.
         if kind == media_types.SCHEMA_1_SIGNED and wanted:
             digest = wanted
         elif wanted and digest != wanted:
@@ -180,7 +180,7 @@ class Registry:
         return NotFound(f"{self.name}/{repository} has no {what} {reference}")
 
     async def delete(self, repository: str, reference: str) -> None:
-        """Deletes a manifest by its digest, or a tag. Raises Unsupported where it cannot."""
+        """Deletes a manifest by its digest, or a tag. Raises Unsupported if it cannot."""
         answer = await self.transport.request(
             "DELETE",
             f"/v2/{repository}/manifests/{reference}",
@@ -200,14 +200,14 @@ class Registry:
         raise self.transport.problem(answer, f"{_named(repository, reference)} is deleted")
 
     async def may_delete(self, repository: str) -> None:
-        """Raises Denied or Unsupported where manifests of the repository cannot be deleted. Asks
-        for the deletion of the digest of nothing, which no manifest has."""
+        """Raises Denied or Unsupported if manifests of the repository cannot be deleted. Tries to
+        delete the digest of zero bytes, which no manifest has."""
         with contextlib.suppress(NotFound):
             await self.delete(repository, digest_of(b""))
 
     async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
-        """Descriptors of the manifests whose subject is `digest`: by the referrers API, or where
-        there is none by the tag that the specification puts in its place."""
+        """Descriptors of the manifests whose subject is `digest`: from the referrers API, or
+        without it from the tag that the specification has instead."""
         from_api = await self._referrers(repository, digest)
         if from_api is not None:
             return _descriptors(from_api)
@@ -218,11 +218,11 @@ class Registry:
         return _descriptors(fetched.document.get("manifests") or [])
 
     async def has_referrers(self, repository: str, digest: str) -> bool:
-        """Whether the registry has the referrers API, and so keeps no list in a tag."""
+        """Whether the registry has the referrers API, and therefore no list in a tag."""
         return await self._referrers(repository, digest) is not None
 
     async def _referrers(self, repository: str, digest: str) -> list[Any] | None:
-        """What the referrers API answers, None where there is none."""
+        """The answer of the referrers API; None if the registry does not have it."""
         scope = pull_scope(repository)
         path: str | None = f"/v2/{repository}/referrers/{digest}"
         entries: list[Any] = []
@@ -240,7 +240,7 @@ class Registry:
         return entries
 
     async def put_manifest(self, repository: str, reference: str, fetched: Fetched) -> None:
-        """Pushes a manifest's very bytes."""
+        """Pushes a manifest's exact bytes."""
         answer = await self.transport.request(
             "PUT",
             f"/v2/{repository}/manifests/{reference}",

@@ -1,9 +1,9 @@
 """The login at one registry, as an httpx.Auth: Basic, or distribution's token authentication.
 
-A request goes out with the token that is known for its scope. A 401 says which login the registry
-wants (its challenge): the token is fetched and the request goes out once more. Tokens are kept by
-scope until shortly before they expire. The password goes to the registry itself and to the token
-server that it names, and nowhere else: not to other hosts that redirects or uploads lead to.
+A request is sent with the token for its scope, if there is one. A 401 says which login the registry
+wants (its challenge): the token is fetched and the request is sent again. Tokens are kept by scope
+until shortly before they expire. The password goes only to the registry itself and to the token
+server that it names, never to other hosts that redirects or uploads lead to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .failures import detail, host_of, status
 from .text import clean
 from .www_authenticate import Challenge, parse
 
-# The request's extension that names the scope which it needs.
+# A request's extension with the scope that it needs.
 SCOPE = "scope"
 # Bounds for one token request, so that neither it nor the token is too long for a proxy.
 SCOPES_AT_ONCE = 25
@@ -64,7 +64,7 @@ class RegistryAuth(httpx.Auth):
 
     @property
     def user(self) -> str:
-        """Who asks, in words."""
+        """The user in words."""
         if self.credentials is None:
             return "someone without login"
         return self.credentials.user or "the user of the stored identity token"
@@ -75,7 +75,7 @@ class RegistryAuth(httpx.Auth):
         return self._is_basic or bool(self._realm)
 
     def announce(self, scopes: Sequence[str]) -> None:
-        """Says which scopes will be needed: one token is then fetched for many of them."""
+        """Announces scopes that will be needed, so that one token is fetched for many of them."""
         group: list[str] = []
         for scope in dict.fromkeys(scopes):
             if group and (
@@ -89,10 +89,10 @@ class RegistryAuth(httpx.Auth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Yields the request, and token requests before it. Raises Denied, LoginRefused, and
-        ClientError where the registry's challenge cannot be met."""
+        """Yields the request, and token requests before it. Raises Denied, LoginRefused, or
+        ClientError if the registry's challenge cannot be met."""
         scope = str(request.extensions.get(SCOPE, ""))
-        # Token requests: the key to keep a token under, and the scopes to ask for.
+        # Token requests: the key under which the token is kept, and the scopes to ask for.
         to_try = self._known_scopes(scope) if self._is_own(request.url) else []
         for is_last in (False, True):
             token = None
@@ -103,7 +103,7 @@ class RegistryAuth(httpx.Auth):
                         sent_at = time.monotonic()
                         answer = yield self._token_request(scopes)
                         if answer.status_code in (401, 403) and len(key) > 1:
-                            # One request for many scopes was refused whole: ask for this alone.
+                            # The request for many scopes was refused: ask for this one alone.
                             self._groups.pop(scope, None)
                             continue
                         token = self._tokens[key] = self._token_of(answer, sent_at)
@@ -123,7 +123,7 @@ class RegistryAuth(httpx.Auth):
             request.headers.update(basic(self.credentials))
 
     def _is_own(self, url: httpx.URL | str) -> bool:
-        """Whether an address is the registry's own, so that it may see our login."""
+        """Whether an address belongs to the registry, so that our login may be sent there."""
         own, other = urlsplit(self._base), urlsplit(str(url))
         return (own.scheme, own.netloc) == (other.scheme, other.netloc)
 
@@ -132,7 +132,7 @@ class RegistryAuth(httpx.Auth):
         return token if token is not None and token.expires >= time.monotonic() else None
 
     def _known_scopes(self, scope: str) -> list[tuple[Scopes, Scopes]]:
-        """What to ask the known token server for: the announced group, then the scope alone."""
+        """The scopes to ask the known token server for: the announced group, then this alone."""
         if not self._realm or not scope:
             return []
         groups = dict.fromkeys([self._groups.get(scope, (scope,)), (scope,)])
@@ -143,7 +143,8 @@ class RegistryAuth(httpx.Auth):
     def _accept_challenge(
         self, answer: httpx.Response, scope: str, shown: Mapping[str, str]
     ) -> list[tuple[Scopes, Scopes]]:
-        """Learns from a 401 how to log in; what to ask the token server for, if there is one."""
+        """Learns from a 401 how to log in. Returns the scopes to ask the token server for, if the
+        registry has one."""
         challenges = parse(answer.headers.get_list("www-authenticate"))
         by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
         used = shown.get("Authorization", "")
@@ -178,13 +179,13 @@ class RegistryAuth(httpx.Auth):
         if scheme == "http" and not self._plain_http:
             raise ClientError(
                 f"{self.registry} sends its users for tokens to {clean(realm)}, without TLS, where "
-                "passwords would travel in clear: wharf does not go there; correct the realm in "
+                "passwords would travel unencrypted: wharf does not go there; correct the realm in "
                 "the registry's configuration"
             )
         self._realm, self._service = realm, parameters.get("service", "")
         if not used and scope in self._groups:
             return self._known_scopes(scope)
-        # The announced group's token held too little: ask as the registry says, for this alone.
+        # The group's token was not enough: ask for this scope alone, as the registry says.
         self._groups.pop(scope, None)
         token = self._tokens.get((scope,))
         if token is not None and used == token.header:
@@ -229,7 +230,7 @@ class RegistryAuth(httpx.Auth):
             value = ""
         if not value or not value.isascii() or not value.isprintable():
             raise ClientError(
-                f"{place} answers with something else than a token: is the realm of "
+                f"{place} answers with something other than a token: is the realm of "
                 f"{self.registry} right?"
             )
         return _Token(value, sent_at + max(lifetime - MARGIN, 1.0))
@@ -237,8 +238,7 @@ class RegistryAuth(httpx.Auth):
     # Errors
 
     def refused(self, answer: httpx.Response) -> LoginRefused:
-        """The error where the password (or that there is none) was not enough for an answer of
-        the registry or of its token server."""
+        """The error if the registry, or its token server, refused the password or its absence."""
         place = host_of(str(answer.request.url))
         asked_at = "" if place == host_of(self._base) else f" (asked at {place})"
         if self.credentials is None:
@@ -252,14 +252,14 @@ class RegistryAuth(httpx.Auth):
         )
 
     def _denied(self, answer: httpx.Response, scope: str) -> Denied:
-        """The error where the registry was shown everything that we have."""
+        """The error if the registry refuses the request although it has our login."""
         if self.credentials is None or self._is_basic:
             return self.refused(answer)
         return Denied(f"{self.user} may not {_in_words(scope)} on {self.registry}{detail(answer)}")
 
 
 def basic(credentials: Credentials | None) -> dict[str, str]:
-    """The header that shows a name and a password; empty without them."""
+    """The header with name and password; empty without them."""
     if credentials is None or not credentials.user:
         return {}
     pair = f"{credentials.user}:{credentials.password}".encode()

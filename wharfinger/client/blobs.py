@@ -20,7 +20,7 @@ class Blobs:
         self.transport = transport
 
     async def configuration(self, repository: str, digest: str) -> dict[str, Any]:
-        """A small blob of JSON, checked against its digest; {} where it is no JSON object."""
+        """A small blob of JSON, compared with its digest; {} if it is not a JSON object."""
         answer = await self.transport.request(
             "GET", f"/v2/{repository}/blobs/{digest}", scope=pull_scope(repository)
         )
@@ -54,8 +54,8 @@ class Blobs:
         content: Callable[[], AsyncIterator[bytes]],
         mount_from: str = "",
     ) -> bool:
-        """Pushes a blob; where the registry takes it from `mount_from`, nothing travels. Returns
-        whether bytes travelled."""
+        """Pushes a blob, unless the registry can mount it from the repository `mount_from`.
+        Returns whether the bytes were sent."""
         scope = push_scope(repository)
         if mount_from and mount_from != repository:
             scope += " " + pull_scope(mount_from)

@@ -1,4 +1,4 @@
-"""Many requests at a time."""
+"""Many requests at the same time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ R = TypeVar("R")
 async def each(
     items: Sequence[T], work: Callable[[T], Awaitable[R]], done: Callable[[], None] = lambda: None
 ) -> list[R]:
-    """The results of `work` over all items, in their order; the transport bounds how many run at
-    once. The first error ends the others."""
+    """The results of `work` for all items, in their order. The transport bounds how many run at the
+    same time. The first error cancels the others."""
 
     async def tracked(item: T) -> R:
         result = await work(item)

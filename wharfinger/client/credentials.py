@@ -1,7 +1,7 @@
-"""Names and passwords: docker's config.json and its credential helpers, read and written.
+"""Reads and writes logins in docker's config.json and its credential helpers.
 
-The package `docker` reads what docker writes and speaks with the helpers; this module finds the
-file, says what is wrong with it, and stores a login as `docker login` does.
+The package `docker` reads the file and calls the helpers. This module finds the file, reports what
+is wrong with it, and stores a login as `docker login` does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A name and a password, or what a helper keeps instead of them: an identity token."""
+    """A name and a password, or instead the identity token that a helper keeps."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -38,7 +38,7 @@ def config_file() -> Path:
 
 
 def load(registry: str) -> Credentials | None:
-    """What is stored for HOST[:PORT], or None. Raises ClientError."""
+    """The stored login for HOST[:PORT], or None. Raises ClientError."""
     settings = _settings()
     if not settings.keys() & {"auths", "credsStore", "credHelpers"}:
         return None
@@ -53,7 +53,7 @@ def load(registry: str) -> Credentials | None:
         raise ClientError(f"{config_file()}: 'auths' is not as docker writes it") from error
     except (binascii.Error, ValueError, AttributeError, TypeError) as error:
         raise ClientError(
-            f"{config_file()}: the login stored there cannot be read: log in anew (wharf login "
+            f"{config_file()}: the login stored there cannot be read: log in again (wharf login "
             f"{registry})"
         ) from error
     except DockerException as error:
@@ -69,7 +69,7 @@ def load(registry: str) -> Credentials | None:
 
 
 def store(registry: str, credentials: Credentials) -> str:
-    """Keeps a login as docker does; where it is now, in words. Raises ClientError."""
+    """Stores a login as docker does. Returns the place in words. Raises ClientError."""
     settings = _settings()
     server = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
     helpers = settings.get("credHelpers")
@@ -83,7 +83,9 @@ def store(registry: str, credentials: Credentials) -> str:
         pair = f"{credentials.user}:{credentials.password}".encode()
         auths[server] = {"auth": base64.b64encode(pair).decode()}
         _write(settings)
-        return f"{config_file()}, in clear (base64), as docker keeps it without a credential helper"
+        return (
+            f"{config_file()}, unencrypted (base64), as docker keeps it without a credential helper"
+        )
     from docker.credentials import Store
     from docker.credentials.errors import StoreError
 
@@ -92,7 +94,7 @@ def store(registry: str, credentials: Credentials) -> str:
             Store(helper).store(server, credentials.user, credentials.password)
     except StoreError as error:
         raise ClientError(f"{config_file()}: {_helper_error(error)}") from error
-    # The empty entry tells docker that the helper has it; a password from before must go.
+    # The empty entry tells docker that the helper has the login. It replaces an earlier password.
     if auths.get(server) != {}:
         auths[server] = {}
         _write(settings)
@@ -115,15 +117,17 @@ def _settings() -> dict[str, Any]:
     except OSError as error:
         raise ClientError(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise ClientError(f"{file} is not JSON ({error}): mend it, docker needs it too") from error
+        raise ClientError(
+            f"{file} is not JSON ({error}): repair it, docker needs it too"
+        ) from error
     if not isinstance(settings, dict):
-        raise ClientError(f"{file} is not a JSON object: mend it, docker needs it too")
+        raise ClientError(f"{file} is not a JSON object: repair it, docker needs it too")
     return settings
 
 
 def _write(settings: dict[str, Any]) -> None:
-    """Replaces config.json whole or not at all; only its owner may read it."""
-    # Where it is a link, what it leads to is replaced, as docker does.
+    """Replaces config.json atomically. Only its owner may read it."""
+    # If it is a symbolic link, its target is replaced, as docker does.
     file = config_file().resolve()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
-"""Everything that `wharf` can fail with, in one tree:
+"""All errors of `wharf`, in one tree:
 
     ClientError             exit code 1
       NoAnswer              the registry cannot be reached, or its answer breaks off
-      NotFound              no such repository, tag, digest or page
-      Damaged               the content is not what its digest says, or cannot be read
+      NotFound              the registry has no such repository, tag, digest or page
+      Damaged               the content does not match its digest, or cannot be read
       Unsupported           the registry cannot do this
       Denied                exit code 3: this user may not do it
-        LoginRefused        a login is needed, or the one that was shown is not accepted
+        LoginRefused        a login is needed, or the login is not accepted
       UsageError            exit code 2: the command line asks for something impossible
 
 The text of an exception is what the command prints: what happened, where, and what to do.
@@ -36,11 +36,11 @@ class NotFound(ClientError):
 
 
 class Damaged(ClientError):
-    """The registry's content is not what was stored, or cannot be read."""
+    """The content does not match its digest, or cannot be read."""
 
 
 class Unsupported(ClientError):
-    """The registry cannot do what was asked of it."""
+    """The registry cannot do this."""
 
 
 class UsageError(ClientError):
@@ -56,4 +56,4 @@ class Denied(ClientError):
 
 
 class LoginRefused(Denied):
-    """A login is needed, or the one that was shown is not accepted."""
+    """A login is needed, or the login is not accepted."""

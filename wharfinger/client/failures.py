@@ -1,4 +1,4 @@
-"""Failures of HTTP as exceptions: answers that are not a success, and what httpx raises."""
+"""Makes errors of `wharf` from answers that are not a success, and from httpx's exceptions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def unexpected_answer(
 ) -> ClientError:
     """The error for an answer that is not a success. `doing`: "REPO:TAG is read"."""
     status_code = answer.status_code
-    sentence = f"{registry} answers {status(answer)} where {doing}{detail(answer)}"
+    sentence = f"{registry} answers {status(answer)} when {doing}{detail(answer)}"
     if status_code in (401, 403):
         return Denied(f"{user} may not do this: {sentence}")
     if status_code == 404:
@@ -72,7 +72,7 @@ def _broken_off(error: Exception, place: str, registry: str) -> str:
     if isinstance(error, httpx.TimeoutException):
         return f"{place} has not answered within {TIMEOUT.read:.0f} s"
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return f"{registry} leads to an address that is none: {clean(str(error))}"
+        return f"{registry} leads to something that is not an address: {clean(str(error))}"
     why = clean(str(error)) or type(error).__name__
     if isinstance(error, httpx.ConnectError):
         return f"{place} cannot be reached: {why}"
@@ -95,7 +95,7 @@ def _certificate(cause: ssl.SSLCertVerificationError, place: str, registry: str)
 
 
 def detail(answer: httpx.Response) -> str:
-    """What an error's body says, to stand after a sentence: " (…)", or nothing."""
+    """The message in an error's body, to be put after a sentence: " (…)", or nothing."""
     try:
         document = json.loads(answer.content)
         errors = document.get("errors") or [document]
@@ -116,7 +116,7 @@ def _error_text(error: Mapping[str, Any]) -> str:
 
 
 def codes(answer: httpx.Response) -> set[str]:
-    """The error codes in a body of the registry's form."""
+    """The error codes in a body of the registry API's form."""
     try:
         errors = json.loads(answer.content)["errors"]
         return {str(error["code"]).upper() for error in errors}
@@ -130,12 +130,12 @@ def status(answer: httpx.Response) -> str:
 
 
 def host_of(url: str) -> str:
-    """HOST[:PORT] of an address, without anything else that may stand in it."""
+    """HOST[:PORT] of an address, without a name, a password or anything else in it."""
     return clean(urlsplit(url).netloc.rpartition("@")[2])
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and everything that led to it."""
+    """The error and all its causes."""
     causes: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:

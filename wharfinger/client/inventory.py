@@ -1,7 +1,7 @@
-"""The variables of one host of an inventory, as Ansible itself reads them.
+"""The variables of one host in an inventory, as Ansible itself reads them.
 
-group_vars, host_vars and plugins count as they do for a deployment. Of registry_users only the
-names are read: no password is decrypted or worked out.
+group_vars, host_vars and plugins count as in a deployment. Only the names in registry_users are
+read: no password is decrypted or templated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .text import clean
 
 PROJECT = Path(__file__).resolve().parents[2]
 GROUP = "registry"
-# Beside an inventory's files lie generated passwords, which are no inventory.
+# The folder with generated passwords, beside the files of an inventory, is not part of it.
 _IGNORED = {"ANSIBLE_INVENTORY_IGNORE_REGEX": "^credentials$"}
 _VARIABLES: dict[str, Any] = {
     "registry_users": {},
@@ -29,7 +29,7 @@ _VARIABLES: dict[str, Any] = {
 
 
 def host_variables(inventory: Path, limit: str | None) -> tuple[str, dict[str, Any]]:
-    """The host that is meant, and its variables: registry_users as a list of names."""
+    """The selected host and its variables; registry_users is a list of names."""
     if not inventory.exists():
         raise UsageError(f"--inventory {inventory}: there is no such file or directory")
     for name, value in _IGNORED.items():
@@ -79,10 +79,11 @@ def host_variables(inventory: Path, limit: str | None) -> tuple[str, dict[str, A
 
 
 def _refuse(mistakes: list[str]) -> None:
-    """What Ansible would say has the lines around the mistake in it, other users' passwords too."""
+    """Raises ClientError with our own messages. Ansible's would show the lines around a mistake,
+    with other users' passwords."""
     from wharfinger.inventory import CLOSED, report
 
-    # A closed vault is left to Ansible: the file may hold nothing that is needed here.
+    # Ansible handles closed vaults: nothing in such a file may be needed here.
     mistakes = [mistake for mistake in mistakes if not mistake.endswith(CLOSED)]
     if mistakes:
         raise ClientError(report(mistakes))
@@ -96,7 +97,7 @@ def _load_plugins() -> None:
 
 
 def _give_vault_passwords(loader: Any) -> None:
-    """Those that Ansible's own settings name (ANSIBLE_VAULT_PASSWORD_FILE, ansible.cfg)."""
+    """Loads the passwords that Ansible's settings name (ANSIBLE_VAULT_PASSWORD_FILE and others)."""
     from ansible import constants
 
     identities = list(constants.DEFAULT_VAULT_IDENTITY_LIST or [])
@@ -128,7 +129,7 @@ def _host(manager: Any, inventory: Path, limit: str | None) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Ansible's own containers and texts as Python's."""
+    """Ansible's types of lists, mappings and texts as plain Python types."""
     if isinstance(value, Mapping):
         return {plain(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""What a manifest is, in the words that people use for it. Pure; any JSON has an answer.
+"""What a manifest is, in words that people use. Pure; every JSON document has an answer.
 
-A manifest says it by its artifactType, by the types of its layers, or by that of its configuration.
+The artifactType says it, or the types of the layers, or the type of the configuration.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _MEDIA_TYPES = {
     media_types.SCHEMA_1: "Docker schema 1",
     media_types.SCHEMA_1_SIGNED: "Docker schema 1, signed",
 }
-# Types that say nothing of what they are for.
+# Types that do not say what the content is.
 _NOTHING = ("", "application/vnd.oci.empty.v1+json", "application/octet-stream")
 _PREDICATES = {
     "https://slsa.dev/provenance/v0.2": "SLSA provenance",
@@ -62,15 +62,15 @@ _PREDICATES = {
     "https://openvex.dev/ns": "OpenVEX",
 }
 _SIGNS = "https://sigstore.dev/cosign/sign/v1"
-# Where an attestation's predicate is named: by BuildKit, by cosign, in a bundle's manifest.
+# Annotations with an attestation's predicate: of BuildKit, of cosign, and in a bundle's manifest.
 _PREDICATE = ("in-toto.io/predicate-type", "predicateType", "dev.sigstore.bundle.predicateType")
 # The endings of cosign's tags.
 _ENDINGS = {"sig": _SIGNATURE, "att": _ATTESTATION, "sbom": "SBOM"}
 
 
 def of_manifest(document: Mapping[str, Any]) -> str:
-    """What this manifest is: "Helm chart", "container image", or its own type where nobody has a
-    word for that; empty for an ordinary index."""
+    """What this manifest is: "Helm chart", "container image", or its type if there is no word for
+    that; empty for an ordinary index."""
     artifact = _text(document, "artifactType")
     config = _text(document.get("config"), "mediaType")
     parts = [*_objects(document, "layers"), *_objects(document, "blobs")]
@@ -87,22 +87,22 @@ def of_manifest(document: Mapping[str, Any]) -> str:
 
 
 def of_media_type(media_type: str | None) -> str:
-    """A manifest's media type in short."""
+    """A short name for a manifest's media type."""
     return _MEDIA_TYPES.get(media_type or "", media_type or "")
 
 
 def of_type(artifact_type: str | None, annotations: Mapping[str, Any] | None = None) -> str:
-    """The same of what an index or a list of referrers says of a manifest."""
+    """The same, for a manifest's entry in an index or a list of referrers."""
     return of_manifest({"artifactType": artifact_type, "annotations": annotations})
 
 
 def of_tag(tag: str) -> str:
-    """What a tag of cosign's naming holds; empty for any other."""
+    """What a tag with a name of cosign's leads to; empty for any other tag."""
     return _ENDINGS.get(tag.rpartition(".")[2], "") if "." in tag else ""
 
 
 def _attestation(kind: str, document: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> str:
-    """With what is attested, each once."""
+    """The kind with its predicates, each once."""
     named = dict.fromkeys(predicate for one in (document, *parts) for predicate in _predicates(one))
     content = _text(document.get("annotations"), "dev.sigstore.bundle.content")
     if kind == _BUNDLE and (_SIGNS in named or content == "message-signature"):

@@ -9,7 +9,7 @@ from .errors import FAILED, INTERRUPTED, ClientError
 
 
 def main() -> None:
-    """Runs `wharf` and exits."""
+    """Run `wharf` and exit."""
     from .cli import app
 
     try:
@@ -21,11 +21,11 @@ def main() -> None:
         print(f"wharf: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read us has had enough; nothing more can be written, not even at the exit.
+        # The reader of our output has closed it; Python must not write to it at exit either.
         _discard_output()
         sys.exit(FAILED)
     except OSError as error:
-        # Everything else that can fail has a sentence of its own.
+        # All other errors are ClientError, so this one comes from the output.
         print(f"wharf: the output cannot be written: {error.strerror or error}", file=sys.stderr)
         _discard_output()
         sys.exit(FAILED)

@@ -37,7 +37,7 @@ PasswordStdin = Annotated[
     bool,
     typer.Option(
         "--password-stdin",
-        help="With --user: read the password from standard input, up to its first line's end.",
+        help="With --user: read the password from standard input, up to the end of the first line.",
     ),
 ]
 Cacert = Annotated[
@@ -54,7 +54,7 @@ PlainHttp = Annotated[
     typer.Option(
         "--plain-http",
         help="Speak HTTP without TLS: passwords, tokens and content can be read and changed on "
-        "their way. Never a default, not for localhost either.",
+        "their way. Never the default, not even for localhost.",
     ),
 ]
 MaxRequests = Annotated[
@@ -86,13 +86,13 @@ class Connection:
     max_requests: int = 8
 
     def check(self) -> None:
-        """Refuses what cannot be. Raises UsageError."""
+        """Raises UsageError for options that contradict each other."""
         if self.password_stdin and self.user is None:
             raise UsageError("--password-stdin goes with --user NAME")
 
     @functools.cached_property
     def own_login(self) -> Credentials | None:
-        """The login that the command line names, its password read once."""
+        """The login from the command line. Its password is read once."""
         from .credentials import Credentials
 
         if self.user is None:
@@ -100,7 +100,7 @@ class Connection:
         return Credentials(self.user, password(self.password_stdin))
 
     def settings(self, registry: str) -> Settings:
-        """How to speak with a registry."""
+        """The transport's settings for a registry."""
         from .credentials import load
         from .transport import Settings
 
@@ -129,7 +129,7 @@ class Connection:
 
 
 def password(from_stdin: bool) -> str:
-    """The password, from standard input or from whoever sits at the terminal."""
+    """The password, from standard input or asked for on the terminal."""
     if from_stdin:
         line = sys.stdin.readline().rstrip("\r\n")
         if not line:

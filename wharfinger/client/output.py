@@ -45,19 +45,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How rows are wanted: `json`, a template (`format`), or neither."""
+    """The chosen form of the output: `json`, a template (`format`), or neither."""
 
     json: bool = False
     format: str | None = None
 
     def check(self) -> None:
-        """Refuses what cannot be, before any work. Raises UsageError."""
+        """Raises UsageError for options that contradict each other, or a malformed template."""
         if self.json and self.format is not None:
-            raise UsageError("--json and --format exclude each other: take one")
+            raise UsageError("--json and --format exclude each other: use only one")
         self._template()
 
     def rows(self, columns: Sequence[Column], rows: Sequence[Row], whole: object = None) -> None:
-        """Prints the rows; as JSON `whole`, where that is more than the rows."""
+        """Prints the rows. As JSON, prints `whole` instead if it is given."""
         if self.json:
             self.document(rows if whole is None else whole)
         elif self.format is not None:
@@ -81,7 +81,7 @@ class Output:
         try:
             return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(self.format)
         except TemplateSyntaxError as error:
-            raise UsageError(f"--format is no Jinja2 template: {error.message}") from error
+            raise UsageError(f"--format is not a Jinja2 template: {error.message}") from error
 
     def _format(self, rows: Sequence[Row]) -> None:
         from jinja2 import TemplateError
@@ -97,7 +97,7 @@ class Output:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where people read. What goes elsewhere is never cut or wrapped."""
+    """A console as wide as the terminal. Other output is never cut or wrapped."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -129,19 +129,19 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row], indent: int = 0)
 
 
 def say(text: str) -> None:
-    """A sentence for people, beside the output: to standard error."""
+    """Prints a sentence for people to standard error."""
     print(f"wharf: {text}", file=sys.stderr)
 
 
 def notice(text: str) -> None:
-    """The same, where somebody watches."""
+    """Like `say`, but only on a terminal."""
     if sys.stderr.isatty():
         say(text)
 
 
 @contextlib.contextmanager
 def progress(title: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """A bar on standard error while somebody watches; yields what to call for each thing done."""
+    """A progress bar on standard error, if that is a terminal. Call the result for each step."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

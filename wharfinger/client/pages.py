@@ -18,13 +18,13 @@ MOST_PAGES = 100_000
 async def pages(
     transport: Transport, first: str, plain: str, key: str, scope: str
 ) -> AsyncIterator[list[str]]:
-    """The lists under `key` of all pages; `plain` is asked where `first` is refused. Raises
+    """The lists under `key` on all pages. If the registry refuses `first`, asks for `plain`. Raises
     ClientError."""
     path, seen = first, {first}
     while True:
         answer = await transport.request("GET", path, scope=scope)
         if answer.status_code == 400 and path == first != plain:
-            # The registry allows fewer entries at once than were asked for.
+            # The registry does not allow so many entries on one page.
             path = plain
             continue
         if answer.status_code != 200:
@@ -45,8 +45,8 @@ async def pages(
 def next_page(answer: httpx.Response) -> str | None:
     """Path and query of the page that an answer's Link header names.
 
-    Its host is left out: the server that we speak with is the right one, even if a registry behind
-    a proxy believes that it has another name. Raises ClientError.
+    Its host is ignored: a registry behind a proxy may believe that it has another name. Raises
+    ClientError.
     """
     link = answer.links.get("next", {}).get("url")
     if not link:
@@ -71,7 +71,7 @@ def json_object(registry: str, answer: httpx.Response) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise ClientError(
-            f"{registry} answers {path} with something else than JSON: is it a registry?"
+            f"{registry} answers {path} with something other than JSON: is it a registry?"
         )
     return document
 

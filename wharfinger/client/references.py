@@ -1,7 +1,7 @@
 """How a repository, a tag or a digest is written: HOST[:PORT]/NAME[:TAG][@DIGEST], as docker does.
 
 Follows the grammar of the OCI distribution specification 1.1 (names and tags) and docker's rule
-for the host: the part before the first slash, where it has a dot or a colon or is `localhost`.
+for the host: the part before the first slash, if it has a dot or a colon or is `localhost`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reference:
 
 
 def registry(text: str | None) -> str:
-    """HOST[:PORT] of an argument, or of WHARF_REGISTRY where there is none. Raises UsageError."""
+    """HOST[:PORT] from an argument, or without one from WHARF_REGISTRY. Raises UsageError."""
     host = text if text is not None else os.environ.get(REGISTRY_VARIABLE, "")
     if not host:
         raise UsageError(
@@ -53,12 +53,12 @@ def registry(text: str | None) -> str:
         )
     _refuse_scheme(host)
     if not HOST.fullmatch(host.rstrip("/")):
-        raise UsageError(f"{host!r} is no registry: write HOST or HOST:PORT")
+        raise UsageError(f"{host!r} is not a registry: write HOST or HOST:PORT")
     return host.rstrip("/")
 
 
 def reference(text: str) -> Reference:
-    """The reference that an argument writes. Raises UsageError."""
+    """The reference in an argument. Raises UsageError."""
     _refuse_scheme(text)
     rest, at, digest = text.partition("@")
     if at and not ANY_DIGEST.fullmatch(digest):
@@ -76,7 +76,7 @@ def reference(text: str) -> Reference:
                 f"{REGISTRY_VARIABLE}=HOST[:PORT]"
             )
         host = registry(None)
-    # A colon can only be a tag's here: the host is off.
+    # The host with its port is already removed: a colon can only begin a tag.
     name, colon, tag = rest.partition(":")
     if host == DOCKER_HUB and "/" not in name:
         name = f"library/{name}"
@@ -84,31 +84,31 @@ def reference(text: str) -> Reference:
         raise UsageError(f"{text!r} names a registry, not a repository: write {first}/NAME")
     if len(name) > LONGEST_REPOSITORY or not REPOSITORY.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no repository's name: lower-case letters and digits, with . _ - between "
-            "them, in segments parted by /"
+            f"{name!r} is not the name of a repository: lower-case letters and digits, with . _ - "
+            "between them, in segments separated by /"
         )
     if colon and not TAG.fullmatch(tag):
         raise UsageError(
-            f"{tag!r} is no tag: at most 128 letters, digits, dots, hyphens and underscores, "
-            "beginning with none of the dots and hyphens"
+            f"{tag!r} is not a tag: at most 128 letters, digits, dots, hyphens and underscores, "
+            "not beginning with a dot or hyphen"
         )
     return Reference(host, name, tag or None, digest or None)
 
 
 def is_host(text: str) -> bool:
-    """Whether docker takes this for a registry's HOST[:PORT] and not for a part of a name."""
+    """Whether docker reads this as a registry's HOST[:PORT] and not as part of a name."""
     return "." in text or ":" in text or text == "localhost"
 
 
 def _refuse_scheme(text: str) -> None:
     scheme, separator, _ = text.partition("://")
     if separator:
-        # What follows is not repeated: a pasted address may carry a password.
+        # The message leaves out the rest: a pasted address may contain a password.
         raise UsageError(f"write HOST[:PORT] or HOST[:PORT]/NAME, without {scheme}:// before it")
 
 
 def repository_only(text: str) -> Reference:
-    """The reference of an argument that is to name a whole repository. Raises UsageError."""
+    """The reference in an argument that must name a whole repository. Raises UsageError."""
     wanted = reference(text)
     if wanted.tag or wanted.digest:
         raise UsageError(

@@ -1,12 +1,13 @@
-"""The lists of referrers that clients keep where a registry has no API for them.
+"""The lists of referrers that clients keep if a registry has no referrers API.
 
-Signatures, attestations and other manifests with a `subject` stand in an index, whose tag is the
-subject's digest (OCI distribution specification 1.1, "Referrers Tag Schema"). Who deletes such a
-manifest has to take it out of that list first: a registry refuses each later version of a list that
-names what is not there, so that nothing can be attached to the subject any more.
+Signatures, attestations and other manifests with a `subject` are listed in an index, whose tag is
+the subject's digest (OCI distribution specification 1.1, "Referrers Tag Schema"). A client that
+deletes such a manifest has to take it out of that list first: a registry refuses every later
+version of a list that names a missing manifest, so nothing could be attached to the subject any
+more.
 
-The API has no conditional PUT. A list is read again right before it is written and once more
-afterwards; what somebody attaches in the time of that one request may be lost from the list.
+The API has no conditional PUT. A list is read again right before it is written, and once more
+afterwards. An entry that another client adds during that one request may still be lost.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ _MOST_TRIES = 10
 
 
 def is_list(tag: str, digest: str, media_type: str) -> bool:
-    """Whether what this tag leads to is a list of referrers."""
+    """Whether this tag leads to a list of referrers."""
     return media_type == OCI_INDEX and is_list_tag(tag, digest)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken out of a list: digests. `emptied`: nothing was left, so the tag went."""
+    """The digests that were taken out of a list. `emptied`: it was then empty, so its tag was
+    removed."""
 
     digests: tuple[str, ...] = ()
     emptied: bool = False
@@ -48,8 +50,8 @@ async def take_out(
     *,
     dry_run: bool = False,
 ) -> Taken:
-    """Takes the digests in `going`, and what the repository no longer has, out of the list that a
-    tag leads to; nothing where it leads to no list. Raises ClientError."""
+    """Takes the digests in `going`, and those that the repository no longer has, out of the list
+    that a tag leads to. Does nothing if it does not lead to a list. Raises ClientError."""
     taken: dict[str, None] = {}
     present: set[str] = set()
     emptied = False
@@ -96,8 +98,8 @@ def _digests(listed: Fetched) -> list[str]:
 
 
 def _without(name: str, listed: Fetched, unwanted: Collection[str]) -> Fetched:
-    """The list without these; everything else in it stays as it is. Raises Damaged where it is
-    written so that this cannot be made sure of."""
+    """The list without these; everything else in it stays as it is. Raises Damaged if that cannot
+    be ensured, because of how the list is written."""
     document = listed.document
     entries = document.get("manifests")
     stays = [
@@ -125,7 +127,7 @@ async def _remove(api: Registry, repository: str, tag: str, digest: str) -> None
     try:
         await api.delete(repository, tag)
     except Unsupported:
-        # As distribution 2: there a tag goes with its manifest only.
+        # In distribution 2, a tag can only be removed with its manifest.
         await api.delete(repository, digest)
     except NotFound:
         return

@@ -1,4 +1,4 @@
-"""Scopes: what a token must hold, as distribution's token authentication writes it."""
+"""Scopes: the rights that a token must have, as distribution's token authentication writes them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ CATALOG = "registry:catalog:*"
 
 
 def pull_scope(repository: str) -> str:
-    """What a token must hold to read a repository."""
+    """The right to read a repository."""
     return f"repository:{repository}:pull"
 
 
 def push_scope(repository: str) -> str:
-    """What a token must hold to push to a repository."""
+    """The right to push to a repository."""
     return f"repository:{repository}:pull,push"
 
 
 def delete_scope(repository: str) -> str:
-    """What a token must hold to delete in a repository."""
+    """The right to delete in a repository."""
     return f"repository:{repository}:delete"

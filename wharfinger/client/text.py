@@ -1,15 +1,15 @@
-"""Texts of others, made fit for a terminal."""
+"""Texts for a terminal, also those from a registry."""
 
 from __future__ import annotations
 
 
 def clean(text: str) -> str:
-    """On one line, without control characters, which could steer a terminal."""
+    """The text on one line, without control characters, which could control a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def size(number: float | None) -> str:
-    """Bytes for people: 1.5 GB, of 1000 bytes each step, as docker shows them."""
+    """Bytes for people, such as 1.5 GB. A kB has 1000 bytes, as in docker's output."""
     if number is None:
         return "?"
     for unit in ("B", "kB", "MB"):

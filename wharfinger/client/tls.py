@@ -1,8 +1,9 @@
-"""Which authorities are trusted: the system's, docker's certs.d, and --cacert.
+"""The trusted authorities: the system's, those in docker's certs.d, and --cacert.
 
-docker reads /etc/docker/certs.d/HOST[:PORT]/, without root $XDG_CONFIG_HOME/docker/certs.d, and
-Docker Desktop ~/.docker/certs.d: every *.crt there is an authority, a NAME.cert with its NAME.key
-is shown to the registry. All of them add to the system's, as they do for docker.
+docker reads /etc/docker/certs.d/HOST[:PORT]/. Rootless docker reads $XDG_CONFIG_HOME/docker/certs.d
+and Docker Desktop ~/.docker/certs.d. Every *.crt there is an authority; a NAME.cert with its
+NAME.key is a client certificate for the registry. They are trusted in addition to the system's, as
+in docker.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ SYSTEM = Path("/etc/docker/certs.d")
 
 
 def directories(registry: str) -> list[Path]:
-    """Where docker may have certificates for this HOST[:PORT]."""
+    """The folders in which docker looks for certificates for this HOST[:PORT]."""
     configuration = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     places = [SYSTEM, Path(configuration) / "docker/certs.d", Path.home() / ".docker/certs.d"]
     return [place / registry for place in places]
 
 
 def context(registry: str, cacert: Path | None) -> ssl.SSLContext:
-    """The TLS settings for a registry. Raises ClientError where a file cannot be used."""
+    """The TLS settings for a registry. Raises ClientError if a file cannot be used."""
     made = ssl.create_default_context()
-    # Python 3.13 wants more of an authority than RFC 5280's readers usually do (docker among
-    # them). Signature, dates and name are checked all the same.
+    # Python 3.13 is stricter about authorities than most readers of RFC 5280, docker included.
+    # Signature, dates and name are still checked.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cacert is not None:
         try:
             made.load_verify_locations(cafile=cacert)
         except (OSError, ssl.SSLError) as error:
-            why = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            why = "contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise UsageError(f"--cacert {cacert}: {why}; give a file in PEM form") from error
     for directory in directories(registry):
         try:
@@ -50,10 +51,14 @@ def _load(made: ssl.SSLContext, file: Path) -> None:
         if file.suffix == ".crt":
             made.load_verify_locations(cafile=file)
         elif file.suffix == ".cert" and file.with_suffix(".key").exists():
-            # An empty password: never a question on the terminal for a key that is encrypted.
+            # With an empty password, an encrypted key is an error, not a question on the terminal.
             made.load_cert_chain(file, file.with_suffix(".key"), password="")
     except (OSError, ssl.SSLError) as error:
-        why = "is no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        why = (
+            "is not a certificate in PEM form"
+            if isinstance(error, ssl.SSLError)
+            else error.strerror
+        )
         raise ClientError(
-            f"{file}: {why}; docker cannot use it either: mend or remove it"
+            f"{file}: {why}; docker cannot use it either: repair or remove it"
         ) from None

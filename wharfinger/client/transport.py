@@ -1,7 +1,7 @@
-"""Sends requests to one registry: patiently, within bounds, and never in clear by accident.
+"""Sends requests to one registry: with retries, within bounds, and never unencrypted by accident.
 
-Follows the OCI distribution specification 1.1. Nothing that comes from a registry is trusted: its
-texts are cleaned, its sizes bounded, its redirects kept to TLS. The login is in auth.py.
+It follows the OCI distribution specification 1.1. It trusts nothing that a registry sends: texts
+are cleaned, sizes are bounded, redirects must stay on TLS. The login is in auth.py.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .references import DOCKER_HUB
 from .text import clean
 from .tls import context
 
-# No page, manifest or configuration is larger. Bytes.
+# The largest page, manifest or configuration, in bytes.
 MOST_BYTES = 64 << 20
-# How long all pauses of one request may last together, in seconds, and how often it is sent.
+# The longest sum of all pauses of one request, in seconds, and how often it is sent at most.
 MOST_WAITING = 30.0
 MOST_TRIES = 6
 MOST_REDIRECTS = 5
 BUSY = (429, 503)
-# The request's extension that leaves a successful answer's body to be read piece by piece.
+# A request's extension: the body of a successful answer is then read piece by piece.
 STREAM = "stream"
 
 Content = Callable[[], AsyncIterator[bytes]] | bytes | None
@@ -44,7 +44,7 @@ Content = Callable[[], AsyncIterator[bytes]] | bytes | None
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a registry is spoken to."""
+    """How to reach a registry."""
 
     credentials: Credentials | None = None
     cacert: Path | None = None
@@ -53,7 +53,7 @@ class Settings:
 
 
 class Transport:
-    """One registry's API, at most `max_requests` requests at a time. An async context manager."""
+    """One registry's API, with at most `max_requests` requests at a time. A context manager."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Transport:
         client: httpx.AsyncClient | None = None,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`client` is the tests' own; `notice` gets a sentence before every pause."""
+        """`client` is for tests. `notice` is called with a sentence before every pause."""
         self.registry = registry
         self.settings = settings
         host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
@@ -101,11 +101,11 @@ class Transport:
 
     @property
     def user(self) -> str:
-        """Who asks, in words."""
+        """The user in words."""
         return self.auth.user
 
     def announce(self, scopes: Sequence[str]) -> None:
-        """Says which scopes will be needed: one token is then fetched for many of them."""
+        """Announces scopes that will be needed, so that one token is fetched for many of them."""
         self.auth.announce(scopes)
 
     def problem(self, answer: httpx.Response, doing: str) -> ClientError:
@@ -121,10 +121,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: Content = None,
     ) -> httpx.Response:
-        """The registry's answer, whatever its status, after a login where it asks for one.
+        """The registry's answer with any status, after a login if the registry asks for one.
 
-        `path` begins with /v2/, or is an address that the registry gave (an upload's Location).
-        Raises NoAnswer, and Denied where the login is missing or refused.
+        `path` begins with /v2/, or is an address from the registry (an upload's Location).
+        Raises NoAnswer, and Denied if the login is missing or refused.
         """
         url = self._url(path)
         if urlsplit(url).scheme != "https" and not self.settings.plain_http:
@@ -155,8 +155,8 @@ class Transport:
             await answer.aclose()
 
     async def prove_login(self) -> None:
-        """Shows the login even if nobody has asked for it, as where everybody may read. Raises
-        LoginRefused."""
+        """Sends the login even if the registry did not ask for it, because everybody may read.
+        Raises LoginRefused."""
         if self.auth.is_known:
             return
         request = self._build("GET", f"{self.base}/v2/", basic(self.settings.credentials))
@@ -169,7 +169,7 @@ class Transport:
             return urljoin(self.base, path)
         except ValueError as error:
             raise ClientError(
-                f"{self.registry} leads to an address that is none: {clean(str(error))}"
+                f"{self.registry} leads to something that is not an address: {clean(str(error))}"
             ) from error
 
     def _build(
@@ -192,8 +192,8 @@ class Transport:
             raise failures.no_answer(error, url, registry=self.registry) from error
 
     async def _log_in_and_send(self, request: httpx.Request) -> httpx.Response:
-        """Sends what the login yields. httpx's client would do that too, but would read the body
-        of a 401 without a bound, and send token requests without patience."""
+        """Sends the requests that the login yields. httpx's client could do that, but it would read
+        the body of a 401 without a bound, and send token requests without retries."""
         flow = self.auth.async_auth_flow(request)
         try:
             following = await anext(flow)
@@ -210,14 +210,14 @@ class Transport:
             await flow.aclose()
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        """One answer, read to its end. Waits and sends again where the server is busy."""
+        """The answer with its body. Waits and sends the request again if the server is busy."""
         waited, tries = 0.0, 0
         while True:
             tries += 1
             try:
                 answer = await self._follow_redirects(request)
             except httpx.TransportError as error:
-                # A server may close an idle connection in the moment in which it is used again.
+                # The server may have closed an idle connection just when it was used again.
                 lost = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError)
                 if lost and request.method in SAFE and tries <= 2:
                     continue
@@ -238,8 +238,8 @@ class Transport:
             await sleep(pause)
 
     async def _follow_redirects(self, request: httpx.Request) -> httpx.Response:
-        """The answer after redirects. Another server sees no Authorization; nothing goes in
-        clear."""
+        """The answer after redirects. Other servers do not get the Authorization header, and
+        nothing is sent unencrypted."""
         for _ in range(MOST_REDIRECTS):
             arriving = await self._client.send(request, stream=True, follow_redirects=False)
             following = arriving.next_request
@@ -276,7 +276,7 @@ class _Repeatable:
 
 
 async def _read(arriving: httpx.Response) -> httpx.Response:
-    """The same answer with its body. Raises ClientError where that is too large."""
+    """The same answer with its body. Raises ClientError if the body is too large."""
     chunks, size = [], 0
     async for chunk in arriving.aiter_bytes():
         chunks.append(chunk)
@@ -299,7 +299,7 @@ async def _read(arriving: httpx.Response) -> httpx.Response:
 
 
 def _retry_after(answer: httpx.Response, otherwise: float) -> float:
-    """Seconds to wait, as the answer says (a number, or a date)."""
+    """Seconds to wait, from the answer's Retry-After (a number or a date)."""
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

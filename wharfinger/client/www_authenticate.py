@@ -1,4 +1,4 @@
-"""What a registry asks for in WWW-Authenticate (RFC 9110, 11.6.1)."""
+"""Reads the challenges in WWW-Authenticate (RFC 9110, 11.6.1)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PART = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One scheme, in lower case, and its parameters, names in lower case."""
+    """A scheme and its parameters. The scheme and the parameters' names are in lower case."""
 
     scheme: str
     parameters: dict[str, str] = field(default_factory=dict)
 
 
 def parse(headers: Iterable[str]) -> list[Challenge]:
-    """The challenges of all WWW-Authenticate headers, in their order; several may share one."""
+    """The challenges of all WWW-Authenticate headers, in order; a header may have several."""
     challenges: list[Challenge] = []
     for header in headers:
         for part in _PART.finditer(header):

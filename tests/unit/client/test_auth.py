@@ -224,8 +224,8 @@ def test_a_right_that_is_missing_is_named(fake: Fake, wharf: Wharf) -> None:
         (
             'Bearer realm="http://tokens.test/auth"',
             "registry.test sends its users for tokens to http://tokens.test/auth, without TLS, "
-            "where passwords would travel in clear: wharf does not go there; correct the realm in "
-            "the registry's configuration",
+            "where passwords would travel unencrypted: wharf does not go there; correct the realm "
+            "in the registry's configuration",
         ),
     ],
 )
@@ -246,7 +246,7 @@ def test_what_is_no_token_is_not_taken_for_one(fake: Fake, wharf: Wharf, body: b
     ran = wharf("tags", REPOSITORY, *BOB, input="pw")
     assert (ran.code, ran.err) == (
         1,
-        "wharf: tokens.test answers with something else than a token: is the realm of "
+        "wharf: tokens.test answers with something other than a token: is the realm of "
         "registry.test right?\n",
     )
 

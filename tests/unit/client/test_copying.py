@@ -103,7 +103,7 @@ def test_what_the_goal_says_of_a_push_is_told(fake: Fake, wharf: Wharf, app: str
     ]
     ran = wharf("copy", f"{HOST}/app:1", f"{HOST}/x")
     assert ran.code == 3
-    assert f"answers 403 Forbidden where the blob {digest(LAYER)} of x is pushed" in ran.err
+    assert f"answers 403 Forbidden when the blob {digest(LAYER)} of x is pushed" in ran.err
 
 
 @pytest.mark.parametrize(

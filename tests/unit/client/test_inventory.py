@@ -277,9 +277,9 @@ def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_passwo
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (("bob", "read", "app"), "'read' is no verb: write one of pull, push, delete, list"),
-        (("bob", "list", "app"), "list is asked of the catalog: write no repository"),
-        (("bob", "pull"), "pull is asked of a repository: write its name after the verb"),
+        (("bob", "read", "app"), "'read' is not a verb: write one of pull, push, delete, list"),
+        (("bob", "list", "app"), "list is a question about the catalog: write no repository"),
+        (("bob", "pull"), "pull is a question about a repository: write its name after the verb"),
     ],
 )
 def test_what_is_no_question(

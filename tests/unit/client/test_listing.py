@@ -102,7 +102,7 @@ def test_the_catalog_may_be_closed(fake: Fake, wharf: Wharf) -> None:
     ran = wharf("repositories", HOST, *BOB, input="pw")
     assert (ran.code, ran.err) == (
         3,
-        "wharf: the catalog of registry.test is closed to bob (it takes the right `list`): name "
+        "wharf: the catalog of registry.test is closed to bob (it needs the right `list`): name "
         "the repositories instead (wharf tags HOST/NAME)\n",
     )
 
@@ -172,7 +172,7 @@ def test_a_head_that_fails_is_no_reason_to_ask_for_all_again(
     ran = wharf("tags", f"{HOST}/app", "--digests")
     assert (ran.code, ran.err) == (
         1,
-        "wharf: registry.test answers 503 Service Unavailable where app:one is looked at\n",
+        "wharf: registry.test answers 503 Service Unavailable when app:one is looked at\n",
     )
 
 

@@ -116,9 +116,9 @@ def test_a_helper_that_is_not_there_is_named(app: str, wharf: Wharf, config: Pat
         (
             "{",
             "is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 "
-            "(char 1)): mend it, docker needs it too",
+            "(char 1)): repair it, docker needs it too",
         ),
-        ("[]", "is not a JSON object: mend it, docker needs it too"),
+        ("[]", "is not a JSON object: repair it, docker needs it too"),
     ],
 )
 def test_a_broken_config_is_said_and_not_overwritten(
@@ -139,7 +139,7 @@ def test_a_stored_login_that_cannot_be_read(
     ran = wharf("tags", app)
     assert (ran.code, ran.err) == (
         1,
-        f"wharf: {config}: the login stored there cannot be read: log in anew (wharf login "
+        f"wharf: {config}: the login stored there cannot be read: log in again (wharf login "
         f"{HOST})\n",
     )
 
@@ -163,7 +163,7 @@ def test_a_login_is_kept_as_docker_keeps_it(
     ran = wharf("login", HOST, "--user", "bob", "--password-stdin", input="pw\n")
     assert (ran.code, ran.out) == (
         0,
-        f"bob is logged in at {HOST}; the password is in {config}, in clear (base64), as docker "
+        f"bob is logged in at {HOST}; the password is in {config}, unencrypted (base64), as docker "
         "keeps it without a credential helper\n",
     )
     found = json.loads(config.read_text())

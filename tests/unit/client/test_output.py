@@ -31,7 +31,7 @@ def test_a_template_is_printed_for_each_row(app: str, wharf: Wharf) -> None:
         ("{{ nothing }}", "--format: 'nothing' is undefined; a row has: tag, reference"),
         (
             "{{ tag",
-            "--format is no Jinja2 template: unexpected end of template, expected 'end of print "
+            "--format is not a Jinja2 template: unexpected end of template, expected 'end of print "
             "statement'.",
         ),
         (
@@ -50,7 +50,10 @@ def test_a_template_that_fails_is_explained(
 
 def test_json_and_a_template_exclude_each_other(app: str, wharf: Wharf) -> None:
     ran = wharf("tags", app, "--format", "x", "--json")
-    assert (ran.code, ran.err) == (2, "wharf: --json and --format exclude each other: take one\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "wharf: --json and --format exclude each other: use only one\n",
+    )
 
 
 def test_a_pipe_gets_one_whole_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:

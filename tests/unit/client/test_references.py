@@ -54,20 +54,20 @@ def test_with_wharf_registry_names_may_be_short(text: str, monkeypatch: pytest.M
         ),
         (
             "reg.example/Team/app",
-            "'Team/app' is no repository's name: lower-case letters and digits, with . _ - between "
-            "them, in segments parted by /",
+            "'Team/app' is not the name of a repository: lower-case letters and digits, with . _ - "
+            "between them, in segments separated by /",
         ),
         (
             "reg.example/app:",
-            "'' is no tag: at most 128 letters, digits, dots, hyphens and underscores, beginning "
-            "with none of the dots and hyphens",
+            "'' is not a tag: at most 128 letters, digits, dots, hyphens and underscores, not "
+            "beginning with a dot or hyphen",
         ),
         (
             "reg.example/app@sha256:abc",
             "'reg.example/app@sha256:abc': after the @ comes a digest, such as sha256: and 64 "
             "hexadecimal digits",
         ),
-        ("-bad-.x/app", "'-bad-.x' is no registry: write HOST or HOST:PORT"),
+        ("-bad-.x/app", "'-bad-.x' is not a registry: write HOST or HOST:PORT"),
     ],
 )
 def test_what_is_no_reference_is_told_what_to_write(text: str, message: str) -> None:

@@ -224,7 +224,7 @@ def test_a_list_that_comes_back_after_the_deletion_is_said(app: Fake, wharf: Wha
 def test_removing_the_list_itself_is_warned_of(app: Fake, wharf: Wharf) -> None:
     warning = (
         f"  WARNING: this is the list of 3 signatures and other referrers of {digest(SUBJECT)}: "
-        "they stay, but oras, cosign and regctl find them no more\n"
+        "they stay, but oras, cosign and regctl no longer find them\n"
     )
     name = app.repositories["app"][LIST]
     assert warning in wharf("rm", f"{APP}@{name}").err
@@ -274,7 +274,7 @@ def test_a_list_of_nothing_but_what_is_gone_goes(app: Fake, wharf: Wharf) -> Non
     ran = wharf("repair", APP)
     assert ran.lines == [
         *(f"{APP}:{LIST}: {digest(one)} is gone, taken out" for one in (A, B, C)),
-        f"{APP}:{LIST}: nothing is left in it, removed",
+        f"{APP}:{LIST}: it is empty, removed",
     ]
     assert app.repositories["app"] == {"1": digest(SUBJECT)}
 

@@ -60,7 +60,7 @@ def test_where_nobody_can_be_asked_yes_is_wanted(fake: Fake, wharf: Wharf) -> No
     assert (ran.code, ran.err) == (
         2,
         f"{APP}@{name}\n  tag 1 will be gone too\n"
-        "wharf: nobody can be asked here whether to delete, so nothing was: say --yes\n",
+        "wharf: nobody can be asked here whether to delete, so nothing was deleted: say --yes\n",
     )
     assert fake.repositories["app"] == {"1": name}
 
@@ -100,7 +100,7 @@ def test_signatures_that_are_left_are_named(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", A)
     fake.push("app", name.replace(":", "-") + ".sig", B)
     assert (
-        f"  what belongs to it stays, and is then useless: tag {name.replace(':', '-')}.sig\n"
+        f"  what belongs to it stays and becomes useless: tag {name.replace(':', '-')}.sig\n"
         in wharf("rm", f"{APP}@{name}", "--yes").err
     )
 
@@ -130,7 +130,7 @@ def test_where_single_tags_cannot_be_removed_nothing_is(fake: Fake, wharf: Wharf
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[-1] == (
         "wharf: registry.test does not remove single tags (registry.test answers 400 Bad Request "
-        f"where it is asked to (DIGEST_INVALID: no digest)): {APP}:1 was not removed. By its "
+        f"when it is asked to (DIGEST_INVALID: no digest)): {APP}:1 was not removed. By its "
         f"digest the whole manifest can be deleted, and tag latest with it: wharf rm {APP}@{name}"
     )
     assert set(fake.repositories["app"]) == {"1", "latest"}
@@ -149,7 +149,7 @@ def test_a_registry_without_deletion_is_said_to_be_one(fake: Fake, wharf: Wharf)
     assert (ran.code, ran.err.splitlines()[-1]) == (
         1,
         "wharf: registry.test does not remove manifests (registry.test answers 405 Method Not "
-        "Allowed where it is asked to (UNSUPPORTED: The operation is unsupported.))",
+        "Allowed when it is asked to (UNSUPPORTED: The operation is unsupported.))",
     )
 
 
@@ -190,8 +190,8 @@ def test_a_digest_that_is_needed_anew_since_it_was_shown_is_left_alone(
     ran = wharf("rm", f"{APP}@{name}", terminal=True)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[-1].endswith(
-        f"wharf: {APP}@{name} was not deleted: since it was shown, another tag or index has come "
-        "to need it; look again"
+        f"wharf: {APP}@{name} was not deleted: since it was shown, another tag or index has "
+        "begun to need it; look again"
     )
     assert "1" in fake.repositories["app"]
 

@@ -131,7 +131,7 @@ def test_without_a_tag_latest_others_are_named(fake: Fake, wharf: Wharf) -> None
         f"wharf: {APP} has no tag latest: name one of 1\n",
     )
     del fake.repositories["app"]["1"], fake.repositories["app"]["sha256-" + "a" * 64 + ".sig"]
-    assert wharf("show", APP).err == f"wharf: {APP} has no tag latest: it has no tags at all\n"
+    assert wharf("show", APP).err == f"wharf: {APP} has no tag latest: it has no tags\n"
 
 
 def test_a_tag_that_is_not_there(fake: Fake, wharf: Wharf) -> None:

@@ -163,14 +163,14 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, wharf: Wharf, na
     ran = wharf("tags", "registry.test/app")
     assert (ran.code, ran.err) == (
         1,
-        f"wharf: {folder / name}: is no certificate in PEM form; docker cannot use it either: mend "
-        "or remove it\n",
+        f"wharf: {folder / name}: is not a certificate in PEM form; docker cannot use it either: "
+        "repair or remove it\n",
     )
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "No such file or directory"), ("hello", "holds no certificate")],
+    [(None, "No such file or directory"), ("hello", "contains no certificate")],
 )
 def test_a_cacert_that_is_none(tmp_path: Path, wharf: Wharf, content: str | None, why: str) -> None:
     file = tmp_path / "given.crt"

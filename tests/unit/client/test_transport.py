@@ -44,7 +44,7 @@ def test_patience_has_an_end(fake: Fake, wharf: Wharf, pauses: list[float]) -> N
     ran = wharf("tags", REPOSITORY)
     assert (ran.code, ran.err) == (
         1,
-        "wharf: registry.test answers 429 Too Many Requests where /v2/team/app/tags/list is read "
+        "wharf: registry.test answers 429 Too Many Requests when /v2/team/app/tags/list is read "
         "(TOOMANYREQUESTS: slow down); it was asked several times: wait, log in, or lower "
         "--max-requests\n",
     )
@@ -72,7 +72,7 @@ def test_closed_writes_are_explained(fake: Fake, wharf: Wharf, pauses: list[floa
     ran = wharf("rm", f"{REPOSITORY}@{name}", "--yes")
     assert ran.code == 1
     assert ran.err.splitlines()[-1] == (
-        f"wharf: registry.test answers 503 Service Unavailable where team/app@{name} is deleted "
+        f"wharf: registry.test answers 503 Service Unavailable when team/app@{name} is deleted "
         "(UNAVAILABLE: being cleaned up); it was asked several times: writes are closed for now, "
         "as they are while a registry is cleaned up; nothing was changed, try again later"
     )
@@ -128,7 +128,7 @@ def test_what_an_error_says_is_shown_on_one_clean_line(
     ran = wharf("tags", REPOSITORY)
     assert (ran.code, ran.err) == (
         1,
-        "wharf: registry.test answers 500 Internal Server Error where /v2/team/app/tags/list is "
+        "wharf: registry.test answers 500 Internal Server Error when /v2/team/app/tags/list is "
         f"read{said}\n",
     )
 
@@ -139,7 +139,7 @@ def test_what_is_no_registry_is_not_taken_for_one(fake: Fake, wharf: Wharf, body
     ran = wharf("tags", REPOSITORY)
     assert (ran.code, ran.err) == (
         1,
-        "wharf: registry.test answers /v2/team/app/tags/list with something else than JSON: is it "
+        "wharf: registry.test answers /v2/team/app/tags/list with something other than JSON: is it "
         "a registry?\n",
     )
 
@@ -260,7 +260,7 @@ def test_an_upload_that_is_not_an_address_is_explained(fake: Fake, wharf: Wharf)
     ]
     ran = wharf("copy", f"{REPOSITORY}:1", f"{HOST}/other:1")
     assert ran.code == 1
-    assert ran.err.startswith("wharf: registry.test leads to an address that is none: ")
+    assert ran.err.startswith("wharf: registry.test leads to something that is not an address: ")
 
 
 # Concurrency

@@ -68,7 +68,7 @@ def test_what_is_missing_or_damaged_is_named(fake: Fake, wharf: Wharf) -> None:
     assert ran.err == (
         f"wharf: {HOST}/app: missing, so not counted: {digest(child)}\n"
         f"wharf: {HOST}/app: unreadable, so not counted: broken\n"
-        f"wharf: not everything at {HOST} is whole: its operator can check it\n"
+        f"wharf: something at {HOST} is damaged: its operator can check it\n"
     )
     assert ran.lines[0].startswith("app\t1\t")
 
@@ -87,7 +87,7 @@ def test_what_may_not_be_read_is_left_out(
     [
         (
             (HOST, f"{HOST}/a"),
-            f"{HOST} is a whole registry: it stands alone, or name repositories of it",
+            f"{HOST} is a whole registry: name it alone, or repositories in it",
         ),
         (
             (f"{HOST}/a", "other.test/b"),

@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-HELP = """Look into a container registry and tidy it up: any registry that speaks the OCI
-distribution API.
+HELP = """Inspect and clean up a container registry: any registry that speaks the OCI distribution
+API.
 
 \b
   wharf login registry.example.com               log in, as docker does
-  wharf repositories registry.example.com        what is there
-  wharf tags registry.example.com/team/app       a repository's tags
-  wharf show registry.example.com/team/app:1.2   what a tag is made of
-  wharf du registry.example.com                  who needs how much
+  wharf repositories registry.example.com        list the repositories
+  wharf tags registry.example.com/team/app       list a repository's tags
+  wharf show registry.example.com/team/app:1.2   show what a tag is made of
+  wharf du registry.example.com                  show how much space they take
   wharf rm registry.example.com/team/app:1.2     remove a tag
-  wharf repair registry.example.com/team/app     mend its lists of signatures
+  wharf repair registry.example.com/team/app     repair its lists of signatures
   wharf copy registry.example.com/team/app:1.2 other.example.com/app:1.2
 
-For the operator, from the inventory alone:
+For the operator, from the inventory:
 
 \b
   wharf can someuser push team/app --inventory inventory/NAME
@@ -28,9 +28,13 @@ For the operator, from the inventory alone:
 
 With WHARF_REGISTRY=registry.example.com set, names may be short: wharf tags team/app.
 
-A table is for your terminal. Piped, each row is one line with its fields separated by tabs, sizes
-in bytes and times in ISO 8601; or take --json, or --format with a Jinja2 template: wharf tags
-team/app --format '{{ reference }}'. NO_COLOR is respected.
+On a terminal, the output is a table. In a pipe, each row is one line with its fields separated by
+tabs, sizes in bytes and times in ISO 8601. Or use --json, or --format with a Jinja2 template:
+
+\b
+  wharf tags team/app --format '{{ reference }}'
+
+NO_COLOR is respected.
 
 \b
 Exit codes:

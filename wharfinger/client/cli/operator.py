@@ -19,7 +19,7 @@ Inventory = Annotated[
 ]
 Limit = Annotated[
     str | None,
-    typer.Option("--limit", metavar="HOST", help="This host's, where the inventory has several."),
+    typer.Option("--limit", metavar="HOST", help="This host, if the inventory has several."),
 ]
 
 
@@ -28,7 +28,10 @@ Limit = Annotated[
 def can(
     *,
     user: Annotated[
-        str, typer.Argument(metavar="USER", help="A name, or `anonymous`: not signed in.")
+        str,
+        typer.Argument(
+            metavar="USER", help="A name, or `anonymous` for a client that is not logged in."
+        ),
     ],
     verb: Annotated[
         str,
@@ -50,8 +53,8 @@ def can(
 ) -> None:
     """Say whether a user may do something, and why.
 
-    The exit code is 0 for yes and 3 for no. No host is asked: what was edited since the last
-    deployment counts here already.
+    The exit code is 0 for yes and 3 for no. No host is asked: changes to the inventory count here
+    even before they are deployed.
 
     \b
     Examples:
@@ -72,9 +75,9 @@ def access(
     limit: Limit = None,
     output: Output,
 ) -> None:
-    """Show who may do what, in the rules' order.
+    """Show who may do what, in the order of the rules.
 
-    From the inventory alone: no host is asked.
+    It reads only the inventory; no host is asked.
 
     \b
     Examples:
@@ -102,8 +105,8 @@ def retention(
 ) -> None:
     """Show which tags retention would remove.
 
-    And which it keeps, and why. It changes nothing. It asks the host, by playbooks/retention.yml in
-    check mode; that playbook, without --check, is also what applies the rules.
+    It also shows which tags stay, and why. It changes nothing. It asks the host, by running
+    playbooks/retention.yml in check mode. Without --check, that playbook applies the rules.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ Repository = Annotated[
 ]
 RegistryArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[REGISTRY]", help="HOST[:PORT]; without it, what WHARF_REGISTRY says."),
+    typer.Argument(metavar="[REGISTRY]", help="HOST[:PORT]; without it, WHARF_REGISTRY."),
 ]
 
 
@@ -30,10 +30,9 @@ def repositories(
 ) -> None:
     """List a registry's repositories, or all their tags.
 
-    It takes the right `list` (registry_access); without it, name the repositories instead. A
-    repository without tags, which a registry may list long after the last one was deleted, has one
-    row with an empty tag. Where some may not be read they are left out and named, and the exit code
-    is 3.
+    It needs the right `list` (registry_access); without it, name the repositories instead. A
+    registry may list a repository long after its last tag was deleted: it has one row with an empty
+    tag. Repositories that you may not read are left out and named, and the exit code is 3.
 
     \b
     Examples:
@@ -52,7 +51,8 @@ def tags(
     *,
     repository: Repository,
     digests: Annotated[
-        bool, typer.Option("--digests", help="With each tag's digest and kind (a request each).")
+        bool,
+        typer.Option("--digests", help="Also show each tag's digest and kind (one request each)."),
     ] = False,
     connection: Connection,
     output: Output,
@@ -78,7 +78,7 @@ def show(
         str, typer.Argument(metavar="REPO[:TAG|@DIGEST]", help="Without both: the tag latest.")
     ],
     raw: Annotated[
-        bool, typer.Option("--raw", help="Print the manifest's very bytes and nothing else.")
+        bool, typer.Option("--raw", help="Print the manifest's exact bytes and nothing else.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     connection: Connection,
@@ -111,19 +111,19 @@ def rm(
 ) -> None:
     """Delete manifests by digest, or remove tags.
 
-    REPO@DIGEST deletes the manifest, and with it every tag that leads to it: these are shown first,
-    and the tagged indexes of the repository that still need it. REPO:TAG removes that tag alone,
-    where the registry can do that (distribution 3 can); where it cannot, wharf says so and deletes
-    nothing, since deleting by digest would take the other tags along.
+    REPO@DIGEST deletes the manifest and every tag that leads to it. These tags are shown first, and
+    the tagged indexes of the repository that still need the manifest. REPO:TAG removes only that
+    tag, if the registry can do that (distribution 3 can). If it cannot, wharf says so and deletes
+    nothing, because deleting by digest would also delete the other tags.
 
-    Then it asks, and looks once more right before it deletes: what has changed meanwhile is left
-    alone. Between that last look and the deletion remains a moment (one request) in which somebody
-    may move the tag; the API has no way to close it. Indexes without a tag cannot be seen by the
-    API, nor counted here. Space is freed by the registry's garbage collection only.
+    Then it asks, and looks again right before it deletes: what has changed meanwhile is left alone.
+    Between that look and the deletion (one request), somebody may still move the tag; the API
+    cannot prevent that. The API does not show indexes without a tag, so they are not considered.
+    Only the registry's garbage collection frees space.
 
-    What signs or describes another manifest (it has a `subject`) is first taken out of that
-    manifest's list of referrers, the tag sha256-…, which takes the right to push; without it,
-    nothing is deleted. The last entry takes the list's tag with it.
+    A manifest that signs or describes another one (it has a `subject`) is first taken out of that
+    manifest's list of referrers, the tag sha256-…. That needs the right to push; without it,
+    nothing is deleted. With the last entry, the list's tag is removed too.
 
     \b
     Examples:
@@ -148,14 +148,14 @@ def repair(
     ] = False,
     connection: Connection,
 ) -> None:
-    """Mend lists of referrers that name what is gone.
+    """Repair lists of referrers that name missing manifests.
 
-    Where a registry has no referrers API, oras, cosign and regctl keep the list of what refers to
-    an image in its repository, as the tag sha256-…. Where a signature is deleted by something that
-    does not know of these lists (crane, skopeo, curl), its entry is left behind, and from then on
-    everything that is attached to that image is refused: `MANIFEST_BLOB_UNKNOWN`. This takes such
-    entries out, and the tag where nothing is left. It takes the right to push; to remove a tag,
-    that to delete. Nothing else is changed.
+    If a registry has no referrers API, oras, cosign and regctl list the referrers of an image under
+    the tag sha256-… in its repository. Tools that do not know these lists (crane, skopeo, curl)
+    leave the entry of a signature behind when they delete it. From then on the registry refuses
+    everything that is attached to that image: `MANIFEST_BLOB_UNKNOWN`. This command takes such
+    entries out, and removes a list's tag if it is then empty. It needs the right to push, and to
+    remove a tag the right to delete. It changes nothing else.
 
     \b
     Examples:
@@ -175,19 +175,18 @@ def du(
         list[str] | None,
         typer.Argument(
             metavar="REPO|REGISTRY",
-            help="Repositories, or a registry for all of its; without any, what WHARF_REGISTRY "
-            "says.",
+            help="Repositories, or a registry for all of them; without any, WHARF_REGISTRY.",
         ),
     ] = None,
     connection: Connection,
     output: Output,
 ) -> None:
-    """Show how much room repositories take.
+    """Show how much space repositories take.
 
-    `logical` counts every tag in full, as if nothing were shared; `size` counts each blob of the
-    repository once; `shared` is the part of it that other repositories of the list need too, so
-    that deleting this one would not free it. The total counts each blob once. What no tag leads to
-    is on the disk too, until the operator cleans up, but the API cannot list it.
+    `logical` counts every tag in full, as if nothing were shared. `size` counts each blob of the
+    repository once. `shared` is the part of `size` that other repositories in the table also need:
+    deleting this repository would not free it. The total counts each blob once. Content without a
+    tag also takes space, until the operator cleans up, but the API cannot list it.
 
     \b
     Examples:
@@ -207,11 +206,11 @@ def login(
     registry: RegistryArgument = None,
     connection: Connection,
 ) -> None:
-    """Log in, and keep the login where docker does.
+    """Log in, and store the login where docker does.
 
-    In the credential helper that docker's config.json names, or without one in config.json itself,
-    in clear (base64) and readable only by you. docker then knows the login too, and `docker logout`
-    forgets it.
+    It is stored in the credential helper that docker's config.json names, or without one in
+    config.json itself, unencrypted (base64) and readable only by you. docker then uses the login
+    too, and `docker logout` removes it.
 
     \b
     Examples:
@@ -229,14 +228,14 @@ def copy(
     *,
     source: Annotated[str, typer.Argument(metavar="SRC", help="REPO[:TAG|@DIGEST]")],
     target: Annotated[
-        str, typer.Argument(metavar="DST", help="REPO[:TAG]; the tag is SRC's where there is none.")
+        str, typer.Argument(metavar="DST", help="REPO[:TAG]; without a tag, that of SRC.")
     ],
     connection: Connection,
 ) -> None:
-    """Copy an image or artifact elsewhere.
+    """Copy an image or artifact.
 
-    The same bytes, so the same digest; an index goes with all its platforms. Within a registry the
-    blobs do not travel. Signatures and other referrers are not copied.
+    The bytes stay the same, and so does the digest. An index is copied with all its platforms.
+    Within a registry, no blobs are transferred. Signatures and other referrers are not copied.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`wharf can` and `wharf access`: who may do what, from the inventory alone."""
+"""`wharf can` and `wharf access`: who may do what, read only from the inventory."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ANONYMOUS = "anonymous"
 def answer(
     user: str, verb: str, repository: str | None, inventory: Path, limit: str | None, json: bool
 ) -> None:
-    """Prints the decision and its rule; raises Denied for no, so that the exit code says it."""
+    """Prints the decision and its rule. Raises Denied for no, which sets the exit code."""
     from wharfinger.access import VERBS
 
     if verb not in VERBS:
-        raise UsageError(f"{verb!r} is no verb: write one of {', '.join(VERBS)}")
+        raise UsageError(f"{verb!r} is not a verb: write one of {', '.join(VERBS)}")
     if verb == "list" and repository is not None:
-        raise UsageError("list is asked of the catalog: write no repository")
+        raise UsageError("list is a question about the catalog: write no repository")
     if verb != "list" and not repository:
-        raise UsageError(f"{verb} is asked of a repository: write its name after the verb")
+        raise UsageError(f"{verb} is a question about a repository: write its name after the verb")
     host, settings = host_variables(inventory, limit)
     who = "someone who is not signed in" if user == ANONYMOUS else user
     what = (
@@ -75,7 +75,7 @@ def _decide(
 def _decide_robot(
     settings: Mapping[str, Any], name: str, verb: str, repository: str | None
 ) -> tuple[bool, int | None, str]:
-    """As _decide, for a robot that signs in from where it may."""
+    """Like _decide, for a robot that logs in from one of its addresses."""
     policy = _policy(settings)
     robot = policy.robots[name]
     if robot.expires and robot.expires < datetime.now(UTC).date():

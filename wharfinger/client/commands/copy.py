@@ -19,7 +19,7 @@ from ..transport import Transport
 
 
 def copy_reference(source: str, target: str, connection: Connection) -> None:
-    """Copies a manifest, all that it contains, and their blobs."""
+    """Copies a manifest, the manifests in it, and all their blobs."""
     origin, goal = references.reference(source), references.reference(target)
     if goal.digest:
         raise UsageError(f"'{goal}': the digest follows from the content: write REPO or REPO:TAG")
@@ -58,7 +58,7 @@ async def _copy(
     copier = _Copier(origin, source.repository, goal, target.repository)
     with progress("blobs", len(blobs)) as done:
         travelled = sum(await each(list(blobs.values()), copier.blob, done))
-    # What an index contains must be there before it.
+    # The manifests in an index must be pushed before the index.
     for one in reversed(everything):
         last = one is everything[0]
         tag = target.tag or source.tag
@@ -72,14 +72,14 @@ async def _copy(
 
 
 async def _all(api: Registry, repository: str, top: Fetched) -> list[Fetched]:
-    """The manifest and all that it contains, each before what is in it."""
+    """The manifest and all manifests in it, each before those that it contains."""
     manifests = {top.digest: top}
     waiting = [top]
     while waiting:
         parent = waiting.pop()
         for child in parent.manifest.children:
             fetched = await api.manifest(repository, child.digest)
-            # Anew at the end: what is in several must stand behind all of them.
+            # Move it to the end: a manifest that several contain must come after all of them.
             manifests.pop(child.digest, None)
             manifests[child.digest] = fetched
             waiting.append(fetched)
@@ -87,14 +87,14 @@ async def _all(api: Registry, repository: str, top: Fetched) -> list[Fetched]:
 
 
 class _Copier:
-    """Brings blobs from one repository to another."""
+    """Copies blobs from one repository to another."""
 
     def __init__(self, origin: Registry, source: str, goal: Registry, target: str) -> None:
         self.origin, self.source = origin, source
         self.goal, self.target = goal, target
 
     async def blob(self, blob: Descriptor) -> bool:
-        """Whether the blob's bytes had to travel."""
+        """Copies a blob. Returns whether its bytes had to be sent."""
         if await self.goal.blobs.has(self.target, blob.digest):
             return False
 

@@ -20,8 +20,8 @@ TAG = Column("tag", "TAG")
 def show_repositories(
     argument: str | None, tags: bool, connection: Connection, output: Output
 ) -> None:
-    """The catalog, or with `tags` a row for each tag. Raises Denied, after everything that may be
-    seen is printed, where a repository may not be read."""
+    """Prints the catalog, or with `tags` a row for each tag. Then raises Denied if a repository
+    may not be read."""
     registry = references.registry(argument)
     denied: list[str] = []
 
@@ -38,7 +38,7 @@ def show_repositories(
             try:
                 return [*await api.tags(name)] or [None]
             except NotFound:
-                return [None]  # catalogs keep names of which nothing is left
+                return [None]  # catalogs keep the names of empty repositories
             except Denied:
                 denied.append(name)
                 return []
@@ -61,7 +61,7 @@ def show_repositories(
 
 
 def show_tags(argument: str, digests: bool, connection: Connection, output: Output) -> None:
-    """A repository's tags; with `digests`, what each leads to."""
+    """Prints a repository's tags; with `digests`, also what each leads to."""
     wanted = references.repository_only(argument)
 
     async def work(api: Registry) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def show_tags(argument: str, digests: bool, connection: Connection, output: Outp
 
 
 def refuse_denied(denied: list[str]) -> None:
-    """Raises Denied where repositories were left out."""
+    """Raises Denied if repositories were left out."""
     if denied:
         shown = ", ".join(sorted(denied)[:8]) + (", …" if len(denied) > 8 else "")
         raise Denied(

@@ -1,4 +1,4 @@
-"""`wharf login`: tries a login, then keeps it as docker does."""
+"""`wharf login`: tries a login, then stores it as docker does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..transport import Settings, Transport
 
 
 def log_in(argument: str | None, connection: Connection) -> None:
-    """Asks for what is missing, tries it, keeps it. Raises Denied where it is refused."""
+    """Asks for what is missing, tries the login, stores it. Raises Denied if it is refused."""
     registry = references.registry(argument)
     user = connection.user
     if user is None:

@@ -1,4 +1,4 @@
-"""What `wharf show` prints for people."""
+"""The output of `wharf show` for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..text import clean, size
 
 
 def print_manifest(shown: Mapping[str, Any]) -> None:
-    """Prints what describe() found."""
+    """Prints the result of describe()."""
     facts = [
         ("digest", shown["digest"]),
         ("kind", kinds.of_media_type(shown["media_type"])),
@@ -63,13 +63,13 @@ def print_manifest(shown: Mapping[str, Any]) -> None:
 
 
 def _type_in_words(shown: Mapping[str, Any]) -> str:
-    """The type, and its media type where that is another word."""
+    """The type, and its media type if that differs."""
     words, exact = shown["type"] or "", shown["artifact_type"] or ""
     return f"{words} ({exact})" if words and exact and words != exact else words or exact
 
 
 def _together(shown: Mapping[str, Any]) -> str:
-    """What an index's size is the sum of."""
+    """What an index's size adds up, in words."""
     platforms = [member for member in shown["manifests"] if member["platform"]]
     return "all platforms together" if platforms else "all members together"
 
@@ -100,7 +100,7 @@ def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def history(configuration: Mapping[str, Any], layers: list[Any]) -> list[dict[str, Any]]:
-    """The steps that made an image, each with the size of the layer that it made, if any."""
+    """The steps that made an image, each with the size of its layer, if it has one."""
     entries = configuration.get("history")
     steps = (
         [step for step in entries if isinstance(step, dict)] if isinstance(entries, list) else []
@@ -137,7 +137,7 @@ def _titled(title: str, columns: list[Column], rows: list[Any]) -> None:
 
 
 def platform(value: object) -> str:
-    """`linux/arm64/v8`, as docker writes a platform; empty where none is said."""
+    """`linux/arm64/v8`, as docker writes a platform; empty if it is not stated."""
     if not isinstance(value, Mapping):
         return ""
     parts = [str(value.get(key) or "") for key in ("os", "architecture", "variant")]

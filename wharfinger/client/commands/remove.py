@@ -1,11 +1,11 @@
-"""`wharf rm`: deletes manifests and tags, after showing what goes with them.
+"""`wharf rm`: deletes manifests and tags, after showing what is deleted with them.
 
-A tag can be moved at any time by anybody who may push. What is deleted is therefore compared once
-more, right before, with what was shown; the API has no conditional DELETE, so that one request's
-time remains.
+Anybody who may push can move a tag at any time. Right before a deletion, its target is therefore
+compared again with what was shown. The API has no conditional DELETE, so a gap of one request
+remains.
 
-A manifest that stands in a list of referrers (referrers.py) is taken out of it first, which needs
-the right to push; without that right nothing is deleted.
+A manifest in a list of referrers (referrers.py) is taken out of the list first. That needs the
+right to push; without it, nothing is deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .remove_view import Target, View, tags_in_words, view, warnings
 
 
 def remove(arguments: Sequence[str], yes: bool, connection: Connection) -> None:
-    """Deletes what the arguments name. Raises the first error after trying all."""
+    """Deletes what the arguments name. Tries all of them, then raises the last error."""
     wanted = list(dict.fromkeys(references.reference(text) for text in arguments))
     for reference in wanted:
         if bool(reference.tag) == bool(reference.digest):
@@ -68,7 +68,9 @@ async def _remove(
     if not yes:
         if not sys.stdin.isatty():
             errors.append(
-                UsageError("nobody can be asked here whether to delete, so nothing was: say --yes")
+                UsageError(
+                    "nobody can be asked here whether to delete, so nothing was deleted: say --yes"
+                )
             )
             return
         print(f"{_question(targets)} [y/N] ", end="", file=sys.stderr, flush=True)
@@ -100,7 +102,7 @@ def _question(targets: Sequence[Target]) -> str:
 
 async def _target(api: Registry, wanted: references.Reference, seen: View) -> Target:
     if wanted.tag is None:
-        # Untagged ones are in no list: is it there at all?
+        # The view has only tagged manifests, so ask whether this digest exists.
         assert wanted.digest
         await api.head(wanted.repository, wanted.digest)
         return Target(wanted, wanted.digest)
@@ -120,7 +122,7 @@ async def _delete(api: Registry, target: Target, seen: View, *, waited: bool) ->
             if not same:
                 raise ClientError(
                     f"{target.reference} was not deleted: since it was shown, another tag or index "
-                    "has come to need it; look again"
+                    "has begun to need it; look again"
                 )
             seen = now
         await _delete_manifest(api, target, seen.listing(target.digest))
@@ -143,8 +145,8 @@ async def _delete(api: Registry, target: Target, seen: View, *, waited: bool) ->
 
 
 async def _delete_manifest(api: Registry, target: Target, lists: Sequence[str]) -> None:
-    """Takes a manifest out of these lists of referrers, then deletes it. Without the right to do
-    both, does neither."""
+    """Takes a manifest out of these lists of referrers, then deletes it. Does neither without the
+    right to do both."""
     repository, digest = target.reference.repository, target.digest
     if lists and await api.has_referrers(repository, digest):
         lists = []
@@ -160,7 +162,7 @@ async def _delete_manifest(api: Registry, target: Target, lists: Sequence[str]) 
             ) from error
     await api.delete(repository, digest)
     for tag in lists:
-        # Who attached something meanwhile may have written the list with it again.
+        # A client that attached something meanwhile may have written the manifest into it again.
         try:
             await referrers.take_out(api, repository, tag, {digest})
         except ClientError as error:

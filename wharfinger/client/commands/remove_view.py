@@ -1,4 +1,4 @@
-"""What `wharf rm` knows of a repository before it deletes, and what it warns of."""
+"""What `wharf rm` reads of a repository before it deletes, and its warnings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from ..output import progress, say
 
 @dataclass(frozen=True)
 class View:
-    """A repository as its tags show it: tag → where it leads, index digest → all it contains, tag
-    of a list of referrers → what it names."""
+    """A repository as seen through its tags.
+
+    heads: tag → its manifest. contents: digest of an index → the digests in it, nested ones too.
+    lists: tag of a list of referrers → the digests that it names.
+    """
 
     heads: dict[str, Head]
     contents: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -41,14 +44,14 @@ class View:
         return [tag for tag, named in self.lists.items() if digest in named]
 
     def belonging(self, digest: str) -> list[str]:
-        """Tags of signatures and the like of a digest."""
+        """Tags of a digest's signatures, attestations and lists, by their names."""
         prefix = digest.replace(":", "-", 1)
         return [tag for tag in self.heads if tag == prefix or tag.startswith(f"{prefix}.")]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to delete: a tag alone, or a manifest. `digest` is what was seen."""
+    """A tag or a manifest to delete. `digest` is the manifest that was shown."""
 
     reference: references.Reference
     digest: str
@@ -59,7 +62,7 @@ class Target:
 
 
 async def view(api: Registry, repository: str) -> View:
-    """Every tag's digest, and what the indexes among them contain, nested ones too."""
+    """The digest of every tag, and the contents of the indexes among them."""
     tags = await api.tags(repository)
     with progress(f"digests of {repository}", len(tags)) as done:
         heads_or_none = await each(tags, lambda tag: api.head_or_none(repository, tag), done)
@@ -75,7 +78,7 @@ async def view(api: Registry, repository: str) -> View:
 
 
 async def _named_by(api: Registry, repository: str, digest: str) -> frozenset[str]:
-    """What an index names, which was read before."""
+    """The digests that an index names. It is in the cache."""
     try:
         fetched = await api.manifest(repository, digest)
     except (NotFound, Damaged):
@@ -104,7 +107,7 @@ async def _inside(api: Registry, repository: str, digest: str) -> frozenset[str]
 
 
 def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list[str]:
-    """What somebody should know before this is deleted, a heading and indented lines."""
+    """What the user should know before this is deleted: a heading and indented lines."""
     digest = target.digest
     repository = target.reference.repository
     leading = [tag for tag in seen.tags_of(digest) if tag != target.tag]
@@ -134,15 +137,15 @@ def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list
     lines += _lost_lists(seen.tags_of(digest), seen)
     belonging = seen.belonging(digest)
     if belonging:
-        lines.append(f"  what belongs to it stays, and is then useless: {tags_in_words(belonging)}")
+        lines.append(f"  what belongs to it stays and becomes useless: {tags_in_words(belonging)}")
     return lines
 
 
 def _lost_lists(tags: Sequence[str], seen: View) -> list[str]:
-    """What is lost with tags of lists of referrers."""
+    """Warnings about lists of referrers among these tags."""
     return [
         f"  WARNING: this is the list of {len(seen.lists[tag])} signatures and other referrers of "
-        f"{tag.replace('-', ':', 1)}: they stay, but oras, cosign and regctl find them no more"
+        f"{tag.replace('-', ':', 1)}: they stay, but oras, cosign and regctl no longer find them"
         for tag in tags
         if seen.lists.get(tag)
     ]

@@ -1,4 +1,4 @@
-"""`wharf repair`: takes what is gone out of the lists of referrers."""
+"""`wharf repair`: takes missing manifests out of the lists of referrers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..referrers import take_out
 
 
 def repair(repositories: Collection[str], dry_run: bool, connection: Connection) -> None:
-    """Takes what is gone out of all lists of these repositories, and prints a line for each
+    """Takes missing manifests out of all lists in these repositories, and prints a line for each
     entry."""
     by_registry: dict[str, list[str]] = {}
     for text in dict.fromkeys(repositories):
@@ -36,6 +36,6 @@ async def _repair(repositories: Collection[str], dry_run: bool, api: Registry) -
             for digest in taken.digests:
                 print(f"{name}:{tag}: {digest} is gone, {would}taken out")
             if taken.emptied:
-                print(f"{name}:{tag}: nothing is left in it, {would}removed")
+                print(f"{name}:{tag}: it is empty, {would}removed")
         if not count:
             print(f"{name}: no list of referrers names anything that is gone")

@@ -1,7 +1,7 @@
 """`wharf retention --dry-run`: what playbooks/retention.yml would do, as a table.
 
-The playbook in check mode asks the host; this module runs it and shows the rows that the host
-answers: repository, tag, digest, pushed (seconds since 1970), keep, rule, reason.
+This module runs the playbook in check mode, which asks the host, and shows the rows in the host's
+answer: repository, tag, digest, pushed (seconds since 1970), keep, rule, reason.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..output import Column, Output, progress, say
 from ..text import clean
 
 PLAYBOOK = Path("playbooks/retention.yml")
-# Of another project: they would leave out tasks of this one.
+# Variables that may be set for another project: they would leave out tasks of this one.
 _OTHERS = ("ANSIBLE_RUN_TAGS", "ANSIBLE_SKIP_TAGS")
 KEYS = ("repository", "tag", "digest", "pushed", "keep", "rule", "reason")
 
 
 def refuse(inventory: Path) -> NoReturn:
-    """Raises UsageError: this command only looks."""
+    """Raises UsageError: this command does not apply the rules."""
     raise UsageError(
         f"wharf only shows what retention would do: say --dry-run. To apply it: ansible-playbook "
         f"-i {inventory} {PLAYBOOK}"
@@ -48,7 +48,7 @@ def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -
     found = str(program) if program.exists() else shutil.which("ansible-playbook")
     if found is None:
         raise ClientError("ansible-playbook is not installed here: run ./deploy once")
-    # By paths that hold in the project's folder, where its ansible.cfg is.
+    # Absolute: the command runs in the project's folder, because of its ansible.cfg.
     command = [found, "-i", str(inventory.resolve()), str(PLAYBOOK), "--check"]
     command += ["--limit", limit] if limit else []
     with progress("the host is asked"):
@@ -98,9 +98,9 @@ def _second(pushed: float | None) -> str:
 
 
 def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of all hosts in what ansible-playbook has printed, and sentences about damage that
-    was met and about what would keep a run from removing anything. Raises ClientError with the
-    messages of the tasks that failed."""
+    """Reads the output of ansible-playbook. Returns the rows of all hosts, and sentences about
+    damage and about what would prevent a run from removing anything. Raises ClientError with the
+    messages of failed tasks."""
     told = _told(stdout)
     if told is None:
         last = clean((stderr or stdout).strip()[-500:]) or f"exit code {status}"
@@ -132,7 +132,7 @@ def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], l
 
 
 def _told(text: str) -> dict[str, Any] | None:
-    """What the JSON callback has printed. Others of the caller's may print before and after it, and
+    """The output of the JSON callback. Other callbacks may print before and after it, and so does
     Ansible itself with ANSIBLE_VERBOSITY or ANSIBLE_DEBUG."""
     for line in re.finditer(r"^\{", text, re.MULTILINE):
         try:
@@ -153,7 +153,7 @@ def _results(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _answer(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The host's answer, with its `rows`, wherever it stands in a task's result."""
+    """The host's answer, with its `rows`, from any depth of a task's result."""
     rows = result.get("rows")
     if isinstance(rows, list) and all(
         isinstance(row, dict) and {"repository", "tag", "keep"} <= row.keys() for row in rows

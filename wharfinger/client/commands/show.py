@@ -1,4 +1,4 @@
-"""`wharf show`: everything about one manifest."""
+"""`wharf show`: everything about a manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .manifest_table import platform, print_manifest, texts
 
 
 def show_reference(argument: str, raw: bool, json: bool, connection: Connection) -> None:
-    """Prints what a tag or digest is."""
+    """Prints the manifest of a tag or digest."""
     wanted = references.reference(argument)
 
     async def work(api: Registry) -> tuple[Fetched, dict[str, Any]]:
@@ -39,7 +39,7 @@ def show_reference(argument: str, raw: bool, json: bool, connection: Connection)
 
 
 async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
-    """The manifest that a reference names. Where there is no tag latest, the error names some."""
+    """The manifest that a reference names. Without a tag latest, the error names other tags."""
     if wanted.digest or wanted.tag:
         return await api.manifest(wanted.repository, wanted.digest or wanted.tag or "")
     try:
@@ -51,12 +51,12 @@ async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
         some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
         raise NotFound(
             f"{wanted} has no tag {DEFAULT_TAG}: "
-            + (f"name one of {some}" if tags else "it has no tags at all")
+            + (f"name one of {some}" if tags else "it has no tags")
         ) from None
 
 
 async def describe(api: Registry, wanted: references.Reference, fetched: Fetched) -> dict[str, Any]:
-    """The manifest and what belongs to it, as --json prints it. Sizes in bytes."""
+    """The manifest and what belongs to it, in the form of --json. Sizes are in bytes."""
     manifest, document = fetched.manifest, fetched.document
     description: dict[str, Any] = {
         "reference": str(wanted),
@@ -90,15 +90,15 @@ async def describe(api: Registry, wanted: references.Reference, fetched: Fetched
 
 
 def total(manifest: manifests.Manifest) -> int | None:
-    """What an image's blobs take, each once; None where a size is not said."""
+    """The size of an image's blobs, each counted once; None if a size is missing."""
     sizes = {blob.digest: blob.size for blob in manifest.contents if not blob.elsewhere}
     known = [size for size in sizes.values() if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
 async def _members(api: Registry, repository: str, index: Fetched) -> list[dict[str, Any]]:
-    """An index's entries, each with its type and the size of what it is made of. A blob among them
-    (a layer of a build cache) is as large as the index says."""
+    """An index's entries, each with its type and the size of its blobs. The size of an entry that
+    is itself a blob (a layer of a build cache) comes from the index."""
     blobs = {one.digest for one in index.manifest.blobs}
 
     async def one(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ async def _configuration(
 
 
 async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[str, Any]]:
-    """Manifests whose subject this is, and tags that belong to it by their name."""
+    """The manifests that have this one as their subject, and tags that belong to it by name."""
     shown = [
         {
             "digest": str(entry["digest"]),
@@ -154,9 +154,9 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
     try:
         tags = await api.tags(repository)
     except ClientError:
-        tags = []  # an extra, which a registry may not give
+        tags = []  # they are optional here, and a registry may refuse them
     wanted = digest.replace(":", "-", 1)
-    # The tag without an ending is the list of referrers itself, which is read already.
+    # The tag without an ending is the list of referrers, which is already in `shown`.
     shown += [
         {
             "digest": None,

@@ -1,4 +1,4 @@
-"""`wharf du`: how much room repositories take, as far as tags lead to it."""
+"""`wharf du`: how much space repositories take, as far as tags lead to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOTAL = "(total)"
 class Content:
     """What a repository's tags lead to. Sizes in bytes.
 
-    blobs: digest → size, manifests included; missing, unreadable: tags and digests.
+    blobs: digest → size, manifests included. missing, unreadable: tags and digests.
     """
 
     tags: int = 0
@@ -69,7 +69,7 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
         Column("size", "SIZE", size, right=True),
         Column("shared", "SHARED", size, right=True),
     ]
-    # A template is for repositories; the total would have no reference.
+    # A template is for repositories: the total has no reference.
     shown = rows if output.format is not None else [*rows, total]
     output.rows(columns, shown, {"repositories": rows, "total": total})
     refuse_denied(denied)
@@ -78,7 +78,7 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
             if which:
                 say(f"{registry}/{name}: {what}, so not counted: {', '.join(sorted(which))}")
     if any(usage.missing or usage.unreadable for usage in by_name.values()):
-        raise Damaged(f"not everything at {registry} is whole: its operator can check it")
+        raise Damaged(f"something at {registry} is damaged: its operator can check it")
 
 
 def _wanted(arguments: Sequence[str]) -> tuple[str, list[str] | None]:
@@ -87,7 +87,7 @@ def _wanted(arguments: Sequence[str]) -> tuple[str, list[str] | None]:
     if not arguments or whole:
         if len(arguments) > 1:
             raise UsageError(
-                f"{whole[0]} is a whole registry: it stands alone, or name repositories of it"
+                f"{whole[0]} is a whole registry: name it alone, or repositories in it"
             )
         return references.registry(whole[0] if whole else None), None
     wanted = [references.repository_only(text) for text in arguments]
@@ -162,7 +162,7 @@ def _blobs(fetched: Fetched) -> dict[str, int]:
 def _closure(
     digest: str, known: dict[str, Fetched], own: dict[str, dict[str, int]]
 ) -> dict[str, int]:
-    """The blobs of a manifest and of all that it contains."""
+    """The blobs of a manifest and of all manifests in it."""
     sizes: dict[str, int] = {}
     seen: set[str] = set()
     waiting = [digest]
