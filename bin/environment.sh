@@ -20,6 +20,8 @@ own_surroundings() {
     UV_PYTHON UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_EXCLUDE_NEWER UV_WORKING_DIRECTORY
   # A pip.conf may say `user = true`, which no virtual environment allows.
   export PIP_USER=0
+  # A company's TLS-inspecting proxy has a CA that only the system knows: uv's own list of CAs lacks it.
+  export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true}
   # Debian's sshd takes the locale from the operator's desktop; Ansible ends where it is not generated.
   if [ "$(LC_ALL=C.UTF-8 locale charmap 2>/dev/null)" = UTF-8 ]; then export LC_ALL=C.UTF-8; fi
   if [ ! -d "${TMPDIR:-/tmp}" ] || [ ! -w "${TMPDIR:-/tmp}" ]; then unset TMPDIR; fi

@@ -91,7 +91,8 @@ def install_wheels(
             str(requirements),
         ],
         doing=doing,
-        environment={**os.environ, "UV_LINK_MODE": "copy"},
+        # The system's CAs, among which a TLS-inspecting proxy's may be; uv has a list of its own.
+        environment={"UV_SYSTEM_CERTS": "true", **os.environ, "UV_LINK_MODE": "copy"},
     )
 
 

@@ -213,6 +213,20 @@ def test_root_writes_nothing_into_another_users_home(deploy: Deploy, tmp_path: P
     assert sorted(path.name for path in home.rglob("*")) == sorted(names[1:])
 
 
+@pytest.mark.parametrize(("given", "used"), [("", "true"), ("false", "false")])
+def test_uv_trusts_the_systems_authorities(given: str, used: str) -> None:
+    # A proxy that inspects TLS has one that only the system knows.
+    ran = subprocess.run(
+        ["bash", "-c", ". bin/environment.sh; sh -c 'echo \"$UV_SYSTEM_CERTS\"'"],
+        cwd=PROJECT,
+        env=os.environ | {"UV_SYSTEM_CERTS": given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == f"{used}\n"
+
+
 def test_other_settings_are_said_to_be_unused(deploy: Deploy, checkout: Path) -> None:
     ran = deploy("-i", "i1", variables={"ANSIBLE_CONFIG": "/etc/hosts"})
     said = f"ANSIBLE_CONFIG is not used: the settings are those of {checkout}/ansible.cfg"

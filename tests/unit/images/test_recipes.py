@@ -149,6 +149,22 @@ def test_a_missing_uv_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
+@pytest.mark.parametrize(("given", "used"), [(None, "true"), ("false", "false")])
+def test_uv_trusts_the_systems_authorities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, used: str
+) -> None:
+    # A proxy that inspects TLS has one that only the system knows.
+    monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
+    if given:
+        monkeypatch.setenv("UV_SYSTEM_CERTS", given)
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$UV_SYSTEM_CERTS" >{tmp_path}/said\n')
+    uv.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    install_wheels(tmp_path / "x.txt", tmp_path, doing="building x")
+    assert (tmp_path / "said").read_text() == f"{used}\n"
+
+
 def test_a_failing_program_is_quoted_with_what_was_being_done() -> None:
     command = [sys.executable, "-c", "import sys; print('no route', file=sys.stderr); sys.exit(7)"]
     with pytest.raises(BuildError) as caught:
