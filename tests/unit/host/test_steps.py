@@ -102,7 +102,7 @@ def test_a_file_where_a_directory_belongs_is_an_error(tmp_path: Path, machine: M
     host.paths.var.mkdir(parents=True)
     host.paths.etc.write_text("")
     assert message("prepare", {}, host) == (
-        f"{host.paths.etc} is there but is no directory: move it away"
+        f"{host.paths.etc} is there but is not a directory: move it away"
     )
 
 
@@ -323,8 +323,8 @@ def test_a_network_in_use_keeps_its_subnet(host: Host, machine: Machine) -> None
     [
         (
             "10.98.0.1/28",
-            "container_engine_network: '10.98.0.1/28' is no IPv4 subnet (10.98.0.1/28 has host "
-            "bits set): write one like 172.31.255.240/28",
+            "container_engine_network: '10.98.0.1/28' is not an IPv4 subnet (10.98.0.1/28 has "
+            "host bits set): write one like 172.31.255.240/28",
         ),
         (
             "10.98.0.0/30",

@@ -1,1 +1,1 @@
-"""What lies below everything: files, the lock, the state, processes, docker, nginx and services."""
+"""The lowest room: files, the lock, the state, processes, docker, nginx and services."""

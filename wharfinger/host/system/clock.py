@@ -1,11 +1,11 @@
-"""Whether the host's clock can be believed. Asked before anything goes, or is renewed, by its age.
+"""Whether the host's clock can be trusted. Checked before anything is deleted or renewed by age.
 
-`judge` is pure. It compares two looks at the clock. Within a boot the time on the wall must not run
-away from the time since the boot; across a boot it may go ahead by a month, since the host may have
-been off, but not back. A clock that a time server sets is always believed.
+`judge` is pure. It compares two readings of the clock. Within a boot, the wall clock must not drift
+away from the time since the boot. Across a boot it may go ahead by a month, since the host may have
+been off, but it may not go back. A clock that a time server sets is always trusted.
 
-The last look is kept in clock.json. What was written while the clock was in doubt bears its times:
-these are kept too, and count as the moment in which the doubt ended (`Record.moment`).
+The last reading is kept in clock.json. Files that were written while the clock was in doubt have
+its times. These times are kept too, and count as the moment when the doubt ended (`Record.moment`).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .files import read_bytes, read_text, write_atomically
 
 _HOUR = 3600.0
 _DAY = 86400.0
-# Within a boot: seconds by which the clock on the wall may leave the time since the boot.
+# Within a boot: seconds by which the wall clock may differ from the time since the boot.
 _APART = _DAY
-# Across a boot: seconds that a host may have been off, and by which a clock without a time server
-# may go back, because the hardware's clock is not as good.
+# Across a boot: how many seconds a host may have been off, and how many seconds a clock without a
+# time server may go back, because the hardware's clock is less exact.
 _OFF = 30 * _DAY
 _BACK = _HOUR
-# A doubt is noticed by the next look, a quarter of an hour later at most.
+# The next reading notices a doubt, at most a quarter of an hour later.
 _SLACK = _HOUR
-# As many doubts are remembered; beyond that, those next to each other become one.
+# So many doubts are remembered. If there are more, neighbours are joined.
 _REMEMBERED = 16
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A look at the clock. `boot`: the kernel's name for this boot; `wall`: seconds since 1970;
-    `up`: seconds since the boot, also those asleep; `synchronised`: a time server sets the clock.
+    """A reading of the clock. `boot`: the kernel's id of this boot; `wall`: seconds since 1970;
+    `up`: seconds since the boot, including suspend; `synchronised`: a time server sets the clock.
     """
 
     boot: str
@@ -58,10 +58,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Record:
-    """The last look that was believed (`boot`, `wall`, `up`), and `start`: the time of this boot by
-    the clock as it was first believed. `doubt`: why the clock is in doubt since then, "" where it
-    is not; `given`: the times that it has given meanwhile, from and to. `wrong`: doubts that are
-    over."""
+    """The last trusted reading (`boot`, `wall`, `up`), and `start`: when this boot began, by the
+    first trusted reading. `doubt`: why the clock has been in doubt since then, "" if it is not;
+    `given`: the times that it has shown meanwhile, from and to. `wrong`: doubts that are over."""
 
     boot: str
     wall: float
@@ -72,7 +71,7 @@ class Record:
     wrong: tuple[Span, ...] = ()
 
     def moment(self, written: float) -> float:
-        """When something was written whose time says `written` (seconds since 1970)."""
+        """When something was really written that bears the time `written` (seconds since 1970)."""
         for span in self.wrong:
             if span.begin <= written <= span.end:
                 return span.over
@@ -80,7 +79,7 @@ class Record:
 
 
 def judge(last: Record | None, now: Reading, *, confirmed: bool = False) -> Record:
-    """The record after this look. `confirmed`: a person says that the clock is right."""
+    """The record after this reading. `confirmed`: a person says that the clock is right."""
     fresh = Record(now.boot, now.wall, now.up, now.wall - now.up)
     if last is None:
         return fresh
@@ -91,14 +90,14 @@ def judge(last: Record | None, now: Reading, *, confirmed: bool = False) -> Reco
         return replace(last, doubt=why, given=_given(last.given, since, now.wall))
     wrong = list(last.wrong)
     for begin, end in last.given:
-        # What a clock that is right by now has given lies before this moment.
+        # If the clock is right by now, the times that it showed lie before this moment.
         until = min(end + _SLACK, now.wall) if begin <= now.wall else end + _SLACK
         wrong.append(Span(begin, until, now.wall))
     keeps_start = same and not confirmed and not now.synchronised
     return replace(
         fresh,
         start=last.start if keeps_start else fresh.start,
-        # Times to come are forgotten before they come.
+        # A span in the future is forgotten before its time comes.
         wrong=_joined(
             span for span in wrong if span.end <= span.over or span.begin > now.wall + _SLACK
         ),
@@ -108,13 +107,13 @@ def judge(last: Record | None, now: Reading, *, confirmed: bool = False) -> Reco
 def _given(
     earlier: tuple[tuple[float, float], ...], since: float, wall: float
 ) -> tuple[tuple[float, float], ...]:
-    """The times that a clock in doubt has given, this look included."""
+    """The times that a clock in doubt has shown, including this reading."""
     if not earlier:
         return ((since, wall),)
     *others, (low, high) = earlier
     if low <= wall <= high + _APART:
         return (*others, (low, max(high, wall)))
-    # It was set meanwhile. Of many such, the first go on for the ones after them.
+    # It was set meanwhile. If that happens often, the first spans are joined.
     spans = [*earlier, (wall - _SLACK, wall)]
     while len(spans) > _REMEMBERED:
         spans[:2] = [(min(spans[0][0], spans[1][0]), max(spans[0][1], spans[1][1]))]
@@ -122,7 +121,7 @@ def _given(
 
 
 def _doubt(last: Record, now: Reading, same: bool) -> str:
-    """Why this look is in doubt after the last one that was believed; "" where it is not."""
+    """Why this reading is in doubt, compared with the last trusted one; "" if it is not."""
     if same:
         apart = now.wall - now.up - last.start
         if abs(apart) <= _APART:
@@ -130,7 +129,7 @@ def _doubt(last: Record, now: Reading, same: bool) -> str:
         way = "ahead" if apart > 0 else "back"
         return f"it has jumped {_in_words(apart)} {way} since this boot began"
     if last.doubt:
-        # A boot explains nothing of what was in doubt before it.
+        # A boot does not settle a doubt that was there before it.
         return last.doubt
     gone = now.wall - last.wall
     if gone > _OFF:
@@ -145,7 +144,7 @@ def _in_words(seconds: float) -> str:
 
 
 def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """No more than are remembered: neighbours become one, which is over with the last of them."""
+    """At most _REMEMBERED spans: neighbours are joined, and are over when the later one is."""
     joined = sorted(spans, key=lambda span: (span.begin > span.over, span.begin))
     while len(joined) > _REMEMBERED:
         first, second = joined[0], joined[1]
@@ -159,10 +158,10 @@ def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def synchronised() -> bool:
     """Whether the kernel says that a time server sets the clock. systemd-timesyncd, ntpd, and
-    chrony with `rtcsync` (Debian's default) tell the kernel; it forgets where they fall silent for
-    hours, and where somebody sets the clock by hand."""
+    chrony with `rtcsync` (Debian's default) tell the kernel. The kernel forgets it after hours
+    without news from them, and when somebody sets the clock by hand."""
     try:
-        import ctypes  # only here: few commands ask
+        import ctypes  # only here: few commands need it
 
         # struct timex, all zero: change nothing. Larger than on any architecture.
         answer: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
@@ -175,13 +174,13 @@ _TIME_ERROR = 5
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot."""
+    """The kernel's id of this boot."""
     return (read_text(Path("/proc/sys/kernel/random/boot_id")) or "").strip()
 
 
 def load(path: Path) -> Record | None:
-    """What the last look has left; None where there was none. A damaged file is in doubt: what the
-    clock showed before is not known."""
+    """The record of the last reading; None if there is none. A damaged file gives a doubt: the
+    previous time is not known."""
     data = read_bytes(path)
     if data is None:
         return None
@@ -203,7 +202,7 @@ def load(path: Path) -> Record | None:
 
 
 def store(path: Path, record: Record) -> None:
-    """Keeps it for the next look. A full disk keeps nobody from looking."""
+    """Keeps the record for the next reading. A full disk is no error."""
     data = json.dumps(asdict(record), indent=1, sort_keys=True).encode() + b"\n"
     with suppress(OSError):
         if read_bytes(path) != data:

@@ -1,4 +1,4 @@
-"""This host's clock, looked at: what its doubt means for what goes by it (clock.py judges)."""
+"""Reads this host's clock, and says what a doubt about it means (clock.py judges)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ CONFIRMATION = "-e clock_is_right=true"
 
 
 class InDoubt(HostError):
-    """The clock is in doubt, and what was asked for goes by it."""
+    """The clock is in doubt, and the request depends on it."""
 
 
 def sentence(record: Record, now: float) -> str:
-    """What an operator has to know of a clock in doubt; "" where it is not."""
+    """What an operator has to know about a clock in doubt; "" if it is not."""
     if not record.doubt:
         return ""
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
@@ -29,8 +29,8 @@ def sentence(record: Record, now: float) -> str:
 
 
 def look(host: Host, *, confirmed: bool = False, check: bool = False) -> Record:
-    """The clock of this host now. `confirmed`: a person says that it is right; with `check` the
-    look is not remembered. Under the host's lock, but for `check`."""
+    """Reads this host's clock. `confirmed`: a person says that it is right. With `check` the
+    reading is not stored; without it, the caller holds the host's lock."""
     path = host.paths.clock
     record = judge(load(path), host.clock.reading(), confirmed=confirmed)
     if not check:
@@ -39,5 +39,5 @@ def look(host: Host, *, confirmed: bool = False, check: bool = False) -> Record:
 
 
 def doubt(host: Host, *, confirmed: bool = False, check: bool = False) -> str:
-    """The same as a sentence for an operator; "" where the clock can be believed."""
+    """The same as a sentence for an operator; "" if the clock can be trusted."""
     return sentence(look(host, confirmed=confirmed, check=check), host.clock.now())

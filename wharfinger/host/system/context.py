@@ -1,4 +1,4 @@
-"""Everything a step touches, handed in together, so that tests can hand in something else."""
+"""Everything that a step touches, passed in as one object, so that tests can pass in another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .state import Store
 
 
 class Clock:
-    """Wall-clock time (seconds since 1970), time that no one sets, and sleeping."""
+    """Wall-clock time (seconds since 1970), monotonic time, and sleeping."""
 
     def now(self) -> float:
         return time.time()
@@ -31,13 +31,13 @@ class Clock:
         time.sleep(seconds)
 
     def reading(self) -> Reading:
-        """A look at the clock, for `clock.judge`."""
+        """A reading for `clock.judge`."""
         up = time.clock_gettime(time.CLOCK_BOOTTIME)
         return Reading(boot_id(), self.now(), up, synchronised())
 
 
 class Traffic:
-    """What may still be on its way to a generation."""
+    """Connections and workers that may still bring requests to a generation."""
 
     def __init__(self, proc: Path) -> None:
         self._proc = proc
@@ -46,7 +46,7 @@ class Traffic:
         return len(self.each(address, port))
 
     def each(self, address: str, port: int) -> frozenset[int]:
-        """The connections to address:port, by a number that each keeps as long as it is open."""
+        """The connections to address:port, each by a number that it keeps while it is open."""
         return connections(self._proc, address, port)
 
     def alive(self, workers: list[list[int]]) -> list[list[int]]:
@@ -57,7 +57,7 @@ class Traffic:
 class Host:
     """One host, or what a test puts in its place.
 
-    `stack` names docker's objects (containers, labels): a host carries one stack, tests their own.
+    `stack` is in the names and labels of docker's objects. A host has one stack; tests have others.
     """
 
     paths: Paths
@@ -82,7 +82,7 @@ class Host:
         stack: str = "wharfinger",
         nginx: tuple[str, ...] = ("nginx",),
     ) -> Host:
-        """This very host; other `paths`, `stack` and `nginx` command for a second one beside it."""
+        """This host. A second stack beside it needs other `paths`, `stack` and `nginx` command."""
         paths = paths or Paths()
         runner = SystemRunner()
         return cls(

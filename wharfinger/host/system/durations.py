@@ -14,9 +14,9 @@ def in_words(
     least: int = 2,
     rounded: bool = False,
 ) -> str:
-    """A length of time in the largest of `units` of which it has `least`, else in the last one.
+    """A length of time in the largest of `units` that it has `least` times, else in the last.
 
-    What is left over is cut off, or rounded with `rounded`; of seconds always. A length below 0
+    The number is cut off, or rounded with `rounded`; seconds are always rounded. A negative length
     counts as 0.
     """
     seconds = max(seconds, 0)

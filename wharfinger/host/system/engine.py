@@ -1,7 +1,7 @@
-"""Docker Engine, spoken to over its own socket (Docker Engine API, 1.41 and later).
+"""Docker Engine, by its socket (Docker Engine API 1.41 and later).
 
-Not the command line, because that cannot express a health check without a shell, and because an
-answer here takes a millisecond where a process takes fifty.
+The command line is not used: it cannot express a health check without a shell, and a process takes
+50 ms where a request takes one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from urllib.parse import quote, urlencode
 from .errors import HostError
 from .files import exists
 
-# Seconds that docker may take to say that it is there.
+# Seconds that docker may take to answer a ping.
 _PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
 class Container:
-    """One container, as much of it as decisions need."""
+    """The properties of a container that decisions need."""
 
     id: str
     name: str
@@ -54,7 +54,7 @@ class Container:
 
 
 class Engine(Protocol):
-    """What the steps ask of a container engine; tests hand in another."""
+    """What the steps need from a container engine; tests pass in another."""
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]: ...
 
@@ -83,16 +83,16 @@ class Engine(Protocol):
     def remove_network(self, name: str) -> None: ...
 
     def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
-        """What docker holds beside the containers with `labels` and `images` (names or ids)."""
+        """What docker has besides the containers with `labels` and the `images` (names or ids)."""
 
     def sharing(self, labels: Mapping[str, str], folder: Path) -> list[str]:
-        """The running containers without `labels` that may write into `folder` or below it: names.
-        One that has a folder above it (a backup's, a monitor's) does not count."""
+        """The names of running containers without `labels` that may write into `folder` or below.
+        A container that mounts a parent of it (for backups or monitoring) does not count."""
 
     def image(self, reference: str) -> dict[str, Any] | None: ...
 
     def used_images(self) -> set[str]:
-        """The ids of the images of all containers, stopped ones and other people's too."""
+        """The ids of the images of all containers, including stopped and foreign ones."""
 
     def load(self, archive: Path) -> str: ...
 
@@ -129,7 +129,7 @@ class DockerEngine:
         timeout: float = 60,
         length: int | None = None,
     ) -> tuple[int, bytes]:
-        """One call; returns status and body. Raises HostError where docker does not answer."""
+        """One request; returns status and body. Raises HostError if docker does not answer."""
         connection = _Connection(self._path, timeout)
         headers = {"Connection": "close"}
         payload: bytes | IO[bytes] | None = None
@@ -175,14 +175,14 @@ class DockerEngine:
     def listed_containers(
         self, labels: Mapping[str, str], *, timeout: float = 60
     ) -> list[dict[str, Any]]:
-        """Docker's own short list of the containers with all these labels, stopped ones too."""
+        """Docker's own list of the containers with all these labels, including stopped ones."""
         wanted = json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})
         query = urlencode({"all": "1", "filters": wanted})
         listing: list[dict[str, Any]] = self.get(f"/containers/json?{query}", timeout=timeout)
         return listing
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
-        """Every container with all these labels, stopped ones too."""
+        """The containers with all these labels, including stopped ones."""
         containers = (self.inspect(container["Id"]) for container in self.listed_containers(labels))
         return [container for container in containers if container is not None]
 
@@ -208,7 +208,7 @@ class DockerEngine:
         _expect(status, data, f"stopping the container {name}", also=(304, 404))
 
     def pause(self, name: str) -> None:
-        """Its processes stand still, and go on after `unpause` as if no time had passed."""
+        """Its processes are frozen, and continue after `unpause` as if no time had passed."""
         status, data = self.request("POST", f"/containers/{quote(name)}/pause")
         _expect(status, data, f"pausing the container {name}")
 
@@ -217,7 +217,7 @@ class DockerEngine:
         _expect(status, data, f"unpausing the container {name}")
 
     def remove(self, name: str) -> None:
-        """Removes the container, running or not; one that is gone is fine."""
+        """Removes the container, running or not. It is no error if it is already gone."""
         status, data = self.request("DELETE", f"/containers/{quote(name)}?force=1&v=1")
         # 409: a removal that an interrupted run began is still under way
         _expect(status, data, f"removing the container {name}", also=(404, 409))
@@ -243,7 +243,7 @@ class DockerEngine:
         return (125 if code is None else int(code)), "".join(frames(output))
 
     def logs(self, name: str, lines: int) -> str:
-        """The last lines of the container's output, both streams as they came."""
+        """The last lines of the container's output, both streams in order."""
         status, data = self.request(
             "GET", f"/containers/{quote(name)}/logs?stdout=1&stderr=1&tail={lines}"
         )
@@ -279,7 +279,7 @@ class DockerEngine:
         return images
 
     def others(self, labels: Mapping[str, str], images: set[str]) -> list[str]:
-        """As 'the container web': containers, volumes and images that are not ours."""
+        """Containers, volumes and images that are not ours, as 'the container web'."""
         ours = {container["Id"] for container in self.listed_containers(labels)}
         others = [
             f"the container {container['Names'][0].lstrip('/')}"
@@ -289,7 +289,7 @@ class DockerEngine:
         volumes = self.get("/volumes").get("Volumes") or ()
         others += [f"the volume {volume['Name']}" for volume in volumes]
         for image in self.images():
-            # An older docker calls an image without a name <none>:<none>.
+            # Older versions of docker name an image without a name <none>:<none>.
             names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
             names = names or [image["Id"]]
             others += [f"the image {name}" for name in names if name not in images]
@@ -316,7 +316,7 @@ class DockerEngine:
         return {container["ImageID"] for container in self.listed_containers({})}
 
     def load(self, archive: Path) -> str:
-        """Loads an image archive; returns what docker said. Raises HostError where it refuses."""
+        """Loads an image archive; returns docker's output. Raises HostError if it is refused."""
         with archive.open("rb") as stream:
             status, data = self.request(
                 "POST",
@@ -344,7 +344,7 @@ class DockerEngine:
         _expect(status, data, f"naming the image {reference}")
 
     def remove_image(self, reference: str) -> bool:
-        """False where it stays because something else uses it (409)."""
+        """False if it stays because something else uses it (409)."""
         status, data = self.request("DELETE", f"/images/{quote(reference, safe='/:@')}")
         _expect(status, data, f"removing the image {reference}", also=(404, 409))
         return status == 200
@@ -363,7 +363,7 @@ def _expect(status: int, data: bytes, what: str, also: tuple[int, ...] = ()) -> 
 
 
 def frames(data: bytes) -> Iterator[str]:
-    """The texts of docker's multiplexed stream: 4 bytes stream, 4 bytes length, payload."""
+    """The texts in docker's multiplexed stream: 4 bytes stream, 4 bytes length, payload."""
     position = 0
     while position + 8 <= len(data):
         (length,) = struct.unpack(">I", data[position + 4 : position + 8])
@@ -375,7 +375,7 @@ def container_of(raw: Mapping[str, Any]) -> Container:
     """A Container from the API's description of one."""
     state = raw["State"]
     networks = raw.get("NetworkSettings", {}).get("Networks") or {}
-    # A stopped container has no present address, only the one it asked for.
+    # A stopped container has no address, only the one that it requests at its start.
     addresses = [
         network.get("IPAddress") or (network.get("IPAMConfig") or {}).get("IPv4Address")
         for network in networks.values()
@@ -404,7 +404,7 @@ def subnets(network: Mapping[str, Any]) -> list[str]:
 
 
 def answers(socket: Path) -> bool:
-    """Whether docker is there to be asked, at its socket."""
+    """Whether docker answers at its socket."""
     if not exists(socket):
         return False
     try:

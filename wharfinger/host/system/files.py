@@ -1,4 +1,4 @@
-"""Files and directories as they should be; a crash leaves the old one or the new one."""
+"""Writes files and directories; a crash leaves the old content or the new one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 
 from .errors import HostError
 
-# A hardened host's umask (077) would close the directories that are made here to nginx's workers
-# and to the containers' users. Secrets have modes of their own.
+# With the umask of a hardened host (077), nginx's workers and the containers' users could not enter
+# directories that are made here. Secrets have modes of their own.
 UMASK = 0o022
 
 
 def write_atomically(
     path: Path, data: bytes, mode: int, owner: int | None = None, group: int | None = None
 ) -> None:
-    """Replaces `path` by `data` in one step, also across a power loss.
+    """Replaces the content of `path` by `data` in one step, also across a power loss.
 
-    The temporary name is fixed: the caller holds the lock, and what a kill leaves behind is
-    overwritten by the next write instead of piling up.
+    The temporary name is fixed: the caller holds the lock, and the next write overwrites what a
+    killed process has left.
     """
     while True:
         try:
@@ -36,7 +36,7 @@ def write_atomically(
 
 @contextmanager
 def drawing_on(reserve: Path) -> Iterator[None]:
-    """Where the body finds no room on a disk, `reserve`, a file there, becomes smaller."""
+    """If the disk is full during the body, `reserve`, a file on it, is made smaller."""
     _reserves.append(reserve)
     try:
         yield
@@ -45,12 +45,12 @@ def drawing_on(reserve: Path) -> Iterator[None]:
 
 
 _reserves: list[Path] = []
-# More than any file that the host writes takes at once.
+# Larger than any file that is written here.
 _PIECE = 64 << 10
 
 
 def _give_way() -> bool:
-    """Frees a piece of a reserve; whether there was one."""
+    """Frees a piece of a reserve; False if none is left."""
     for reserve in _reserves:
         with suppress(OSError):
             size = reserve.stat().st_size
@@ -87,7 +87,7 @@ def sync_directory(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The file's content, None where it is not there or may not be read."""
+    """The file's content; None if it is not there or may not be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -95,19 +95,19 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def read_text(path: Path) -> str | None:
-    """The file's text (UTF-8, undecodable bytes replaced), None where there is none."""
+    """The file's text (UTF-8, undecodable bytes replaced); None as for `read_bytes`."""
     data = read_bytes(path)
     return None if data is None else data.decode("utf-8", "replace")
 
 
 def sha256(path: Path) -> str | None:
-    """The file's SHA-256 in hex, None where it is not there or may not be read."""
+    """The file's SHA-256 in hex; None as for `read_bytes`."""
     data = read_bytes(path)
     return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def exists(path: Path) -> bool:
-    """Whether `path` is there, as far as one may see (a parent may be closed to us)."""
+    """Whether `path` is there; False if a parent directory may not be read."""
     try:
         return path.exists()
     except OSError:
@@ -117,8 +117,8 @@ def exists(path: Path) -> bool:
 def directory(path: Path, mode: int, owner: int, group: int, *, check: bool) -> list[str]:
     """Ensures a directory with this mode and owner; returns what was (or would be) done.
 
-    Only the directory itself is touched, never what is in it. Raises HostError where something else
-    is at this place.
+    Only the directory itself is changed, never its content. Raises HostError if something else is
+    at this path.
     """
     wanted = f"{mode:04o} {owner}:{group}"
     try:
@@ -131,10 +131,10 @@ def directory(path: Path, mode: int, owner: int, group: int, *, check: bool) -> 
             path.chmod(mode)
         return [f"{path}: directory made ({wanted})"]
     if stat.S_ISLNK(status.st_mode) and path.is_dir():
-        # An operator may have put a large directory elsewhere by a link: its target counts.
+        # An operator may have moved a large directory and left a link: its target counts.
         status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
-        raise HostError(f"{path} is there but is no directory: move it away")
+        raise HostError(f"{path} is there but is not a directory: move it away")
     present = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     if present == (mode, owner, group):
         return []
@@ -145,7 +145,7 @@ def directory(path: Path, mode: int, owner: int, group: int, *, check: bool) -> 
 
 
 def remove_tree(path: Path) -> bool:
-    """Removes a file, link or directory with its content; says whether there was one."""
+    """Removes a file, a link, or a directory with its content; False if there was nothing."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
         return True

@@ -1,4 +1,4 @@
-"""One change at a time: an exclusive lock that the kernel frees when its holder dies."""
+"""One change at a time: an exclusive lock, which the kernel releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .errors import HostError
 
 
 class Busy(HostError):
-    """Somebody else held the lock for too long."""
+    """Another process held the lock for too long."""
 
 
 @contextmanager
 def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
-    """Holds the lock; waits at most `timeout` seconds, then Busy names its holder."""
+    """Holds the lock. Waits at most `timeout` seconds, then raises Busy, which names the holder."""
     try:
         path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -26,8 +26,8 @@ def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
         raise HostError(f"{path} may not be opened: run wharfinger-host as root") from problem
     try:
         _wait(descriptor, path, timeout)
-        # Who holds it is for people only. A full disk, on which it cannot be written, must not keep
-        # the timer from what it has to do there.
+        # The holder's name is for people only. The timer must work on a full disk too, where it
+        # cannot be written.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.utime(descriptor)
@@ -56,7 +56,7 @@ def is_held(path: Path) -> bool:
 
 
 def held_since(path: Path) -> tuple[str, float] | None:
-    """Who holds the lock, and since when (seconds since 1970); None where nobody does."""
+    """The lock's holder, and since when (seconds since 1970); None if it is free."""
     if not is_held(path):
         return None
     try:

@@ -1,9 +1,9 @@
-"""The logs that nginx writes for the toolkit: who reads them, how long they are kept, and what is
-missing.
+"""The logs that nginx writes for the toolkit: who may read them, how long they are kept, and what
+is missing.
 
-nginx writes the token server's decisions too, which come to it with the answers. So they are where
-no container can change them, and nobody waits for docker. The timer rotates: nginx opens new files,
-and what it has closed belongs to root.
+nginx writes the token server's decisions too, which it gets with the answers. So no container can
+change them, and nobody waits for docker. The timer rotates the logs: nginx opens new files, and the
+closed ones belong to root.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from .context import Host
 from .files import directory, exists, read_text, remove_tree, write_atomically
 
 ACCESS, DECISIONS = "access.log", "decisions.log"
-# A file is closed when it has so many bytes or is so old (seconds).
+# A file is closed when it has so many bytes, or is so old (seconds).
 LARGEST = 100 * 2**20
 OLDEST = 86_400
-# What is closed is kept so long, and of each log no more than so many bytes.
+# Closed files are kept for so many seconds, and at most so many bytes of each log.
 KEPT = 30 * 86_400
 KEPT_BYTES = 2**30
 _TIME = re.compile(rb'"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)')
 _NUMBER = re.compile(rb'"process":"([0-9a-f]{8})","number":(\d+),')
-# The token servers of which so many were last seen are remembered; more are never at work.
+# So many token servers, the ones last seen, are remembered; more never run at the same time.
 _PROCESSES = 8
 
 
 def folder(host: Host, check: bool) -> list[str]:
-    """The logs' directory is there."""
+    """Ensures the directory of the logs."""
     return directory(host.paths.log, 0o755, host.root_id, host.root_id, check=check)
 
 
 def prepare(host: Host) -> None:
-    """The files are there before nginx, which would let all read a log that it makes."""
+    """Makes the files before nginx does, which would make them readable by everybody."""
     folder(host, False)
     for name in (ACCESS, DECISIONS):
         _prepare(host, host.paths.log / name)
@@ -62,7 +62,7 @@ def _readers(host: Host) -> int:
 
 
 def append(host: Host, text: str) -> None:
-    """What a token server said that is gone. Raises OSError where it cannot be written."""
+    """Keeps the output of a token server that is gone. Raises OSError if it cannot be written."""
     folder(host, False)
     path = host.paths.token_server_log
     _prepare(host, path)
@@ -71,7 +71,7 @@ def append(host: Host, text: str) -> None:
 
 
 def adopt(host: Host, check: bool) -> list[str]:
-    """What earlier versions have left beside nginx's own logs is kept with ours."""
+    """Moves logs of earlier versions, which lie beside nginx's own, to ours."""
     actions = []
     for path in sorted(host.paths.nginx_log.glob("wharfinger*.log*")):
         target = host.paths.log / f"earlier-{path.name}"
@@ -83,18 +83,18 @@ def adopt(host: Host, check: bool) -> list[str]:
 
 
 def keep(host: Host, *, by_age: bool = True) -> list[str]:
-    """What the timer does: rotates what is due, removes what is old; returns what was done.
-    `by_age`: False while the clock is in doubt; then only what is too much goes."""
+    """Rotates logs that are due and removes old files, for the timer; returns what was done.
+    `by_age`: False while the clock is in doubt. Then files are only removed for their size."""
     if not exists(host.paths.log):
         return []
-    # What is closed only now is compressed by the next run: a worker may be slow to leave it.
+    # A file that is closed in this run is compressed in the next: a worker may still write to it.
     closed = _closed(host)
     due = [path for path in _live(host) if _is_due(host, path)]
     actions = _rotate(host, due) if due else []
     _count(host)
     for path in closed:
         if path.stat().st_uid != host.root_id:
-            _close(host, path)  # of a rotation that was killed
+            _close(host, path)  # a rotation was killed
         if path.suffix != ".gz":
             _compress(path)
     return actions + [f"{path}: removed" for path in list(_old(host, by_age)) if remove_tree(path)]
@@ -112,14 +112,14 @@ def _live(host: Host) -> list[Path]:
 
 
 def _closed(host: Host) -> list[Path]:
-    """The oldest first."""
+    """The closed files, oldest first."""
     live = _live(host)
     closed = [path for path in host.paths.log.iterdir() if path.is_file() and path not in live]
     return sorted(closed, key=lambda path: (path.stat().st_mtime, path.name))
 
 
 def _is_due(host: Host, path: Path) -> bool:
-    """Its first line is a day old, or it is large. An empty one never is."""
+    """Whether the first line is a day old, or the file is large. An empty file is never due."""
     size = path.stat().st_size
     if size == 0:
         return False
@@ -127,7 +127,7 @@ def _is_due(host: Host, path: Path) -> bool:
 
 
 def _begun(path: Path) -> float:
-    """When its first line was written; where that does not say so, when its last was."""
+    """When its first line was written; if that line has no time, when its last was."""
     with path.open("rb") as file:
         moment = _TIME.search(file.readline(4096))
     try:
@@ -139,7 +139,7 @@ def _begun(path: Path) -> float:
 
 
 def _rotate(host: Host, due: list[Path]) -> list[str]:
-    """nginx goes on in new files. What is closed gets the moment as a part of its name."""
+    """Makes nginx write to new files. The closed ones get the time into their names."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(host.clock.now()))
     closed = []
     for path in due:
@@ -155,13 +155,13 @@ def _rotate(host: Host, due: list[Path]) -> list[str]:
 
 
 def _close(host: Host, path: Path) -> None:
-    """nginx has given it to its workers' user, to write to it."""
+    """Takes the file back from the workers' user, to whom nginx has given it."""
     os.chown(path, host.root_id, _readers(host), follow_symlinks=False)
     path.chmod(0o640)
 
 
 def _compress(path: Path) -> None:
-    """Whoever is killed here leaves the file itself, for the next run."""
+    """Compresses the file. If this is killed, the file is still there for the next run."""
     status = path.stat()
     temporary = path.with_name(f".{path.name}.new")
     with path.open("rb") as source, temporary.open("wb") as file:
@@ -175,7 +175,7 @@ def _compress(path: Path) -> None:
 
 
 def _old(host: Host, by_age: bool) -> Iterator[Path]:
-    """Closed files that are too many, or (`by_age`) too old."""
+    """Closed files beyond KEPT_BYTES, and (with `by_age`) those that are too old."""
     left = dict.fromkeys((ACCESS, DECISIONS, ""), KEPT_BYTES)
     for path in reversed(_closed(host)):
         status = path.stat()
@@ -190,8 +190,8 @@ def _old(host: Host, by_age: bool) -> Iterator[Path]:
 
 
 def _count(host: Host) -> None:
-    """Reads what has come since the last time. Each token server numbers its decisions, so a gap is
-    what nginx could not write, or what was in hand when it was killed."""
+    """Counts gaps in the lines since the last count. Each token server numbers its decisions: a gap
+    is what nginx could not write, or had not written yet when it was killed."""
     record = _record(host)
     last: dict[str, int] = record.get("last") or {}
     missing = int(record.get("lost") or 0)
@@ -212,7 +212,7 @@ def _count(host: Host) -> None:
                     continue
                 process, number = decision[1].decode(), int(decision[2])
                 previous = last.pop(process, number - 1 if not record else 0)
-                # Two workers may write in the other order: what comes late was not missing.
+                # Two workers may write in another order: a late decision was not missing.
                 missing += number - previous - 1 if number > previous else -1
                 last[process] = max(number, previous)
         record = {"inode": inode, "offset": offset}

@@ -24,13 +24,13 @@ def gateway(subnet: str) -> str:
 
 
 def network_of(subnet: str) -> ipaddress.IPv4Network:
-    """Parses and checks the subnet: IPv4, at least 8 addresses."""
+    """The subnet: IPv4, with at least 8 addresses. Raises HostError for another."""
     try:
         network = ipaddress.IPv4Network(subnet)
     except ValueError as problem:
         raise HostError(
-            f"container_engine_network: {subnet!r} is no IPv4 subnet ({problem}): write one like "
-            "172.31.255.240/28"
+            f"container_engine_network: {subnet!r} is not an IPv4 subnet ({problem}): write one "
+            "like 172.31.255.240/28"
         ) from problem
     if network.num_addresses < 8:
         raise HostError(

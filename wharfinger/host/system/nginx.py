@@ -1,4 +1,4 @@
-"""The nginx of this host: tested before every reload, and looked at after it."""
+"""The nginx of this host: tested before every reload, and checked after it."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from .processes import children, clients, command_line, listeners, opened, progr
 from .runner import Runner
 from .service import start_service
 
-# Seconds before a reload in which clients are told to leave their connections.
+# Seconds before a reload in which clients are told to close their connections.
 _LEAVING = 2
-# Seconds that the workers have to open new logs.
+# Seconds that the workers get to open new logs.
 _REOPENING = 10
 
 
 class Nginx(Protocol):
-    """What a switch asks of the proxy; tests hand in another."""
+    """What a switch needs from the proxy; tests pass in another."""
 
     def installed(self) -> bool: ...
 
     def test(self) -> str | None:
-        """None where the configuration is good, else nginx's words."""
+        """None if the configuration is valid, else nginx's message."""
 
     def running(self) -> bool: ...
 
     def workers(self) -> list[list[int]]:
-        """Its present workers: [pid, start time] each."""
+        """The present workers, each as [pid, start time]."""
 
     def reload(self, *, gently: bool = True) -> None:
-        """Leads new requests to the present configuration; `gently`: clients leave their
-        connections before, which takes up to two seconds. Raises HostError where it did not."""
+        """Uses the present configuration for new requests. `gently`: clients close their
+        connections first, which takes up to two seconds. Raises HostError if the reload failed."""
 
     def reopen(self, files: Sequence[Path]) -> None:
-        """Its logs, of which `files` are under other names by now, go on in new files. Waits until
-        nobody of nginx has the old ones open, but not for long."""
+        """Makes nginx open its logs again, after `files` were renamed. Waits a short time until no
+        process of nginx has the old files open."""
 
     def start(self) -> list[str]:
-        """Starts it; returns how."""
+        """Starts nginx; returns what was done."""
 
 
 class SystemNginx:
-    """nginx as a service. `command` may carry options, as `-c FILE`, for another instance."""
+    """nginx as a service. `command` may have options, like `-c FILE`, for another instance."""
 
     def __init__(self, paths: Paths, runner: Runner, command: tuple[str, ...] = ("nginx",)) -> None:
         self._paths = paths
@@ -76,12 +76,12 @@ class SystemNginx:
         return [] if master is None else children(self._paths.proc, master)
 
     def reload(self, *, gently: bool = True) -> None:
-        """A reload that nginx accepts can still fail behind its back (a port in use, say): it then
-        says so in its log only and goes on as before. So: new workers must appear.
+        """Reloads, and waits for new workers. A reload that nginx accepts can still fail later (if
+        a port is in use, for example): then nginx only logs that and keeps the old configuration.
 
-        The old ones close every connection that is idle at that moment, and a client that is just
-        sending a request on one loses it: docs/decisions/close_before_reload.md. A flag that a kill
-        has left goes with the next reload.
+        The old workers close every connection that is idle at that moment. A client that is just
+        sending a request on it loses that request: docs/decisions/close_before_reload.md. If this
+        is killed, the next reload removes the flag.
         """
         try:
             if gently:
@@ -91,8 +91,8 @@ class SystemNginx:
             self._paths.closing.unlink(missing_ok=True)
 
     def _announce(self) -> None:
-        """Answers say `Connection: close` from now on. Waits until nobody is connected any more, or
-        as long as who is busy takes to hear of it; not at all where nobody is connected."""
+        """Makes answers say `Connection: close`. Waits until no client is connected any more, for
+        at most _LEAVING seconds."""
         own = [self._master(), *(pid for pid, _ in self.workers())]
         ports = {
             listener["port"] for listener in listeners(self._paths.proc) if listener["pid"] in own
@@ -113,12 +113,12 @@ class SystemNginx:
         while all(worker in old_workers for worker in self.workers()):
             if time.monotonic() > deadline:
                 raise HostError(
-                    "nginx took the new configuration but goes on with the old one: the reason is "
-                    "in its error log (/var/log/nginx/error.log)"
+                    "nginx accepted the new configuration but still uses the old one: the reason "
+                    "is in its error log (/var/log/nginx/error.log)"
                 )
             time.sleep(0.02)
-        # The new ones are there a moment before the old ones are told to end: until then a request
-        # may still be answered by the configuration before.
+        # The new workers start a moment before the old ones are told to end. Until then an old one
+        # may still answer a request.
         while any(map(self._takes_requests, old_workers)):
             if time.monotonic() > deadline:
                 return

@@ -1,4 +1,4 @@
-"""Which of the packages that the toolkit brought may go again, and nobody else's with them."""
+"""Which packages of those that the toolkit installed can be removed without harm to others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOT_INSTALLED = 127
 
 
 def installed(host: Host, names: Sequence[str]) -> list[str]:
-    """Those of `names` that are on the host; all of them where dpkg cannot be asked."""
+    """Those of `names` that are installed; all of them if there is no dpkg."""
     if not names:
         return []
     said = host.runner.run(
@@ -25,14 +25,14 @@ def installed(host: Host, names: Sequence[str]) -> list[str]:
 
 
 def removable(host: Host, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """(packages to purge, package → why it stays). The first are `names` and what apt installed
-    for them only; a package stays on which one depends that someone else asked for.
+    """(packages to purge, package → why it stays). Purged are `names` and what apt installed only
+    for them. A package stays if one that somebody else installed depends on it.
 
-    Where apt cannot answer, `names` as they are: it says why when it is told to remove them.
+    If apt cannot answer, `names` are returned as they are: it gives its reason at the removal.
     """
     said = host.runner.run(["apt-mark", "showmanual"], timeout=30)
     others = set(said.output.split()) - set(names)
-    # What nobody needs before anything goes was not brought by the toolkit.
+    # What is unneeded already before the removal was not installed by the toolkit.
     left_over = _removed(host, ["autoremove"]) or set()
     stay: dict[str, str] = {}
     while go := [name for name in names if name not in stay]:
@@ -52,13 +52,13 @@ def removable(host: Host, names: Sequence[str]) -> tuple[list[str], dict[str, st
 
 
 def clashing(host: Host, names: Sequence[str]) -> set[str]:
-    """What apt would remove to install `names`: somebody else's packages that exclude them. Empty
-    where apt cannot tell, as before its first `apt-get update`."""
+    """The packages that apt would remove to install `names`, because they conflict. Empty if apt
+    cannot tell, as before its first `apt-get update`."""
     return _removed(host, ["install", "--no-install-recommends", *names]) or set()
 
 
 def _removed(host: Host, command: Sequence[str]) -> set[str] | None:
-    """What apt-get would remove; None where it refuses."""
+    """What apt-get would remove; None if it fails."""
     said = host.runner.run(["apt-get", "--simulate", *command], timeout=60)
     if not said.ok:
         return None
@@ -68,9 +68,9 @@ def _removed(host: Host, command: Sequence[str]) -> set[str] | None:
 def strange_files(
     host: Host, folder: Path, packages: Sequence[str], ours: Iterable[Path]
 ) -> list[str]:
-    """Files in `folder` that are neither `ours` nor as a package has them: somebody's work.
+    """Files in `folder` that somebody else made or changed: not `ours`, nor as packaged.
 
-    `packages`: whose configuration files are compared with what was delivered. Links in
+    `packages`: their configuration files are compared with the packaged ones. Links in
     modules-enabled are made by packages.
     """
     own = [str(path) for path in ours]

@@ -1,4 +1,4 @@
-"""bcrypt by the system's libcrypt: the host has no bcrypt module, and needs none."""
+"""bcrypt by the system's libcrypt, so that the host needs no bcrypt module."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _COST = 4
 
 def bcrypt(password: str) -> str:
     """The `$2b$` hash of `password` with a new random salt."""
-    # 22 characters carry 128 bits; of the last only two count, so it is one of four.
+    # 22 characters encode 128 bits. Only two bits of the last one count, so it is one of four.
     raw = os.urandom(22)
     salt = "".join(_ALPHABET[byte % 64] for byte in raw[:21]) + ".Oeu"[raw[21] % 4]
     return _crypt(password, f"$2b${_COST:02d}${salt}")
 
 
 def belongs(password: str, digest: str) -> bool:
-    """Whether `digest` is of `password`."""
+    """Whether `digest` is a hash of `password`."""
     return _crypt(password, digest) == digest
 
 

@@ -1,4 +1,4 @@
-"""Where everything lies on a host, in one place so that tests can lay it out elsewhere."""
+"""All paths on a host, in one place, so that tests can use others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SITE = "zz-wharfinger.conf"
 
 @dataclass(frozen=True)
 class Paths:
-    """The toolkit's files and the system's files it reads. The defaults are a real host's."""
+    """The toolkit's files, and the system's files that it reads. Defaults: a real host."""
 
     etc: Path = Path(host_files.ETC)
     var: Path = Path(host_files.VAR)
@@ -21,28 +21,28 @@ class Paths:
     nginx: Path = Path(host_files.NGINX)
     nginx_pid: Path = Path("/run/nginx.pid")
     nginx_log: Path = Path("/var/log/nginx")
-    # Who did what: the access log and the token server's decisions (logs.py).
+    # The access log and the token server's decisions (logs.py).
     log: Path = Path("/var/log/wharfinger")
-    # While it is there, nginx tells clients to use no connection again: the site looks for it.
+    # While this file is there, nginx tells clients to close their connections.
     closing: Path = Path("/run/wharfinger-closing")
-    # What nginx serves to Prometheus of the host itself (metrics.py): a boot ends what it tells.
+    # The host's metrics, which nginx serves to Prometheus (metrics.py). A boot removes them.
     metrics: Path = Path("/run/wharfinger/host.prom")
     # In memory, for the alarm of last resort (alert.py).
     alert: Path = Path("/run/wharfinger/alert.json")
     told: Path = Path("/run/wharfinger/told.json")
-    # What a person asks of a job's next run (contents/confirmation.py).
+    # What a person requests of a job's next run (contents/confirmation.py).
     confirmation: Path = Path("/run/wharfinger/asked.json")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")
-    # What the service and the init script of Debian's package read.
+    # Read by the service and the init script of Debian's package.
     docker_defaults: Path = Path("/etc/default/docker")
     docker_log: Path = Path("/var/log/docker.log")
     proc: Path = Path("/proc")
     interfaces: Path = Path("/proc/sys/net/ipv4/conf")
     os_release: Path = Path("/etc/os-release")
     systemd: Path = Path("/run/systemd/system")
-    # What takes turns among apt and dpkg: each is a lock that one process holds.
+    # The locks of apt and dpkg.
     apt_locks: tuple[Path, ...] = (
         Path("/var/lib/dpkg/lock-frontend"),
         Path("/var/lib/dpkg/lock"),
@@ -54,7 +54,7 @@ class Paths:
     cron: Path = Path(host_files.CRON)
 
     def at(self, path: str) -> Path:
-        """Where the file is that has this path on a real host."""
+        """The place of the file that has this path on a real host."""
         wanted = Path(path)
         root, here = Path("/"), Path("/")
         for field in fields(self):
@@ -64,22 +64,22 @@ class Paths:
 
     @property
     def timers(self) -> Path:
-        """Links to the timers that are to run."""
+        """Links to the enabled timers."""
         return self.at(host_files.TIMERS)
 
     @property
     def timer(self) -> Path:
-        """The renewals' timer is to run."""
+        """The link that enables the renewals' timer."""
         return self.timers / "wharfinger-renew.timer"
 
     @property
     def token_server_log(self) -> Path:
-        """What token servers said whose containers are gone."""
+        """The output of token servers whose containers are gone."""
         return self.log / "token-server.log"
 
     @property
     def log_record(self) -> Path:
-        """Up to where the decisions were counted (logs.py)."""
+        """How far the decisions were counted (logs.py)."""
         return self.var / "logs.json"
 
     @property
@@ -88,23 +88,23 @@ class Paths:
 
     @property
     def certificate_settings(self) -> Path:
-        """What the host must know to renew its certificates by itself (keys/settings.py)."""
+        """The settings for renewals without a controller (keys/settings.py)."""
         return self.certificates / "settings.json"
 
     @property
     def served(self) -> Path:
-        """What nginx serves: certificate, intermediate ones and key in one file, so that a power
-        loss cannot leave a certificate with another's key."""
+        """What nginx serves: the certificate, intermediate ones and the key in one file, so that a
+        power loss cannot leave a certificate with another's key."""
         return self.certificates / "tls.pem"
 
     @property
     def for_clients(self) -> Path:
-        """The authority that clients must trust; not there where every system knows it."""
+        """The authority that clients must trust; missing if every system knows it."""
         return self.certificates / "trusted.crt"
 
     @property
     def token_server(self) -> Path:
-        """The live configuration of the token server, mounted into every generation of it."""
+        """The token server's live configuration, mounted into all its generations."""
         return self.etc / "token_server"
 
     @property
@@ -134,7 +134,7 @@ class Paths:
 
     @property
     def removed_accounts(self) -> Path:
-        """Who was removed from users.json, and when."""
+        """The accounts that were removed from users.json, and when."""
         return self.var / "removed_accounts.json"
 
     @property
@@ -143,7 +143,7 @@ class Paths:
 
     @property
     def clock(self) -> Path:
-        """What the last look at the clock has left (clock.py)."""
+        """The last reading of the clock (clock.py)."""
         return self.var / "clock.json"
 
     @property
@@ -152,34 +152,33 @@ class Paths:
 
     @property
     def contents_settings(self) -> Path:
-        """What the host must know to look after the registry's contents by itself
-        (contents/settings.py)."""
+        """The settings of the jobs on the registry's contents (contents/settings.py)."""
         return self.etc / "contents.json"
 
     @property
     def reports(self) -> Path:
-        """What the last run of each job has left."""
+        """The report of each job's last run."""
         return self.var / "contents"
 
     @property
     def aside(self) -> Path:
-        """What is put aside in the storage while garbage is collected (contents/aside.py)."""
+        """What garbage collection has put aside in the storage (contents/storage/aside.py)."""
         return self.var / "aside.json"
 
     @property
     def untagged(self) -> Path:
-        """Which manifests have no tag, and since when the timer has seen that."""
+        """Manifests without a tag, and since when the timer has seen that."""
         return self.reports / "untagged.json"
 
     @property
     def images(self) -> Path:
-        """Where images that travel to this host lie until they are loaded."""
+        """The directory of images that were copied to this host and are not loaded yet."""
         return self.var / "images"
 
     @property
     def site(self) -> Path:
-        """Our one nginx file. Read last of all sites, so that on a port that others serve too ours
-        never becomes the one that answers unknown names."""
+        """Our nginx file. nginx reads it last of all sites, so that it never answers unknown names
+        on a port that other sites use too."""
         debian = self.nginx / "sites-enabled"
         folder = debian if debian.is_dir() else self.nginx / "conf.d"
         return folder / SITE

@@ -1,4 +1,4 @@
-"""Small questions over the network: to a container by its address, to nginx for what it serves."""
+"""Single requests: to a container by its address, and to nginx for the certificate it serves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def get(
 ) -> tuple[int, bytes]:
     """Status and body (at most 1 MB) of GET http://address:port/path.
 
-    Raises OSError or http.client.HTTPException where there is no answer within `timeout` seconds.
+    Raises OSError or http.client.HTTPException if there is no answer within `timeout` seconds.
     """
     connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
@@ -29,8 +29,8 @@ def get(
 
 
 def served(address: str, port: int, name: str, timeout: float) -> str | None:
-    """SHA-256 (hex) of the certificate that a client of `name` is given at address:port; None where
-    there is no TLS. Nothing is judged here: what counts is which one it is."""
+    """SHA-256 (hex) of the certificate that a client of `name` gets at address:port; None if there
+    is no TLS. The certificate is not verified, only identified."""
     import ssl  # only here: it takes long to import
 
     context = ssl.create_default_context()

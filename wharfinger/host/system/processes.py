@@ -1,4 +1,4 @@
-"""Processes and connections, read from /proc: works where ss, ps and iproute2 are not installed."""
+"""Processes and connections, read from /proc: needs neither ss, ps nor iproute2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .files import read_text
 
 _LISTEN = "0A"
 _ESTABLISHED = "01"
-# Established, and both halves of an open that is under way: a request may be in flight.
+# Established, and both states of a handshake: a request may be in flight.
 _LIVE = frozenset({_ESTABLISHED, "02", "03"})
 
 
@@ -57,7 +57,7 @@ def _endpoint(text: str) -> tuple[str, int]:
 
 
 def connections(proc: Path, address: str, port: int) -> frozenset[int]:
-    """The connections that this host holds to address:port, each by its own port."""
+    """This host's connections to address:port, each by its local port."""
     return frozenset(
         connection.port
         for connection in sockets(proc)
@@ -68,7 +68,7 @@ def connections(proc: Path, address: str, port: int) -> frozenset[int]:
 
 
 def clients(proc: Path, ports: Container[object]) -> int:
-    """How many connections others hold to these ports of this host."""
+    """How many connections clients have to these ports of this host."""
     return sum(
         connection.port in ports and connection.state == _ESTABLISHED
         for connection in sockets(proc)
@@ -76,7 +76,7 @@ def clients(proc: Path, ports: Container[object]) -> int:
 
 
 def listeners(proc: Path) -> list[dict[str, Any]]:
-    """Who listens where: address, port, program and pid (null where they cannot be seen)."""
+    """Listening sockets: address, port, program and pid (None if they cannot be seen)."""
     listening = [listener for listener in sockets(proc) if listener.state == _LISTEN]
     owners = _owners(proc, {listener.inode for listener in listening})
     answer: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ def listeners(proc: Path) -> list[dict[str, Any]]:
 def _owners(proc: Path, inodes: set[str]) -> dict[str, int]:
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[str, int] = {}
-    # Oldest first: of a server and its workers, which share the socket, the server is named.
+    # Oldest first: a server and its workers share a socket, and the server is named.
     for pid in sorted(process_ids(proc)):
         folder = f"{proc}/{pid}/fd"
         try:
@@ -141,18 +141,18 @@ def program(proc: Path, pid: int) -> str | None:
 
 
 def command_line(proc: Path, pid: int) -> str:
-    """What the process says that it is; nothing where it is gone."""
+    """The command line of the process, as it shows it; "" if it is gone."""
     return (read_text(proc / str(pid) / "cmdline") or "").replace("\0", " ").strip()
 
 
 def words(proc: Path, pid: int) -> list[str]:
-    """The program that the process runs, and its arguments; [] where it is gone."""
+    """The program that the process runs, and its arguments; [] if it is gone."""
     text = read_text(proc / str(pid) / "cmdline") or ""
     return text.removesuffix("\0").split("\0") if text else []
 
 
 def is_the_hosts(proc: Path, pid: int) -> bool:
-    """Whether root runs this process, and not inside a container."""
+    """Whether this is a process of root, outside of containers."""
     try:
         process = proc / str(pid)
         own = (process / "ns/pid").readlink() == (proc / "self/ns/pid").readlink()
@@ -162,23 +162,23 @@ def is_the_hosts(proc: Path, pid: int) -> bool:
 
 
 def age(proc: Path, pid: int) -> float:
-    """Seconds since the process has started; 0 where it is gone."""
+    """Seconds since the start of the process; 0 if it is gone."""
     facts = parent_and_start(proc, pid)
     uptime = (read_text(proc / "uptime") or "0").split()[0]
     return 0.0 if facts is None else float(uptime) - facts[1] / os.sysconf("SC_CLK_TCK")
 
 
 def is_running(proc: Path, name: str) -> bool:
-    """Whether a process of this short name lives."""
+    """Whether there is a process with this short name."""
     return any(program(proc, pid) == name for pid in process_ids(proc))
 
 
 def parent_and_start(proc: Path, pid: int) -> tuple[int, int] | None:
-    """A process's parent and start time (kernel ticks since boot); None where it is gone."""
+    """A process's parent and start time (kernel ticks since boot); None if it is gone."""
     text = read_text(proc / str(pid) / "stat")
     if text is None:
         return None
-    # The name in parentheses may hold anything, parentheses too.
+    # The name in parentheses may contain anything, even parentheses.
     fields = text.rpartition(")")[2].split()
     if fields[0] in ("Z", "X"):
         return None
@@ -186,7 +186,7 @@ def parent_and_start(proc: Path, pid: int) -> tuple[int, int] | None:
 
 
 def children(proc: Path, parent: int) -> list[list[int]]:
-    """The living children of a process: [pid, start time] each."""
+    """The living children of a process, each as [pid, start time]."""
     processes = []
     for pid in process_ids(proc):
         facts = parent_and_start(proc, pid)
@@ -196,7 +196,7 @@ def children(proc: Path, parent: int) -> list[list[int]]:
 
 
 def alive(proc: Path, processes: Iterable[list[int]]) -> list[list[int]]:
-    """Those of `processes` that still live (same number and same start time)."""
+    """Those of `processes` that are still alive (same pid and same start time)."""
     living = []
     for pid, start in processes:
         facts = parent_and_start(proc, pid)
@@ -206,7 +206,7 @@ def alive(proc: Path, processes: Iterable[list[int]]) -> list[list[int]]:
 
 
 def routes(proc: Path) -> list[dict[str, str]]:
-    """The IPv4 routes but the default ones: destination (CIDR) and device."""
+    """The IPv4 routes except default ones: destination (CIDR) and device."""
     routes = []
     for line in (read_text(proc / "net" / "route") or "").splitlines()[1:]:
         fields = line.split()
@@ -220,7 +220,7 @@ def routes(proc: Path) -> list[dict[str, str]]:
 
 
 def addresses(proc: Path) -> list[str]:
-    """This host's addresses that are not loopback (and, of IPv6, not link-local)."""
+    """This host's addresses, except loopback and IPv6 link-local ones."""
     addresses: list[str] = []
     last = ""
     for line in (read_text(proc / "net" / "fib_trie") or "").splitlines():
@@ -238,7 +238,7 @@ def addresses(proc: Path) -> list[str]:
 
 
 def primary_address() -> str | None:
-    """The address that the default route would use. Connecting a UDP socket sends nothing."""
+    """The address that the default route uses. Connecting a UDP socket sends nothing."""
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:
@@ -250,7 +250,7 @@ def primary_address() -> str | None:
 
 
 def is_own(address: str) -> bool:
-    """Whether it is one of this host's: then the kernel also answers from it."""
+    """Whether the address is this host's own: then the kernel also answers from it."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if parsed.is_loopback:
         return True

@@ -1,4 +1,4 @@
-"""Running a program of the host: the one place where a process is started."""
+"""Runs programs of the host; processes are started nowhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Result:
-    """What a program answered. `code` 127: it is not installed, 124: it took too long."""
+    """The result of a program. `code` 127: it is not installed; 124: it took too long."""
 
     code: int
     output: str
@@ -25,12 +25,12 @@ class Result:
 
     @property
     def words(self) -> str:
-        """What the program said, for a message: its error output, else its output."""
+        """The program's output for a message: standard error, or else standard output."""
         return (self.error.strip() or self.output.strip())[-2000:]
 
 
 class Runner(Protocol):
-    """Starts programs; tests hand in another."""
+    """Starts programs; tests pass in another."""
 
     def run(
         self,
@@ -53,8 +53,8 @@ class SystemRunner:
         timeout: float = 30,
         environment: Mapping[str, str] | None = None,
     ) -> Result:
-        """Runs to the end; `environment` is added to this process's own. Never raises for what the
-        program does: see `Result.code`."""
+        """Runs the program to its end, with `environment` added to this process's own. A failure of
+        the program raises nothing: see `Result.code`."""
         try:
             done = subprocess.run(
                 list(arguments),
@@ -77,7 +77,7 @@ class SystemRunner:
         )
 
     def which(self, program: str) -> str | None:
-        """The program's file, looked for where a root shell would (sbin included)."""
+        """The program's file, searched in the PATH of a root shell (with sbin)."""
         for folder in _SEARCH.split(":"):
             candidate = f"{folder}/{program}"
             if os.access(candidate, os.X_OK):

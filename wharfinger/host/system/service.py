@@ -1,4 +1,4 @@
-"""Starting a service, by the host's service manager, and dockerd also where that cannot."""
+"""Starts a service by the host's service manager; dockerd also by itself if that fails."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .files import exists, read_text
 from .paths import Paths
 from .runner import Runner
 
-# Seconds until a service that was started must answer.
+# Seconds that a started service may take to answer.
 _PATIENCE = 60.0
-# Of a log, what is shown.
+# So many lines of a log are shown.
 _LOG_LINES = 12
-# Units whose journal has the reason why another one does not start.
+# Units whose journals may say why a service does not start.
 _JOURNALS = {"docker": ("docker.service", "docker.socket", "containerd.service")}
 
 
@@ -27,10 +27,10 @@ def start_service(
     check: bool = False,
     patience: float = _PATIENCE,
 ) -> list[str]:
-    """Starts `name` where it does not run; returns what was done. Raises HostError with its words.
+    """Starts `name` if it does not run; returns what was done. Raises HostError with its messages.
 
-    Debian's init script for docker ends at `ulimit -n` where root lacks CAP_SYS_RESOURCE; where
-    there is no systemd either, dockerd is started by itself.
+    Debian's init script for docker fails at `ulimit -n` if root lacks CAP_SYS_RESOURCE. If there is
+    no systemd either, dockerd is started directly.
     """
     if running():
         return []
@@ -39,7 +39,7 @@ def start_service(
     systemd = exists(paths.systemd)
     command = ["systemctl", "start", name] if systemd else ["service", name, "start"]
     said = runner.run(command, timeout=120)
-    # docker's script may end well before, or without, dockerd being there
+    # docker's script may succeed before dockerd runs, or although it does not
     if _becomes(running, patience if said.ok else 3):
         started = f"{name}: started ({' '.join(command)})"
         return [started, *(_enabled(name, runner) if systemd else [])]
@@ -52,7 +52,7 @@ def start_service(
 
 
 def _enabled(name: str, runner: Runner) -> list[str]:
-    """A service that was stopped may be disabled too: the registry must come back after a boot."""
+    """Enables a service that was stopped and disabled: the registry must start after a boot."""
     if runner.run(["systemctl", "is-enabled", name]).output.strip() != "disabled":
         return []
     said = runner.run(["systemctl", "enable", name], timeout=60)
@@ -60,8 +60,8 @@ def _enabled(name: str, runner: Runner) -> list[str]:
 
 
 def last_lines(name: str, paths: Paths, runner: Runner) -> str:
-    """The end of a service's own log, for a message that it follows: of the journal, or where
-    there is no systemd of its log file."""
+    """The end of a service's log, to be appended to a message: of the journal, or of its log file
+    if there is no systemd."""
     if exists(paths.systemd):
         units = [f"--unit={unit}" for unit in _JOURNALS.get(name, (name,))]
         command = ["journalctl", *units, "--boot", "--lines=40", "--output=cat", "--no-pager"]
@@ -74,7 +74,7 @@ def last_lines(name: str, paths: Paths, runner: Runner) -> str:
 
 
 def last_words(lines: list[str]) -> str:
-    """The last lines of a log; of a Go program that gave up, the reason and no stack below it."""
+    """The last lines of a log; of a crashed Go program, the reason without its stack."""
     reasons = [at for at, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: "))]
     if reasons:
         lines = lines[: reasons[-1] + 1]
@@ -82,8 +82,8 @@ def last_words(lines: list[str]) -> str:
 
 
 def units(paths: Paths, runner: Runner, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Unit → what systemd says of it (LoadState, UnitFileState, ExecStart, Listen, Requires); {}
-    where there is no systemd."""
+    """Unit → its properties in systemd (LoadState, UnitFileState, ExecStart, Listen, Requires); {}
+    if there is no systemd."""
     if not exists(paths.systemd):
         return {}
     properties = "LoadState,UnitFileState,ExecStart,Listen,Requires"
@@ -92,7 +92,7 @@ def units(paths: Paths, runner: Runner, names: Sequence[str]) -> dict[str, dict[
     for part in said.output.rstrip("\n").split("\n\n"):
         sections.append({})
         for key, _, value in (line.partition("=") for line in part.splitlines()):
-            # A socket has a line for each place where it listens.
+            # A socket unit has a line for each address.
             sections[-1][key] = f"{sections[-1][key]}, {value}" if key in sections[-1] else value
     return dict(zip(names, sections, strict=False))
 

@@ -1,7 +1,7 @@
-"""What a signing key is to those who work with it: its algorithm and its identifier.
+"""A signing key's algorithm and identifier.
 
-Read from a certificate or a public key (PEM), with the standard library alone. Whoever signs or
-trusts says in its specification (`algorithms`) what it can work with; specification.py.
+They are read from a certificate or a public key (PEM) with the standard library alone. A registry's
+or token server's specification says with which `algorithms` it works (specification.py).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import re
 from dataclasses import dataclass
 
 RS256, ES256 = "RS256", "ES256"
-# By docker_auth_server, what it can sign with; the first is what a new key is for. docker_auth 1.14
-# gives an ES256 token an identifier that no registry knows.
+# docker_auth_server → the algorithms with which it can sign; new keys are for the first.
+# docker_auth 1.14 gives an ES256 token an identifier that no registry knows.
 SIGNS_WITH = {"embedded": (ES256, RS256), "cesanta": (RS256,)}
-# What the registry of this release trusts.
+# The algorithms that the registry of this release trusts.
 TRUSTS = (RS256, ES256)
 
 _PEM = re.compile(r"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----([A-Za-z0-9+/=\s]*)-----END")
 _RSA = bytes.fromhex("06092a864886f70d0101010500")
 _P256 = bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107")
 
-# Of one of P-256's coordinates.
+# The length of a coordinate of P-256.
 _BYTES = 32
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """algorithm: RS256 or ES256. identifier: what a token's `kid` says (RFC 7638)."""
+    """algorithm: RS256 or ES256. identifier: a token's `kid` (RFC 7638)."""
 
     algorithm: str
     identifier: str
@@ -37,14 +37,14 @@ class PublicKey:
 
     @property
     def known_to_the_registry(self) -> bool:
-        """Whether the registry works out the same identifier. distribution (3.1.2 too) strips the
-        zero bytes in front of a coordinate before it hashes: one key in 128 has such a byte."""
+        """Whether the registry computes the same identifier. distribution (up to 3.1.2) strips
+        leading zero bytes of a coordinate before it hashes; one key in 128 has such a byte."""
         return all(coordinate[0] != 0 for coordinate in self.coordinates)
 
 
 def read(text: str) -> PublicKey | None:
-    """The public key in a PEM text, of a certificate (version 3) or by itself; None where there is
-    none, or one of a kind that does not sign tokens."""
+    """The public key in a PEM text: in a certificate (version 3), or by itself. None if there is
+    none, or if its kind does not sign tokens."""
     block = _PEM.search(text)
     if block is None:
         return None
@@ -58,13 +58,13 @@ def _public_key(label: str, der: bytes) -> PublicKey | None:
     (content,) = _parts(der)
     if label == "CERTIFICATE":
         signed = _parts(content)[0]
-        # After version, serial number, signature's algorithm, issuer, validity and subject.
+        # It comes after version, serial number, signature algorithm, issuer, validity and subject.
         content = _parts(signed)[6]
     kind, bits = _parts(content)
-    # The first byte of a bit string says how many of its last bits do not count.
+    # The first byte of a bit string is the number of unused bits at its end.
     if kind == _RSA:
         (numbers,) = _parts(bits[1:])
-        # An integer whose first bit is set has a zero byte in front, which is only DER's.
+        # DER puts a zero byte before an integer whose first bit is set.
         n, e = (number.lstrip(b"\0") for number in _parts(numbers))
         return PublicKey(RS256, _identifier(kty="RSA", n=_base64url(n), e=_base64url(e)))
     if kind == _P256 and len(bits) == 2 + 2 * _BYTES:
@@ -75,7 +75,7 @@ def _public_key(label: str, der: bytes) -> PublicKey | None:
 
 
 def _parts(der: bytes) -> list[bytes]:
-    """The contents of the elements in DER, one after the other."""
+    """The contents of consecutive DER elements."""
     contents = []
     while der:
         length, rest = der[1], der[2:]

@@ -1,7 +1,7 @@
-"""What the host remembers (state.json), and the phases a generation goes through.
+"""The host's record (state.json), and the phases of a generation.
 
-The file is the program's journal: it is written before and after each step that matters, always as
-a whole and atomically, so that whoever comes after a crash knows where to go on.
+The file is the program's journal. It is written atomically before and after each step that matters,
+so that the next run after a crash knows where to continue.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ FORMAT = 3
 KINDS = (REGISTRY, TOKEN_SERVER)
 
 # A generation's phases, in order.
-STARTING = "starting"  # a number and a slot are taken; nothing of it is trusted yet
-SWITCHING = "switching"  # proven healthy; nginx is being led to it
+STARTING = "starting"  # it has a number and a slot; it may not be complete
+SWITCHING = "switching"  # it has passed the readiness check; nginx is being switched to it
 SERVING = "serving"
-DRAINING = "draining"  # nginx has left it; its last requests are being answered
-RETIRED = "retired"  # no container; its directory stays, to go back to
+DRAINING = "draining"  # nginx no longer uses it; it answers its last requests
+RETIRED = "retired"  # it has no container; its directory stays for a rollback
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Generation:
     phase: str
     since: float
     stop_timeout: int = 60
-    # image and settings: the specification without what is live
+    # image and settings: the specification without startup inputs
     settings: str = ""
-    # which run of a playbook brought this image and these settings, and when
+    # which run of a playbook introduced this image and these settings, and when
     deployment: str = ""
     changed: float = 0
-    # nginx's workers (process id, start time) that may still send requests to it
+    # nginx's workers (pid, start time) that may still send requests to it
     workers: list[list[int]] = field(default_factory=list)
-    # it answers reads only and sees the storage read-only (contents/maintenance.py)
+    # it only answers reads, and its storage is read-only (contents/maintenance.py)
     readonly: bool = False
 
 
@@ -68,15 +68,15 @@ class Kind:
 
     @property
     def settings_before(self) -> str:
-        """What a rollback leads to; "" where there is nothing to go back to."""
+        """The settings of the previous generation; "" if there is none."""
         previous = self.previous
         return "" if previous is None else previous.settings
 
     @property
     def previous(self) -> Generation | None:
-        """The newest generation before with another image or other settings, to go back to.
+        """The newest earlier generation with another image or other settings, for a rollback.
 
-        One that differs only in what is live (users, trusted keys) is nothing to go back to."""
+        A generation that differs only in startup inputs (users, trusted keys) does not count."""
         serving = self.serving
         others = [
             retired
@@ -88,9 +88,9 @@ class Kind:
 
 @dataclass
 class Rotation:
-    """A rotation of the signing key that is under way (rotation.py). `step` is the one that comes
-    next; `since` when the rotation began and `until` when tokens of the old key have expired, in
-    seconds since 1970."""
+    """A rotation of the signing key that is under way (rotation.py). `step`: the next step;
+    `since`: when the rotation began; `until`: when all tokens of the old key have expired (seconds
+    since 1970)."""
 
     step: str
     since: float
@@ -98,15 +98,15 @@ class Rotation:
 
 
 # The steps of read-only maintenance, in order.
-CLOSING = "closing"  # nginx refuses writes; the last process that could write is on its way out
+CLOSING = "closing"  # nginx refuses writes; the last process that can write is ending
 WORKING = "working"  # nothing can write
-OPENING = "opening"  # a registry that takes writes is on its way in
+OPENING = "opening"  # a registry that takes writes is starting
 
 
 @dataclass
 class MaintenanceRecord:
-    """A time in which nothing is written (maintenance.py). `since` and `until` (at the latest) in
-    seconds since 1970; `status`: what nginx answers to writes, 503 or 429."""
+    """Read-only maintenance that is under way (maintenance.py). `since` and `until` (at the
+    latest): seconds since 1970; `status`: what nginx answers to writes, 503 or 429."""
 
     job: str
     step: str
@@ -117,11 +117,11 @@ class MaintenanceRecord:
 
 @dataclass
 class State:
-    """state.json. `proxy_loaded`: the fingerprint of the files that nginx was last led to read;
+    """state.json. `proxy_loaded`: the fingerprint of the files that nginx has last read;
     `tokens_until`: when the tokens of an earlier, longer lifetime have expired (seconds since
-    1970); `alerted`: the problems that an operator was told of (alert.py); `rollback`: the kinds
-    that are still to go back, with the settings to go back to (Generation.settings); `window`: the
-    time without writes that is under way."""
+    1970); `alerted`: problems that were reported to an operator (alert.py); `rollback`: kinds that
+    are still to be rolled back, with their target (Generation.settings); `window`: the read-only
+    maintenance that is under way."""
 
     verification_hash: str | None = None
     installed: dict[str, Any] = field(default_factory=dict)
@@ -147,7 +147,7 @@ def encode(state: State) -> bytes:
 
 
 def decode(data: bytes, path: Path) -> State:
-    """Reads what `encode` wrote. Raises HostError for a later version's file or a damaged one."""
+    """Reads what `encode` wrote. Raises HostError if a newer version wrote it, or it is damaged."""
     try:
         raw = json.loads(data)
         version = raw.pop("format")
@@ -176,7 +176,7 @@ def decode(data: bytes, path: Path) -> State:
 
 
 class Store:
-    """Loads and saves the state. `save` is a persisted step: tests end the program after each."""
+    """Loads and saves the state. Each `save` is a step: tests kill the program around it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -192,7 +192,7 @@ class Store:
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`old` with `new` added: lists are united, because a later run brings less."""
+    """`old` updated with `new`; lists are joined, because a later run installs less."""
     answer = dict(old)
     for key, value in new.items():
         present = answer.get(key)

@@ -1,4 +1,4 @@
-"""The storage path: what is there, on which file system, and whose it is."""
+"""The storage path: what is there, its file system, and its owner."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from .context import Host
 from .files import read_text
 from .state import State
 
-# Entries looked at for a foreign owner: enough to notice another registry's data, never slow.
+# So many entries are checked for a foreign owner: enough to notice another registry's data.
 _SAMPLE = 400
-# Less than this share of a disk, and less than these bytes: it is about to be full.
+# A disk with less free space than this share, and than these bytes, is almost full.
 _SHARE = 0.05
 _BYTES = 2**30
-# How /etc/fstab may name a device, and the folder of /dev/disk that holds such names.
+# How /etc/fstab may name a device, and the folder of /dev/disk with such names.
 _TAGS = {"UUID": "uuid", "LABEL": "label", "PARTUUID": "partuuid", "PARTLABEL": "partlabel"}
 
 
 def data_of(host: Host, state: State) -> Path:
-    """Where the registry's data lie."""
+    """The directory of the registry's data."""
     return Path(state.storage_path or host.paths.var / "registry")
 
 
 def problems(host: Host, data: Path) -> list[str]:
-    """What is wrong with the disks that the registry's `data` and the host program's own files lie
-    on: one sentence each. One that has no room left, or cannot be written."""
+    """What is wrong with the disks of the registry's `data` and of the host program's own files,
+    one sentence each: they are almost full, or cannot be written."""
     sentences: list[str] = []
     for path in (data, host.paths.var):
         what = "registry's data" if path == data else "host's own files"
         if path != data and _device(path) == _device(data):
-            continue  # the same disk, and told already
+            continue  # the same disk, already reported
         try:
             sizes = os.statvfs(nearest(path))
         except OSError as problem:
@@ -58,9 +58,9 @@ def _device(path: Path) -> int:
 
 
 def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Sizes are bytes; `mode` is a string like "0750"; of a path that is not there yet, file system
-    and sizes are those of the directory in which it would be made. `wanted`: storage_mount, with
-    which `is_source` compares what is mounted."""
+    """Sizes are in bytes; `mode` is a string like "0750". If the path is not there yet, file system
+    and sizes are those of its nearest parent. `wanted`: storage_mount, which `is_source` compares
+    with what is mounted."""
     present = nearest(path)
     mounts = parse_mounts(read_text(host.paths.proc / "mounts") or "")
     mount = holding(mounts, present)
@@ -97,12 +97,12 @@ def look(path: Path, host: Host, wanted: Mapping[str, Any] | None = None) -> dic
             answer["data_uid"] = (path / "docker").stat().st_uid
             answer["foreign_owner"] = foreign_owner(path / "docker", host.registry_id)
         except OSError:
-            pass  # not there, or closed to us: the rest stays null
+            pass  # it is not there, or may not be read: the rest stays null
     return answer
 
 
 def nearest(path: Path) -> Path:
-    """`path`, or the closest parent that can be seen."""
+    """`path`, or its nearest parent that can be seen."""
     for parent in (path, *path.parents):
         try:
             parent.stat()
@@ -113,15 +113,15 @@ def nearest(path: Path) -> Path:
 
 
 def is_mount_point(path: Path, host: Host) -> bool:
-    """Whether something is mounted at `path`: a bind mount of the same file system too, which
-    os.path.ismount cannot tell from a directory."""
+    """Whether something is mounted at `path`. Unlike os.path.ismount, this also recognises a bind
+    mount of the same file system."""
     mounts = parse_mounts(read_text(host.paths.proc / "mounts") or "")
     return any(mount["target"] == str(path) for mount in mounts)
 
 
 def is_source(wanted: Mapping[str, Any], path: Path, present: str) -> bool | None:
-    """Whether `present`, mounted at `path`, is what storage_mount names; None where it cannot be
-    told, as for a device whose link is not there."""
+    """Whether `present`, mounted at `path`, is the source in storage_mount; None if that is not
+    known, as for a device without its link."""
     source = str(wanted.get("src") or "")
     try:
         if wanted.get("bind"):
@@ -137,16 +137,16 @@ def is_source(wanted: Mapping[str, Any], path: Path, present: str) -> bool | Non
 
 
 def source_there(wanted: Mapping[str, Any]) -> bool | None:
-    """Whether what storage_mount names is there; None where only mounting it would tell."""
+    """Whether the source in storage_mount is there; None if only mounting would tell."""
     source = str(wanted.get("src") or "")
-    # A name like LABEL=x is found by mount itself, also where nothing makes links in /dev/disk.
+    # mount itself finds a name like LABEL=x, even if nothing makes links in /dev/disk.
     if wanted.get("bind") or source.startswith("/dev/"):
         return Path(source).exists()
     return None
 
 
 def helper_there(wanted: Mapping[str, Any]) -> bool | None:
-    """Whether the program is there that mounts a network file system; None for all others."""
+    """Whether the mount program of a network file system is installed; None for other types."""
     kind = str(wanted.get("fstype") or "")
     if kind not in ("nfs", "nfs4", "cifs"):
         return None
@@ -154,7 +154,7 @@ def helper_there(wanted: Mapping[str, Any]) -> bool | None:
 
 
 def parse_mounts(text: str) -> list[dict[str, str]]:
-    """/proc/mounts, in mount order; `\\040` and the like are decoded."""
+    """/proc/mounts in mount order; escapes like `\\040` are decoded."""
     mounts = []
     for line in text.splitlines():
         fields = line.split()
@@ -165,7 +165,7 @@ def parse_mounts(text: str) -> list[dict[str, str]]:
 
 
 def holding(mounts: list[dict[str, str]], path: Path) -> dict[str, str]:
-    """The mount that `path` is on: the longest target that is a parent; of equals, the last."""
+    """The mount of `path`: the longest target that contains it; among equal ones, the last."""
     real = Path(os.path.realpath(path))
     best = {"source": "", "target": "/", "fstype": ""}
     for mount in mounts:
@@ -176,7 +176,7 @@ def holding(mounts: list[dict[str, str]], path: Path) -> dict[str, str]:
 
 
 def foreign_owner(path: Path, uid: int) -> str | None:
-    """The first of a sample of entries, from the top down, that is not `uid`'s."""
+    """The first entry, in a sample from the top down, that does not belong to `uid`."""
     for count, entry in enumerate(_breadth_first(path)):
         if entry.lstat().st_uid != uid:
             return str(entry)
