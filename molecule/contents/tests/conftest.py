@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 @pytest.fixture(scope="session")
 def amount() -> Amount:
     """How much is in it. Every walk through the storage takes time for each tag."""
-    return Amount() if FULL else Amount(repositories=30, large=128 * MIB)
+    return Amount() if FULL else Amount(repositories=20, large=64 * MIB)
 
 
 @pytest.fixture(scope="session")
