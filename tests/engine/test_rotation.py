@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from support.amount import FULL
 from support.waiting import enough
 from wharfinger.host.commands import run
 from wharfinger.host.keys import rotation
@@ -267,7 +268,7 @@ def signed(claims: dict[str, Any], key: ec.EllipticCurvePrivateKey) -> str:
     return jwt.encode(claims, key, "ES256", {"kid": own.identifier})
 
 
-def test_the_registry_knows_600_keys_of_ours_and_none_with_a_zero_byte_in_front(
+def test_the_registry_knows_hundreds_of_keys_of_ours_and_none_with_a_zero_byte_in_front(
     deployed: Stack, tmp_path: Path
 ) -> None:
     deployed.verify()
@@ -275,7 +276,7 @@ def test_the_registry_knows_600_keys_of_ours_and_none_with_a_zero_byte_in_front(
     claims["exp"] += 600
     maker = Pki(deployed.host.runner, tmp_path)
     ours, others = [], []
-    for _ in range(600):
+    for _ in range(600 if FULL else 150):
         key = serialization.load_pem_private_key(maker.signing_key("ES256"), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         ours.append(key)

@@ -12,8 +12,10 @@ from load.image import Image, digest, made
 from load.record import Attempt
 from load.session import Session
 from load.transfer import Transfer, monolithic
+from support.amount import PACE
 
-PAUSE = 0.1
+# Seconds between two rounds.
+PAUSE = 0.1 * PACE
 # So many rounds in a row must succeed before service counts as back.
 _IN_A_ROW = 3
 

@@ -9,4 +9,4 @@ FULL = bool(os.environ.get("WHARFINGER_TEST_FULL"))
 
 # What clients of a load wait between two rounds is that many times their own pause: what they do
 # not take of this machine's cores, the test hosts and the other parts of ./test have.
-PACE = 1.0 if FULL else 3.0
+PACE = 1.0 if FULL else 6.0
