@@ -1,4 +1,4 @@
-"""What holds once the side effects are over; the tests beside it have run again before."""
+"""What holds once the side effects are over; the tests beside it have run before."""
 
 from __future__ import annotations
 
