@@ -86,7 +86,7 @@ def test_what_was_deleted_is_collected_and_can_be_pushed_again(contents: Content
         enough(lambda: load.answered, 100)
     assert load.failed == []
     assert answer["freed"] > len(LARGE) and answer["blobs"] == 3
-    assert 0 < answer["window_seconds"] < 40
+    assert 0 < answer["window_seconds"] < 100
     assert contents.registry.pull(contents.account, REPOSITORY, "gone").status == 404
     assert contents.pulls("kept", other, f"{REPOSITORY}/a/b")
     # Exactly the same again: nothing may be remembered that is not on the disk any more.
@@ -283,7 +283,8 @@ def test_slow_uploads_keep_nobody_out_and_end_whole(contents: Contents) -> None:
     assert removed["removed"] == 1 and freed["freed"] > len(LARGE)
     for answer in (removed, freed):
         assert "registry: generation 1 is paused" in answer["actions"]
-        assert answer["window_seconds"] <= 30
+        # Far less than the pushes go on for.
+        assert answer["window_seconds"] <= 60
     assert [one.end()[-1] for one in pushes] == [201, 201]
     for one in pushes:
         assert {status for _, status in statuses(one)} <= {201, 202}
