@@ -156,9 +156,9 @@ class Registry:
 
     def _fetched(self, repository: str, reference: str, answer: httpx.Response) -> Fetched:
         kind = clean(answer.headers.get("content-type", "").partition(";")[0])
-        said = answer.headers.get("docker-content-digest", "")
-        digest = digest_of(answer.content, reference if ":" in reference else said)
-        wanted = reference if ":" in reference else said
+        stated = answer.headers.get("docker-content-digest", "")
+        digest = digest_of(answer.content, reference if ":" in reference else stated)
+        wanted = reference if ":" in reference else stated
         # The digest of a signed schema 1 manifest is the digest of a part of it.
         if kind == media_types.SCHEMA_1_SIGNED and wanted:
             digest = wanted

@@ -68,14 +68,14 @@ def host_variables(inventory: Path, limit: str | None) -> tuple[str, dict[str, A
                 values[name] = plain(templar.template(raw))
         return host.name, values
     except AnsibleError as error:
-        said = clean(str(error))
+        message = clean(str(error))
         hint = ""
-        if "vault" in said.lower() or "decrypt" in said.lower():
+        if "vault" in message.lower() or "decrypt" in message.lower():
             hint = (
                 " (a whole file, or a value that is needed here, is encrypted: name its password's "
                 "file in ANSIBLE_VAULT_PASSWORD_FILE)"
             )
-        raise ClientError(f"{inventory} cannot be read{hint}: {said[:500]}") from error
+        raise ClientError(f"{inventory} cannot be read{hint}: {message[:500]}") from error
 
 
 def _refuse(mistakes: list[str]) -> None:

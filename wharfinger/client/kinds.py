@@ -75,15 +75,15 @@ def of_manifest(document: Mapping[str, Any]) -> str:
     config = _text(document.get("config"), "mediaType")
     parts = [*_objects(document, "layers"), *_objects(document, "blobs")]
     members = _objects(document, "manifests")
-    types = [artifact, *(_text(one, "mediaType") for one in (*parts, *members)), config]
-    known = next((_WORDS[one] for one in types if one in _WORDS), None)
+    types = [artifact, *(_text(entry, "mediaType") for entry in (*parts, *members)), config]
+    known = next((_WORDS[name] for name in types if name in _WORDS), None)
     if known in (_ATTESTATION, _BUNDLE):
         return _attestation(known, document, parts)
     if known is not None:
         return known
     if config in _IMAGES and artifact in _NOTHING:
         return "container image"
-    return next((one for one in (artifact, config) if one not in _NOTHING), "")
+    return next((name for name in (artifact, config) if name not in _NOTHING), "")
 
 
 def of_media_type(media_type: str | None) -> str:
@@ -103,11 +103,13 @@ def of_tag(tag: str) -> str:
 
 def _attestation(kind: str, document: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> str:
     """The kind with its predicates, each once."""
-    named = dict.fromkeys(predicate for one in (document, *parts) for predicate in _predicates(one))
+    named = dict.fromkeys(
+        predicate for described in (document, *parts) for predicate in _predicates(described)
+    )
     content = _text(document.get("annotations"), "dev.sigstore.bundle.content")
     if kind == _BUNDLE and (_SIGNS in named or content == "message-signature"):
         return f"{_BUNDLE}: signature"
-    shown = ", ".join(dict.fromkeys(_PREDICATES.get(one, one) for one in named))
+    shown = ", ".join(dict.fromkeys(_PREDICATES.get(predicate, predicate) for predicate in named))
     if kind == _BUNDLE and shown:
         return f"{_BUNDLE}: attestation, {shown}"
     return f"{kind}: {shown}" if shown else kind
@@ -122,7 +124,11 @@ def _predicates(described: Mapping[str, Any]) -> Iterator[str]:
 
 def _objects(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     values = document.get(name)
-    return [one for one in values if isinstance(one, Mapping)] if isinstance(values, list) else []
+    return (
+        [value for value in values if isinstance(value, Mapping)]
+        if isinstance(values, list)
+        else []
+    )
 
 
 def _text(value: object, name: str) -> str:

@@ -116,14 +116,14 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row], indent: int = 0)
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        made.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(clean(column.show(row.get(column.key)))) for column in columns))
+        table.add_row(*(Text(clean(column.show(row.get(column.key)))) for column in columns))
     screen = console()
     with screen.capture() as captured:
-        screen.print(Padding(made, (0, 0, 0, indent), expand=False))
+        screen.print(Padding(table, (0, 0, 0, indent), expand=False))
     for line in captured.get().splitlines():
         print(line.rstrip())
 

@@ -26,13 +26,13 @@ def directories(registry: str) -> list[Path]:
 
 def context(registry: str, cacert: Path | None) -> ssl.SSLContext:
     """The TLS settings for a registry. Raises ClientError if a file cannot be used."""
-    made = ssl.create_default_context()
+    settings = ssl.create_default_context()
     # Python 3.13 is stricter about authorities than most readers of RFC 5280, docker included.
     # Signature, dates and name are still checked.
-    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    settings.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cacert is not None:
         try:
-            made.load_verify_locations(cafile=cacert)
+            settings.load_verify_locations(cafile=cacert)
         except (OSError, ssl.SSLError) as error:
             why = "contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise UsageError(f"--cacert {cacert}: {why}; give a file in PEM form") from error
@@ -42,17 +42,17 @@ def context(registry: str, cacert: Path | None) -> ssl.SSLContext:
         except OSError as error:
             raise ClientError(f"{directory}: {error.strerror}") from error
         for file in files:
-            _load(made, file)
-    return made
+            _load(settings, file)
+    return settings
 
 
-def _load(made: ssl.SSLContext, file: Path) -> None:
+def _load(settings: ssl.SSLContext, file: Path) -> None:
     try:
         if file.suffix == ".crt":
-            made.load_verify_locations(cafile=file)
+            settings.load_verify_locations(cafile=file)
         elif file.suffix == ".cert" and file.with_suffix(".key").exists():
             # With an empty password, an encrypted key is an error, not a question on the terminal.
-            made.load_cert_chain(file, file.with_suffix(".key"), password="")
+            settings.load_cert_chain(file, file.with_suffix(".key"), password="")
     except (OSError, ssl.SSLError) as error:
         why = (
             "is not a certificate in PEM form"

@@ -34,11 +34,11 @@ def copy_reference(source: str, target: str, connection: Connection) -> None:
 
     async def main() -> str:
         async with (
-            Transport(origin.registry, here, notice=notice) as one,
-            Transport(goal.registry, there, notice=notice) as other,
+            Transport(origin.registry, here, notice=notice) as source_transport,
+            Transport(goal.registry, there, notice=notice) as target_transport,
         ):
-            first = Registry(one)
-            second = first if origin.registry == goal.registry else Registry(other)
+            first = Registry(source_transport)
+            second = first if origin.registry == goal.registry else Registry(target_transport)
             return await _copy(first, origin, second, goal)
 
     print(asyncio.run(main()))
@@ -51,18 +51,18 @@ async def _copy(
     everything = await _all(origin, source.repository, top)
     blobs = {
         blob.digest: blob
-        for one in everything
-        for blob in one.manifest.contents
+        for fetched in everything
+        for blob in fetched.manifest.contents
         if not blob.elsewhere
     }
     copier = _Copier(origin, source.repository, goal, target.repository)
     with progress("blobs", len(blobs)) as done:
         travelled = sum(await each(list(blobs.values()), copier.blob, done))
     # The manifests in an index must be pushed before the index.
-    for one in reversed(everything):
-        last = one is everything[0]
+    for fetched in reversed(everything):
+        last = fetched is everything[0]
         tag = target.tag or source.tag
-        await goal.put_manifest(target.repository, tag if last and tag else one.digest, one)
+        await goal.put_manifest(target.repository, tag if last and tag else fetched.digest, fetched)
     shown = target.with_tag(target.tag or source.tag or "") if target.tag or source.tag else target
     return (
         f"{shown} is {top.digest} ({len(everything)} "

@@ -34,7 +34,7 @@ def show_repositories(
             ]
         api.transport.announce([pull_scope(name) for name in repositories])
 
-        async def of_one(name: str) -> list[str | None]:
+        async def tags_of(name: str) -> list[str | None]:
             try:
                 return [*await api.tags(name)] or [None]
             except NotFound:
@@ -44,7 +44,7 @@ def show_repositories(
                 return []
 
         with progress("tags", len(repositories)) as done:
-            lists = await each(repositories, of_one, done)
+            lists = await each(repositories, tags_of, done)
         return [
             {
                 "repository": name,

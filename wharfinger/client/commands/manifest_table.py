@@ -93,7 +93,9 @@ def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     environment = settings.get("Env")
     facts += [
-        ("environment", str(one)) for one in environment or [] if isinstance(environment, list)
+        ("environment", str(variable))
+        for variable in environment or []
+        if isinstance(environment, list)
     ]
     facts += [("label", f"{key}={value}") for key, value in texts(settings.get("Labels")).items()]
     return facts

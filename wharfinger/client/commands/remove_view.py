@@ -122,7 +122,9 @@ def warnings(target: Target, seen: View, targets: Sequence[Target] = ()) -> list
     if leading:
         lines.append(f"  {tags_in_words(leading)} will be gone too")
     going = {
-        one.digest for one in targets if one.tag is None and one.reference.repository == repository
+        other.digest
+        for other in targets
+        if other.tag is None and other.reference.repository == repository
     }
     for index in seen.needed_by(digest):
         if index not in going:

@@ -45,11 +45,11 @@ def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -
             f"{PLAYBOOK} is not here: use .venv/bin/wharf of the project's folder, after ./deploy"
         )
     program = Path(sys.executable).with_name("ansible-playbook")
-    found = str(program) if program.exists() else shutil.which("ansible-playbook")
-    if found is None:
+    ansible_playbook = str(program) if program.exists() else shutil.which("ansible-playbook")
+    if ansible_playbook is None:
         raise ClientError("ansible-playbook is not installed here: run ./deploy once")
     # Absolute: the command runs in the project's folder, because of its ansible.cfg.
-    command = [found, "-i", str(inventory.resolve()), str(PLAYBOOK), "--check"]
+    command = [ansible_playbook, "-i", str(inventory.resolve()), str(PLAYBOOK), "--check"]
     command += ["--limit", limit] if limit else []
     with progress("the host is asked"):
         done = subprocess.run(
@@ -101,13 +101,13 @@ def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], l
     """Reads the output of ansible-playbook. Returns the rows of all hosts, and sentences about
     damage and about what would prevent a run from removing anything. Raises ClientError with the
     messages of failed tasks."""
-    told = _told(stdout)
-    if told is None:
+    printed = _document(stdout)
+    if printed is None:
         last = clean((stderr or stdout).strip()[-500:]) or f"exit code {status}"
         raise ClientError(f"ansible-playbook has failed: {last}")
     rows: list[dict[str, Any]] = []
     failures, notes, answered = [], [], False
-    for host, result in _results(told):
+    for host, result in _results(printed):
         if result.get("failed") or result.get("unreachable"):
             failures.append(f"{host}: {str(result.get('msg') or 'failed').strip()}")
         answer = _answer(result)
@@ -117,7 +117,7 @@ def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], l
                 {**{key: row.get(key) for key in KEYS}, "host": host} for row in answer["rows"]
             ]
             damage = answer.get("damage") or ()
-            notes += [f"damaged: {clean(str(one.get('sentence')))}" for one in damage]
+            notes += [f"damaged: {clean(str(damaged.get('sentence')))}" for damaged in damage]
             if answer.get("held"):
                 notes.append(f"the brake would stop this: {clean(str(answer['held']))}")
             if answer.get("doubt"):
@@ -131,21 +131,21 @@ def read(stdout: str, stderr: str, status: int) -> tuple[list[dict[str, Any]], l
     return rows, notes
 
 
-def _told(text: str) -> dict[str, Any] | None:
+def _document(text: str) -> dict[str, Any] | None:
     """The output of the JSON callback. Other callbacks may print before and after it, and so does
     Ansible itself with ANSIBLE_VERBOSITY or ANSIBLE_DEBUG."""
     for line in re.finditer(r"^\{", text, re.MULTILINE):
         try:
-            told, _ = json.JSONDecoder().raw_decode(text, line.start())
+            document, _ = json.JSONDecoder().raw_decode(text, line.start())
         except ValueError:
             continue
-        if "plays" in told:
-            return dict(told)
+        if "plays" in document:
+            return dict(document)
     return None
 
 
-def _results(told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for play in told.get("plays", []):
+def _results(printed: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for play in printed.get("plays", []):
         for task in play.get("tasks", []):
             for host, result in task.get("hosts", {}).items():
                 if isinstance(result, dict) and not result.get("skipped"):
@@ -160,4 +160,4 @@ def _answer(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     ):
         return result
     inner = (_answer(value) for value in result.values() if isinstance(value, dict))
-    return next((one for one in inner if one is not None), None)
+    return next((answer for answer in inner if answer is not None), None)

@@ -46,7 +46,7 @@ async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
         return await api.manifest(wanted.repository, DEFAULT_TAG)
     except NotFound:
         tags = [
-            one for one in await api.tags(wanted.repository) if not BELONGING_TAG.fullmatch(one)
+            tag for tag in await api.tags(wanted.repository) if not BELONGING_TAG.fullmatch(tag)
         ]
         some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
         raise NotFound(
@@ -99,9 +99,9 @@ def total(manifest: manifests.Manifest) -> int | None:
 async def _members(api: Registry, repository: str, index: Fetched) -> list[dict[str, Any]]:
     """An index's entries, each with its type and the size of its blobs. The size of an entry that
     is itself a blob (a layer of a build cache) comes from the index."""
-    blobs = {one.digest for one in index.manifest.blobs}
+    blobs = {blob.digest for blob in index.manifest.blobs}
 
-    async def one(entry: Mapping[str, Any]) -> dict[str, Any]:
+    async def described(entry: Mapping[str, Any]) -> dict[str, Any]:
         digest = str(entry["digest"])
         artifact, annotations = str(entry.get("artifactType") or ""), entry.get("annotations")
         state, complete, kind = "", entry.get("size"), kinds.of_type(artifact, annotations)
@@ -126,7 +126,7 @@ async def _members(api: Registry, repository: str, index: Fetched) -> list[dict[
         }
 
     entries = _objects(index.document.get("manifests"))
-    return await each(entries, one)
+    return await each(entries, described)
 
 
 async def _configuration(
@@ -173,7 +173,7 @@ async def _referrers(api: Registry, repository: str, digest: str) -> list[dict[s
 
 def _objects(values: object) -> list[dict[str, Any]]:
     return (
-        [one for one in values if isinstance(one, dict) and "digest" in one]
+        [value for value in values if isinstance(value, dict) and "digest" in value]
         if isinstance(values, list)
         else []
     )

@@ -47,7 +47,7 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
         api.transport.announce([pull_scope(name) for name in repositories])
         by_name: dict[str, Content] = {}
 
-        async def of_one(name: str) -> None:
+        async def add_usage(name: str) -> None:
             try:
                 by_name[name] = await content(api, name)
             except NotFound:
@@ -57,7 +57,7 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
                 denied.append(name)
 
         with progress("repositories", len(repositories)) as done:
-            await each(repositories, of_one, done)
+            await each(repositories, add_usage, done)
         return {name: by_name[name] for name in repositories if name in by_name}
 
     by_name = connection.run(registry, work)
