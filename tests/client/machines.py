@@ -125,8 +125,8 @@ def compiled() -> Path:
 def network() -> Iterator[tuple[str, str]]:
     """A network of this run, and this machine's address in it."""
     name = f"wharfinger-tools-{networks.CLONE}"
-    for one in docker("ps", "--all", "--quiet", f"--filter=network={name}").stdout.split():
-        docker("rm", "--force", "--volumes", one)
+    for container in docker("ps", "--all", "--quiet", f"--filter=network={name}").stdout.split():
+        docker("rm", "--force", "--volumes", container)
     subnet = networks.create(name)
     try:
         yield name, str(next(ip_network(subnet).hosts()))
@@ -147,13 +147,13 @@ def machine(image: str, network_name: str, served: Served) -> Iterator[Machine]:
         docker("cp", str(served.ca), f"{container}:/usr/local/share/ca-certificates/registry.crt")
         for tool in sorted(compiled().iterdir()) if image == "tools13" else ():
             docker("cp", str(tool), f"{container}:/usr/local/bin/{tool.name}")
-        found = Machine(container, {"R": served.name, "HOME": "/root", "COSIGN_PASSWORD": ""})
+        machine = Machine(container, {"R": served.name, "HOME": "/root", "COSIGN_PASSWORD": ""})
         deadline = time.monotonic() + 60
         while docker("exec", container, "docker", "info", may_fail=True).returncode != 0:
             assert time.monotonic() < deadline, f"{container}: docker does not come up"
             time.sleep(0.5)
-        found.run(PREPARE)
-        yield found
+        machine.run(PREPARE)
+        yield machine
     finally:
         docker("rm", "--force", "--volumes", container, may_fail=True)
 

@@ -22,11 +22,11 @@ def pushed(debian: Served) -> dict[str, str]:
     By repository the digest."""
     client = Registry(ADDRESS, ADDRESS, str(debian.ca), debian.port, auth="htpasswd")
     admin = Account("admin", "admin-pw")
-    found = {}
+    digests = {}
     for name in NAMES:
         answer = client.push(admin, name, "1", b"layer")
         assert answer.status == 201, answer.body
-        found[name] = answer.headers["docker-content-digest"]
+        digests[name] = answer.headers["docker-content-digest"]
     data = client.pull(admin, NAMES[0], "1")
     again = client.call(
         admin,
@@ -37,7 +37,7 @@ def pushed(debian: Served) -> dict[str, str]:
         body=data.body,
     )
     assert again.status == 201
-    return found
+    return digests
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_a_login_is_needed(debian: Served, tmp_path: Path) -> None:
 
 def test_an_image_is_shown_and_summed_up(admin: Person, pushed: dict[str, str]) -> None:
     assert pushed["team/001"] in admin("show", "team/001:1").out
-    found = admin("du", "team/000", "--json").json["total"]
-    assert (found["tags"], found["logical"]) == (2, 2 * found["size"])
+    total = admin("du", "team/000", "--json").json["total"]
+    assert (total["tags"], total["logical"]) == (2, 2 * total["size"])
 
 
 def test_a_single_tag_cannot_be_removed_and_the_other_stays(
@@ -104,7 +104,7 @@ def test_a_signature_goes_with_its_list(
         data = json.dumps(signature).encode()
         digests.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
         put(client, user, f"/v2/{name}/manifests/{digests[-1]}", OCI_IMAGE, data)
-    entries = [{"mediaType": OCI_IMAGE, "digest": one, "size": len(data)} for one in digests]
+    entries = [{"mediaType": OCI_IMAGE, "digest": digest, "size": len(data)} for digest in digests]
     listed = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     put(client, user, f"/v2/{name}/manifests/{list_tag}", OCI_INDEX, json.dumps(listed).encode())
     for digest, tags in zip(digests, (["1", list_tag], ["1"]), strict=True):

@@ -30,15 +30,15 @@ def test_nothing_is_trusted_or_told_to_strangers(somebody: Person) -> None:
 
 def test_every_tag_of_every_repository_is_listed(somebody: Person, content: Content) -> None:
     rows = somebody.logged_in("admin")("repositories", "--tags", "--json").json
-    found = {(one["repository"], one["tag"]) for one in rows}
-    assert found == {(name, tag) for name, tag, _ in content.tags}
-    assert len(found) > TAGS
+    tags = {(row["repository"], row["tag"]) for row in rows}
+    assert tags == {(name, tag) for name, tag, _ in content.tags}
+    assert len(tags) > TAGS
 
 
 def test_digests_and_raw_manifests(somebody: Person, content: Content) -> None:
     somebody.logged_in("admin")
     rows = somebody("tags", "classic/app", "--digests", "--json").json
-    assert {one["tag"]: one["digest"] for one in rows} == content["classic/app"].tags
+    assert {row["tag"]: row["digest"] for row in rows} == content["classic/app"].tags
     for tag, digest in content["classic/app"].tags.items():
         raw = somebody("show", f"classic/app:{tag}", "--raw").out
         assert "sha256:" + hashlib.sha256(raw.encode()).hexdigest() == digest
@@ -58,48 +58,50 @@ def test_every_kind_is_shown(somebody: Person, content: Content, name: str) -> N
 
 def test_referrers_are_found_without_an_api_for_them(somebody: Person, content: Content) -> None:
     somebody.logged_in("admin")
-    found = somebody("show", "artifacts/app:1", "--json").json["referrers"]
+    referrers = somebody("show", "artifacts/app:1", "--json").json["referrers"]
     subject = content["artifacts/app"].tags["1"]
-    assert {one["digest"] for one in found} == {
-        name for name, one in content["artifacts/app"].manifests.items() if one.subject == subject
+    assert {referrer["digest"] for referrer in referrers} == {
+        name
+        for name, manifest in content["artifacts/app"].manifests.items()
+        if manifest.subject == subject
     }
-    found = somebody("show", "signed/app:v1", "--json").json["referrers"]
-    endings = [one["tag"].rpartition(".")[2] for one in found]
+    referrers = somebody("show", "signed/app:v1", "--json").json["referrers"]
+    endings = [referrer["tag"].rpartition(".")[2] for referrer in referrers]
     assert endings == ["att", "sig"]
 
 
 def test_room_counts_each_blob_once(somebody: Person, content: Content) -> None:
-    told = somebody.logged_in("admin")("du", "--json").json
-    by_name = {one["repository"]: one for one in told["repositories"]}
+    usage = somebody.logged_in("admin")("du", "--json").json
+    by_name = {row["repository"]: row for row in usage["repositories"]}
     [large] = content.large.values()
     assert large.size < by_name[LARGE]["size"] < large.size + 10_000
     assert by_name["team/other"]["shared"] >= 1 << 20
     blobs = {digest: size for _, digest, size in content.blobs}
     manifests = {
-        digest: len(one.manifests[digest].content)
-        for one in content.repositories.values()
-        for digest in _tagged(one)
+        digest: len(repository.manifests[digest].content)
+        for repository in content.repositories.values()
+        for digest in _tagged(repository)
     }
     tagged = {
         blob
-        for one in content.repositories.values()
-        for digest in _tagged(one)
-        for blob, _ in one.manifests[digest].blobs
+        for repository in content.repositories.values()
+        for digest in _tagged(repository)
+        for blob, _ in repository.manifests[digest].blobs
     }
-    expected = sum(manifests.values()) + sum(blobs[one] for one in tagged)
-    assert told["total"]["size"] == expected
+    expected = sum(manifests.values()) + sum(blobs[digest] for digest in tagged)
+    assert usage["total"]["size"] == expected
 
 
 def _tagged(repository: object) -> set[str]:
     """What tags lead to, indexes' children too; not what only has a tagged subject."""
-    found: set[str] = set()
+    names: set[str] = set()
     todo = list(repository.tags.values())  # type: ignore[attr-defined]
     while todo:
         name = todo.pop()
-        if name not in found:
-            found.add(name)
+        if name not in names:
+            names.add(name)
             todo += repository.manifests[name].children  # type: ignore[attr-defined]
-    return found
+    return names
 
 
 def test_users_see_what_they_may(somebody: Person) -> None:
@@ -134,7 +136,7 @@ def test_copy_then_remove_a_tag_then_the_manifest(somebody: Person, content: Con
     ran = somebody("rm", "copied/app:1", "--yes")
     assert (ran.code, "the manifest stays, with tag 2" in ran.err) == (0, True)
     rows = somebody("tags", "copied/app", "--digests", "--json").json
-    assert [(one["tag"], one["digest"]) for one in rows] == [("2", digest)]
+    assert [(row["tag"], row["digest"]) for row in rows] == [("2", digest)]
     child = content["team/app"].manifests[digest].children[0]
     ran = somebody("rm", f"copied/app@{child}")
     assert (ran.code, f"the index copied/app:2 ({digest}) still needs it" in ran.err) == (2, True)
@@ -150,9 +152,11 @@ def test_a_build_cache_is_read_and_copied(somebody: Person, content: Content) ->
     manifest = content["cache/app"].manifests[content["cache/app"].tags["main"]]
     blobs = dict(manifest.blobs)
     assert (shown["type"], shown["size"]) == ("BuildKit cache", sum(blobs.values()))
-    assert {one["digest"]: one["problem"] for one in shown["manifests"]} == dict.fromkeys(blobs)
-    [told] = somebody("du", "cache/app", "--json").json["repositories"]
-    assert told["size"] == len(manifest.content) + sum(blobs.values())
+    assert {member["digest"]: member["problem"] for member in shown["manifests"]} == dict.fromkeys(
+        blobs
+    )
+    [row] = somebody("du", "cache/app", "--json").json["repositories"]
+    assert row["size"] == len(manifest.content) + sum(blobs.values())
     ran = somebody("copy", "cache/app:main", "copied/cache:main")
     assert (ran.code, ran.err) == (0, "")
     assert "(1 manifest, 3 blobs, 0 of them copied)" in ran.out
@@ -177,7 +181,7 @@ def test_an_index_without_its_members_is_refused(
             "PUT", f"/v2/{repository}/manifests/1", index.content, Content_Type=index.media_type
         )
         assert answer.status_code == 400, answer.text
-        told = [(one["code"], one["detail"]) for one in answer.json()["errors"]]
-        assert told == [("MANIFEST_BLOB_UNKNOWN", one) for one in lacking]
+        errors = [(error["code"], error["detail"]) for error in answer.json()["errors"]]
+        assert errors == [("MANIFEST_BLOB_UNKNOWN", digest) for digest in lacking]
     assert pushing.found(repository, "1") is None
     pushing.manifest(repository, kind([layer]), "1")

@@ -110,13 +110,13 @@ class Image:
 
     def listed(self) -> set[str]:
         """What every tool finds; all of it is there."""
-        found: dict[str, set[str]] = {"oras": set(), "regctl": set()}
+        by_tool: dict[str, set[str]] = {"oras": set(), "regctl": set()}
         for line in self.run(LIST).splitlines():
             tool, _, rest = line.partition(" ")
-            found[tool] |= set(DIGEST.findall(rest))
+            by_tool[tool] |= set(DIGEST.findall(rest))
         # oras names the image itself too.
-        assert found["oras"] - {self.digest} == found["regctl"]
-        return found["regctl"]
+        assert by_tool["oras"] - {self.digest} == by_tool["regctl"]
+        return by_tool["regctl"]
 
     def all_of_it_works(self) -> None:
         """Every tool attaches and lists, and what was signed is verified."""
@@ -125,9 +125,9 @@ class Image:
         self.run("\n".join([*ATTACH.values(), VERIFY]))
         after = self.listed()
         assert before < after and len(after) == len(before) + len(ATTACH)
-        found = scrub(self.bench.storage)
+        report = scrub(self.bench.storage)
         # Former lists may name what is gone: no tag leads to them.
-        assert found["damage"] == found["stale"] == []
+        assert report["damage"] == report["stale"] == []
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def bench() -> Iterator[Bench]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wharf-referrers-")))
         program = registry_program(folder)
         name, address = stack.enter_context(machines.network())
-        users = {one["who"]: {} for one in RULES}
+        users = {rule["who"]: {} for rule in RULES}
         served = stack.enter_context(
             ours(folder, program, address=address, users=users, rules=RULES)
         )
@@ -157,10 +157,10 @@ def bench() -> Iterator[Bench]:
 def image(bench: Bench, request: pytest.FixtureRequest) -> Image:
     """An image to which every tool has attached something."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
-    found = Image(bench, f"team/{name}")
-    found.push()
-    found.all_of_it_works()
-    return found
+    image = Image(bench, f"team/{name}")
+    image.push()
+    image.all_of_it_works()
+    return image
 
 
 DELETIONS = {
@@ -178,7 +178,9 @@ STALE = {
 
 def removed(image: Image, *references: str) -> str:
     """What `wharf rm` says that it does."""
-    ran = image.bench.wharf("rm", *(f"{image.repository}{one}" for one in references), "--yes")
+    ran = image.bench.wharf(
+        "rm", *(f"{image.repository}{reference}" for reference in references), "--yes"
+    )
     assert ran.code == 0, ran.err
     return ran.err
 
@@ -251,8 +253,8 @@ def test_retention_and_the_collection_take_an_image_with_all_of_its_own(image: I
         apply(storage, plan(storage, settings, now)["removals"])
     assert image.run("crane ls $I").split() == sorted(["2", image.list_tag])
     assert image.listed() == stays
-    for one in (old, *gone):
-        assert image.tried("crane manifest $I@$X", X=one)[0] != 0
+    for digest in (old, *gone):
+        assert image.tried("crane manifest $I@$X", X=digest)[0] != 0
     image.all_of_it_works()
     image.tag = "1"
     image.push()
@@ -264,11 +266,11 @@ def test_the_collection_takes_former_lists_and_no_more(image: Image) -> None:
     there = image.listed()
     storage = image.bench.storage
     removals = [
-        one
-        for one in plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)["removals"]
-        if one.repository == image.repository
+        removal
+        for removal in plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)["removals"]
+        if removal.repository == image.repository
     ]
-    assert removals and not {one.digest for one in removals} & there
+    assert removals and not {removal.digest for removal in removals} & there
     apply(storage, removals)
     assert image.listed() == there
     image.run(VERIFY)
@@ -286,17 +288,17 @@ def test_a_stale_list_is_named_and_mended(image: Image) -> None:
             code, text = image.tried(attach)
             assert code != 0 and re.search("(?i)manifest.blob.unknown", text), text
     name = f"{image.repository}:{image.list_tag}"
-    found = scrub(image.bench.storage)
-    assert found["damage"] == []
-    (stale,) = found["stale"]
-    named = next(one for one in gone if one in stale["sentence"])
+    report = scrub(image.bench.storage)
+    assert report["damage"] == []
+    (stale,) = report["stale"]
+    named = next(digest for digest in gone if digest in stale["sentence"])
     assert f"The list of referrers {name} names {named} and 2 more, which" in stale["sentence"]
     assert stale["sentence"].endswith(f"Mend it: wharf repair HOST/{image.repository}")
     server = image.bench.served.name
     for options, would in ((["--dry-run"], "would be "), ([], "")):
         ran = image.bench.wharf("repair", image.repository, *options)
         assert (ran.code, ran.err) == (0, "")
-        lines = [f"{server}/{name}: {one} is gone, {would}taken out" for one in gone]
+        lines = [f"{server}/{name}: {digest} is gone, {would}taken out" for digest in gone]
         assert sorted(ran.out.splitlines()) == lines
     assert image.listed() == there - set(gone)
     image.all_of_it_works()

@@ -330,7 +330,7 @@ helm show chart oci://$I/chart --version 0.1.0
         "helm pull oci://$I/chart --version 0.1.0 --destination /tmp",
     ),
 ]
-EVERY = [pytest.param(one, id=f"{one.tool}{one.machine.removeprefix('tools')}") for one in USES]
+EVERY = [pytest.param(use, id=f"{use.tool}{use.machine.removeprefix('tools')}") for use in USES]
 
 
 @dataclass
@@ -367,13 +367,13 @@ def bench() -> Iterator[Bench]:
                 rules=RULES,
             )
         )
-        found = {
+        by_name = {
             image: stack.enter_context(machines.machine(image, name, served))
             for image in ("tools12", "tools13")
         }
         home = folder / "home"
         home.mkdir()
-        yield Bench(served, program, found, Person(served, home).logged_in("admin"))
+        yield Bench(served, program, by_name, Person(served, home).logged_in("admin"))
 
 
 @pytest.mark.parametrize("use", EVERY)
@@ -396,8 +396,8 @@ def test_our_readers_understand_all_of_it(bench: Bench) -> None:
     ran = bench.person("du")
     assert (ran.code, ran.err) == (0, "")
     rows = bench.person("repositories", "--tags", "--json").json
-    repositories = {one["repository"] for one in rows}
-    assert {one.repository for one in USES if one.tool != "helm"} < repositories
+    repositories = {row["repository"] for row in rows}
+    assert {use.repository for use in USES if use.tool != "helm"} < repositories
     for reference, words in {
         "someuser/buildx13:1": "container image",
         "someuser/buildx13:cache": "BuildKit cache",
@@ -408,9 +408,9 @@ def test_our_readers_understand_all_of_it(bench: Bench) -> None:
     }.items():
         assert types(bench, reference) == words, reference
     several = bench.person("show", "someuser/buildx13:several", "--json").json["manifests"]
-    assert "in-toto attestation: SLSA provenance" in [one["type"] for one in several]
+    assert "in-toto attestation: SLSA provenance" in [row["type"] for row in several]
     signed = bench.person("show", "someuser/cosign13:1", "--json").json["referrers"]
-    assert {"cosign signature", "in-toto attestation", "SBOM"} <= {one["type"] for one in signed}
+    assert {"cosign signature", "in-toto attestation", "SBOM"} <= {row["type"] for row in signed}
     for number, reference in enumerate(
         (
             *("someuser/buildx13:several", "someuser/buildx13:cache", "someuser/podman13:zstd"),
@@ -425,9 +425,9 @@ def test_a_collection_takes_nothing_that_a_tag_leads_to(bench: Bench) -> None:
     storage = Storage(bench.served.folder / "storage")
     assert obstacles(storage) == []
     # Nobody writes meanwhile.
-    found = plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)
-    assert found["damage"] == []
-    apply(storage, found["removals"])
+    plan = plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)
+    assert plan["damage"] == []
+    apply(storage, plan["removals"])
     make_collectable(storage)
     command = [str(bench.program), "garbage-collect", str(bench.served.folder / "registry.yml")]
     subprocess.run(command, check=True, capture_output=True)
@@ -578,7 +578,7 @@ def test_what_the_rules_do_not_give_is_refused(bench: Bench, user: str, script: 
 def test_nobody_was_answered_5xx(bench: Bench) -> None:
     lines = (bench.served.folder / "access.log").read_text().splitlines()
     assert len(lines) > 500
-    assert [one for one in lines if '"status":"5' in one] == []
+    assert [line for line in lines if '"status":"5' in line] == []
 
 
 def table(bench: Bench) -> list[str]:
@@ -587,9 +587,9 @@ def table(bench: Bench) -> list[str]:
     for use in USES:
         version = PINNED.get(use.tool)
         if version is None:
-            found = re.search(r"\d+\.\d+", bench.machines[use.machine].run(use.version))
-            assert found, use.tool
-            version = found[0]
+            match = re.search(r"\d+\.\d+", bench.machines[use.machine].run(use.version))
+            assert match, use.tool
+            version = match[0]
         where = {"tools12": "Debian 12", "tools13": "Debian 13"}[use.machine]
         where = f"`go.mod`, on {where}" if use.tool in PINNED else where
         rows.append(f"| {use.tool} {version} | {where} | {use.tried} |")
@@ -615,4 +615,4 @@ PINNED = _pinned()
 def test_the_table_says_what_was_tried_with_which_version(bench: Bench, project: Path) -> None:
     page = (project / "docs/clients.md").read_text()
     rows = table(bench)
-    assert [one for one in rows if one not in page] == [], "\n".join(rows)
+    assert [row for row in rows if row not in page] == [], "\n".join(rows)

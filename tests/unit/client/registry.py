@@ -129,7 +129,7 @@ class Fake:
     referrers: dict[str, list[dict[str, Any]]] | None = None
     challenges: list[str] | None = None
     before: list[Answer] = field(default_factory=list)
-    asked: list[httpx.Request] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
     blobs: dict[str, set[str]] = field(default_factory=dict)
     tokens: dict[str, list[str]] = field(default_factory=dict)
 
@@ -147,7 +147,7 @@ class Fake:
 
     @property
     def counts(self) -> Counter[str]:
-        return Counter(f"{one.method} {one.url.path}" for one in self.asked)
+        return Counter(f"{request.method} {request.url.path}" for request in self.requests)
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -158,11 +158,11 @@ class Fake:
     async def answer(self, request: httpx.Request) -> httpx.Response:
         if request.content == b"" and not isinstance(request.stream, httpx.ByteStream):
             await request.aread()
-        self.asked.append(request)
+        self.requests.append(request)
         for answer in list(self.before):
-            found = answer(request)
-            if found is not None:
-                return found
+            response = answer(request)
+            if response is not None:
+                return response
         if str(request.url).startswith(REALM):
             return self._token(request)
         assert request.url.netloc.decode() == HOST, request.url
@@ -193,7 +193,7 @@ class Fake:
                 return None
             challenge = f'Bearer realm="{REALM}",service="the service"'
             challenge += f',scope="{scope}"' if scope else ""
-        headers = [("WWW-Authenticate", one) for one in self.challenges or [challenge]]
+        headers = [("WWW-Authenticate", value) for value in self.challenges or [challenge]]
         body = errors("UNAUTHORIZED", "authentication required")
         return httpx.Response(401, headers=headers, json=body)
 
@@ -212,8 +212,8 @@ class Fake:
         if rest:
             if self.referrers is None:
                 return httpx.Response(404, text="404 page not found")
-            found = self.referrers.get(rest, [])
-            return httpx.Response(200, json={"manifests": found})
+            descriptors = self.referrers.get(rest, [])
+            return httpx.Response(200, json={"manifests": descriptors})
         repository, _, rest = path.removeprefix("/v2/").partition("/blobs/")
         if rest:
             return self._blob(request, repository, rest)
@@ -240,9 +240,9 @@ class Fake:
         tags = self.repositories.get(repository, {})
         if request.method == "PUT":
             lacking = [
-                one["digest"]
-                for one in json.loads(request.content).get("manifests", [])
-                if one["digest"] not in self.blobs.get(repository, set())
+                entry["digest"]
+                for entry in json.loads(request.content).get("manifests", [])
+                if entry["digest"] not in self.blobs.get(repository, set())
             ]
             if lacking:
                 body = errors("MANIFEST_BLOB_UNKNOWN", f"blob unknown: {lacking[0]}")

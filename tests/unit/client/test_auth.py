@@ -47,21 +47,23 @@ def test_a_token_is_asked_for_what_the_registry_wants_not_for_what_we_guess(
     fake: Fake, wharf: Wharf
 ) -> None:
     # As registries do that name repositories otherwise than in the address.
-    theirs = "repository:elsewhere/team/app:pull"
+    challenged = "repository:elsewhere/team/app:pull"
     filled(fake).before = [
         lambda request: (
             None
             if not request.url.path.startswith("/v2/team")
-            or theirs in fake.tokens.get(request.headers.get("authorization", "")[7:], [])
+            or challenged in fake.tokens.get(request.headers.get("authorization", "")[7:], [])
             else httpx.Response(
-                401, headers={"WWW-Authenticate": f'Bearer realm="{REALM}",scope="{theirs}"'}
+                401, headers={"WWW-Authenticate": f'Bearer realm="{REALM}",scope="{challenged}"'}
             )
         )
     ]
     assert wharf("tags", REPOSITORY, *BOB, input="pw").out == "1\n"
-    assert [one.url.params.get_list("scope") for one in fake.asked if "auth" in one.url.path] == [
-        [theirs]
-    ]
+    assert [
+        request.url.params.get_list("scope")
+        for request in fake.requests
+        if "auth" in request.url.path
+    ] == [[challenged]]
 
 
 def test_one_token_is_asked_for_many_repositories(fake: Fake, wharf: Wharf) -> None:
@@ -144,9 +146,11 @@ def test_one_question_for_many_is_never_too_long(fake: Fake, wharf: Wharf) -> No
     for number in range(20):
         fake.push(f"{'long/' * 40}{number:02}", "1", image())
     assert len(wharf("repositories", HOST, "--tags", *BOB, input="pw").lines) == 20
-    asked = [one for one in fake.asked if one.url.path == "/auth"]
-    assert all(len("".join(one.url.params.get_list("scope"))) <= 2000 for one in asked)
-    assert len(asked) == 4
+    token_requests = [request for request in fake.requests if request.url.path == "/auth"]
+    assert all(
+        len("".join(request.url.params.get_list("scope"))) <= 2000 for request in token_requests
+    )
+    assert len(token_requests) == 4
 
 
 def test_an_identity_token_is_exchanged_by_oauth2(fake: Fake) -> None:
@@ -235,7 +239,7 @@ def test_a_login_that_cannot_be_is_explained(
     filled(fake, "bearer").challenges = [challenge]
     ran = wharf("tags", REPOSITORY, *BOB, input="pw")
     assert (ran.code, ran.err) == (1, f"wharf: {message}\n")
-    assert {one.url.host for one in fake.asked} == {HOST}
+    assert {request.url.host for request in fake.requests} == {HOST}
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"token": ""}', b'{"token": "a\\nb"}'])
@@ -300,7 +304,7 @@ def test_an_upload_elsewhere_never_sees_the_login(fake: Fake, wharf: Wharf) -> N
     fake.before = [elsewhere]
     ran = wharf("copy", f"{REPOSITORY}:1", f"{HOST}/other:1", *BOB, input="pw")
     assert ran.code == 3
-    there = [request for request in fake.asked if request.url.host == "storage.test"]
+    there = [request for request in fake.requests if request.url.host == "storage.test"]
     assert there
     assert not any("authorization" in request.headers for request in there)
 

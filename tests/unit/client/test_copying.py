@@ -31,14 +31,14 @@ def test_within_a_registry_blobs_are_mounted(fake: Fake, wharf: Wharf, app: str)
         f"{HOST}/release/app:1 is {app} (2 manifests, 2 blobs, 0 of them copied)\n",
     )
     # A registry mounts only what the token lets one read at its origin.
-    mounts = [one for one in fake.asked if one.url.params.get("mount")]
-    for one in mounts:
-        held = fake.tokens[one.headers["authorization"].removeprefix("Bearer ")]
+    mounts = [request for request in fake.requests if request.url.params.get("mount")]
+    for request in mounts:
+        held = fake.tokens[request.headers["authorization"].removeprefix("Bearer ")]
         assert held == ["repository:release/app:pull,push", "repository:app:pull"]
     assert len(mounts) == 1  # the configuration is there already
     assert fake.repositories["release/app"] == {"1": app}
     assert digest(LAYER) in fake.blobs["release/app"]
-    puts = [one.url.path for one in fake.asked if one.method == "PUT"]
+    puts = [request.url.path for request in fake.requests if request.method == "PUT"]
     assert puts[-1] == "/v2/release/app/manifests/1"
 
 
@@ -72,10 +72,10 @@ def test_an_upload_elsewhere_gets_no_login(fake: Fake, wharf: Wharf, app: str) -
     located(fake, "https://storage.test/upload?signed=1")
     arguments = ("--user", "bob", "--password-stdin")
     assert wharf("copy", f"{HOST}/app:1", f"{HOST}/x", *arguments, input="pw").code == 0
-    uploads = [one for one in fake.asked if one.url.host == "storage.test"]
+    uploads = [request for request in fake.requests if request.url.host == "storage.test"]
     assert uploads
-    assert all("authorization" not in one.headers for one in uploads)
-    assert {one.url.params["signed"] for one in uploads} == {"1"}
+    assert all("authorization" not in request.headers for request in uploads)
+    assert {request.url.params["signed"] for request in uploads} == {"1"}
 
 
 def test_an_upload_without_tls_is_refused(fake: Fake, wharf: Wharf, app: str) -> None:

@@ -151,12 +151,12 @@ def test_digests_come_from_head_or_else_from_the_content(
     fake: Fake, wharf: Wharf, head: bool, named: bool
 ) -> None:
     fake.head, fake.names_digest = head, named
-    one = fake.push("app", "one", image(("a", 1)))
+    pushed = fake.push("app", "one", image(("a", 1)))
     child = image(("b", 1))
     two = fake.push("app", "two", index(child))
     ran = wharf("tags", f"{HOST}/app", "--digests")
     assert ran.lines == [
-        f"one\t{one}\tapplication/vnd.oci.image.manifest.v1+json\t{len(fake.content[one])}",
+        f"one\t{pushed}\tapplication/vnd.oci.image.manifest.v1+json\t{len(fake.content[pushed])}",
         f"two\t{two}\tapplication/vnd.oci.image.index.v1+json\t{len(fake.content[two])}",
     ]
     assert (fake.counts["GET /v2/app/manifests/one"] == 0) == (head and named)

@@ -166,11 +166,11 @@ def test_a_login_is_kept_as_docker_keeps_it(
         f"bob is logged in at {HOST}; the password is in {config}, unencrypted (base64), as docker "
         "keeps it without a credential helper\n",
     )
-    found = json.loads(config.read_text())
-    assert found["auths"].pop(HOST) == {"auth": encoded("bob", "pw")}
-    assert found == others
+    stored = json.loads(config.read_text())
+    assert stored["auths"].pop(HOST) == {"auth": encoded("bob", "pw")}
+    assert stored == others
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
-    assert [one.name for one in config.parent.iterdir()] == ["config.json"]
+    assert [file.name for file in config.parent.iterdir()] == ["config.json"]
     assert wharf("tags", app).out == "1\n"
 
 
@@ -211,7 +211,7 @@ def test_docker_hub_has_a_key_of_its_own(fake: Fake, wharf: Wharf, config: Path)
     fake.before = [lambda request: __import__("httpx").Response(200, json={})]
     assert wharf("login", "docker.io", "--user", "bob", "--password-stdin", input="pw").code == 0
     assert list(json.loads(config.read_text())["auths"]) == ["https://index.docker.io/v1/"]
-    assert fake.asked[0].url.host == "registry-1.docker.io"
+    assert fake.requests[0].url.host == "registry-1.docker.io"
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])

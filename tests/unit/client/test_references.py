@@ -71,22 +71,22 @@ def test_with_wharf_registry_names_may_be_short(text: str, monkeypatch: pytest.M
     ],
 )
 def test_what_is_no_reference_is_told_what_to_write(text: str, message: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as error:
         reference(text)
-    assert str(told.value) == message
+    assert str(error.value) == message
 
 
 def test_a_registry_must_be_named() -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as error:
         registry(None)
-    assert str(told.value) == (
+    assert str(error.value) == (
         "which registry? Write its HOST[:PORT] after the command, or set WHARF_REGISTRY=HOST[:PORT]"
     )
 
 
 def test_a_whole_repository_is_named_without_tag() -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as error:
         repository_only("reg.example/app:1")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "'reg.example/app:1' names a tag or digest: write the repository alone, reg.example/app"
     )

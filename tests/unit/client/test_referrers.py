@@ -31,8 +31,8 @@ A, B, C = (referrer(name) for name in "abc")
 def listing(*referrers: bytes, **more: Any) -> bytes:
     """A list as clients write it, with what else stands in one."""
     document = json.loads(index(*referrers, platforms=False))
-    for one in document["manifests"]:
-        one |= {"artifactType": "a/b", "annotations": {"created": "2026"}}
+    for descriptor in document["manifests"]:
+        descriptor |= {"artifactType": "a/b", "annotations": {"created": "2026"}}
     return json.dumps({**document, **more}).encode()
 
 
@@ -40,8 +40,8 @@ def listing(*referrers: bytes, **more: Any) -> bytes:
 def app(fake: Fake) -> Fake:
     """A repository with an image and three signatures in its list."""
     fake.push("app", "1", SUBJECT)
-    for one in (A, B, C):
-        fake.push("app", None, one)
+    for manifest in (A, B, C):
+        fake.push("app", None, manifest)
     fake.push("app", LIST, listing(A, B, C, annotations={"made by": "ümlaut"}))
     return fake
 
@@ -51,16 +51,16 @@ def named(fake: Fake) -> list[str]:
     tagged = fake.repositories["app"].get(LIST)
     if tagged is None:
         return []
-    return [one["digest"] for one in json.loads(fake.content[tagged])["manifests"]]
+    return [descriptor["digest"] for descriptor in json.loads(fake.content[tagged])["manifests"]]
 
 
 def changes(fake: Fake) -> list[str]:
     """What was written or deleted, in order; not the question whether deletion is allowed."""
-    asked = [one for one in fake.asked if one.method not in ("GET", "HEAD")]
+    changes = [request for request in fake.requests if request.method not in ("GET", "HEAD")]
     return [
-        f"{one.method} {one.url.path.rpartition('/')[2]}"
-        for one in asked
-        if one.url.path.rpartition("/")[2] != digest(b"")
+        f"{request.method} {request.url.path.rpartition('/')[2]}"
+        for request in changes
+        if request.url.path.rpartition("/")[2] != digest(b"")
     ]
 
 
@@ -102,7 +102,7 @@ def test_the_entry_goes_before_the_manifest_and_nothing_else_changes(
 
 
 def test_the_last_entry_takes_the_tag_along(app: Fake, wharf: Wharf) -> None:
-    ran = wharf("rm", *(f"{APP}@{digest(one)}" for one in (A, B, C)), "--yes")
+    ran = wharf("rm", *(f"{APP}@{digest(manifest)}" for manifest in (A, B, C)), "--yes")
     assert ran.code == 0, ran.err
     assert app.repositories["app"] == {"1": digest(SUBJECT)}
     assert changes(app)[-2:] == [f"DELETE {LIST}", f"DELETE {digest(C)}"]
@@ -139,8 +139,8 @@ def test_who_may_not_delete_leaves_the_list_alone(app: Fake, wharf: Wharf) -> No
     )
     assert (ran.code, ran.out) == (3, "")
     assert "wharf: bob may not delete app on registry.test" in ran.err
-    assert named(app) == [digest(one) for one in (A, B, C)]
-    assert "PUT" not in {one.method for one in app.asked}
+    assert named(app) == [digest(manifest) for manifest in (A, B, C)]
+    assert "PUT" not in {request.method for request in app.requests}
 
 
 def test_a_registry_that_deletes_nothing_keeps_its_lists(app: Fake, wharf: Wharf) -> None:
@@ -152,7 +152,7 @@ def test_a_registry_that_deletes_nothing_keeps_its_lists(app: Fake, wharf: Wharf
         )
     ]
     assert wharf("rm", f"{APP}@{digest(A)}", "--yes").code == 1
-    assert named(app) == [digest(one) for one in (A, B, C)]
+    assert named(app) == [digest(manifest) for manifest in (A, B, C)]
 
 
 def test_a_registry_with_the_referrers_api_keeps_them_itself(app: Fake, wharf: Wharf) -> None:
@@ -168,9 +168,13 @@ def test_what_is_attached_meanwhile_stays(app: Fake, wharf: Wharf, moment: str) 
     new = referrer("new")
 
     def attach(request: httpx.Request) -> None:
-        written = [one for one in app.asked if one.method == "PUT"]
+        written = [request for request in app.requests if request.method == "PUT"]
         gone = f"DELETE {digest(A)}" in changes(app)
-        heads = [one for one in app.asked if one.url.path.endswith(LIST) and one.method == "HEAD"]
+        heads = [
+            request
+            for request in app.requests
+            if request.url.path.endswith(LIST) and request.method == "HEAD"
+        ]
         now = {
             "before it is written": len(heads) == 2 and not written,
             "after it is written": bool(written) and request.method == "GET",
@@ -185,7 +189,7 @@ def test_what_is_attached_meanwhile_stays(app: Fake, wharf: Wharf, moment: str) 
     ran = wharf("rm", f"{APP}@{digest(A)}", "--yes")
     assert (ran.code, ran.out) == (0, f"deleted {APP}@{digest(A)}\n"), ran.err
     assert app.before == []
-    assert named(app) == [digest(one) for one in (B, C, new)]
+    assert named(app) == [digest(manifest) for manifest in (B, C, new)]
 
 
 def test_a_list_that_is_written_all_the_time_is_given_up(app: Fake, wharf: Wharf) -> None:
@@ -270,10 +274,10 @@ def test_what_is_gone_is_taken_out(app: Fake, wharf: Wharf) -> None:
 
 
 def test_a_list_of_nothing_but_what_is_gone_goes(app: Fake, wharf: Wharf) -> None:
-    app.blobs["app"] -= {digest(one) for one in (A, B, C)}
+    app.blobs["app"] -= {digest(manifest) for manifest in (A, B, C)}
     ran = wharf("repair", APP)
     assert ran.lines == [
-        *(f"{APP}:{LIST}: {digest(one)} is gone, taken out" for one in (A, B, C)),
+        *(f"{APP}:{LIST}: {digest(manifest)} is gone, taken out" for manifest in (A, B, C)),
         f"{APP}:{LIST}: it is empty, removed",
     ]
     assert app.repositories["app"] == {"1": digest(SUBJECT)}

@@ -51,7 +51,7 @@ def test_anything_but_yes_deletes_nothing(fake: Fake, wharf: Wharf, answer: str)
     ran = wharf("rm", f"{APP}@{name}", input=answer, terminal=True)
     assert ran.code == 1
     assert ran.err.endswith("wharf: nothing was deleted\n")
-    assert "DELETE" not in {one.method for one in fake.asked}
+    assert "DELETE" not in {request.method for request in fake.requests}
 
 
 def test_where_nobody_can_be_asked_yes_is_wanted(fake: Fake, wharf: Wharf) -> None:
@@ -159,7 +159,7 @@ def test_a_tag_that_moved_since_it_was_shown_is_left_alone(fake: Fake, wharf: Wh
 
     def move(request: httpx.Request) -> None:
         # Between the listing and the last look.
-        heads = [one for one in fake.asked if one.method == "HEAD"]
+        heads = [request for request in fake.requests if request.method == "HEAD"]
         if len(heads) == 2 and not moved:
             moved.append(fake.push("app", "1", B))
 
@@ -243,7 +243,7 @@ def test_one_password_is_never_shown_to_two_registries(fake: Fake, wharf: Wharf)
         "wharf: --user would be one login for several registries: log in to each with wharf "
         "login\n",
     )
-    assert fake.asked == []
+    assert fake.requests == []
 
 
 def test_an_index_that_cannot_be_read_is_said_and_does_not_stop(fake: Fake, wharf: Wharf) -> None:

@@ -27,7 +27,7 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def told(*results: dict[str, Any], host: str = "one") -> str:
+def printed(*results: dict[str, Any], host: str = "one") -> str:
     """What ansible.posix.json prints."""
     tasks = [{"task": {"name": "t"}, "hosts": {host: result}} for result in results]
     return "[WARNING]: something\n" + json.dumps({"plays": [{"tasks": tasks}], "stats": {}})
@@ -48,7 +48,7 @@ def playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_rows_of_the_host_are_shown(playbook: Path, wharf: Wharf) -> None:
-    (playbook / "answer").write_text(told({"skipped": True}, {"report": {"rows": ROWS}}))
+    (playbook / "answer").write_text(printed({"skipped": True}, {"report": {"rows": ROWS}}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook), "--limit", "one")
     assert (ran.code, ran.lines) == (
         0,
@@ -68,7 +68,7 @@ def test_what_others_print_beside_the_answer_does_not_matter(
     playbook: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As profile_tasks of ANSIBLE_CALLBACKS_ENABLED and ANSIBLE_DEBUG do.
-    text = f'{{"a": 1}}\n{{broken\n{told({"rows": ROWS})}\nPLAYBOOK RECAP {{ 0:01 }}\n'
+    text = f'{{"a": 1}}\n{{broken\n{printed({"rows": ROWS})}\nPLAYBOOK RECAP {{ 0:01 }}\n'
     (playbook / "answer").write_text(text)
     script = playbook / "ansible-playbook"
     script.write_text(script.read_text() + "echo >&2\n")
@@ -80,7 +80,7 @@ def test_what_others_print_beside_the_answer_does_not_matter(
 
 
 def test_only_what_goes(playbook: Path, wharf: Wharf) -> None:
-    (playbook / "answer").write_text(told({"rows": ROWS}))
+    (playbook / "answer").write_text(printed({"rows": ROWS}))
     ran = wharf(
         "retention", "--dry-run", "--removed", "-i", str(playbook),
         "--format", "{{ repository }}:{{ tag }}",
@@ -93,7 +93,7 @@ def test_only_what_goes(playbook: Path, wharf: Wharf) -> None:
 
 def test_damage_that_was_met_is_told(playbook: Path, wharf: Wharf) -> None:
     damage = [{"kind": "manifest", "sentence": "team/app@sha256:1 is cut off"}]
-    (playbook / "answer").write_text(told({"rows": ROWS, "damage": damage}))
+    (playbook / "answer").write_text(printed({"rows": ROWS, "damage": damage}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
     assert (ran.code, ran.err.splitlines()[0]) == (
         0,
@@ -103,7 +103,7 @@ def test_damage_that_was_met_is_told(playbook: Path, wharf: Wharf) -> None:
 
 def test_what_would_keep_a_run_from_removing_anything_is_told(playbook: Path, wharf: Wharf) -> None:
     more = {"held": "60 of 100 tags would go", "doubt": "the clock is in doubt"}
-    (playbook / "answer").write_text(told({"rows": ROWS, **more}))
+    (playbook / "answer").write_text(printed({"rows": ROWS, **more}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
     assert ran.err.splitlines()[:2] == [
         "wharf: the brake would stop this: 60 of 100 tags would go",
@@ -112,7 +112,7 @@ def test_what_would_keep_a_run_from_removing_anything_is_told(playbook: Path, wh
 
 
 def test_an_empty_registry_has_no_rows(playbook: Path, wharf: Wharf) -> None:
-    (playbook / "answer").write_text(told({"rows": []}))
+    (playbook / "answer").write_text(printed({"rows": []}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == "wharf: 0 of 0 tags would be removed; nothing was changed\n"
@@ -120,7 +120,7 @@ def test_an_empty_registry_has_no_rows(playbook: Path, wharf: Wharf) -> None:
 
 def test_a_task_that_failed_is_told(playbook: Path, wharf: Wharf) -> None:
     (playbook / "answer").write_text(
-        told({"failed": True, "msg": "registry_retention, rule 1: an unknown key"})
+        printed({"failed": True, "msg": "registry_retention, rule 1: an unknown key"})
     )
     (playbook / "status").write_text("2")
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
@@ -132,9 +132,9 @@ def test_a_task_that_failed_is_told(playbook: Path, wharf: Wharf) -> None:
     [
         ("no JSON", 4, "ansible-playbook has failed: no JSON"),
         ("", 4, "ansible-playbook has failed: exit code 4"),
-        (told({}), 3, "ansible-playbook ends with exit code 3"),
+        (printed({}), 3, "ansible-playbook ends with exit code 3"),
         (
-            told({"rows": [1]}),
+            printed({"rows": [1]}),
             0,
             "no host has answered with tags: does a registry serve there? (site.yml first)",
         ),

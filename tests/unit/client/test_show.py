@@ -56,8 +56,8 @@ def test_an_index_of_either_family(fake: Fake, wharf: Wharf, media_type: str) ->
     ran = wharf("show", f"{APP}:1", "--json")
     assert ran.json["size"] is None
     assert [
-        (one["platform"], one["digest"], one["size"], one["problem"])
-        for one in ran.json["manifests"]
+        (member["platform"], member["digest"], member["size"], member["problem"])
+        for member in ran.json["manifests"]
     ] == [
         ("linux/arch0", digest(children[0]), 100 + len(CONFIGURATION), None),
         ("linux/arch1", digest(children[1]), 200 + len(CONFIGURATION), None),
@@ -79,13 +79,13 @@ def test_an_artifact_with_blobs_and_a_subject(fake: Fake, wharf: Wharf) -> None:
         }
     ).encode()
     fake.push("app", "1", data)
-    found = wharf("show", f"{APP}:1", "--json").json
-    assert (found["artifact_type"], found["subject"], found["size"]) == (
+    shown = wharf("show", f"{APP}:1", "--json").json
+    assert (shown["artifact_type"], shown["subject"], shown["size"]) == (
         "text/sbom",
         digest(b"of"),
         7,
     )
-    assert found["annotations"] == {"made by": "hand"}
+    assert shown["annotations"] == {"made by": "hand"}
 
 
 def test_raw_is_byte_for_byte(fake: Fake, wharf: Wharf) -> None:
@@ -115,8 +115,8 @@ def test_referrers_by_the_tag_in_its_place_and_by_names(fake: Fake, wharf: Wharf
     signature = image(("sig", 1))
     fake.push("app", prefix, index(signature, platforms=False))
     fake.push("app", f"{prefix}.att", signature)
-    found = wharf("show", f"{APP}:1", "--json").json["referrers"]
-    assert [(one["digest"], one["tag"]) for one in found] == [
+    referrers = wharf("show", f"{APP}:1", "--json").json["referrers"]
+    assert [(referrer["digest"], referrer["tag"]) for referrer in referrers] == [
         (digest(signature), None),
         (None, f"{prefix}.att"),
     ]
@@ -207,8 +207,8 @@ def test_schema_1_is_shown_by_the_digest_that_the_registry_gives(fake: Fake, wha
             else None
         )
     ]
-    found = wharf("show", f"{APP}:1", "--json").json
-    assert found["digest"] == name
+    shown = wharf("show", f"{APP}:1", "--json").json
+    assert shown["digest"] == name
 
 
 def test_a_build_cache_shows_its_layers(fake: Fake, wharf: Wharf) -> None:
@@ -229,8 +229,8 @@ def test_types_stand_beside_what_refers_to_an_image(fake: Fake, wharf: Wharf) ->
     for ending in ("sig", "att", "sbom"):
         fake.push("app", f"{prefix}.{ending}", signature)
     fake.referrers = {name: [{"digest": digest(b"s"), "artifactType": "application/spdx+json"}]}
-    found = wharf("show", f"{APP}:1", "--json").json["referrers"]
-    assert [one["type"] for one in found] == [
+    referrers = wharf("show", f"{APP}:1", "--json").json["referrers"]
+    assert [referrer["type"] for referrer in referrers] == [
         "SPDX SBOM",
         *("in-toto attestation", "SBOM", "cosign signature"),
     ]

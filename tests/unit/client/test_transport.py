@@ -101,7 +101,7 @@ def test_a_deletion_is_never_sent_twice(fake: Fake, wharf: Wharf) -> None:
     fake.before = [lost]
     ran = wharf("rm", f"{REPOSITORY}@{name}", "--yes")
     assert ran.err.splitlines()[-1] == "wharf: registry.test has broken off its answer: reset"
-    assert [one.method for one in fake.asked].count("DELETE") == 1
+    assert [request.method for request in fake.requests].count("DELETE") == 1
 
 
 # What goes wrong
@@ -201,7 +201,7 @@ def test_a_redirect_is_followed_without_the_login(fake: Fake, wharf: Wharf) -> N
 
     fake.before = [elsewhere]
     assert wharf("tags", REPOSITORY, *BOB, input="pw").out == "moved\n"
-    assert "authorization" not in fake.asked[-1].headers
+    assert "authorization" not in fake.requests[-1].headers
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def test_each_blob_counts_once_and_what_is_shared_is_shown(
 def test_a_repository_alone_shares_with_nobody(
     fake: Fake, wharf: Wharf, two: tuple[bytes, bytes]
 ) -> None:
-    found = wharf("du", f"{HOST}/team/one", "--json").json
-    assert found["repositories"][0]["shared"] == 0
-    assert found["total"]["size"] == found["repositories"][0]["size"]
+    usage = wharf("du", f"{HOST}/team/one", "--json").json
+    assert usage["repositories"][0]["shared"] == 0
+    assert usage["total"]["size"] == usage["repositories"][0]["size"]
 
 
 def test_an_index_counts_its_children_and_what_is_elsewhere_does_not(
@@ -53,10 +53,10 @@ def test_an_index_counts_its_children_and_what_is_elsewhere_does_not(
     whole = index(child)
     fake.push("app", "1", whole)
     fake.push("app", "outer", index(whole))
-    found = wharf("du", f"{HOST}/app", "--json").json["total"]
+    total = wharf("du", f"{HOST}/app", "--json").json["total"]
     outer = len(index(whole))
     inner = len(whole) + len(child) + 7 + CONFIG
-    assert (found["size"], found["logical"]) == (outer + inner, outer + 2 * inner)
+    assert (total["size"], total["logical"]) == (outer + inner, outer + 2 * inner)
 
 
 def test_what_is_missing_or_damaged_is_named(fake: Fake, wharf: Wharf) -> None:
