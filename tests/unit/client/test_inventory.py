@@ -270,7 +270,7 @@ def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_passwo
         1,
         "wharf: 1 mistake in the inventory; nothing was changed.\n"
         f"  - {file}, line 2: a is written a second time, the first is in line 1: keep one of the "
-        "two, or give one another name\n",
+        "two, or rename one\n",
     )
 
 
