@@ -51,8 +51,9 @@ def closing_message(
         lines.append(f"Robots' secrets: {facts['credentials']}/NAME for {', '.join(robots)}")
     lines += _notes(passwords, robots, facts["credentials"])
     if facts["ca"]:
-        lines.append(f"Clients need:    {facts['ca']} as")
-        lines.append(f"                 /etc/docker/certs.d/{facts['address']}/ca.crt")
+        # Ansible's output breaks a long line at any single space: no word follows a path.
+        lines.append(f"Clients need:    {facts['ca']}")
+        lines.append(f"copied to:       /etc/docker/certs.d/{facts['address']}/ca.crt")
     if sources:
         kinds = ", ".join(f"{kind} ({source})" for kind, source in sorted(sources.items()))
         lines.append(f"Images:          {kinds}")

@@ -64,6 +64,17 @@ def test_secrets_are_said_to_lie_where_they_lie() -> None:
     assert not any("Robots" in line for line in without)
 
 
+def test_the_paths_that_clients_need_stay_on_one_line_each() -> None:
+    # As Ansible writes it: a long line is broken at single spaces.
+    folder = "/home/somebody/with/a/long/path/to/the/inventory/production/credentials"
+    facts = FACTS | {"ca": f"{folder}/registry.example.com-ca.crt", "credentials": folder}
+    message = closing_message(facts, {}, {}, INVENTORY, "token")
+    shown = yaml.safe_dump(message, width=80)
+    assert f"'Clients need:    {facts['ca']}'\n" in shown
+    assert f"'copied to:       /etc/docker/certs.d/{FACTS['address']}/ca.crt'\n" in shown
+    assert f"{folder}/NAME\n" in shown
+
+
 def test_each_is_made_anew_by_its_own_command() -> None:
     passwords = {
         "kept": ["someuser", "ci"],

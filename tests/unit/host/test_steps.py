@@ -21,6 +21,7 @@ from wharfinger.deployment import host_files
 from wharfinger.host.__main__ import main
 from wharfinger.host.commands import run
 from wharfinger.host.observation.status import problems
+from wharfinger.host.observation.status import text as status_text
 from wharfinger.host.rollout.images import INDEX_MEMBERS, pulled_digest, repository
 from wharfinger.host.rollout.specification import size
 from wharfinger.host.setup import zipapp
@@ -735,6 +736,23 @@ def test_status_without_the_right_to_see_says_only_that(
     )
 
 
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [("healthy", "healthy"), ("starting", "running, not checked by docker yet")],
+)
+def test_status_says_of_a_generation_that_serves_how_it_is(
+    host: Host, health: str, words: str
+) -> None:
+    # Docker says `starting` until its first check, while clients are served already.
+    run("prepare", {}, host=host)
+    answer = run("status", {}, host=host)
+    serving = {"number": 2, "running": True, "health": health, "address": "10.0.0.3", "port": 5000}
+    answer["state"]["generations"] = {"registry": {"serving": serving}}
+    assert status_text(answer).startswith(
+        f"registry      generation 2 at 10.0.0.3:5000, {words}, container no container"
+    )
+
+
 def test_status_names_what_needs_someone() -> None:
     serving = {"number": 3, "running": True, "health": "unhealthy"}
     answer = {
@@ -846,18 +864,24 @@ def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
     }
     run("prepare", request, host=host)
     run("site", {"content": "server {}\n"}, host=host)
-    would = run("remove", {}, host=host, check=True)
-    assert host.paths.site.exists()
     log = host.paths.log / "access-20260101T000000Z.log.gz"
     log.write_text("{}\n")
+    would = run("remove", {}, host=host, check=True)
+    assert host.paths.site.exists()
+    assert f"{host.paths.site}: would be removed" in would["actions"]
     answer = run("remove", {}, host=host)
     assert log.exists()
-    assert set(would["actions"]) == set(answer["actions"]) - {"nginx: reloaded"}
+    assert f"{host.paths.site}: removed" in answer["actions"]
+    dry = [action.replace(": would be ", ": ") for action in would["actions"]]
+    assert set(dry) == set(answer["actions"]) - {"nginx: reloaded"}
+    assert would["kept"] == answer["kept"]
     assert answer["packages"] == ["nginx", "docker.io"]
     assert set(answer["kept"]) == {
         str(storage),
         str(host.paths.certificates),
         str(host.paths.secrets),
+        str(host.paths.state),
+        str(host.paths.log),
     }
     assert not host.paths.site.exists()
     assert run("remove", {}, host=host)["changed"] is False
@@ -913,6 +937,7 @@ def test_a_docker_that_the_toolkit_brought_stays_with_its_settings_where_others_
         in answer["kept"]
     )
     assert settings.exists()
+    assert str(settings) in answer["kept"]
     machine.others = []
     assert run("remove", {}, host=host)["packages"] == ["docker.io", "openssl"]
     assert not settings.exists()

@@ -161,6 +161,9 @@ def text(answer: Mapping[str, Any]) -> str:
             "no container",
         )
         state = serving["health"] if serving["running"] else "not running"
+        if state == "starting":
+            # Docker's word until its first check. Our own readiness check has passed by then.
+            state = "running, not checked by docker yet"
         lines.append(
             f"{kind:13} generation {serving['number']} at {serving['address']}:{serving['port']}, "
             f"{state}, container {name}"

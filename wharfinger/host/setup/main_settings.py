@@ -102,7 +102,9 @@ def take_back(host: Host, state: State, check: bool = False) -> list[str]:
         _divert(host, "--remove")
         package.unlink(missing_ok=True)
         state.installed.pop(_RECORD, None)
-    return [f"{conf}: the package's own again" if ours else f"{conf}: left as it is"]
+    if not ours:
+        return [f"{conf}: left as it is"]
+    return [f"{conf}: {'would be ' if check else ''}the package's own again"]
 
 
 def package_file(host: Host) -> Path:

@@ -55,14 +55,20 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     if data:
         steps.data(storage, state_stays=bool(packages or mounts))
     kept = [] if data else _kept(host, storage)
+    if engine_stays and exists(host.paths.docker_settings):
+        kept.append(str(host.paths.docker_settings))
     kept += [f"{name}: {reason}" for name, reason in reasons.items()]
     return {"actions": steps.actions, "packages": packages, "kept": kept}
 
 
 def _kept(host: Host, storage: Path) -> list[str]:
-    paths = host.paths
-    kept = (storage, paths.certificates, paths.secrets, paths.users, paths.removed_accounts)
-    return [str(path) for path in kept if exists(path)]
+    """The registry's data, and everything else that only remove_data removes."""
+    kept: list[Path] = []
+    rows = host_files.removed_by(host_files.REMOVE_DATA)
+    for path in (storage, *(host.paths.at(file.path) for file in rows)):
+        if exists(path) and not any(path.is_relative_to(folder) for folder in kept):
+            kept.append(path)
+    return [str(path) for path in kept]
 
 
 class _Steps:
@@ -73,10 +79,13 @@ class _Steps:
         self.actions: list[str] = []
         self.gone: list[Path] = []
 
+    def _note(self, what: str, done: str) -> None:
+        self.actions.append(f"{what}: {'would be ' if self.check else ''}{done}")
+
     def timers(self) -> None:
         """The timers end first: the renewals would bring back what is being taken away."""
         for link in sorted(self.host.paths.timers.glob("wharfinger-*.timer")):
-            self.actions.append(f"the timer {link.stem}: ended")
+            self._note(f"the timer {link.stem}", "ended")
             if not self.check:
                 command = ["systemctl", "disable", "--now", link.name]
                 said = self.host.runner.run(command, timeout=60)
@@ -93,18 +102,18 @@ class _Steps:
             return
         ours = host.engine.containers(host.labels)
         for container in ours:
-            self.actions.append(f"container {container.name}: removed")
+            self._note(f"container {container.name}", "removed")
             if not self.check:
                 host.engine.stop(container.name, 10)
                 host.engine.remove(container.name)
         network = str((self.state.network or {}).get("name") or host.stack)
         present = host.engine.network(network)
         if present is not None and host.labels.items() <= (present.get("Labels") or {}).items():
-            self.actions.append(f"docker network {network}: removed")
+            self._note(f"docker network {network}", "removed")
             if not self.check:
                 host.engine.remove_network(network)
         for name in self._images():
-            self.actions.append(f"image {name}: removed")
+            self._note(f"image {name}", "removed")
             if not self.check:
                 host.engine.remove_image(name)
 
@@ -204,7 +213,7 @@ class _Steps:
         if within or (not exists(path) and not path.is_symlink()):
             return False
         self.gone.append(path)
-        self.actions.append(f"{path}: removed")
+        self._note(str(path), "removed")
         if not self.check:
             remove_tree(path)
         return True
