@@ -1,8 +1,9 @@
 """Users, groups, robots and rules of the inventory: what is wrong with them, and who may do what.
 
-Pure: no Ansible, no I/O, standard library only. `examine` reports every mistake, `Policy` is the
-model (it decides), `compile_acl` and `compile_users` write what docker_auth decides by. The model
-and the compiler share no matching code, so that testing one against the other can fail.
+Pure: no Ansible, no I/O, standard library only. `examine` reports every mistake. `Policy` is the
+model: it decides. `compile_acl` and `compile_users` write the configuration that docker_auth
+decides by. The model and the compiler share no matching code, so that a test of one against the
+other can fail.
 """
 
 from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT

@@ -1,8 +1,8 @@
 """The compiler: a policy as the `users` and `acl` of docker_auth's file (cesanta/docker_auth 1.14).
 
-Every name is a regular expression, anchored at both ends, because docker_auth does not anchor them
-and its globs cannot cross a slash. Every entry that is not about everything says
-`type: repository`: an action `*` on a name alone would also open the catalog.
+Every name is a regular expression that is anchored at both ends, because docker_auth does not
+anchor them and its globs cannot cross a slash. Every entry that is not about everything has
+`type: repository`: the action `*` on a name alone would also open the catalog.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .policy import (
 from .robots import Robot
 
 _ACTIONS = ("pull", "push", "delete")
-# With robots every user carries this label, by which `everyone` tells them from robots.
+# If there are robots, every user has this label: `everyone` matches users by it and no robots.
 _KIND, _USER_KIND = "kind", "user"
-# The label in which the embedded server finds the digest of a generated secret.
+# The label with the digest of a generated secret, which the embedded server compares.
 _DIGESTS = "secret_sha256"
 
 
@@ -48,13 +48,13 @@ def compile_users(
     server: str = "embedded",
     digests: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """docker_auth's `users`: name → bcrypt hash and labels; `""` where a rule knows anonymous.
+    """docker_auth's `users`: name → bcrypt hash and labels; `""` if a rule names anonymous.
 
-    `hashes` is name → bcrypt hash; others than the policy's users and robots are left out, and the
-    verification account is there as soon as its hash is. `previous` is robot → `hash`, `until` and
-    (where it is known) `digest` of the secret before its present one. `digests` is name → SHA-256
-    of a generated secret, which the embedded server compares instead of the bcrypt hash. Raises
-    ValueError for users without hash.
+    `hashes` is name → bcrypt hash. Names that are neither users nor robots of the policy are left
+    out; the verification account is included if `hashes` has it. `previous` is robot → `hash`,
+    `until` and (if it is known) `digest` of its previous secret. `digests` is name → SHA-256 of a
+    generated secret, which the embedded server compares instead of the bcrypt hash. Raises
+    ValueError for users without a hash.
     """
     missing = [name for name in (*policy.users, *policy.robots) if name not in hashes]
     if missing:
@@ -88,7 +88,7 @@ def compile_users(
 
 
 def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:
-    """What the verification account may do, before any rule can say anything else."""
+    """What the verification account may do. These entries come before those of the rules."""
     own = {"type": "repository", "name": _expression(f"{VERIFICATION_ACCOUNT}/**")}
     yield {
         "match": {"account": VERIFICATION_ACCOUNT, **own},
@@ -109,7 +109,7 @@ def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:
 
 
 def _limits(robot: Robot, previous: Mapping[str, str] | None) -> dict[str, Any]:
-    """What the embedded server judges at a robot's login, beside its secret."""
+    """What the embedded server checks at a robot's login, besides its secret."""
     limits: dict[str, Any] = {}
     if previous:
         limits["previous_password"] = {
@@ -124,7 +124,7 @@ def _limits(robot: Robot, previous: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def _entries(rule: Rule, policy: Policy) -> Iterator[dict[str, Any]]:
-    """One rule's entries: for each word of `who`, each pattern."""
+    """One rule's entries: one for each word of `who` and each pattern."""
     for who in rule.who:
         principals = _principals(who, policy)
         comment = f"registry_access, rule {rule.number}: {who}"
@@ -142,7 +142,7 @@ def _entries(rule: Rule, policy: Policy) -> Iterator[dict[str, Any]]:
             continue
         for pattern in rule.on:
             if who == ANONYMOUS and USER in pattern.split("/"):
-                # Without a name there is no such place; the expression would match an empty one.
+                # An anonymous client has no name, and the expression would match an empty one.
                 continue
             for principal in principals:
                 yield {
@@ -153,7 +153,7 @@ def _entries(rule: Rule, policy: Policy) -> Iterator[dict[str, Any]]:
 
 
 def _principals(who: str, policy: Policy) -> list[dict[str, Any]]:
-    """The keys of `match` that pick those of one word of `who`: any one of these will do."""
+    """The keys of `match` for one word of `who`: an account that one of these matches is meant."""
     if who == EVERYONE:
         return [{"labels": {_KIND: _USER_KIND}} if policy.robots else {"account": "/.+/"}]
     if who == ANONYMOUS:
@@ -176,7 +176,7 @@ def _actions(rule: Rule) -> list[str]:
 
 
 def _expression(pattern: str) -> str:
-    """A pattern as docker_auth's regular expression (RE2), which it knows by its slashes."""
+    """A pattern as docker_auth's regular expression (RE2), which begins and ends with a slash."""
     return f"/{anchored(pattern)}/"
 
 
@@ -190,9 +190,9 @@ def anchored(pattern: str) -> str:
         elif segment == ONE_SEGMENT:
             expression += f"{slash}[^/]+"
         elif segment == USER:
-            # docker_auth quotes the account before it puts it in.
+            # docker_auth escapes the account's name before it inserts it.
             expression += f"{slash}${{account}}"
         else:
-            # Of a path component's characters the dot alone means something to RE2.
+            # The dot is the only character of a path component that is special in RE2.
             expression += slash + segment.replace(".", "\\.")
     return f"^{expression}$"

@@ -1,11 +1,11 @@
 """Which rules are always answered by earlier ones, and which users get nothing.
 
-A pattern is covered by earlier patterns when every repository that it matches is matched by one of
-them. To know that, it is enough to ask about the repositories in which every wildcard stands for a
-segment that no pattern names: whatever matches such a repository does so by wildcards of its own,
-and so matches every other one too. How often `**` repeats needs to be tried only up to one more
-than the longest earlier pattern has segments: beyond that, an earlier pattern must have a `**` of
-its own at work, which takes one segment more or less.
+A pattern is covered by earlier patterns if one of them matches every repository that it matches.
+It is enough to check the repositories in which every wildcard stands for a segment that no pattern
+names: a pattern that matches such a repository does so by its own wildcards, and so matches every
+other one too. A `**` is tried with up to one segment more than the longest earlier pattern has:
+beyond that, an earlier pattern can match only by a `**` of its own, which takes any number of
+segments.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dataclasses import dataclass, field, replace
 
 from .policy import ANONYMOUS, EVERYONE, GROUP, ONE_SEGMENT, ROBOT, SEGMENTS, USER, Rule
 
-# No segment of a pattern is this.
+# Stands for a segment that no pattern names.
 _UNNAMED = "\0"
 
-# A pattern with several `**` is tried with at most this many lengths; with more it counts as not
-# covered, so that a rule is never called useless without certainty.
+# A pattern with several `**` is tried with at most this many combinations of lengths. With more it
+# counts as not covered, so that a rule is called useless only if that is certain.
 _MOST_EXPANSIONS = 2_000
 
 
 @dataclass(slots=True)
 class _Node:
-    """A place in the tree of patterns; `rule` is the first rule with a pattern that ends here."""
+    """A node in the tree of patterns; `rule` is the first rule with a pattern that ends here."""
 
     repeats: bool = False
     rule: int | None = None
@@ -56,7 +56,7 @@ class _Patterns:
                 node.rule = rule.number
 
     def answer(self, path: Sequence[str], user: str | None) -> int | None:
-        """The number of the first rule that matches the path, None where none does."""
+        """The number of the first rule that matches the path; None if no rule does."""
         nodes = [self.root]
         for segment in path:
             keys = [segment, ONE_SEGMENT, SEGMENTS]
@@ -77,8 +77,8 @@ class _Patterns:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """useless: rule number → the earlier rules that always answer first; empty_handed and
-    idle_robots: the users and the robots whom no rule gives anything."""
+    """useless: rule number → the earlier rules that always answer first. empty_handed and
+    idle_robots: the users and the robots to which no rule gives anything."""
 
     useless: dict[int, list[int]]
     empty_handed: list[str]
@@ -91,11 +91,11 @@ def examine(
     rules: Iterable[Rule],
     robots: Iterable[str] = (),
 ) -> Findings:
-    """Looks at each rule in turn, knowing the patterns of the earlier ones.
+    """Compares each rule with the patterns of the earlier rules.
 
-    A group counts as its present members; `everyone` also counts those who will join, so only
-    rules for everyone cover it. A group without members waits for them, and only rules for it or
-    for everyone cover it. A robot is nobody but itself: neither everyone nor a group holds it.
+    A group stands for its present members. `everyone` also stands for future users, so only rules
+    for everyone cover it. A group without members is covered only by rules for that group or for
+    everyone. A robot belongs neither to everyone nor to a group.
     """
     return _Examination(list(users), groups, list(rules), list(robots)).run()
 
@@ -124,9 +124,10 @@ class _Examination:
         self._waiting = dict.fromkeys(self._like.values())
 
     def _representatives(self) -> dict[str, str]:
-        """User → the first user whom all rules treat alike, so that a group of a thousand is quick.
+        """User → the first user whom all rules treat alike. This keeps a group of a thousand fast.
 
-        Those are users in the same groups whose names no rule says, neither in who nor in on.
+        Two users are alike if they are in the same groups and no rule has their names, neither in
+        `who` nor in `on`.
         """
         named = {word for rule in self._rules for word in rule.who}
         for rule in self._rules:
@@ -156,7 +157,7 @@ class _Examination:
         )
 
     def _answering(self, rule: Rule) -> list[int]:
-        """The earlier rules that together answer whatever this one could; empty if they do not."""
+        """The earlier rules that together answer all that this one could; empty if they do not."""
         answering: set[int] = set()
         for who in rule.who:
             covering = self._covering(rule, who)
@@ -166,7 +167,7 @@ class _Examination:
         return sorted(answering)
 
     def _covering(self, rule: Rule, who: str) -> set[int] | None:
-        """As _answering, for one word of `who`; None where the rule has something left to say."""
+        """As _answering, for one word of `who`; None if the rule still decides something."""
         if who == ANONYMOUS:
             return self._covered(rule, (ANONYMOUS,), None)
         if who == EVERYONE:
@@ -191,7 +192,7 @@ class _Examination:
     def _covered(self, rule: Rule, words: Iterable[str], user: str | None) -> set[int] | None:
         """The earlier rules for any of these words that together cover the rule, or None.
 
-        `user` is the name for `{user}`; with None, `{user}` is a name that no pattern says.
+        `user` is the name for `{user}`; with None, `{user}` is a name that no pattern has.
         """
         earlier = [self._earlier[word] for word in words if word in self._earlier]
         if not earlier:
@@ -215,9 +216,9 @@ class _Examination:
         return [user, *self._memberships.get(user, ()), EVERYONE]
 
     def _hand_out(self, rule: Rule) -> None:
-        """Takes those who get something by this rule off the list of those who got nothing."""
+        """Takes the accounts to which this rule gives something off the lists of those without."""
         if rule.everything and not rule.gives("list"):
-            # The catalog alone may be left to this rule, which does not give it.
+            # Perhaps earlier rules leave only the catalog to this rule, and it does not give that.
             rule = replace(rule, on=(SEGMENTS,))
         for who in rule.who:
             if who in self._idle and self._covering(rule, who) is None:
@@ -234,11 +235,11 @@ class _Examination:
 
 
 def _repositories(pattern: str, user: str | None, longest: int) -> Iterator[list[str]]:
-    """The repositories that stand for all that a pattern matches; see the module's text."""
+    """The repositories that stand for all that a pattern matches; see the module's docstring."""
     segments = pattern.split("/")
     repeated = segments.count(SEGMENTS)
     if longest**repeated > _MOST_EXPANSIONS:
-        # No earlier pattern matches this: the pattern then counts as not covered.
+        # No earlier pattern matches an empty path, so the pattern counts as not covered.
         yield []
         return
     for lengths in itertools.product(range(1, longest + 1), repeat=repeated):

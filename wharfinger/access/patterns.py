@@ -1,4 +1,4 @@
-"""What a pattern of registry_access may look like, and what to write instead of a wrong one."""
+"""What a pattern of registry_access may look like, and what to write instead of a wrong pattern."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COMPONENT_WORDS = (
 
 
 def mistake(pattern: str) -> str | None:
-    """What is wrong with a pattern and what to write instead; None for a good one or `all`."""
+    """What is wrong with a pattern and what to write instead; None if it is right or `all`."""
     if pattern == ALL:
         return None
     if not pattern:
@@ -92,13 +92,13 @@ def _segment(segment: str) -> str | None:
 
 
 def _without_star(segment: str) -> str:
-    """A namespace in the place of a prefix: for `team-*` it is "team/*"."""
+    """A namespace instead of a prefix: "team/*" for `team-*`."""
     literal = _cleaned(segment.rstrip("*"))
     return '"*"' if "*" in segment.rstrip("*") else quoted(f"{literal}/*")
 
 
 def _cleaned(segment: str) -> str:
-    """A segment near to the wrong one that a repository's name can have."""
+    """A valid segment that is similar to the wrong one."""
     near = re.sub(r"[^a-z0-9._-]+", "-", segment.lower())
     near = re.sub(r"\.[._-]*|_{3,}", lambda match: match[0][0], near)
     near = near.strip("._-")
@@ -106,7 +106,7 @@ def _cleaned(segment: str) -> str:
 
 
 def verb_meant(verb: str, verbs: tuple[str, ...]) -> str | None:
-    """The verb that was probably meant by another word, if there is one."""
+    """The verb that was probably meant; None if the word is like no verb."""
     usual = {
         "read": "pull",
         "download": "pull",

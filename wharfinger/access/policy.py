@@ -1,7 +1,7 @@
 """The model: rules over users and repositories, and the decision for one question.
 
-It follows the inventory's words (docs/access.md): rules from top to bottom, the first whose `who`
-and `on` match decides, nothing matches = denied; `may` takes no part in matching.
+It does what docs/access.md says: the rules are read from top to bottom, and the first whose `who`
+and `on` match decides; if none matches, the answer is no. `may` takes no part in matching.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ USER = "{user}"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One entry of registry_access in its plain form: every field a tuple, in the file's order.
+    """One entry of registry_access. Every field is a tuple, in the file's order.
 
-    who: user names, `group:NAME`, `robot:NAME`, `everyone`, `anonymous`; may: verbs, or just
-    `all`, or nothing; on: patterns, or just `all`. number: the place in registry_access, from 1.
+    who: user names, `group:NAME`, `robot:NAME`, `everyone`, `anonymous`. may: verbs, or only
+    `all`, or nothing. on: patterns, or only `all`. number: the place in registry_access, from 1.
     """
 
     number: int
@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to one question, and the number of the rule that gave it (None: no rule did)."""
+    """The answer to one question, and the number of the rule that decided it (None: no rule)."""
 
     allowed: bool
     rule: int | None
@@ -60,7 +60,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Users, groups, rules and robots that have been found free of mistakes."""
+    """Users, groups, rules and robots without mistakes."""
 
     users: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
@@ -69,7 +69,7 @@ class Policy:
 
     @property
     def knows_anonymous(self) -> bool:
-        """Whether a rule speaks of those who are not signed in."""
+        """Whether a rule names `anonymous`."""
         return any(ANONYMOUS in rule.who for rule in self.rules)
 
     def groups_of(self, user: str) -> tuple[str, ...]:
@@ -81,10 +81,10 @@ class Policy:
     ) -> Decision:
         """Whether `user` (None: not signed in) may do `verb` on `repository` from `address`.
 
-        `user` may be a robot's name; without an address it is asked from where it is allowed.
-        `list` asks for the catalog and takes no repository; every other verb takes one.
-        Someone who is not in the inventory is denied. Raises ValueError for an unknown verb, or a
-        repository where none belongs or the other way round.
+        `user` may be a robot's name; without an address, the robot counts as coming from an address
+        that it is allowed. `list` asks for the catalog and takes no repository; every other verb
+        takes one. An account that is not in the inventory is denied. Raises ValueError for an
+        unknown verb, for `list` with a repository, and for another verb without one.
         """
         if verb not in VERBS:
             raise ValueError(f"unknown verb {verb}: write one of {', '.join(VERBS)}")
@@ -110,7 +110,7 @@ class Policy:
         return Decision(False, None)
 
     def _names(self, user: str | None, address: str | None) -> set[str]:
-        """Every word of `who` that means this user, who comes from this address."""
+        """Every word of `who` that means this user, coming from this address."""
         if user is None:
             return {ANONYMOUS}
         if user in self.robots:
@@ -122,10 +122,10 @@ class Policy:
 
 
 def matches(pattern: Sequence[str], path: Sequence[str], user: str | None) -> bool:
-    """Whether a pattern's segments match a repository's, all of them.
+    """Whether a pattern's segments match all segments of a repository's name.
 
-    `*` takes one segment, `**` one or more, `{user}` the signed-in name; an empty segment (as in
-    `a//b`) is matched by nothing.
+    `*` takes one segment, `**` one or more, `{user}` the signed-in name. Nothing matches an empty
+    segment (as in `a//b`).
     """
     reached = {0}  # how many segments of the pattern are used up
     for segment in path:

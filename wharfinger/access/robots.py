@@ -15,7 +15,7 @@ from wharfinger.wording import quoted, texts
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 KEYS = ("addresses", "expires")
-# Whoever keeps an inventory should hear of it while there is time to do something.
+# So early a warning leaves time to do something about it.
 SOON_DAYS = 30
 
 _ENTRY = "write {}, or limits as in {addresses: [10.0.0.0/8], expires: 2027-06-30}"
@@ -25,19 +25,19 @@ _EXAMPLE = "a date as in expires: 2027-06-30"
 
 @dataclass(frozen=True, slots=True)
 class Robot:
-    """addresses: the networks it may come from (none: anywhere); expires: its last day, in UTC."""
+    """addresses: the networks it may come from; empty: any. expires: its last day, in UTC."""
 
     addresses: tuple[Network, ...] = ()
     expires: date | None = None
 
     def comes_from(self, address: str) -> bool:
-        """Whether the robot is welcome from this address."""
+        """Whether the robot may sign in from this address."""
         source = ipaddress.ip_address(address)
         return not self.addresses or any(source in network for network in self.addresses)
 
     @property
     def end(self) -> str | None:
-        """The instant from which on it is refused, `YYYY-MM-DDTHH:MM:SSZ`: its last day's end."""
+        """The end of its last day, `YYYY-MM-DDTHH:MM:SSZ`: from then on it is refused."""
         if self.expires is None:
             return None
         return f"{self.expires + timedelta(days=1)}T00:00:00Z"
@@ -46,7 +46,7 @@ class Robot:
 def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
     """One robot's entry in registry_robots, and what is wrong with it.
 
-    today: in UTC; with None nothing is said of a date that is past.
+    today: in UTC; with None, a date in the past is not reported.
     """
     if not isinstance(entry, Mapping):
         return Robot(), [f"is {kind(entry)}: {_ENTRY}"]
@@ -75,7 +75,7 @@ def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
                 f"expires is {last}, which is in the past: write a later date, or remove the robot"
             )
         elif last == date.max:
-            # It has no next day, at whose beginning it would end.
+            # There is no next day, at whose beginning the robot would end.
             wrong.append(f"expires is {last}: leave it out for a robot that stays for good")
         else:
             expires = last
@@ -83,7 +83,7 @@ def read_robot(entry: object, today: date | None) -> tuple[Robot, list[str]]:
 
 
 def expires_soon(robot: Robot, name: str, today: date | None) -> str | None:
-    """What is to be told of a robot that ends within the next weeks."""
+    """The warning about a robot that expires within SOON_DAYS; None for any other robot."""
     if robot.expires is None or today is None:
         return None
     days = (robot.expires - today).days
@@ -109,12 +109,12 @@ def _unknown_key(position: int, key: object) -> str:
     meant = usual.get(plain) or nearest(plain, KEYS)
     if meant:
         return f"{key} is an unknown key: write {meant}"
-    # Without a value of its own it may be a secret in the place of a key.
+    # It may be a secret that stands where a key should be.
     return f"key {position} is unknown (not shown, it may be secret): {_ENTRY}"
 
 
 def read_network(word: str) -> Network | str:
-    """The network, or what is wrong with its text."""
+    """The network, or what is wrong with the word."""
     shown = quoted(word)
     nothing = (
         f"{shown} is neither an address nor a network: "
@@ -143,11 +143,11 @@ def read_network(word: str) -> Network | str:
 
 
 def _date(value: object) -> date | str:
-    """The day, or what is wrong with it. YAML makes dates of what looks like one."""
+    """The date, or what is wrong with it. YAML makes a date of text that looks like one."""
     if isinstance(value, datetime):
         return f"expires has a time of day: write the date alone, expires: {value.date()}"
     if isinstance(value, date):
-        # Plain, whatever a loader has made of it.
+        # A plain date, whatever subclass a loader has made.
         return date(value.year, value.month, value.day)
     if not isinstance(value, str):
         return f"expires is {kind(value)}: write {_EXAMPLE}"

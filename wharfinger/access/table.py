@@ -1,4 +1,4 @@
-"""Who may do what, for people."""
+"""The rules as a table: which account may do what."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(policy: Policy) -> list[dict[str, str]]:
 
 
 def table(policy: Policy) -> str:
-    """The rows as lines of aligned columns, and the words that make them complete."""
+    """The rows as lines of aligned columns, and a last line that says how to read them."""
     entries = rows(policy)
     if not entries:
         return "Nobody may do anything: registry_access has no rules."
@@ -69,6 +69,6 @@ def _robot(name: str, policy: Policy) -> str:
 
 
 def _on(who: str, pattern: str) -> str:
-    """The pattern, with the name in it where it can only be one."""
+    """The pattern; `{user}` becomes the account's name if the rule names a single account."""
     known = who not in (EVERYONE, ANONYMOUS) and not who.startswith(GROUP)
     return pattern.replace(USER, who.removeprefix(ROBOT)) if known else pattern

@@ -1,7 +1,7 @@
-"""Every mistake in registry_users, _robots, _groups and _access, found at once.
+"""Finds all mistakes in registry_users, _robots, _groups and _access at once.
 
-Nothing that stands under a user's name in registry_users is ever repeated in a message, since it
-may be a secret, a key that YAML misread included.
+No message repeats what stands under a user's name in registry_users, not even a key: YAML may have
+read a secret as a key.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def examine(
     server: str = "embedded",
     today: date | None = None,
 ) -> tuple[Policy, Report]:
-    """The policy, and all errors and warnings of the four variables, which may be anything that
-    YAML can say.
+    """The policy, and all errors and warnings.
 
-    `auth` is registry_auth: `htpasswd` knows no rules, so that only the one that gives everyone
-    everything is accepted. `server` is docker_auth_server: cesanta's knows no expiry. `today`, in
-    UTC, is what robots' dates are compared with; without it they are not. The policy is whole only
-    where there are no errors, and warnings are given only there. Never raises.
+    The four variables may be anything that YAML can say. `auth` is registry_auth: with `htpasswd`
+    only the rule that gives everyone everything is accepted. `server` is docker_auth_server:
+    cesanta's does not support expiry. `today`, in UTC: robots' dates are compared with it; without
+    it they are not compared. The policy is complete, and warnings are given, only if there are no
+    errors. Never raises.
     """
     inventory = Inventory((VERIFICATION_ACCOUNT,))
     read_users(inventory, users)
     read_robots(inventory, {} if robots is None else robots, auth, server, today)
     if not isinstance(users, Mapping):
-        # Every name in groups and rules would be told to be no user.
+        # Otherwise every name in groups and rules would be reported as unknown.
         return Policy((), {}, ()), Report(inventory.errors)
     read_groups(inventory, groups)
     if auth == "htpasswd":
@@ -63,8 +63,8 @@ def examine(
 def read_policy(users: object, groups: object, access: object, robots: object = None) -> Policy:
     """The policy of registry_users, registry_groups, registry_access and registry_robots.
 
-    That a robot has expired is not a mistake here: preflight tells of it. Raises ValueError with
-    every error that `examine` finds, one a line.
+    A robot that has expired is not a mistake here: preflight reports it. Raises ValueError with
+    every error that `examine` finds, one per line.
     """
     policy, report = examine(users, groups, access, robots)
     if report.errors:

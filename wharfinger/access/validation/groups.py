@@ -73,7 +73,7 @@ def _members(inventory: Inventory, group: str, members: Sequence[object]) -> tup
 
 
 def _no_user(inventory: Inventory, name: str) -> str:
-    """Why this name is nobody, and what to write instead."""
+    """Why this name is not a user's, and what to write instead."""
     if name in inventory.reserved:
         return f"{name} is reserved for the deployment's own verification: remove it"
     if name.startswith(GROUP) or name in inventory.written_groups:

@@ -1,4 +1,4 @@
-"""What has been understood of users, robots, groups and rules, and what has been found wrong."""
+"""Users, robots, groups and rules as far as they were read, and the mistakes in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 @dataclass(slots=True)
 class Inventory:
-    """What has been understood so far, and what has been found wrong."""
+    """What was read so far, and the mistakes in it."""
 
     reserved: tuple[str, ...]
     users: dict[str, None] = field(default_factory=dict)
@@ -29,8 +29,8 @@ class Inventory:
     rules: list[Rule] = field(default_factory=list)
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    # Every name that was written as a user, robot or group, good or not: a rule that uses a name
-    # whose entry is wrong is not told that the name is unknown.
+    # Every name that was written as a user, robot or group, also if its entry is wrong: a rule that
+    # uses such a name must not be reported for an unknown name.
     written_users: set[str] = field(default_factory=set)
     written_robots: set[str] = field(default_factory=set)
     written_groups: set[str] = field(default_factory=set)
@@ -55,15 +55,15 @@ def account_name(inventory: Inventory, name: object, entry: object, what: str) -
 
 
 def near_name(name: str, entry: object) -> str:
-    """`: write NAME` with an allowed name near to this one, if there is any to show."""
+    """`: write NAME` with a similar name that is allowed; "" if none can be shown."""
     near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")
     return f": write {near}" if near and shown_name(name, entry) else ""
 
 
 def shown_name(name: object, entry: object) -> str | None:
-    """A key as it may be shown: None where it could be more than a user's name.
+    """A key as it may be shown; None if it could hold more than a user's name.
 
-    YAML takes `{admin:secret}` for a key without value.
+    YAML reads `{admin:secret}` as a key without a value.
     """
     if not isinstance(name, str):
         return spelt(name) if isinstance(name, bool | int | float) else None

@@ -57,7 +57,7 @@ def read_robots(
 
 
 def _taken(inventory: Inventory, name: object) -> str | None:
-    """Why a robot may not be called so although users may."""
+    """Why a robot may not have this name, although a user may."""
     if name == ALL:
         return (
             "all means every robot in playbooks/rotate_robots.yml: choose another name, "

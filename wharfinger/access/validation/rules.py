@@ -14,7 +14,7 @@ from ..policy import ALL, ANONYMOUS, EVERYONE, GROUP, ROBOT, USER, VERBS, Rule
 from .inventory import ACCESS, Inventory
 
 _RULE_KEYS = ("who", "may", "on")
-# What they are often called → what they are.
+# A wrong name that is often used → the right one.
 _USUAL_KEYS = {
     "user": "who",
     "users": "who",
@@ -31,7 +31,7 @@ _USUAL_KEYS = {
 
 
 def read_access(inventory: Inventory, access: object) -> None:
-    """The rules, each in its plain form; those with a mistake are left out."""
+    """Reads the rules; those with a mistake are left out."""
     if not isinstance(access, list | tuple):
         inventory.error(
             ACCESS,
@@ -42,7 +42,7 @@ def read_access(inventory: Inventory, access: object) -> None:
         return
     for number, entry in enumerate(access, 1):
         rule = _rule(inventory, number, entry)
-        # A user or group whose own entry is wrong has been told of already.
+        # A user or group whose own entry is wrong was reported already.
         if rule is not None and all(_understood(inventory, word) for word in rule.who):
             inventory.rules.append(rule)
 
@@ -56,7 +56,7 @@ def _understood(inventory: Inventory, word: str) -> bool:
 
 
 def read_htpasswd(inventory: Inventory, access: object) -> None:
-    """With registry_auth htpasswd only one list of rules is true."""
+    """With registry_auth htpasswd, only one list of rules is right."""
     only = Rule(1, (EVERYONE,), (ALL,), (ALL,))
     only_rules = Inventory(inventory.reserved)
     read_access(only_rules, access)
@@ -234,7 +234,7 @@ def _on(inventory: Inventory, where: str, words: tuple[str, ...]) -> tuple[str, 
 
 
 def _check_together(inventory: Inventory, where: str, rule: Rule) -> None:
-    """What is wrong only in the combination of who, may and on."""
+    """Reports what is wrong only in the combination of who, may and on."""
     if "list" in rule.may and rule.on and ALL not in rule.on:
         inventory.error(
             ACCESS,
@@ -270,5 +270,5 @@ def _check_together(inventory: Inventory, where: str, rule: Rule) -> None:
 
 
 def _spelt_out(verbs: Sequence[str]) -> list[str]:
-    """`all` as the verbs that it holds and anonymous may not have."""
+    """The verbs; `all` as those of its verbs that anonymous may not have."""
     return ["push", "delete"] if ALL in verbs else list(verbs)

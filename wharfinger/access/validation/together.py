@@ -1,4 +1,4 @@
-"""registry_access: what its rules mean beside each other and beside the names of accounts."""
+"""registry_access: its rules compared with each other and with the names of accounts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .inventory import ACCESS, ROBOTS, USERS, Inventory
 
 
 def compare_names_and_patterns(inventory: Inventory) -> None:
-    """Names that `{user}` would bring into a namespace of others, or into none."""
+    """Reports names with which `{user}` would lead into another's namespace, or into none."""
     using = [
         (rule, pattern.split("/"))
         for rule in inventory.rules
@@ -41,7 +41,10 @@ def compare_names_and_patterns(inventory: Inventory) -> None:
 
 
 def _may_be_meant(inventory: Inventory, name: str, rule: Rule) -> bool:
-    """Whether the rule's `{user}` is, or by another group of it could be, this name."""
+    """Whether the rule's `{user}` may stand for this name.
+
+    It may stand for any user, since groups change; for a robot only if the rule names it.
+    """
     return name in inventory.users or ROBOT + name in rule.who
 
 
@@ -71,7 +74,7 @@ def _named_places(
 
 
 def _check_components(inventory: Inventory, using: Sequence[Rule]) -> None:
-    """Those to whom `{user}` applies and whose name is no part of a repository's name."""
+    """Reports accounts to which `{user}` applies and whose name no repository can have."""
     unfit = [
         name for name in (*inventory.users, *inventory.robots) if not COMPONENT.fullmatch(name)
     ]
@@ -96,7 +99,7 @@ def _check_components(inventory: Inventory, using: Sequence[Rule]) -> None:
 
 
 def find_useless_rules(inventory: Inventory) -> None:
-    """Rules that earlier ones always answer, and those whom no rule gives anything."""
+    """Reports rules that earlier rules always answer, and accounts that get nothing."""
     findings = coverage.examine(
         inventory.users, inventory.groups, inventory.rules, inventory.robots
     )

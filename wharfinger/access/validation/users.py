@@ -1,7 +1,7 @@
 """registry_users: names and their passwords.
 
-Nothing that stands under a user's name is ever repeated in a message, since it may be a secret, a
-key that YAML misread included.
+No message repeats what stands under a user's name, not even a key: YAML may have read a secret as a
+key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _USER_KEYS = ("password", "password_hash")
 
 
 def read_users(inventory: Inventory, users: object) -> None:
-    """Names and their passwords."""
+    """Reads names and their passwords."""
     if not isinstance(users, Mapping):
         inventory.error(
             USERS,
@@ -71,7 +71,7 @@ def _unknown_user_key(position: int, key: object, value: object) -> str:
         return "has password and its value as one key: write a space after the colon"
     meant = _user_key_meant(key) if isinstance(key, str) else None
     harmless = isinstance(key, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,39}", key)
-    # Without a value and unlike any key it may be a secret in the place of a key.
+    # A key without a value that is unlike any known key may be a secret.
     if harmless and (meant or value is not None):
         choice = f"write {meant}" if meant else "remove it, the keys are password, password_hash"
         return f"{key} is an unknown key: {choice}"
