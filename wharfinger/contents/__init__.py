@@ -1,8 +1,8 @@
-"""What the inventory says of the registry's contents: which tags stay, and when what is run.
+"""What the inventory says about the registry's contents: which tags stay, and when jobs run.
 
-Pure: no Ansible, no I/O. `examine` reports every mistake in registry_retention, `settings` is what
-the host reads (wharfinger/host/contents/settings.py), `timers` when it runs what, `lines` what it
-has done.
+Pure: no Ansible, no I/O. `examine` reports every mistake in registry_retention. `settings` returns
+what the host reads (wharfinger/host/contents/settings.py), `timers` when each job runs, and `lines`
+what a job has done.
 """
 
 from .report import lines

@@ -9,14 +9,14 @@ from typing import Any
 from wharfinger.host.contents.storage.sentences import UNREAD
 from wharfinger.values import readable_size
 
-# As many rows are shown; the task's result and the host's report have all of them.
+# At most so many rows are shown; the task's result and the host's report have all.
 _ROWS = 200
 
 
 def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
-    """The answer of the host program's `contents` for `retention`, `collect` or `check_contents`.
+    """What the host program has answered for `retention`, `collect` or `check_contents`.
 
-    check: nothing was done, and the answer says what would be.
+    check: in check mode nothing was done, and the answer says what would be done.
     """
     sentences = {"retention": _retention, "collect": _collect, "check_contents": _check}[job](
         answer, "would be " if check else ""

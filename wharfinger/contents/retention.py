@@ -1,4 +1,4 @@
-"""registry_retention: every mistake in it, found at once, and its rules in their plain form."""
+"""registry_retention: finds all mistakes in it at once, and reads its rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wharfinger.wording import (
 RETENTION = "registry_retention"
 CRITERIA = ("newest", "newer_than", "matching")
 _KEYS = ("on", *CRITERIA)
-# What they are often called → what they are.
+# A wrong name that is often used → the right one.
 _USUAL_KEYS = {
     "repository": "on",
     "repositories": "on",
@@ -47,13 +47,13 @@ _DURATIONS = "write 12h, 30d or 2w"
 # OCI distribution specification 1.1, `<reference>` as a tag, with the wildcards * and ?.
 _TAG_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9._*?-]*")
 _LONGEST_TAG = 128
-# What cosign and others name after the digest of what they sign.
+# Tags that cosign and others name after the digest of the manifest that they sign.
 _SIGNATURES = re.compile(r"sha256-.*|\*\.(sig|att|sbom)")
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionRule:
-    """One entry of registry_retention; number: its place there, from 1. newer_than: seconds."""
+    """One entry of registry_retention. number: its place there, from 1. newer_than: in seconds."""
 
     number: int
     on: tuple[str, ...]
@@ -62,7 +62,7 @@ class RetentionRule:
     matching: tuple[str, ...]
 
     def compiled(self) -> dict[str, object]:
-        """As the host reads it: the patterns of repositories as anchored regular expressions."""
+        """The rule as the host reads it, with patterns as anchored regular expressions."""
         return {
             "number": self.number,
             "on": [anchored(SEGMENTS if pattern == ALL else pattern) for pattern in self.on],
@@ -73,9 +73,10 @@ class RetentionRule:
 
 
 def examine(retention: object) -> tuple[list[RetentionRule], Report]:
-    """The rules, which are whole only where there are no errors, and all errors and warnings.
+    """The rules, and all errors and warnings. The rules are complete only if there are no errors.
 
-    retention: anything that YAML can say. Warnings are given only without errors. Never raises.
+    retention: anything that YAML can say. Warnings are given only if there are no errors. Never
+    raises.
     """
     if not isinstance(retention, list | tuple):
         wrong = (
@@ -138,7 +139,7 @@ def _on(value: object, wrong: list[str]) -> tuple[str, ...]:
 
 
 def _placeholder(pattern: str) -> str | None:
-    """What is wrong with a pattern that names the signed-in user, of whom there is none here."""
+    """What is wrong with a pattern that has `{user}`: no user is signed in here."""
     if USER not in pattern:
         return None
     return (
@@ -171,7 +172,7 @@ def _newer_than(value: object, wrong: list[str]) -> int | None:
     if seconds == 0:
         wrong.append(f"newer_than is 0, which keeps nothing: {_DURATIONS}, or leave it out")
         return None
-    # In every other duration a bare number is seconds; here it is days that are meant.
+    # In every other duration a bare number means seconds; here people mean days.
     if str(value).strip().isdigit():
         wrong.append(
             f"newer_than is {value} without a unit, which would be seconds: "
@@ -195,7 +196,7 @@ def _no_tag(value: object) -> str | None:
 
 
 def _tag_mistake(pattern: str) -> str | None:
-    """What is wrong with a pattern of tags and what to write instead; None for a good one."""
+    """What is wrong with a pattern of tags and what to write instead; None if it is right."""
     shown = quoted(pattern)
     if not pattern:
         return 'an empty pattern matches nothing: write "*" for every tag'
@@ -230,7 +231,7 @@ def _tag_mistake(pattern: str) -> str | None:
 
 
 def _useless(rules: list[RetentionRule]) -> list[Problem]:
-    """Rules that earlier ones always answer: each is about everybody, as access rules go."""
+    """Rules that earlier rules always answer. They are compared as access rules for everyone."""
     by_number = {rule.number: rule for rule in rules}
     patterns = [
         Rule(rule.number, (EVERYONE,), (), (SEGMENTS,) if rule.on == (ALL,) else rule.on)

@@ -13,7 +13,7 @@ _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A time of each day, of one day of each week, or of the first day of each month."""
+    """A time every day, on one day of every week, or on the first day of every month."""
 
     every: str
     hour: int
@@ -24,7 +24,7 @@ class Schedule:
 
     @property
     def calendar(self) -> str:
-        """As systemd.time(7) has it, in the host's own time."""
+        """The schedule in the format of systemd.time(7), in the host's own time."""
         day = {"daily": "*-*-*", "monthly": "*-*-01"}.get(
             self.every, f"{self.every.capitalize()} *-*-*"
         )
@@ -32,7 +32,7 @@ class Schedule:
 
     @property
     def seconds(self) -> int:
-        """From one run to the next, at most."""
+        """The longest time from one run to the next."""
         return {"daily": 1, "monthly": 31}.get(self.every, 7) * 86400
 
     @property
@@ -44,7 +44,7 @@ class Schedule:
 
 
 def schedule(text: str) -> Schedule | None:
-    """The schedule that a text says, None for "". Raises ValueError with what to write instead."""
+    """The schedule in the text; None for "". Raises ValueError with what to write instead."""
     if text == "":
         return None
     words = text.split()
@@ -55,7 +55,7 @@ def schedule(text: str) -> Schedule | None:
     others = [word for word, match in zip(words, times, strict=True) if not match]
     every = _meant(others[0]) if len(others) == 1 else None
     if every is None:
-        # A time alone is meant for each day.
+        # A time alone means every day.
         plain = Schedule("daily", int(time[1]), int(time[2]))
         raise ValueError(str(plain) if not others else EXAMPLES)
     parsed = Schedule(every, int(time[1]), int(time[2]))
@@ -75,22 +75,23 @@ def _meant(word: str) -> str | None:
     return fits[0] if len(fits) == 1 and len(word) > 1 else None
 
 
-# Job of the host program → the middle of its variable's name, and its line in a crontab. In the
-# order in which they run where several are due at once: tags go before their space is freed.
+# Job of the host program → the middle of its variable's name, and its command in a crontab, in two
+# parts. In the order in which jobs run that are due at once: tags are removed first, then their
+# space is freed.
 _JOBS = {
     "retention": ("retention", "wharfinger-host retention", "; wharfinger-host reopen"),
     "collect": ("gc", "wharfinger-host collect", "; wharfinger-host reopen"),
     "check_contents": ("check", "nice -n 19 ionice -c 3 wharfinger-host check_contents", ""),
 }
-# What systemd does by OnFailure=.
+# systemd does this by OnFailure=.
 _FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"
 
 
 def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Job of the host program → its timer: job, name, calendar, cron (the fields), command.
 
-    schedules: `retention`, `gc` and `check` as the inventory has them; those that are empty have no
-    timer. Raises ValueError for one that is no schedule.
+    schedules: `retention`, `gc` and `check` as the inventory has them; a job with an empty one has
+    no timer. Raises ValueError for a text that is not a schedule.
     """
     entries = {}
     for job, (name, command, afterwards) in _JOBS.items():
@@ -107,6 +108,6 @@ def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def intervals(schedules: Mapping[str, str]) -> dict[str, int]:
-    """Job of the host program → seconds from one run of its timer to the next; as `timers`."""
+    """Job of the host program → seconds from one run of its timer to the next. As `timers`."""
     parsed = {job: schedule(schedules[name]) for job, (name, *_) in _JOBS.items()}
     return {job: when.seconds for job, when in parsed.items() if when is not None}

@@ -1,4 +1,4 @@
-"""What the host has to know to look after the registry's contents without a controller."""
+"""What the host needs to know to maintain the registry's contents without a controller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
     variables: as the inventory writes them, without their prefix: retention, untagged_keep,
     gc_max_minutes, brake_percent, brake_at_least, check_rate; storage_path, drain_timeout and
     schedules (as schedules.py has them). Raises ValueError with every error that `examine` finds,
-    one a line.
+    one per line.
     """
     rules, review = examine(variables["retention"])
     if review.errors:
@@ -35,6 +35,6 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
         "brake_at_least": int(variables["brake_at_least"]),
         "check_rate": values.size(variables["check_rate"]),
         "drain_timeout": values.duration(variables["drain_timeout"]),
-        # Of those that a timer runs, from one run to the next: one that does not come is told.
+        # Of jobs that a timer runs: a run that does not take place in this time is reported.
         "every": intervals(variables["schedules"]),
     }

@@ -1,4 +1,4 @@
 """The folder credentials/ beside the inventory, and what hosts record of the secrets in it.
 
-The host is the memory: it has each account's hash. Passwords and secrets stay on the controller.
+The host keeps each account's hash. Passwords and secrets stay on the controller.
 """

@@ -1,4 +1,4 @@
-"""What a deployment needs of all users and robots: hashes, digests, records, and what to tell."""
+"""What a deployment needs to know of all users and robots: hashes, digests, records, notes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 
 def check_regenerate(name: str, users: Mapping[str, Any]) -> None:
-    """Raises CredentialsError where the user's password is not a generated one."""
+    """Raises CredentialsError unless the user's password is a generated one."""
     if name and (name not in users or users[name]):
         generated = ", ".join(sorted(user for user, entry in users.items() if not entry)) or "none"
         raise CredentialsError(
@@ -39,19 +39,19 @@ def accounts(
     regenerate: str = "",
     elsewhere: Collection[str] = (),
 ) -> dict[str, Any]:
-    """What the host is to know of its users and robots, and what the operator is to hear.
+    """What the host must know about its users and robots, and what the operator must know.
 
     users and robots: the inventory's. prepared: what the host's `prepare` answered. rotated: what
     `rotation.rotate` answered, or empty. regenerate: the user whose new password lies in
     credentials/ already. elsewhere: accounts of the inventory's other registries.
     Returns `hashes` (name → bcrypt hash), `digests` (name → SHA-256 of a generated secret),
-    `previous` (robot → the secret before it, while that counts), `record` and `removed_accounts`
-    (texts of the host's files), and names to tell: `chosen`, `readmitted`, `generated`, `kept`,
-    `stale`, `removed`. Raises CredentialsError.
+    `previous` (robot → its previous secret, while that is valid), `record` and `removed_accounts`
+    (texts of the host's files), and names for the operator: `chosen`, `readmitted`, `generated`,
+    `kept`, `stale`, `removed`. Raises CredentialsError.
     """
     now = datetime.now(UTC)
     rotation = Rotation.of(rotated, now)
-    # Ansible's lazy containers as plain ones.
+    # Plain containers instead of Ansible's lazy ones.
     plain = {str(name): dict(user or {}) for name, user in users.items()}
     robots = [str(name) for name in robots]
     known: Mapping[str, Record] = prepared.get("users", {})
@@ -89,7 +89,7 @@ def _user_records(
     def record(name: str) -> Record:
         return user_record(name, users[name], known.get(name), credentials, name == regenerate)
 
-    with ThreadPoolExecutor() as pool:  # bcrypt lets go of the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # bcrypt releases the interpreter's lock
         return dict(zip(users, pool.map(record, users), strict=True))
 
 
@@ -104,7 +104,7 @@ def _digests(records: Mapping[str, Record], prepared: Mapping[str, Any]) -> dict
     digests = {
         name: record["generated"]
         for name, record in records.items()
-        # A robot's record of an earlier version does not say whether its secret is random.
+        # An earlier version's record of a robot does not say whether its secret is random.
         if record.get("random", record.get("robot"))
     }
     if prepared.get("verification_digest"):
@@ -114,7 +114,7 @@ def _digests(records: Mapping[str, Record], prepared: Mapping[str, Any]) -> dict
 
 def _previous(records: Mapping[str, Record]) -> dict[str, dict[str, str]]:
     return {
-        # Of a chosen secret there is no digest that the token server could compare.
+        # The token server has no use for the digest of a chosen secret: it is a bcrypt hash.
         name: {
             key: value
             for key, value in record["previous"].items()

@@ -1,4 +1,4 @@
-"""The certificate authority whose key stays on the controller: it signs what a host asks for."""
+"""The certificate authority whose key stays on the controller: it signs what a host requests."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from wharfinger.host.system.runner import SystemRunner
 class OfflineAuthority:
     """The authority of one registry, in a folder of the controller.
 
-    The key is HOST-ca.key, 0600. An authority that is to follow waits as HOST-ca_next until the
-    host has it, so that a run that is cut off goes on.
+    The key is HOST-ca.key, 0600. The next authority waits as HOST-ca_next until the host has it, so
+    that the run after an interrupted one continues.
     """
 
     def __init__(self, folder: Path, hostname: str) -> None:
         self.folder = folder
         self.hostname = hostname
         self.runner = SystemRunner()
-        # One for each host: they are asked at the same time.
+        # A directory for each host: several hosts are served at the same time.
         self.pki = Pki(self.runner, folder, f".{hostname}-work")
         self.pki.clean()
 
@@ -40,8 +40,8 @@ class OfflineAuthority:
         write_atomically(self._path(name), data, 0o600 if name.endswith(".key") else 0o644)
 
     def sign(self, wanted: dict[str, Any]) -> dict[str, str]:
-        """`ca` and `cross` where the host gets another authority, and `tls`. Raises HostError."""
-        # An earlier run may have been cut off after the host had taken what was prepared.
+        """`tls`, and if the host gets another authority, `ca` and `cross`. Raises HostError."""
+        # An earlier run may have been interrupted after the host had taken what was prepared.
         self.adopt(str(wanted["present"]).encode())
         names = [str(name) for name in wanted["names"]]
         request = str(wanted["request"]).encode()
@@ -62,7 +62,7 @@ class OfflineAuthority:
         return signed
 
     def _new(self, wanted: dict[str, Any]) -> str:
-        """The one that is here already, for a host that was made anew; else another, prepared."""
+        """The authority that is here already, for a host that was reinstalled; else a new one."""
         names = [str(name) for name in wanted["all_names"]]
         certificate = certificates.facts(self.runner, self._path("ca.crt"), self._path("ca.key"))
         if (
@@ -108,7 +108,7 @@ class OfflineAuthority:
         return authority_name(self.hostname, time.time())
 
     def _require(self, present: str) -> None:
-        """The key of the authority that the host has is here, and its certificate beside it."""
+        """Ensures that the key of the host's authority is here, with its certificate."""
         path = self._path("ca.key")
         if not exists(path):
             raise HostError(
@@ -127,13 +127,13 @@ class OfflineAuthority:
             )
 
     def take(self, key: bytes) -> bool:
-        """The host's own key lies here, also after a power loss: the host then gives it up."""
+        """Stores the host's key so that it outlives a power loss: the host then deletes its own."""
         changed = self._read("ca.key") != key
         self._write("ca.key", key)
         return changed
 
     def adopt(self, present: bytes) -> bool:
-        """What was prepared takes its place once the host has it; the key before is kept beside."""
+        """Moves what was prepared into place once the host has it; the previous key is kept."""
         if not present or present != self._read("ca_next.crt"):
             return False
         if exists(self._path("ca.key")):
@@ -146,5 +146,5 @@ class OfflineAuthority:
 
 
 def _covers(certificate: Certificate, names: list[str]) -> bool:
-    """Whether the authority may vouch for all these names."""
+    """Whether the authority may issue certificates for all these names."""
     return covered(names, certificate.permitted) == names

@@ -1,4 +1,4 @@
-"""What is wrong with what lies in credentials/, or with what is asked of it."""
+"""The error about the files in credentials/, and about requests for them."""
 
 
 class CredentialsError(Exception):

@@ -15,10 +15,10 @@ from wharfinger.host.system.files import sync_directory
 from .errors import CredentialsError
 from .hashes import identity
 
-# So many secrets before the present one does the controller know of a robot.
+# The controller remembers so many former secrets of a robot.
 FORMER = 50
-# Beside the secrets: robot → the digests of its present secret and of those before it. No account
-# has a name that begins with a dot.
+# A file beside the secrets: robot → the digests of its present and former secrets. No account has a
+# name that begins with a dot.
 ROTATIONS = ".rotations.json"
 
 
@@ -38,14 +38,14 @@ class Credentials:
         return bool(self.written)
 
     def read(self, name: str) -> str | None:
-        """The user's generated password, or None where this controller has none."""
+        """The user's generated password; None if this controller has none."""
         try:
             return (self.directory / name).read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return None
 
     def generate(self, name: str, replace: bool, size: int = generated.USER_BYTES) -> str:
-        """Makes a password of `size` bytes, or takes the one that a run beside this has made."""
+        """Makes a password of `size` bytes, or takes the one that a concurrent run has made."""
         password = generated.make(size)
         self.written.append(name)
         if self.check_mode or self._write(name, password, replace):
@@ -53,14 +53,14 @@ class Credentials:
         return self.read(name) or password
 
     def _write(self, name: str, text: str, replace: bool) -> bool:
-        """Whether the file was written: without `replace` one that is there stays."""
+        """Whether the file was written: without `replace`, an existing file stays."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.directory / f".{name}.{secrets.token_hex(4)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text + "\n")
             stream.flush()
-            # The host keeps only its hash.
+            # The host keeps only the hash, so this file must survive a power loss.
             os.fsync(stream.fileno())
         target = self.directory / name
         try:
@@ -76,7 +76,7 @@ class Credentials:
         return True
 
     def rotate(self, name: str, on_hosts: Collection[str]) -> None:
-        """A new secret for a robot; the digests of those before it are remembered.
+        """Makes a new secret for a robot; the digests of its former ones are remembered.
 
         on_hosts: the digests of the secrets that the hosts have.
         """
@@ -85,17 +85,17 @@ class Credentials:
         digest = generated.digest(self.generate(name, replace=True, size=generated.ROBOT_BYTES))
         if self.check_mode:
             return
-        # After the secret: a run that is killed in between has given it to no host.
+        # Written after the secret: a run that is killed in between has given it to no host.
         rotations = self._rotations() | {
             name: {"secret": digest, "former": list(dict.fromkeys(before))[:FORMER]}
         }
         self._write(ROTATIONS, json.dumps(rotations, indent=1, sort_keys=True), replace=True)
 
     def former(self, name: str) -> list[str]:
-        """The digests of the secrets that the robot's present one, as it lies here, has replaced.
+        """The digests of the secrets that the robot's present secret here has replaced.
 
-        A host that has one of these has missed a rotation. [] where the present one was not made
-        by a rotation here: then nothing tells which secret is the newer one.
+        A host that has one of these has missed a rotation. [] if the present secret was not made
+        by a rotation here: then nothing says which secret is newer.
         """
         present, known = self.read(name), self._rotations().get(name)
         if present is None or known is None or known["secret"] != generated.digest(present):
@@ -112,6 +112,6 @@ class Credentials:
         except ValueError:
             raise CredentialsError(
                 f"{self.directory / ROTATIONS} is damaged. It says which secrets of robots are "
-                "older than those in credentials/: bring it back from a backup; or remove it, and "
+                "older than those in credentials/: restore it from a backup; or remove it, and "
                 "run playbooks/rotate_robots.yml without --limit the next time."
             ) from None

@@ -1,4 +1,4 @@
-"""What is recorded of a password or secret instead of itself: bcrypt hashes and plain digests."""
+"""What is recorded instead of a password or secret: bcrypt hashes and plain digests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import bcrypt
 from wharfinger import generated
 
 COST = 10
-# A robot's secret is 256 random bits: a slow hash would protect nothing, and cost every login.
+# A robot's secret has 256 random bits: a slow hash would not protect it better, and would slow down
+# every login.
 ROBOT_COST = 4
-# bcrypt takes no more bytes.
+# bcrypt reads at most so many bytes.
 LONGEST = 72
 
 
@@ -23,7 +24,7 @@ def hash_password(password: str) -> str:
 
 
 def is_of(known: Mapping[str, Any], secret: str) -> bool:
-    """Whether the secret in credentials/ is the one that the host knows."""
+    """Whether the host's record is of this secret."""
     if "generated" in known and known.get("random") is not False:
         return bool(known["generated"] == generated.digest(secret))
     plain = secret.encode()
@@ -31,14 +32,14 @@ def is_of(known: Mapping[str, Any], secret: str) -> bool:
 
 
 def digest_of(secret: str) -> dict[str, Any]:
-    """What is recorded of a secret in credentials/ beside its hash: of a chosen word nothing."""
+    """What is recorded of a secret besides its hash; nothing if somebody has chosen it."""
     if not generated.has_form(secret):
         return {}
     return {"generated": generated.digest(secret), "random": True}
 
 
 def secret_record(name: str, secret: str) -> dict[str, Any]:
-    """What is recorded of a robot's secret; of one that somebody has chosen no fast digest."""
+    """What is recorded of a robot's secret; no fast digest if somebody has chosen it."""
     identifier = identity(name, secret)
     if not generated.has_form(secret):
         return {"hash": identifier, "generated": identifier, "random": False}
@@ -47,8 +48,8 @@ def secret_record(name: str, secret: str) -> dict[str, Any]:
 
 
 def identity(name: str, secret: str) -> str:
-    """What tells a robot's secret from its others, and is the same on every host: the SHA-256 of a
-    generated one, for a chosen one a bcrypt hash whose salt is made from the robot's name."""
+    """An identifier of a robot's secret that is the same on every host: the SHA-256 of a generated
+    secret; for a chosen secret, a bcrypt hash whose salt is made from the robot's name."""
     if generated.has_form(secret):
         return generated.digest(secret)
     if not 0 < len(secret.encode()) <= LONGEST:
@@ -58,5 +59,5 @@ def identity(name: str, secret: str) -> str:
 
 
 def identities(name: str, secret: str) -> set[str]:
-    """`identity`, and what an earlier version recorded of any secret."""
+    """`identity`, and what an earlier version recorded for any secret."""
     return {identity(name, secret), generated.digest(secret)}

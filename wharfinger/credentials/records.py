@@ -1,4 +1,4 @@
-"""The host's record of each user and robot: kept, made or taken over, never with the password."""
+"""The host's record of each user and robot. It never has the password."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def user_record(
     credentials: Credentials,
     regenerate: bool,
 ) -> dict[str, Any]:
-    """One user's line of the record: `hash`, and for a generated secret `generated`, its SHA-256,
-    and `random`: true.
+    """One user's record: `hash`, and for a generated secret `generated`, its SHA-256, and `random`:
+    true.
 
-    `generated` tells a stale file in credentials/ apart without a bcrypt round. With `random`, it
-    is also what the token server compares. A record from before `random` existed, which has
-    `generated` for whatever lay in credentials/, learns which it is from the first run that has
-    the file. Of a chosen password no fast digest is kept.
+    `generated` identifies a stale file in credentials/ without a bcrypt round. With `random`, the
+    token server compares it, too. A record from before `random` existed has `generated` for
+    whatever lay in credentials/; the first run that has the file adds `random` or removes
+    `generated`. No fast digest of a chosen password is kept.
     """
     if "password_hash" in user:
         return {"hash": user["password_hash"]}
@@ -45,7 +45,7 @@ def user_record(
             credentials.stale.append(name)
         else:
             return {"hash": known["hash"], **digest_of(present)}
-        # What was a robot has left the rest behind.
+        # Other keys are left over from a robot of this name.
         keys = ("hash",) if known.get("random") is False else ("hash", "generated", "random")
         return {key: known[key] for key in keys if key in known}
     if present is None:
@@ -62,14 +62,12 @@ def user_record(
 def robot_record(
     name: str, known: Mapping[str, Any] | None, credentials: Credentials, rotation: Rotation
 ) -> dict[str, Any]:
-    """One robot's line of the record: `hash`, `generated` (`identity`), `random` (whether it is a
-    generated secret), `robot`, and `previous` (`hash`, `digest` and `until`) as long as the secret
-    before this one counts.
+    """One robot's record: `hash`, `generated` (`identity`), `random` (whether it is a generated
+    secret), `robot`, and `previous` (`hash`, `digest` and `until`) while the previous secret is
+    valid.
 
-    A record of an earlier version learns `random` from the first run that has the file.
-
-    What the host knows of a user of this name is nothing: it may be a password that somebody has
-    chosen.
+    An earlier version's record gets `random` from the first run that has the file. The record of a
+    user of this name is ignored: it may be of a password that somebody has chosen.
     """
     if known and not known.get("robot"):
         known = None

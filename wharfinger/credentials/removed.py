@@ -1,4 +1,4 @@
-"""Accounts that are no longer in the inventory: what hosts remember, and what still lies here."""
+"""Accounts that are no longer in the inventory: what hosts remember, and secrets still here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from .folder import Credentials
 from .hashes import is_of
 
-# So many removed accounts, the newest, does a host remember.
+# A host remembers the newest removed accounts, at most so many.
 REMOVED = 10_000
 
 
 def remembered(
     before: Mapping[str, str], known: Collection[str], entries: Collection[str], now: str
 ) -> dict[str, str]:
-    """Removed account → when it was removed: those of before and, of what the host knows, all that
-    the inventory lacks. Who is in the inventory again has been readmitted, and is forgotten."""
+    """Removed account → when it was removed: those of `before`, and accounts that the host knows
+    and the inventory lacks. An account that is in the inventory again is forgotten."""
     removed = {name: before.get(name, now) for name in {*before, *known} - {*entries}}
     newest = sorted(removed, key=lambda name: (removed[name], name))[-REMOVED:]
     return {name: removed[name] for name in newest}
@@ -27,7 +27,7 @@ def with_secret_here(
 ) -> list[str]:
     """Users and robots that the host knew and the inventory does not, whose password is still here.
 
-    It is not deleted: added again, the user would get it back.
+    It is not deleted: if the user is added again, it is valid again.
     """
     return sorted(
         name

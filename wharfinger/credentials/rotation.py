@@ -1,4 +1,4 @@
-"""The rotation of robots' secrets over all hosts of an inventory, some of them out of reach."""
+"""The rotation of robots' secrets on all hosts of an inventory, even if some are out of reach."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rotation(NamedTuple):
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], now: datetime) -> Rotation:
-        """From the answer of `rotate`; empty: nothing is rotated."""
+        """From the answer of `rotate`; an empty answer: nothing is rotated."""
         return cls(
             instant(now),
             frozenset(map(str, answer.get("names", ()))),
@@ -33,7 +33,7 @@ class Rotation(NamedTuple):
 
 
 def instant(moment: datetime) -> str:
-    """As the token server reads it."""
+    """The moment as the token server reads it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -47,12 +47,12 @@ def rotate(
     overlap: int,
     overlap_ends: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
-    """New secrets for the robots `names`, unless a run that was interrupted has made them.
+    """Makes new secrets for the robots `names`, unless an interrupted run has made them.
 
     hosts: the records of all hosts (preflight's `robots`). left_out: the hosts that the run leaves
     out → their robots. overlap: in seconds. With overlap_ends no secret is made.
-    Returns what the calls on each host need, and warnings: `names` (none where nothing is left to
-    begin, so that a dry run tells of no new secrets), `until` ("" for no overlap), `ended`; and
+    Returns what the calls on each host need, and warnings: `names` (empty if there is nothing left
+    to begin, so that a dry run announces no new secrets), `until` ("" for no overlap), `ended`; and
     `lasting`, the robots for which nothing is done, with `why`. Raises CredentialsError.
     """
     missed = {
@@ -86,12 +86,11 @@ def plan(
 ) -> tuple[list[str], dict[str, str]]:
     """The robots that need a new secret, and those whose overlap lasts on every host → its end.
 
-    A robot of neither kind is one whose new secret lies here and which hosts of this run lack: the
-    run that made it was interrupted or limited, and this one goes on with it. Fails where the
-    overlap that lasts is another controller's. missed: the robots that are on hosts which the run
-    leaves out. Without an overlap each gets a new secret, whatever lasts; only not where the hosts
-    left out have the present one, and those of this run do not: with one secret more, a robot
-    would have no secret that works everywhere.
+    A robot in neither group has a new secret here that hosts of this run lack: the run that made it
+    was interrupted or limited, and this run continues it. Fails if the overlap was begun by another
+    controller. missed: the robots that are on hosts which the run leaves out. Without an overlap
+    each robot gets a new secret, even while another overlap lasts. The exception is a robot whose
+    present secret only the hosts left out have: with one more secret, none would work everywhere.
     """
     begun: list[str] = []
     lasting: dict[str, str] = {}
@@ -112,7 +111,7 @@ def plan(
         )
         if not here:
             raise another_copy(name, max(last))
-        # A host that has not met the robot yet gets its present secret.
+        # A host that does not know the robot yet gets its present secret.
         if len(last) == sum(name in host for host in hosts):
             lasting[name] = max(last)
     return begun, lasting
@@ -124,9 +123,10 @@ def ending(
     credentials: Credentials,
     missed: Mapping[str, list[str]],
 ) -> list[str]:
-    """The robots whose present secret some of the hosts still lack, where overlaps are to end.
+    """The robots whose present secret some hosts still lack when their overlaps end.
 
-    These get it, or no secret would work everywhere, and the former one would go on working there.
+    These hosts get it: otherwise no secret would work everywhere, and the former secret would stay
+    valid there.
     """
     lacking = []
     for name in names:
@@ -153,7 +153,7 @@ def ending(
 
 
 def another_copy(name: str, until: str) -> CredentialsError:
-    """What is said of a robot whose present secret lies on another controller."""
+    """The error about a robot whose present secret lies on another controller."""
     return CredentialsError(
         f"robot: {name} has been given a new secret from another copy of this inventory, "
         f"whose credentials/{name} this one lacks; the former secret is valid until "
@@ -163,7 +163,7 @@ def another_copy(name: str, until: str) -> CredentialsError:
 
 
 def not_yet(name: str, hosts: list[str], until: str) -> str:
-    """What is said of a robot's hosts to which a rotation was not brought."""
+    """The warning about a robot's hosts that a rotation has left out."""
     when = f" before {until}, when the former one is refused here" if until else ""
     return (
         f"robot: {name} is also on {listed(hosts)}, which this run leaves out and where the new "
@@ -173,7 +173,7 @@ def not_yet(name: str, hosts: list[str], until: str) -> str:
 
 
 def already(lasting: dict[str, str]) -> str:
-    """What is said of robots whose overlap lasts, and what to do."""
+    """The sentence about robots whose overlap lasts, and what to do."""
     names = ", ".join(f"{name} (until {until})" for name, until in sorted(lasting.items()))
     return (
         f"the secret before the present one is still valid for {names}, and a robot has no more "

@@ -1,4 +1,4 @@
-"""Pinned digests: which image a reference must name (images/pinned.yml, images_pinned)."""
+"""Pinned digests: the image that a reference must lead to (images/pinned.yml, images_pinned)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wharfinger.values import kind
 
 
 def problems(pins: Mapping[object, object]) -> list[str]:
-    """What is wrong with the pins, each entry in one sentence; no value of theirs is repeated."""
+    """What is wrong with the pins, one sentence per entry; no sentence repeats a value."""
     sentences = []
     for reference, digest in pins.items():
         if not isinstance(reference, str) or not reference:

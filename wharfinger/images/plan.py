@@ -42,16 +42,16 @@ def plan(
     refresh: bool = False,
     pinned: Mapping[str, str] | None = None,
 ) -> Plan:
-    """What has to be done so that the host has the images that the inventory asks for.
+    """What must be done so that the host has the images that the inventory asks for.
 
     source: images_source. `auto` keeps what the host has recorded; on a host without a record it
     pulls where an image registry can be reached (`reachable`), and builds otherwise.
     auth, server: registry_auth and docker_auth_server.
     references: for `registry`, `token_server` and `docker_auth` the image to pull, or "".
     wanted: kind → {"inputs": …} of the builder (`build`), and {"ids": […]} too of a bundle: its
-    images may have been made anew from the same inputs and another day's Debian packages.
+    images may have been made again from the same inputs with newer Debian packages.
     recorded: kind → the host's record {"source", "reference", "id", "inputs", "digest", "present"}.
-    refresh: images_refresh, makes the token server's image anew although its inputs are the same.
+    refresh: images_refresh, builds the token server's image again although its inputs are the same.
     pinned: reference → the digest that it must have, or "" (images/pinned.yml, images_pinned).
     """
     chosen = source if source != "auto" else _automatic(reachable, recorded)
@@ -62,7 +62,7 @@ def plan(
         reference = _pulled_from(kind, chosen, server, references)
         record = recorded.get(kind, {})
         if reference is None:
-            # Only the token server's image holds packages of Debian.
+            # Only the token server's image has Debian packages.
             stale = refresh and kind == TOKEN_SERVER
             if stale or not _made_of(record, wanted.get(kind, {})):
                 made.append(kind)
@@ -82,13 +82,13 @@ def plan(
 
 
 def _automatic(reachable: bool, recorded: Mapping[str, Mapping[str, Any]]) -> str:
-    """The recorded choice, else the first one."""
+    """The recorded source; without a record `pull` if a registry can be reached, else `build`."""
     choice = recorded.get(REGISTRY, {}).get("source")
     return str(choice) if choice else ("pull" if reachable else "build")
 
 
 def _pulled_from(kind: str, chosen: str, server: str, references: Mapping[str, str]) -> str | None:
-    """The reference to pull this kind from; None where it is made on the controller.
+    """The reference to pull this kind from; None if it is made on the controller.
 
     The toolkit's own token server is in no public image registry: `pull` builds it, unless
     images_token_server names a team's own copy. docker_auth is in no package registry: it is
@@ -102,19 +102,19 @@ def _pulled_from(kind: str, chosen: str, server: str, references: Mapping[str, s
 
 
 def _made_of(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether the host has this image: one of the ids, or of the inputs where no ids are given."""
+    """Whether the host has this image: one of the ids, or without ids, made of the same inputs."""
     if not _is(record, "inputs", wanted.get("inputs")):
         return False
     return "ids" not in wanted or record.get("id") in wanted["ids"]
 
 
 def _is(record: Mapping[str, Any], key: str, value: object) -> bool:
-    """Whether the host has the image, and got it from just this."""
+    """Whether the host has the image, and its record has this value."""
     return bool(record.get("present")) and value is not None and record.get(key) == value
 
 
 def registry_host(reference: str) -> str:
-    """The host that serves an image reference; Docker Hub answers under a name of its own."""
+    """The host that serves an image reference; for Docker Hub it is not the reference's own."""
     host, slash, _ = reference.partition("/")
     if not slash or host == "docker.io" or not ("." in host or ":" in host or host == "localhost"):
         return "registry-1.docker.io"

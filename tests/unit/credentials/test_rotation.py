@@ -219,9 +219,9 @@ def test_a_damaged_record_of_rotations_is_named(
     with pytest.raises(CredentialsError) as caught:
         rotated(credentials, [seen(robot)], {"b": {"ci"}})
     assert str(caught.value) == (
-        f"{path} is damaged. It says which secrets of robots are older than those in credentials/: "
-        "bring it back from a backup; or remove it, and run playbooks/rotate_robots.yml without "
-        "--limit the next time."
+        f"{path} is damaged. It says which secrets of robots are older than those in "
+        "credentials/: restore it from a backup; or remove it, and run "
+        "playbooks/rotate_robots.yml without --limit the next time."
     )
 
 
