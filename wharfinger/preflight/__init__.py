@@ -1,8 +1,8 @@
 """Preflight: every mistake in the inventory and every obstacle on the host, all at once.
 
-`check` is called before anything changes. It only looks at what it is handed, and at the files on
-the controller that the inventory names (a provided certificate, an image bundle). What of all that
-stops a playbook is its scope's business: scopes.py.
+`check` is called before anything changes. It looks only at its arguments, and at the files on the
+controller that the inventory names (a provided certificate, an image bundle). Which of the problems
+stop a playbook is decided by its scope (scopes.py).
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def check(
     extra: Iterable[str] = (),
     unresolved: Iterable[Problem] = (),
 ) -> Report:
-    """Judge the inventory's variables and the host, as far as the scope's playbook depends on them.
+    """Checks the inventory's variables and the host, as far as the scope's playbook needs them.
 
-    variables: all variables of the host, templated (of those without a role's prefix only the name
+    variables: all variables of the host, templated (for those without a role's prefix only the name
     counts). An empty registry_hostname means `own_name`. specs: role → the options of its argument
-    spec; each role's name is a prefix under which unknown variables are errors. host: what
-    the host program's `observe` answered, or as much of it as could be had. controller:
-    `clock` (epoch seconds before and after observing), `base` (directory that relative paths in
-    the inventory start from), and where there is such a thing `archive_error` (what opening
-    images_archive said), `read` (path → bytes, for files that the vault encrypts) and `roots`
-    (the PEM file of the system's root certificates), and `closed` (the directory that keeps
-    credentials/ from being written). scope: one of `SCOPES`. playbook_vars and extra: see
-    `extra_vars.check_extra_vars`. unresolved: a problem for each variable whose value is not known.
-    Raises nothing for any YAML-shaped variables; the report's messages hold no secrets.
+    spec; each role's name is a prefix, and unknown variables with it are errors. host: what the
+    host program's `observe` answered, which may be incomplete. controller: `clock` (epoch seconds
+    before and after observing), `base` (the directory that relative paths in the inventory start
+    from), and optionally `archive_error` (the error from opening images_archive), `read` (path →
+    bytes, for files that the vault encrypts), `roots` (the PEM file of the system's root
+    certificates), and `closed` (the directory because of which credentials/ cannot be written).
+    scope: one of `SCOPES`. playbook_vars and extra: see `extra_vars.check_extra_vars`. unresolved:
+    a problem for each variable whose value is not known. Raises nothing, whatever YAML the
+    variables hold; the report's messages hold no secrets.
     """
     facts = HostFacts.of(host)
     unresolved = list(unresolved)
@@ -81,8 +81,8 @@ def check(
     if scope in ("site", "rotate"):
         rotate = (playbook_vars or {}).get("rotate") if scope == "rotate" else None
         check_authority(good, facts, controller, rotate, values)
-    # The host has what it was given with the last deployment: a file that is gone or has expired
-    # stops only the next one.
+    # The host has the files of the last deployment: one that is gone from the controller, or has
+    # expired, stops only the next deployment.
     if good.get("certificates_tls_source") == "provided":
         check_provided(good, controller, files)
     elif good.get("certificates_tls_source") == "acme":
@@ -98,12 +98,12 @@ def check(
     report = gathered(scope, unresolved + reading.errors, values, files, obstacles)
     demands = Report()
     if unresolved:
-        # Robots are then unknown, not absent.
+        # Then it is not known which robots there are.
         good.pop("registry_robots", None)
     check_removed(scope, playbook_vars or {}, good, facts, demands)
     check_extra_vars(scope, playbook_vars or {}, extra, good, demands)
     if "clock_is_right" in (playbook_vars or {}):
-        # Whoever says so is told where the controller's clock says otherwise, in every playbook.
+        # Every playbook reports it if the controller's clock contradicts this.
         demands.errors += [
             problem for problem in obstacles.errors if problem.topic == "host, clock"
         ]
@@ -132,7 +132,7 @@ def _check_registry(good: Mapping[str, Any], report: Report) -> None:
         return
     report.warnings += configuration.warnings(settings, environment)
     try:
-        # As the role will; what only the host knows makes no difference to which keys there are.
+        # As the role does it; values that only the host knows do not change which keys there are.
         configuration.render(
             auth=good.get("registry_auth", "token"),
             service=str(good.get("registry_hostname", "")),

@@ -1,4 +1,4 @@
-"""What `certificates_tls_source: acme` needs of the inventory, and of files on the controller."""
+"""What `certificates_tls_source: acme` needs in the inventory and in files on the controller."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HMAC = "certificates_acme_eab_hmac_key"
 
 _EXAMPLE = "https://acme-v02.api.letsencrypt.org/directory"
 _PUBLIC = ("letsencrypt.org",)
-# No authority of the public may certify these: RFC 6761, RFC 6762, RFC 8375, ICANN's .internal, and
-# what people use without asking.
+# No public authority may certify these: RFC 6761, RFC 6762, RFC 8375, ICANN's .internal, and other
+# domains that people use privately.
 _PRIVATE = (
     *("internal", "local", "localhost", "localdomain", "lan", "home", "corp", "intranet"),
     *("test", "example", "invalid", "home.arpa", "onion"),
@@ -30,7 +30,7 @@ _PRIVATE = (
 
 
 def check_acme(checked: Mapping[str, Any], refuse: Refuse) -> None:
-    """Report what stands against an ACME certificate in the inventory's values.
+    """Reports values of the inventory that prevent an ACME certificate.
 
     refuse: as Report.error. No message holds the external account's key.
     """
@@ -115,7 +115,7 @@ def _check_binding(checked: Mapping[str, Any], refuse: Refuse) -> None:
 def check_acme_files(
     good: Mapping[str, Any], controller: Mapping[str, Any], report: Report
 ) -> None:
-    """Report what is wrong with the authorities' files on the controller."""
+    """Reports what is wrong with the authorities' files on the controller."""
     if good.get(SERVER_CA):
         read_certificates(SERVER_CA, read_file(SERVER_CA, good, controller, report), good, report)
     if good.get(CA):

@@ -1,4 +1,4 @@
-"""Whether the ACME server answers the host, before a first certificate is asked for."""
+"""Whether the ACME server answers the host, before a first certificate is requested."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .images import nobody_to_check
 
 
 def to_ask(settings: Mapping[str, Any], host: HostFacts) -> bool:
-    """Whether the host is to ask the ACME server if it answers: where no valid certificate has come
-    from it yet. Later ones are the timer's matter.
+    """Whether the host must check that the ACME server answers.
 
-    settings: the variables, of the right types. host: what `observe` answered.
+    It must if it has no valid certificate from this server yet. Later certificates are the timer's
+    task. settings: the variables, of the right types. host: what `observe` answered.
     """
     if settings["certificates_tls_source"] != "acme" or url_problem(settings[DIRECTORY]):
         return False
@@ -28,9 +28,9 @@ def to_ask(settings: Mapping[str, Any], host: HostFacts) -> bool:
 
 
 def check_answer(host: HostFacts, report: Report) -> None:
-    """Report an ACME server that does not answer the host: an error where nothing is served yet.
+    """Reports an ACME server that does not answer the host: an error if nothing is served yet.
 
-    host: `acme`, as `reachable` answered; not there where nobody was asked.
+    host: `acme` is what `reachable` answered; None if it was not called.
     """
     why = host.acme
     if not why or nobody_to_check(host, why):

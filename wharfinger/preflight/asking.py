@@ -1,4 +1,4 @@
-"""What a module answers; where the host cannot be looked at, with what to do about it."""
+"""A module's answer; if the host cannot be examined, with advice about what to do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def answer_of(
 ) -> dict[str, Any]:
     """The answer of `execute`, which runs a module on the host.
 
-    Where the host cannot be reached or may not be looked at, the error, or the failed answer, says
-    what to do about it, after what was said.
+    If the host cannot be reached or examined, the error, or the failed answer, begins with advice
+    about what to do.
     """
     try:
         answer = execute()

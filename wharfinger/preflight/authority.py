@@ -33,9 +33,9 @@ def check_authority(
     rotate: object,
     report: Report,
 ) -> None:
-    """Report a key that is missing where it is needed, belongs to nothing, or is open to others.
+    """Reports a key that is missing, that belongs to another authority, or that others can read.
 
-    rotate: what playbooks/rotate_certificates.yml is asked for, None elsewhere.
+    rotate: the value of `rotate` for playbooks/rotate_certificates.yml; None for other playbooks.
     """
     source, hostname = good.get("certificates_tls_source"), good.get("registry_hostname")
     if source not in ("own_ca", "acme") or not hostname or OFFLINE not in good:
@@ -45,7 +45,7 @@ def check_authority(
     on_host = bool(authority and authority.key_matches)
     there = on_controller(file, controller).is_file()
     if there and (good[OFFLINE] or (authority and not on_host)):
-        # Without certificates_ca_offline it is on its way back to the host.
+        # Without certificates_ca_offline the key is about to return to the host.
         _check_key(f"credentials/{hostname}", authority, controller, report)
     elif good[OFFLINE] and authority and not on_host:
         why = _why_needed(good, authority, host, controller["clock"][1], source, rotate)
@@ -66,8 +66,10 @@ def _why_needed(
     source: str,
     rotate: object,
 ) -> str | None:
-    """What the key must sign, or None. An authority that has expired is followed by one with
-    another key."""
+    """Why the key must sign something now; None if it need not.
+
+    An authority that has expired is replaced by one with another key.
+    """
     tls = host.certificates.tls
     if authority.not_after <= now:
         return None
@@ -79,7 +81,7 @@ def _why_needed(
     followed = bool(host.files.get(PREVIOUS))
     names = [good["registry_hostname"], *good.get("registry_extra_hostnames", [])]
     if followed and tls:
-        # Meanwhile the certificate has the names for which the authority before may vouch too.
+        # Until then the certificate has only names that the previous authority may certify, too.
         names = list(tls.names)
     if server_due(tls, now=now, names=names, renew_days=good.get("certificates_renew_days", 30)):
         return "a new server's certificate is due"
@@ -132,7 +134,7 @@ def _check_key(
             OFFLINE, f"{file} holds no private key in PEM: copy the authority's key there again"
         )
         return
-    # The next authority waits under this name until the controller knows that the host has it.
+    # The next authority has this name until the controller knows that the host has it.
     following = _key(f"{beside}-ca_next.key", controller)
     keys = [key, following] if following else [key]
     if authority and _belongs_to_another(keys, authority, certificate, controller):
@@ -156,8 +158,11 @@ def _belongs_to_another(
     file: str,
     controller: Mapping[str, Any],
 ) -> bool:
-    """Whether the authority, whose certificate lies beside the keys for clients, surely has none of
-    them. Without that, whoever signs will see."""
+    """Whether it is certain that none of the keys is the authority's.
+
+    file: the authority's certificate for clients, beside the keys. Without it nothing is certain,
+    and a wrong key is found when it must sign.
+    """
     try:
         certificates = x509.load_pem_x509_certificates(on_controller(file, controller).read_bytes())
     except (OSError, ValueError):

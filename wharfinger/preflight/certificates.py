@@ -1,8 +1,8 @@
 """A provided TLS certificate: does it fit its key, its chain, the names and the present day?
 
-What is accepted is what a strict client accepts (OpenSSL's X509_STRICT, the default of Python
-3.13 and newer, and what the verification at the end of a deployment uses): RFC 5280 certificates
-with key identifiers, CAs with critical basic constraints and a key usage.
+A certificate is accepted if strict clients accept it (OpenSSL's X509_STRICT, the default of Python
+3.13 and newer, and the verification at the end of a deployment): RFC 5280 certificates with key
+identifiers, and CAs with critical basic constraints and a key usage.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ CERTIFICATE = "certificates_tls_certificate"
 KEY = "certificates_tls_key"
 CA = "certificates_tls_ca"
 
-#: Where systems keep their roots, for a Python that was not built for this system and does not know
-#: (Debian, Fedora, Alpine and macOS).
+#: Where systems keep their roots (Debian, Fedora, Alpine and macOS), for a Python that was not
+#: built for this system and does not know the place.
 BUNDLES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
@@ -52,11 +52,11 @@ _WEAK = ("md5", "sha1")
 
 
 def check_provided(good: Mapping[str, Any], controller: Mapping[str, Any], report: Report) -> None:
-    """Report what is wrong with the certificate of `certificates_tls_source: provided`.
+    """Reports what is wrong with the certificate of `certificates_tls_source: provided`.
 
-    good: checked variables. controller: `base` (directory that relative paths start from), `read`
-    (path → bytes; the file itself where it is missing; raises OSError), `roots` (PEM file of the
-    system's roots), `clock` (epoch seconds before and after the host was looked at).
+    good: checked variables. controller: `base` (the directory that relative paths start from),
+    `read` (path → bytes; without it the file itself is read; raises OSError), `roots` (PEM file of
+    the system's roots), `clock` (epoch seconds before and after the host was examined).
     """
     texts = {
         name: read_file(name, good, controller, report)
@@ -91,7 +91,7 @@ def check_provided(good: Mapping[str, Any], controller: Mapping[str, Any], repor
 def read_file(
     name: str, good: Mapping[str, Any], controller: Mapping[str, Any], report: Report
 ) -> bytes | None:
-    """The content of the file that the variable names, or None after reporting why not."""
+    """The content of the file that the variable names; None if it was reported as unreadable."""
     path = good.get(name)
     if not path:
         report.error(
@@ -127,7 +127,7 @@ def read_file(
 def read_certificates(
     name: str, data: bytes | None, good: Mapping[str, Any], report: Report
 ) -> list[x509.Certificate] | None:
-    """The certificates in what `read_file` has read, or None after reporting what is wrong."""
+    """The certificates in the data from `read_file`; None if a mistake was reported."""
     if data is None:
         return None
     if b"-----BEGIN CERTIFICATE-----" in data:
@@ -244,7 +244,7 @@ def _check_chain(
     now: datetime,
     report: Report,
 ) -> None:
-    """Climb from the server's certificate to a root; report where that ends and what is unfit."""
+    """Follows the chain from the server's certificate to a root, and reports its mistakes."""
     if good.get(CA):
         if given is None:
             return
@@ -286,7 +286,7 @@ def _check_chain(
 
 
 def roots_among(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
-    """Those that sign themselves."""
+    """The certificates that sign themselves."""
     return [
         certificate for certificate in certificates if certificate.subject == certificate.issuer
     ]
@@ -354,7 +354,7 @@ def _weak(certificate: x509.Certificate) -> str | None:
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     if _weak(certificate):
-        # The library verifies no such signature; that it is weak is reported anyway.
+        # The library does not verify such signatures; the weakness is reported anyway.
         return certificate.issuer == issuer.subject
     try:
         certificate.verify_directly_issued_by(issuer)
@@ -372,9 +372,9 @@ def _system_roots(controller: Mapping[str, Any]) -> list[x509.Certificate]:
     data = file.read_bytes()
     roots = []
     with warnings.catch_warnings():
-        # About oddities of roots that the system trusts, which are not the operator's business.
+        # The warnings are about oddities of roots that the system trusts.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        # One by one: a root that this library cannot read is no reason to refuse the others.
+        # One by one: a root that this library cannot read must not make the others useless.
         for part in data.split(b"-----END CERTIFICATE-----")[:-1]:
             try:
                 roots.append(x509.load_pem_x509_certificate(part + b"-----END CERTIFICATE-----\n"))

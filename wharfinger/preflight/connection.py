@@ -1,4 +1,4 @@
-"""Why a host cannot be looked at: what SSH, sudo and Ansible say, and what to do about it."""
+"""Why a host cannot be examined: the errors of SSH, sudo and Ansible, and what to do about them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# What is said (a regular expression) → subject and what to do. The first that is found counts.
-# The names in braces: see `advice`; {0}: the expression's first group.
+# An error (a regular expression), the subject, and what to do. The first match counts. For the
+# names in braces see `advice`; {0} is the expression's first group.
 _ADVICE: tuple[tuple[str, str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed",
@@ -105,10 +105,10 @@ _ADVICE: tuple[tuple[str, str, str], ...] = (
 
 
 def advice(said: str, variables: Mapping[str, Any], inventory: str) -> str | None:
-    """One sentence, `SUBJECT: what is wrong: what to do`; None for anything that is not known.
+    """One sentence, `SUBJECT: what is wrong: what to do`; None for an unknown error.
 
-    said: what Ansible, ssh and sudo have said. variables: the host's (inventory_hostname and its
-    ansible_… are of interest). inventory: as it was given to ansible-playbook.
+    said: the output of Ansible, ssh and sudo. variables: the host's; inventory_hostname and its
+    ansible_… are used. inventory: as it was given to ansible-playbook.
     """
     for pattern, subject, text in _ADVICE:
         match = re.search(pattern, said)

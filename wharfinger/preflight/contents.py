@@ -1,4 +1,4 @@
-"""What stays in the registry and when what is run: the values, and what they mean together."""
+"""Retention, garbage collection and check: the values, and what they mean together."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from wharfinger.deployment.problems import Refuse, Report
 from .report import shown
 
 SCHEDULES = ("registry_retention_schedule", "registry_gc_schedule", "registry_check_schedule")
-# Below an hour, a push that takes long could lose its manifests before it has named their tag.
+# With less than an hour, a long push could lose its manifests before their tag is pushed.
 LEAST_KEEP = 3600
 LEAST_RATE = 2**20
 
 
 def check_contents(checked: dict[str, Any], refuse: Refuse, report: Report) -> None:
-    """Report what is wrong with retention, collection and check; durations and sizes in `checked`
-    become numbers, registry_untagged_keep `forever` None."""
+    """Reports what is wrong with retention, collection and check.
+
+    Durations and sizes in `checked` become numbers, registry_untagged_keep `forever` becomes None.
+    """
     _check_keep(checked, refuse)
     _check_rate(checked, refuse)
     for name in SCHEDULES:
@@ -76,7 +78,7 @@ def _check_rate(checked: dict[str, Any], refuse: Refuse) -> None:
 
 
 def _check_together(checked: Mapping[str, Any], rules: bool, report: Report) -> None:
-    """What would surprise: tags that go without a byte being freed, a timer without work."""
+    """Warns of surprises: tags whose removal frees no space, and a timer without work."""
     timer = checked.get("registry_retention_schedule")
     if not rules:
         if timer:

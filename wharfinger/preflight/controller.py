@@ -21,9 +21,9 @@ def on_controller(text: str, controller: Mapping[str, Any]) -> Path:
 def check_credentials(
     good: Mapping[str, Any], host: HostFacts, controller: Mapping[str, Any], report: Report
 ) -> None:
-    """Report a folder into which the first deployment could not write what it generates.
+    """Reports a folder in which the first deployment could not write what it generates.
 
-    controller: `closed`, the directory that may not be written, or None.
+    controller: `closed` is the directory that cannot be written, or None.
     """
     folder = controller.get("closed")
     if folder is None or host.serves:
@@ -40,7 +40,10 @@ def check_credentials(
 
 
 def reader(controller: Mapping[str, Any]) -> Callable[[str], bytes]:
-    """What reads a file of the controller, by its path in the inventory. It raises OSError."""
+    """A function that reads a file of the controller by its path in the inventory.
+
+    It raises OSError.
+    """
     read: Callable[[str], bytes] = controller.get(
         "read", lambda text: on_controller(text, controller).read_bytes()
     )
@@ -48,7 +51,7 @@ def reader(controller: Mapping[str, Any]) -> Callable[[str], bytes]:
 
 
 def closed(folder: Path) -> str | None:
-    """The directory that keeps generated passwords from being written, where one does."""
+    """The directory because of which generated passwords cannot be written; None if they can."""
     for directory in (folder / "credentials", folder):
         if directory.exists():
             return None if os.access(directory, os.W_OK | os.X_OK) else str(directory)

@@ -1,4 +1,4 @@
-"""What the roles need to know and nobody should work out twice."""
+"""What several roles need to know, worked out once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wharfinger.registry import proxy
 
 def resolves_here(resolved: Sequence[str], own: Sequence[str]) -> bool:
     """Whether a name's addresses lead to the host, and not by loopback, where docker speaks plain
-    HTTP. An entry of our own in /etc/hosts no longer does once the host has another address."""
+    HTTP. Our own entry in /etc/hosts no longer leads there once the host's address has changed."""
     addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in resolved]
     return any(str(address) in own for address in addresses) and not any(
         address.is_loopback for address in addresses
@@ -22,7 +22,7 @@ def resolves_here(resolved: Sequence[str], own: Sequence[str]) -> bool:
 
 
 def served_auth(generations: Mapping[str, Generations]) -> str:
-    """token or htpasswd, as the containers that serve tell; "" where no registry does."""
+    """token or htpasswd, judged by the containers that serve; "" if no registry serves."""
     serving = {kind for kind, slots in generations.items() if slots.serving}
     if "registry" not in serving:
         return ""
@@ -44,11 +44,11 @@ def deployment(settings: Mapping[str, Any], host: HostFacts, base: str) -> Deplo
         and not settings["certificates_tls_ca"]
     )
     installed = host.state.installed.get("packages", [])
-    # Recorded before the package is installed, so that a run killed in between still knows.
+    # Recorded before the package is installed, so that the record survives a run that is killed.
     nginx_is_ours = "nginx" in installed or not host.nginx.present
     sites = host.nginx.servers
     if nginx_is_ours:
-        # The welcome page is about to go.
+        # The welcome page will be removed.
         sites = tuple(site for site in sites if not site.file.endswith("/sites-enabled/default"))
     return Deployment(
         hostname=hostname,

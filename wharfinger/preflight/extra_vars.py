@@ -1,4 +1,4 @@
-"""What a playbook is asked with `-e`: judged before anything is changed, as the inventory is."""
+"""Checks the variables that a playbook gets with `-e`, before anything is changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wharfinger.values import boolean, duration
 from .names import slips
 from .report import shown
 
-#: Scope → the variables that its playbook reads beside the roles'.
+#: Scope → the variables that its playbook reads besides those of the roles.
 READ: Mapping[str, tuple[str, ...]] = {
     "site": ("regenerate", "readmit", "clock_is_right"),
     "users": ("regenerate", "readmit"),
@@ -37,7 +37,7 @@ _PLAYBOOKS = {
 }
 ROTATE = ("signing", "tls", "ca", "all")
 ROLLBACK = ("registry", "token_server")
-# Of a robot's former secret, in seconds.
+# For a robot's former secret, in seconds.
 LONGEST_OVERLAP = 366 * 86400
 _OR_DUE = "or leave it out for what is due"
 
@@ -49,11 +49,11 @@ def check_extra_vars(
     good: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Report what is wrong with what the playbook is asked.
+    """Reports what is wrong with the playbook's variables.
 
     playbook_vars: those of `NAMES` that are set, with their values. extra: the names of all
-    variables that were given with -e, which alone are told of where the playbook does not read
-    them: in an inventory they may be somebody else's. good: checked variables.
+    variables that were given with -e. Only these are reported if the playbook does not read them:
+    in an inventory they may be meant for others. good: checked variables.
     """
     for name in sorted(set(extra)):
         if name in NAMES and name not in READ[scope]:

@@ -1,4 +1,4 @@
-"""Can this host carry the stack? Every question is put to `observe`'s answer, never to the host."""
+"""Can this host run the stack? The checks use `observe`'s answer and never ask the host."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def check_host(
     controller: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Report what stands against this host.
+    """Reports why this host cannot run the stack.
 
-    good: checked variables (durations and sizes as numbers); what is missing in them was reported
-    already, and is not looked at. host: parts that are missing (a host too old to be observed) are
-    not looked at. controller: `clock`, epoch seconds before and after.
+    good: checked variables (durations and sizes as numbers); a missing one was reported already,
+    and is not checked. host: missing parts (of a host too old to be observed) are not checked.
+    controller: `clock`, epoch seconds before and after the observation.
     """
     _check_system(host, report)
     _check_state(host, report)
@@ -74,7 +74,7 @@ def _check_system(host: HostFacts, report: Report) -> None:
 
 
 def _check_state(host: HostFacts, report: Report) -> None:
-    # Its own words say what to do; what the host remembers is unknown to all else here.
+    # The error itself says what to do. The other checks do not know what the host remembers.
     if host.state.error:
         report.error("host, state", host.state.error)
 

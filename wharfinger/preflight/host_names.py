@@ -13,10 +13,10 @@ from .names import is_address, is_loopback
 
 
 def own_name(fqdn: str, hosts_entry: bool) -> str:
-    """The registry's name where the inventory gives none: the host's full name.
+    """The registry's name if the inventory gives none: the host's full name.
 
-    Where that has no dot (docker would take it for a user of Docker Hub) and `hosts_entry`
-    (registry_hosts_entry) lets the toolkit write it into the host's /etc/hosts: HOST.internal.
+    It is HOST.internal if the full name has no dot (docker would take it for a user of Docker Hub)
+    and `hosts_entry` (registry_hosts_entry) lets the toolkit write it into the host's /etc/hosts.
     """
     name = fqdn.lower()
     if hosts_entry and ("." not in name or name.endswith((".localdomain", ".localhost"))):
@@ -25,7 +25,7 @@ def own_name(fqdn: str, hosts_entry: bool) -> str:
 
 
 def check_name(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report names that do not lead to this host, or lead there by loopback."""
+    """Reports names that do not lead to this host, or lead there by loopback."""
     acme = good.get("certificates_tls_source") == "acme"
     resolved = host.resolved
     names = [("registry_hostname", "", str(good.get("registry_hostname", "")))]
@@ -35,7 +35,7 @@ def check_name(good: Mapping[str, Any], host: HostFacts, report: Report) -> None
     for topic, place, name in names:
         if name not in resolved:
             continue
-        # An entry of the host's own tells nothing of what an ACME server finds.
+        # The host's own /etc/hosts does not show what an ACME server finds in DNS.
         if acme and not _leads_here(resolved[name], host):
             where = f"resolves to {', '.join(resolved[name])} on the host"
             report.warning(

@@ -18,7 +18,7 @@ NETWORK = "wharfinger"
 
 
 def check_engine(host: HostFacts, report: Report) -> None:
-    """Report an engine that cannot be used, and containers with names of ours."""
+    """Reports an engine that cannot be used, and other containers with the names of ours."""
     engine = host.engine
     state = STATES.get(engine.state)
     if state and state.message:
@@ -41,8 +41,8 @@ def check_engine(host: HostFacts, report: Report) -> None:
 
 
 def check_network(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report a subnet that is taken, or another than the one in use."""
-    # Where docker is stopped, its networks cannot be seen but their routes may still be there.
+    """Reports a subnet that is taken, or that is not the one in use."""
+    # If docker is stopped, its networks cannot be seen, but their routes may still be there.
     present = host.network or host.state.network
     if present and present.ours is False:
         report.error(
@@ -63,7 +63,7 @@ def check_network(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
             f"write {present.subnet}, or run playbooks/remove.yml first (data and keys stay)",
         )
         return
-    # An own network without containers is made anew: what it takes is free.
+    # Our own network is made again if it has no containers, so its addresses are free.
     own = IPv4Network(present.subnet) if present and present.subnet else None
     subnet = IPv4Network(text)
     used = [
@@ -81,7 +81,7 @@ def check_network(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
 
 
 def _in_use(host: HostFacts) -> Iterator[tuple[str, IPv4Network]]:
-    """Docker's networks first, since they explain best; then routes and addresses."""
+    """Docker's networks first, since they explain most; then routes and addresses."""
     for network in host.networks:
         for text in network.subnets:
             yield from _ipv4(f"the docker network {network.name}", text)
@@ -95,13 +95,13 @@ def _ipv4(what: str, text: str) -> Iterator[tuple[str, IPv4Network]]:
     if text == "default":
         return
     network = ip_network(text, strict=False)
-    # Shorter ones are default routes in disguise, as VPNs set them (0.0.0.0/1).
+    # Shorter prefixes are default routes in disguise, as VPNs set them (0.0.0.0/1).
     if isinstance(network, IPv4Network) and network.prefixlen >= 8:
         yield what, network
 
 
 def _free_subnet(used: Sequence[IPv4Network]) -> IPv4Network | None:
-    """The last /28 of the first private /16 in which nothing is, or None."""
+    """The last /28 of the first unused private /16; None if there is none."""
     for private in PRIVATE[1], PRIVATE[0], PRIVATE[2]:
         for block in reversed(list(private.subnets(new_prefix=16))):
             if not any(block.overlaps(subnet) for subnet in used):

@@ -16,14 +16,14 @@ from .names import is_loopback
 from .report import shown
 from .settings import address_and_port
 
-#: What the nginx of a distribution, and of nginx.org, reads.
+#: The file that the nginx of a distribution, and of nginx.org, reads.
 NGINX_SETTINGS = f"{host_files.NGINX}/nginx.conf"
-#: With two workers, more than somebody's 2,000 half-sent heads take.
+#: With two workers, enough although a client holds 2,000 connections with half-sent requests.
 ENOUGH_CONNECTIONS = 4096
 
 
 def check_ports(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report another program on the registry's ports."""
+    """Reports another program on the registry's ports."""
     ours = host.nginx.running
     for port, subject, instead in (
         (80, "host, port 80", "stop it, or move it to another port (80 redirects to https)"),
@@ -52,7 +52,7 @@ def _who(program: str | None, pid: int | None) -> str:
 
 
 def check_metrics(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report an address for metrics that the host does not have or that is taken."""
+    """Reports an address for metrics that the host does not have, or that is taken."""
     name = "reverse_proxy_metrics_listen"
     wanted = address_and_port(good.get(name) or "")
     if wanted is None:
@@ -71,7 +71,7 @@ def check_metrics(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
             name, f"{good[name]} is IPv6, which the host does not have: write 127.0.0.1:{port}"
         )
         return
-    # An IPv4 socket leaves IPv6 addresses free, the other way round it depends.
+    # An IPv4 socket leaves IPv6 addresses free; an IPv6 socket may take IPv4 addresses, too.
     everywhere = {"::"} if ":" in address else {"::", "0.0.0.0"}
     nginx = host.nginx
     instead = f"stop it, or write another port, such as {good[name].rpartition(':')[0]}:{port + 1}"
@@ -96,7 +96,7 @@ def check_metrics(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
 
 
 def check_nginx(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report an nginx that would not take Wharfinger's site."""
+    """Reports an nginx that would not accept Wharfinger's site."""
     nginx = host.nginx
     if nginx.masked:
         tell = report.warning if nginx.running else report.error
@@ -130,7 +130,7 @@ def check_nginx(good: Mapping[str, Any], host: HostFacts, report: Report) -> Non
     _check_connections(nginx, report)
     names = {good.get("registry_hostname"), *good.get("registry_extra_hostnames", ())} - {None}
     ports = {80, good.get("registry_port")} - {None}
-    # One server's `ssl` is enough for all that share its address and port.
+    # `ssl` in one server is enough for all servers with the same address and port.
     secure = {
         port
         for site in nginx.servers
@@ -189,7 +189,7 @@ def _check_connections(nginx: Nginx, report: Report) -> None:
 
 
 def _nginx_words(error: str) -> str:
-    """What nginx objects to, without its time stamps and the sentence that the test has failed."""
+    """nginx's error, without its timestamp and without the line that the test has failed."""
     match = re.search(r"\[emerg\](?: \d+#\d+:)? (.+)", error)
     return match[1] if match else " ".join(error.split())
 

@@ -1,4 +1,4 @@
-"""Where the registry's data lie, and how much room there is."""
+"""The registry's storage, and how much space there is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wharfinger.values import readable_size
 
 
 def check_users(host: HostFacts, report: Report) -> None:
-    """Report users that have the ids of the containers' processes."""
+    """Reports users that have the ids of the containers' processes."""
     roles = {str(REGISTRY_ID): "the registry", str(TOKEN_SERVER_ID): "the token server"}
     for uid, name in host.uids.items():
         if name:
@@ -25,7 +25,7 @@ def check_users(host: HostFacts, report: Report) -> None:
 
 
 def check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report storage that is not what the inventory says, or somebody else's."""
+    """Reports storage that is not what the inventory says, or that belongs to others."""
     storage, path = host.storage, good.get("storage_path")
     if not storage or not path:
         return
@@ -72,7 +72,7 @@ def check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
             f"write a directory of its own, like {path}/registry",
         )
     if host.missing_data:
-        # Of another path the inventory is wrong; of the same one the disk is.
+        # If the path has changed, the inventory is wrong; if not, the disk is.
         moved = host.state.storage_path != path
         report.error("storage_path" if moved else "host, data", host.missing_data)
     if storage.foreign_owner:
@@ -85,8 +85,8 @@ def check_storage(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
 
 
 def _other_source(mount: Mapping[str, Any], present: str | None) -> bool:
-    """Whether the mounted source is surely another one. Names that only the host can resolve
-    (UUID=, LABEL=, links in /dev, bind mounts) are taken to be right."""
+    """Whether it is certain that another source is mounted. Names that only the host can resolve
+    (UUID=, LABEL=, links in /dev, bind mounts) count as right."""
     wanted = str(mount["src"])
     indirect = wanted.startswith(("/dev/disk/", "/dev/mapper/")) or re.match("[A-Z]+=", wanted)
     if not present or indirect or "bind" in str(mount.get("opts") or "").split(","):
@@ -95,9 +95,8 @@ def _other_source(mount: Mapping[str, Any], present: str | None) -> bool:
 
 
 def check_space(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report disks with too little room."""
-    # On a full disk that a registry already serves from, users and rules must still be
-    # changeable: a warning then.
+    """Reports disks with too little space."""
+    # A warning if a registry already serves from a full disk: users and rules must stay changeable.
     tell = report.warning if host.serves else report.error
     storage, engine = host.storage or Storage(), host.engine
     mounted_later = good.get("storage_mount") and not storage.is_mount

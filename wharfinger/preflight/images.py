@@ -1,4 +1,4 @@
-"""Whether the image registries that a deployment will pull from answer the host."""
+"""Whether the image registries from which a deployment pulls answer the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMED = {"registry": "images_registry", "token_server": "images_token_server"}
 
 
 def pulled(settings: Mapping[str, Any], state: Memory) -> dict[str, str]:
-    """Kind → reference of the images that the host has to pull, or where `auto` decides, may pull.
+    """Kind → reference of the images that the host must pull; with `auto`, that it may pull.
 
     settings: the variables, of the right types. state: what the host remembers.
     """
@@ -37,15 +37,15 @@ def pulled(settings: Mapping[str, Any], state: Memory) -> dict[str, str]:
 
 
 def registries(references: Iterable[str]) -> list[str]:
-    """The hosts that serve them; of what is no reference, nothing: it may hold a password."""
+    """The hosts that serve them. Invalid references are left out: they may hold a password."""
     fine = filter(images.REFERENCE.fullmatch, references)
     return sorted({images.registry_host(reference) for reference in fine})
 
 
 def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """Report the image registries that do not answer the host.
+    """Reports the image registries that do not answer the host.
 
-    host: `registries`, as `reachable` answered; not there where nobody was asked.
+    host: `registries` is what `reachable` answered; None if it was not called.
     """
     answers = host.registries
     needed = ("images_source", "registry_auth", "docker_auth_server", *_NAMED.values())
@@ -84,7 +84,9 @@ def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) ->
 
 
 def nobody_to_check(host: HostFacts, why: str) -> bool:
-    """Whether the certificate was refused because a fresh host has no authorities to check it with:
-    they come with the packages, before anything is pulled."""
+    """Whether the certificate was refused only because a fresh host lacks ca-certificates.
+
+    The deployment installs them before anything is pulled.
+    """
     missing = host.packages.get("ca-certificates", "") is None
     return missing and "certificate is refused" in why

@@ -1,4 +1,4 @@
-"""Host names (RFC 1123), addresses, and the nearest known word to a misspelt one."""
+"""Host names (RFC 1123), addresses, and the distance between two words."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def hostname_problem(text: str) -> str | None:
 
 
 def slips(word: str, other: str) -> int:
-    """How many single-character slips (one more, one less, another, two swapped) lie between."""
+    """The number of typing errors between two words: a character too many, missing, wrong or
+    swapped with the next."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, a in enumerate(word, 1):

@@ -1,4 +1,4 @@
-"""What the host is asked when it is looked at."""
+"""The request for `observe`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from .names import hostname_problem
 
 
 def request(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What `observe` is asked: no name that is none (a URL that was pasted with its credentials
-    would come back in the answer, which -vvv prints)."""
+    """The request for `observe`. It has valid host names only.
+
+    A URL that was pasted with its credentials would be repeated in the answer, which -vvv prints.
+    """
     mount = settings["storage_mount"]
     names = [settings["registry_hostname"]]
     if names[0] and settings["certificates_tls_source"] == "acme":

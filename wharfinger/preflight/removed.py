@@ -11,7 +11,7 @@ from wharfinger.wording import listed
 
 from .report import shown
 
-#: Who may bring users and robots (back) to a host.
+#: The scopes that can add users and robots to a host.
 SCOPES = ("site", "users", "rotate_robots")
 _VARIABLES = ("registry_users", "registry_robots")
 
@@ -23,9 +23,10 @@ def check_removed(
     host: HostFacts,
     report: Report,
 ) -> None:
-    """Report each account that was removed from this host, unless `readmit` names it.
+    """Reports each account that was removed from this host, unless `readmit` names it.
 
-    An old copy of the inventory has users who have been removed since, and would let them in again.
+    An old copy of the inventory still has users that were removed since, and would let them in
+    again.
     """
     if scope not in SCOPES:
         return
@@ -78,12 +79,12 @@ def _check_readmit(
 
 
 def _names(value: object) -> list[Any]:
-    """The names in what `readmit` is: names with commas between, or a list."""
+    """The names in the value of `readmit`: names separated by commas, or a list."""
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
     return list(value) if isinstance(value, list) else []
 
 
 def _moment(instant: str) -> str:
-    """An instant `YYYY-MM-DDTHH:MM:SSZ` as people read it."""
+    """An instant `YYYY-MM-DDTHH:MM:SSZ` for people."""
     return f"{instant[:10]} at {instant[11:16]} UTC"

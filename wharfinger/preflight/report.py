@@ -1,4 +1,4 @@
-"""How what preflight has found is told."""
+"""The messages that preflight shows."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from wharfinger.deployment.problems import Problem
 
-# As many are shown; a thousand users without a rule make a thousand of them.
+# At most so many are shown: a thousand users without a rule cause a thousand warnings.
 WARNINGS = 20
 
 
 def warnings(problems: Sequence[Problem]) -> list[str]:
-    """The warnings that are shown, and of the others how many there are."""
+    """The warnings that are shown, and a line with the number of the others."""
     sentences = [str(problem) for problem in problems[:WARNINGS]]
     more = len(problems) - WARNINGS
     return [*sentences, f"{more} more warnings like these"] if more > 0 else sentences
 
 
 def mistakes(errors: Sequence[Problem]) -> str:
-    """The message with which a run stops before it changes anything."""
+    """The message of a run that stops before it changes anything."""
     count = f"{len(errors)} mistake{'s' if len(errors) > 1 else ''}"
     return "\n".join(
         [f"{count} found; nothing was changed.", *(f"  - {error}" for error in errors)]
@@ -26,9 +26,9 @@ def mistakes(errors: Sequence[Problem]) -> str:
 
 
 def shown(value: str) -> str:
-    """A value from the inventory between quotes: shortened, and without what precedes an `@`.
+    """A value from the inventory in quotes, shortened, and without the part before an `@`.
 
-    Only for values that are not secrets; a URL pasted with its credentials must not print them.
+    Only for values that are not secrets. The credentials of a pasted URL must not be printed.
     """
     text = value.rpartition("@")[2]
     text = f"…@{text}" if text != value else value

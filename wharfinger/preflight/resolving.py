@@ -1,4 +1,4 @@
-"""The inventory's variables as Ansible works them out, and those that it cannot."""
+"""The values that Ansible resolves for the inventory's variables, and what it cannot resolve."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ from .specifications import specifications
 from .variables import Spec, check_variables, usable
 
 try:
-    # Where a value was written. Not part of Ansible's interface, so it may be gone one day.
+    # Says where a value was written. It is not public in Ansible, and may be removed one day.
     from ansible._internal._datatag._tags import Origin
 except ImportError:
     Origin = None
 
-# Registered by the roles, not set by anyone.
+# Registered by the roles; nobody sets them.
 NOT_SETTINGS = frozenset(
     {
         *("certificates_published", "contents_done", "docker_auth_users", "docker_auth_files"),
         *("docker_auth_rotation", "images_present", "preflight_facts"),
     }
 )
-# Mappings and lists in which some values may be numbers.
+# Mappings and lists in which values may be numbers.
 FREE_NUMBERS = frozenset({"registry_retention", "registry_settings", "registry_environment"})
 POLICY = frozenset({"registry_users", "registry_robots", "registry_groups", "registry_access"})
 
 
 class Resolved(NamedTuple):
-    """All variables' names with the values of those that carry one of our prefixes, what the
-    playbook is asked with -e, and a problem for each of both that cannot be resolved."""
+    """The result of `resolve`.
+
+    variables: every variable's name; the value only for those with one of our prefixes.
+    playbook_vars: those that the playbook gets with -e. problems: one for each of these variables
+    that cannot be resolved.
+    """
 
     variables: dict[str, Any]
     playbook_vars: dict[str, Any]
@@ -50,7 +54,7 @@ def resolve(
     task_vars: Mapping[str, Any],
     template: Callable[[Any], Any],
 ) -> Resolved:
-    """What Ansible makes of a host's variables. Raises nothing for any expression in them.
+    """A host's variables as Ansible resolves them. Raises nothing, whatever they hold.
 
     specs: role → its options. template: Ansible's, which raises AnsibleError.
     """
@@ -62,13 +66,13 @@ def resolve(
     for name in task_vars:
         if name.startswith("ansible_") or "__" in name or name in NOT_SETTINGS:
             continue
-        # Of all others only the name is of interest: it may be one of ours, misspelt.
+        # Of other variables only the name matters: it may be a misspelt name of ours.
         ours = name.startswith(prefixes) or name in NAMES
         try:
             values[name] = plain(template(task_vars[name])) if ours else None
         except AnsibleError as error:
-            # Left to Ansible, it would be the only mistake shown, with the lines of the
-            # inventory around it: other users' passwords.
+            # Ansible would show this mistake alone, with the lines of the inventory around it:
+            # other users' passwords.
             errors.append(Problem(name, "", why_unresolved(error)))
             missing.add(name)
             continue
@@ -82,7 +86,7 @@ def resolve(
             missing.add(name)
             del values[name]
     if missing & POLICY:
-        # They are judged against each other, which tells nothing where one is unknown.
+        # They are checked against each other, which is useless if one is unknown.
         values = {name: value for name, value in values.items() if name not in POLICY}
     playbook_vars = {name: values.pop(name) for name in NAMES & values.keys()}
     return Resolved(values, playbook_vars, errors)
@@ -102,7 +106,7 @@ def role_problems(
 def usable_settings(
     specs: Mapping[str, Mapping[str, Spec]], variables: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Every variable of the product: its value, or its default where that is of a wrong type."""
+    """Every variable of the product: its value, or its default if the value has a wrong type."""
     return {
         name: usable(variables.get(name, option.get("default")), option)
         for options in specs.values()
@@ -111,9 +115,9 @@ def usable_settings(
 
 
 def misread_number(name: str, value: Any, option: Spec) -> str | None:
-    """Where a number stands that YAML reads as another one than an operator does; None without.
+    """Where a number stands that YAML reads as another number than people do; None without one.
 
-    Only in variables that may hold a number: in all others one is refused, whatever it is.
+    Only variables that may hold a number are checked: in others, any number is refused anyway.
     """
     text = option.get("elements", option.get("type")) in ("str", "path")
     if not text and option.get("type") != "int" and name not in FREE_NUMBERS:
@@ -135,9 +139,9 @@ def misread_number(name: str, value: Any, option: Spec) -> str | None:
 
 
 def spelling(value: Any) -> tuple[str | None, str]:
-    """A number as it is written in an inventory's YAML file, and where: the file and the line.
+    """A number as it is written in an inventory's YAML file, and its file and line.
 
-    (None, "") where that cannot be known, as with a value from the command line.
+    (None, "") if that is not known, as for a value from the command line.
     """
     origin = Origin.get_tag(value) if Origin is not None else None
     if origin is None or not (origin.path and origin.line_num and origin.col_num):
@@ -147,7 +151,7 @@ def spelling(value: Any) -> tuple[str | None, str]:
     except (OSError, UnicodeDecodeError, IndexError):
         return None, ""
     word = re.match(r"[^\s,\]}#]+", line[origin.col_num - 1 :])
-    # In a file that the vault encrypts, another text is in this place.
+    # In a file that the vault encrypts, this line has other text.
     try:
         if word is None or yaml.safe_load(word[0]) != value:
             return None, ""
@@ -157,8 +161,8 @@ def spelling(value: Any) -> tuple[str | None, str]:
 
 
 def why_unresolved(error: AnsibleError) -> str:
-    """Why a variable's value cannot be worked out. Ansible's own words may quote values."""
-    # A single value that cannot be decrypted is a mere template error, told apart by its words.
+    """Why a variable's value cannot be resolved. Ansible's own message may quote values."""
+    # For a single value that cannot be decrypted, Ansible raises a template error with this word.
     if isinstance(error, AnsibleVaultError) or "undecryptable" in str(error):
         return CLOSED
     missing = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", str(error))
@@ -168,7 +172,7 @@ def why_unresolved(error: AnsibleError) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Ansible's lazy containers as plain ones, all resolved."""
+    """Plain containers with resolved values, instead of Ansible's lazy ones."""
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Robots' secrets: those that lie beside the inventory, and those that the host knows."""
+"""Robots' secrets: those beside the inventory, and those that the host knows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rotating(host: HostFacts, now: float) -> dict[str, str]:
 def check_two_secrets(
     good: Mapping[str, Any], host: HostFacts, controller: Mapping[str, Any], report: Report
 ) -> None:
-    """Whether a server that knows one secret of a robot would make a valid one invalid."""
+    """Reports robots with two valid secrets if the token server supports only one."""
     if good.get("docker_auth_server") != "cesanta":
         return
     for name, until in rotating(host, controller["clock"][1]).items():
@@ -45,7 +45,10 @@ def check_two_secrets(
 def check_secrets(
     good: Mapping[str, Any], host: HostFacts, controller: Mapping[str, Any], report: Report
 ) -> None:
-    """Whether what a robot would take for its secret is one: its hash protects nothing weaker."""
+    """Reports files that would become a robot's secret and were not generated.
+
+    The fast hash of a robot's secret does not protect a weaker one.
+    """
     robots = good.get("registry_robots", {})
     if not isinstance(robots, Mapping):
         return

@@ -1,7 +1,7 @@
-"""What stops which playbook: a mistake that one is not about must not stand in its way.
+"""Which mistakes stop a playbook: only those that concern it.
 
-An expired certificate is no reason to keep a user who has left; a disk that is too full for a
-deployment is none to go on signing with a stolen key.
+An expired certificate must not keep a user from being removed. A disk that is too full for a
+deployment must not keep a stolen key from being replaced.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.deployment.settings import stopping
 
-#: Whoever runs the host's program at all needs these.
+#: Everything that runs the host program needs these.
 _PROGRAM = frozenset({"host, Python", "host, user", "host, state"})
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a playbook is about, and so what stops it.
+    """What concerns a playbook, and so what stops it.
 
-    topics: variables and topics of the host (`host, clock`); None: all there are. reading:
-    whether any variable that is unknown, of a wrong type or cannot be resolved stops it. tells:
-    whether errors about anything else are shown, as warnings.
+    topics: variables and topics of the host (`host, clock`); None: all. reading: whether it is
+    stopped by any variable that is unknown, has a wrong type or cannot be resolved. tells: whether
+    all other errors are shown as warnings.
     """
 
     topics: frozenset[str] | None
@@ -34,21 +34,21 @@ class Scope:
         return self.topics is None or problem.topic in self.topics | _PROGRAM
 
 
-#: What a playbook needs that replaces a container.
+#: What a playbook needs if it replaces a container.
 _ENGINE = ("host, engine", "host, nginx")
 _CONTENTS = ("host, data", *_ENGINE)
 
 
 def _scope(name: str, *topics: str) -> Scope:
-    """The playbook's scope: its variables are in the table of settings."""
+    """The playbook's scope: these topics, and its variables in the table of settings."""
     return Scope(stopping(name) | frozenset(topics))
 
 
-#: Scope → what is judged. Each is named after the playbook, `site` is site.yml.
+#: Name → scope. Each is named after its playbook; `site` is site.yml.
 SCOPES = {
     "site": Scope(None),
     "users": _scope("users"),
-    # The host ends what the controller's clock has given an end.
+    # The controller's clock sets the end of an overlap, and the host's clock applies it.
     "rotate_robots": _scope("rotate_robots", "host, clock"),
     "rotate": _scope("rotate", "host, clock", *_ENGINE),
     "rollback": _scope("rollback", *_ENGINE),
@@ -62,9 +62,9 @@ SCOPES = {
 
 
 def gathered(name: str, reading: Iterable[Problem], *reports: Report) -> Report:
-    """One report of what stops this scope and what is worth telling there.
+    """One report: the errors that stop this scope, and the warnings that are shown in it.
 
-    reading: errors about variables that are unknown, of a wrong type or cannot be resolved.
+    reading: errors about variables that are unknown, have a wrong type or cannot be resolved.
     """
     scope = SCOPES[name]
     result = Report()

@@ -1,4 +1,4 @@
-"""One run of preflight for one host: what is asked, in which order, and what the roles get."""
+"""One run of preflight for one host: its requests, in their order, and what the roles get."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .resolving import Resolved, usable_settings
 from .specifications import PROJECT
 from .variables import Spec
 
-#: Nobody needs these of the answer. A bcrypt hash is not a password, but -v would print it.
+#: Keys of the answer that are dropped. A bcrypt hash is not a password, but -v would print it.
 _NOT_KEPT = ("verification_hash", "invocation", "actions", "changed")
 
 
 class HostFailed(Exception):
-    """The host could not be looked at; `answer` is the failed module's."""
+    """The host could not be examined; `answer` is that of the failed module."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         super().__init__(answer.get("msg"))
@@ -38,10 +38,10 @@ class HostFailed(Exception):
 
 @dataclass(frozen=True)
 class Session:
-    """What preflight needs of Ansible.
+    """What preflight needs from Ansible.
 
-    ask: runs a command of the host program with a request, and returns its answer. read: the
-    content of a file of the controller, decrypted where it can be; raises OSError. base: the
+    ask: runs a command of the host program with a request, and returns its answer. read: returns
+    the content of a file on the controller, decrypted if possible; raises OSError. base: the
     inventory's folder.
     """
 
@@ -56,9 +56,9 @@ class Session:
         resolved: Resolved,
         extra: Iterable[str],
     ) -> tuple[Report, dict[str, Any]]:
-        """The report, and where it has no errors what the roles need to know.
+        """The report, and if it has no errors, what the roles need to know.
 
-        Raises HostFailed where the host cannot be looked at.
+        Raises HostFailed if the host cannot be examined.
         """
         settings = usable_settings(specs, resolved.variables)
         before = time.time()
@@ -106,14 +106,16 @@ class Session:
         }
 
     def _reachable(self, settings: Mapping[str, Any], host: HostFacts) -> dict[str, Any]:
-        """`registries`: image registry → "" where it answers the host, else why it does not; of
-        those that this deployment pulls from. `acme`: likewise of the ACME server, where this
-        deployment needs it. The host is not asked where nothing is needed."""
+        """Whether the servers that this deployment needs answer the host; {} if it needs none.
+
+        `registries`: image registry → "" if it answers the host, else why it does not. `acme`: the
+        same for the ACME server.
+        """
         pulled = images.pulled(settings, host.state)
         wanted: dict[str, Any] = {"registries": images.registries(pulled.values())}
         if acme_server.to_ask(settings, host):
             named, ca = settings[acme.SERVER_CA], ""
-            # A file that cannot be read is reported; its authorities are then unknown.
+            # A file that cannot be read is reported elsewhere; its authorities are unknown here.
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 ca = self._read(named).decode() if named else ""
                 wanted["acme"] = {"directory": settings[acme.DIRECTORY], "ca": ca}
@@ -128,9 +130,9 @@ class Session:
     def _archive(
         self, settings: Mapping[str, Any], architecture: str | None
     ) -> tuple[dict[str, Any], str | None]:
-        """The bundle of images_archive, its digests checked: what is in it, or what is wrong.
+        """The contents of images_archive after its digests were checked, or what is wrong with it.
 
-        architecture: the host's, where it is one that a bundle can be for.
+        architecture: the host's, checked if bundles exist for it.
         """
         named = settings["images_archive"]
         if settings["images_source"] != "archive" or not named:

@@ -1,4 +1,4 @@
-"""What the inventory's values say, host aside: names, ports, paths, sizes, the subnet."""
+"""The inventory's values without the host: names, ports, paths, sizes, the subnet."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .report import shown
 
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
-# Directories that belong to the system: data must not lie directly in them, since their owner and
-# mode would change with storage_path's.
+# Directories of the system. Data must not lie directly in them: storage_path's owner and mode would
+# become theirs.
 _SYSTEM = frozenset(
     {
         "/",
@@ -64,7 +64,7 @@ _SYSTEM = frozenset(
         "/var/www",
     }
 )
-# Nothing under these lasts, or is reachable by nginx, or belongs to anybody but its program.
+# Files below these do not last, cannot be reached by nginx, or belong to one program.
 _CLOSED = (
     "/boot",
     "/dev",
@@ -91,12 +91,12 @@ def check_settings(
     given: Container[str] = (),
     hostname_is_guessed: bool = False,
 ) -> dict[str, Any]:
-    """Report values that cannot be; returns those that can, durations and sizes as numbers.
+    """Reports invalid values; returns the valid ones, durations and sizes as numbers.
 
-    good: variables of the right type (see `check_variables`); where the inventory has no
-    registry_hostname, the host's own name is in its place (`hostname_is_guessed`).
-    controller: `archive_error`, what opening images_archive said. given: the names of those that
-    the inventory gives, defaults apart.
+    good: variables of the right type (see `check_variables`); if the inventory has no
+    registry_hostname, it is the host's own name (`hostname_is_guessed`). controller:
+    `archive_error`, the error from opening images_archive. given: the names of the variables that
+    the inventory sets, without defaults.
     """
     checked = dict(good)
 
@@ -144,7 +144,7 @@ def check_settings(
 
 
 def _ranged(name: str, value: Any, wanted: Range) -> tuple[Any, str | None]:
-    """The value as a number, in seconds or bytes where it has a unit, and what is wrong with it."""
+    """The value as a number (seconds or bytes if it has a unit), and what is wrong with it."""
     match wanted:
         case Number(least, most):
             if not least <= value <= most:
@@ -203,7 +203,7 @@ def _registry_hostname_problem(name: str, good: Mapping[str, Any]) -> str | None
 
 
 def address_and_port(text: str) -> tuple[str, int] | None:
-    """(address, port) of `127.0.0.1:9180` or `[::1]:9180`; None where the text is neither."""
+    """(address, port) of `127.0.0.1:9180` or `[::1]:9180`; None for any other text."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
     if match is None or not 1 <= int(match[3]) <= 65535:
         return None
@@ -300,7 +300,7 @@ def _storage_path_problem(text: str) -> str | None:
 
 
 def _check_storage_mount(checked: dict[str, Any], *, refuse: Refuse) -> None:
-    """Shape and words of storage_mount; its values never appear (options may hold a password)."""
+    """Checks storage_mount. Its values are never shown: the options may hold a password."""
     mount = checked["storage_mount"]
     example = "like {src: /dev/sdb1, fstype: ext4, opts: noatime}"
     for key, value in mount.items():

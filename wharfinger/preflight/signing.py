@@ -1,4 +1,4 @@
-"""Whether the token server that is wanted can sign with the key that the host has."""
+"""Whether the chosen token server can sign with the key that the host has."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from wharfinger.host.system.signing_keys import SIGNS_WITH
 
 
 def check_signing_key(good: Mapping[str, Any], host: HostFacts, report: Report) -> None:
-    """A key of a kind that it cannot sign with is rotated by the same run, unless a rotation is
-    under way: the tokens of two keys before are never waited for."""
+    """Reports a key that the token server cannot sign with, while a rotation is under way.
+
+    Without a rotation the same run rotates such a key. During one it does not: a run never waits
+    for the tokens of two former keys.
+    """
     server = good.get("docker_auth_server")
     certificates = (host.certificates.signing, host.certificates.signing_next)
     algorithms = {certificate.algorithm for certificate in certificates if certificate}

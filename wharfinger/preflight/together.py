@@ -1,4 +1,4 @@
-"""What the hosts of one inventory must not have in common: one folder keeps the files of all."""
+"""What the hosts of one inventory must not share, since one folder keeps the files of all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .report import shown
 class Registry:
     """One host of the group `registry`, as its variables describe it.
 
-    hostname: "" where it is not known. folder: the inventory's, in which credentials/ lies.
+    hostname: "" if it is not known. folder: the inventory's, in which credentials/ lies.
     source and root: certificates_tls_source and certificates_tls_ca. machine: the address and port
     by which Ansible reaches it, in words; via: how it gets there (two networks may have the same
     addresses). accounts: name → `user` or `robot`, of those whose
@@ -36,21 +36,21 @@ class Registry:
 
     @property
     def authority(self) -> tuple[str, str]:
-        """What decides the content of the authority's file; equal where the file is the same."""
+        """Equal for two hosts whose authority's file is the same."""
         return (self.source if self.source == "own_ca" else "", self.root)
 
 
 def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -> Registry:
-    """What the host's variables say; of a value that cannot be worked out, nothing."""
+    """The registry that the host's variables describe, without values that cannot be resolved."""
 
     def text(variable: str, default: str = "") -> str:
         return str(worked_out(variables, variable, default))
 
     facts = worked_out(variables, "preflight_facts", {})
     connection = text("ansible_connection", "ssh")
-    # Others (docker, say) do not find their host by an address.
+    # Other connections, such as docker, do not find their host by an address.
     by_ssh = connection in ("ssh", "smart", "paramiko_ssh")
-    # Ansible still takes the older names, too.
+    # Ansible still accepts the older names, too.
     address = text("ansible_host", text("ansible_ssh_host", name)) if by_ssh else name
     port = text("ansible_port", text("ansible_ssh_port", "22"))
     ways = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
@@ -68,7 +68,7 @@ def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -
 
 
 def _generated_accounts(raw: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, str]:
-    """Name → `user` or `robot`, of those whose password or secret is generated."""
+    """Name → `user` or `robot`, for accounts whose password or secret is generated."""
     return {
         str(name): kind
         for variable, kind in (("registry_users", "user"), ("registry_robots", "robot"))
@@ -78,10 +78,10 @@ def _generated_accounts(raw: Mapping[str, Any], variables: Mapping[str, Any]) ->
 
 
 def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bool) -> None:
-    """Report what stands against the hosts' being in one inventory.
+    """Reports why the hosts cannot be in one inventory.
 
-    hosts: every host of the group, whether the run is limited to some of them or not. deploys:
-    whether certificates are made or the host is changed otherwise than in its users.
+    hosts: every host of the group, even if the run is limited to some of them. deploys: whether the
+    playbook makes certificates, or changes more on the host than its users.
     """
     if deploys:
         for names in _alike(hosts, lambda host: (host.machine, host.via)):
@@ -100,7 +100,7 @@ def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bo
 def _alike(
     hosts: Mapping[str, Registry], by: Callable[[Registry], Hashable]
 ) -> Iterator[list[str]]:
-    """The names of hosts, two or more, that have the same of something; not of something empty."""
+    """The names of two or more hosts for which `by` gives the same; empty values do not count."""
     groups: dict[Hashable, list[str]] = {}
     for name, host in hosts.items():
         groups.setdefault(by(host), []).append(name)

@@ -1,10 +1,10 @@
-"""The inventory's variables against the roles' argument specs: names, types, choices.
+"""Checks the inventory's variables by the roles' argument specs: names, types, choices.
 
 The specs have the shape of Ansible's `meta/argument_specs.yml` (`type`, `required`, `choices`,
-`elements`, `options`, `default`). They are read here rather than by Ansible's own
-ArgumentSpecValidator for three reasons: that one prints values, which may be secrets; it does not
-say what to write instead; and it accepts what it could convert although roles then use the value
-as it was written (`a,b` for a list). Roles' own validation never fires where this one is content.
+`elements`, `options`, `default`). Ansible's own ArgumentSpecValidator is not used, for three
+reasons: it prints values, which may be secrets; it does not say what to write instead; and it
+accepts values that it can convert, although roles use them as written (`a,b` for a list). What
+passes here also passes the roles' own validation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Spec = Mapping[str, Any]
 #: Variables that were renamed: old name → new name.
 RENAMED: Mapping[str, str] = {}
 
-# These have validators of their own, which know more and never print values.
+# These have their own validators, which know more and never print values.
 _DELEGATED = frozenset(
     {
         "registry_users",
@@ -54,12 +54,12 @@ def check_variables(
     renamed: Mapping[str, str],
     report: Report,
 ) -> dict[str, Any]:
-    """Report unknown names, missing values, wrong types and choices.
+    """Reports unknown names, missing values, wrong types and choices.
 
-    variables: the host's variables, templated; names of others' are ignored.
+    variables: the host's variables, templated; variables of other projects are ignored.
     specs: role name → its options (variable name → spec).
-    Returns the variables that are as their spec wants them, defaults filled in, `int` and `bool`
-    converted; what was reported is left out, so that nothing is complained about twice.
+    Returns the variables that match their spec, with defaults filled in, and `int` and `bool`
+    converted. What was reported is left out, so that no mistake is reported twice.
     """
     known: dict[str, Spec] = {name: spec for role in specs.values() for name, spec in role.items()}
     _check_names(variables, specs.keys(), known, renamed, report)
@@ -107,7 +107,7 @@ def _check_names(
                 ),
             )
         elif not name.startswith("ansible_"):
-            # Not ours by its prefix, but nobody means `regsitry_port`.
+            # It has none of our prefixes, but may be a misspelt name of ours: `regsitry_port`.
             near = next((k for k in known if _almost(name, k)), None)
             if near:
                 report.error(name, f"is an unknown variable: write {near}")
@@ -119,7 +119,7 @@ def _almost(name: str, known: str) -> bool:
 
 
 def _checked(variable: str, place: str, value: Any, spec: Spec, report: Report) -> Any:
-    """The value as its spec wants it, or None after reporting what is wrong."""
+    """The value in its spec's type; None if a mistake was reported."""
     wanted = str(spec.get("type", "str"))
     if value is None:
         if spec.get("required") or spec.get("default") is not None:
@@ -154,7 +154,7 @@ def _within(place: str, inner: str) -> str:
 
 
 def usable(value: Any, spec: Spec) -> Any:
-    """The value as its spec wants it, or the spec's default where it is of another type."""
+    """The value in its spec's type, or the spec's default if it has another type."""
     checked = _checked("", "", value, spec, Report())
     if checked is None or (spec.get("type") == "list" and None in checked):
         return spec.get("default")
@@ -179,14 +179,14 @@ def _checked_keys(
     for key, spec in options.items():
         if key in value:
             good[key] = _checked(variable, _within(place, key), value[key], spec, report)
-        # An empty mapping means "not used" (`storage_mount: {}`): nothing is required of it.
+        # An empty mapping means "not used" (`storage_mount: {}`): no key is required.
         elif spec.get("required") and value:
             report.error(variable, f"is missing: write {_wanted(spec)}", _within(place, key))
     return good
 
 
 def _wrong_type(value: object, wanted: str, spec: Spec) -> str:
-    """What is wrong with a value of another type, and what to write instead."""
+    """What is wrong with a value of a wrong type, and what to write instead."""
     misread = wanted in ("str", "path") and not isinstance(value, Mapping | list | tuple)
     if misread and not spec.get("choices"):
         default = spec.get("default")
@@ -201,7 +201,7 @@ def _converted(value: Any, wanted: str) -> Any:
     if wanted == "int":
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ValueError
-        # Roles use it as it was written: `0443` would be no port to nginx.
+        # Roles use it as written: nginx would not accept the port `0443`.
         if str(value) != str(int(value)):
             raise ValueError
         return int(value)
@@ -210,7 +210,7 @@ def _converted(value: Any, wanted: str) -> Any:
             raise ValueError
         return float(value)
     if wanted in ("str", "path"):
-        # A number with a point is not what was written: 1.10 is 1.1.
+        # YAML has changed a number with a decimal point: 1.10 is now 1.1.
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ValueError
         return str(value)
