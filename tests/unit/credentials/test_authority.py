@@ -105,7 +105,7 @@ def test_another_follows_and_clients_of_either_go_on(site: Site, tmp_path: Path)
     assert leads(host, old)
     assert leads(host, host.paths.certificates / "ca.crt")
     assert site.files() == {"ca.key", "ca.crt", "ca_before.key"}
-    with pytest.raises(HostError, match="was already followed by another"):
+    with pytest.raises(HostError, match="was already replaced"):
         run("rotate", {"what": "ca"}, host=host)
     site.exchange(host, "rotate", {"what": "ca", "finish": True})
     assert not leads(host, old)
@@ -161,7 +161,7 @@ def test_what_was_signed_for_another_request_is_refused(site: Site) -> None:
         run("rotate", {"what": "tls", "signed": signed}, host=host)
     assert str(caught.value) == (
         "certificates: what was signed belongs to another request of this host: run the playbook "
-        "once more"
+        "again"
     )
     assert leads(host, host.paths.certificates / "ca.crt")
 

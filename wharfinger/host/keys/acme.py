@@ -1,14 +1,15 @@
 """A certificate from an ACME server (RFC 8555), by Debian's certbot, HTTP-01 through our nginx.
 
-certbot is only asked to prove the names and fetch the certificate: by `--csr`, so that the key and
-the decision when to renew are ours, and none of its own bookkeeping can be left half done. It has
-directories of its own; Debian's certbot.timer and other people's certbot never meet them.
+certbot only proves the names and fetches the certificate. It gets a request (`--csr`), so the key
+and the decision when to renew are ours, and certbot keeps no records that a kill could leave
+incomplete. It has directories of its own, which Debian's certbot.timer and other certbots never
+use.
 
-/etc/wharfinger/acme/ACCOUNT/           certbot's --config-dir: the account's key; one directory for
-                                        each directory, e-mail address and external account
-/etc/wharfinger/acme/ACCOUNT/last.pem   what it got last: the names asked for, the chain, the key
+/etc/wharfinger/acme/ACCOUNT/           certbot's --config-dir: the account's key; one for each ACME
+                                        directory, e-mail address and external account
+/etc/wharfinger/acme/ACCOUNT/last.pem   the last certificate: the requested names, chain and key
 /var/lib/wharfinger/acme/               what nginx serves at /.well-known/acme-challenge/
-/var/lib/wharfinger/acme-work/          certbot's work and log; what a failure left (failed.json)
+/var/lib/wharfinger/acme-work/          certbot's work and log; the last failure (failed.json)
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ _HOUR = 3600.0
 # Let's Encrypt allows five failed checks of a name in an hour.
 _FIRST_PAUSE, _LONGEST_PAUSE, _SHORTEST_LIMIT = _HOUR, 12 * _HOUR, _HOUR / 4
 _LONGEST_WAIT = 7 * 24 * _HOUR
-# certbot itself waits 90 s for each of two answers.
+# certbot itself waits up to 90 s for each of two answers.
 _PATIENCE = 600
 _FETCH_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
 class Obtained:
-    """The server's certificate with its intermediate ones, and its key (PEM). `new`: made now."""
+    """The server's certificate with intermediate ones, and its key (PEM). `new`: it was just
+    made."""
 
     chain: bytes
     key: bytes
@@ -56,8 +58,8 @@ class Obtained:
 
 
 class AcmeError(HostError):
-    """No certificate came. `again`: when the timer tries next (seconds since 1970); `tried`: false
-    where that has not come yet, and the message is the last attempt's."""
+    """There is no new certificate. `again`: when the timer tries again (seconds since 1970);
+    `tried`: False if that time has not come yet, and the message is that of the last attempt."""
 
     def __init__(self, message: str, again: float, *, tried: bool) -> None:
         super().__init__(message)
@@ -68,12 +70,12 @@ class AcmeError(HostError):
 def obtain(
     host: Host, settings: Mapping[str, Any], *, force: bool = False, now: bool = False
 ) -> Obtained:
-    """The certificate for settings["names"]: the last one, or a new one where that is due, is for
-    other names, or came by another account or directory. Under the host's lock.
+    """The certificate for settings["names"]: the last one, or a new one if that is due, has other
+    names, or came by another account or directory. The caller holds the host's lock.
 
-    `force`: a new one in any case. `now`: without the pauses that follow a failure, because a
-    person waits (so does `force`). Raises AcmeError where the server gives none, and HostError
-    where it cannot be asked.
+    `force`: always a new one. `now`: without the pause after a failure, because a person waits (so
+    does `force`). Raises AcmeError if the server gives none, and HostError if no request can be
+    made.
     """
     order = _Order(host, settings)
     last = order.last()
@@ -85,7 +87,7 @@ def obtain(
 
 
 def last(host: Host, settings: Mapping[str, Any]) -> Obtained | None:
-    """What came last for these settings, if it is still valid; nobody is asked."""
+    """The last certificate for these settings, if it is still valid; nothing is requested."""
     order = _Order(host, settings)
     certificate = order.facts()
     if (
@@ -98,7 +100,7 @@ def last(host: Host, settings: Mapping[str, Any]) -> Obtained | None:
 
 
 class _Order:
-    """What is asked of one server, by one account, for these names."""
+    """The order of a certificate: for these names, from one server, by one account."""
 
     def __init__(self, host: Host, settings: Mapping[str, Any]) -> None:
         acme: Mapping[str, Any] = settings["acme"]
@@ -143,7 +145,7 @@ class _Order:
         )
 
     def _heading(self) -> str:
-        """The names that were asked for: an authority may put others beside them."""
+        """The requested names: an authority may add others."""
         return f"names: {' '.join(sorted(normal(self.names)))}"
 
     # -- asking ------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class _Order:
         addresses = [name for name in self.names if alternative_name(name).startswith("IP:")]
         if addresses:
             raise HostError(
-                f"certificates: certbot gets no certificate for addresses: take "
+                f"certificates: certbot cannot get a certificate for addresses: take "
                 f"{', '.join(addresses)} out of registry_extra_hostnames, or write "
                 "certificates_tls_source: own_ca"
             )
@@ -188,7 +190,8 @@ class _Order:
                 )
 
     def _check_the_proxy(self) -> None:
-        """An authority that is asked in vain may not be asked again for a while."""
+        """After a failed request an authority may refuse the next ones for a while, so test
+        first."""
         for name in self.names:
             met = _fetch(self.host, name, "127.0.0.1", self.port)
             if met is not None:
@@ -204,13 +207,13 @@ class _Order:
             (self.accounts, 0o700),
             (self.folder, 0o700),
             (self.work, 0o700),
-            # nginx reads below this one.
+            # nginx serves files below this one.
             (self.webroot, 0o755),
         ):
             directory(path, mode, root, root, check=False)
 
     def _ask(self, request: Path, key: bytes) -> bytes:
-        """The chain for this key. Raises _Refused with what certbot said."""
+        """The chain for this key. Raises _Refused with certbot's reason."""
         (request / "key").write_bytes(key)
         self._make_request(request)
         write_atomically(request / "certbot.ini", self._configuration().encode(), 0o600)
@@ -220,7 +223,7 @@ class _Order:
             environment["REQUESTS_CA_BUNDLE"] = str(request / "ca.crt")
         said = self._certbot(request, environment)
         if not said.ok and account_is_gone(self._log_of(said)):
-            # Another server at the same address, or one that was set up anew.
+            # There is another server at this address, or it was set up again.
             remove_tree(self.folder / "accounts")
             write_atomically(request / "certbot.ini", self._configuration().encode(), 0o600)
             said = self._certbot(request, environment)
@@ -229,7 +232,7 @@ class _Order:
         return self._checked(request)
 
     def _make_request(self, request: Path) -> None:
-        """Without a subject, as certbot's own are: the names are where clients look for them."""
+        """A request without a subject, like certbot's own: clients only look at the names."""
         said = self.host.runner.run(
             [
                 *("openssl", "req", "-new", "-key", str(request / "key"), "-subj", "/"),
@@ -243,8 +246,8 @@ class _Order:
             )
 
     def _configuration(self) -> str:
-        """certbot's file of options: what is in arguments is seen by all, and is in certbot's log.
-        An external account is needed, and told, only where there is no account yet."""
+        """certbot's options in a file: arguments are visible to all, and end in certbot's log. The
+        external account is only needed, and only given, while there is no account yet."""
         nobody = "register-unsafely-without-email = true"
         lines = [f"email = {self.email}" if self.email else nobody]
         if self.kid and not any(self.folder.glob("accounts/**/regr.json")):
@@ -274,7 +277,7 @@ class _Order:
         )
 
     def _log_of(self, said: Result) -> str:
-        """The log, where it is this attempt's."""
+        """certbot's log, if this attempt has written it."""
         return (read_text(self.log) or "") if "Saving debug log" in said.error else ""
 
     def _explain(self, said: Result) -> str:
@@ -293,7 +296,7 @@ class _Order:
         certificate = certificates.facts(self.host.runner, request / "chain.pem", request / "key")
         seen = ""
         if certificate is None:
-            seen = "it is no certificate"
+            seen = "it is not a certificate"
         elif not certificate.key_matches:
             seen = "it is for another key"
         elif certificate.not_after <= self.host.clock.now():
@@ -316,7 +319,7 @@ class _Order:
     # -- failures, and when to try again -----------------------------------------------------------
 
     def _what(self) -> str:
-        """Changes with everything that a person may have mended in the inventory."""
+        """A digest of all that a person may have corrected in the inventory."""
         return _digest(self.folder.name, *self.names, self.hmac, self.ca)
 
     def respect_the_pause(self) -> None:
@@ -325,7 +328,7 @@ class _Order:
             raise AcmeError(str(failed["message"]), float(failed["again"]), tried=False)
 
     def _failed(self) -> dict[str, Any]:
-        """What the last attempt left, {} where it was for something else, or none."""
+        """The last failure; {} if there is none, or it was for another order."""
         try:
             failure = json.loads(read_text(self.failed) or "{}")
             known = {"what", "count", "at", "again", "message"} <= set(failure)
@@ -345,7 +348,7 @@ class _Order:
         return AcmeError(message, again, tried=True)
 
     def _pause(self, count: int) -> float:
-        """Longer each time, but a certificate of a short life leaves several more attempts."""
+        """Longer each time, but short enough for several attempts before the certificate ends."""
         certificate = self.facts()
         left = certificate.not_after - self.host.clock.now() if certificate else 0.0
         longest = max(_SHORTEST_LIMIT, left / 6) if left > 0 else _LONGEST_PAUSE
@@ -357,12 +360,12 @@ class _Refused(Exception):
 
 
 def account(directory: str, email: str, kid: str) -> str:
-    """The name of the folder that belongs to one account at one server."""
+    """The name of the folder of an account at a server."""
     return _digest(directory, email, kid)[:12]
 
 
 def accounts(folder: Path) -> list[str]:
-    """Those by which a certificate has come; folder: /etc/wharfinger/acme."""
+    """The accounts by which certificates have come; folder: /etc/wharfinger/acme."""
     return sorted(path.parent.name for path in folder.glob("*/last.pem"))
 
 
@@ -378,7 +381,7 @@ def _ended(pem: bytes) -> bytes:
 
 
 def addresses_of(name: str) -> list[str]:
-    """The addresses of `name`, as this host resolves it. Raises OSError where there is none."""
+    """The addresses of `name`, as this host resolves it. Raises OSError if there is none."""
     entries = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
@@ -390,8 +393,8 @@ def reachability(
     resolve: Callable[[str], list[str]] = addresses_of,
     own: Callable[[str], bool] = is_own,
 ) -> list[str]:
-    """A warning for each name that does not resolve to this host, with what a fetch of the
-    challenge path met: through NAT, or by another DNS, an ACME server may still get here."""
+    """A warning for each name that does not resolve to this host, with the result of a request for
+    the challenge path: through NAT, or by another DNS, an ACME server may still reach this host."""
     doubts = []
     for name in settings.get("names") or [settings["hostname"]]:
         try:
@@ -399,25 +402,26 @@ def reachability(
         except OSError as problem:
             doubts.append(
                 f"certificates: {name} does not resolve on this host ({problem.strerror}): the "
-                "ACME server must find it by its DNS, and be led to port 80 of this host"
+                "ACME server must resolve it by its DNS, and reach port 80 of this host"
             )
             continue
         for address in foreign:
             met = _fetch(host, name, address, 80)
             doubts.append(
-                f"certificates: {name} resolves to {address}, which is no address of this host"
+                f"certificates: {name} resolves to {address}, which is not an address of this host"
                 + (
                     f", but its port 80 leads here ({CHALLENGES} was fetched)"
                     if met is None
-                    else f", and a fetch of {CHALLENGES} there met {met}: unless the ACME server "
-                    "sees another DNS entry, let it lead to this host, or forward port 80 to it"
+                    else f", and a request for {CHALLENGES} there met {met}: unless the ACME "
+                    "server sees another DNS entry, let it lead to this host, or forward port 80 "
+                    "to it"
                 )
             )
     return doubts
 
 
 def _fetch(host: Host, name: str, address: str, port: int) -> str | None:
-    """None where a file of ours came back, else what came instead."""
+    """None if our file was returned, else what happened instead."""
     root = host.root_id
     folder = host.paths.var / "acme"
     for path in (folder, folder / ".well-known", folder / CHALLENGES.strip("/")):

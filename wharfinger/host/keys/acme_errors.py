@@ -1,6 +1,6 @@
-"""What certbot says where it fails, as one sentence that says what to do (pure).
+"""certbot's errors as one sentence that says what to do (pure).
 
-The same failure gives the same words each time, so that an alarm can tell it from a new one.
+The same failure always gives the same words, so that an alarm can tell it from a new one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOW_WAY = (
 )
 _SHOW_LOG = "look at certbot's log"
 
-# What an authority says of a name that it could not check (RFC 8555, 6.7) → what to do.
+# Why an authority could not check a name (RFC 8555, 6.7) → what to do.
 _CHALLENGES = {
     "dns": "give this name a DNS entry that leads to this host, also where the ACME server looks",
     "connection": "see that port 80 of this name leads to this host and is open to the ACME server "
@@ -44,7 +44,7 @@ _PROBLEMS = {
     "serverInternal": ("it has a fault of its own", "wait: the timer tries again"),
 }
 
-# What certbot's last line looks like → what it means (\1 is a group of it), what to do.
+# Pattern of certbot's last line → what it means (\1 is a group of it), what to do.
 _LINES = (
     (
         r"CERTIFICATE_VERIFY_FAILED.*(?:mismatch|not valid for)|CertificateError.*doesn't match",
@@ -75,7 +75,7 @@ _LINES = (
     ),
     (
         r"ClientError: (?:<Response \[)?(\d+|.*Content-Type: [\w/+.-]+)|JSONDecodeError",
-        "what answers at {directory} is no ACME server",
+        "what answers at {directory} is not an ACME server",
         "write the address of its directory in certificates_acme_directory",
     ),
     (
@@ -87,12 +87,12 @@ _LINES = (
     (
         r"Unable to register an account with ACME server\. "
         r"(?:Error returned by the ACME server: )?(.*)",
-        r"it registers no account (\1)",
+        r"it refuses to register an account (\1)",
         _SHOW_ACCOUNT,
     ),
     (
         r"binascii\.Error|Incorrect padding",
-        "certificates_acme_eab_hmac_key is no base64url",
+        "certificates_acme_eab_hmac_key is not base64url",
         "write the key just as its operator gave it to you",
     ),
     (r"acme\.errors\.TimeoutError", "it has not answered in time", "wait: the timer tries again"),
@@ -102,7 +102,7 @@ _LINES = (
 def explain(output: str, error: str, log: str, directory: str, secrets: Iterable[str] = ()) -> str:
     """`no certificate from SERVER: what it could not do (its words): what to do`.
 
-    `log` is certbot's: Debian 12's certbot loses the server's words on their way to its output.
+    `log` is certbot's: the output of Debian 12's certbot lacks the server's words.
     """
     failed = _challenges(output)
     if failed:
@@ -120,19 +120,19 @@ def explain(output: str, error: str, log: str, directory: str, secrets: Iterable
 
 
 def no_answer(words: str, directory: str) -> str:
-    """`no certificate can come from SERVER: why: what to do`, from what an attempt to read the
-    server's directory met: Python's own words."""
+    """`no certificate can come from SERVER: why: what to do`. words: Python's error when it read
+    the server's directory."""
     met = _known(words, directory) or f"it cannot be read ({_calm(words)}): {_SHOW_WAY}"
     return f"no certificate can come from {urlsplit(directory).hostname}: {met}"
 
 
 def account_is_gone(log: str) -> bool:
-    """Whether the authority does not know the account any more."""
+    """Whether the authority no longer knows the account."""
     return _kind(log)[0] == "accountDoesNotExist"
 
 
 def not_before(text: str) -> float:
-    """When a rate limit is over, as Let's Encrypt says it (seconds since 1970), else 0."""
+    """When a rate limit ends, as Let's Encrypt writes it (seconds since 1970), else 0."""
     retry = re.search(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", text)
     if retry is None:
         return 0
@@ -141,7 +141,7 @@ def not_before(text: str) -> float:
 
 
 def _challenges(output: str) -> list[tuple[str, str, str]]:
-    """Name, kind and the authority's words for each name that it could not check."""
+    """Name, kind and the authority's words, for each name that it could not check."""
     return re.findall(
         r"^ *Domain: *(\S+)\n *Type: *(\S+)\n *Detail: *(.+)$", output, flags=re.MULTILINE
     )
@@ -185,7 +185,7 @@ def _known(said: str, directory: str) -> str | None:
 
 
 def _calm(words: str) -> str:
-    """Without what differs each time, and not too long."""
+    """The words without parts that differ each time, and not too long."""
     words = re.sub(r"(acme-challenge/)[\w-]+", r"\1…", words)
     words = re.sub(r'^Get "[^"]*": ', "", words)
     words = re.sub(r" object at 0x[0-9a-f]+", "", words).strip().rstrip(".")

@@ -1,10 +1,10 @@
 """The host's own certificate authority, and the server's certificate that it issues.
 
-An authority is followed by another like this: the new one's certificate is also signed by the old
-one (`ca_cross.crt`), and nginx sends that along, so that who knows only either of them follows the
-chain to it. What is written first is named ca_next and takes its place in one order that can be
-begun again anywhere; until `finish`, the old authority's certificate stays as ca_previous.crt. Its
-key is gone at once: nothing is signed with it any more.
+A new authority replaces the present one like this: the old one also signs the new one's certificate
+(`ca_cross.crt`), and nginx sends that along. So a client that knows only one of the two can verify
+the chain. The new files are first written as ca_next, and then moved in a fixed order, which can be
+repeated after a kill. The old authority's certificate stays as ca_previous.crt until `finish`. Its
+key is removed at once: nothing is signed with it any more.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .settings import Settings
 
 @dataclass
 class Authority:
-    """The authority and what it issues, as they are and as they should be.
+    """The authority and the server's certificate that it issues.
 
-    `actions` says what was done (with `check`: would be), `notes` what an operator should know.
-    `alone`: no person is there, the timer acts.
+    `actions`: what was done (with `check`: would be done); `notes`: what an operator should know.
+    `alone`: the timer acts, without a person.
     """
 
     host: Host
@@ -50,14 +50,14 @@ class Authority:
 
     @property
     def overlap(self) -> bool:
-        """Whether there is an authority before that clients may still know alone."""
+        """Whether there is a previous authority, which may be the only one that clients know."""
         return exists(self.folder / "ca_previous.crt")
 
     # -- the authority -----------------------------------------------------------------------------
 
     def ensure(self) -> None:
-        """The authority is there and may vouch for the registry's names, and the server's
-        certificate is of it and not about to end."""
+        """Ensures an authority that may vouch for the registry's names, and a server's certificate
+        of it that is not about to end."""
         self.promote()
         present = self.files.facts("ca")
         now = self.host.clock.now()
@@ -73,14 +73,14 @@ class Authority:
         self.issued.ensure()
 
     def rotate(self) -> None:
-        """Another authority follows. Raises HostError where the one before it is still there, or
-        cannot be followed by any."""
+        """Replaces the authority. Raises HostError if the previous one is still there, or if the
+        present one cannot be replaced."""
         self.promote()
         present = self.files.facts("ca")
         if self.overlap:
             if not self.issued.due():
                 raise HostError(self.unfinished())
-            # An earlier run was cut off when the server's certificate was still to be made.
+            # An earlier run was interrupted before it made the server's certificate.
             self.issued.ensure()
             return
         if not self.usable(present, self.host.clock.now()):
@@ -90,21 +90,22 @@ class Authority:
         self.issued.ensure()
 
     def renew_server(self) -> None:
-        """A new server's certificate, whatever the age of the present one. Raises HostError where
-        the authority cannot issue one."""
+        """Makes a new server's certificate, whatever the age of the present one. Raises HostError
+        if the authority cannot issue it."""
         self.promote()
         self.issued.ensure(anew=True)
 
     def finish(self) -> None:
-        """The authority before is gone: who knows only that one is a client no more."""
+        """Removes the previous authority: clients that know only that one no longer connect."""
         self.forget()
         self.issued.ensure()
 
     def forget(self) -> None:
-        """The same without the server's new certificate, which an offline authority has to sign."""
+        """The same, but without a new server's certificate, which an offline authority must
+        sign."""
         self.promote()
         if self.overlap:
-            self.actions.append("the authority before is removed, and no client needs to know it")
+            self.actions.append("the previous authority is removed: no client needs it any more")
             if not self.check:
                 self.files.remove("ca_previous.crt", "ca_cross.crt")
 
@@ -114,7 +115,7 @@ class Authority:
         return usable(certificate, now)
 
     def _is_current(self, certificate: Certificate) -> bool:
-        """Whether clients trust it and it may vouch for this host."""
+        """Whether it is valid and may vouch for this host."""
         return certificate.not_after > self.host.clock.now() and bool(
             covered([self.settings.hostname], certificate.permitted)
         )
@@ -127,7 +128,7 @@ class Authority:
         return "has lost its key"
 
     def _can_cross_sign(self, certificate: Certificate | None) -> bool:
-        """Whether another authority can follow this one now, cross-signed by it."""
+        """Whether this authority can sign a new one that replaces it."""
         return not self.overlap and certificate is not None and certificate.path_length != 0
 
     def aged(self, certificate: Certificate | None, now: float) -> bool:
@@ -140,9 +141,9 @@ class Authority:
     def unfinished(self) -> str:
         begun = time.strftime("%Y-%m-%d", time.gmtime(self._begun()))
         return (
-            f"certificates: the authority was already followed by another on {begun}, and clients "
-            f"may still know only the one before: see that all trust {self.folder}/ca.crt, then "
-            f"run {FINISH}"
+            f"certificates: the authority was already replaced on {begun}, and clients may still "
+            f"know only the previous one: see that all trust {self.folder}/ca.crt, then run "
+            f"{FINISH}"
         )
 
     def _begun(self) -> float:
@@ -150,8 +151,8 @@ class Authority:
         return present.not_before if present else 0
 
     def _begin(self, why: str) -> None:
-        """An authority without one before it: clients must trust it anew. So the timer never makes
-        one, and nobody makes one in the place of one that has only lost its key."""
+        """Makes an authority that no other has signed: all clients must be made to trust it. So the
+        timer never does that, and an authority that has only lost its key is not replaced."""
         present = self.files.facts("ca")
         lost = self.host.paths.certificates / "ca.key"
         if present is not None and not present.key_matches and self._is_current(present):
@@ -174,8 +175,8 @@ class Authority:
             )
         if self.alone:
             raise HostError(
-                f"certificates: {why}, and another would have to be trusted by all clients anew: "
-                "run site.yml, which makes one"
+                f"certificates: {why}, and all clients would have to be made to trust a new one: "
+                "run site.yml, which makes it"
             )
         self.actions.append(f"an authority was made, because {why}")
         if self.check:
@@ -189,11 +190,11 @@ class Authority:
         self.promote()
 
     def _replace(self, present: Certificate | None, why: str) -> None:
-        """An authority that the present one has signed too."""
+        """Makes an authority that the present one also signs."""
         assert present is not None
         if not covered([self.settings.hostname], present.permitted):
-            # A cross certificate would lead nobody to a name that the old one may not vouch for.
-            self._begin(f"{why}; clients must trust it anew")
+            # A cross certificate is useless for a name for which the old one may not vouch.
+            self._begin(f"{why}; all clients must be made to trust it")
             return
         if present.path_length == 0:
             raise HostError(
@@ -201,7 +202,7 @@ class Authority:
                 "clients cannot be led from it to a new one: take it away on the host "
                 f"(rm {self.folder}/ca.*), run site.yml, and let all clients trust the new one"
             )
-        self.actions.append(f"an authority follows the present one, because {why}")
+        self.actions.append(f"a new authority replaces the present one, because {why}")
         if self.check:
             return
         self.issued.require_key()
@@ -220,9 +221,9 @@ class Authority:
         return authority_name(self.settings.hostname, self.host.clock.now())
 
     def promote(self) -> None:
-        """What lies ready as ca_next takes its place; begun again after a kill, it goes on."""
+        """Moves the files of ca_next to their places. After a kill it can be repeated."""
         if self.check or not exists(self.folder / "ca_next.crt"):
-            # Without its certificate, which is written last, the rest was never ready.
+            # Its certificate is written last: without that, the other files are incomplete.
             if not self.check:
                 self.files.remove("ca_next.key", "ca_next_cross.crt")
             return

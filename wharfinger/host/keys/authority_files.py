@@ -1,4 +1,4 @@
-"""The files of certificates/ as the authority reads and writes them."""
+"""Reads and writes the authority's files in certificates/."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import certificates
 
 
 class AuthorityFiles:
-    """By name. With `check` what cannot be read counts as missing."""
+    """The files by name. With `check`, a file that cannot be read counts as missing."""
 
     def __init__(self, host: Host, check: bool) -> None:
         self.host = host
@@ -18,8 +18,8 @@ class AuthorityFiles:
         self.folder = host.paths.certificates
 
     def facts(self, name: str) -> Certificate | None:
-        """None where there is none. Raises HostError where there is one that cannot be read: that
-        is no reason to make another."""
+        """None if there is none. Raises HostError if there is one that cannot be read, so that no
+        new one is made for that."""
         path = self.folder / f"{name}.crt"
         certificate = certificates.facts(self.host.runner, path, self.folder / f"{name}.key")
         if certificate is None and exists(path) and not self.check:

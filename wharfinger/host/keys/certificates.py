@@ -1,4 +1,4 @@
-"""What a certificate file says, by the openssl command line."""
+"""Reads certificate files, by the openssl command line."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def facts(runner: Runner, certificate: Path, key: Path | None = None) -> Certifi
 
 
 def issued_by(runner: Runner, certificate: Path, authority: Path) -> bool:
-    """Whether `authority` (PEM, trusted) leads to the first certificate in `certificate`, whose own
-    further certificates may be in between. Dates are not judged."""
+    """Whether `authority` (PEM) has issued the first certificate in `certificate`, directly or
+    through the other ones in that file. Dates are not checked."""
     if not exists(certificate) or not exists(authority):
         return False
     said = runner.run(
@@ -67,7 +67,7 @@ def parse(text: str) -> Certificate:
         names=_names(sections.get("Subject Alternative Name", "")),
         algorithm=public.algorithm if public else "",
         path_length=int(length.group(1)) if length else None,
-        # The mask of a permitted address is always that of the single address.
+        # A permitted address always has the mask of a single address.
         permitted=tuple(name.partition("/")[0] for name in _names(permitted))
         if permitted
         else None,

@@ -1,4 +1,4 @@
-"""Which keys and certificates are to be made anew (pure)."""
+"""Which keys and certificates must be renewed (pure)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from ...deployment.certificate import Certificate
 
 DAY = 86400.0
-# An authority is followed by another while there is a year left, so that clients have time to trust
-# the new one.
+# An authority is replaced a year before its end, so that there is time to make clients trust the
+# new one.
 AUTHORITY_DAYS = 365
 
 
 def usable(certificate: Certificate | None, until: float) -> bool:
-    """Whether there is one, with its key, that is valid until then (seconds since 1970), and not
-    made by a clock that was ahead of it."""
+    """Whether there is a certificate with its key that is valid at `until` (seconds since 1970) and
+    was not made by a clock that was ahead."""
     return bool(
         certificate
         and certificate.key_matches
@@ -25,32 +25,32 @@ def usable(certificate: Certificate | None, until: float) -> bool:
 
 
 def ahead(certificate: Certificate, now: float) -> bool:
-    """Whether a clock that was ahead has made it; a day is what clocks may differ."""
+    """Whether it was made by a clock that was more than a day ahead."""
     return certificate.not_before > now + DAY
 
 
 def renew_from(certificate: Certificate, renew_days: float) -> float:
-    """When it is to be renewed: `renew_days` before its end, or a third of its life where that is
-    shorter (seconds since 1970)."""
+    """When it should be renewed (seconds since 1970): `renew_days` before its end, or a third of
+    its life before it if that is shorter."""
     life = certificate.not_after - certificate.not_before
     return certificate.not_after - min(renew_days * DAY, life / 3)
 
 
 def aged(certificate: Certificate | None, now: float, renew_days: float) -> bool:
-    """Whether it is to be renewed because of its age, or is missing."""
+    """Whether it should be renewed for its age, or is missing."""
     return certificate is None or now >= renew_from(certificate, renew_days)
 
 
 def days_left(authority: Certificate, now: float, days: int) -> int:
-    """For how many of `days` it can vouch: no longer than it is valid itself, and at least 1."""
+    """How long a certificate of this authority may be valid: `days`, but not beyond the authority's
+    own end, and at least 1."""
     return max(1, min(days, int((authority.not_after - now) / DAY)))
 
 
 def server_due(
     certificate: Certificate | None, *, now: float, names: Iterable[str], renew_days: float
 ) -> bool:
-    """Whether the server's certificate must be made anew. found: `not_before`, `not_after`,
-    `names`, `key_matches`, and `trusted`, whether the authority in use has issued it."""
+    """Whether a new server's certificate must be made."""
     return (
         certificate is None
         or not usable(certificate, now)
@@ -61,7 +61,8 @@ def server_due(
 
 
 def covered(names: Iterable[str], permitted: Iterable[str] | None) -> list[str]:
-    """Those of `names` for which an authority with these permitted names may vouch (None: all)."""
+    """Those of `names` for which an authority with these `permitted` names may vouch (None:
+    all)."""
     names = list(names)
     if permitted is None:
         return names
@@ -78,7 +79,7 @@ def covered(names: Iterable[str], permitted: Iterable[str] | None) -> list[str]:
 
 
 def normal(names: Iterable[str]) -> set[str]:
-    """Names as they compare: openssl prints IPv6 addresses in a form of its own."""
+    """Normalised names, to be compared: openssl has its own form of IPv6 addresses."""
     return {_address(name) or name.lower() for name in names}
 
 

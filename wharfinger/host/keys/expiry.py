@@ -1,4 +1,4 @@
-"""What is under way with keys and certificates, and what nears its end, as sentences for people."""
+"""Rotations that are under way, and what is about to expire, as sentences for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import Settings
 
 
 def next_steps(host: Host, state: State) -> list[str]:
-    """What is under way, one sentence each, for people."""
+    """What is under way, one sentence each."""
     sentences = []
     if state.rotation is not None:
         text = NEXT[state.rotation.step]
@@ -26,7 +26,7 @@ def next_steps(host: Host, state: State) -> list[str]:
     previous = _previous_authority(host)
     if previous is not None:
         sentences.append(
-            f"clients may still know only the authority before, which ends {day(previous)}: once "
+            f"clients may still know only the previous authority, which ends {day(previous)}: once "
             "all trust the present one, run playbooks/rotate_certificates.yml -e rotate=ca -e "
             "finish=true"
         )
@@ -34,8 +34,8 @@ def next_steps(host: Host, state: State) -> list[str]:
 
 
 def _previous_authority(host: Host) -> Certificate | None:
-    """The authority that clients may still know alone; None where the server's certificate is not
-    the host's own."""
+    """The previous authority, which may be the only one that clients know; None if the server's
+    certificate is not of the host's own authority."""
     try:
         if key_settings.load(host).tls_source != "own_ca":
             return None
@@ -53,7 +53,7 @@ def day(certificate: Certificate) -> str:
 
 
 def expiring(host: Host, settings: Settings) -> list[str]:
-    """What nears its end and no timer can renew, or what one should have renewed long ago."""
+    """What is about to expire and cannot be renewed by the timer, or should have been by now."""
     folder, now, sentences = host.paths.certificates, host.clock.now(), []
     tls = certificates.facts(host.runner, folder / "tls.crt")
     if tls is not None and now > renew_from(tls, settings.renew_days):
@@ -67,7 +67,7 @@ def expiring(host: Host, settings: Settings) -> list[str]:
     previous = _previous_authority(host)
     if previous is not None and now > previous.not_after - settings.renew_days * DAY:
         sentences.append(
-            f"certificates: the authority before ends {day(previous)}, and clients may know only "
+            f"certificates: the previous authority ends {day(previous)}, and clients may know only "
             "that one: let all trust the present one, then run "
             "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
         )

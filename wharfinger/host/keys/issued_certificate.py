@@ -17,7 +17,7 @@ FINISH = "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
 
 @dataclass
 class IssuedCertificate:
-    """`actions` and `notes` are those of the authority."""
+    """The server's certificate. `actions` and `notes` are those of the authority."""
 
     host: Host
     settings: Settings
@@ -31,8 +31,8 @@ class IssuedCertificate:
         self.folder = self.files.folder
 
     def names(self) -> list[str]:
-        """The names in the server's certificate. While there is an authority before, only those for
-        which it may vouch too: with another name, all its clients would refuse the certificate."""
+        """The names in the server's certificate. While there is a previous authority, only names
+        for which that may vouch too: its clients would refuse a certificate with another name."""
         names = self.settings.names
         for authority in ("ca", "ca_previous"):
             certificate = self.files.facts(authority)
@@ -56,7 +56,7 @@ class IssuedCertificate:
                 names=self.names(),
                 renew_days=self.settings.renew_days,
             )
-            # The chain leads to the authority before as long as there is one, and no longer.
+            # The chain leads to the previous authority exactly as long as there is one.
             or not chain.endswith(cross)
             or (chain.count(b"-----BEGIN") > 1 and not cross)
         )
@@ -84,7 +84,8 @@ class IssuedCertificate:
         self.install(key, made)
 
     def install(self, key: bytes, leaf: bytes) -> None:
-        """Both files, in this order: between them they do not fit, and are made once more."""
+        """Writes both files in this order. After a kill in between they do not match, and are made
+        again."""
         self.files.write("tls.key", key)
         self.files.write("tls.crt", leaf + self.files.read("ca_cross.crt"))
         left_out = [name for name in self.settings.names if name not in self.names()]
@@ -94,7 +95,7 @@ class IssuedCertificate:
     def left_out(self, names: list[str]) -> str:
         return (
             f"{', '.join(names)}: not in the server's certificate yet, because clients that know "
-            "only the authority before would refuse it: let all clients trust the new one, then "
+            "only the previous authority would refuse it: let all clients trust the new one, then "
             f"run {FINISH}"
         )
 

@@ -1,4 +1,4 @@
-"""An authority whose key is not on this host: what its keeper has to sign, and has signed."""
+"""An authority whose key is not on this host: what its keeper must sign, and has signed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .due import covered
 
 @dataclass
 class Wanted:
-    """What the keeper of an offline key has to sign: see `OfflineKey.wanted`."""
+    """What the keeper of an offline key must sign: see `OfflineKey.wanted`."""
 
     request: str
     names: list[str]
@@ -22,14 +22,14 @@ class Wanted:
     authority: str  # "" | "new" | "next"
     all_names: list[str]  # for which a new authority may vouch
     ca_days: int
-    present: str  # the authority's certificate, "" where there is none
+    present: str  # the authority's certificate, "" if there is none
 
     def answer(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
 class OfflineKey:
-    """What passes between this host and the keeper of its authority's key."""
+    """The exchange between this host and the keeper of its authority's key."""
 
     def __init__(self, authority: Authority) -> None:
         self.authority = authority
@@ -38,9 +38,9 @@ class OfflineKey:
         self.settings = authority.settings
 
     def wanted(self, *, anew: bool = False, replace: bool = False) -> Wanted | None:
-        """What an offline authority has to sign for this host; None where nothing. `anew`: a
-        certificate in any case; `replace`: another authority too. Raises HostError where none can
-        follow."""
+        """What an offline authority must sign for this host; None if nothing. `anew`: always a new
+        certificate; `replace`: a new authority too. Raises HostError if the present one cannot be
+        replaced."""
         present = self.files.facts("ca")
         now = self.authority.host.clock.now()
         if not self.authority.usable(present, now):
@@ -74,18 +74,18 @@ class OfflineKey:
         )
 
     def _request(self, names: list[str]) -> str:
-        """The request for a certificate of a new key, which waits as tls_next.key."""
+        """The request for a certificate of a new key, which is kept as tls_next.key."""
         if self.authority.check:
             return ""
-        # One that waits already is asked for once more: what is signed meanwhile still fits.
+        # A waiting key is used again, so that a certificate that was signed meanwhile fits.
         key = self.files.read("tls_next.key") or self.authority.pki.key("ec")
         if key != self.files.read("tls_next.key"):
             self.files.write("tls_next.key", key)
         return self.authority.pki.request(key, names).decode()
 
     def accept(self, signed: Mapping[str, str]) -> None:
-        """What the keeper of the offline key has signed: {"tls"} and, for a new authority, {"ca"},
-        and {"cross"} where the one before stays. PEM texts; "tls" is the server's certificate."""
+        """Installs what the keeper of the offline key has signed, as PEM texts: "tls", the server's
+        certificate; for a new authority also "ca", and "cross" if the previous one stays."""
         if signed.get("ca") and signed["ca"].encode() != self.files.read("ca.crt"):
             self.authority.actions.append("the authority's certificate is in place")
             if signed.get("cross"):
@@ -101,7 +101,7 @@ class OfflineKey:
             if certificate is None or not certificate.key_matches:
                 raise HostError(
                     "certificates: what was signed belongs to another request of this host: run "
-                    "the playbook once more"
+                    "the playbook again"
                 )
             self.authority.issued.install(self.files.read("tls_next.key"), signed["tls"].encode())
             self.files.remove("tls_next.key")

@@ -1,7 +1,7 @@
-"""Keys and certificates, made by the openssl command line (3.0 and newer).
+"""Makes keys and certificates by the openssl command line (3.0 and newer).
 
-Nothing here knows where they lie or why they are made: keys and certificates go in and out as PEM
-bytes, through a work directory that only root can enter and that is gone afterwards. The extensions
+This module does not know where they are kept or why they are made. It takes and returns PEM bytes,
+and uses a work directory that only root can enter and that is removed afterwards. The extensions
 are those that RFC 5280 demands and strict clients (Python 3.13 and newer) check.
 """
 
@@ -20,7 +20,7 @@ from ..system.files import remove_tree
 from ..system.runner import Runner
 from ..system.signing_keys import RS256
 
-# X.520 allows a common name this many characters; clients look at the alternative names only.
+# The limit of a common name in X.520; clients only look at the alternative names.
 _LONGEST_NAME = 64
 _PATIENCE = 60
 
@@ -31,15 +31,14 @@ KEYS = {
 
 
 class Pki:
-    """Makes keys and certificates in `folder` (root-only), where its work files come and go, in
-    `work`: one at a time.
+    """Makes keys and certificates, one at a time, with work files in `folder`/`work` (root-only).
 
-    Each call raises HostError with openssl's words where that fails.
+    Each call raises HostError with openssl's message if it fails.
     """
 
     def __init__(self, runner: Runner, folder: Path, work: str = ".work") -> None:
         self._runner = runner
-        # Always the same, so that what a kill leaves there, keys included, goes with the next use.
+        # Always the same: the next use removes what a killed run has left, including keys.
         self._folder = folder / work
 
     def key(self, kind: str) -> bytes:
@@ -60,7 +59,7 @@ class Pki:
                 return key
 
     def signing(self, key: bytes, hostname: str, days: int) -> bytes:
-        """The certificate, signed by itself, of the key that signs tokens."""
+        """A self-signed certificate for the key that signs tokens."""
         with self._work(key=key, config=_config(f"{hostname} token signing", _SIGNING)) as work:
             return self._self_signed(work, days)
 
@@ -72,15 +71,15 @@ class Pki:
     def cross(
         self, key: bytes, name: str, names: Iterable[str], by: tuple[bytes, bytes], days: int
     ) -> bytes:
-        """The certificate of the authority's `key`, signed by another authority, `by` (its
-        certificate and key): who trusts only that one can follow it to this one (RFC 5280, 3.2)."""
+        """A certificate for the authority's `key`, signed by another authority, `by` (certificate,
+        key): clients that trust only that one then accept this one too (RFC 5280, 3.2)."""
         with self._work(
             key=key, config=_config(name, _authority(names)), ca=by[0], ca_key=by[1]
         ) as work:
             return self._signed(work, days)
 
     def request(self, key: bytes, names: Sequence[str]) -> bytes:
-        """A certificate request for a server of these names, to be signed elsewhere."""
+        """A request for a server's certificate with these names, to be signed elsewhere."""
         with self._work(key=key, config=_config(names[0], _server(names))) as work:
             return self._request(work)
 
@@ -94,8 +93,8 @@ class Pki:
     def sign(
         self, request: bytes, names: Sequence[str], by: tuple[bytes, bytes], days: int
     ) -> bytes:
-        """A server's certificate for `names` and the key in somebody's request. Of the request only
-        the key counts."""
+        """A server's certificate for `names` and the key in `request`, of which nothing else is
+        used."""
         config = _config(names[0], _server(names))
         with self._work(request=request, config=config, ca=by[0], ca_key=by[1]) as work:
             return self._signed(work, days)
@@ -114,7 +113,7 @@ class Pki:
             self.clean()
 
     def clean(self) -> None:
-        """Takes away what a killed run has left."""
+        """Removes what a killed run has left."""
         remove_tree(self._folder)
 
     def _self_signed(self, work: Path, days: int) -> bytes:
@@ -161,7 +160,7 @@ _SIGNING = (
 
 def _authority(names: Iterable[str]) -> tuple[str, ...]:
     return (
-        # One authority may stand below it: its successor, in the cross certificate.
+        # One authority may be below it: its successor, by the cross certificate.
         "basicConstraints = critical, CA:TRUE, pathlen:1",
         "keyUsage = critical, keyCertSign, cRLSign",
         f"nameConstraints = critical, {name_constraints(names)}",
@@ -178,7 +177,7 @@ def _server(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _config(name: str, extensions: tuple[str, ...]) -> bytes:
-    """openssl's configuration. A request carries the extensions too, for whoever signs it."""
+    """openssl's configuration. A request has the extensions too, for its signer."""
     own = (*extensions, "subjectKeyIdentifier = hash")
     return "\n".join(
         [
@@ -202,8 +201,8 @@ def _config(name: str, extensions: tuple[str, ...]) -> bytes:
 
 
 def authority_name(hostname: str, now: float) -> str:
-    """An authority's common name; with the day (of `now`, seconds since 1970), so that two of them
-    can be told apart in a client's list."""
+    """An authority's common name, with the day of `now` (seconds since 1970), so that two
+    authorities differ in a client's list."""
     return f"{hostname[:48]} CA {time.strftime('%Y-%m-%d', time.gmtime(now))}"
 
 
@@ -213,9 +212,9 @@ def alternative_name(name: str) -> str:
 
 
 def name_constraints(names: Iterable[str]) -> str:
-    """The constraint (RFC 5280, 4.2.1.10) to `names`: an address exactly, a DNS name with those
-    below it. Without any address all are excluded, since it says nothing of other kinds of
-    names; a registry always has a DNS name."""
+    """The name constraints (RFC 5280, 4.2.1.10) for `names`: addresses exactly, DNS names with
+    names below them. Without an address all addresses are excluded, since a constraint on DNS names
+    says nothing about addresses. A registry always has a DNS name."""
     texts = []
     for name in names:
         address = _address(name)

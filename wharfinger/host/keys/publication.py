@@ -1,7 +1,7 @@
-"""Every copy of a key or certificate lies where its reader looks for it.
+"""Copies keys and certificates to where they are read.
 
-The originals are in certificates/ and nowhere else made or changed. Nothing is taken away here:
-whatever serves at this moment may read it again at its next start.
+The originals are in certificates/, and are only made and changed there. Nothing is removed here:
+a running generation may read its files again at its next start.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ DOCKER_TRUST = Path("/etc/docker/certs.d")
 
 
 def signing(host: Host, check: bool = False) -> list[str]:
-    """The token server has the key that it signs with, the registry all that it trusts."""
+    """Gives the token server its signing key, and the registry all certificates that it trusts."""
     source, live = host.paths.certificates, host.paths.token_server / "signing.pem"
     actions = []
     if exists(source / "signing.key") or not exists(live):
-        # One file: a power loss then never leaves a key with another's certificate. Of a lost key
-        # the token server's copy serves until another follows.
+        # One file, so that a power loss never leaves a key with another's certificate. If the key
+        # is lost, the token server uses its copy until the key is replaced.
         pair = _required(source / "signing.crt", check) + _required(source / "signing.key", check)
         actions += _place(host, live, pair, 0o640, host.token_server_id, check)
     return [
@@ -40,8 +40,8 @@ def signing(host: Host, check: bool = False) -> list[str]:
 
 
 def trusted(host: Host) -> bytes:
-    """The certificates of all keys whose tokens count, in an order that does not depend on which
-    of them is which: the same set is the same file."""
+    """The certificates of all keys whose tokens are valid, sorted: the same set gives the same
+    file."""
     names = ("signing_previous.crt", "signing.crt", "signing_next.crt")
     texts = {read_bytes(host.paths.certificates / name) for name in names}
     return b"".join(sorted(filter(None, texts)))
@@ -56,9 +56,9 @@ def for_clients(
     *,
     trust: Path = DOCKER_TRUST,
 ) -> list[str]:
-    """The authority that clients must trust is known: the host's own, or the one that the operator
-    handed over, or none. docker on this host has it for `addresses` (HOST[:PORT]). source:
-    certificates_tls_source; with acme it is the host's own until the ACME server has answered."""
+    """Publishes the authority that clients must trust: the host's own, the one that the operator
+    provides, or none. docker on this host gets it for `addresses` (HOST[:PORT]). source:
+    certificates_tls_source; with acme, the host's own until the ACME server has issued one."""
     folder = host.paths.certificates
     own = source == "own_ca" or (
         source == "acme"
@@ -80,8 +80,8 @@ def for_clients(
 
 
 def _remember(host: Host, state: State, places: list[Path], check: bool) -> None:
-    """Recorded before it is done, so that `remove` finds it in any case. A file that was there
-    before and is no work of ours stays out of the record."""
+    """Records the files before they are written, so that `remove` always finds them. A file that
+    was there before is not ours, and is not recorded."""
     ours = [str(place) for place in places if not exists(place)]
     state.installed = merged(state.installed, {"files": ours} if ours else {})
     if not check:
@@ -89,7 +89,7 @@ def _remember(host: Host, state: State, places: list[Path], check: bool) -> None
 
 
 def served(host: Host) -> bytes | None:
-    """The server's certificate with its key, as nginx reads them; None where they do not fit."""
+    """The server's certificate with its key, as nginx reads them; None if they do not match."""
     folder = host.paths.certificates
     certificate = certificates.facts(host.runner, folder / "tls.crt", folder / "tls.key")
     if certificate is None or not certificate.key_matches:

@@ -1,7 +1,7 @@
-"""Certificates and keys, renewed: by a deployment, and by an operator's playbook.
+"""Renews keys and certificates, for a deployment and for an operator's playbook.
 
-certificates  a deployment: what is missing is made, the server's certificate is renewed in time
-rotate        an operator: another signing key, server's certificate or authority, or what is due
+certificates  a deployment: makes what is missing, and renews the server's certificate in time
+rotate        an operator: replaces signing key, server's certificate or authority, or what is due
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .server_certificate import Outcome, ServerCertificate
 from .settings import Settings
 
 WHAT = ("signing", "tls", "ca", "all", "due")
-# Seconds from the certificates to the token server in a deployment that builds images on its way.
+# Seconds between the certificates and the token server in a deployment that builds images.
 _DEPLOYMENT = 900.0
 
 
 @dataclass
 class Renewal:
-    """The keys and certificates of one host under these settings. `alone`: the timer acts, no
-    person."""
+    """The keys and certificates of one host under these settings. `alone`: the timer acts, without
+    a person."""
 
     host: Host
     state: State
@@ -47,7 +47,7 @@ class Renewal:
 
     @contextmanager
     def signing_key(self) -> Iterator[Signing]:
-        """The signing key; after the body a rotation goes on as far as it goes now."""
+        """The signing key. After the body, a rotation continues as far as it can now."""
         key = Signing(self.host, self.state, self.settings, check=self.check)
         try:
             yield key
@@ -56,19 +56,19 @@ class Renewal:
             self.outcome.actions += key.actions
 
     def news(self) -> list[str]:
-        """What was done that an operator has to take up."""
+        """Actions after which an operator has something to do."""
         actions = self.outcome.actions
-        return [action for action in actions if action.startswith("an authority follows")]
+        return [action for action in actions if action.startswith("a new authority replaces")]
 
 
 def certificates(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`certificates`: what is missing is made and published; the server's certificate is renewed in
-    time. The signing key's rotation is the timer's.
+    """`certificates`: makes and publishes what is missing, and renews the server's certificate in
+    time. The timer rotates the signing key.
 
     Request: {"settings": see settings.py, "signed": what an offline key has signed, or null,
     "clock_is_right": whether a person says so}. Returns `ca` (the authority's certificate for
-    clients, PEM, "" where none is needed), `wanted` (what the offline key has to sign, or null),
-    `notes`, `next` and `until`. Raises InDoubt where something is due and the clock is in doubt.
+    clients, PEM, "" if they need none), `wanted` (what the offline key must sign, or null),
+    `notes`, `next` and `until`. Raises InDoubt if something is due and the clock is in doubt.
     """
     settings = key_settings.read(request["settings"])
     state = host.store.load()
@@ -85,14 +85,14 @@ def certificates(host: Host, request: Mapping[str, Any], check: bool) -> dict[st
     renewal.outcome.actions += key_settings.store(host, settings, check)
     with renewal.signing_key() as key:
         key.ensure()
-    # An ACME server asks at this very host, which has to serve first: see `rotate`.
-    # Under another name or port nginx serves it only together with the site that has them.
+    # An ACME server sends requests to this host, which must serve first: see `rotate`.
+    # nginx serves another name or port only after the site with them is in place.
     renewal.server.ensure(signed=request.get("signed"), by_acme=False, to_nginx=same_place)
     return answer(renewal)
 
 
 def _hold(renewal: Renewal, in_doubt: str) -> None:
-    """Raises InDoubt where a key or certificate would be made by a clock that is in doubt."""
+    """Raises InDoubt if a key or certificate would be made while the clock is in doubt."""
     dry = Renewal(renewal.host, renewal.state, renewal.settings, check=True)
     with dry.signing_key() as key:
         key.ensure()
@@ -102,8 +102,8 @@ def _hold(renewal: Renewal, in_doubt: str) -> None:
 
 
 def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool) -> None:
-    """Tokens of an earlier, longer lifetime are still about, and are given out until the token
-    server has the new one: a rotation waits for those too."""
+    """Records how long tokens with an earlier, longer lifetime are valid: the token server issues
+    them until it has the new lifetime, and a rotation must wait for them."""
     try:
         previous = key_settings.load(host).token_lifetime
     except HostError:
@@ -115,13 +115,13 @@ def _remember_lifetime(host: Host, state: State, settings: Settings, check: bool
 
 
 def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`rotate`: goes as far as it goes without waiting; called again, it goes on.
+    """`rotate`: goes as far as it can without waiting; the next call continues.
 
     Request: {"what": one of WHAT, "revoke": false, "finish": false, "signed": what an offline key
     has signed, or null, "clock_is_right": whether a person says so}. The settings are those of the
-    last deployment: an edit of the inventory comes into force by site.yml. Returns what
-    `certificates` returns, and `wait`: seconds until it goes on, or null. Raises InDoubt where what
-    is due is asked for and the clock is in doubt.
+    last deployment: site.yml brings edits of the inventory. Returns what `certificates` returns,
+    and `wait`: seconds until it can continue, or null. Raises InDoubt if `what` is "due" and the
+    clock is in doubt.
     """
     what = str(request.get("what") or "due")
     if what not in WHAT:
@@ -134,7 +134,7 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         raise clock_check.InDoubt(f"certificates: nothing was renewed: {in_doubt}")
     revoke, finish = bool(request.get("revoke")), bool(request.get("finish"))
     signed = request.get("signed")
-    # What refuses comes first: nothing is half done then.
+    # What may refuse comes first, so that nothing is left half done.
     if what in ("ca", "all") and settings.tls_source == "own_ca":
         renewal.server.another_authority(finish=finish, signed=signed)
     elif what != "signing":

@@ -1,15 +1,15 @@
-"""The token signing key: made, and changed so that no token is refused before it expires.
+"""Makes the token signing key, and rotates it so that no token is refused before it expires.
 
-The steps, each recorded (state.json) before the next begins, so that a killed one is done again:
+Each step is recorded in state.json before the next begins, so a killed step is repeated:
 
-  trust    the next key is made; the registry trusts it too, and no process is left that does not
-  sign     the token server signs with it, and no process is left that signs with the one before
-  wait     until every token of the one before has expired, and the registry's leeway with it
-  forget   the registry trusts the new key only
-  revoke   instead of all these: the new key at once, the old one's tokens are worth nothing
+  trust    make the next key; every process of the registry trusts it too
+  sign     every process of the token server signs with it
+  wait     until all tokens of the previous key have expired, plus the registry's leeway
+  forget   the registry trusts only the new key
+  revoke   instead of all these: switch to the new key at once; tokens of the old one are refused
 
-What is trusted lies in the registry's live directory, which every generation of it reads at its
-start: also one that docker starts again, and one that is gone back to.
+The trusted certificates are in the registry's live directory, which every generation reads at its
+start, also one that docker restarts or that a rollback returns to.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ LEEWAY = 60
 NEXT = {
     TRUST: "the registry is going to trust the next signing key",
     SIGN: "the token server is going to sign with the next key",
-    WAIT: "the tokens of the signing key before are running out",
+    WAIT: "the tokens of the previous signing key are running out",
     FORGET: "the registry is going to trust the present signing key only",
-    REVOKE: "the signing key before is being revoked",
+    REVOKE: "the previous signing key is being revoked",
 }
 
 
 class Signing:
-    """The signing key of one host. `actions` says what was done (with `check`: would be)."""
+    """The signing key of one host. `actions`: what was done (with `check`: would be done)."""
 
     def __init__(
         self, host: Host, state: State, settings: Settings, *, check: bool = False
@@ -70,8 +70,8 @@ class Signing:
     # -- what is to be done ------------------------------------------------------------------------
 
     def ensure(self) -> None:
-        """A key and its certificate are there, published. A lost key is followed by another as in
-        any rotation: its tokens still count until they expire."""
+        """Ensures a key with its certificate, and publishes them. A lost key is replaced by a
+        rotation, so that its tokens are valid until they expire."""
         if self.settings.auth != "token":
             self._no_tokens()
             return
@@ -80,12 +80,12 @@ class Signing:
         facts = certificates.facts(self.host.runner, certificate, key)
         if self.state.rotation is None and not (facts and facts.key_matches):
             if exists(certificate) and self.state.kind(TOKEN_SERVER).serving is not None:
-                self.actions.append("the signing key is lost, and another follows")
+                self.actions.append("the signing key is lost and is being replaced")
                 self.begin(revoke=False)
                 return
             self.actions.append("the signing key and its certificate were made")
             if not self.check:
-                # A key that has lost only its certificate stays: what it signed still counts.
+                # A key that has only lost its certificate stays: its tokens are still valid.
                 if exists(certificate) or not exists(key):
                     self._write("signing.key", self.pki.signing_key(self._algorithm()))
                 self._certify("signing")
@@ -97,16 +97,16 @@ class Signing:
             self.begin(revoke=False)
             return
         if self.state.rotation is None or self.state.rotation.step == WAIT:
-            self._publish()  # in any other step, that step does it
+            self._publish()  # the other steps do it themselves
 
     def _can_sign(self, algorithm: object) -> bool:
-        """Whether the token server that the inventory names can sign with such a key."""
+        """Whether the token server in the inventory can sign with such a key."""
         return algorithm in ("", *SIGNS_WITH[self.settings.token_server])
 
     def _algorithm(self) -> str:
-        """What the next key is for: the first algorithm that the inventory's token server signs
-        with and that whatever serves at present works with. After a rollback to a release that
-        knew RSA only, it is RSA again."""
+        """The next key's algorithm: the first with which the inventory's token server signs and
+        the serving generations work. After a rollback to a release that only knew RSA, it is
+        RSA."""
         return next(
             algorithm
             for algorithm in SIGNS_WITH[self.settings.token_server]
@@ -114,22 +114,24 @@ class Signing:
         )
 
     def _no_tokens(self) -> None:
-        """Whoever checks passwords trusts no key: a rotation under way has no further steps."""
+        """Ends a rotation: a registry that checks passwords itself trusts no key."""
         if self.state.rotation is not None and not self.check:
             for name in ("signing_next.crt", "signing_next.key", "signing_previous.crt"):
                 self._path(name).unlink(missing_ok=True)
             self._end()
 
     def take_up_strays(self) -> None:
-        """Keys of a rotation that nothing is recorded of (a state.json that was lost or brought
-        back): one that signed is trusted for as long as its tokens may count, and no longer."""
+        """Handles keys of a rotation that is not on record (state.json was lost or restored). A key
+        that has signed is trusted until its tokens have expired."""
         if self.check or self.state.rotation is not None or self.settings.auth != "token":
             return
         if exists(self._path("signing_previous.crt")):
             now = self.host.clock.now()
             self.state.rotation = Rotation(step=WAIT, since=now, until=self._tokens_end())
             self.host.store.save(self.state)
-            self.actions.append("a signing key before the present one was found, and runs out")
+            self.actions.append(
+                "a previous signing key was found: it is trusted until its tokens expire"
+            )
         else:
             for name in ("signing_next.crt", "signing_next.key"):
                 self._path(name).unlink(missing_ok=True)
@@ -144,28 +146,28 @@ class Signing:
         )
 
     def begin(self, *, revoke: bool) -> None:
-        """A rotation begins; `advance` carries it on. `revoke` turns one under way into that."""
+        """Begins a rotation; `advance` carries it out. `revoke` also changes one under way."""
         if self.check:
             if self.state.rotation is None or revoke:
-                self.actions.append("another signing key follows the present one")
+                self.actions.append("the signing key is being replaced")
             return
         if self.state.rotation is None:
             step = REVOKE if revoke else TRUST
             self.state.rotation = Rotation(step=step, since=self.host.clock.now())
             self.host.store.save(self.state)
-            self.actions.append("another signing key follows the present one")
+            self.actions.append("the signing key is being replaced")
         elif revoke:
             self._step(REVOKE)
 
     def begin_if_due(self) -> None:
-        """The same where the key's certificate is near its end and no rotation is under way."""
+        """The same if the key's certificate is near its end and no rotation is under way."""
         self.take_up_strays()
         if self.state.rotation is None and self.due():
             self.begin(revoke=False)
 
     def advance(self) -> float | None:
-        """Goes on as far as it goes now. Returns when it goes on after that (seconds since 1970);
-        None where there is nothing left to do."""
+        """Continues the rotation as far as it can now. Returns when it can go on (seconds since
+        1970); None if nothing is left to do."""
         if self.check or self.state.rotation is None:
             return None
         steps = {
@@ -217,7 +219,7 @@ class Signing:
         self._end()
 
     def _revoke(self) -> None:
-        # In a rotation that was under way, the next may sign already: then it is revoked too.
+        # If a rotation is under way, the next key may sign already: then it is revoked too.
         if not exists(self._path("signing_next.crt")):
             self._make_next()
         self._promote(keep_previous=False)
@@ -225,7 +227,8 @@ class Signing:
         self._publish()
         restarted = [
             failure
-            # docker_auth reads its key once: a new process passes the registry's readiness check.
+            # docker_auth reads its key only once, so a new process is needed for the registry's
+            # check.
             for kind in (TOKEN_SERVER, REGISTRY)
             if (failure := self._refresh_or_restart(kind)) is not None
         ]
@@ -238,12 +241,12 @@ class Signing:
         )
 
     def _refresh_or_restart(self, kind: str) -> str | None:
-        """Nothing of this kind knows the old key any more; what could not be done otherwise."""
+        """Makes this kind forget the old key; returns a message if that needed a restart."""
         try:
             self._refresh(kind, revoke=True)
             return None
         except HostError as problem:
-            # It serves on with what it has read long ago: started again, it reads what counts now.
+            # It still uses the old files; after a restart it reads the present ones.
             generations = self._generations(kind)
             serving = generations.serving
             assert serving is not None
@@ -260,8 +263,8 @@ class Signing:
         self.host.store.save(self.state)
 
     def _tokens_end(self) -> float:
-        """When the last token that was given out until now no longer counts. The token server's
-        own file says how long they live, should a deployment have ended before it came to that."""
+        """When all tokens that were issued until now have expired. Their lifetime is also read from
+        the token server's own file, since a deployment may have ended before it changed that."""
         text = read_text(self.host.paths.token_server / "auth_config.yml") or ""
         expiration = re.search(r"^ +expiration: ([0-9]+)$", text, re.MULTILINE)
         lifetime = max(
@@ -272,7 +275,7 @@ class Signing:
     # -- their parts -------------------------------------------------------------------------------
 
     def _make_next(self) -> None:
-        """The certificate last: without it the next key is not there yet."""
+        """Writes the certificate last: without it, the next key does not count."""
         self._write("signing_next.key", self.pki.signing_key(self._algorithm()))
         self._certify("signing_next")
 
@@ -284,7 +287,7 @@ class Signing:
         )
 
     def _promote(self, *, keep_previous: bool) -> None:
-        """The next key is the present one; begun again after a kill, it goes on."""
+        """Makes the next key the present one. After a kill it can be repeated."""
         next_certificate = read_bytes(self._path("signing_next.crt"))
         if next_certificate is None:
             return
@@ -304,8 +307,8 @@ class Signing:
         return generations_of(self.host, self.state, kind, request)
 
     def _refresh(self, kind: str, *, revoke: bool = False) -> bool:
-        """Whether something of this kind serves; it then has what is live now, and no other process
-        of it is left."""
+        """Gives this kind the present startup inputs, and ends all its older processes. Returns
+        whether a generation serves."""
         generations = self._generations(kind, revoke=revoke)
         generations.repair()
         serving = generations.refresh()

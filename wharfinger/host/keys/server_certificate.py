@@ -1,4 +1,4 @@
-"""The server's certificate, whoever issues it: there in time, published, and really served."""
+"""The server's certificate from any issuer: renewed in time, published, and checked as served."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .settings import Settings
 if TYPE_CHECKING:
     from . import acme
 
-# Seconds until a new certificate must be what clients are given.
+# Seconds until nginx must serve a new certificate.
 _PATIENCE = 10.0
 
 
 @dataclass
 class Outcome:
-    """What came of it. until: when a rotation goes on; wanted: what an offline key must sign."""
+    """The result. until: when a rotation can go on; wanted: what an offline key must sign."""
 
     actions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Outcome:
 
 @dataclass
 class ServerCertificate:
-    """The server's certificate of one host. `alone`: the timer acts, no person."""
+    """The server's certificate of one host. `alone`: the timer acts, without a person."""
 
     host: Host
     state: State
@@ -47,7 +47,7 @@ class ServerCertificate:
 
     @contextmanager
     def _authority(self) -> Iterator[Authority]:
-        """The host's own authority; what it did is in the outcome, however this ends."""
+        """The host's own authority. Its actions are in the outcome, even if the body fails."""
         authority = Authority(self.host, self.settings, self.check, self.alone)
         try:
             yield authority
@@ -63,14 +63,14 @@ class ServerCertificate:
         by_acme: bool = True,
         to_nginx: bool = True,
     ) -> None:
-        """The server's certificate is there and not about to end, whoever issues it. `anew`: a new
-        one in any case. Without `to_nginx` it is served only with the site (`site`)."""
+        """Ensures a server's certificate that is not about to end, from any issuer. `anew`: always
+        a new one. Without `to_nginx` it is not served before `site` runs."""
         source, problem = self.settings.tls_source, None
         if source == "acme" and not self.check:
             try:
                 self._by_acme(anew, ask=by_acme)
             except HostError as failure:
-                problem = failure  # meanwhile what there is must not end
+                problem = failure  # the present certificate must not end meanwhile
         self.by_own_authority(anew=anew, signed=signed)
         self.publish(to_nginx=to_nginx)
         if problem is not None:
@@ -79,7 +79,7 @@ class ServerCertificate:
     def by_own_authority(
         self, *, anew: bool = False, signed: Mapping[str, str] | None = None
     ) -> None:
-        """The same for the host's own authority, where that issues it; not published yet."""
+        """The same, if the host's own authority issues it; nothing is published yet."""
         if not self.settings.has_own_ca or self._foreign():
             return
         if self.settings.ca_offline:
@@ -105,7 +105,7 @@ class ServerCertificate:
         )
 
     def _by_acme(self, anew: bool, ask: bool) -> None:
-        """The ACME server's certificate is in place; without `ask`, the one that came last."""
+        """Installs the ACME server's certificate; without `ask`, the last one."""
         from . import acme  # only here: few hosts need it
 
         if not ask:
@@ -116,7 +116,7 @@ class ServerCertificate:
         try:
             obtained = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
         except acme.AcmeError as problem:
-            # Once per attempt: the fetch of the challenge path takes its time.
+            # Only once per attempt: the request for the challenge path takes time.
             doubts = acme.reachability(self.host, self.settings.raw) if problem.tried else []
             raise HostError("\n".join([str(problem), *doubts])) from problem
         if obtained.new:
@@ -128,7 +128,7 @@ class ServerCertificate:
         present = (read_bytes(folder / "tls.crt"), read_bytes(folder / "tls.key"))
         if present == (obtained.chain, obtained.key):
             return
-        # Between the two they do not fit, and nginx keeps what it has.
+        # In between they do not match, and nginx keeps its certificate.
         write_atomically(folder / "tls.key", obtained.key, 0o600)
         write_atomically(folder / "tls.crt", obtained.chain, 0o644)
         self.outcome.actions.append(f"{folder}/tls.crt: the ACME server's certificate is in place")
@@ -136,8 +136,7 @@ class ServerCertificate:
     def _by_offline_key(
         self, anew: bool, signed: Mapping[str, str] | None, replace: bool = False
     ) -> None:
-        """What the key's keeper has signed is in place, or is asked for."""
-
+        """Installs what the key's keeper has signed, or requests it."""
         with self._authority() as authority:
             key = OfflineKey(authority)
             if signed:
@@ -148,7 +147,7 @@ class ServerCertificate:
     def another_authority(
         self, *, finish: bool = False, signed: Mapping[str, str] | None = None
     ) -> None:
-        """Another authority follows the present one, or (`finish`) the one before goes."""
+        """Replaces the authority, or (with `finish`) removes the previous one."""
         with self._authority() as authority:
             if finish and not signed:
                 if self.settings.ca_offline:
@@ -162,8 +161,8 @@ class ServerCertificate:
         self.publish()
 
     def publish(self, *, to_nginx: bool = True) -> None:
-        """nginx, then clients and docker on this host, have what there is now; what nginx really
-        serves is looked at."""
+        """Gives the present certificate to nginx, and the authority to clients and docker on this
+        host; then checks what nginx really serves."""
         host, check = self.host, self.check
         served = publication.served(host) if to_nginx else None
         if served is not None:

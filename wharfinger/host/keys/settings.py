@@ -1,6 +1,6 @@
-"""What the host has to know to renew its certificates by itself, without a controller.
+"""The settings with which a host renews its certificates by itself, without a controller.
 
-The roles hand it over with every deployment; the timer reads it.
+Every deployment writes them; the timer reads them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..system.files import read_text, write_atomically
 
 @dataclass(frozen=True)
 class Settings:
-    """As in the inventory; days and seconds as numbers, `raw` is all of it as it is stored."""
+    """As in the inventory, with days and seconds as numbers; `raw` is all of it as stored."""
 
     hostname: str
     names: list[str]
@@ -38,7 +38,7 @@ class Settings:
 
     @property
     def has_own_ca(self) -> bool:
-        """Whether an authority of the host's own is needed; with ACME until that has answered."""
+        """Whether the host needs its own authority; with ACME, until a certificate has come."""
         return self.tls_source in ("own_ca", "acme")
 
 
@@ -60,7 +60,7 @@ def read(raw: Mapping[str, Any]) -> Settings:
 
 
 def load(host: Host) -> Settings:
-    """Those of the last deployment. Raises HostError where there was none."""
+    """The settings of the last deployment. Raises HostError if there was none."""
     path = host.paths.certificate_settings
     text = read_text(path)
     if text is None:
@@ -74,7 +74,7 @@ def load(host: Host) -> Settings:
 
 
 def store(host: Host, settings: Settings, check: bool) -> list[str]:
-    """Keeps them for the timer; root alone reads them, since there may be secrets among them."""
+    """Stores them for the timer; only root can read them, since they may contain secrets."""
     path = host.paths.certificate_settings
     text = json.dumps(settings.raw, indent=1, sort_keys=True) + "\n"
     if read_text(path) == text:

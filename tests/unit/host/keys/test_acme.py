@@ -232,8 +232,8 @@ def test_an_address_is_refused_before_anybody_is_asked(host: Host) -> None:
     with pytest.raises(HostError) as caught:
         acme.obtain(host, settings(names=["registry.example.test", "10.0.0.1", "fd00::1"]))
     assert str(caught.value) == (
-        "certificates: certbot gets no certificate for addresses: take 10.0.0.1, fd00::1 out of "
-        "registry_extra_hostnames, or write certificates_tls_source: own_ca"
+        "certificates: certbot cannot get a certificate for addresses: take 10.0.0.1, fd00::1 out "
+        "of registry_extra_hostnames, or write certificates_tls_source: own_ca"
     )
     assert certbot(host).calls == []
 
@@ -473,13 +473,13 @@ def test_a_name_that_cannot_be_checked_is_named(kind: str, detail: str, said: st
             ACCOUNT + "Error returned by the ACME server: the field 'kid' references a key that is "
             "not known to the ACME server",
             LOG.format("unauthorized", "The client lacks", "the field 'kid' references a key"),
-            "it registers no account (the field 'kid' references a key that is not known to the "
-            f"ACME server): {LOOK_AT_ACCOUNT}",
+            "it refuses to register an account (the field 'kid' references a key that is not known "
+            f"to the ACME server): {LOOK_AT_ACCOUNT}",
         ),
         (
             "An unexpected error occurred:\nbinascii.Error: Invalid base64-encoded string",
             "",
-            "certificates_acme_eab_hmac_key is no base64url: write the key just as its operator "
+            "certificates_acme_eab_hmac_key is not base64url: write the key just as its operator "
             "gave it to you",
         ),
         (
@@ -536,14 +536,14 @@ def test_a_name_that_cannot_be_checked_is_named(kind: str, detail: str, said: st
         (
             "acme.errors.ClientError: <Response [404]>",
             "",
-            f"what answers at {DIRECTORY} is no ACME server: write the address of its directory in "
-            "certificates_acme_directory",
+            f"what answers at {DIRECTORY} is not an ACME server: write the address of its "
+            "directory in certificates_acme_directory",
         ),
         (
             "acme.errors.ClientError: Unexpected response Content-Type: text/html",
             "",
-            f"what answers at {DIRECTORY} is no ACME server: write the address of its directory in "
-            "certificates_acme_directory",
+            f"what answers at {DIRECTORY} is not an ACME server: write the address of its "
+            "directory in certificates_acme_directory",
         ),
         (
             "too many certificates already issued",
@@ -649,7 +649,10 @@ def test_an_account_that_the_server_has_forgotten_is_made_anew(host: Host) -> No
 @pytest.mark.parametrize(
     ("meddle", "seen"),
     [
-        (lambda options: Path(options["--fullchain-path"]).write_text(""), "it is no certificate"),
+        (
+            lambda options: Path(options["--fullchain-path"]).write_text(""),
+            "it is not a certificate",
+        ),
         (
             lambda options: subprocess.run(
                 [
@@ -802,8 +805,8 @@ def test_another_address_that_leads_here_is_said(host: Host) -> None:
 
     answering(host, nat)
     assert warnings(host, ["10.0.0.1", "203.0.113.9"], own={"10.0.0.1"}) == [
-        "certificates: r.example.test resolves to 203.0.113.9, which is no address of this host, "
-        "but its port 80 leads here (/.well-known/acme-challenge/ was fetched)"
+        "certificates: r.example.test resolves to 203.0.113.9, which is not an address of this "
+        "host, but its port 80 leads here (/.well-known/acme-challenge/ was fetched)"
     ]
     assert asked == [{"Host": "r.example.test"}]
     assert list((host.paths.var / "acme" / ".well-known" / "acme-challenge").iterdir()) == []
@@ -821,9 +824,9 @@ def test_something_else_at_that_address_is_said(
 ) -> None:
     answering(host, answer)
     assert warnings(host, ["203.0.113.9"]) == [
-        "certificates: r.example.test resolves to 203.0.113.9, which is no address of this host, "
-        f"and a fetch of /.well-known/acme-challenge/ there met {met}: unless the ACME server sees "
-        "another DNS entry, let it lead to this host, or forward port 80 to it"
+        "certificates: r.example.test resolves to 203.0.113.9, which is not an address of this "
+        f"host, and a request for /.well-known/acme-challenge/ there met {met}: unless the ACME "
+        "server sees another DNS entry, let it lead to this host, or forward port 80 to it"
     ]
 
 
@@ -842,7 +845,7 @@ def test_a_name_without_an_address_is_said(host: Host) -> None:
 
     assert acme.reachability(host, settings(names=["r.example.test"]), resolve=nowhere) == [
         "certificates: r.example.test does not resolve on this host (Name or service not known): "
-        "the ACME server must find it by its DNS, and be led to port 80 of this host"
+        "the ACME server must resolve it by its DNS, and reach port 80 of this host"
     ]
 
 

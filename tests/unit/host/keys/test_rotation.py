@@ -199,7 +199,7 @@ def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
     first = run("rotate", {"what": "signing"}, host=host)
     said = [one for one in first["actions"] if "signing key" in one or "signs" in one]
     assert said == [
-        "another signing key follows the present one",
+        "the signing key is being replaced",
         "the registry trusts the next signing key too",
         "the token server signs with the new key",
     ]
@@ -207,7 +207,7 @@ def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
     assert certificate(host, "signing_previous.crt") == old
     assert len(first["next"]) == 1
     assert first["next"][0].startswith(
-        "the tokens of the signing key before are running out (until"
+        "the tokens of the previous signing key are running out (until"
     )
     assert run("rotate", {"what": "due"}, host=host)["actions"] == []
     machine.seconds += first["wait"]
@@ -522,7 +522,7 @@ def test_a_lost_signing_key_is_followed_by_another_and_its_tokens_still_count(wo
     host, machine = world()
     (host.paths.certificates / "signing.key").unlink()
     answer = deploy(host)
-    assert "the signing key is lost, and another follows" in answer["actions"]
+    assert "the signing key is lost and is being replaced" in answer["actions"]
     assert answer["wait"] is not None
     machine.seconds += answer["wait"]
     run("renew", {}, host=host)
@@ -539,7 +539,9 @@ def test_a_key_before_that_no_record_knows_is_forgotten_once_its_tokens_have_exp
     state.rotation = None
     host.store.save(state)
     answer = run("renew", {}, host=host)
-    assert answer["actions"] == ["a signing key before the present one was found, and runs out"]
+    assert answer["actions"] == [
+        "a previous signing key was found: it is trusted until its tokens expire"
+    ]
     machine.seconds += answer["wait"]
     run("renew", {}, host=host)
     assert certificate(host, "signing_previous.crt") == b""
@@ -604,18 +606,18 @@ def test_after_a_rotation_of_the_authority_clients_of_either_go_on_until_it_is_f
     old.write_bytes(certificate(host, "ca.crt"))
     key = certificate(host, "ca.key")
     answer = run("rotate", {"what": "ca"}, host=host)
-    assert "an authority follows the present one, because it was asked for" in answer["actions"]
+    assert "a new authority replaces the present one, because it was asked for" in answer["actions"]
     assert answer["ca"].encode() == certificate(host, "ca.crt") != old.read_bytes()
     assert certificate(host, "ca.key") not in (b"", key)
     assert leads(host, "ca.crt")
     assert leads(host, "ca_previous.crt")
     assert len(answer["next"]) == 1
     assert "run playbooks/rotate_certificates.yml -e rotate=ca -e finish=true" in answer["next"][0]
-    with pytest.raises(HostError, match=r"the authority was already followed by another on "):
+    with pytest.raises(HostError, match=r"the authority was already replaced on "):
         run("rotate", {"what": "ca"}, host=host)
     assert run("renew", {}, host=host)["actions"] == []
     done = run("rotate", {"what": "ca", "finish": True}, host=host)
-    assert "the authority before is removed, and no client needs to know it" in done["actions"]
+    assert "the previous authority is removed: no client needs it any more" in done["actions"]
     assert done["next"] == []
     assert leads(host, "ca.crt")
     assert certificate(host, "ca_previous.crt") == certificate(host, "ca_cross.crt") == b""
@@ -630,7 +632,7 @@ def test_another_name_joins_the_certificate_when_no_client_is_left_that_would_re
     answer = deploy(host, names=names)
     assert answer["notes"] == [
         "mirror.example.com: not in the server's certificate yet, because clients that know only "
-        "the authority before would refuse it: let all clients trust the new one, then run "
+        "the previous authority would refuse it: let all clients trust the new one, then run "
         "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
     ]
     assert leads(host, "ca.crt")
@@ -647,8 +649,8 @@ def test_another_hostname_means_an_authority_that_clients_must_trust_anew(world:
     answer = deploy(host, hostname="other.example.com", names=["other.example.com"])
     (action,) = [one for one in answer["actions"] if one.startswith("an authority was made")]
     assert action == (
-        "an authority was made, because the authority may not vouch for other.example.com; clients "
-        "must trust it anew"
+        "an authority was made, because the authority may not vouch for other.example.com; all "
+        "clients must be made to trust it"
     )
     assert certificate(host, "ca_previous.crt") == b""
 
@@ -685,7 +687,7 @@ def test_another_name_while_clients_still_know_the_authority_before_waits_and_st
     answer = deploy(host, names=names)
     assert answer["notes"] == [
         "mirror.example.com: not in the server's certificate yet, because clients that know only "
-        "the authority before would refuse it: let all clients trust the new one, then run "
+        "the previous authority would refuse it: let all clients trust the new one, then run "
         "playbooks/rotate_certificates.yml -e rotate=ca -e finish=true"
     ]
     before = host.paths.served.read_bytes()
@@ -725,8 +727,8 @@ def test_the_timer_makes_no_authority_that_clients_would_have_to_trust_anew(worl
     with pytest.raises(HostError) as caught:
         run("renew", {}, host=host)
     assert str(caught.value) == (
-        "certificates: the authority is not there yet, and another would have to be trusted by all "
-        "clients anew: run site.yml, which makes one"
+        "certificates: the authority is not there yet, and all clients would have to be made to "
+        "trust a new one: run site.yml, which makes it"
     )
     assert host.paths.served.read_bytes() == before
 
