@@ -114,7 +114,7 @@ class Answer:
 
     @property
     def granted(self) -> list[tuple[str, list[str]]]:
-        return [(found["name"], found["actions"]) for found in self.claims["access"]]
+        return [(access["name"], access["actions"]) for access in self.claims["access"]]
 
 
 def basic(user: str | bytes, password: str | bytes) -> dict[str, str]:
@@ -145,9 +145,9 @@ class Running:
         """The next event of this name in the log."""
         end = time.monotonic() + seconds
         while True:
-            found = self.news.get(timeout=max(end - time.monotonic(), 0.01))
-            if found["event"] == event:
-                return found
+            news = self.news.get(timeout=max(end - time.monotonic(), 0.01))
+            if news["event"] == event:
+                return news
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)

@@ -213,18 +213,18 @@ def test_addresses(network: str, ip: str, expected: bool) -> None:
 
 
 def test_the_same_asker_from_another_address_is_judged_anew() -> None:
-    found = AccessControlList([Entry({}, {}, ipaddress.ip_network("10.0.0.0/8"), ("*",))])
+    entries = AccessControlList([Entry({}, {}, ipaddress.ip_network("10.0.0.0/8"), ("*",))])
     for ip, entry in (("10.0.0.1", 0), ("11.0.0.1", None), ("10.0.0.1", 0)):
         question = Question("u", "repository", "a", "reg", ipaddress.ip_address(ip), ("pull",))
-        assert found.decide(question).entry == entry
+        assert entries.decide(question).entry == entry
 
 
 def test_the_same_account_with_other_labels_is_judged_anew() -> None:
-    found = AccessControlList([Entry({}, {"group": "a"}, None, ("*",))])
+    entries = AccessControlList([Entry({}, {"group": "a"}, None, ("*",))])
     for group, entry in (("a", 0), ("b", None)):
         labels = (("group", (group,)),)
         question = Question("u", "repository", "a", "reg", HOME, ("pull",), labels)
-        assert found.decide(question).entry == entry
+        assert entries.decide(question).entry == entry
 
 
 def test_an_expression_that_explodes_elsewhere_is_quick() -> None:
@@ -238,12 +238,12 @@ def test_a_thousand_entries_are_decided_quickly() -> None:
         Entry({"account": "/.+/", "name": f"/^team{number}(/[^/]+)+$/"}, {}, None, ("pull",))
         for number in range(1000)
     ]
-    found = AccessControlList(entries)
+    acl = AccessControlList(entries)
     question = Question("u", "repository", "team999/a", "reg", HOME, ("pull",))
-    assert found.decide(question).entry == 999
+    assert acl.decide(question).entry == 999
     begun = time.process_time()
     for _ in range(20):
-        found.decide(question)
+        acl.decide(question)
     assert (time.process_time() - begun) / 20 < 0.005
 
 

@@ -55,16 +55,16 @@ def changed(old: str, new: str) -> str:
 
 
 def test_a_valid_file_is_read() -> None:
-    found = load(VALID)
-    assert (found.server.host, found.server.port) == ("", 5001)
-    assert found.server.real_ip_header == ""
-    assert found.token.expiration == 300
-    assert found.token.certificate == Path("signing.crt")
-    assert found.users[""].password is None
-    assert found.users["u"].password == HASH.encode()
-    assert found.users["u"].labels == {"group": ("a", "b")}
-    assert found.acl.entries[0].comment == "rule 1"
-    assert found.signing_key is None
+    configuration = load(VALID)
+    assert (configuration.server.host, configuration.server.port) == ("", 5001)
+    assert configuration.server.real_ip_header == ""
+    assert configuration.token.expiration == 300
+    assert configuration.token.certificate == Path("signing.crt")
+    assert configuration.users[""].password is None
+    assert configuration.users["u"].password == HASH.encode()
+    assert configuration.users["u"].labels == {"group": ("a", "b")}
+    assert configuration.acl.entries[0].comment == "rule 1"
+    assert configuration.signing_key is None
 
 
 def test_the_digest_is_that_of_the_files_bytes() -> None:
@@ -260,9 +260,9 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
 def test_a_mistake_is_answered_with_where_it_is_and_what_to_write(
     old: str, new: str, expected: str
 ) -> None:
-    found = messages(changed(old, new))
-    assert any(expected in message for message in found), found
-    assert "planted-secret" not in "".join(found)
+    mistakes = messages(changed(old, new))
+    assert any(expected in message for message in mistakes), mistakes
+    assert "planted-secret" not in "".join(mistakes)
 
 
 FULL = VALID.replace(
@@ -281,14 +281,14 @@ acl:
 
 
 def test_what_docker_auth_does_not_know_is_read() -> None:
-    found = load(FULL)
-    user = found.users["u"]
+    configuration = load(FULL)
+    user = configuration.users["u"]
     assert user.previous == PreviousPassword(HASH.encode(), 1796083200.0)
     assert user.expires == 1814313600.0
     assert user.addresses == tuple(
         map(ipaddress.ip_network, ("10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"))
     )
-    assert found.limits == Limits(50, 5, 60)
+    assert configuration.limits == Limits(50, 5, 60)
 
 
 def test_without_limits_the_usual_ones_count() -> None:
@@ -307,10 +307,10 @@ def test_without_limits_the_usual_ones_count() -> None:
 def test_an_ipv4_network_written_as_ipv6_is_that_network(written: str, meant: str) -> None:
     """Clients' addresses are IPv4 ones then: an entry that denies would let everybody in."""
     network = ipaddress.ip_network(meant)
-    found = load(changed("ip: 10.0.0.0/8", f"ip: '{written}'"))
-    assert found.acl.entries[0].network == network
-    found = load(FULL.replace("192.0.2.1]", f"'{written}']"))
-    assert found.users["u"].addresses[-1] == network
+    configuration = load(changed("ip: 10.0.0.0/8", f"ip: '{written}'"))
+    assert configuration.acl.entries[0].network == network
+    configuration = load(FULL.replace("192.0.2.1]", f"'{written}']"))
+    assert configuration.users["u"].addresses[-1] == network
 
 
 @pytest.mark.parametrize(("account", "known"), [(50, 10), (4, 1), (1000, 20)])
@@ -404,15 +404,15 @@ def test_a_mistake_in_what_docker_auth_does_not_know_is_answered_alike(
     # The match has the network, too: the user's comes first.
     text = FULL.replace(old, new, 1)
     assert text != FULL
-    found = messages(text)
-    assert any(expected in message for message in found), found
-    assert "planted-secret" not in "".join(found)
+    mistakes = messages(text)
+    assert any(expected in message for message in mistakes), mistakes
+    assert "planted-secret" not in "".join(mistakes)
 
 
 def test_every_mistake_is_reported_at_once_in_the_files_order() -> None:
     text = VALID.replace("issuer: i", "issuer:").replace("account: u", "acount: u")
-    found = messages(text.replace(HASH, "x"))
-    assert [message.partition(": ")[0] for message in found] == ["4", "11", "14"]
+    mistakes = messages(text.replace(HASH, "x"))
+    assert [message.partition(": ")[0] for message in mistakes] == ["4", "11", "14"]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
@@ -435,14 +435,14 @@ def test_what_is_no_text_says_so(content: bytes) -> None:
     ("text", "expected"), [("yes", "yes"), ("5", "5"), ("1.50", "1.50"), ('"~"', "~")]
 )
 def test_plain_scalars_are_text_as_for_docker_auth(text: str, expected: str) -> None:
-    found = load(changed("account: u,", f"account: {text},"))
-    assert found.acl.entries[0].patterns["account"] == expected
+    configuration = load(changed("account: u,", f"account: {text},"))
+    assert configuration.acl.entries[0].patterns["account"] == expected
 
 
 def test_no_users_and_no_rules_are_valid() -> None:
     content = yaml.safe_load(VALID) | {"users": {}, "acl": []}
-    found = load(yaml.safe_dump(content))
-    assert (found.users, found.acl.entries) == ({}, ())
+    configuration = load(yaml.safe_dump(content))
+    assert (configuration.users, configuration.acl.entries) == ({}, ())
 
 
 @given(
@@ -566,25 +566,25 @@ def test_an_alias_inside_of_what_it_stands_for_ends_nothing() -> None:
 
 
 def test_a_message_is_one_line_of_some_hundred_characters() -> None:
-    (found,) = messages(changed("ip: 10.0.0.0/8", f'ip: "10.\\n\\e[2J{"x" * 100_000}"'))
-    assert found.startswith("14: acl[0].match.ip: '10.\\n\\x1b[2Jxxx")
-    assert found.endswith("x…") and len(found) < 600
+    (message,) = messages(changed("ip: 10.0.0.0/8", f'ip: "10.\\n\\e[2J{"x" * 100_000}"'))
+    assert message.startswith("14: acl[0].match.ip: '10.\\n\\x1b[2Jxxx")
+    assert message.endswith("x…") and len(message) < 600
 
 
 def test_after_a_hundred_mistakes_the_rest_is_counted() -> None:
-    found = messages(VALID + "  - x\n" * 150)
-    assert found[99].startswith("116: acl[100]: must have keys")
-    assert found[100:] == ["117: 50 more mistakes follow"]
+    mistakes = messages(VALID + "  - x\n" * 150)
+    assert mistakes[99].startswith("116: acl[100]: must have keys")
+    assert mistakes[100:] == ["117: 50 more mistakes follow"]
 
 
 # Certificate and key
 
 
 def test_certificate_and_key_are_read_when_asked(keys: Path) -> None:
-    found = load(yaml.safe_dump(settings(keys)), check_keys=True)
-    assert found.signing_key is not None
-    assert len(found.signing_key.identifier) == 43
-    assert found.warnings == ()
+    configuration = load(yaml.safe_dump(settings(keys)), check_keys=True)
+    assert configuration.signing_key is not None
+    assert len(configuration.signing_key.identifier) == 43
+    assert configuration.warnings == ()
 
 
 def problem_with(folder: Path, *, refuse_expired: bool = False) -> str:
@@ -649,10 +649,10 @@ def test_a_key_that_the_registry_would_not_trust_is_refused(
 
 def test_an_expired_certificate_is_a_warning_or_an_error(tmp_path: Path) -> None:
     make_key(tmp_path, days=-1)
-    found = load(yaml.safe_dump(settings(tmp_path)), check_keys=True)
-    assert found.warnings[0].startswith(f"{tmp_path}/signing.crt expired on 20")
+    configuration = load(yaml.safe_dump(settings(tmp_path)), check_keys=True)
+    assert configuration.warnings[0].startswith(f"{tmp_path}/signing.crt expired on 20")
     message = problem_with(tmp_path, refuse_expired=True)
-    assert message == f"token.certificate: {found.warnings[0]}"
+    assert message == f"token.certificate: {configuration.warnings[0]}"
     assert message.endswith(": renew it")
 
 

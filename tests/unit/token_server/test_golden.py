@@ -68,17 +68,17 @@ def authorization(question: dict[str, Any]) -> str | None:
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
-def answer(found: config.Configuration, question: dict[str, Any]) -> tuple[int, Any]:
+def answer(configuration: config.Configuration, question: dict[str, Any]) -> tuple[int, Any]:
     """Status and access by the pure parts, without HTTP, bcrypt and signatures."""
     try:
         request = token_request.read_request(query(question), None, authorization(question))
     except token_request.BadRequest:
         return 400, None
-    user = found.users.get(request.account)
+    user = configuration.users.get(request.account)
     if user is None or (user.password is not None and request.password != PASSWORD.encode()):
         return 401, None
     address = ipaddress.ip_address("127.0.0.1")
-    answers = decide(found, request, user, address)
+    answers = decide(configuration, request, user, address)
     return 200, [
         {"type": scope.type, "name": scope.name, "actions": list(given.actions)}
         for scope, given in zip(request.scopes, answers, strict=True)
@@ -94,11 +94,11 @@ def test_there_are_thousands_of_questions_as_docker_auth_answered_them() -> None
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_the_matcher_decides_as_docker_auth_did(number: int) -> None:
     case = CASES[number]
-    found = config.load(rendered(case))
+    configuration = config.load(rendered(case))
     different = [
         (question, mine)
         for question in case["questions"]
-        if (mine := answer(found, question)) != (question["status"], question["access"])
+        if (mine := answer(configuration, question)) != (question["status"], question["access"])
     ]
     assert different == []
 

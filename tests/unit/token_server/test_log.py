@@ -112,15 +112,15 @@ def test_a_decision_that_the_proxy_keeps_is_in_the_answer_alone(start: Start, ke
         decisions.append(json.loads(answer.headers["wharfinger-decision"]))
     answer = server.ask("/auth?scope=nonsense", KEPT)
     decisions.append(json.loads(answer.headers["wharfinger-decision"]))
-    assert [(one["result"], one["number"]) for one in decisions] == [
+    assert [(decision["result"], decision["number"]) for decision in decisions] == [
         *(("granted", 1), ("wrong_password", 2), ("malformed", 3))
     ]
-    assert len({one["process"] for one in decisions}) == 1
+    assert len({decision["process"] for decision in decisions}) == 1
     assert decisions[0]["granted"][0]["name"] == "someuser/a"
     # Who does not ask for it gets none, and the decision is in the server's own log.
     assert "wharfinger-decision" not in server.login("someuser", "someuser-pw").headers
     server.wait_for("token")
-    assert [one["event"] for one in server.log].count("token") == 1
+    assert [event["event"] for event in server.log].count("token") == 1
 
 
 def test_no_decision_is_too_long_for_the_head_of_an_answer(start: Start, keys: Path) -> None:

@@ -21,9 +21,9 @@ def samples(server: Running) -> Samples:
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4"
     return {
-        (one.name.removeprefix(PREFIX), tuple(one.labels.values())): one.value
+        (sample.name.removeprefix(PREFIX), tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(answer.body.decode())
-        for one in family.samples
+        for sample in family.samples
     }
 
 

@@ -54,22 +54,22 @@ class Asked:
         ]
 
 
-def told(reply: Reply) -> tuple[int, str, str]:
-    """All that a client is told."""
+def visible(reply: Reply) -> tuple[int, str, str]:
+    """What a client sees of an answer."""
     return reply.status, json.dumps(reply.headers), json.dumps(reply.body)
 
 
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What bcrypt has compared a password with, as long as it was called."""
-    found: list[bytes] = []
+    hashes: list[bytes] = []
 
-    def noted(password: bytes, one: bytes) -> bool:
-        found.append(one)
-        return b"secret" in password and b"." * 53 not in one
+    def noted(password: bytes, bcrypt_hash: bytes) -> bool:
+        hashes.append(bcrypt_hash)
+        return b"secret" in password and b"." * 53 not in bcrypt_hash
 
     monkeypatch.setattr(passwords, "check", noted)
-    return found
+    return hashes
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ def test_from_outside_the_right_secret_and_a_wrong_one_are_told_the_same_as_an_u
         asked.login(account, password, OUTSIDE)[0]
         for account, password in (("ci", "secret"), ("ci", "no"), ("nobody", "secret"))
     )
-    assert told(right) == told(wrong) == told(unknown)
+    assert visible(right) == visible(wrong) == visible(unknown)
     assert right.body["errors"][0]["message"] == WRONG
     # As much bcrypt as for an unknown name, and none with the robot's own hash.
-    assert [one[7:] for one in stored] == [b"." * 53] * 3
+    assert [bcrypt_hash[7:] for bcrypt_hash in stored] == [b"." * 53] * 3
     assert right.log["shut"] == wrong.log["shut"] == f"may not log in from {OUTSIDE}"
     assert right.log["result"] == wrong.log["result"] == "not_let_in"
     assert unknown.log["result"] == "wrong_password"
@@ -112,7 +112,10 @@ def test_from_outside_many_guesses_are_answered_and_delayed_as_those_at_an_unkno
         # One address alone, at many names.
         for number in range(400):
             replies += asked.login(f"{account}{number}", "x", f"{network}.8.8")
-        return [*map(told, replies), *map(told, asked.login(account, "secret", f"{network}.8.8"))]
+        return [
+            *map(visible, replies),
+            *map(visible, asked.login(account, "secret", f"{network}.8.8")),
+        ]
 
     robot, nobody = besieged("ci", "192.168"), besieged("nobody", "172.16")
     assert robot == nobody
@@ -162,7 +165,7 @@ def test_an_address_that_was_known_before_it_was_taken_away_is_outside(
 @pytest.mark.parametrize("name", [b"\xed\xa0\x80ci", b"\xed\xb0\x80ci"])
 def test_no_client_can_name_the_account_that_is_not_there(asked: Asked, name: bytes) -> None:
     header = basic(name, "x")["Authorization"]
-    form = b"grant_type=password&password=x&username=" + b"".join(b"%%%02x" % one for one in name)
+    form = b"grant_type=password&password=x&username=" + b"".join(b"%%%02x" % byte for byte in name)
 
     async def both() -> list[Reply]:
         return [

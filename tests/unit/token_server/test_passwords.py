@@ -48,9 +48,9 @@ class Checked:
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> Checked:
-    found = Checked()
-    monkeypatch.setattr(passwords, "check", found)
-    return found
+    check = Checked()
+    monkeypatch.setattr(passwords, "check", check)
+    return check
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -206,8 +206,10 @@ def sha256(text: bytes) -> bytes:
 
 def test_a_generated_secret_is_known_by_its_digest() -> None:
     digests = (sha256(b"present"), sha256(b"former"))
-    found = [is_generated(one, digests) for one in (b"present", b"former", b"other", b"")]
-    assert found == [True, True, False, False]
+    generated = [
+        is_generated(password, digests) for password in (b"present", b"former", b"other", b"")
+    ]
+    assert generated == [True, True, False, False]
     assert not is_generated(b"anything", ())
 
 
@@ -218,14 +220,14 @@ async def guesses(
     verifier: Passwords, count: int, account: str = "u", address: Any = AWAY
 ) -> list[str]:
     """Different wrong passwords: "" for each that was checked, else the limit that was reached."""
-    found = []
+    limits = []
     for number in range(count):
         try:
             assert await attempt(verifier, account, b"%d" % number, address=address) is False
-            found.append("")
+            limits.append("")
         except RateLimited as error:
-            found.append(error.limit)
-    return found
+            limits.append(error.limit)
+    return limits
 
 
 def test_no_more_than_the_limit_is_checked(
@@ -249,9 +251,9 @@ def test_many_guesses_at_once_are_no_more_than_one_by_one(
         return await asyncio.gather(*tries, return_exceptions=True)
 
     answers = run(flood())
-    refused = [found for found in answers if isinstance(found, RateLimited)]
+    refused = [answer for answer in answers if isinstance(answer, RateLimited)]
     assert len(checked.calls) == 100 == answers.count(False)
-    assert {found.limit for found in refused} == {"account"}
+    assert {answer.limit for answer in refused} == {"account"}
     assert len(refused) == 400
 
 
@@ -354,7 +356,7 @@ def test_too_many_who_wait_are_told_to_come_back(
         return await asyncio.gather(*logins, return_exceptions=True)
 
     answers = run(crowd())
-    refused = [found for found in answers if isinstance(found, RateLimited)]
+    refused = [answer for answer in answers if isinstance(answer, RateLimited)]
     assert answers.count(True) == 60 - len(refused)
     assert len(refused) == 60 - 30 - (os.cpu_count() or 1)
     assert (str(refused[0]), refused[0].limit) == ("too many logins wait to be verified", "queue")

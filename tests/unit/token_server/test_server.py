@@ -99,8 +99,8 @@ def test_a_token_says_its_algorithm_and_the_rfc_7638_thumbprint_of_its_key(
 
 
 def test_each_token_has_an_identifier_of_its_own(server: Running) -> None:
-    found = {server.login("someuser", "someuser-pw").claims["jti"] for _ in range(5)}
-    assert len(found) == 5
+    identifiers = {server.login("someuser", "someuser-pw").claims["jti"] for _ in range(5)}
+    assert len(identifiers) == 5
 
 
 def test_a_wrong_password_is_401_in_the_registrys_shape(server: Running) -> None:
@@ -214,15 +214,15 @@ def test_from_outside_its_addresses_a_robot_answers_as_nobody_does_and_is_not_lo
         return [login(account, f"{network}.{n}", word) for n, word in enumerate(words)]
 
     robot, nobody = guesses("ci", "192.0.2"), guesses("nobody", "198.51.100")
-    assert [one.status for one in robot] == [one.status for one in nobody]
-    assert {one.status for one in robot} == {401, 429}
+    assert [answer.status for answer in robot] == [answer.status for answer in nobody]
+    assert {answer.status for answer in robot} == {401, 429}
     assert robot[0].body == nobody[0].body
-    for one, other in zip(robot, nobody, strict=True):
+    for answer, other in zip(robot, nobody, strict=True):
         passing = ("content-length", "date", "retry-after")
-        assert {k: v for k, v in one.headers.items() if k not in passing} == {
+        assert {k: v for k, v in answer.headers.items() if k not in passing} == {
             k: v for k, v in other.headers.items() if k not in passing
         }
-        assert ("retry-after" in one.headers) == ("retry-after" in other.headers)
+        assert ("retry-after" in answer.headers) == ("retry-after" in other.headers)
     assert login("ci", "10.0.0.1", "pw").status == 200
 
 
@@ -291,8 +291,12 @@ def test_an_account_with_a_generated_secret_answers_guesses_as_nobody_does(
         ]
 
     robot, nobody = guesses("ci", "192.0.2"), guesses("nobody", "198.51.100")
-    assert [one.status for one in robot] == [one.status for one in nobody] == [401] * 4 + [429] * 4
-    assert [one.body for one in robot[:4]] == [one.body for one in nobody[:4]]
+    assert (
+        [answer.status for answer in robot]
+        == [answer.status for answer in nobody]
+        == [401] * 4 + [429] * 4
+    )
+    assert [answer.body for answer in robot[:4]] == [answer.body for answer in nobody[:4]]
     times = [line["ms"] for line in (running.wait_for("token") for _ in range(16))]
     # bcrypt of cost 10 takes tens of milliseconds, also where the account's own hash is of cost 4.
     assert min(times[:4] + times[8:12]) > 10
@@ -373,11 +377,11 @@ def test_a_guesser_has_each_limit_once_a_window_by_a_running_clock(
         # A machine that is busy may see one window end and the next begin.
         assert compared <= most * (1 + (time.monotonic() - begun) // window)
         assert guess.status == 429
-        wait, told = int(guess.headers["retry-after"]), time.monotonic()
+        wait, told_at = int(guess.headers["retry-after"]), time.monotonic()
         assert 1 <= wait <= window
         status = running.login("someuser", "someuser-pw").status
         # Or the machine was so busy that the window has ended.
-        assert status == 429 or time.monotonic() - told > wait - 1
+        assert status == 429 or time.monotonic() - told_at > wait - 1
         time.sleep(wait)
     assert running.login("someuser", "someuser-pw").status == 200
 
@@ -670,15 +674,15 @@ def test_a_decision_is_logged_with_who_where_what_and_why(server: Running) -> No
         "/auth?service=reg&scope=repository:someuser/logged:pull,push,list",
         basic("someuser", "someuser-pw") | {"X-Real-IP": "10.1.1.1, 2001:db8::7"},
     )
-    while not (found := server.wait_for("token")).get("asked") or (
-        found["asked"][0]["name"] != "someuser/logged"
+    while not (decision := server.wait_for("token")).get("asked") or (
+        decision["asked"][0]["name"] != "someuser/logged"
     ):
         pass
-    assert found["ms"] >= 0
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found["time"])
-    del found["ms"], found["time"]
+    assert decision["ms"] >= 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", decision["time"])
+    del decision["ms"], decision["time"]
     resource = {"type": "repository", "name": "someuser/logged"}
-    assert found == {
+    assert decision == {
         "event": "token",
         "client": "2001:db8::7",
         "account": "someuser",
@@ -701,10 +705,10 @@ def test_a_line_of_the_log_is_bounded_whatever_is_sent(server: Running) -> None:
     assert server.ask(f"/auth?scope={long}&service=bounded", basic(long, "pw")).status == 400
     answer = server.login("someuser", "someuser-pw", f"a:b:c&{few}&service=bounded")
     assert len(answer.claims["access"]) == 100
-    while (found := server.wait_for("token")).get("scopes") != 100:
-        assert len(found.get("account", "")) <= 257
-    assert len(found["asked"]) == len(found["granted"]) == len(found["rules"]) == 5
-    assert found["asked"][0] == {"type": "a", "name": "b", "actions": ["c"]}
+    while (decision := server.wait_for("token")).get("scopes") != 100:
+        assert len(decision.get("account", "")) <= 257
+    assert len(decision["asked"]) == len(decision["granted"]) == len(decision["rules"]) == 5
+    assert decision["asked"][0] == {"type": "a", "name": "b", "actions": ["c"]}
     assert max(map(len, server.text[sent:])) < 6_000
 
 
@@ -779,12 +783,12 @@ def test_no_request_fails_during_reloads(start: Start, keys: Path) -> None:
 
     def ask(_: int) -> int:
         connection = running.connect()
-        found = {
+        statuses = {
             running.login("someuser", "someuser-pw", connection=connection).status
             for _ in range(100)
         }
         connection.close()
-        return found.pop() if len(found) == 1 else 0
+        return statuses.pop() if len(statuses) == 1 else 0
 
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(ask, range(4))
@@ -912,8 +916,8 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_0(start: Start, keys: P
     users = {"slow": {"password": hashed("pw", 12)}}
     running = start(settings(keys, users=users))
     idle, slow = running.connect(), running.connect()
-    for one in (idle, slow):
-        assert running.ask("/healthz", connection=one).status == 200
+    for opened in (idle, slow):
+        assert running.ask("/healthz", connection=opened).status == 200
     login = {"X-Real-IP": "192.0.2.1"} | basic("slow", "pw")
     slow.request("GET", "/auth?service=reg", headers=login)
     # What is answered now came after the login, so that is under way.

@@ -21,8 +21,8 @@ from wharfinger.token_server.token_request import (
 
 
 def scope(text: str) -> Scope:
-    (found,) = read_scopes([text])
-    return found
+    (scope,) = read_scopes([text])
+    return scope
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,20 @@ def test_an_empty_first_scope_asks_for_nothing_as_with_docker_auth() -> None:
 
 def test_the_forms_fields_come_before_the_querys() -> None:
     form = urlencode({"service": "form", "username": "u", "password": "pw"}).encode()
-    found = read_request(b"service=query&scope=repository:a:pull", form, None)
-    assert (found.service, found.account, found.password) == ("form", "u", b"pw")
-    assert found.scopes == (Scope("repository", "a", ("pull",)),)
+    request = read_request(b"service=query&scope=repository:a:pull", form, None)
+    assert (request.service, request.account, request.password) == ("form", "u", b"pw")
+    assert request.scopes == (Scope("repository", "a", ("pull",)),)
 
 
 def test_a_basic_header_counts_before_the_form() -> None:
     header = "Basic " + base64.b64encode(b"u:pw").decode()
-    found = read_request(b"", b"username=v&password=x", header)
-    assert (found.account, found.password) == ("u", b"pw")
+    request = read_request(b"", b"username=v&password=x", header)
+    assert (request.account, request.password) == ("u", b"pw")
 
 
 def test_a_password_in_the_query_string_of_a_get_is_not_used() -> None:
-    found = read_request(b"username=u&password=pw", None, None)
-    assert (found.account, found.password) == ("", b"")
+    request = read_request(b"username=u&password=pw", None, None)
+    assert (request.account, request.password) == ("", b"")
 
 
 def test_a_request_does_not_show_its_password() -> None:
@@ -131,9 +131,9 @@ def test_any_request_is_read_or_refused_and_never_a_crash(
     query: bytes, form: bytes | None, header: str | None
 ) -> None:
     try:
-        found = read_request(query, form, header)
+        request = read_request(query, form, header)
     except (BadRequest, BadCredentials) as error:
         assert str(error)
         return
-    assert "\0" not in found.service
-    assert all("\0" not in asked.name and asked.name for asked in found.scopes)
+    assert "\0" not in request.service
+    assert all("\0" not in scope.name and scope.name for scope in request.scopes)
