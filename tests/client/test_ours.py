@@ -15,7 +15,7 @@ from tests.client.conftest import Person, admin_session
 TAGS = 30 * 3
 
 
-def test_nothing_is_trusted_or_told_to_strangers(somebody: Person) -> None:
+def test_without_trust_or_a_login_nothing_is_shown(somebody: Person) -> None:
     ran = somebody("repositories", cacert=False)
     assert (ran.code, ran.out) == (1, "")
     assert "of an authority that this machine does not trust" in ran.err
@@ -70,7 +70,7 @@ def test_referrers_are_found_without_an_api_for_them(somebody: Person, content: 
     assert endings == ["att", "sig"]
 
 
-def test_room_counts_each_blob_once(somebody: Person, content: Content) -> None:
+def test_space_counts_each_blob_once(somebody: Person, content: Content) -> None:
     usage = somebody.logged_in("admin")("du", "--json").json
     by_name = {row["repository"]: row for row in usage["repositories"]}
     [large] = content.large.values()

@@ -277,7 +277,7 @@ def test_the_collection_takes_former_lists_and_no_more(image: Image) -> None:
     image.all_of_it_works()
 
 
-def test_a_stale_list_is_named_and_mended(image: Image) -> None:
+def test_a_stale_list_is_named_and_repaired(image: Image) -> None:
     image.all_of_it_works()
     there = image.listed()
     gone = sorted(there)[: len(STALE)]
@@ -304,7 +304,7 @@ def test_a_stale_list_is_named_and_mended(image: Image) -> None:
     image.all_of_it_works()
 
 
-def test_who_lacks_a_right_changes_nothing(image: Image) -> None:
+def test_a_user_without_a_right_changes_nothing(image: Image) -> None:
     there = image.listed()
     for user, words in (
         ("cleaner", "first, and cleaner may not pull and push team/"),

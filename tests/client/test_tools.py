@@ -421,7 +421,7 @@ def test_our_readers_understand_all_of_it(bench: Bench) -> None:
         assert (ran.code, ran.err) == (0, "")
 
 
-def test_a_collection_takes_nothing_that_a_tag_leads_to(bench: Bench) -> None:
+def test_a_collection_keeps_everything_that_a_tag_leads_to(bench: Bench) -> None:
     storage = Storage(bench.served.folder / "storage")
     assert obstacles(storage) == []
     # Nobody writes meanwhile.

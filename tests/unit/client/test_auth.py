@@ -36,16 +36,14 @@ def test_each_kind_of_login_leads_to_the_tags(fake: Fake, wharf: Wharf, auth: st
     assert (ran.code, ran.out, ran.err) == (0, "1\n", "")
 
 
-def test_of_several_schemes_the_token_is_taken(fake: Fake, wharf: Wharf) -> None:
+def test_of_several_schemes_bearer_is_used(fake: Fake, wharf: Wharf) -> None:
     filled(fake, "bearer").challenges = [
         f'Negotiate, Basic realm="x", Bearer realm="{REALM}",service="s"'
     ]
     assert wharf("tags", REPOSITORY, *BOB, input="pw").out == "1\n"
 
 
-def test_a_token_is_asked_for_what_the_registry_wants_not_for_what_we_guess(
-    fake: Fake, wharf: Wharf
-) -> None:
+def test_a_token_is_asked_for_the_scope_that_the_registry_names(fake: Fake, wharf: Wharf) -> None:
     # As registries do that name repositories otherwise than in the address.
     challenged = "repository:elsewhere/team/app:pull"
     filled(fake).before = [
@@ -76,7 +74,7 @@ def test_one_token_is_asked_for_many_repositories(fake: Fake, wharf: Wharf) -> N
     assert fake.counts["GET /auth"] == 4
 
 
-def test_a_token_for_many_that_holds_too_little_is_made_good_one_by_one(
+def test_if_a_token_for_many_scopes_is_not_enough_each_is_asked_for_alone(
     fake: Fake, wharf: Wharf
 ) -> None:
     fake.auth = "bearer"
@@ -93,7 +91,7 @@ def test_a_token_for_many_that_holds_too_little_is_made_good_one_by_one(
     assert ran.lines == ["a\t1", "b\t1", "c\t1"]
 
 
-def test_a_token_that_held_too_little_is_not_tried_again(fake: Fake, wharf: Wharf) -> None:
+def test_a_token_that_was_not_enough_is_not_tried_again(fake: Fake, wharf: Wharf) -> None:
     fake.auth = "bearer"
     fake.push("a", "1", image())
     for tag in "1234":
@@ -141,7 +139,7 @@ def test_a_token_is_renewed_before_it_ends(fake: Fake, monkeypatch: pytest.Monke
     assert using(fake, Settings(Credentials("bob", "pw")), often) == [1, 1, 2]
 
 
-def test_one_question_for_many_is_never_too_long(fake: Fake, wharf: Wharf) -> None:
+def test_a_token_request_for_many_scopes_is_never_too_long(fake: Fake, wharf: Wharf) -> None:
     fake.auth = "bearer"
     for number in range(20):
         fake.push(f"{'long/' * 40}{number:02}", "1", image())
@@ -179,7 +177,7 @@ def test_an_identity_token_is_exchanged_by_oauth2(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
-def test_a_wrong_password_is_said_to_be_one(fake: Fake, wharf: Wharf, auth: str) -> None:
+def test_a_wrong_password_is_named_as_the_cause(fake: Fake, wharf: Wharf, auth: str) -> None:
     filled(fake, auth)
     ran = wharf("tags", REPOSITORY, *BOB, input="wrong")
     place = " (asked at tokens.test)" if auth == "bearer" else ""
@@ -193,7 +191,7 @@ def test_a_wrong_password_is_said_to_be_one(fake: Fake, wharf: Wharf, auth: str)
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
-def test_without_a_login_one_is_asked_for(fake: Fake, wharf: Wharf, auth: str) -> None:
+def test_without_a_login_the_message_asks_for_one(fake: Fake, wharf: Wharf, auth: str) -> None:
     filled(fake, auth)
     ran = wharf("tags", REPOSITORY)
     place = " (asked at tokens.test)" if auth == "bearer" else ""
@@ -203,7 +201,7 @@ def test_without_a_login_one_is_asked_for(fake: Fake, wharf: Wharf, auth: str) -
     )
 
 
-def test_a_right_that_is_missing_is_named(fake: Fake, wharf: Wharf) -> None:
+def test_a_missing_right_is_named(fake: Fake, wharf: Wharf) -> None:
     filled(fake, "bearer").allowed = lambda scope: False
     ran = wharf("tags", REPOSITORY, *BOB, input="pw")
     assert (ran.code, ran.err) == (
@@ -243,7 +241,7 @@ def test_a_login_that_cannot_be_is_explained(
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"token": ""}', b'{"token": "a\\nb"}'])
-def test_what_is_no_token_is_not_taken_for_one(fake: Fake, wharf: Wharf, body: bytes) -> None:
+def test_an_answer_without_a_token_is_an_error(fake: Fake, wharf: Wharf, body: bytes) -> None:
     filled(fake, "bearer").before = [
         lambda request: httpx.Response(200, content=body) if request.url.path == "/auth" else None
     ]

@@ -42,7 +42,7 @@ def test_within_a_registry_blobs_are_mounted(fake: Fake, wharf: Wharf, app: str)
     assert puts[-1] == "/v2/release/app/manifests/1"
 
 
-def test_where_mounting_fails_the_bytes_travel(fake: Fake, wharf: Wharf, app: str) -> None:
+def test_if_mounting_fails_the_bytes_are_sent(fake: Fake, wharf: Wharf, app: str) -> None:
     fake.before = [
         lambda request: (
             httpx.Response(202, headers={"Location": "/v2/x/blobs/uploads/1"})
@@ -95,7 +95,7 @@ def test_a_digest_alone_stays_without_a_tag(fake: Fake, wharf: Wharf, app: str) 
     assert fake.repositories["x"] == {}
 
 
-def test_what_the_goal_says_of_a_push_is_told(fake: Fake, wharf: Wharf, app: str) -> None:
+def test_a_refused_push_shows_the_registrys_message(fake: Fake, wharf: Wharf, app: str) -> None:
     fake.before = [
         lambda request: (
             httpx.Response(403, json=errors("DENIED", "no")) if request.method == "POST" else None

@@ -167,7 +167,7 @@ def test_the_whole_table(inventory: Path, wharf: Wharf) -> None:
     )
 
 
-def test_generated_passwords_are_no_inventory_wherever_one_stands(
+def test_generated_passwords_are_never_read_as_an_inventory(
     inventory: Path, tmp_path: Path
 ) -> None:
     (inventory / "credentials/other").write_text("[cannot be read as an inventory\n")
@@ -188,7 +188,7 @@ def change(inventory: Path, **values: Any) -> None:
     (inventory / "group_vars/registry.yml").write_text(yaml.safe_dump(values))
 
 
-def test_htpasswd_knows_no_rules(inventory: Path, wharf: Wharf) -> None:
+def test_htpasswd_has_no_rules(inventory: Path, wharf: Wharf) -> None:
     change(inventory, registry_auth="htpasswd", registry_users={"bob": {}})
     ran = wharf("can", "bob", "delete", "any", "-i", str(inventory))
     assert ran.out == (
@@ -214,7 +214,7 @@ def test_several_registries_need_a_limit(inventory: Path, wharf: Wharf) -> None:
     )
 
 
-def test_mistakes_are_told_as_a_deployment_tells_them(inventory: Path, wharf: Wharf) -> None:
+def test_mistakes_are_reported_as_in_a_deployment(inventory: Path, wharf: Wharf) -> None:
     change(inventory, registry_users={"bob": {}}, registry_access=[{"who": "bbo", "may": "all"}])
     ran = wharf("access", "-i", str(inventory))
     assert ran.code == 1
@@ -228,7 +228,7 @@ def test_mistakes_are_told_as_a_deployment_tells_them(inventory: Path, wharf: Wh
         ({"registry_access": "{{ nothing }}"}, "cannot be read: 'nothing' is undefined"),
     ],
 )
-def test_what_cannot_be_worked_out_is_said(
+def test_a_variable_that_cannot_be_templated_is_an_error(
     inventory: Path, wharf: Wharf, values: Mapping[str, Any], part: str
 ) -> None:
     change(inventory, **values)
@@ -249,7 +249,7 @@ def test_a_whole_file_in_the_vault_needs_its_password(inventory: Path, wharf: Wh
     ) in ran.err
 
 
-def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_passwords(
+def test_a_file_that_cannot_be_read_is_reported_with_its_line_and_without_its_passwords(
     inventory: Path, wharf: Wharf
 ) -> None:
     (inventory / "host_vars").mkdir()
@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_passwo
         (("bob", "pull"), "pull is a question about a repository: write its name after the verb"),
     ],
 )
-def test_what_is_no_question(
+def test_a_malformed_question_is_refused(
     inventory: Path, wharf: Wharf, question: Sequence[str], message: str
 ) -> None:
     ran = wharf("can", *question, "-i", str(inventory))
@@ -303,7 +303,7 @@ def test_an_inventory_must_be_there_and_have_a_registry(tmp_path: Path, wharf: W
     )
 
 
-def test_without_ansible_it_is_said_how_to_get_it(
+def test_without_ansible_the_message_says_how_to_get_it(
     inventory: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordinary = builtins.__import__

@@ -126,7 +126,7 @@ def test_any_json_has_an_answer(document: dict[str, Any]) -> None:
     assert isinstance(kinds.of_manifest(document), str)
 
 
-def test_tags_of_cosign_say_what_they_hold() -> None:
+def test_tags_of_cosign_have_words() -> None:
     prefix = "sha256-" + "a" * 64
     assert kinds.of_tag(f"{prefix}.sig") == "cosign signature"
     assert kinds.of_tag(f"{prefix}.att") == "in-toto attestation"

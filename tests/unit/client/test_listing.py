@@ -92,7 +92,7 @@ def test_a_repository_that_only_the_catalog_remembers_has_no_tags(fake: Fake, wh
     assert (ran.code, ran.out) == (0, "a\t\n")
 
 
-def test_an_empty_registry_is_no_error(fake: Fake, wharf: Wharf) -> None:
+def test_an_empty_registry_is_not_an_error(fake: Fake, wharf: Wharf) -> None:
     ran = wharf("repositories", HOST)
     assert (ran.code, ran.out) == (0, "")
 
@@ -132,7 +132,7 @@ def test_there_may_be_no_catalog(fake: Fake, wharf: Wharf, status: int) -> None:
     )
 
 
-def test_what_may_not_be_read_is_left_out_and_said(fake: Fake, wharf: Wharf) -> None:
+def test_repositories_that_may_not_be_read_are_left_out_and_named(fake: Fake, wharf: Wharf) -> None:
     fake.push("open", "1", image())
     fake.push("secret", "1", image())
     fake.auth, fake.allowed = "bearer", lambda scope: "secret" not in scope
@@ -162,7 +162,7 @@ def test_digests_come_from_head_or_else_from_the_content(
     assert (fake.counts["GET /v2/app/manifests/one"] == 0) == (head and named)
 
 
-def test_a_head_that_fails_is_no_reason_to_ask_for_all_again(
+def test_a_head_that_fails_does_not_start_all_again(
     fake: Fake, wharf: Wharf, pauses: list[float]
 ) -> None:
     fake.push("app", "one", image())
@@ -183,6 +183,6 @@ def test_a_tag_that_goes_away_meanwhile_is_left_out(fake: Fake, wharf: Wharf) ->
     assert [line.split("\t")[0] for line in ran.lines] == ["one"]
 
 
-def test_names_cannot_steer_a_terminal(fake: Fake, wharf: Wharf) -> None:
+def test_names_cannot_control_a_terminal(fake: Fake, wharf: Wharf) -> None:
     fake.repositories["a\x1b]0;owned\x07\nb"] = {}
     assert wharf("repositories", HOST).out == "a ]0;owned b\n"

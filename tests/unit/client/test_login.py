@@ -90,7 +90,7 @@ def test_a_credential_helper_is_asked(
     assert wharf("tags", app).out == "1\n"
 
 
-def test_a_helper_that_knows_nothing_is_no_error(
+def test_a_helper_without_the_login_is_not_an_error(
     app: str, wharf: Wharf, config: Path, helper: Path
 ) -> None:
     config.write_text(json.dumps({"credsStore": "test"}))
@@ -121,7 +121,7 @@ def test_a_helper_that_is_not_there_is_named(app: str, wharf: Wharf, config: Pat
         ("[]", "is not a JSON object: repair it, docker needs it too"),
     ],
 )
-def test_a_broken_config_is_said_and_not_overwritten(
+def test_a_broken_config_is_reported_and_not_overwritten(
     app: str, wharf: Wharf, config: Path, content: str, message: str
 ) -> None:
     config.write_text(content)
@@ -189,7 +189,7 @@ def test_a_config_that_is_a_link_stays_one(
     assert HOST in (tmp_path / "real.json").read_text()
 
 
-def test_a_login_goes_to_the_helper_where_there_is_one(
+def test_a_login_goes_to_the_helper_if_there_is_one(
     app: str, wharf: Wharf, config: Path, helper: Path
 ) -> None:
     old = {"auths": {HOST: {"auth": encoded("bob", "old")}}, "credsStore": "test"}

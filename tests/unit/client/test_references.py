@@ -70,7 +70,7 @@ def test_with_wharf_registry_names_may_be_short(text: str, monkeypatch: pytest.M
         ("-bad-.x/app", "'-bad-.x' is not a registry: write HOST or HOST:PORT"),
     ],
 )
-def test_what_is_no_reference_is_told_what_to_write(text: str, message: str) -> None:
+def test_a_malformed_reference_is_reported_with_what_to_write(text: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         reference(text)
     assert str(error.value) == message

@@ -212,7 +212,7 @@ def test_a_list_that_is_written_all_the_time_is_given_up(app: Fake, wharf: Wharf
     assert digest(A) in app.blobs["app"]
 
 
-def test_a_list_that_comes_back_after_the_deletion_is_said(app: Fake, wharf: Wharf) -> None:
+def test_a_list_that_comes_back_after_the_deletion_is_reported(app: Fake, wharf: Wharf) -> None:
     def refuse(request: httpx.Request) -> httpx.Response | None:
         if f"DELETE {digest(A)}" in changes(app) and request.url.path.endswith(LIST):
             return httpx.Response(500)
@@ -225,7 +225,7 @@ def test_a_list_that_comes_back_after_the_deletion_is_said(app: Fake, wharf: Wha
     assert ran.err.endswith(f"Afterwards: wharf repair {APP}\n")
 
 
-def test_removing_the_list_itself_is_warned_of(app: Fake, wharf: Wharf) -> None:
+def test_removing_the_list_itself_gives_a_warning(app: Fake, wharf: Wharf) -> None:
     warning = (
         f"  WARNING: this is the list of 3 signatures and other referrers of {digest(SUBJECT)}: "
         "they stay, but oras, cosign and regctl no longer find them\n"
@@ -260,7 +260,7 @@ def test_what_only_has_the_name_of_a_list_is_not_touched(
 # -- wharf repair
 
 
-def test_what_is_gone_is_taken_out(app: Fake, wharf: Wharf) -> None:
+def test_missing_manifests_are_taken_out(app: Fake, wharf: Wharf) -> None:
     app.blobs["app"].discard(digest(B))
     ran = wharf("repair", APP, "--dry-run")
     assert ran.out == f"{APP}:{LIST}: {digest(B)} is gone, would be taken out\n"
@@ -273,7 +273,7 @@ def test_what_is_gone_is_taken_out(app: Fake, wharf: Wharf) -> None:
     )
 
 
-def test_a_list_of_nothing_but_what_is_gone_goes(app: Fake, wharf: Wharf) -> None:
+def test_a_list_of_only_missing_manifests_is_removed(app: Fake, wharf: Wharf) -> None:
     app.blobs["app"] -= {digest(manifest) for manifest in (A, B, C)}
     ran = wharf("repair", APP)
     assert ran.lines == [
@@ -283,7 +283,7 @@ def test_a_list_of_nothing_but_what_is_gone_goes(app: Fake, wharf: Wharf) -> Non
     assert app.repositories["app"] == {"1": digest(SUBJECT)}
 
 
-def test_removing_a_signature_mends_its_list_too(app: Fake, wharf: Wharf) -> None:
+def test_removing_a_signature_repairs_its_list_too(app: Fake, wharf: Wharf) -> None:
     app.blobs["app"].discard(digest(B))
     assert wharf("rm", f"{APP}@{digest(A)}", "--yes").code == 0
     assert named(app) == [digest(C)]
@@ -305,7 +305,7 @@ def test_a_list_that_no_tool_writes_is_left_alone(app: Fake, wharf: Wharf, field
     assert app.repositories["app"][LIST] == digest(text.encode())
 
 
-def test_two_repositories_and_what_is_no_repository(app: Fake, wharf: Wharf) -> None:
+def test_two_repositories_and_an_argument_that_is_not_one(app: Fake, wharf: Wharf) -> None:
     app.push("other", "1", SUBJECT)
     ran = wharf("repair", APP, f"{HOST}/other")
     assert len(ran.lines) == 2

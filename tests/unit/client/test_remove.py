@@ -54,7 +54,7 @@ def test_anything_but_yes_deletes_nothing(fake: Fake, wharf: Wharf, answer: str)
     assert "DELETE" not in {request.method for request in fake.requests}
 
 
-def test_where_nobody_can_be_asked_yes_is_wanted(fake: Fake, wharf: Wharf) -> None:
+def test_if_nobody_can_be_asked_yes_is_required(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", A)
     ran = wharf("rm", f"{APP}@{name}", input="y\n")
     assert (ran.code, ran.err) == (
@@ -88,7 +88,7 @@ def test_an_index_of_indexes_needs_it_too(fake: Fake, wharf: Wharf) -> None:
     )
 
 
-def test_an_index_that_goes_too_is_no_reason_to_warn(fake: Fake, wharf: Wharf) -> None:
+def test_an_index_that_is_deleted_too_gives_no_warning(fake: Fake, wharf: Wharf) -> None:
     child = fake.push("app", None, A)
     outer = fake.push("app", "multi", index(A))
     ran = wharf("rm", f"{APP}@{child}", f"{APP}@{outer}", "--yes")
@@ -122,7 +122,7 @@ def test_the_last_tag_of_a_manifest_leaves_it_without_one(fake: Fake, wharf: Wha
     )
 
 
-def test_where_single_tags_cannot_be_removed_nothing_is(fake: Fake, wharf: Wharf) -> None:
+def test_if_single_tags_cannot_be_removed_nothing_is(fake: Fake, wharf: Wharf) -> None:
     fake.deletes_tags = False
     name = fake.push("app", "1", A)
     fake.push("app", "latest", A)
@@ -136,7 +136,7 @@ def test_where_single_tags_cannot_be_removed_nothing_is(fake: Fake, wharf: Wharf
     assert set(fake.repositories["app"]) == {"1", "latest"}
 
 
-def test_a_registry_without_deletion_is_said_to_be_one(fake: Fake, wharf: Wharf) -> None:
+def test_a_registry_without_deletion_is_named_as_such(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", A)
     fake.before = [
         lambda request: (
@@ -174,7 +174,7 @@ def test_a_tag_that_moved_since_it_was_shown_is_left_alone(fake: Fake, wharf: Wh
 
 
 @pytest.mark.parametrize("newcomer", ["a tag", "an index"])
-def test_a_digest_that_is_needed_anew_since_it_was_shown_is_left_alone(
+def test_a_digest_that_is_needed_since_it_was_shown_is_left_alone(
     fake: Fake, wharf: Wharf, monkeypatch: pytest.MonkeyPatch, newcomer: str
 ) -> None:
     name = fake.push("app", "1", A)
@@ -224,7 +224,7 @@ def test_one_that_fails_does_not_stop_the_others(fake: Fake, wharf: Wharf) -> No
         (f"{APP}:1@sha256:{'0' * 64}", "either its tag or its digest, not both"),
     ],
 )
-def test_one_tag_or_one_digest_is_wanted(
+def test_either_a_tag_or_a_digest_is_required(
     fake: Fake, wharf: Wharf, reference: str, which: str
 ) -> None:
     ran = wharf("rm", reference, "--yes")
@@ -246,7 +246,9 @@ def test_one_password_is_never_shown_to_two_registries(fake: Fake, wharf: Wharf)
     assert fake.requests == []
 
 
-def test_an_index_that_cannot_be_read_is_said_and_does_not_stop(fake: Fake, wharf: Wharf) -> None:
+def test_an_index_that_cannot_be_read_is_reported_and_does_not_stop(
+    fake: Fake, wharf: Wharf
+) -> None:
     name = fake.push("app", "1", A)
     broken = fake.push("app", "broken", index(A))
     fake.content[broken] = index(B)

@@ -91,7 +91,7 @@ def test_only_what_goes(playbook: Path, wharf: Wharf) -> None:
     ]
 
 
-def test_damage_that_was_met_is_told(playbook: Path, wharf: Wharf) -> None:
+def test_damage_is_reported(playbook: Path, wharf: Wharf) -> None:
     damage = [{"kind": "manifest", "sentence": "team/app@sha256:1 is cut off"}]
     (playbook / "answer").write_text(printed({"rows": ROWS, "damage": damage}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
@@ -101,7 +101,9 @@ def test_damage_that_was_met_is_told(playbook: Path, wharf: Wharf) -> None:
     )
 
 
-def test_what_would_keep_a_run_from_removing_anything_is_told(playbook: Path, wharf: Wharf) -> None:
+def test_what_would_prevent_a_run_from_removing_anything_is_reported(
+    playbook: Path, wharf: Wharf
+) -> None:
     more = {"held": "60 of 100 tags would go", "doubt": "the clock is in doubt"}
     (playbook / "answer").write_text(printed({"rows": ROWS, **more}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
@@ -118,7 +120,7 @@ def test_an_empty_registry_has_no_rows(playbook: Path, wharf: Wharf) -> None:
     assert ran.err == "wharf: 0 of 0 tags would be removed; nothing was changed\n"
 
 
-def test_a_task_that_failed_is_told(playbook: Path, wharf: Wharf) -> None:
+def test_a_failed_task_is_reported(playbook: Path, wharf: Wharf) -> None:
     (playbook / "answer").write_text(
         printed({"failed": True, "msg": "registry_retention, rule 1: an unknown key"})
     )
@@ -140,7 +142,7 @@ def test_a_task_that_failed_is_told(playbook: Path, wharf: Wharf) -> None:
         ),
     ],
 )
-def test_what_has_not_worked_is_told(
+def test_a_failure_is_reported(
     playbook: Path, wharf: Wharf, answer: str, status: int, message: str
 ) -> None:
     (playbook / "answer").write_text(answer)

@@ -143,7 +143,7 @@ def test_a_tag_that_is_not_there(fake: Fake, wharf: Wharf) -> None:
     assert (ran.code, ran.err) == (1, f"wharf: {APP} has no digest {name}\n")
 
 
-def test_other_content_than_the_digest_says_is_refused(fake: Fake, wharf: Wharf) -> None:
+def test_content_that_does_not_match_the_digest_is_refused(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", image())
     fake.content[name] = image(("other", 1))
     ran = wharf("show", f"{APP}@{name}")
@@ -170,7 +170,7 @@ def test_a_manifest_that_cannot_be_read(fake: Fake, wharf: Wharf, data: bytes, w
     )
 
 
-def test_a_damaged_configuration_is_said(fake: Fake, wharf: Wharf) -> None:
+def test_a_damaged_configuration_is_reported(fake: Fake, wharf: Wharf) -> None:
     fake.push("app", "1", image())
     name = digest(CONFIGURATION)
     fake.content[name] = b"{}"
@@ -222,7 +222,7 @@ def test_a_build_cache_shows_its_layers(fake: Fake, wharf: Wharf) -> None:
     assert "missing" not in ran.out
 
 
-def test_types_stand_beside_what_refers_to_an_image(fake: Fake, wharf: Wharf) -> None:
+def test_referrers_are_shown_with_their_types(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", image())
     prefix = name.replace(":", "-")
     signature = image(("sig", 1))

@@ -155,7 +155,7 @@ def test_a_client_certificate_is_loaded_and_others_files_are_not(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "client.cert"])
-def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, wharf: Wharf, name: str) -> None:
+def test_a_file_that_is_not_a_certificate_is_named(tmp_path: Path, wharf: Wharf, name: str) -> None:
     folder = tls.SYSTEM / "registry.test"
     folder.mkdir(parents=True)
     (folder / name).write_text("hello")
@@ -172,7 +172,9 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, wharf: Wharf, na
     ("content", "why"),
     [(None, "No such file or directory"), ("hello", "contains no certificate")],
 )
-def test_a_cacert_that_is_none(tmp_path: Path, wharf: Wharf, content: str | None, why: str) -> None:
+def test_a_cacert_that_is_not_a_certificate(
+    tmp_path: Path, wharf: Wharf, content: str | None, why: str
+) -> None:
     file = tmp_path / "given.crt"
     if content:
         file.write_text(content)
@@ -204,7 +206,7 @@ def test_a_certificate_that_is_out_of_date(
     )
 
 
-def test_without_tls_only_where_it_is_asked_for(wharf: Wharf, started: list[Server]) -> None:
+def test_without_tls_only_with_the_option(wharf: Wharf, started: list[Server]) -> None:
     host = run(Server(("127.0.0.1", 0), Handler), started)
     ran = wharf("tags", f"{host}/app")
     assert ran.code == 1

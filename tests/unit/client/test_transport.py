@@ -37,7 +37,7 @@ def test_a_date_says_how_long_too(fake: Fake, wharf: Wharf, pauses: list[float])
     assert pauses == [0.0]
 
 
-def test_patience_has_an_end(fake: Fake, wharf: Wharf, pauses: list[float]) -> None:
+def test_retries_have_an_end(fake: Fake, wharf: Wharf, pauses: list[float]) -> None:
     filled(fake).before = [
         lambda request: httpx.Response(429, json=errors("TOOMANYREQUESTS", "slow down"))
     ]
@@ -134,7 +134,9 @@ def test_what_an_error_says_is_shown_on_one_clean_line(
 
 
 @pytest.mark.parametrize("body", [b"<html>welcome", b"[1]", b"", b"[" * 100_000])
-def test_what_is_no_registry_is_not_taken_for_one(fake: Fake, wharf: Wharf, body: bytes) -> None:
+def test_an_answer_that_is_not_a_registrys_is_an_error(
+    fake: Fake, wharf: Wharf, body: bytes
+) -> None:
     filled(fake).before = [lambda request: httpx.Response(200, content=body)]
     ran = wharf("tags", REPOSITORY)
     assert (ran.code, ran.err) == (
@@ -145,7 +147,7 @@ def test_what_is_no_registry_is_not_taken_for_one(fake: Fake, wharf: Wharf, body
 
 
 @pytest.mark.parametrize("tags", ["text", [1], {"a": 1}])
-def test_a_list_must_be_one(fake: Fake, wharf: Wharf, tags: object) -> None:
+def test_a_list_of_tags_must_be_a_list(fake: Fake, wharf: Wharf, tags: object) -> None:
     filled(fake).before = [lambda request: httpx.Response(200, json={"tags": tags})]
     assert wharf("tags", REPOSITORY).err == (
         "wharf: registry.test answers /v2/team/app/tags/list without a list of tags: is it a "
@@ -215,7 +217,7 @@ def test_a_redirect_is_followed_without_the_login(fake: Fake, wharf: Wharf) -> N
         ("/v2/again", "registry.test redirects without end"),
     ],
 )
-def test_a_redirect_that_leads_nowhere_good_is_refused(
+def test_a_redirect_without_tls_or_end_is_refused(
     fake: Fake, wharf: Wharf, location: str, message: str
 ) -> None:
     filled(fake).before = [lambda request: httpx.Response(307, headers={"Location": location})]

@@ -59,7 +59,7 @@ def test_an_index_counts_its_children_and_what_is_elsewhere_does_not(
     assert (total["size"], total["logical"]) == (outer + inner, outer + 2 * inner)
 
 
-def test_what_is_missing_or_damaged_is_named(fake: Fake, wharf: Wharf) -> None:
+def test_missing_and_damaged_manifests_are_named(fake: Fake, wharf: Wharf) -> None:
     child = image(("a", 1))
     fake.push("app", "1", index(child))
     fake.push("app", "broken", b"{")
@@ -73,7 +73,7 @@ def test_what_is_missing_or_damaged_is_named(fake: Fake, wharf: Wharf) -> None:
     assert ran.lines[0].startswith("app\t1\t")
 
 
-def test_what_may_not_be_read_is_left_out(
+def test_repositories_that_may_not_be_read_are_left_out(
     fake: Fake, wharf: Wharf, two: tuple[bytes, bytes]
 ) -> None:
     fake.auth, fake.allowed = "bearer", lambda scope: "team/other" not in scope
@@ -104,7 +104,7 @@ def test_what_may_not_be_read_is_left_out(
         ),
     ],
 )
-def test_what_cannot_be_summed_up(
+def test_arguments_that_cannot_be_summed_up(
     fake: Fake, wharf: Wharf, arguments: tuple[str, ...], message: str
 ) -> None:
     ran = wharf("du", *arguments)

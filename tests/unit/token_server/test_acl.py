@@ -151,9 +151,7 @@ def test_globs_match_as_a_matcher_written_by_hand(pattern: str, value: str) -> N
 @example("/^a|b/", "b")
 @example("/^ab?/", "a")
 @example("/^(a|b)/", "b")
-def test_what_matches_begins_with_the_prefix_that_is_looked_at_first(
-    pattern: str, value: str
-) -> None:
+def test_every_match_begins_with_the_literal_prefix(pattern: str, value: str) -> None:
     if matches(pattern, value):
         assert value.startswith(literal_prefix(pattern))
 
@@ -165,13 +163,13 @@ def test_an_accounts_name_stands_only_for_itself(name: str, account: str) -> Non
     assert decide({"name": "${account}/x"}, name=f"{account}/x", account=account)
 
 
-def test_a_dot_in_an_account_is_no_wildcard() -> None:
+def test_a_dot_in_an_account_is_not_a_wildcard() -> None:
     pattern = {"name": "/^${account}(/[^/]+)+$/"}
     assert decide(pattern, account="ci.robot", name="ci.robot/app")
     assert not decide(pattern, account="ci.robot", name="cixrobot/app")
 
 
-def test_an_account_cannot_bring_a_placeholder_in() -> None:
+def test_a_placeholder_in_an_account_is_not_filled() -> None:
     assert not decide({"name": "${account}/app"}, account="${name}", name="team/app")
 
 
@@ -184,7 +182,7 @@ def test_labels_are_tried_in_every_combination() -> None:
     assert not decide(pattern, name="a/x", labels={"group": ["a"]})
 
 
-def test_every_label_that_is_wanted_must_be_carried() -> None:
+def test_every_label_of_an_entry_must_match() -> None:
     wanted = {"group": "dev*", "stage": "/^prod$/"}
     assert decide({}, wanted_labels=wanted, labels={"group": ["ops", "devel"], "stage": ["prod"]})
     assert not decide({}, wanted_labels=wanted, labels={"group": ["devel"]})
@@ -212,14 +210,14 @@ def test_addresses(network: str, ip: str, expected: bool) -> None:
     assert decide({}, network=network, ip=ip) is expected
 
 
-def test_the_same_asker_from_another_address_is_judged_anew() -> None:
+def test_the_same_user_from_another_address_is_decided_again() -> None:
     entries = AccessControlList([Entry({}, {}, ipaddress.ip_network("10.0.0.0/8"), ("*",))])
     for ip, entry in (("10.0.0.1", 0), ("11.0.0.1", None), ("10.0.0.1", 0)):
         question = Question("u", "repository", "a", "reg", ipaddress.ip_address(ip), ("pull",))
         assert entries.decide(question).entry == entry
 
 
-def test_the_same_account_with_other_labels_is_judged_anew() -> None:
+def test_the_same_account_with_other_labels_is_decided_again() -> None:
     entries = AccessControlList([Entry({}, {"group": "a"}, None, ("*",))])
     for group, entry in (("a", 0), ("b", None)):
         labels = (("group", (group,)),)
@@ -227,7 +225,7 @@ def test_the_same_account_with_other_labels_is_judged_anew() -> None:
         assert entries.decide(question).entry == entry
 
 
-def test_an_expression_that_explodes_elsewhere_is_quick() -> None:
+def test_an_expression_that_backtracks_elsewhere_is_quick() -> None:
     begun = time.process_time()
     assert not decide({"name": "/^(a+)+$/"}, name="a" * 5000 + "b")
     assert time.process_time() - begun < 1
@@ -259,7 +257,7 @@ def test_a_long_question_is_answered_and_not_kept(field: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["${service}/*", "/^${service}(/[^/]+)+$/"])
-def test_a_pattern_that_a_client_made_long_is_not_kept(pattern: str) -> None:
+def test_a_pattern_with_a_long_value_from_a_client_is_not_kept(pattern: str) -> None:
     entries = AccessControlList([Entry({"name": pattern}, {}, None, ("*",))])
     service = "x" * 5000
     kept = patterns.compiled.cache_info().currsize

@@ -82,7 +82,7 @@ def test_explain_says_what_is_granted_and_why(
     assert capsys.readouterr().out == "repository:public/a: pull (acl[3] rule 4)\n"
 
 
-def test_explain_of_who_is_not_signed_in_where_no_rule_is_for_anonymous(
+def test_explain_without_a_login_and_without_a_rule_for_anonymous_clients(
     file: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = settings(keys)
@@ -95,7 +95,7 @@ def test_explain_of_who_is_not_signed_in_where_no_rule_is_for_anonymous(
     ]
 
 
-def test_explain_of_who_is_not_let_in_says_why(
+def test_explain_says_why_a_user_may_not_log_in(
     file: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = settings(keys)
@@ -159,7 +159,7 @@ def test_healthcheck_asks_the_server_of_the_file(
     assert json.loads(capsys.readouterr().out)["status"] == "ok"
 
 
-def test_healthcheck_ends_with_1_where_nobody_answers(
+def test_healthcheck_ends_with_1_if_nobody_answers(
     file: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -171,7 +171,7 @@ def test_healthcheck_ends_with_1_where_nobody_answers(
     assert capsys.readouterr().err.startswith(f"127.0.0.1:{port} does not answer: ")
 
 
-def test_a_health_check_does_not_pay_for_what_serves_requests() -> None:
+def test_a_health_check_does_not_import_what_serves_requests() -> None:
     program = (
         "import sys, wharfinger.token_server.cli;"
         "print([name for name in ('asyncio', 'bcrypt', 'starlette', 'uvicorn') "

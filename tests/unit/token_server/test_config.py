@@ -257,7 +257,7 @@ def test_the_digest_is_that_of_the_files_bytes() -> None:
         ("acl:\n", "acl: [\n", "is not YAML: "),
     ],
 )
-def test_a_mistake_is_answered_with_where_it_is_and_what_to_write(
+def test_a_mistake_is_reported_with_its_place_and_what_to_write(
     old: str, new: str, expected: str
 ) -> None:
     mistakes = messages(changed(old, new))
@@ -280,7 +280,7 @@ acl:
 )
 
 
-def test_what_docker_auth_does_not_know_is_read() -> None:
+def test_keys_that_docker_auth_does_not_have_are_read() -> None:
     configuration = load(FULL)
     user = configuration.users["u"]
     assert user.previous == PreviousPassword(HASH.encode(), 1796083200.0)
@@ -398,7 +398,7 @@ def test_a_known_network_has_a_small_part_of_the_accounts_limit(account: int, kn
         ),
     ],
 )
-def test_a_mistake_in_what_docker_auth_does_not_know_is_answered_alike(
+def test_a_mistake_in_keys_that_docker_auth_does_not_have_is_reported_too(
     old: str, new: str, expected: str
 ) -> None:
     # The match has the network, too: the user's comes first.
@@ -416,17 +416,17 @@ def test_every_mistake_is_reported_at_once_in_the_files_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
-def test_an_empty_file_says_what_belongs_in_it(text: str) -> None:
+def test_an_empty_file_is_reported_with_the_required_keys(text: str) -> None:
     assert messages(text) == ["1: is empty: server, token, users and acl are required"]
 
 
 @pytest.mark.parametrize("text", ["[]", "text", "- a"])
-def test_a_file_that_is_no_mapping_says_so(text: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_refused(text: str) -> None:
     assert messages(text) == ["1: must have keys of its own (server, token, users, acl, limits)"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\xff", b"server: \x01", b"a: \xc3\x28"])
-def test_what_is_no_text_says_so(content: bytes) -> None:
+def test_a_file_that_is_not_text_is_refused(content: bytes) -> None:
     with pytest.raises(ConfigurationError, match=r"auth_config\.yml:1: is not YAML"):
         load(content)
 
@@ -552,12 +552,12 @@ def test_deep_nesting_is_refused() -> None:
     assert messages("a: " + "[" * 100_000) == ["1: is nested too deeply"]
 
 
-def test_an_alias_is_read_as_what_it_stands_for() -> None:
+def test_an_alias_has_the_value_of_its_anchor() -> None:
     text = changed("    labels: {group: [a, b]}", "    labels: {group: &g [a, b], other: *g}")
     assert load(text).users["u"].labels == {"group": ("a", "b"), "other": ("a", "b")}
 
 
-def test_an_alias_inside_of_what_it_stands_for_ends_nothing() -> None:
+def test_an_alias_inside_its_own_anchor_does_not_end_the_process() -> None:
     assert messages("&a [*a]") == [
         "1: must have keys of its own (server, token, users, acl, limits)"
     ]
@@ -565,7 +565,7 @@ def test_an_alias_inside_of_what_it_stands_for_ends_nothing() -> None:
     assert messages(text) == ["12: users.u.labels.group: must be a list ([] if it is empty)"]
 
 
-def test_a_message_is_one_line_of_some_hundred_characters() -> None:
+def test_a_message_is_one_line_of_a_few_hundred_characters() -> None:
     (message,) = messages(changed("ip: 10.0.0.0/8", f'ip: "10.\\n\\e[2J{"x" * 100_000}"'))
     assert message.startswith("14: acl[0].match.ip: '10.\\n\\x1b[2Jxxx")
     assert message.endswith("x…") and len(message) < 600
@@ -610,7 +610,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     )
 
 
-def test_files_that_are_none_are_named(tmp_path: Path) -> None:
+def test_files_that_are_not_keys_or_certificates_are_named(tmp_path: Path) -> None:
     make_key(tmp_path)
     (tmp_path / "signing.key").write_text("planted-secret")
     assert problem_with(tmp_path) == (
@@ -659,7 +659,7 @@ def test_an_expired_certificate_is_a_warning_or_an_error(tmp_path: Path) -> None
 # On a controller
 
 
-def test_reading_needs_no_library_of_the_server() -> None:
+def test_reading_a_file_does_not_import_the_server() -> None:
     program = (
         "import sys; from wharfinger.token_server.config import load; load(sys.stdin.read());"
         "print([name for name in sys.modules if name.partition('.')[0] in "
@@ -672,7 +672,7 @@ def test_reading_needs_no_library_of_the_server() -> None:
 
 
 @pytest.mark.parametrize("sort", [True, False])
-def test_the_listening_address_is_found_wherever_it_stands(keys: Path, sort: bool) -> None:
+def test_the_listening_address_is_found_anywhere_in_the_file(keys: Path, sort: bool) -> None:
     content = {"acl": [{"server": {"addr": ":1"}}], "token": {"addr": ":2"}} | {
         key: value for key, value in settings(keys).items() if key == "server"
     }

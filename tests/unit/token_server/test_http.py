@@ -34,7 +34,7 @@ def test_requests_in_one_go_are_answered_in_their_order(server: Running) -> None
     assert re.findall(rb"HTTP/1\.1 (\d+) ", answer) == [b"200", b"404"] * 20 + [b"200"]
 
 
-def test_an_answer_says_nothing_of_the_server_that_gives_it(server: Running) -> None:
+def test_an_answer_does_not_name_the_server_program(server: Running) -> None:
     answer = say(server, b"GET /healthz HTTP/1.1\r\nHost: h\r\n" + CLOSE + b"\r\n")
     names = re.findall(rb"\r\n([a-z-]+):", answer)
     assert sorted(names) == [
@@ -52,7 +52,7 @@ def test_an_answer_says_nothing_of_the_server_that_gives_it(server: Running) -> 
         b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0",
     ],
 )
-def test_what_is_no_request_is_refused_and_told_without_its_content(
+def test_a_malformed_request_is_refused_and_logged_without_its_content(
     server: Running, data: bytes
 ) -> None:
     assert say(server, data).startswith(b"HTTP/1.1 400 ")

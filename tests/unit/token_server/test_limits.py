@@ -58,7 +58,7 @@ def test_a_network_has_three_hundred_in_an_hour_for_all_accounts(
         clock.now += HOUR
 
 
-def test_slow_guesses_are_no_more_than_two_windows_can_hold(guard: Guard, clock: Clock) -> None:
+def test_slow_guesses_are_bounded_by_two_windows(guard: Guard, clock: Clock) -> None:
     reached = []
     for _ in range(4 * 3600):
         clock.now += 1
@@ -77,7 +77,7 @@ def test_the_limits_are_those_of_the_configuration(guard: Guard) -> None:
     assert guesses(guard, 20, account="owner", network=HOME).count("") == 2
 
 
-def test_who_is_refused_is_told_until_when(guard: Guard, clock: Clock) -> None:
+def test_a_refusal_says_how_long_it_lasts(guard: Guard, clock: Clock) -> None:
     guesses(guard, 100, account="someuser")
     clock.now += 600
     with pytest.raises(RateLimited) as refused:
@@ -93,7 +93,7 @@ def test_who_is_refused_is_told_until_when(guard: Guard, clock: Clock) -> None:
         guard.ask("another", HOME)
 
 
-def test_a_right_password_takes_back_what_was_counted(guard: Guard) -> None:
+def test_a_right_password_takes_its_count_back(guard: Guard) -> None:
     for _ in range(1000):
         guard.ask("someuser", HOME)
         guard.forgive(guard.count("someuser", HOME))
@@ -115,7 +115,7 @@ def test_a_known_network_has_a_counter_of_its_own_for_the_account(
     assert guess(guard, "another", HOME) == ""
 
 
-def test_another_login_from_a_known_network_opens_nothing(guard: Guard) -> None:
+def test_another_login_from_a_known_network_does_not_reset_its_counter(guard: Guard) -> None:
     guard.know("owner", HOME)
     guesses(guard, 20, account="owner", network=HOME)
     guard.know("owner", HOME)

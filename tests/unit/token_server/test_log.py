@@ -67,7 +67,7 @@ def test_a_full_pipe_drops_whole_lines(pipe: Pipe) -> None:
     assert (log.lost, pipe.room, log._torn) == (4, 0, b"")
 
 
-def test_nobody_waits_for_a_reader_of_the_log(tmp_path: Path, keys: Path) -> None:
+def test_a_log_that_nobody_reads_blocks_nothing(tmp_path: Path, keys: Path) -> None:
     """As where dockerd is stopped: ten times the pipe's size is logged, and every answer comes."""
     file = tmp_path / "auth_config.yml"
     file.write_text(yaml.safe_dump(settings(keys)))
@@ -103,7 +103,7 @@ def test_nobody_waits_for_a_reader_of_the_log(tmp_path: Path, keys: Path) -> Non
         process.wait()
 
 
-def test_a_decision_that_the_proxy_keeps_is_in_the_answer_alone(start: Start, keys: Path) -> None:
+def test_a_decision_that_the_proxy_keeps_is_only_in_the_answer(start: Start, keys: Path) -> None:
     server = start(settings(keys))
     decisions = []
     for password in ("someuser-pw", "wrong"):

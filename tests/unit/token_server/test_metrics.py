@@ -27,9 +27,7 @@ def samples(server: Running) -> Samples:
     }
 
 
-def test_each_result_is_counted_once_and_each_is_there_from_the_beginning(
-    start: Start, keys: Path
-) -> None:
+def test_each_result_is_counted_once_and_exists_from_the_start(start: Start, keys: Path) -> None:
     users = {
         "someuser": {"password": hashed("pw")},
         "late": {"password": hashed("pw"), "expires": "2020-01-01T00:00:00Z"},
@@ -70,7 +68,7 @@ def test_each_result_is_counted_once_and_each_is_there_from_the_beginning(
     assert 0 < after["request_seconds_sum", ()] < 60
 
 
-def test_a_file_that_is_rejected_is_seen_until_it_is_mended(start: Start, keys: Path) -> None:
+def test_a_rejected_file_is_shown_until_it_is_repaired(start: Start, keys: Path) -> None:
     good = settings(keys)
     server = start(good)
     assert samples(server)["configuration_rejected", ()] == 0
@@ -86,7 +84,7 @@ def test_a_file_that_is_rejected_is_seen_until_it_is_mended(start: Start, keys: 
     assert (seen["reloads_total", ("taken",)], seen["reloads_total", ("rejected",)]) == (1, 1)
 
 
-def test_logins_that_end_are_told_with_their_end(start: Start, keys: Path) -> None:
+def test_users_that_expire_are_shown_with_the_time(start: Start, keys: Path) -> None:
     name = 'a "quoted\\ name'
     users = {
         name: {"password": hashed("pw"), "expires": "2027-06-30T00:00:00Z"},
@@ -98,7 +96,7 @@ def test_logins_that_end_are_told_with_their_end(start: Start, keys: Path) -> No
     assert seen["users", ()] == 2
 
 
-def test_the_process_is_told_of_under_the_usual_names(start: Start, keys: Path) -> None:
+def test_the_process_has_the_usual_metrics(start: Start, keys: Path) -> None:
     seen = samples(start(settings(keys)))
     assert 10e6 < seen["process_resident_memory_bytes", ()] < 500e6
     assert 0 <= time.time() - seen["process_start_time_seconds", ()] < 3600
@@ -116,7 +114,7 @@ def test_only_reading_is_possible_and_never_in_the_log(start: Start, keys: Path)
     assert [line["event"] for line in server.log] == ["start", "token"]
 
 
-def test_no_secret_is_among_them(start: Start, keys: Path) -> None:
+def test_the_metrics_contain_no_secret(start: Start, keys: Path) -> None:
     server = start(settings(keys))
     server.login("someuser", "a wrong password")
     text = server.ask("/metrics").body.decode()

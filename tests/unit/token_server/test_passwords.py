@@ -87,7 +87,7 @@ def attempt(
         (b"pw" + b"x" * 71, False),
     ],
 )
-def test_check_knows_the_password_from_all_others(password: bytes, right: bool) -> None:
+def test_check_accepts_only_the_password(password: bytes, right: bool) -> None:
     assert check(password, hashed("pw").encode()) is right
 
 
@@ -97,7 +97,7 @@ def test_a_password_over_72_bytes_is_wrong_even_where_bcrypt_would_cut_it() -> N
     assert not check(b"x" * 73, stored)
 
 
-def test_a_hash_that_bcrypt_refuses_is_nobodys() -> None:
+def test_a_hash_that_bcrypt_refuses_has_no_password() -> None:
     assert not check(b"pw", b"$2b$04$" + b"z" * 53)
 
 
@@ -151,7 +151,7 @@ def test_one_of_several_hashes_is_enough(verifier: Passwords) -> None:
     assert run(each()) == [True, True, False]
 
 
-def test_what_is_remembered_is_forgotten_in_time(
+def test_passwords_are_forgotten_in_time(
     verifier: Passwords, checked: Checked, clock: Clock
 ) -> None:
     for password in (b"right", b"wrong"):
@@ -165,7 +165,7 @@ def test_what_is_remembered_is_forgotten_in_time(
         assert len(checked.calls) == 2
 
 
-def test_only_what_is_right_is_remembered_longer_for_being_used(
+def test_only_right_passwords_are_remembered_longer_when_used(
     verifier: Passwords, checked: Checked, clock: Clock
 ) -> None:
     for password, cost in ((b"right", 1), (b"wrong", 2)):
@@ -187,9 +187,7 @@ def test_only_the_very_same_login_is_remembered(
     assert len(checked.calls) == 2
 
 
-def test_what_is_remembered_does_not_have_the_password_in_it(
-    verifier: Passwords, checked: Checked
-) -> None:
+def test_the_memory_does_not_contain_the_password(verifier: Passwords, checked: Checked) -> None:
     run(attempt(verifier))
     run(attempt(verifier, password=b"wrong"))
     for remembered, password in ((verifier._right, "right"), (verifier._wrong, "wrong")):
@@ -240,7 +238,7 @@ def test_no_more_than_the_limit_is_checked(
     assert len(checked.calls) == 300
 
 
-def test_many_guesses_at_once_are_no_more_than_one_by_one(
+def test_parallel_guesses_are_limited_like_sequential_ones(
     verifier: Passwords, checked: Checked
 ) -> None:
     async def flood() -> list[Any]:
@@ -258,7 +256,7 @@ def test_many_guesses_at_once_are_no_more_than_one_by_one(
 
 
 @pytest.mark.parametrize("word", [b"right", b"last year's"])
-def test_who_is_refused_is_not_told_what_is_remembered(
+def test_a_refused_login_is_not_compared_with_the_memory(
     verifier: Passwords, checked: Checked, word: bytes
 ) -> None:
     """Ten thousand guesses, the owner's password among them: none is compared."""
@@ -275,7 +273,7 @@ def test_who_is_refused_is_not_told_what_is_remembered(
     assert len(checked.calls) <= 101
 
 
-def test_nor_behind_the_owners_own_address(
+def test_a_refused_login_from_the_owners_address_is_not_compared_with_the_memory(
     verifier: Passwords, checked: Checked, clock: Clock
 ) -> None:
     async def neighbour() -> None:
@@ -339,7 +337,7 @@ def test_the_same_login_many_times_at_once_costs_a_bcrypt_per_core(
     assert len(checked.calls) <= (os.cpu_count() or 1)
 
 
-def test_too_many_who_wait_are_told_to_come_back(
+def test_too_many_waiting_logins_are_told_to_come_back(
     verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "MOST_WAITING", 30)

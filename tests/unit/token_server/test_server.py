@@ -126,7 +126,7 @@ def instant(seconds: float) -> str:
     return f"{datetime.fromtimestamp(time.time() + seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def test_the_password_before_is_right_until_its_time_is_over(start: Start, keys: Path) -> None:
+def test_the_previous_password_is_right_until_its_time_is_over(start: Start, keys: Path) -> None:
     def rotated(seconds: float) -> dict[str, Any]:
         previous = {"password": hashed("old"), "until": instant(seconds)}
         return {"ci": {"password": hashed("new"), "previous_password": previous}}
@@ -156,7 +156,7 @@ def test_a_remembered_password_ends_with_its_time_without_a_reload(
     assert running.login("ci", "new").status == 200
 
 
-def test_an_expired_user_is_told_so_only_with_the_right_password(start: Start, keys: Path) -> None:
+def test_only_the_right_password_learns_that_the_user_has_expired(start: Start, keys: Path) -> None:
     gone = instant(-60)
     users = {"ci": {"password": hashed("pw"), "expires": gone}}
     running = start(settings(keys, users=users))
@@ -177,7 +177,7 @@ def test_a_user_who_expires_later_is_let_in(start: Start, keys: Path) -> None:
     assert start(settings(keys, users=users)).login("ci", "pw").status == 200
 
 
-def test_who_has_addresses_is_let_in_from_there_alone(start: Start, keys: Path) -> None:
+def test_a_user_with_addresses_is_let_in_only_from_there(start: Start, keys: Path) -> None:
     users = {"ci": {"password": hashed("pw"), "addresses": ["10.0.0.0/8", "2001:db8::/32"]}}
     running = start(settings(keys, users=users))
 
@@ -197,7 +197,7 @@ def test_who_has_addresses_is_let_in_from_there_alone(start: Start, keys: Path) 
     ]
 
 
-def test_from_outside_its_addresses_a_robot_answers_as_nobody_does_and_is_not_locked(
+def test_outside_its_addresses_a_robot_looks_like_an_unknown_account_and_is_not_locked(
     start: Start, keys: Path
 ) -> None:
     users = {
@@ -239,7 +239,7 @@ def generated(secret: str, **more: Any) -> dict[str, Any]:
     return {"password": hashed("not asked"), "labels": labels, **more}
 
 
-def test_a_generated_secret_is_right_by_its_digest_alone(start: Start, keys: Path) -> None:
+def test_a_generated_secret_is_compared_only_by_its_digest(start: Start, keys: Path) -> None:
     previous = {"password": hashed("not asked either"), "until": instant(3600)}
     users = {
         "ci": generated("present", before=["former"], previous_password=previous),
@@ -277,7 +277,7 @@ def test_120_new_nodes_of_a_robot_all_get_in_under_guessing(start: Start, keys: 
     assert login("192.0.2.1", "secret") == 200
 
 
-def test_an_account_with_a_generated_secret_answers_guesses_as_nobody_does(
+def test_guesses_at_a_generated_secret_are_answered_like_those_at_an_unknown_account(
     start: Start, keys: Path
 ) -> None:
     limits = {"account_failures": 4, "known_failures": 2}
@@ -302,7 +302,7 @@ def test_an_account_with_a_generated_secret_answers_guesses_as_nobody_does(
     assert min(times[:4] + times[8:12]) > 10
 
 
-def test_guesses_are_refused_at_once_and_the_owner_gets_in_where_she_was_right(
+def test_guesses_are_refused_at_once_and_the_owner_gets_in_from_known_networks(
     start: Start, keys: Path
 ) -> None:
     content = settings(keys, limits={"account_failures": 8, "known_failures": 4})
@@ -408,7 +408,7 @@ def test_an_address_is_refused_for_every_account_and_a_64_is_one(start: Start, k
         (["G" * 64], {}),
     ],
 )
-def test_what_is_no_digest_is_refused_and_not_shown(
+def test_a_malformed_digest_is_refused_and_not_shown(
     keys: Path, labels: list[str], more: dict[str, Any]
 ) -> None:
     from wharfinger.token_server import config
@@ -426,7 +426,7 @@ def test_what_is_no_digest_is_refused_and_not_shown(
     )
 
 
-def test_a_job_with_an_old_password_shuts_nobody_out(start: Start, keys: Path) -> None:
+def test_a_job_with_an_old_password_locks_nobody_out(start: Start, keys: Path) -> None:
     running = start(settings(keys, limits={"account_failures": 6, "address_failures": 6}))
     assert {running.login("someuser", "old").status for _ in range(50)} == {401}
     assert running.login("someuser", "someuser-pw").status == 200
@@ -436,7 +436,7 @@ def test_a_job_with_an_old_password_shuts_nobody_out(start: Start, keys: Path) -
 
 
 @pytest.mark.parametrize("path", ["/auth", "/auth/token"])
-def test_who_is_not_signed_in_gets_what_the_anonymous_user_may(server: Running, path: str) -> None:
+def test_without_a_login_the_rules_for_the_anonymous_user_apply(server: Running, path: str) -> None:
     answer = server.ask(
         f"{path}?service=reg&scope=repository:public/a:pull,push&scope=repository:team/a:pull"
     )
@@ -446,7 +446,7 @@ def test_who_is_not_signed_in_gets_what_the_anonymous_user_may(server: Running, 
 
 
 @pytest.mark.parametrize("offered", [{}, {"Authorization": "Basic Og=="}])
-def test_without_an_anonymous_user_who_is_not_signed_in_is_told_to_log_in(
+def test_without_a_login_and_an_anonymous_user_the_answer_is_to_log_in(
     start: Start, keys: Path, offered: dict[str, str]
 ) -> None:
     users = {"someuser": {"password": hashed("pw")}}
@@ -476,7 +476,7 @@ def test_several_scopes_are_answered_in_their_order(server: Running) -> None:
     ]
 
 
-def test_nothing_asked_gives_a_token_without_access(server: Running) -> None:
+def test_a_request_without_scopes_gives_a_token_without_access(server: Running) -> None:
     assert server.login("someuser", "someuser-pw").claims["access"] == []
 
 
@@ -495,7 +495,7 @@ def test_nothing_asked_gives_a_token_without_access(server: Running) -> None:
         ),
     ],
 )
-def test_what_is_no_request_for_a_token_is_400(server: Running, target: str, message: str) -> None:
+def test_a_malformed_token_request_is_400(server: Running, target: str, message: str) -> None:
     answer = server.ask(target, basic("someuser", "someuser-pw"))
     assert answer.status == 400
     assert answer.json["errors"][0]["message"] == message
@@ -546,7 +546,7 @@ def test_a_password_that_is_right_in_its_first_72_bytes_is_wrong(start: Start, k
 
 
 @pytest.mark.parametrize("user", ["", "a\0b", "ü", "x" * 5000, "some user"])
-def test_odd_user_names_are_no_trouble(server: Running, user: str) -> None:
+def test_odd_user_names_are_handled(server: Running, user: str) -> None:
     # An empty name is who is not signed in, whatever the password says, as with docker_auth.
     assert server.login(user, "pw").status == (200 if user == "" else 401)
 
@@ -555,7 +555,7 @@ def test_an_account_without_credentials_is_not_anonymous(server: Running) -> Non
     assert server.ask("/auth?account=someuser").status == 401
 
 
-def test_the_colon_that_counts_is_the_first(start: Start, keys: Path) -> None:
+def test_the_first_colon_ends_the_user_name(start: Start, keys: Path) -> None:
     running = start(settings(keys, users={"u": {"password": hashed("a:b:c")}}))
     assert running.login("u", "a:b:c").status == 200
 
@@ -659,7 +659,7 @@ def raw(server: Running, request: bytes) -> bytes:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
     ],
 )
-def test_what_is_no_http_is_refused_and_the_server_lives_on(
+def test_what_is_not_http_is_refused_and_the_server_goes_on(
     server: Running, request_bytes: bytes
 ) -> None:
     assert raw(server, request_bytes)[9:12] in (b"400", b"")
@@ -876,7 +876,7 @@ def line_of(file: Path, word: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if word in line)
 
 
-def test_an_expired_certificate_is_a_loud_warning_and_no_outage(
+def test_an_expired_certificate_is_a_warning_and_not_an_outage(
     start: Start, tmp_path: Path
 ) -> None:
     make_key(tmp_path / "keys", days=-1)
@@ -912,7 +912,7 @@ def test_a_failure_of_the_program_is_500_and_tells_only_where(
 # The end
 
 
-def test_sigterm_answers_what_is_under_way_and_ends_with_0(start: Start, keys: Path) -> None:
+def test_sigterm_answers_requests_in_progress_and_ends_with_0(start: Start, keys: Path) -> None:
     users = {"slow": {"password": hashed("pw", 12)}}
     running = start(settings(keys, users=users))
     idle, slow = running.connect(), running.connect()

@@ -43,7 +43,7 @@ def test_scopes(text: str, expected: Scope) -> None:
     "text",
     ["a", "a:b", "::", ":a:pull", "repository::pull", "a:b:c:d:e", "Repo:a:b", "a(b:c:d", " "],
 )
-def test_what_is_no_scope(text: str) -> None:
+def test_a_malformed_scope_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="invalid scope"):
         read_scopes([text])
 
@@ -93,7 +93,7 @@ def test_the_clients_address(position: int, header: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("header", [None, "", ",", "x", "10.0.0.1.5", "fe80::1%eth0", "10.0.0.1:"])
-def test_what_is_no_address_is_refused(header: str | None) -> None:
+def test_a_malformed_address_is_refused(header: str | None) -> None:
     with pytest.raises(BadRequest, match="the client's address is missing or not an address"):
         client_address(Server("", 1, "", "X-Real-IP", -1), header, "192.0.2.1")
 
