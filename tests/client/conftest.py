@@ -1,4 +1,4 @@
-"""Registries that run for the whole session, and `wharf` as a process of its own."""
+"""Registries that run for the whole session, and `wharf` in its own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -44,7 +44,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Person:
-    """Who runs `wharf`, with a home of their own."""
+    """A user of `wharf` with a home."""
 
     served: Served
     home: Path
@@ -68,7 +68,7 @@ class Person:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def logged_in(self, user: str) -> Person:
-        """The same, after `wharf login`."""
+        """The same person after `wharf login`."""
         ran = self("login", "--user", user, "--password-stdin", input=f"{user}-pw\n")
         assert ran.code == 0, ran.err
         return self
@@ -76,7 +76,7 @@ class Person:
 
 @pytest.fixture(scope="session")
 def registry() -> Iterator[tuple[Served, Content]]:
-    """Ours, full of everything that clients push."""
+    """Our registry, with everything that clients push."""
     with tempfile.TemporaryDirectory(prefix="wharf-ours-") as name:
         folder = Path(name)
         with ours(folder, registry_program(folder)) as served:
@@ -84,7 +84,7 @@ def registry() -> Iterator[tuple[Served, Content]]:
 
 
 def admin_session(served: Served) -> Session:
-    """The API as who may do everything sees it."""
+    """The API for a user who may do everything."""
     return Session(
         Target(ADDRESS, ADDRESS, served.port), Account("admin", "admin-pw"), str(served.ca)
     )
@@ -92,7 +92,7 @@ def admin_session(served: Served) -> Session:
 
 @pytest.fixture(scope="session")
 def debian() -> Iterator[Served]:
-    """Debian's, empty."""
+    """Debian's registry, empty."""
     if not Path(DEBIANS).exists():
         pytest.skip("needs Debian's package docker-registry")
     with tempfile.TemporaryDirectory(prefix="wharf-debian-") as name, debians(Path(name)) as served:
@@ -101,11 +101,11 @@ def debian() -> Iterator[Served]:
 
 @pytest.fixture
 def somebody(registry: tuple[Served, Content], tmp_path: Path) -> Person:
-    """Somebody at our registry, not logged in."""
+    """A person at our registry who is not logged in."""
     return Person(registry[0], tmp_path)
 
 
 @pytest.fixture
 def content(registry: tuple[Served, Content]) -> Content:
-    """What our registry holds."""
+    """The content of our registry."""
     return registry[1]

@@ -1,4 +1,4 @@
-"""Machines with the builders and tools that a registry is used with, as containers on this one.
+"""Machines with the builders and tools of a registry's users, as containers on this machine.
 
 `tools13` and `tools12` have Debian's own; what Debian lacks is compiled from the module in tools/,
 which go.sum locks, and kept in the cache by its hash.
@@ -26,7 +26,8 @@ from support import networks
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = Path(__file__).parent / "tools"
-# As test hosts have them (molecule/shared/create.yml), and room that is no overlay on an overlay.
+# The options of test hosts (molecule/shared/create.yml), and space that is not an overlay on an
+# overlay.
 OPTIONS = (
     *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined"),
     *("--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined"),
@@ -74,19 +75,19 @@ def docker(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that runs. `environment`: what each script finds set."""
+    """A running machine. `environment`: variables for each script."""
 
     container: str
     environment: Mapping[str, str]
 
     def run(self, script: str, **more: str) -> str:
-        """Runs a script of bash, each of whose commands must succeed; both of its outputs."""
+        """Runs a bash script, each command of which must succeed. Returns both of its outputs."""
         code, text = self.tried(script, **more)
         assert code == 0, f"{self.container}: exit code {code}:\n{script}\n{text[-4000:]}"
         return text
 
     def tried(self, script: str, **more: str) -> tuple[int, str]:
-        """The same of one that may fail."""
+        """The same for a script that may fail. Returns its exit code and output."""
         variables = {**self.environment, **more}
         options = [f"--env={name}={value}" for name, value in variables.items()]
         done = subprocess.run(
@@ -103,7 +104,7 @@ class Machine:
 
 
 def compiled() -> Path:
-    """The folder with the tools that are compiled."""
+    """The folder with the compiled tools."""
     sources = [TOOLS / "go.mod", TOOLS / "go.sum", recipe.TOOLCHAIN]
     key = toolbox.hash_sources(sources, architecture="amd64")[:12]
     folder = default_cache().parent / "tools" / key
@@ -123,7 +124,7 @@ def compiled() -> Path:
 
 @contextmanager
 def network() -> Iterator[tuple[str, str]]:
-    """A network of this run, and this machine's address in it."""
+    """A network for this run, and this machine's address in it."""
     name = f"wharfinger-tools-{networks.CLONE}"
     for container in docker("ps", "--all", "--quiet", f"--filter=network={name}").stdout.split():
         docker("rm", "--force", "--volumes", container)
@@ -159,7 +160,7 @@ def machine(image: str, network_name: str, served: Served) -> Iterator[Machine]:
 
 
 def missing() -> str:
-    """What this machine lacks for all that, or nothing."""
+    """What this machine lacks for these tests, in words; "" if nothing."""
     if os.geteuid() != 0 or docker("info", may_fail=True).returncode != 0:
         return "needs root and a running Docker Engine"
     return "" if shutil.which("mmdebstrap") else "needs mmdebstrap"

@@ -1,4 +1,4 @@
-"""`wharf` against a foreign registry: Debian's docker-registry 2.8, with htpasswd."""
+"""`wharf` with another registry: Debian's docker-registry 2.8, with htpasswd."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NAMES = [f"team/{number:03}" for number in range(120)]
 
 @pytest.fixture(scope="module")
 def pushed(debian: Served) -> dict[str, str]:
-    """120 repositories, more than a page of its catalog has; team/000 with two tags of one image.
-    By repository the digest."""
+    """120 repositories, more than one page of the catalog; team/000 has two tags of one image.
+    Repository → digest."""
     client = Registry(ADDRESS, ADDRESS, str(debian.ca), debian.port, auth="htpasswd")
     admin = Account("admin", "admin-pw")
     digests = {}
@@ -42,7 +42,7 @@ def pushed(debian: Served) -> dict[str, str]:
 
 @pytest.fixture
 def admin(debian: Served, tmp_path: Path, pushed: dict[str, str]) -> Person:
-    """Logged in."""
+    """The admin, logged in."""
     return Person(debian, tmp_path).logged_in("admin")
 
 
@@ -81,14 +81,14 @@ def test_a_single_tag_cannot_be_removed_and_the_other_stays(
 def test_a_manifest_is_deleted_with_its_tags(admin: Person, pushed: dict[str, str]) -> None:
     ran = admin("rm", f"team/119@{pushed['team/119']}", "--yes")
     assert (ran.code, "tag 1 will be gone too" in ran.err) == (0, True)
-    # Its catalog remembers the name, and its list of tags is null.
+    # The catalog still has the name, and its list of tags is null.
     assert "team/119\t\n" in admin("repositories", "--tags").out
 
 
 def test_a_signature_goes_with_its_list(
     admin: Person, debian: Served, pushed: dict[str, str]
 ) -> None:
-    """Where no tag can be removed alone, the empty list itself is deleted."""
+    """This registry cannot remove a tag alone, so the manifest of the empty list is deleted."""
     name, subject = "team/118", pushed["team/118"]
     client = Registry(ADDRESS, ADDRESS, str(debian.ca), debian.port, auth="htpasswd")
     user = Account("admin", "admin-pw")

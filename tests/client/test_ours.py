@@ -1,4 +1,4 @@
-"""`wharf` against the registry that the toolkit builds, with its token server and nginx."""
+"""`wharf` with the registry that the toolkit builds, with its token server and nginx."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_space_counts_each_blob_once(somebody: Person, content: Content) -> None
 
 
 def _tagged(repository: object) -> set[str]:
-    """What tags lead to, indexes' children too; not what only has a tagged subject."""
+    """All manifests that tags lead to, also through indexes, but not through subjects."""
     names: set[str] = set()
     todo = list(repository.tags.values())  # type: ignore[attr-defined]
     while todo:
@@ -166,7 +166,7 @@ def test_a_build_cache_is_read_and_copied(somebody: Person, content: Content) ->
 def test_an_index_without_its_members_is_refused(
     registry: tuple[Served, Content], kind: Callable[..., manifests.Manifest]
 ) -> None:
-    """Whatever its members are: manifests, or layers as a build cache has them."""
+    """Its members may be manifests, or layers as in a build cache."""
     repository = f"lacking/{kind.__name__}"
     pushing = Pushing(admin_session(registry[0]), Content(), [repository])
     layer, gone = manifests.layer(b"here"), manifests.layer(b"not here")

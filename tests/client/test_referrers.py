@@ -1,5 +1,5 @@
-"""oras, regctl and cosign attach, sign, list and verify after each kind of deletion, where the
-registry has no referrers API."""
+"""oras, regctl and cosign attach, sign, list and verify after each kind of deletion, in a registry
+without the referrers API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ regctl registry login $R --user owner --pass owner-pw
 cosign generate-key-pair
 echo '{}' > sbom.json
 """
-# $N: so that each time it is another one.
+# $N makes each of them different.
 ATTACH = {
     "oras": "oras attach $I:$TAG --artifact-type oras/$N sbom.json:text/plain",
     "regctl": "regctl artifact put --artifact-type regctl/$N --subject $I:$TAG"
@@ -42,7 +42,7 @@ ATTACH = {
     "cosign": "COSIGN_EXPERIMENTAL=1 cosign sign --registry-referrers-mode oci-1-1"
     " --key cosign.key --tlog-upload=false --yes $I@$D",
 }
-# What each tool finds; and all of it is there.
+# What each tool lists, and a check that it exists.
 LIST = """
 oras discover --format json $I:$TAG | sed -n '/"digest"/s/^/oras /p'
 regctl artifact list $I:$TAG --format '{{range .Descriptors}}{{println .Digest}}{{end}}' > listed
@@ -51,7 +51,7 @@ for one in $(cat listed); do
   echo regctl $one
 done
 """
-# No transparency log can be reached here, so none is asked.
+# No transparency log can be reached from here, so none is used.
 VERIFY = """
 COSIGN_EXPERIMENTAL=1 cosign verify --experimental-oci11 --key cosign.pub --insecure-ignore-tlog \
   $I@$D
@@ -78,7 +78,7 @@ class Bench:
 
 @dataclass
 class Image:
-    """An image in a repository of its own."""
+    """An image in its own repository."""
 
     bench: Bench
     repository: str
@@ -97,7 +97,7 @@ class Image:
         return text
 
     def push(self) -> None:
-        """The same bytes each time."""
+        """Pushes the image, with the same bytes each time."""
         self.run(
             "oras push --annotation org.opencontainers.image.created=2026-11-30T00:00:00Z"
             " --artifact-type image/$TAG $I:$TAG sbom.json:text/plain"
@@ -109,7 +109,7 @@ class Image:
         return self.digest.replace(":", "-")
 
     def listed(self) -> set[str]:
-        """What every tool finds; all of it is there."""
+        """What every tool lists. All of it exists."""
         by_tool: dict[str, set[str]] = {"oras": set(), "regctl": set()}
         for line in self.run(LIST).splitlines():
             tool, _, rest = line.partition(" ")
@@ -119,20 +119,20 @@ class Image:
         return by_tool["regctl"]
 
     def all_of_it_works(self) -> None:
-        """Every tool attaches and lists, and what was signed is verified."""
+        """Every tool attaches and lists, and signatures are verified."""
         before = self.listed()
         self.number += 1
         self.run("\n".join([*ATTACH.values(), VERIFY]))
         after = self.listed()
         assert before < after and len(after) == len(before) + len(ATTACH)
         report = scrub(self.bench.storage)
-        # Former lists may name what is gone: no tag leads to them.
+        # Earlier lists, without a tag, may name missing manifests.
         assert report["damage"] == report["stale"] == []
 
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    # ./test brings all of it, and counts skips; only a pytest that is run by hand may lack it.
+    # ./test provides everything and counts skips. Only pytest by hand may lack something.
     if lacking := machines.missing():
         pytest.skip(lacking)
     with ExitStack() as stack:
@@ -168,7 +168,7 @@ DELETIONS = {
     "oras": "oras manifest delete --force $I@$X",
     "regctl": "regctl manifest delete --referrers $I@$X",
 }
-# Of those that do not know of the list.
+# With tools that do not know the list.
 STALE = {
     "crane": "crane delete $I@$X",
     "skopeo": "skopeo delete docker://$I@$X",
@@ -177,7 +177,7 @@ STALE = {
 
 
 def removed(image: Image, *references: str) -> str:
-    """What `wharf rm` says that it does."""
+    """The output of `wharf rm`."""
     ran = image.bench.wharf(
         "rm", *(f"{image.repository}{reference}" for reference in references), "--yes"
     )
@@ -187,7 +187,7 @@ def removed(image: Image, *references: str) -> str:
 
 @pytest.mark.parametrize("how", DELETIONS)
 def test_what_was_attached_is_deleted(image: Image, how: str) -> None:
-    """One of three, then all that is left."""
+    """One of three, then the others."""
     for number in (1, 99):
         there = image.listed()
         for digest in sorted(there)[:number]:
@@ -201,7 +201,7 @@ def test_what_was_attached_is_deleted(image: Image, how: str) -> None:
             assert image.tried("crane manifest $I@$X", X=digest)[0] != 0
         if number == 1:
             image.all_of_it_works()
-    # oras leaves a list of nothing.
+    # oras leaves an empty list.
     tags = ["1", image.list_tag] if how == "oras" else ["1"]
     assert image.run("crane ls $I").split() == tags
     image.all_of_it_works()
@@ -225,7 +225,7 @@ def test_the_list_itself_is_removed(image: Image) -> None:
 
 
 def test_a_signature_of_the_older_scheme_is_removed(image: Image) -> None:
-    """In a tag of its own, without a subject."""
+    """It has its own tag and no subject."""
     sign = "cosign sign --key cosign.key --tlog-upload=false --yes $I@$D"
     verify = "cosign verify --key cosign.pub --insecure-ignore-tlog $I:$TAG"
     for end in (":{}", "@{}"):
@@ -317,10 +317,10 @@ def test_a_user_without_a_right_changes_nothing(image: Image) -> None:
 
 
 def test_deleting_and_attaching_at_the_same_time_leave_a_list_that_works(image: Image) -> None:
-    """What each has read before the other wrote may be lost or come back; then it is mended."""
+    """An entry may be lost or come back if both write at the same time; repair then mends it."""
     there = image.listed()
     name = f"{image.bench.served.name}/{image.repository}"
-    # One that meets the moment in which wharf writes may be refused; what must hold comes after.
+    # A client that attaches just when wharf writes may be refused. What must hold is checked after.
     script = """
 for number in 1 2 3 4; do
   oras attach $I:1 --artifact-type at-the-same/time$number sbom.json:text/plain || true

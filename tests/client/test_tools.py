@@ -34,9 +34,9 @@ from wharfinger.host.contents.storage import (
 
 USERS = {name: {} for name in ("admin", "someuser", "dev", "builder", "intern", "member", "lister")}
 GROUPS = {"reviewers": ["member"]}
-# From where the machines are.
+# The network of the machines.
 ROBOTS = {"runner": {"addresses": [str(networks.HOSTS)]}}
-# Every shape of `who`, `may` and `on` that docs/access.md has.
+# All forms of `who`, `may` and `on` in docs/access.md.
 RULES = [
     {"who": "admin", "may": "all", "on": "all"},
     {"who": "someuser", "may": ["pull", "push", "delete"], "on": "{user}/**"},
@@ -387,7 +387,7 @@ def test_it_gets_it_back(bench: Bench, use: Use) -> None:
 
 
 def types(bench: Bench, reference: str) -> str:
-    """What `wharf show` says it is."""
+    """The type in the output of `wharf show`."""
     return str(bench.person("show", reference, "--json").json["type"])
 
 
@@ -445,19 +445,19 @@ echo $1-pw | skopeo login --username $1 --password-stdin $R
 echo $1-pw | oras login --username $1 --password-stdin $R
 regctl registry login $R --user $1 --pass $1-pw
 """
-# Of docker, podman and crane. skopeo fails where nobody has signed in before.
+# For docker, podman and crane. skopeo fails if nobody has logged in before.
 LOG_OUT = "docker logout $R; skopeo logout $R || true; "
 
 
 def as_user(bench: Bench, user: str, script: str) -> tuple[int, str]:
-    """A script on Debian 13, whose tools are all signed in as this user or robot, or not at all as
+    """Runs a script on Debian 13, with all tools logged in as this user or robot, or not at all for
     `anonymous`."""
     begin = LOG_OUT if user == "anonymous" else f"set -- {user}; {LOG_IN}"
     return bench.machines["tools13"].tried(begin + script)
 
 
 def test_layers_of_repositories_with_other_rights_are_shared_or_uploaded(bench: Bench) -> None:
-    """Images come to a machine by one user's rights and leave it by another's."""
+    """Images are pulled with the rights of one user and pushed with those of another."""
     code, text = as_user(
         bench,
         "admin",
@@ -486,7 +486,7 @@ skopeo copy docker://$R/base/app:1 docker://$R/team/skopeo:1
 """,
     )
     assert code == 0, text
-    # May read nothing of where the layers came from.
+    # This user may not read the repositories that the layers came from.
     push = (
         "docker tag $R/team/derived:1 $R/ci/app:1; docker push $R/ci/app:1; docker pull $R/ci/app:1"
     )
@@ -496,7 +496,7 @@ skopeo copy docker://$R/base/app:1 docker://$R/team/skopeo:1
     assert code == 0, text
 
 
-# Who does what their rules give.
+# Scripts of users whose rules allow them.
 GIVEN = {
     # What the group reads its member shares with a place of their own, where `all` is also delete.
     "member": """
@@ -506,7 +506,7 @@ docker push $R/member/app:1
 crane copy $R/base/app:1 $R/member/deep/app:1
 skopeo delete docker://$R/member/deep/app:1
 """,
-    # May not read where docker has these layers from.
+    # This user may not read the repository that docker has these layers from.
     "builder": """
 docker tag $R/team/derived:1 $R/builder/app:1
 docker push $R/builder/app:1
@@ -548,7 +548,7 @@ def test_what_the_rules_give_is_done(bench: Bench, user: str) -> None:
         ("intern", "crane copy $R/base/app:1 $R/intern/app:1"),
         ("intern", "oras tag $R/base/app:1 extra"),
         ("intern", "regctl image copy $R/base/app:1 $R/team/app:1"),
-        # The narrower rule stands first.
+        # The narrower rule comes first.
         ("member", "docker pull $R/team/secret:1"),
         ("member", "crane copy $R/base/app:1 $R/team/member:1"),
         # Somebody else's {user}.
@@ -562,7 +562,7 @@ def test_what_the_rules_give_is_done(bench: Bench, user: str) -> None:
         ("runner", "crane copy $R/base/app:1 $R/runner/app:1"),
         ("runner", "skopeo copy docker://$R/base/app:1 docker://$R/ci/deep/app:1"),
         ("runner", "docker tag $R/ci/runner:1 $R/base/app:2; docker push $R/base/app:2"),
-        # Nor is who has not signed in.
+        # Nor is a client without a login.
         ("anonymous", "docker pull $R/shared/app:1"),
         ("anonymous", "podman push $R/public/app:1 $R/public/app:2"),
         ("anonymous", "docker tag $R/public/app:1 $R/public/app:2; docker push $R/public/app:2"),
@@ -582,7 +582,7 @@ def test_nobody_was_answered_5xx(bench: Bench) -> None:
 
 
 def table(bench: Bench) -> list[str]:
-    """docs/clients.md's table of what was tried."""
+    """The table in docs/clients.md of what was tried."""
     rows = []
     for use in USES:
         version = PINNED.get(use.tool)
@@ -597,7 +597,7 @@ def table(bench: Bench) -> list[str]:
 
 
 def _pinned() -> dict[str, str]:
-    """The versions of what is compiled, as the module requires them."""
+    """The versions of the compiled tools, from the Go module."""
     text = (machines.TOOLS / "go.mod").read_text()
     return {
         name: re.search(rf"{module} v(\d+\.\d+)", text)[1]  # type: ignore[index]

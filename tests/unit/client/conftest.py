@@ -1,4 +1,4 @@
-"""`wharf` as a user runs it, with a registry that needs no network and a home that is empty."""
+"""`wharf` as a user runs it, with an empty home and a registry that needs no network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wharfinger.client.main import main
 
 @dataclass
 class Ran:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -35,7 +35,7 @@ class Ran:
 
 
 class Input(io.StringIO):
-    """Standard input; a terminal, if wanted."""
+    """Standard input, which can be a terminal."""
 
     terminal = False
 
@@ -69,7 +69,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Every pause, which is recorded and not made."""
+    """All pauses. They are recorded and take no time."""
     made: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""A registry that has every oddity which registries have, without a network."""
+"""A registry with the oddities of all registries, without a network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def errors(code: str, message: str) -> dict[str, Any]:
 
 
 def image(*layers: tuple[str, int], media_type: str = OCI_IMAGE, **more: Any) -> bytes:
-    """A manifest with CONFIGURATION and layers: the texts whose digests they have, and sizes."""
+    """A manifest with CONFIGURATION and layers: for each a text with its digest, and a size."""
     return json.dumps(
         {
             "schemaVersion": 2,
@@ -112,7 +112,7 @@ CONFIGURATION = json.dumps(
 
 @dataclass
 class Fake:
-    """The registry HOST and, for `bearer`, its token server. Everything may be set."""
+    """The registry HOST and, for `bearer`, its token server. Tests may set every attribute."""
 
     repositories: dict[str, dict[str, str]] = field(default_factory=dict)
     content: dict[str, bytes] = field(default_factory=dict)
@@ -233,7 +233,7 @@ class Fake:
         if len(after) > number:
             target = f"{request.url.path}?last={after[number - 1]}&n={number}"
             headers["Link"] = self.link(target)
-        # Distribution says null where there is nothing.
+        # Distribution sends null for an empty list.
         return httpx.Response(200, headers=headers, json={key: after[:number] or None})
 
     def _manifest(self, request: httpx.Request, repository: str, reference: str) -> httpx.Response:
@@ -311,7 +311,7 @@ def _user(request: httpx.Request, users: dict[str, str]) -> str | None:
 
 
 def _scope(request: httpx.Request) -> str:
-    """What this request takes, as distribution asks for it."""
+    """The scope that this request needs, as distribution asks for it."""
     path = request.url.path
     if path == "/v2/":
         return ""
@@ -325,7 +325,7 @@ def _scope(request: httpx.Request) -> str:
 
 
 def filled(fake: Fake, auth: str = "none") -> Fake:
-    """The registry with one image in REPOSITORY, and with this kind of login."""
+    """The registry with an image in REPOSITORY and this kind of login."""
     fake.push("team/app", "1", image(("a", 5)))
     fake.auth = auth
     return fake

@@ -44,7 +44,7 @@ def test_of_several_schemes_bearer_is_used(fake: Fake, wharf: Wharf) -> None:
 
 
 def test_a_token_is_asked_for_the_scope_that_the_registry_names(fake: Fake, wharf: Wharf) -> None:
-    # As registries do that name repositories otherwise than in the address.
+    # Some registries name repositories differently in scopes and in addresses.
     challenged = "repository:elsewhere/team/app:pull"
     filled(fake).before = [
         lambda request: (
@@ -70,7 +70,7 @@ def test_one_token_is_asked_for_many_repositories(fake: Fake, wharf: Wharf) -> N
         fake.push(f"team/{number:02}", "1", image())
     ran = wharf("repositories", HOST, "--tags", *BOB, input="pw")
     assert len(ran.lines) == 60
-    # One for the catalog, three for the repositories, at most 25 each.
+    # One request for the catalog, three for the repositories with at most 25 each.
     assert fake.counts["GET /auth"] == 4
 
 
@@ -108,7 +108,7 @@ def test_a_token_that_was_not_enough_is_not_tried_again(fake: Fake, wharf: Wharf
     fake.before = [only_the_first]
     ran = wharf("repositories", HOST, "--tags", *BOB, input="pw")
     assert ran.lines == ["a\t1", "b\t1", "b\t2", "b\t3", "b\t4"]
-    # Refused once, then both pages.
+    # One refusal, then both pages.
     assert fake.counts["GET /v2/b/tags/list"] == 3
 
 
@@ -117,7 +117,7 @@ def test_a_token_is_renewed_when_it_has_ended(fake: Fake) -> None:
 
     async def twice(api: Registry) -> list[str]:
         await api.tags("team/app")
-        fake.tokens.clear()  # as if its time were over
+        fake.tokens.clear()  # as if it had expired
         return await api.tags("team/app")
 
     assert using(fake, Settings(Credentials("bob", "pw")), twice) == ["1"]
@@ -130,7 +130,7 @@ def test_a_token_is_renewed_before_it_ends(fake: Fake, monkeypatch: pytest.Monke
 
     async def often(api: Registry) -> list[int]:
         counts = []
-        for seconds in (0, 294, 2):  # it lasts 300 s, and is renewed 5 s before
+        for seconds in (0, 294, 2):  # it lasts 300 s and is renewed 5 s before its end
             now[0] += seconds
             await api.tags("team/app")
             counts.append(fake.counts["GET /auth"])

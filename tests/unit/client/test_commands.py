@@ -15,7 +15,7 @@ COMMANDS = [
     "repositories", "tags", "show", "rm", "repair", "du", "login", "copy", "can", "access",
     "retention",
 ]  # fmt: skip
-# Slow to import: a command that needs none of them must not pay for them.
+# Slow to import: a command that does not need them must not import them.
 HEAVY = ("httpx", "docker", "jinja2", "ansible", "rich", "asyncio")
 
 
@@ -76,7 +76,7 @@ def test_a_wrong_command_line_is_2(wharf: Wharf, arguments: tuple[str, ...], par
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_for_shells(shell: str) -> None:
-    # From a shell, as a user does it: typer looks for one among its parents, and ends without.
+    # From a shell, as a user does it: typer looks for a shell among its parent processes.
     command = [sys.executable, "-m", "wharfinger.client", "--show-completion", shell]
     done = subprocess.run(
         ["bash", "-c", '"$@"; exit', "bash", *command],

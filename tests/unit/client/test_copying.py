@@ -30,12 +30,12 @@ def test_within_a_registry_blobs_are_mounted(fake: Fake, wharf: Wharf, app: str)
         0,
         f"{HOST}/release/app:1 is {app} (2 manifests, 2 blobs, 0 of them copied)\n",
     )
-    # A registry mounts only what the token lets one read at its origin.
+    # A registry mounts a blob only if the token allows reading it in its repository.
     mounts = [request for request in fake.requests if request.url.params.get("mount")]
     for request in mounts:
         held = fake.tokens[request.headers["authorization"].removeprefix("Bearer ")]
         assert held == ["repository:release/app:pull,push", "repository:app:pull"]
-    assert len(mounts) == 1  # the configuration is there already
+    assert len(mounts) == 1  # the configuration already exists
     assert fake.repositories["release/app"] == {"1": app}
     assert digest(LAYER) in fake.blobs["release/app"]
     puts = [request.url.path for request in fake.requests if request.method == "PUT"]
@@ -55,7 +55,7 @@ def test_if_mounting_fails_the_bytes_are_sent(fake: Fake, wharf: Wharf, app: str
 
 
 def located(fake: Fake, location: str) -> None:
-    """Uploads go to this address."""
+    """Makes uploads go to this address."""
     fake.before = [
         lambda request: (
             httpx.Response(202, headers={"Location": location})

@@ -1,4 +1,4 @@
-"""`wharf can` and `wharf access`: from an inventory alone."""
+"""`wharf can` and `wharf access`, which read only an inventory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 
 from tests.unit.client.conftest import Wharf
 
-# A value that only the vault's password opens, which nobody gives here.
+# A value in a vault, whose password is not available here.
 VAULTED = """registry_users:
   admin: {password: "{{ vault_admin_password }}"}
   someuser:
@@ -47,7 +47,7 @@ def inventory(tmp_path: Path) -> Path:
     (folder / "group_vars").mkdir(parents=True)
     (folder / "hosts.yml").write_text("registry: {hosts: {one.example: {}}}\n")
     (folder / "group_vars/registry.yml").write_text(VAULTED)
-    # Generated passwords, which are no inventory.
+    # Generated passwords, which are not part of the inventory.
     (folder / "credentials").mkdir()
     (folder / "credentials/someuser").write_text("a-password\n")
     return folder
@@ -171,7 +171,7 @@ def test_generated_passwords_are_never_read_as_an_inventory(
     inventory: Path, tmp_path: Path
 ) -> None:
     (inventory / "credentials/other").write_text("[cannot be read as an inventory\n")
-    # Outside the project's folder, whose ansible.cfg says so too.
+    # Outside the project's folder, whose ansible.cfg ignores them too.
     done = subprocess.run(
         [sys.executable, "-m", "wharfinger.client", "access", "-i", str(inventory)],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""What a manifest is, in the field's words."""
+"""What a manifest is, in common words."""
 
 from __future__ import annotations
 

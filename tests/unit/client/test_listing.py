@@ -27,7 +27,7 @@ def many(fake: Fake) -> Fake:
         lambda target: f'<{target}>; rel="next"',
         lambda target: f"<{target}>; rel=next",
         lambda target: f'<https://registry.test{target}>; rel="next"',
-        # Behind a proxy of which the registry knows nothing: our login must not go there.
+        # The registry does not know that it is behind a proxy: our login must not go there.
         lambda target: f'<http://registry:5000{target}>; rel="next"',
         lambda target: f'<{target.replace("/v2/", "")}>; rel="next"',
         lambda target: f'</first>; rel="first", <{target}>; rel="next"',
@@ -69,7 +69,7 @@ def test_pages_that_lead_in_a_circle_end(many: Fake, wharf: Wharf) -> None:
 def test_tags_of_all_repositories(fake: Fake, wharf: Wharf) -> None:
     fake.push("b", "2", image())
     fake.push("b", "1", image())
-    fake.push("a", None, image())  # all its tags are gone
+    fake.push("a", None, image())  # without tags
     ran = wharf("repositories", HOST, "--tags")
     assert ran.out == "a\t\nb\t1\nb\t2\n"
     assert wharf("repositories", HOST, "--tags", "--json").json[1] == {

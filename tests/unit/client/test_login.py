@@ -30,14 +30,14 @@ def encoded(user: str, password: str) -> str:
 
 @pytest.fixture
 def config(home: Path) -> Path:
-    """docker's config.json, not there yet."""
+    """docker's config.json, which does not exist yet."""
     (home / ".docker").mkdir()
     return home / ".docker/config.json"
 
 
 @pytest.fixture
 def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A credential helper named `test`; the file in which it keeps the one login."""
+    """A credential helper named `test`, and the file in which it keeps its login."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "docker-credential-test"

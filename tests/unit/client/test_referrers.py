@@ -29,7 +29,7 @@ A, B, C = (referrer(name) for name in "abc")
 
 
 def listing(*referrers: bytes, **more: Any) -> bytes:
-    """A list as clients write it, with what else stands in one."""
+    """A list as clients write it, with other fields too."""
     document = json.loads(index(*referrers, platforms=False))
     for descriptor in document["manifests"]:
         descriptor |= {"artifactType": "a/b", "annotations": {"created": "2026"}}
@@ -163,7 +163,7 @@ def test_a_registry_with_the_referrers_api_keeps_them_itself(app: Fake, wharf: W
 
 @pytest.mark.parametrize("moment", ["before it is written", "after it is written", "after all"])
 def test_what_is_attached_meanwhile_stays(app: Fake, wharf: Wharf, moment: str) -> None:
-    """Somebody writes the list with an entry of theirs, and with ours again where they have read it
+    """Another client writes the list with its entry, and with ours again if it has read the list
     before."""
     new = referrer("new")
 
@@ -291,7 +291,7 @@ def test_removing_a_signature_repairs_its_list_too(app: Fake, wharf: Wharf) -> N
 
 @pytest.mark.parametrize("field", ["manifests", "digest"])
 def test_a_list_that_no_tool_writes_is_left_alone(app: Fake, wharf: Wharf, field: str) -> None:
-    """Go's JSON knows these names too."""
+    """Go's JSON accepts these names too."""
     text = listing(A, B, C).decode().replace(f'"{field}"', f'"{field.title()}"')
     app.push("app", LIST, text.encode())
     app.blobs["app"].discard(digest(B))

@@ -158,7 +158,7 @@ def test_a_tag_that_moved_since_it_was_shown_is_left_alone(fake: Fake, wharf: Wh
     moved = []
 
     def move(request: httpx.Request) -> None:
-        # Between the listing and the last look.
+        # Between the listing and the last check.
         heads = [request for request in fake.requests if request.method == "HEAD"]
         if len(heads) == 2 and not moved:
             moved.append(fake.push("app", "1", B))

@@ -28,14 +28,14 @@ ROWS: list[dict[str, Any]] = [
 
 
 def printed(*results: dict[str, Any], host: str = "one") -> str:
-    """What ansible.posix.json prints."""
+    """The output of ansible.posix.json."""
     tasks = [{"task": {"name": "t"}, "hosts": {host: result}} for result in results]
     return "[WARNING]: something\n" + json.dumps({"plays": [{"tasks": tasks}], "stats": {}})
 
 
 @pytest.fixture
 def playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An ansible-playbook that notes how it is called and prints a file."""
+    """An ansible-playbook that records its arguments and prints a file."""
     program = tmp_path / "ansible-playbook"
     program.write_text(
         f'#!/bin/sh\necho "$ANSIBLE_STDOUT_CALLBACK $@" >{tmp_path}/called\n'

@@ -24,7 +24,7 @@ DAY = datetime.timedelta(days=1)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Says that there is one tag."""
+    """Answers with one tag."""
 
     protocol_version = "HTTP/1.1"
 
@@ -40,15 +40,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Without a word about clients that do not trust it."""
+    """Prints nothing about clients that do not trust it."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Quiet."""
 
 
 def serving(folder: Path, address: str, ends: datetime.datetime) -> Server:
-    """A server with a certificate for `address`, by an authority in `folder`/ca.crt, which has none
-    of the extensions that only strict readers want."""
+    """A server with a certificate for `address`, by an authority in `folder`/ca.crt. The authority
+    lacks the extensions that only strict readers require."""
     authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 
     def made(subject: str, public: object, *extensions: tuple[x509.ExtensionType, bool]) -> bytes:
@@ -86,7 +86,7 @@ def serving(folder: Path, address: str, ends: datetime.datetime) -> Server:
 
 @pytest.fixture
 def started() -> Iterator[list[Server]]:
-    """Servers that are stopped at the end."""
+    """Servers, which are stopped at the end."""
     servers: list[Server] = []
     yield servers
     for server in servers:

@@ -1,4 +1,4 @@
-"""Patience, redirects, and what is said where something goes wrong."""
+"""Retries, redirects, and messages about errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.unit.client.conftest import Wharf
 from tests.unit.client.registry import BOB, HOST, REPOSITORY, Fake, errors, filled, image
 
-# Patience
+# Retries
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_deletion_is_never_sent_twice(fake: Fake, wharf: Wharf) -> None:
     assert [request.method for request in fake.requests].count("DELETE") == 1
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_redirect_without_tls_or_end_is_refused(
     assert wharf("tags", REPOSITORY).err == f"wharf: {message}\n"
 
 
-# Addresses that are none
+# Malformed addresses
 
 BAD_ADDRESS = "https://[bad/auth"
 

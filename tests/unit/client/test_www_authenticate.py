@@ -1,4 +1,4 @@
-"""WWW-Authenticate, as registries write it."""
+"""WWW-Authenticate, as registries send it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from support.token_server import Running, Start, make_key, settings, started, st
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test moves."""
 
     now = 1000.0
 
@@ -35,7 +35,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server for questions that change nothing."""
+    """A shared server, for tests that change nothing."""
     running = started(tmp_path_factory.mktemp("server") / "auth_config.yml", settings(keys))
     yield running
     stopped(running)
@@ -43,7 +43,7 @@ def server(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers of the test's own."""
+    """Starts servers for one test."""
     all_started: list[Running] = []
 
     def begin(content: dict[str, Any], hour: float = 3600) -> Running:

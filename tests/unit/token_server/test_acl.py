@@ -1,4 +1,4 @@
-"""The matcher, beyond what docker_auth was asked (test_golden)."""
+"""The matcher, in addition to docker_auth's recorded decisions (test_golden)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def decide(
 @pytest.mark.parametrize(
     ("pattern", "value", "expected"),
     [
-        # What Go's path.Match documents, character by character.
+        # As documented for Go's path.Match, character by character.
         ("*", "a", True),
         ("*", "", True),
         ("*", "a/b", False),
@@ -74,13 +74,13 @@ def decide(
         ("", "a", False),
         ("**", "a/b", False),
         ("{a,b}", "{a,b}", True),
-        # An expression begins and ends with a slash and has something between.
+        # An expression begins and ends with a slash and is not empty.
         ("//", "//", True),
         ("/b/", "abc", True),
         ("/^b/", "abc", False),
         ("/a$/", "a\n", False),
         ("/a.b/", "a\nb", False),
-        # Malformed: nothing.
+        # A malformed pattern matches nothing.
         ("[a", "a", False),
         ("[]a]", "a", False),
         ("[-a]", "a", False),

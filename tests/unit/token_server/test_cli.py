@@ -1,4 +1,4 @@
-"""`serve`, `check`, `explain` and `healthcheck`: what they say and how they end."""
+"""`serve`, `check`, `explain` and `healthcheck`: their output and exit codes."""
 
 from __future__ import annotations
 

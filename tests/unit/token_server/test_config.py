@@ -1,4 +1,4 @@
-"""The strict reader: what is accepted, and every message."""
+"""The strict reader: what it accepts, and each of its messages."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ def test_without_limits_the_usual_ones_count() -> None:
     ],
 )
 def test_an_ipv4_network_written_as_ipv6_is_that_network(written: str, meant: str) -> None:
-    """Clients' addresses are IPv4 ones then: an entry that denies would let everybody in."""
+    """The clients have IPv4 addresses: otherwise an entry that denies would not match them."""
     network = ipaddress.ip_network(meant)
     configuration = load(changed("ip: 10.0.0.0/8", f"ip: '{written}'"))
     assert configuration.acl.entries[0].network == network
@@ -401,7 +401,7 @@ def test_a_known_network_has_a_small_part_of_the_accounts_limit(account: int, kn
 def test_a_mistake_in_keys_that_docker_auth_does_not_have_is_reported_too(
     old: str, new: str, expected: str
 ) -> None:
-    # The match has the network, too: the user's comes first.
+    # The network is also in the match. The user's comes first.
     text = FULL.replace(old, new, 1)
     assert text != FULL
     mistakes = messages(text)
@@ -490,7 +490,7 @@ def test_any_bytes_are_read_or_refused_and_never_a_crash(content: bytes) -> None
 
 
 def outline(node: yaml.Node | None) -> Any:
-    """What the reader sees of a node."""
+    """The parts of a node that the reader uses."""
     if node is None:
         return None
     line = node.start_mark.line

@@ -1,4 +1,4 @@
-"""Everything that docker_auth 1.14 decided (golden/decisions.json), decided the same way."""
+"""All decisions of docker_auth 1.14 in golden/decisions.json are made the same way."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def authorization(question: dict[str, Any]) -> str | None:
 
 
 def answer(configuration: config.Configuration, question: dict[str, Any]) -> tuple[int, Any]:
-    """Status and access by the pure parts, without HTTP, bcrypt and signatures."""
+    """Status and access from the pure parts, without HTTP, bcrypt and signatures."""
     try:
         request = token_request.read_request(query(question), None, authorization(question))
     except token_request.BadRequest:
@@ -111,7 +111,7 @@ class Client:
         self.writer = writer
 
     async def ask(self, question: dict[str, Any]) -> tuple[int, Any]:
-        """Status and access, as the token says it."""
+        """The status, and the access in the token."""
         header = authorization(question)
         lines = [b"GET /auth?" + query(question) + b" HTTP/1.1", b"Host: registry.example.com"]
         lines += [b"Authorization: " + header.encode()] if header else []
@@ -130,7 +130,7 @@ class Client:
 
 
 async def answered(keys: Path) -> list[list[tuple[int, Any]]]:
-    """What a server answers to each case's questions, with the case's file."""
+    """A server's answers to the questions of each case, with that case's file."""
     token = {"certificate": str(keys / "signing.crt"), "key": str(keys / "signing.key")}
     listener = socket.create_server(("127.0.0.1", 0))
     answers = []
@@ -140,7 +140,7 @@ async def answered(keys: Path) -> list[list[tuple[int, Any]]]:
         assert application is not None
         await application.asgi(scope, receive, send)
 
-    # One for all cases: uvicorn takes a moment to end.
+    # One server for all cases, because uvicorn takes a moment to end.
     dispatcher: Any = SimpleNamespace(asgi=handle)
     server = http_server(dispatcher)
     serving = asyncio.create_task(server.serve([listener]))
@@ -159,7 +159,7 @@ async def answered(keys: Path) -> list[list[tuple[int, Any]]]:
 
 
 def on_its_loop(work: Coroutine[Any, Any, list[list[tuple[int, Any]]]]) -> list[Any]:
-    """By the event loop that the server has; asyncio's own leaves small packets waiting here."""
+    """Runs it in the server's kind of event loop: asyncio's own delays small packets here."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -1,4 +1,4 @@
-"""The HTTP server, spoken to byte by byte."""
+"""The HTTP server, tested with raw bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSE = b"Connection: close\r\n"
 
 
 def say(server: Running, data: bytes) -> bytes:
-    """All that is answered until the server closes the connection."""
+    """Everything that the server sends until it closes the connection."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(data)
         answer = b""

@@ -1,4 +1,4 @@
-"""Counting wrong passwords: plain windows of an hour, of a bounded number."""
+"""Counters of wrong passwords: fixed windows of an hour, bounded in number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def guard(clock: Clock) -> Guard:
 
 
 def guess(guard: Guard, account: str, network: str) -> str:
-    """One wrong password: "" where it may be checked, else the limit that was reached."""
+    """One wrong password. Returns "" if it may be checked, else the limit that was reached."""
     try:
         guard.ask(account, network)
     except RateLimited as error:
@@ -33,7 +33,7 @@ def guess(guard: Guard, account: str, network: str) -> str:
 
 
 def guesses(guard: Guard, count: int, account: str = "", network: str = "") -> list[str]:
-    """Each with an account or network of its own where none is given."""
+    """Without an account or a network, each guess has its own."""
     return [
         guess(guard, account or f"account {number}", network or f"network {number}")
         for number in range(count)
@@ -104,13 +104,13 @@ def test_a_known_network_has_a_counter_of_its_own_for_the_account(
     guard: Guard, clock: Clock
 ) -> None:
     guard.know("owner", HOME)
-    # Whatever others do, from elsewhere or behind the same address.
+    # Guesses by others, from elsewhere or from the same address, do not close it.
     guesses(guard, 500, account="owner")
     guesses(guard, 500, network=HOME)
     for _ in range(3):
         assert guesses(guard, 100, account="owner", network=HOME) == [""] * 20 + ["account"] * 80
         clock.now += HOUR
-    # And what is wrong there closes nothing for others.
+    # Wrong passwords there do not close the counters of others.
     assert guess(guard, "owner", AWAY) == ""
     assert guess(guard, "another", HOME) == ""
 

@@ -1,4 +1,4 @@
-"""The log: it holds nothing up, loses no half of a line, and counts what it drops."""
+"""The log: it blocks nothing, never writes half a line, and counts the lines that it drops."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_full_pipe_drops_whole_lines(pipe: Pipe) -> None:
 
 
 def test_a_log_that_nobody_reads_blocks_nothing(tmp_path: Path, keys: Path) -> None:
-    """As where dockerd is stopped: ten times the pipe's size is logged, and every answer comes."""
+    """As with dockerd stopped: ten times the pipe's size is logged, and every answer comes."""
     file = tmp_path / "auth_config.yml"
     file.write_text(yaml.safe_dump(settings(keys)))
     process = subprocess.Popen(
@@ -87,7 +87,7 @@ def test_a_log_that_nobody_reads_blocks_nothing(tmp_path: Path, keys: Path) -> N
             target = f"/auth?service={service}&scope=repository:a:pull"
             assert server.ask(target, connection=connection).status == 200
         assert samples(server)["log_lines_lost_total", ()] > 700
-        # Read again, the log goes on with whole lines.
+        # When somebody reads the log again, it goes on with whole lines.
         reader = threading.Thread(target=server.follow, daemon=True)
         reader.start()
         server.wait_for("token")
@@ -117,7 +117,7 @@ def test_a_decision_that_the_proxy_keeps_is_only_in_the_answer(start: Start, key
     ]
     assert len({decision["process"] for decision in decisions}) == 1
     assert decisions[0]["granted"][0]["name"] == "someuser/a"
-    # Who does not ask for it gets none, and the decision is in the server's own log.
+    # Without the header in the request, the decision is in the server's own log instead.
     assert "wharfinger-decision" not in server.login("someuser", "someuser-pw").headers
     server.wait_for("token")
     assert [event["event"] for event in server.log].count("token") == 1

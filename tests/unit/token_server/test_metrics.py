@@ -1,4 +1,4 @@
-"""What the server counts, as Prometheus reads it."""
+"""The server's metrics, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 def samples(server: Running) -> Samples:
-    """Every value by name (without our prefix) and labels' values."""
+    """Name (without our prefix) and values of the labels → value."""
     answer = server.ask("/metrics")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4"
@@ -60,7 +60,7 @@ def test_each_result_is_counted_once_and_exists_from_the_start(start: Start, key
     assert limited > 0
     assert after["limited_total", ("account",)] == limited
     assert after["limited_total", ("queue",)] == 0
-    # One right, one not let in, and the wrong ones that were not refused.
+    # One right login, one not let in, and the wrong ones that were not limited.
     assert after["bcrypt_verifications_total", ()] == 2 + wrong
     assert after["remembered_passwords", ("wrong",)] == wrong
     assert after["request_seconds_count", ()] == 12

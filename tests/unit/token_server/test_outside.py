@@ -1,4 +1,4 @@
-"""Who may not log in from where they are meets no such account, whatever they try and measure."""
+"""Outside its addresses an account looks like an unknown one, by answers and by time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRONG = "wrong user or password"
 
 
 class Asked:
-    """An issuer whose bcrypt calls are noted, and whose clock stands still."""
+    """An issuer with recorded bcrypt calls and a clock that stands still."""
 
     def __init__(self, content: dict[str, Any], clock: Clock) -> None:
         self.issuer = Issuer(config.load(yaml.safe_dump(content), check_keys=True))
@@ -47,7 +47,7 @@ class Asked:
         return asyncio.run(one_by_one())
 
     def guesses(self, account: str, network: str, count: int) -> list[Reply]:
-        """So many guesses, each another one and from another address of the network."""
+        """So many different guesses, each from another address of the network."""
         return [
             self.login(account, f"guess {number}", f"{network}.{number // 250}.{number % 250}")[0]
             for number in range(count)
@@ -61,7 +61,7 @@ def visible(reply: Reply) -> tuple[int, str, str]:
 
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What bcrypt has compared a password with, as long as it was called."""
+    """The hashes that passwords were compared with, one for each call of bcrypt."""
     hashes: list[bytes] = []
 
     def noted(password: bytes, bcrypt_hash: bytes) -> bool:
@@ -92,7 +92,7 @@ def test_from_outside_a_right_and_a_wrong_secret_look_like_an_unknown_name(
     )
     assert visible(right) == visible(wrong) == visible(unknown)
     assert right.body["errors"][0]["message"] == WRONG
-    # As much bcrypt as for an unknown name, and none with the robot's own hash.
+    # bcrypt runs as for an unknown name, and never with the robot's own hash.
     assert [bcrypt_hash[7:] for bcrypt_hash in stored] == [b"." * 53] * 3
     assert right.log["shut"] == wrong.log["shut"] == f"may not log in from {OUTSIDE}"
     assert right.log["result"] == wrong.log["result"] == "not_let_in"
@@ -105,11 +105,11 @@ def test_from_outside_many_guesses_are_answered_and_delayed_like_those_at_an_unk
 ) -> None:
     def besieged(account: str, network: str) -> list[tuple[int, str, str]]:
         replies = asked.guesses(account, network, 120)
-        # Then the right one, which an unknown name has not; time passes, and all of it again.
+        # Then the right secret; an unknown name has none. Time passes, and all of it again.
         replies += asked.login(account, "secret", f"{network}.9.9")
         asked.clock.now += 3600
         replies += asked.guesses(account, network, 130)[120:]
-        # One address alone, at many names.
+        # One address that tries many names.
         for number in range(400):
             replies += asked.login(f"{account}{number}", "x", f"{network}.8.8")
         return [
@@ -143,7 +143,7 @@ def test_a_right_secret_from_outside_is_not_remembered_and_does_not_make_the_add
     assert asked.issuer.login.passwords.remembered == {"right": 0, "wrong": 1}
     knows = asked.issuer.login.passwords.guard.knows
     assert not any(knows(name, OUTSIDE) for name in ("ci", outsider("ci")))
-    # What is remembered as wrong is that of the account that is not there.
+    # The password is remembered as wrong under the name that counts for outsiders.
     assert asked.login("ci", "secret", INSIDE, OUTSIDE)[0].status == 200
     assert asked.login("ci", "secret", INSIDE, OUTSIDE)[1].status == 401
     assert asked.issuer.login.passwords.remembered == {"right": 1, "wrong": 1}

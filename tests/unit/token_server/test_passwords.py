@@ -1,4 +1,4 @@
-"""Passwords: what costs a bcrypt, what is remembered, who waits for whom."""
+"""Passwords: which ones bcrypt checks, which are remembered, and which wait."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def verifier(clock: Clock) -> Iterator[Passwords]:
 
 
 class Checked:
-    """Stands in for bcrypt: notes which thread checked what; right is what is called so."""
+    """A stand-in for bcrypt. Records the thread of each check; only b"right" is right."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bytes, bytes]] = []
@@ -54,7 +54,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> Checked:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Lets the other coroutines go on until that is so."""
+    """Lets the other coroutines run until the condition holds."""
     async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
@@ -217,7 +217,7 @@ def test_a_generated_secret_is_known_by_its_digest() -> None:
 async def guesses(
     verifier: Passwords, count: int, account: str = "u", address: Any = AWAY
 ) -> list[str]:
-    """Different wrong passwords: "" for each that was checked, else the limit that was reached."""
+    """Different wrong passwords. "" for each that was checked, else the limit that was reached."""
     limits = []
     for number in range(count):
         try:
@@ -259,7 +259,7 @@ def test_parallel_guesses_are_limited_like_sequential_ones(
 def test_a_refused_login_is_not_compared_with_the_memory(
     verifier: Passwords, checked: Checked, word: bytes
 ) -> None:
-    """Ten thousand guesses, the owner's password among them: none is compared."""
+    """Ten thousand guesses, the owner's password among them: none of them is compared."""
 
     async def stranger() -> list[str]:
         await attempt(verifier, password=word, address=HOME)
@@ -313,7 +313,7 @@ def test_the_owner_gets_in_from_a_known_network_while_others_guess(
         await attempt(verifier, address=HOME)
         for _ in range(5):
             await guesses(verifier, 500)
-            # Every account of the network, too.
+            # And at every account from that network.
             for account in range(400):
                 with contextlib.suppress(RateLimited):
                     await attempt(verifier, f"x{account}", b"wrong", address=HOME)

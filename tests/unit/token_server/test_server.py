@@ -1,4 +1,4 @@
-"""The token server over real HTTP, as registry clients speak to it."""
+"""The token server over real HTTP, as registry clients use it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_login_gives_a_token_that_the_registry_can_verify(server: Running, key
     ("algorithm", "key"),
     [
         ("ES256", lambda: ec.generate_private_key(ec.SECP256R1())),
-        # Two zero bytes are in front of its y.
+        # Its y begins with two zero bytes.
         ("ES256", lambda: ec.derive_private_key(2376, ec.SECP256R1())),
         ("RS256", lambda: rsa.generate_private_key(65537, 2048)),
         ("RS256", lambda: rsa.generate_private_key(3, 3072)),
@@ -119,7 +119,7 @@ def test_an_unknown_user_gets_the_very_same_answer_as_a_wrong_password(server: R
     assert (unknown.status, unknown.body) == (wrong.status, wrong.body)
 
 
-# What docker_auth does not know
+# Keys that docker_auth does not have
 
 
 def instant(seconds: float) -> str:
@@ -234,7 +234,7 @@ def digest(secret: str) -> str:
 
 
 def generated(secret: str, **more: Any) -> dict[str, Any]:
-    """A user with a generated secret. The bcrypt hash is another's: nothing may ask it."""
+    """A user with a generated secret. The bcrypt hash is of another one: nothing may use it."""
     labels = {"secret_sha256": [digest(secret), *map(digest, more.pop("before", []))]}
     return {"password": hashed("not asked"), "labels": labels, **more}
 
@@ -269,7 +269,7 @@ def test_120_new_nodes_of_a_robot_all_get_in_under_guessing(start: Start, keys: 
         return running.ask("/auth", basic("nodes", password) | {"X-Real-IP": address}).status
 
     for number in range(120):
-        # From the node's own address, from one elsewhere, and from many.
+        # Guesses from the node's own address, from another one, and from many.
         for stranger in (f"10.0.0.{number}", "192.0.2.1", f"198.51.100.{number}"):
             assert login(stranger, f"guess {number}") in (401, 429)
         assert login(f"10.0.0.{number}", "secret") == 200
@@ -298,7 +298,7 @@ def test_guesses_at_a_generated_secret_are_answered_like_those_at_an_unknown_acc
     )
     assert [answer.body for answer in robot[:4]] == [answer.body for answer in nobody[:4]]
     times = [line["ms"] for line in (running.wait_for("token") for _ in range(16))]
-    # bcrypt of cost 10 takes tens of milliseconds, also where the account's own hash is of cost 4.
+    # bcrypt of cost 10 takes tens of milliseconds, even if the account's own hash has cost 4.
     assert min(times[:4] + times[8:12]) > 10
 
 
@@ -330,10 +330,10 @@ def test_guesses_are_refused_at_once_and_the_owner_gets_in_from_known_networks(
             pass
         assert logged["limit"] == "account"
         assert logged["reason"].startswith("too many wrong passwords for this account")
-    # A new network may be refused, also with the right password, which is remembered.
+    # A new network may be refused, even with the right password, which is remembered.
     assert login("10.0.0.2", "owner", "pw").status == 429
     assert login("10.0.0.1", "owner", "pw").status == 200
-    # Also with one that is not remembered.
+    # Also with a password that is not remembered.
     content["users"]["owner"] = {"password": hashed("new")}
     running.write(content)
     wait_until_in_force(running)
@@ -348,7 +348,7 @@ def test_a_neighbour_behind_the_owners_address_has_the_known_failures_and_no_mor
     assert running.login("someuser", "someuser-pw").status == 200
     guesses = [running.login("someuser", f"guess {number}").status for number in range(2000)]
     assert guesses == [401] * 4 + [429] * 1996
-    # Among them the right one: it is not compared with what is remembered.
+    # The right password is refused too: it is not compared with the memory.
     assert running.login("someuser", "someuser-pw").status == 429
     assert running.login("admin", "admin-pw").status == 200
 
@@ -374,13 +374,13 @@ def test_a_guesser_has_each_limit_once_a_window_by_a_running_clock(
         begun, compared = time.monotonic(), 0
         while (guess := running.login(account(), f"guess {next(guesses)}")).status == 401:
             compared += 1
-        # A machine that is busy may see one window end and the next begin.
+        # On a busy machine, one window may end and the next begin here.
         assert compared <= most * (1 + (time.monotonic() - begun) // window)
         assert guess.status == 429
         wait, told_at = int(guess.headers["retry-after"]), time.monotonic()
         assert 1 <= wait <= window
         status = running.login("someuser", "someuser-pw").status
-        # Or the machine was so busy that the window has ended.
+        # Unless the machine was so busy that the window has ended.
         assert status == 429 or time.monotonic() - told_at > wait - 1
         time.sleep(wait)
     assert running.login("someuser", "someuser-pw").status == 200
@@ -547,7 +547,7 @@ def test_a_password_that_is_right_in_its_first_72_bytes_is_wrong(start: Start, k
 
 @pytest.mark.parametrize("user", ["", "a\0b", "ü", "x" * 5000, "some user"])
 def test_odd_user_names_are_handled(server: Running, user: str) -> None:
-    # An empty name is who is not signed in, whatever the password says, as with docker_auth.
+    # An empty name means no login, with any password, as in docker_auth.
     assert server.login(user, "pw").status == (200 if user == "" else 401)
 
 
@@ -920,7 +920,7 @@ def test_sigterm_answers_requests_in_progress_and_ends_with_0(start: Start, keys
         assert running.ask("/healthz", connection=opened).status == 200
     login = {"X-Real-IP": "192.0.2.1"} | basic("slow", "pw")
     slow.request("GET", "/auth?service=reg", headers=login)
-    # What is answered now came after the login, so that is under way.
+    # This request came after the login. It is answered, so the login is in progress.
     assert running.ask("/healthz", connection=idle).status == 200
     running.process.send_signal(signal.SIGTERM)
     assert slow.getresponse().status == 200
