@@ -29,12 +29,10 @@ def processes_of(machine: int) -> Iterator[int]:
             continue  # it has ended meanwhile
 
 
-def kill(site: Site, moment: str, run: Running | None = None) -> None:
-    """Waits for a moment of a change, then kills the host program; `run` is the playbook that has
-    started it, and is killed first.
+def kill(site: Site, moment: str, run: Running) -> None:
+    """Waits for a moment of a change, then kills the playbook and the host program.
 
-    :param moment: a step of the rotation or of the maintenance, or a phase of a generation of the
-        registry
+    :param moment: a step of the rotation, or a phase of a generation of the registry
     """
     machine = int(inspected(site.container, "{{.State.Pid}}"))
     path = Path(f"/proc/{machine}/root/var/lib/wharfinger/state.json")
@@ -42,15 +40,13 @@ def kill(site: Site, moment: str, run: Running | None = None) -> None:
     while not reached(json.loads(path.read_text()), moment):
         assert time.monotonic() < deadline, f"no {moment} was seen"
         time.sleep(0.002)
-    if run is not None:
-        run.kill()
+    run.kill()
     killed = list(processes_of(machine))
     for process in killed:
         os.kill(process, signal.SIGKILL)
     assert killed, "nothing was at work on the host"
-    if run is not None:
-        output = run.wait().output
-        assert "PLAY RECAP" not in output, output
+    output = run.wait().output
+    assert "PLAY RECAP" not in output, output
 
 
 def reached(state: dict[str, Any], moment: str) -> bool:
@@ -58,6 +54,5 @@ def reached(state: dict[str, Any], moment: str) -> bool:
     generations = state["kinds"]["registry"]["generations"]
     return moment in [
         (state["rotation"] or {}).get("step"),
-        (state["window"] or {}).get("step"),
         *(one["phase"] for one in generations),
     ]
