@@ -142,13 +142,13 @@ def test_another_signing_key(site: Site) -> None:
     old, with_old_key = kept(site)
     with site.during("rotate signing"):
         run = site.operator.begin(ROTATE, rotate="signing")
-        if run.until("Tokens of the old signing key count until"):
+        if run.until("Tokens of the old signing key are valid until"):
             # The overlap: the new key signs, and the old one's tokens are still accepted.
             assert signs_with(site) != old
             assert with_old_key() == 200
         done = run.wait()
         assert done.code == 0, done.output
-        assert "Tokens of the old signing key count until" in done.said
+        assert "Tokens of the old signing key are valid until" in done.said
         assert with_old_key() == 401
     assert site.state()["rotation"] is None
     assert signed_by(site)["alg"] == "ES256"
