@@ -75,7 +75,7 @@ def shows(ran: subprocess.CompletedProcess[str], host: str = "one.test") -> None
     """The host, and tasks of the project's roles, by its own settings."""
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"\n      {host}" in ran.stdout
-    assert "preflight : Inventory and host have no mistake" in ran.stdout
+    assert "preflight : Inventory and host are correct" in ran.stdout
 
 
 @pytest.mark.parametrize(
