@@ -1,8 +1,8 @@
-"""The inventory's files, read ahead of Ansible: what is wrong in them, where, and what to write.
+"""Reads the inventory's files before Ansible does: what is wrong, where, and what to write instead.
 
-Ansible's own messages about such a file name no line, or print the lines around the mistake with
-the passwords in them. `reading` judges one file's content; `sources` finds the files that Ansible
-would read; `targets` says why a run is for nobody.
+Ansible's own messages about such a file have no line number, or print the lines around the mistake
+with the passwords in them. `reading` checks the content of one file, `sources` finds the files that
+Ansible would read, and `targets` says why a run has no host or no task.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the variables of an inventory's other hosts say, as far as Ansible can work them out.
+"""Variables of an inventory's other hosts, as far as Ansible can resolve them.
 
-Its callers hand over `hostvars` as Ansible has it: `hostvars[host]` works out each value that is
-asked for, `hostvars.raw_get(host)` has them as they are written. Where names stand there
-themselves, no password is decrypted for them.
+Callers pass Ansible's `hostvars`: `hostvars[host]` resolves each value that is read, and
+`hostvars.raw_get(host)` has the values as they are written. Names that are written literally are
+read from there, so that no password is decrypted for them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REGISTRIES = "registry"
 
 
 def worked_out(variables: Mapping[str, Any], name: str, default: Any) -> Any:
-    """The variable's value; the default where it has none, or one that cannot be worked out."""
+    """The variable's value; the default if it has none, or one that cannot be resolved."""
     try:
         value = variables[name]
     except (KeyError, AnsibleError):
@@ -26,9 +26,9 @@ def worked_out(variables: Mapping[str, Any], name: str, default: Any) -> Any:
 
 
 def entries(raw: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A host's registry_users or registry_robots; empty where they are unknown.
+    """A host's registry_users or registry_robots; empty if they are unknown.
 
-    raw: the host's variables as they are written, variables: worked out.
+    raw: the host's variables as they are written. variables: the same, resolved.
     """
     value = raw.get(name)
     if isinstance(value, str):  # an expression
@@ -37,14 +37,14 @@ def entries(raw: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> 
 
 
 def account_names(task_vars: Mapping[str, Any], host: str, *variables: str) -> set[str]:
-    """The names in registry_users or registry_robots of any host; none where they are unknown."""
+    """The names in a host's registry_users or registry_robots; empty if they are unknown."""
     hostvars = task_vars["hostvars"]
     raw, resolved = hostvars.raw_get(host), hostvars[host]
     return {str(name) for variable in variables for name in entries(raw, resolved, variable)}
 
 
 def accounts_elsewhere(task_vars: Mapping[str, Any]) -> set[str]:
-    """The names of users and robots that other registries of the inventory have."""
+    """The names of the users and robots of the inventory's other registries."""
     others = {*task_vars["groups"].get(REGISTRIES, [])} - {task_vars["inventory_hostname"]}
     return {
         name
@@ -54,7 +54,7 @@ def accounts_elsewhere(task_vars: Mapping[str, Any]) -> set[str]:
 
 
 def robots_left_out(task_vars: Mapping[str, Any]) -> dict[str, set[str]]:
-    """The registries of the same folder that the run is limited not to reach → their robots."""
+    """Registries of the same folder that --limit excludes → their robots."""
     hostvars, own = task_vars["hostvars"], task_vars.get("inventory_dir")
     others = {*task_vars["groups"].get(REGISTRIES, [])} - {*task_vars["ansible_play_hosts"]}
     return {

@@ -1,4 +1,4 @@
-"""What is wrong in one YAML file of an inventory. No message holds a value of the file."""
+"""Finds mistakes in one YAML file of an inventory. No message holds a value of the file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import yaml
 
-# libyaml's where PyYAML was built with it, as Ansible has it: the two differ in what they accept.
+# libyaml's loader if PyYAML was built with it, as in Ansible: the two accept different texts.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _ANSIBLE_TAGS = frozenset({"!vault", "!vault-encrypted", "!unsafe"})
 _MERGE = "tag:yaml.org,2002:merge"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*:")
-# A key that may be shown. One with a colon may be a name and its password, `{admin:secret}`.
+# A key that may be shown. A key with a colon may be a name and its password, `{admin:secret}`.
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _TEMPLATE = re.compile(r"(?:[:\[,{]|^\s*-)\s*\{\{")
 # A bare {user}, which YAML takes for a mapping: at the beginning of a value, or anywhere in a flow.
@@ -38,7 +38,7 @@ _UNREADABLE = "the YAML cannot be read: compare it with the same file of invento
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake in a file. line: counted from 1; None where it concerns the whole file."""
+    """One mistake in a file. line: counted from 1; None if it concerns the whole file."""
 
     line: int | None
     message: str
@@ -50,10 +50,10 @@ class Mistake:
 
 
 def mistakes(content: bytes, kind: Literal["variables", "inventory"]) -> list[Mistake]:
-    """Everything that keeps Ansible from reading the file as it is meant; keys written twice too.
+    """Everything because of which Ansible would not read the file as it is meant.
 
     kind: variables (group_vars, host_vars, `-e @file`), or an inventory's groups and hosts.
-    After a syntax error nothing else is looked at.
+    A syntax error is reported alone.
     """
     try:
         text = content.decode()
@@ -65,7 +65,7 @@ def mistakes(content: bytes, kind: Literal["variables", "inventory"]) -> list[Mi
     except ValueError:
         pass
     else:
-        # Ansible takes it as JSON too.
+        # Ansible reads it as JSON, too.
         return []
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -92,7 +92,7 @@ def mistakes(content: bytes, kind: Literal["variables", "inventory"]) -> list[Mi
 
 
 class _AnsibleTags(_Loader):  # type: ignore[misc]
-    """Takes Ansible's own tags for text."""
+    """Reads values with Ansible's own tags as text."""
 
 
 for _tag in _ANSIBLE_TAGS:
@@ -111,12 +111,12 @@ def _at(node: yaml.Node) -> int:
 
 
 def _walked(root: yaml.Node) -> Iterator[Mistake]:
-    """Keys written twice, keys that are none, and values that cannot be worked out."""
+    """Keys that are written twice, keys that are not names, and values that cannot be read."""
     seen: set[int] = set()
     nodes = [root]
     while nodes:
         node = nodes.pop()
-        # An alias leads to the same node again.
+        # An alias leads to a node that was checked already.
         if id(node) in seen:
             continue
         seen.add(id(node))
@@ -156,7 +156,7 @@ def _keys(node: yaml.MappingNode) -> Iterator[Mistake]:
 
 
 def _constructed(key: yaml.ScalarNode) -> Any:
-    """The key as Ansible compares it: `yes` and `true` are the same, and so are `true` and 1."""
+    """The key as Ansible compares it: `yes`, `true` and 1 are equal."""
     try:
         return yaml.SafeLoader("").construct_object(key)
     except (yaml.YAMLError, ValueError):
@@ -185,7 +185,7 @@ def _tag_mistakes(node: yaml.Node) -> Iterator[Mistake]:
 
 def _shape(root: yaml.Node, kind: str) -> Iterator[Mistake]:
     if not isinstance(root, yaml.MappingNode):
-        # Among an inventory's files such a one is nobody's hosts; Ansible warns of it.
+        # An inventory file of this kind has no hosts; Ansible warns about it.
         if kind == "variables":
             what = "list" if isinstance(root, yaml.SequenceNode) else "text"
             yield Mistake(
@@ -229,7 +229,7 @@ def _group(name: yaml.Node, group: yaml.Node) -> Iterator[Mistake]:
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str) -> Mistake:
-    """What a parser's error is about: its own words and marks, and the lines that it stopped at."""
+    """The mistake behind a parser's error, judged by its message, its marks and the lines there."""
     lines = text.split("\n")
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
@@ -276,7 +276,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> Mistake:
 
 
 def _quoted_before(text: str, at: int, column: int) -> int | None:
-    """The line where the quoted value begins that ends just before a place in its line at `at`."""
+    """The first line of a quoted value that ends in line `at` just before the column; or None."""
     last = None
     try:
         for token in yaml.scan(text, Loader=_Loader):
@@ -307,7 +307,7 @@ def _brackets(lines: list[str], begin: int, at: int, mapping: bool) -> Mistake:
 
 
 def _stray_colon(lines: list[str], at: int, column: int) -> Mistake:
-    """A colon where none may be: in a value, or because the line before is not what it seems."""
+    """A colon where none is allowed: in a value, or because the previous line is wrong."""
     line = lines[at]
     if re.search(r":\s", line[:column]):
         return Mistake(at + 1, "a value with a colon and a space in it must be in quotes")
@@ -322,7 +322,7 @@ def _stray_colon(lines: list[str], at: int, column: int) -> Mistake:
 
 
 def _out_of_place(lines: list[str], at: int, column: int, dash: bool) -> Mistake:
-    """A line that belongs to no block above it."""
+    """A line that does not belong to any block above it."""
     line = lines[at]
     if line[column : column + 1] in ("}", "]"):
         return Mistake(at + 1, f"a {line[column]} closes what is not open: remove it")
@@ -359,7 +359,7 @@ def _out_of_place(lines: list[str], at: int, column: int, dash: bool) -> Mistake
 
 
 def _home(lines: list[str], at: int) -> str:
-    """Where the line may have been meant to stand: among entries that are indented like it."""
+    """Where the line may belong: to entries with the same indentation."""
     owner = None
     homes = []
     for number, line in enumerate(lines[:at]):
@@ -375,7 +375,7 @@ def _home(lines: list[str], at: int) -> str:
 
 
 def _before(lines: list[str], at: int) -> int | None:
-    """The line before that is neither empty nor a comment."""
+    """The previous line that is neither empty nor a comment."""
     for number in range(at - 1, -1, -1):
         line = lines[number].strip()
         if line and not line.startswith("#") and line != "---":
@@ -388,12 +388,12 @@ def _indent(line: str) -> int:
 
 
 def _indents(lines: list[str], at: int) -> list[int]:
-    """The indentations of the blocks that are open above a line, the outermost first."""
+    """The indentations of the open blocks above a line, the outermost first."""
     open_indents: list[int] = []
     number = _before(lines, at)
     while number is not None:
         indents = [_indent(lines[number])]
-        # Behind a dash another block begins.
+        # Another block begins after a dash.
         entry = re.match(r" *- +(?=[^\s{\[].*:\s)", lines[number] + "\n")
         if entry:
             indents.insert(0, entry.end())

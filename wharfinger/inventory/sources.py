@@ -1,7 +1,7 @@
-"""The files that Ansible would read for an inventory, each judged by `reading`.
+"""Finds the files that Ansible would read for an inventory, and checks each by `reading`.
 
-What Ansible ignores is ignored here too, and so are inventories that are no YAML: INI, JSON,
-scripts. The answers are sentences for the operator.
+Files that Ansible ignores are ignored here, too, and so are inventories that are not YAML: INI,
+JSON, scripts. The answers are sentences for the operator.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .reading import Mistake, mistakes
 
-#: What is said of a file or value whose vault password is not there.
+#: The message about a file or value whose vault password is missing.
 CLOSED = (
     "is encrypted by ansible-vault and cannot be decrypted: give the vault's password "
     "(--ask-vault-pass, or --vault-password-file FILE)"
@@ -24,9 +24,10 @@ _LOOKS_LIKE_YAML = re.compile(r"""(---|["']?[\w.-]+["']?:)(\s|$)""")
 
 
 def given_mistakes(options: Mapping[str, Any], project: Path) -> list[str]:
-    """What is wrong in what an Ansible command was given (its CLIARGS) with `-i` and `-e`.
+    """What is wrong in the files that an Ansible command got with `-i` and `-e`.
 
-    project: the checkout, whose inventories are named where one does not exist.
+    options: Ansible's CLIARGS. project: the checkout; its inventories are named if one does not
+    exist.
     """
     sentences = inventory_mistakes(map(str, options.get("inventory") or ()), project)
     for given in map(str, options.get("extra_vars") or ()):
@@ -57,7 +58,7 @@ def inventory_mistakes(sources: Iterable[str], project: Path) -> list[str]:
                 sentences.append(f"{shown}: holds no inventory: write {shown}/hosts.yml")
             for file in files:
                 wrong = _inventory_file(file)
-                # Beside others, Ansible warns of a file that it cannot decrypt, and goes on.
+                # If there are other files, Ansible only warns about one that it cannot decrypt.
                 sentences += [
                     sentence
                     for sentence in wrong
@@ -78,7 +79,7 @@ def variable_mistakes(
 ) -> list[str]:
     """What is wrong in group_vars and host_vars of the folders, for these groups and hosts.
 
-    loader: Ansible's DataLoader, which knows the files' names.
+    loader: Ansible's DataLoader, which finds the files.
     """
     entities = [("group_vars", name) for name in groups] + [("host_vars", name) for name in hosts]
     files = dict.fromkeys(
@@ -91,7 +92,7 @@ def variable_mistakes(
 
 
 def _inventory_files(folder: Path) -> Iterator[Path]:
-    """As Ansible goes through a directory."""
+    """The files that Ansible would read in a directory."""
     from ansible.inventory.manager import IGNORED
 
     for path in sorted(folder.iterdir()):
@@ -112,7 +113,7 @@ def _inventory_file(path: Path) -> list[str]:
         except OSError as error:
             return [_unreadable(path, error)]
         content = (line for line in lines if line.strip() and not line.startswith("#"))
-        # An INI file otherwise.
+        # Any other file is read as INI.
         if _LOOKS_LIKE_YAML.match(next(content, "")):
             return _judged(path, "inventory")
     return []
@@ -127,7 +128,7 @@ def _judged(path: Path, kind: Literal["variables", "inventory"]) -> list[str]:
         try:
             opened = _decrypted(content)
         except ImportError:
-            # ansible-core before 2.19 does not tell which passwords it was given.
+            # ansible-core before 2.19 does not say which passwords it has.
             return []
         if opened is None:
             return [f"{_shown(path)}: {CLOSED}"]
@@ -150,7 +151,7 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 
 def _decrypted(content: bytes) -> bytes | None:
-    """By the passwords that Ansible was given; None where none of them opens it."""
+    """The content, decrypted by the passwords that Ansible has; None if none of them fits."""
     from ansible.errors import AnsibleError
     from ansible.parsing.vault import VaultLib, VaultSecretsContext
 
@@ -164,7 +165,7 @@ def _decrypted(content: bytes) -> bytes | None:
 
 
 def decrypted(loader: Any, path: Path) -> bytes:
-    """A file's content, decrypted where ansible-vault encrypts it and we have its password.
+    """A file's content, decrypted if ansible-vault has encrypted it and its password is known.
 
     loader: Ansible's DataLoader. Raises OSError.
     """
@@ -184,7 +185,7 @@ def _inventories(project: Path) -> list[str]:
 
 
 def _shown(path: Path) -> str:
-    """As the operator would write it: relative where it lies below the present directory."""
+    """The path as the operator would write it: relative if it is below the current directory."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -192,7 +193,7 @@ def _shown(path: Path) -> str:
 
 
 def report(sentences: list[str]) -> str:
-    """One message of all the sentences."""
+    """One message with all the sentences."""
     count = len(sentences)
     head = f"{count} mistake{'s' if count > 1 else ''} in the inventory; nothing was changed."
     return "\n".join([head, *(f"  - {sentence}" for sentence in sentences)])

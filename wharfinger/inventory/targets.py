@@ -1,4 +1,4 @@
-"""Whom a run is for: a run for nobody, or for tags that nothing has, is a mistake."""
+"""The hosts and tasks of a run: a run without hosts, or with an unknown tag, is a mistake."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from wharfinger.suggestions import nearest
 
-# As many names are shown.
+# At most so many names are shown.
 _NAMES = 20
 _SPECIAL_TAGS = frozenset({"all", "always", "never", "tagged", "untagged"})
 
 
 def limit_mistake(loader: Any, top: Any, limit: str) -> str | None:
-    """What is wrong with a --limit that leaves none of an inventory's hosts, or None.
+    """What is wrong with a --limit that matches no host of the inventory; None if it is right.
 
-    top: the inventory's group `all`. None too where the inventory has no host at all.
+    top: the inventory's group `all`. None also if the inventory has no hosts at all.
     """
     from ansible.inventory.manager import InventoryManager
 
@@ -31,9 +31,9 @@ def limit_mistake(loader: Any, top: Any, limit: str) -> str | None:
 
 
 def nobody(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]) -> str:
-    """Why no host was matched by a play's patterns, which are this project's groups.
+    """Why a play's patterns, which are this project's groups, match no host.
 
-    groups: name → Ansible's group, the whole inventory.
+    groups: name → Ansible's group, for the whole inventory.
     """
     pattern = ", ".join(patterns)
     group = groups.get(pattern)
@@ -54,9 +54,9 @@ def nobody(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]
 def selection_mistakes(
     plays: Sequence[Any], asked: Mapping[str, Iterable[str]], start: str | None
 ) -> list[str]:
-    """A sentence for each tag that no task of the plays has, and for a task to start at likewise.
+    """A sentence for each tag that no task has, and for a start task that does not exist.
 
-    plays: Ansible's. asked: option, such as --tags → the tags. start: of --start-at-task.
+    plays: Ansible's. asked: option, such as --tags → its tags. start: the value of --start-at-task.
     """
     tasks = [task for play in plays for task in _tasks(play)]
     tags = {tag for tagged in (*plays, *tasks) for tag in tagged.tags}
@@ -77,7 +77,7 @@ def tag_mistakes(option: str, asked: Iterable[str], known: Collection[str]) -> l
 
 
 def start_mistakes(pattern: str | None, names: Iterable[str]) -> list[str]:
-    """A sentence where no task is called what --start-at-task says (a shell's pattern)."""
+    """A sentence if no task's name matches --start-at-task (a shell pattern)."""
     if pattern is None or any(
         name and (name == pattern or fnmatch(name, pattern)) for name in names
     ):
@@ -89,9 +89,9 @@ def start_mistakes(pattern: str | None, names: Iterable[str]) -> list[str]:
 
 
 def unread_sources(sources: Iterable[str], read: Iterable[str | None]) -> list[str]:
-    """A sentence for each inventory that no plugin of Ansible could read.
+    """A sentence for each inventory that none of Ansible's plugins could read.
 
-    read: the files (and lists of hosts) that one has read.
+    read: the files (and lists of hosts) that a plugin has read.
     """
     files = {str(file) for file in read}
     return [
@@ -103,7 +103,7 @@ def unread_sources(sources: Iterable[str], read: Iterable[str | None]) -> list[s
 
 
 def _tasks(play: Any) -> list[Any]:
-    """Those that are known before the run, as --list-tasks shows them."""
+    """The tasks that are known before the run, as --list-tasks shows them."""
     from ansible.playbook.block import Block
 
     tasks: list[Any] = []

@@ -1,12 +1,12 @@
 """distribution's configuration file: what the inventory may set in it, and the file itself.
 
-Pure: settings in, problems or a dictionary out. The file is templates/registry/config.yml.j2 with
-registry_settings merged over it. The keys that distribution 3.1.2 knows are data
-(`distribution-3.1.2.keys`, derived from its source), because distribution ignores an unknown key
-silently: a misspelt option would look set and do nothing.
+Pure: it takes settings, and returns problems or a dictionary. The file is
+templates/registry/config.yml.j2 with registry_settings merged over it. The keys that distribution
+3.1.2 knows are data (`distribution-3.1.2.keys`, derived from its source). They are checked because
+distribution silently ignores an unknown key: a misspelt option would have no effect.
 
-Follows https://distribution.github.io/distribution/about/configuration/ and, where that is silent,
-configuration/parser.go of the same version.
+Follows https://distribution.github.io/distribution/about/configuration/, and for what that page
+does not say, configuration/parser.go of the same version.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ SECRET_PLACEHOLDER = HTTP_SECRET_PLACEHOLDER
 
 LIVE_DIRECTORY = host_files.REGISTRY
 
-# How many repositories one page of the catalog has at most, where the inventory says nothing else.
+# The most repositories on one page of the catalog, unless the inventory sets another number.
 CATALOG_ENTRIES = 1000
 
 # The middleware of images/registry/members.go, which only the toolkit's own image has.
 INDEX_MEMBERS = "index-members"
-# What says in distribution's own words which indexes it takes.
+# distribution's own keys that say which indexes it accepts.
 _INDEX_CHECKS = ("validation.enabled", "validation.disabled", "validation.manifests.indexes")
 
 _SETTINGS = "registry_settings"
@@ -69,7 +69,7 @@ _NO_TLS = "nginx speaks TLS, the registry does not: write certificates_tls_sourc
 _NO_PROXY = "a pull-through cache takes no pushes, which this registry is for: remove it"
 _PLAIN_HTTP = "only nginx talks to the registry, over plain HTTP/1.1: remove it"
 
-# What the toolkit answers for: path → why, and what to write instead. A path stands for all below.
+# What the toolkit sets itself: path → why, and what to write instead. A path includes all below it.
 REFUSED: Mapping[str, str] = {
     "version": "it is the format of the file, always 0.1: remove it",
     "loglevel": "distribution has replaced it: write log.level instead",
@@ -136,16 +136,16 @@ _OTHER_VARIABLES = (
 
 _SECRET_KEYS = frozenset({"password", "headers", "secret"})
 
-# Go's time.ParseDuration, without a sign: no option takes a negative one.
+# Go's time.ParseDuration without a sign: no option takes a negative duration.
 _DURATION = re.compile(r"0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+")
 
-# RFC 9110 tokens without `_`, because nginx names a header's variable with `_` for `-`.
+# RFC 9110 tokens without `_`: in the names of nginx's header variables, `_` stands for `-`.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 @dataclass
 class _Key:
-    """A place in the configuration: a section of named keys, a map of free keys, a list or a value.
+    """A node of the configuration: a section of named keys, a map of free keys, a list or a value.
 
     `type` is section, map, list, or one of distribution's own types (string, bool, int, duration,
     any); `children` are a section's keys, or `*` for a map's and `[]` for a list's values.
@@ -178,7 +178,7 @@ def _add_key(root: _Key, path: str, type_: str, variable: str) -> None:
 
 
 def _known_values(key: _Key, path: str = "") -> Iterator[str]:
-    """The paths of all values that may be set, lists and free keys as in the data files."""
+    """The paths of all values that may be set, with lists and free keys as in the data files."""
     for step, child in key.children.items():
         below = path + step if step == "[]" else f"{path}.{step}".lstrip(".")
         if child.children:
@@ -188,9 +188,9 @@ def _known_values(key: _Key, path: str = "") -> Iterator[str]:
 
 
 def review(settings: object, environment: object) -> list[Problem]:
-    """All mistakes in `registry_settings` and `registry_environment`, as an operator reads them.
+    """All mistakes in `registry_settings` and `registry_environment`, for the operator.
 
-    Never raises, whatever YAML holds, and never repeats a value: it may be a secret.
+    Never raises, whatever the YAML holds, and never repeats a value: it may be a secret.
     """
     problems: list[Problem] = []
     if isinstance(settings, Mapping):
@@ -214,7 +214,7 @@ def review(settings: object, environment: object) -> list[Problem]:
 
 
 def warnings(settings: object, environment: object) -> list[Problem]:
-    """What is allowed but probably not what the operator has in mind. Expects reviewed input."""
+    """What is allowed but probably not intended. Expects reviewed input."""
     problems: list[Problem] = []
     variables: Mapping[Any, Any] = environment if isinstance(environment, Mapping) else {}
     paths = {name: _variable_path(str(name))[1] for name in variables}
@@ -305,7 +305,7 @@ def _unknown(key: _Key, name: str, path: str) -> str:
     siblings = {step: f"{above}.{step}".lstrip(".") for step in key.children}
     allowed = {step: known for step, known in siblings.items() if not _refusal(known)}
     near = nearest(name.lower(), allowed)
-    # Perhaps the right word in the wrong section.
+    # It may be the right word in the wrong section.
     elsewhere = (
         known for known in _known_values(_keys()) if known.rpartition(".")[2] == name.lower()
     )
@@ -326,7 +326,7 @@ def _review_scalar(type_: str, value: object, path: str) -> str | None:
         return "must be a time with its unit, such as 30s, 10m or 168h"
     if type_ == "string" and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         return f"is {kind(value)} to YAML and must be text: write it in quotes"
-    # Lists carry their index in the path, choices do not lie below lists.
+    # A list's values have their index in the path, but no choice is below a list.
     choices = _CHOICES.get(path)
     if choices and str(value).lower() not in choices:
         return f"must be one of {', '.join(choices)}"
@@ -334,7 +334,10 @@ def _review_scalar(type_: str, value: object, path: str) -> str | None:
 
 
 def _variable_path(name: str) -> tuple[_Key | None, str]:
-    """The key that a REGISTRY_… variable sets (None where there is none), and its path so far."""
+    """The key that a REGISTRY_… variable sets, and its path.
+
+    For an unknown key: None, and the path as far as it is known.
+    """
     key, path = _keys(), ""
     words = name.split("_")
     if words[0] != "REGISTRY" or len(words) == 1:
@@ -387,7 +390,7 @@ def _review_variable(name: object, value: object) -> str | None:
 def _refusal_by_variable(name: str, path: str) -> str | None:
     refusal = _refusal(path)
     if not refusal and name.startswith("REGISTRY_STORAGE_"):
-        # Drivers that are refused are no keys, so the path stops before them.
+        # Refused drivers are not among the keys, so the path ends before them.
         refusal = _refusal("storage." + name.split("_")[2].lower())
     if refusal:
         return refusal
@@ -435,7 +438,7 @@ def _review_variable_value(key: _Key, text: str, path: str) -> str | None:
 def environment(variables: Mapping[str, object]) -> dict[str, str]:
     """The container's environment: `registry_environment` over what the registry needs.
 
-    Without an exporter named, distribution complains of a missing collector at every start.
+    Unless an exporter is named, distribution complains about a missing collector at every start.
     """
     return {"OTEL_TRACES_EXPORTER": "none"} | {
         name: str(value) for name, value in variables.items()
@@ -443,8 +446,11 @@ def environment(variables: Mapping[str, object]) -> dict[str, str]:
 
 
 def checks_members(image: Mapping[str, Any], settings: object, variables: object) -> bool:
-    """Whether the registry's index-members middleware checks indexes: the image (the host's record)
-    has it, and neither `registry_settings` nor `registry_environment` says what else to take."""
+    """Whether the registry's index-members middleware checks indexes.
+
+    It does if the image (the host's record) has it, and neither `registry_settings` nor
+    `registry_environment` says which indexes to accept.
+    """
     if not image.get("index_members"):
         return False
     names = variables if isinstance(variables, Mapping) else {}
@@ -469,11 +475,10 @@ def render(
 ) -> dict[str, Any]:
     """The registry's config.yml, `settings` (reviewed) merged over what the toolkit sets.
 
-    `auth` is token or htpasswd; `realm` the address of the token server as clients reach it,
-    `issuer` the name it signs with; `drain_timeout` in seconds; `metrics`: nginx may ask for them;
-    `index_members`: as `checks_members` says.
-    Paths are those inside the container.
-    Raises ValueError where distribution would not know a key of the whole, or take its value.
+    `auth` is token or htpasswd. `realm` is the address of the token server for clients, `issuer`
+    the name that it signs with. `drain_timeout` is in seconds. `metrics`: whether nginx may read
+    them. `index_members`: the answer of `checks_members`. Paths are those inside the container.
+    Raises ValueError if distribution would not know a key of the result, or not accept its value.
     """
     template = templates.read(
         TEMPLATE,
@@ -493,7 +498,7 @@ def render(
         signing_algorithms=TRUSTS,
     )
     configuration = _merge(template, settings)
-    # What the toolkit itself sets is refused to nobody here.
+    # No path is refused here: the toolkit sets these itself.
     mistakes = list(_review_value(_keys(), configuration, "", refused={}))
     if mistakes:
         raise ValueError("; ".join(f"{path}: {message}" for path, message in mistakes))
@@ -501,16 +506,16 @@ def render(
 
 
 def catalog(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The most repositories that the registry gives at once, as `limit`, and `over`: a regular
-    expression for a larger number without leading zeros.
+    """`limit`: the most repositories that the registry lists at once. `over`: a regular expression
+    for a larger number without leading zeros.
 
-    Takes reviewed settings. An environment variable wins, as it does in distribution.
+    Expects reviewed settings. An environment variable takes precedence, as in distribution.
     """
     configured = _get(settings, "catalog", "maxentries")
     if "REGISTRY_CATALOG_MAXENTRIES" in environment:
-        # The registry reads it as YAML, in which 0x20 is a number.
+        # The registry reads it as YAML, where 0x20 is a number.
         configured = yaml.safe_load(str(environment["REGISTRY_CATALOG_MAXENTRIES"]))
-    # 0 stands for distribution's own limit.
+    # 0 means distribution's own limit.
     limit = str(configured or CATALOG_ENTRIES)
     larger = [f"[1-9][0-9]{{{len(limit)},}}"]
     for place, digit in enumerate(limit):

@@ -1,4 +1,4 @@
-"""What the proxy's site needs to know of the other sites on a host."""
+"""What the proxy's site needs to know about the other sites on a host."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 from wharfinger.deployment.facts import Site
 
-# The port is what ends the address; `listen ADDRESS` without one means 80 (ngx_http_core_module).
+# The port at the end of an address; `listen ADDRESS` without one means 80 (ngx_http_core_module).
 _PORT = re.compile(r"(?:^|:)(\d+)$")
 
 
 def owned_ports(servers: Iterable[Site], ports: Iterable[int]) -> list[int]:
-    """Those of `ports` on which no other site listens, so that ours may answer unknown names there.
+    """The ports on which no other site listens: there our site may answer unknown names.
 
-    On a shared port the other sites keep what they had: unknown names are theirs.
+    On a shared port, the other sites go on answering unknown names.
     """
     taken = {_port(listen) for server in servers if not server.ours for listen in server.listen}
     return [port for port in ports if port not in taken]
@@ -23,7 +23,7 @@ def owned_ports(servers: Iterable[Site], ports: Iterable[int]) -> list[int]:
 def served_name(servers: Iterable[Site]) -> str:
     """The registry's name in our own site, as the last deployment wrote it; "" without a site.
 
-    A name too long for nginx's hash stands there as a pattern.
+    A name that is too long for nginx's hash is written there as a pattern.
     """
     for server in servers:
         if server.ours and server.names:
