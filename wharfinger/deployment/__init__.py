@@ -1,1 +1,1 @@
-"""What the product is: each fact once, in tables that everything else reads. Pure."""
+"""The facts of the product, each in one place: tables that all other rooms read. Pure."""

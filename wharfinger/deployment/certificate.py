@@ -1,4 +1,4 @@
-"""What is known of a certificate. Standard library only."""
+"""The facts about a certificate. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Certificate(Facts):
     """The first certificate in a file.
 
     not_before and not_after: seconds since 1970. fingerprint: SHA-256, hex. names: the subject
-    alternative names. algorithm: with which its key signs tokens ("" if it cannot;
-    signing_keys.py). Of an authority, path_length (None: any) and permitted, the names for which it
-    may vouch (None: all). key_matches: whether the key beside it belongs to it; None if there is
-    none. trusted: whether the authority in use has issued it, where somebody has looked.
+    alternative names. algorithm: the one by which its key signs tokens; "" if it cannot
+    (signing_keys.py). path_length (None: any) and permitted: only for an authority; permitted are
+    the names that it may certify (None: all). key_matches: whether the key beside it belongs to it;
+    None without a key. trusted: whether the authority in use has issued it; False if not checked.
     """
 
     subject: str = ""

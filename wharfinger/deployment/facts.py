@@ -1,4 +1,4 @@
-"""What is known of a host and of the deployment on it, before anything is changed.
+"""The facts about a host and the deployment on it, before anything is changed.
 
 `HostFacts` is what the host program's `observe` answers; as JSON it travels as plain mappings and
 lists. Standard library only.
@@ -16,7 +16,7 @@ from .reported import Facts
 
 @dataclass(frozen=True)
 class Distribution(Facts):
-    """As os-release has it."""
+    """The values of os-release."""
 
     id: str = ""
     version: str = ""
@@ -26,7 +26,7 @@ class Distribution(Facts):
 
 @dataclass(frozen=True)
 class Listener(Facts):
-    """A TCP socket that listens; program and pid where they are known."""
+    """A listening TCP socket; program and pid if they are known."""
 
     address: str = ""
     port: int = 0
@@ -50,8 +50,8 @@ class Network(Facts):
 
 @dataclass(frozen=True)
 class StackNetwork(Facts):
-    """The docker network of the stack's name. ours: the toolkit made it; None: not known. closed:
-    nobody but the host reaches it."""
+    """The docker network with the stack's name. ours: whether the toolkit made it; None if unknown.
+    closed: only the host can reach it."""
 
     name: str = ""
     subnet: str | None = None
@@ -63,7 +63,7 @@ class StackNetwork(Facts):
 @dataclass(frozen=True)
 class Engine(Facts):
     """Docker. state: one of wharfinger.host.observation.engine_state.STATES. warning: why it would
-    not start again. root: its directory, with so many bytes free."""
+    not start again. root: its directory; free_bytes: the space there."""
 
     state: str = ""
     detail: str | None = None
@@ -78,7 +78,7 @@ class Engine(Facts):
 
 @dataclass(frozen=True)
 class Site(Facts):
-    """A server block of nginx. listen: each directive's arguments. ours: of the toolkit's file."""
+    """A server block of nginx. listen: each directive's arguments. ours: in the toolkit's file."""
 
     file: str = ""
     listen: tuple[str, ...] = ()
@@ -88,8 +88,8 @@ class Site(Facts):
 
 @dataclass(frozen=True)
 class Nginx(Facts):
-    """The host's nginx. settings: the file that it reads. error: why `nginx -t` is not content.
-    connections: worker_connections, which the toolkit may change where connections_packaged."""
+    """The host's nginx. settings: the file that it reads. error: the error of `nginx -t`.
+    connections: worker_connections; the toolkit may change it if connections_packaged."""
 
     present: bool = False
     running: bool = False
@@ -136,7 +136,7 @@ class Storage(Facts):
 
 @dataclass(frozen=True)
 class Robot(Facts):
-    """generated: what tells its present secret from others. until: the end of the one before."""
+    """generated: the identifier of its present secret. until: the end of the previous secret."""
 
     generated: str = ""
     former: str | None = None
@@ -145,7 +145,7 @@ class Robot(Facts):
 
 @dataclass(frozen=True)
 class Generations(Facts):
-    """Of the registry or of the token server: what serves, if anything does."""
+    """The generations of the registry or the token server. serving: None if none serves."""
 
     serving: Mapping[str, Any] | None = None
     previous: int | None = None
@@ -167,8 +167,8 @@ class Memory(Facts):
 
 @dataclass(frozen=True)
 class Container(Facts):
-    """One of ours, as docker lists it. kind and generation: None if its labels do not say. health:
-    "healthy", "unhealthy", "starting" or "none" (it has no check). image: its id."""
+    """A container of ours, as docker lists it. kind and generation: None if its labels lack them.
+    health: "healthy", "unhealthy", "starting" or "none" (it has no check). image: its id."""
 
     name: str = ""
     kind: str | None = None
@@ -181,8 +181,8 @@ class Container(Facts):
 
 @dataclass(frozen=True)
 class Certificates(Facts):
-    """Those of the host: its authority's, the server's, and the signing key's; None for each that
-    is not there or cannot be read."""
+    """The host's certificates: of its authority, the server and the signing keys; None for one that
+    does not exist or cannot be read."""
 
     ca: Certificate | None = None
     tls: Certificate | None = None
@@ -194,11 +194,12 @@ class Certificates(Facts):
 class HostFacts(Facts):
     """A host as `observe` reports it.
 
-    init: systemd, sysvinit or none. watched: something runs the renewals. prepared: `prepare` has
-    no work. addresses: None where they are not known. clock: seconds since 1970. uids: user id →
-    the user whose it is, if any. files: path → SHA-256, or None. packages: name → version, or None.
+    init: systemd, sysvinit or none. watched: a timer or cron runs the renewals. prepared: `prepare`
+    has nothing to do. addresses: None if unknown. clock: seconds since 1970. uids: user id → the
+    user with this id, or None. files: path → SHA-256, or None. packages: name → version, or None.
     resolved: name → addresses. removed: account → when it was removed. registries: image registry →
-    "" or why it does not answer the host; acme: likewise the ACME server; None: nobody was asked.
+    "" or why it does not answer the host. acme: the same for the ACME server. Both: None if not
+    checked.
     """
 
     python: str | None = None
@@ -250,7 +251,7 @@ class HostFacts(Facts):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a host serves now; "" where it does not."""
+    """What a host serves now; "" if it serves nothing."""
 
     hostname: str
     auth: str
@@ -258,15 +259,15 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the roles need to know and nobody should work out twice.
+    """What several roles need to know, worked out once.
 
-    names: all of the certificate's, hostname first. address: HOST[:PORT], as docker wants it;
+    names: all names of the certificate, hostname first. address: HOST[:PORT], as docker takes it.
     addresses_for_clients: the same for each name. nginx_is_ours: the toolkit installed it.
-    owned_ports: those on which no other site listens; there ours answers unknown names too.
-    credentials: the directory of generated passwords. ca: the authority's file for clients, ""
-    where they need none; ca_key: where certificates_ca_offline keeps the authority's key.
-    storage_path and drain_timeout: as the inventory has them, for playbooks without the roles whose
-    variables they are.
+    owned_ports: ports on which no other site listens; there our site answers unknown names, too.
+    credentials: the directory of generated passwords. ca: the authority's file for clients; "" if
+    they need none. ca_key: the path at which certificates_ca_offline keeps the authority's key.
+    storage_path and drain_timeout: as the inventory has them, for playbooks that do not include the
+    roles of these variables.
     """
 
     hostname: str

@@ -1,7 +1,7 @@
 """Numbers and names that are the same on every host: user ids, ports, an account, timers' jobs.
 
-The images' recipes repeat the ids and ports: with an import in its place, an image would be built
-again whenever this file changes. A test compares them.
+The images' recipes repeat the ids and ports: if they imported this file, each change of it would
+rebuild the images. A test compares them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ REGISTRY_PORT = 5000
 REGISTRY_DEBUG_PORT = 5001
 TOKEN_SERVER_PORT = 5002
 
-# Logs in, pushes and pulls at the end of every deployment, below a first segment of this name; no
-# inventory can name it.
+# Logs in, pushes and pulls at the end of every deployment, in repositories whose first segment is
+# this name. An inventory cannot use the name.
 VERIFICATION_ACCOUNT = "wharfinger-verification"
 
-# What timers do to the registry's contents, each a command of the host program; with systemd it is
-# run as the unit of this name with the job behind it.
+# The timers' jobs on the registry's contents. Each is a command of the host program; with systemd
+# it runs as the unit of this name, with the job after the @.
 JOBS = ("retention", "collect", "check_contents")
 JOB_UNIT = "wharfinger-contents@"
 # The renewals' command, and all of those whose successes are noted.
 RENEW = "renew"
 WATCHED = (RENEW, *JOBS)
 
-# In the registry's configuration: replaced by the host's own secret when the file is written there.
+# In the registry's configuration. The host replaces it by its own secret when it writes the file.
 HTTP_SECRET_PLACEHOLDER = "@@http_secret@@"

@@ -19,14 +19,14 @@ VAR = "/var/lib/wharfinger"
 NGINX = "/etc/nginx"
 UNITS = "/etc/systemd/system"
 CRON = "/etc/cron.d"
-# Links to the timers that are to run.
+# Links to the enabled timers.
 TIMERS = f"{UNITS}/timers.target.wants"
 
 SYSTEMD = "systemd"
 OTHER_INIT = "no systemd"
 
-# What removes a file: playbooks/remove.yml, the same with -e remove_data=HOSTNAME, or remove.yml
-# where the host's record says that the toolkit brought the file.
+# What removes a file: playbooks/remove.yml; the same with -e remove_data=HOSTNAME; or remove.yml if
+# the host's record says that the toolkit brought the file.
 REMOVE = "remove.yml"
 REMOVE_DATA = "remove_data"
 RECORDED = "remove.yml, if the toolkit brought it"
@@ -34,13 +34,13 @@ RECORDED = "remove.yml, if the toolkit brought it"
 
 @dataclass(frozen=True)
 class HostFile:
-    """A file, or with a `/` at its end a directory with all that is in it; root owns each.
+    """A file, or if the path ends in `/`, a directory with all that is in it. root owns each.
 
-    role: which one writes it; "" for the host program. template: its path below templates/; "" if
-    the content is compiled. group: a number; None for root's. mode: in octal digits; "" if the host
-    program's code says it. secret: no output shows it.
-    init: only on a host with this one. jobs: only if one of these has a schedule.
-    when: any other condition, in words. compared: `observe` reports its digest.
+    role: the role that writes it; "" for the host program. template: its path below templates/; ""
+    if the content is compiled. group: a number; None for root's. mode: in octal digits; "" if the
+    host program's code sets it. secret: no output shows it. init: only on a host with this init
+    system. jobs: only if one of these has a schedule. when: any other condition, in words.
+    compared: `observe` reports its digest.
     """
 
     path: str
@@ -63,7 +63,7 @@ class HostFile:
 
     @property
     def timer_link(self) -> str | None:
-        """Of a systemd timer: the link that says that it is to run."""
+        """For a systemd timer, the link that enables it; None for other files."""
         return f"{TIMERS}/{self.name}" if self.name.endswith(".timer") else None
 
 
@@ -300,8 +300,10 @@ HOST_FILES: tuple[HostFile, ...] = (
 
 
 def of_role(role: str, init: str, jobs: Collection[str] = ()) -> tuple[HostFile, ...]:
-    """The role's units or crontabs for a host with this init system (`systemd` or any other), those
-    of jobs that have a schedule only."""
+    """The role's units or crontabs for a host with this init system (`systemd` or any other).
+
+    Those of jobs without a schedule are left out.
+    """
     wanted = SYSTEMD if init == SYSTEMD else OTHER_INIT
     return tuple(
         file
@@ -313,8 +315,10 @@ def of_role(role: str, init: str, jobs: Collection[str] = ()) -> tuple[HostFile,
 def left_over(
     role: str, init: str, jobs: Collection[str], digests: Mapping[str, str | None]
 ) -> tuple[HostFile, ...]:
-    """Those that an earlier inventory, or another init system, has left: timers and crontabs of
-    jobs. digests: path → digest, or None if the file does not exist."""
+    """Timers and crontabs of jobs that an earlier inventory, or another init system, has left.
+
+    digests: path → digest, or None if the file does not exist.
+    """
     wanted = of_role(role, init, jobs)
     return tuple(
         file
@@ -324,8 +328,11 @@ def left_over(
 
 
 def requests(files: Collection[HostFile], timers: Mapping[str, object]) -> list[dict[str, object]]:
-    """What the action rendered_files takes for these units. Their templates know all `timers`
-    (job → what a template needs to know of it), and a timer's own as `timer`."""
+    """What the action rendered_files takes for these units.
+
+    Their templates get all `timers` (job → its values for a template), and a timer's own values as
+    `timer`.
+    """
     return [
         {
             "path": file.path,
@@ -341,8 +348,10 @@ def requests(files: Collection[HostFile], timers: Mapping[str, object]) -> list[
 def stale_timers(
     files: Collection[HostFile], wanted: Mapping[str, str], digests: Mapping[str, str | None]
 ) -> list[str]:
-    """The names of timers that do not run yet, or run by another schedule. wanted and digests:
-    path → digest."""
+    """The names of timers that are not enabled yet, or that have another schedule.
+
+    wanted and digests: path → digest.
+    """
     return [
         file.name
         for file in files
@@ -351,7 +360,7 @@ def stale_timers(
 
 
 def removed_by(what: str) -> list[HostFile]:
-    """The rows that REMOVE, or REMOVE_DATA, removes; directories first."""
+    """The rows that `what` removes (REMOVE, REMOVE_DATA or RECORDED); directories first."""
     rows = [file for file in HOST_FILES if file.removed_by == what]
     return sorted(rows, key=lambda file: not file.path.endswith("/"))
 

@@ -1,4 +1,4 @@
-"""What is wrong with an inventory or a host. Standard library only."""
+"""Problems of an inventory or a host. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake or obstacle, as the operator reads it: `TOPIC, PLACE: message`.
+    """One mistake or obstacle. The operator reads it as `TOPIC, PLACE: message`.
 
-    topic: a variable, or `host, SUBJECT` such as `host, clock`; which playbook the problem stops
-    follows from it (wharfinger/preflight/scopes.py). place: where in the variable, "" for all of
-    it. message: what is wrong, and what to write instead; it holds no secret.
+    topic: a variable, or `host, SUBJECT` such as `host, clock`; it decides which playbooks the
+    problem stops (wharfinger/preflight/scopes.py). place: a part of the variable; "" for all of it.
+    message: what is wrong, and what to write instead; it holds no secret.
     """
 
     topic: str
@@ -26,7 +26,7 @@ class Problem:
 
 @dataclass
 class Report:
-    """Everything that was found: errors stop the run before anything changes, warnings do not."""
+    """All problems: errors stop the run before anything changes, warnings do not."""
 
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -40,12 +40,12 @@ class Report:
         self.warnings.append(Problem(topic, place, message))
 
     def add(self, other: Report) -> None:
-        """Adds all that the other report holds."""
+        """Adds the problems of the other report."""
         self.errors += other.errors
         self.warnings += other.warnings
 
 
 class Refuse(Protocol):
-    """As Report.error; what refuses a value also keeps it from being worked with."""
+    """Like Report.error; it also drops the value, so that nothing uses it."""
 
     def __call__(self, topic: str, message: str, place: str = "") -> None: ...

@@ -1,4 +1,4 @@
-"""How what a host reports becomes dataclasses, and how these travel. Standard library only."""
+"""Turns a host's report into dataclasses, and back into JSON types. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ class Facts:
 
     @classmethod
     def of(cls, reported: Mapping[str, Any] | None) -> Self:
-        """The facts in a mapping. What it lacks has its default: a host where little could be seen
-        (not root, nothing installed) reports less. What is not a field is left out."""
+        """The facts in a mapping. A key that is not a field is left out.
+
+        A field that is missing has its default: a host where little could be observed (not root,
+        nothing installed) reports less.
+        """
         reported, kinds = reported or {}, get_type_hints(cls)
         return cls(
             **{
@@ -32,14 +35,14 @@ def _fact(kind: Any, value: Any) -> Any:
     if not inner:
         return tuple(value) if isinstance(value, list) else value
     if isinstance(value, Mapping):
-        # Name → part, or a part that may be missing.
+        # Either name → part, or one part that may be None.
         named = get_origin(kind) is Mapping
         return {k: inner[0].of(v) for k, v in value.items()} if named else inner[0].of(value)
     return tuple(inner[0].of(entry) for entry in value)
 
 
 def plain(value: Any) -> Any:
-    """Facts as mappings and lists, as they travel."""
+    """Facts as mappings and lists, for JSON."""
     if is_dataclass(value) and not isinstance(value, type):
         return {known.name: plain(getattr(value, known.name)) for known in fields(value)}
     if isinstance(value, Mapping):

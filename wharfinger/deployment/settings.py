@@ -1,7 +1,7 @@
 """What the roles' argument specs cannot say about a variable: its range, which playbooks a mistake
 in it stops, and when it is used at all.
 
-Type, default, choices and the sentence of a variable stand in `roles/*/meta/argument_specs.yml`.
+The type, default, choices and description of a variable are in `roles/*/meta/argument_specs.yml`.
 Preflight reads this table, and docs/reference.md is generated from both (bin/generate).
 """
 
@@ -39,7 +39,7 @@ Range = Number | Duration | Size
 
 @dataclass(frozen=True)
 class Only:
-    """The variable is used only where `variable` has one of `values`, the usual one first."""
+    """The variable is used only if `variable` has one of `values`. The usual value is first."""
 
     variable: str
     values: tuple[str, ...]
@@ -76,14 +76,14 @@ SETTINGS: Mapping[str, Setting] = {
     "registry_robots": Setting(stops=_ACCOUNTS),
     "registry_groups": Setting(stops=_ACCOUNTS),
     "registry_access": Setting(stops=_ACCOUNTS),
-    # Below ten seconds not even small requests are sure to end while a generation is replaced.
+    # With less than ten seconds, even small requests may be cut off when a generation is replaced.
     "registry_drain_timeout": Setting(Duration(10, 3600), (*_SERVING, *_CONTENTS)),
     "registry_memory": Setting(Size(64 * 2**20)),
     "registry_pids": Setting(Number(32, 1_000_000)),
     "registry_retention": Setting(stops=_CONTENTS),
     "registry_retention_schedule": Setting(stops=_CONTENTS),
     "registry_untagged_keep": Setting(stops=_CONTENTS),
-    # Clients wait meanwhile for writes to be taken again.
+    # Clients cannot write during a garbage collection.
     "registry_gc_max_minutes": Setting(Number(5, 1440), _CONTENTS),
     "registry_gc_schedule": Setting(stops=_CONTENTS),
     "registry_check_schedule": Setting(stops=_CONTENTS),
@@ -111,7 +111,7 @@ SETTINGS: Mapping[str, Setting] = {
     "certificates_acme_eab_kid": Setting(stops=("rotate",), only=_with_source("acme")),
     "certificates_acme_eab_hmac_key": Setting(stops=("rotate",), only=_with_source("acme")),
     "certificates_alert_command": Setting(stops=("rotate",)),
-    # An address may have 100 logins under way, whatever this says.
+    # An address may have 100 logins in progress, whatever this value is.
     "reverse_proxy_requests_per_address": Setting(Number(200, 1_000_000)),
     "images_archive": Setting(only=Only("images_source", ("archive",))),
     "storage_path": Setting(stops=(*_CONTENTS, "remove")),
@@ -122,7 +122,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def stopping(scope: str) -> frozenset[str]:
-    """The variables in which a mistake stops the playbook of this scope."""
+    """The variables whose mistakes stop the playbook of this scope."""
     return frozenset(name for name, setting in SETTINGS.items() if scope in setting.stops)
 
 

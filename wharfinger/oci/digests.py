@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 
-# What the registry can store: the algorithm and the number of hexadecimal digits.
+# The algorithms that the registry supports, and their number of hexadecimal digits.
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
 DIGEST = re.compile("|".join(f"{name}:[0-9a-f]{{{size}}}" for name, size in ALGORITHMS.items()))
 SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
-# The grammar of the image specification, which also allows algorithms that nobody knows yet.
+# The grammar of the image specification, which also allows algorithms that do not exist yet.
 ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-zA-Z=_-]{32,}")
 
-# The tag `sha256-HEX`, which lists a manifest's referrers where the registry has no API for that,
-# and cosign's `sha256-HEX.sig`, `.att` and `.sbom`.
+# The tag `sha256-HEX`, which lists a manifest's referrers if the registry has no API for them, and
+# cosign's `sha256-HEX.sig`, `.att` and `.sbom`.
 BELONGING_TAG = re.compile(r"sha256-([0-9a-f]{64})(\.[A-Za-z0-9._-]+)?")
 
 
@@ -23,7 +23,7 @@ def subject_of(tag: str) -> str | None:
     return f"sha256:{match[1]}" if match else None
 
 
-# The digests of longer algorithms are cut to 64 digits.
+# Longer digests are cut to 64 digits.
 LIST_TAG = re.compile(r"(?:sha256|sha384|sha512)-[0-9a-f]{64}")
 
 
@@ -34,13 +34,15 @@ def list_tag(subject: str) -> str:
 
 
 def is_list_tag(tag: str, digest: str) -> bool:
-    """Whether a tag that leads to this digest has the name of a list of referrers. One that has the
-    digest itself in its name has not: some tools keep images that way."""
+    """Whether a tag that leads to this digest has the name of a list of referrers.
+
+    A tag named after this very digest is not a list: some tools keep images under such tags.
+    """
     return LIST_TAG.fullmatch(tag) is not None and tag != list_tag(digest)
 
 
 def digest_of(data: bytes, like: str = "") -> str:
-    """The digest of bytes, by the algorithm of the digest `like` (sha256 if that has none)."""
+    """The digest of bytes, by the algorithm of the digest `like`; sha256 if that is unknown."""
     algorithm = like.partition(":")[0]
     if algorithm not in ALGORITHMS:
         algorithm = "sha256"

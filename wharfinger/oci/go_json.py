@@ -8,7 +8,7 @@ collection keeps. Go differs from Python's `json` in ways that matter here:
   object is merged field by field, a list is merged element by element. After a longer list, a
   shorter one, and a longer one again, even the elements that the shorter one had cut off reappear.
 - `null` empties a list or pointer, and leaves a string, number or object as it is.
-- Fields that nobody asked for may be anything: a number of any length, 10,000 levels of nesting.
+- Unknown fields may be anything: a number of any length, 10,000 levels of nesting.
 - Bytes that are not UTF-8, and surrogates without their partner, become U+FFFD.
 
 `scan` reads the text into a tree, `decode` a tree into a shape (`Struct`, `ListOf`, `TEXT` …).
@@ -52,8 +52,8 @@ class Pairs(list[tuple[str, Any]]):
 def scan(data: bytes) -> Any:
     """The value in `data`: Pairs, list, str, Number, bool or None. Raises NotJSON.
 
-    Where the nesting is too deep for Python's own reader, containers more than a few levels down
-    are checked but left empty: no field that anybody asks for lies there.
+    If the nesting is too deep for Python's own reader, containers more than a few levels down are
+    checked but left empty: no field that is read lies there.
     """
     text = data.decode("utf-8", _REPLACE)
     if text.count("[") + text.count("{") <= MOST_LEVELS:
@@ -97,9 +97,9 @@ _END = {"]": list, "}": Pairs}
 
 
 def _scan_without_recursion(text: str) -> Any:
-    """The same for any depth."""
+    """Like `scan`, for any depth."""
     top: list[Any] = []
-    # The containers that are open, each with the name that its next value gets.
+    # The open containers, each with the name for its next value.
     open_: list[Any] = [top]
     names: list[str] = [""]
     # What may come next: "value", "first" (a value or the end), "name", "colon" or "more".
@@ -181,7 +181,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Integer:
-    """An int64. Its zero is None, to tell a field that is missing from one that is 0."""
+    """An int64. Its zero is None, to distinguish a missing field from one that is 0."""
 
     zero: None = None
 
@@ -198,7 +198,7 @@ class _Integer:
 
 @dataclass(frozen=True)
 class _Bytes:
-    """Bytes in base64, which are checked and forgotten."""
+    """Bytes in base64. They are checked and dropped."""
 
     zero: None = None
 
@@ -207,7 +207,7 @@ class _Bytes:
             if not _BASE64.fullmatch(value.replace("\r", "").replace("\n", "")):
                 raise Mismatch("is not base64")
         elif type(value) is list:
-            # Go also takes a list of the bytes.
+            # Go also accepts a list of bytes.
             for byte in value:
                 if byte is not None and not (
                     type(byte) is Number and re.fullmatch("[0-9]{1,3}", byte) and int(byte) < 256
@@ -223,7 +223,7 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 
 @dataclass(frozen=True)
 class MapOfTexts:
-    """Annotations, which are checked and forgotten."""
+    """Annotations. They are checked and dropped."""
 
     zero: None = None
 
@@ -238,7 +238,7 @@ class MapOfTexts:
 
 
 class _Slice:
-    """A Go slice: `length` elements of `kept`; the others are what a longer list has left."""
+    """A Go slice: the first `length` elements of `kept`; the others are left from a longer list."""
 
     __slots__ = ("kept", "length")
 
@@ -249,7 +249,7 @@ class _Slice:
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list; None where it is missing or null."""
+    """A list; None if it is missing or null."""
 
     of: Shape
     zero: None = None
@@ -299,7 +299,7 @@ class Struct:
 
 @dataclass(frozen=True)
 class PointerTo:
-    """An object that may be missing: None then."""
+    """An object that may be missing; it is None then."""
 
     to: Struct
     zero: None = None
@@ -316,8 +316,8 @@ BYTES = _Bytes()
 
 
 def decode(shape: Struct, value: Any) -> dict[str, Any]:
-    """The fields of `shape` as Go finds them in a tree of `scan`. Raises Mismatch: `args` are the
-    field's name with those around it (`layers.digest`), and what is wrong with it."""
+    """The fields of `shape` as Go reads them from a tree of `scan`. Raises Mismatch: `args` are the
+    field's name with those of its parents (`layers.digest`), and what is wrong with it."""
     try:
         fields: dict[str, Any] = shape.decode(shape.zero, value)
     except Mismatch as problem:
@@ -326,7 +326,7 @@ def decode(shape: Struct, value: Any) -> dict[str, Any]:
 
 
 def elements(value: _Slice | None) -> list[Any]:
-    """What a list holds that was decoded."""
+    """The elements of a decoded list."""
     return value.kept[: value.length] if value is not None else []
 
 
@@ -341,8 +341,8 @@ def fold(name: str) -> str:
 
 
 def plain(value: Any, levels: int = 200) -> Any:
-    """A tree of `scan` as `json.loads` would return it, for people to look at: the last of two
-    equal names counts, a number that is too long for an int is a string, a container that is nested
+    """A tree of `scan` as `json.loads` would return it, for people to read. The last of two equal
+    names counts, a number that is too long for an int is a string, and a container that is nested
     too deeply is empty."""
     if isinstance(value, Pairs):
         return {name: plain(entry, levels - 1) for name, entry in value if levels}

@@ -1,10 +1,10 @@
 """What a manifest refers to: children, blobs, subject. Any bytes have an answer.
 
-A manifest that the registry stores is read exactly as the registry (distribution 3.1) reads it when
-it serves it and when it collects garbage: the same kinds, fields and types of fields. The content
-alone decides; the Content-Type of the push is forgotten by then. What the registry does not look at
-(`subject`, `artifactType`) counts if it is well formed and is ignored otherwise, because the
-registry accepts anything there.
+A stored manifest is read exactly as the registry (distribution 3.1) reads it to serve it and to
+collect garbage: with the same kinds, fields and types of fields. Only the content decides; the
+Content-Type of the push is no longer known. Fields that the registry does not read (`subject`,
+`artifactType`) count if they are well formed and are ignored otherwise, because the registry
+accepts anything there.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from .media_types import (
     is_elsewhere,
 )
 
-# The registry reads no manifest that is larger (maxBlobGetSize).
+# The registry does not read larger manifests (maxBlobGetSize).
 MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest refers to. `size` in bytes, None where it is missing; `elsewhere`: a layer
-    that clients may fetch from another server, so that it may be missing here; `media_type` as the
-    manifest says it."""
+    """A reference of a manifest. `size`: in bytes; None if it is missing. `elsewhere`: a layer that
+    clients may fetch from another server, so that it may be missing here. `media_type`: as the
+    manifest names it."""
 
     digest: str
     size: int | None
@@ -60,9 +60,9 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that was read. `children` are manifests, `blobs` are layers (also those of a build
-    cache's index, or an artifact's blobs) without the config. `collected` is False where
-    distribution 3 cannot read this kind, so that its garbage collection ends there."""
+    """A manifest that was read. `children` are manifests. `blobs` are layers (also those of a build
+    cache's index, or an artifact's blobs) without the config. `collected` is False for a kind that
+    distribution 3 cannot read: its garbage collection then stops there."""
 
     media_type: str
     children: tuple[Descriptor, ...] = ()
@@ -79,20 +79,20 @@ class Manifest:
 
     @property
     def references(self) -> tuple[Descriptor, ...]:
-        """All that the registry keeps for this manifest."""
+        """Everything that the registry keeps for this manifest."""
         return (*self.children, *self.contents)
 
     @property
     def members(self) -> tuple[Descriptor, ...]:
-        """All that an index names, whatever it calls it."""
+        """Everything that an index names, of whatever media type."""
         return (*self.children, *self.blobs) if self.media_type in INDEXES else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why nothing is known about a manifest, to follow after "the manifest is unreadable: ".
-    `damaged`: its bytes are missing or are not those that were pushed. Otherwise they are whole,
-    and it is the registry that cannot read them."""
+    """Why a manifest cannot be read; `why` continues "the manifest is unreadable: ". `damaged`: its
+    bytes are missing or are not those that were pushed. Otherwise the bytes are intact, and the
+    registry cannot read them."""
 
     why: str
     damaged: bool = False
@@ -137,7 +137,7 @@ _SHAPES = {
             "annotations": MapOfTexts(),
         }
     ),
-    # Distribution 3 does not know it; older registries and others do.
+    # Distribution 3 does not know it; older registries and other products do.
     OCI_ARTIFACT: Struct({**_VERSIONED, "blobs": ListOf(Struct(_DESCRIPTOR))}),
 }
 _SUBJECT = Struct({"subject": PointerTo(Struct({"digest": TEXT}))})
@@ -162,7 +162,7 @@ def parse(data: bytes) -> Manifest | Unreadable:
 
 
 def document(data: bytes) -> dict[str, Any]:
-    """The manifest's JSON object, for what only people want to know; {} where it has none."""
+    """The manifest's JSON object, for people to read; {} if it is not one."""
     try:
         tree = plain(scan(data))
     except NotJSON:
@@ -176,12 +176,12 @@ def _read(tree: Any) -> Manifest | Unreadable:
     if media_type == OCI_ARTIFACT:
         return _manifest(tree, media_type, decode(_SHAPES[media_type], tree), collected=False)
     if version == 1:
-        # What it refers to are layers only, and never other manifests.
+        # It refers to layers only, never to other manifests.
         return Manifest(media_type or SCHEMA_1, collected=False)
     if version != 2:
         return Unreadable(f"its schemaVersion is {version}, not 2")
     if not media_type:
-        # Distribution ends with a panic where the field cannot be read as an index has it.
+        # Distribution panics if the field has another type than in an index.
         index = decode(_SHAPES[OCI_INDEX], tree)
         media_type = OCI_INDEX if index["manifests"] is not None else OCI_IMAGE
     shape = _SHAPES.get(media_type)
@@ -209,7 +209,7 @@ def _manifest(
 
 
 def _subject(tree: Any) -> str | None:
-    """The digest of the subject; None where it has none that is well formed."""
+    """The digest of the subject; None if it has none, or one that is malformed."""
     try:
         subject = decode(_SUBJECT, tree)["subject"]
     except Mismatch:
@@ -232,8 +232,8 @@ def _descriptors(values: Any) -> list[Descriptor]:
 
 
 def _descriptor(fields: dict[str, Any]) -> Descriptor | None:
-    """None where there is no digest: the registry accepts no reference without one, but an image
-    that was pushed as an index may have such a config."""
+    """The descriptor; None without a valid digest. The registry accepts no reference without one,
+    but an image that was pushed as an index may have such a config."""
     digest = fields["digest"]
     if not DIGEST.fullmatch(digest):
         return None

@@ -1,4 +1,4 @@
-"""Media types of manifests and what they are made of, and what other media types say of a blob."""
+"""Media types of manifests and of their parts, and what other media types say about a blob."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 INDEXES = (OCI_INDEX, DOCKER_LIST)
-# The types by which an index calls a member a manifest. Any other member is a blob: BuildKit's
-# cache is an index of layers.
+# The types of an index's members that are manifests. Any other member is a blob: BuildKit's cache
+# is an index of layers.
 MANIFESTS = (OCI_IMAGE, DOCKER_IMAGE, OCI_ARTIFACT, SCHEMA_1, SCHEMA_1_SIGNED, *INDEXES, "")
 
-# Layers that clients fetch from other servers, so that no registry has to have them.
+# Layers that clients fetch from other servers, so that a registry need not have them.
 _ELSEWHERE = re.compile(r"\.foreign\.|\.nondistributable\.")
 
 

@@ -1,5 +1,5 @@
-"""The grammar of names: repositories and tags (OCI distribution specification 1.1), and docker's of
-a registry's host."""
+"""The grammar of names: repositories and tags (OCI distribution specification 1.1), and registries'
+hosts as docker accepts them."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?"
 )
-# As many characters as the registry accepts in a repository's name.
+# The most characters that the registry accepts in a repository's name.
 LONGEST_REPOSITORY = 255
