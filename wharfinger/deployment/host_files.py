@@ -182,6 +182,14 @@ HOST_FILES: tuple[HostFile, ...] = (
         compared=True,
     ),
     HostFile(
+        f"{CERTIFICATES}/ca.key",
+        "the key of the host's own authority",
+        mode="0600",
+        secret=True,
+        when="certificates_ca_offline: false",
+        removed_by=REMOVE_DATA,
+    ),
+    HostFile(
         f"{CERTIFICATES}/ca_previous.crt",
         "the previous authority",
         when="while clients change over to the new one",
