@@ -1,1 +1,1 @@
-"""What this host is like: for a deployment, for people, for Prometheus and for alarms."""
+"""The state of this host: for deployments, people, Prometheus and alarms."""

@@ -1,4 +1,4 @@
-"""Telling an operator what is wrong: by certificates_alert_command, once a day for each problem."""
+"""Reports problems to an operator by certificates_alert_command, each once a day."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from ..system.state import State, Store
 
 _AGAIN = 86400.0
 _PATIENCE = 60
-# The message arrives on the command's standard input and as a variable; the command itself is a
-# shell's, as an operator would type it.
-# `eval`, so that the command, which may hold a secret, is among no process's arguments.
+# The command gets the message on standard input and as a variable. It is a shell's command, as an
+# operator would type it. `eval` keeps it, and a secret in it, out of the arguments of a process.
 _SHELL = 'printf "%s\\n" "$WHARFINGER_MESSAGE" | eval "$WHARFINGER_ALERT_COMMAND"'
 
 
@@ -29,10 +28,10 @@ def tell(
     problems: Iterable[str],
     news: Iterable[str] = (),
 ) -> str | None:
-    """Tells of those problems that were not told within a day, and of all news; a problem that is
+    """Reports the problems that were not reported within a day, and all news. A problem that is
     over is forgotten.
 
-    Returns what went wrong with the telling, without the command's words: they may hold secrets.
+    Returns why the report failed, without the command's output, which may contain secrets.
     """
     alerted, failure = _sent(
         host, {**state.alerted, **_in_memory(host)}, hostname, command, problems, news
@@ -42,7 +41,7 @@ def tell(
             state.alerted = alerted
             host.store.save(state)
     except OSError as problem:
-        # On a full disk; the alarm goes out once a day there too.
+        # The disk is full. The alarm must be sent once a day here too.
         _keep_in_memory(host, alerted)
         return f"{host.paths.state}: {problem.strerror or problem}"
     with suppress(OSError):
@@ -61,13 +60,13 @@ def _sent(
     problems: Iterable[str],
     news: Iterable[str] = (),
 ) -> tuple[_Alerted, str | None]:
-    """Sends what was not told within a day; what is told by now, and what went wrong with it."""
+    """Reports what was not reported within a day. Returns what is reported by now, and an error."""
     now = host.clock.now()
     present = {_key(problem): problem for problem in problems}
     fresh = {
         key: text
         for key, text in present.items()
-        # What a clock that was ahead has told counts as little as what was told long ago.
+        # A time in the future is from a wrong clock: it counts like a time long ago.
         if abs(now - float(earlier.get(key, _NEVER)["told"])) >= _AGAIN
     }
     alerted = {key: {**earlier[key], "text": present[key]} for key in present.keys() - fresh.keys()}
@@ -91,7 +90,7 @@ def _sent(
 
 
 def _in_memory(host: Host) -> _Alerted:
-    """What was told while state.json could not be written or read."""
+    """What was reported while state.json could not be written or read."""
     with suppress(HostError, OSError):
         return Store(host.paths.told).load().alerted
     return {}
@@ -104,12 +103,11 @@ def _keep_in_memory(host: Host, alerted: _Alerted) -> None:
 
 
 class Told(HostError):
-    """What an operator has been told of already."""
+    """Problems that were already reported to an operator."""
 
 
 def remember(host: Host, hostname: str, command: str) -> None:
-    """Keeps what `last_resort` needs where neither a full disk nor a damaged file reaches it: in
-    memory (/run)."""
+    """Keeps what `last_resort` needs in memory (/run), safe from full disks and damaged files."""
     text = json.dumps({"hostname": hostname, "command": command})
     with suppress(OSError):
         if read_text(host.paths.alert) != text:
@@ -118,24 +116,24 @@ def remember(host: Host, hostname: str, command: str) -> None:
 
 
 def last_resort(host: Host, problem: str) -> str | None:
-    """Tells of what has kept a renewal from coming to its end, once a day. Needs no state.json and
-    no room on the disk. Returns what went wrong with the telling.
+    """Reports what has ended a renewal, once a day. Needs neither state.json nor room on the disk.
+    Returns why the report failed.
     """
     try:
         known = json.loads(read_text(host.paths.alert) or "")
         hostname, command = str(known["hostname"]), str(known["command"])
     except (OSError, ValueError, LookupError, TypeError):
-        # Since this boot nothing was renewed; then what the last deployment wrote counts.
+        # No renewal has run since this boot, so the settings of the last deployment are used.
         text = read_text(host.paths.certificate_settings)
         if text is None:
-            return None  # never deployed: there is nobody to tell
+            return None  # never deployed: there is no command
         try:
             raw = json.loads(text)
             hostname, command = str(raw["hostname"]), str(raw.get("alert_command") or "")
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return (
-                f"nobody was told of this: {host.paths.certificate_settings} cannot be read: run "
-                "the whole site.yml, which writes it"
+                f"this was not reported: {host.paths.certificate_settings} cannot be read: run the "
+                "whole site.yml, which writes it"
             )
     if not command:
         return None
@@ -148,5 +146,5 @@ _NEVER: Mapping[str, Any] = {"told": 0}
 
 
 def _key(problem: str) -> str:
-    """A problem's first line without its numbers: generations, times and logs differ each time."""
+    """A problem's first line without numbers: generations, times and logs differ each time."""
     return re.sub(r"[0-9]+", "#", problem.splitlines()[0])

@@ -1,4 +1,4 @@
-"""What there is of a container engine, and whether it is one the toolkit can work with."""
+"""The host's container engine, and whether the toolkit can work with it."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ from .engine_state import (
     EngineState,
 )
 
-# Where docker keeps everything, unless told otherwise.
+# Docker's default directory.
 _USUAL_ROOT = Path("/var/lib/docker")
-# Seconds that docker may take for one answer before it counts as not running, and how many it gets
-# where a dockerd runs: on a busy host with thousands of images a healthy one takes its time.
+# Seconds that docker may take for one answer before it counts as not running; more if there is a
+# dockerd, which may need long on a busy host with thousands of images.
 _PATIENCE = 5.0
 _PATIENCE_WITH_RUNNING = 30.0
-# Seconds after its start that dockerd may take until it answers.
+# Seconds that dockerd may take to answer after its start.
 _STARTING = 60.0
 _EXCLUDING = ("containerd.io", "podman-docker")
 _UNITS = ("docker.service", "docker.socket", "containerd.service")
 
 
 def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """engine (its `state` is one of engine_state.py, `detail` what its message needs, `warning`
-    why an engine that runs would not start again), network (`wanted["name"]`), networks, containers
-    (ours), foreign_containers (with names like ours, but somebody else's) and images (id → names).
+    """engine (`state`: one of engine_state.py; `detail`: for its message; `warning`: why a running
+    engine would not start again), network (`wanted["name"]`), networks, containers (ours),
+    foreign_containers (somebody else's with names like ours) and images (id → names).
     """
     answer: dict[str, Any] = {
         "engine": {
@@ -120,7 +120,7 @@ def look(host: Host, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reports(host: Host, docker: DockerEngine) -> tuple[Any, Any, Any, Any]:
-    """What docker says of itself, its networks, all containers and images. Raises HostError."""
+    """Docker's info, networks, containers and images. Raises HostError if it does not answer."""
 
     def within(patience: float) -> tuple[Any, Any, Any, Any]:
         return (
@@ -149,7 +149,7 @@ def _head(program: str | None) -> str:
 
 
 def client_state(client: str | None, head: str) -> EngineState | None:
-    """SNAP or PODMAN where the docker command is one of theirs. head: how its file begins."""
+    """SNAP or PODMAN if the docker command belongs to it. head: the beginning of its file."""
     if client is None:
         return None
     target = str(Path(client).resolve())
@@ -161,8 +161,8 @@ def client_state(client: str | None, head: str) -> EngineState | None:
 
 
 def _leads_to_podman(socket: Path) -> bool:
-    """Whether docker's socket is a link to podman's, as podman-docker makes it, and somebody
-    listens there. The link outlives that package, until the next boot."""
+    """Whether docker's socket is a link to podman's, as podman-docker makes it, and podman listens.
+    The link stays until the next boot, even if that package is removed."""
     target = socket.resolve()
     if target.name != "podman.sock":
         return False
@@ -183,7 +183,7 @@ def _podmans_socket(socket: Path) -> str:
 
 
 def facts(info: Mapping[str, Any], socket: Path) -> dict[str, Any]:
-    """The engine's part of the answer, from what GET /info gave at docker's socket."""
+    """The engine's facts, from the answer to GET /info at docker's socket."""
     options = " ".join(info.get("SecurityOptions") or ())
     root = str(info.get("DockerRootDir") or "")
     state, detail = RUNNING, None
@@ -194,7 +194,7 @@ def facts(info: Mapping[str, Any], socket: Path) -> dict[str, Any]:
     elif root.startswith("/var/snap/"):
         state = SNAP
     elif "BuildahVersion" in info:
-        # Podman's own key, in what it answers to docker's clients (4.3 and 5.4).
+        # A key that only podman's answer has (4.3 and 5.4).
         state, detail = PODMAN, _podmans_socket(socket)
     status = json.dumps(info.get("DriverStatus") or [])
     return {
@@ -212,7 +212,7 @@ def _engine(state: EngineState, detail: str | None) -> dict[str, Any]:
 
 
 class _Service:
-    """How this host starts dockerd, and what is in the way."""
+    """How this host starts dockerd, and what prevents it."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -220,13 +220,13 @@ class _Service:
         self.flags = engine_settings.flags(self.units.get(_UNITS[0]), host.paths)
 
     def is_there(self) -> bool:
-        """Without systemd the host program starts dockerd itself."""
+        """Whether dockerd can be started as a service; without systemd the host program starts
+        it."""
         return not self.units or self.units[_UNITS[0]].get("LoadState") == "loaded"
 
     def masked(self) -> str:
-        """Those of its units that are masked, "" for none. Not counted is one that dockerd does
-        not need: the socket, where its unit neither requires it nor listens by it, and containerd,
-        where dockerd starts its own."""
+        """The masked units that dockerd needs, "" for none. It does not need the socket if its unit
+        neither requires it nor listens by it, and not containerd if dockerd starts its own."""
         service, socket, containerd = _UNITS
         required = self.units.get(service, {}).get("Requires", "").split()
         needed = {
@@ -244,14 +244,14 @@ class _Service:
         return engine_settings.problem(self.flags, self.host.paths)
 
     def warning(self) -> str | None:
-        """Why a dockerd that runs would not start again."""
+        """Why a running dockerd would not start again."""
         masked = self.masked()
         if masked:
             return f"it is masked in systemd: run `systemctl unmask {masked}`"
         return self.misconfigured()
 
     def elsewhere(self, process: int) -> str | None:
-        """Where this dockerd listens, a sentence; None where docker's socket is among it."""
+        """A sentence about where this dockerd listens; None if it listens at docker's socket."""
         paths = self.host.paths
         options = processes.words(paths.proc, process)[1:]
         file = engine_settings.settings_file(options, paths)
@@ -310,8 +310,8 @@ def unanswered(host: Host, client: str | None) -> tuple[EngineState, str | None]
 
 
 def _parts(host: Host) -> set[str]:
-    """The packages that docker.io would replace. Those that are known to exclude it are named even
-    where apt cannot tell yet."""
+    """The packages that docker.io would replace. Those that are known to conflict are included even
+    if apt cannot tell yet."""
     packages = clashing(host, ["docker.io"])
     if host.runner.which("dpkg-query"):
         packages |= set(installed(host, _EXCLUDING))
@@ -319,7 +319,7 @@ def _parts(host: Host) -> set[str]:
 
 
 def _process(proc: Path) -> int | None:
-    """The dockerd that runs as root on the host itself: no user's, and none in a container."""
+    """The dockerd that runs as root on the host itself: not a user's, and not in a container."""
     for pid in sorted(processes.process_ids(proc)):
         if processes.program(proc, pid) == "dockerd" and processes.is_the_hosts(proc, pid):
             return pid
@@ -327,7 +327,7 @@ def _process(proc: Path) -> int | None:
 
 
 def free_bytes(root: Path) -> int:
-    """What docker's directory has left, or would have where it is not there yet."""
+    """The free space of docker's directory, or of its nearest parent."""
     sizes = os.statvfs(nearest(root))
     return sizes.f_bavail * sizes.f_frsize
 
@@ -335,7 +335,7 @@ def free_bytes(root: Path) -> int:
 def ours(
     networks: list[Mapping[str, Any]], name: str, labels: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """The network called `name`, and whether it carries our labels."""
+    """The network `name`, and whether it has our labels."""
     for network in networks:
         if network["Name"] == name:
             return {
@@ -348,7 +348,7 @@ def ours(
 
 
 def listed(raw: Mapping[str, Any]) -> Container:
-    """One container from GET /containers/json, whose health is only in the status text."""
+    """A container of GET /containers/json, where only the status text has its health."""
     labels = raw.get("Labels") or {}
     status = raw.get("Status", "")
     health = next((word for word in ("unhealthy", "healthy", "starting") if word in status), "none")

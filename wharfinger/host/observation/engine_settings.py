@@ -1,4 +1,4 @@
-"""What keeps dockerd from starting with the settings that are there: daemon.json and its flags."""
+"""Why dockerd would not start with its present settings: daemon.json and flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..system.files import read_text
 from ..system.paths import Paths
 from ..system.runner import Runner
 
-# Flags whose key in daemon.json has another name.
+# Flags that have another name in daemon.json.
 _KEYS = {
     **{"H": "hosts", "host": "hosts", "D": "debug", "l": "log-level", "g": "data-root"},
     **{"graph": "data-root", "G": "group", "b": "bridge", "p": "pidfile", "s": "storage-driver"},
@@ -23,26 +23,26 @@ _KEYS = {
     **{"authorization-plugin": "authorization-plugins", "default-ulimit": "default-ulimits"},
     **{"default-address-pool": "default-address-pools", "add-runtime": "runtimes"},
 }
-# Of these dockerd takes what both say.
+# These may be in both: dockerd merges them.
 _MERGED = frozenset({"runtimes", "config-file"})
 
 
-# What Debian's package starts dockerd with: by its unit, and by its init script.
+# The flags of dockerd in Debian's package: of its unit, and of its init script.
 _BY_UNIT = ("-H", "fd://", "--containerd=/run/containerd/containerd.sock", "$DOCKER_OPTS")
 _BY_SCRIPT = ("-p", "/var/run/docker.pid", "$DOCKER_OPTS")
 
 
 def flags(unit: Mapping[str, str] | None, paths: Paths) -> list[str]:
-    """What dockerd is, or would be, started with.
+    """The flags with which dockerd is, or would be, started.
 
-    unit: docker.service (`service.units`), None where there is no systemd. Both its ways read
+    unit: docker.service (`service.units`), None without systemd. Unit and init script both read
     DOCKER_OPTS from /etc/default/docker.
     """
     started = re.search(r"argv\[\]=(.*?) ; ignore_errors=", (unit or {}).get("ExecStart", ""))
     words = started[1].split()[1:] if started else _BY_SCRIPT if unit is None else _BY_UNIT
     options = re.findall(r"^\s*DOCKER_OPTS=(.*)$", read_text(paths.docker_defaults) or "", re.M)
     try:
-        # The shell's quotes around the value, then the words in it.
+        # First the shell's quotes around the value, then the words in it.
         given = [word for text in shlex.split(options[-1])[:1] for word in shlex.split(text)]
     except (IndexError, ValueError):
         given = []
@@ -71,7 +71,7 @@ def value_of(options: Sequence[str], *names: str) -> list[str]:
 
 
 def read(path: Path) -> tuple[dict[str, Any], str | None]:
-    """daemon.json's content, and what is wrong with it: a sentence without its subject."""
+    """The content of daemon.json, and what is wrong with it."""
     text = read_text(path)
     if text is None or not text.strip():
         return {}, None
@@ -82,12 +82,12 @@ def read(path: Path) -> tuple[dict[str, Any], str | None]:
         why = str(getattr(problem, "msg", problem))
         return {}, f"{path}, line {line}, is not JSON ({why}): correct it"
     if not isinstance(settings, dict):
-        return {}, f"{path} holds no JSON object: write its settings between {{ and }}"
+        return {}, f"{path} is not a JSON object: write its settings between {{ and }}"
     return settings, None
 
 
 def problem(options: Sequence[str], paths: Paths) -> str | None:
-    """Why dockerd, started with these flags, refuses its settings; None where it takes them."""
+    """Why dockerd would refuse its settings with these flags; None if it accepts them."""
     path = settings_file(options, paths)
     content, wrong = read(path)
     if wrong:
@@ -108,7 +108,7 @@ def problem(options: Sequence[str], paths: Paths) -> str | None:
 
 
 def refused(options: Sequence[str], paths: Paths, runner: Runner) -> str | None:
-    """What dockerd itself says of its settings, where it can be asked (Docker 23 and newer)."""
+    """What dockerd itself says about its settings, if it can check them (Docker 23 and newer)."""
     path = settings_file(options, paths)
     daemon = runner.which("dockerd")
     if daemon is None or read_text(path) is None:
@@ -121,14 +121,14 @@ def refused(options: Sequence[str], paths: Paths, runner: Runner) -> str | None:
 
 
 def refused_by_containerd(options: Sequence[str], runner: Runner) -> str | None:
-    """What containerd says of its own settings, where dockerd relies on it and it is there."""
+    """What containerd says about its own settings, if it is installed and dockerd needs it."""
     if not value_of(options, "containerd") or runner.which("containerd") is None:
         return None
     said = runner.run(["containerd", "config", "dump"])
     place = re.search(r"failed to load TOML: (\S+): \((\d+), ", said.error)
     if said.ok or place is None:
         return None
-    # Its own words may quote a password of this file.
+    # Its own message may quote a password in this file.
     return (
         f"containerd, which it needs, cannot read {place[1]}, line {place[2]}: correct it "
         "(`containerd config dump` says what is wrong)"
@@ -142,7 +142,7 @@ def settings_file(options: Sequence[str], paths: Paths) -> Path:
 
 
 def _without(options: Sequence[str]) -> list[str]:
-    """The flags but --config-file, which is given apart."""
+    """The flags without --config-file, which is passed separately."""
     return [
         word
         for at, word in enumerate(options)

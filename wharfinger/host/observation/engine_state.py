@@ -1,7 +1,7 @@
-"""The states of a host's container engine: the one table of them.
+"""The states of a host's container engine, in one table.
 
-`observe` finds the state, the roles act by what it brings, preflight says what stands against a
-deployment, and docs/platforms.md shows the table.
+`observe` finds the state, roles act on it, preflight reports what prevents a deployment, and
+docs/platforms.md shows the table.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EngineState:
-    """One row. `deployment` is what a deployment does with an engine in this state: "installs" one,
-    "starts" it, "uses" it as it is, or "stops" before anything is changed, with `message`: what is
-    wrong and what to do. `{detail}` in it is what was seen on the host."""
+    """One row. `deployment`: what a deployment does with an engine in this state. It "installs"
+    one, "starts" it, "uses" it as it is, or "stops" before anything is changed, with `message`:
+    what is wrong and what to do. `{detail}` in it stands for what was seen on the host."""
 
     name: str
     deployment: str
@@ -21,7 +21,7 @@ class EngineState:
 
 
 ABSENT = EngineState("absent", "installs")
-# A client alone, or a dockerd that no service starts: neither can be asked for a container.
+# Only a client, or a dockerd that no service starts: neither can run a container.
 CLIENT_ONLY = EngineState("client only", "installs")
 STOPPED = EngineState("stopped", "starts")
 RUNNING = EngineState("running", "uses")

@@ -1,6 +1,6 @@
-"""What only this host knows of itself, for Prometheus: a file that nginx serves.
+"""Metrics that only this host knows, for Prometheus: a file that nginx serves.
 
-Written whenever something of it may have changed, and by the timer every quarter of an hour. In
+It is written whenever a metric may have changed, and by the timer every quarter of an hour, in
 Prometheus' text format (version 0.0.4), which node_exporter's textfile collector reads too.
 """
 
@@ -24,7 +24,7 @@ from . import watching
 
 _PREFIX = "wharfinger_host_"
 _CERTIFICATES = ("tls", "ca", "ca_previous", "signing", "signing_next", "signing_previous")
-# Of a job's report: the measure, what it tells, and the report's key.
+# Metrics of a job's report: name, help, and the report's key.
 _JOB_GAUGES = (
     ("job_last_run_timestamp_seconds", "When the job last began.", "at"),
     ("job_last_run_seconds", "How long it took.", "seconds"),
@@ -34,11 +34,11 @@ Samples = Iterable[tuple[Mapping[str, str], float]]
 
 
 def write(host: Host) -> None:
-    """Writes the file anew. Whatever cannot be found out is left away, and nothing is raised: the
-    file's own time tells that it has become old."""
+    """Writes the file. Raises nothing: if something fails, the file stays, and its own timestamp
+    shows that it is old."""
     with suppress(HostError, OSError, LookupError, TypeError, ValueError):
         host.paths.metrics.parent.mkdir(parents=True, exist_ok=True)
-        # Whatever the umask: nginx's workers are not root.
+        # Independent of the umask: nginx's workers are not root.
         host.paths.metrics.parent.chmod(0o755)
         write_atomically(host.paths.metrics, text(host).encode(), 0o644)
 
@@ -81,7 +81,7 @@ def _lines(host: Host, state: State) -> Iterator[str]:
     )
     yield from _gauge(
         "problems",
-        "Problems that an operator was told of and that are not over.",
+        "Problems that were reported to an operator and are not over.",
         [({}, len(state.alerted))],
     )
     yield from _gauge(
@@ -94,7 +94,7 @@ def _lines(host: Host, state: State) -> Iterator[str]:
 
 
 def _of_jobs(host: Host) -> Iterator[str]:
-    """What the timers' jobs have done."""
+    """Metrics of the timers' jobs."""
     last = {job: report for job in JOBS if (report := reports.last_report(host, job)) is not None}
     for name, about, key in _JOB_GAUGES:
         yield from _gauge(

@@ -1,4 +1,4 @@
-"""Reading nginx's configuration as `nginx -T` prints it: which server answers where (pure)."""
+"""Reads nginx's configuration from the output of `nginx -T`: which server answers where (pure)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKEN = re.compile(
 
 @dataclass
 class Server:
-    """One server block. `listen` holds each directive's arguments as written."""
+    """A server block. `listen`: each directive's arguments as written."""
 
     file: str
     listen: list[str] = field(default_factory=list)
@@ -24,8 +24,8 @@ class Server:
 
 
 def built(said: str) -> dict[str, str | None]:
-    """`version`, and `settings`: the file that this nginx reads, from what `nginx -V` prints; null
-    where it says neither."""
+    """`version`, and `settings` (the file that this nginx reads), from the output of `nginx -V`;
+    None if it has no version."""
     version = re.search(r"nginx version: \S+?/(\S+)", said)
     if version is None:
         return {"version": None, "settings": None}
@@ -44,9 +44,9 @@ def files(dump: str) -> Iterator[tuple[str, str]]:
 
 
 def directives(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Every directive with the names of the blocks around it: (("http", "server"), ["listen", …]).
+    """All directives with the names of the blocks around them: (("http", "server"), ["listen", …]).
 
-    A block is itself given when it opens, as its words followed by "{".
+    The start of a block is returned too, as its words followed by "{".
     """
     around: list[str] = []
     words: list[str] = []
@@ -70,7 +70,7 @@ def directives(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
 
 
 def servers(dump: str) -> list[Server]:
-    """The server blocks, in the order of the dump; one without `listen` listens on 80."""
+    """The server blocks in the order of the dump. A block without `listen` listens on 80."""
     servers: list[Server] = []
     for file, text in files(dump):
         for around, words in directives(text):
@@ -87,7 +87,7 @@ def servers(dump: str) -> list[Server]:
 
 
 def user(dump: str) -> tuple[str, str | None] | None:
-    """The `user` directive: user and, where given, group."""
+    """The `user` directive: the user, and the group if there is one."""
     for _file, text in files(dump):
         for around, words in directives(text):
             if not around and words[0] == "user" and len(words) > 1:
@@ -96,7 +96,7 @@ def user(dump: str) -> tuple[str, str | None] | None:
 
 
 def loads(dump: str, module: str) -> bool:
-    """Whether a dynamic module is loaded, by its file's name (`load_module`)."""
+    """Whether a dynamic module is loaded (`load_module`), by the name of its file."""
     return any(
         not around and words[0] == "load_module" and words[-1].rpartition("/")[2] == module
         for _file, text in files(dump)

@@ -1,4 +1,4 @@
-"""`observe`: the host's whole state, looked at once. Changes nothing, needs nothing installed."""
+"""`observe`: the host's whole state, read once. Changes nothing, and needs nothing installed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ..system.service import units
 from ..system.state import KINDS, RETIRED, SERVING, State
 from . import engine_facts, nginx_configuration
 
-# What roles install, and what tells whose engine or nginx is there.
+# Packages that roles install, or that show whose engine or nginx is there.
 PACKAGES = (
     "docker.io",
     "docker-cli",
@@ -66,7 +66,7 @@ PACKAGES = (
     "certbot",
 )
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
-# Seconds that all name look-ups together may take.
+# Seconds for all name look-ups together.
 _RESOLUTION = 5.0
 
 
@@ -75,11 +75,11 @@ def observe(host: Host, request: Mapping[str, Any]) -> HostFacts:
     [hostnames to resolve; none: the host's own], packages [more of them], config_files [paths],
     installed and storage (as `prepare` would get them), accounts [names of users and robots].
 
-    Whatever cannot be seen (not installed, not root) is null or empty; no part makes it fail.
+    What cannot be seen (not installed, not root) is None or empty, and is no error.
     """
     paths = host.paths
     with ThreadPoolExecutor(max_workers=8) as pool:
-        # Processes first, so that they run while this one reads files.
+        # Other programs first, so that they run while this process reads files.
         packages = pool.submit(_packages, host, list(request.get("packages") or ()))
         nginx = pool.submit(_nginx, host)
         docker = pool.submit(engine_facts.look, host, dict(request.get("network") or {}))
@@ -141,7 +141,7 @@ def observe(host: Host, request: Mapping[str, Any]) -> HostFacts:
 
 
 def distribution(text: str) -> dict[str, str]:
-    """id, version, codename and name from os-release's text ("" where not given)."""
+    """id, version, codename and name in the text of os-release ("" if missing)."""
     values = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -162,8 +162,8 @@ def _init(host: Host) -> str:
 
 
 def watched(host: Host) -> bool:
-    """Whether something runs the renewals: the timer, or a cron daemon where there is no systemd
-    (their files are the roles' business)."""
+    """Whether something runs the renewals: the timer, or a cron daemon if there is no systemd
+    (roles install their files)."""
     if exists(host.paths.systemd):
         return host.paths.timer.is_symlink()
     return processes.is_running(host.paths.proc, "cron")
@@ -177,9 +177,9 @@ def _user_name(uid: int) -> str | None:
 
 
 class Names:
-    """Name look-ups in threads of their own: a resolver that hangs delays nothing for long.
+    """Looks up names in threads of their own, so that a slow resolver does not delay the rest.
 
-    Asked for none, it looks up those under which a host that was given none may serve.
+    Without names, it looks up those that a host without a name in the inventory may have.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -196,7 +196,7 @@ class Names:
         return thread
 
     def _canonical(self) -> None:
-        """The fully qualified name, exactly as `hostname -f` finds it."""
+        """Finds the fully qualified name, exactly as `hostname -f` does."""
         name = socket.gethostname()
         try:
             entries = socket.getaddrinfo(name, None, flags=socket.AI_CANONNAME)
@@ -222,8 +222,8 @@ class Names:
 
 
 def _packages(host: Host, more: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """(package → version, null where it is not installed; those that a killed apt has left
-    half-way)."""
+    """(package → version, None if it is not installed; packages that a killed apt has left
+    unfinished)."""
     names = list(dict.fromkeys([*PACKAGES, *more]))
     said = host.runner.run(
         ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status} ${Version}\\n", *names],
@@ -254,7 +254,7 @@ def _nginx(host: Host) -> Nginx:
         "servers": [],
         "error": None,
         "njs": False,
-        # What its nginx.conf says, and whether `site` may say otherwise there.
+        # worker_connections in nginx.conf, and whether `site` may change it.
         "connections": None,
         "connections_packaged": False,
         "ours": exists(host.paths.site),
@@ -297,7 +297,7 @@ def _remembered(
     containers: list[Container],
     images: dict[str, list[str]],
 ) -> dict[str, Any]:
-    """What state.json says, beside what docker says of it, and whether `prepare` has work."""
+    """The state of state.json, compared with docker, and whether `prepare` has work."""
     try:
         state = host.store.load()
     except HostError as problem:
@@ -316,7 +316,7 @@ def _remembered(
     to_come = request.get("storage_mount") and not storage_facts.is_mount_point(path, host)
     return {
         "prepared": prepared,
-        # What a mount that is still to be made will show is unknown.
+        # It is unknown what is on a file system that is not mounted yet.
         "missing_data": None if to_come else missing_data(host, path),
         "robots": _robots(host),
         "verification_hash": state.verification_hash,
@@ -325,9 +325,8 @@ def _remembered(
 
 
 def _robots(host: Host) -> dict[str, Robot]:
-    """Robots that have a secret here → its SHA-256 (of 256 random bits), and of the one before it,
-    if it is still valid, the SHA-256 (`former`) and the end (`until`). {} where the record has
-    another shape."""
+    """Robots with a secret here → its SHA-256 (of 256 random bits). If the previous secret is still
+    valid, also its SHA-256 (`former`) and its end (`until`). {} if the record has another shape."""
     try:
         users: dict[str, dict[str, Any]] = json.loads(read_text(host.paths.users) or "{}")
         return {
@@ -344,8 +343,8 @@ def _robots(host: Host) -> dict[str, Robot]:
 
 
 def _removed(host: Host, accounts: Iterable[str]) -> dict[str, Any]:
-    """`removed`: of these accounts, those that were removed from this host and are not back → when;
-    and `removed_error`: what is wrong with the record of removed accounts, or None."""
+    """`removed`: those of `accounts` that were removed from this host and have not come back →
+    when; `removed_error`: what is wrong with the record of removed accounts, or None."""
     try:
         removed = removed_accounts(host)
     except HostError as problem:
@@ -364,8 +363,8 @@ def summary(
     images: dict[str, list[str]],
     proxy_current: bool,
 ) -> dict[str, Any]:
-    """The state for the roles: images (and whether docker still has them), what serves, what is
-    unfinished. Built from state.json and the engine's containers and images."""
+    """The state for roles, from state.json and the engine's containers and images: images (and
+    whether docker still has them), what serves, and what is unfinished."""
     by_number = {(container.kind, container.generation): container for container in containers}
     generations: dict[str, Any] = {}
     pending = [] if proxy_current else ["nginx has not read its present files yet"]

@@ -1,5 +1,5 @@
-"""`reachable`: whether image registries answer this host, asked as docker would ask them, and
-whether an ACME server does, asked as certbot would ask it."""
+"""`reachable`: whether image registries answer this host, tried as docker would, and whether an
+ACME server does, tried as certbot would."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ..system.files import read_text
 from ..system.paths import Paths
 from ..system.processes import process_ids, program
 
-# Seconds for one answer, and for all of them with their name look-ups.
+# Seconds for one answer, and for all answers with their name look-ups.
 _PATIENCE = 5.0
 _ALTOGETHER = 15.0
-# Bytes; the real ones have about a thousand.
+# Bytes; real directories have about a thousand.
 _LONGEST_DIRECTORY = 100_000
-# Which registry daemon.json's registry-mirrors stand for.
+# The registry for which registry-mirrors in daemon.json stand.
 HUB = "registry-1.docker.io"
 
 
@@ -37,8 +37,8 @@ def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
     """Request: {"registries": [HOST[:PORT]], "acme": {directory, ca (PEM or "")}}, both optional.
     Changes nothing.
 
-    Returns registries: HOST[:PORT] → "" where it answers, whatever it answers, else why not; and
-    acme: "" where the directory can be read, else why not and what to do.
+    Returns registries: HOST[:PORT] → "" if it gives any answer, else why not; and acme: "" if the
+    directory can be read, else why not and what to do.
     """
     answers: dict[str, str] = {}
     acme: dict[str, str] = request.get("acme") or {}
@@ -69,22 +69,22 @@ def reachable(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, 
 
 
 def _acme(directory: str, ca: str) -> str:
-    """Why this directory (RFC 8555, 7.1.1) cannot be read, and what to do; "" where it can.
+    """Why this directory (RFC 8555, 7.1.1) cannot be read, and what to do; "" if it can.
 
-    ca: the authorities that certbot is given in place of the system's.
+    ca: the authorities that certbot gets instead of the system's.
     """
     try:
         context = ssl.create_default_context(cadata=ca.encode("ascii", "ignore").decode() or None)
-        # No longer than all answers together.
+        # At most the time for all answers.
         with urllib.request.urlopen(directory, timeout=_ALTOGETHER, context=context) as answer:
             fine = "newNonce" in json.loads(answer.read(_LONGEST_DIRECTORY))
     except urllib.error.HTTPError as problem:
         problem.close()
-        # Certbot's own words for an address that is another server's.
+        # certbot's words for an address of another server.
         own = "status" if problem.code >= 500 else "ClientError:"
         return no_answer(f"{own} {problem.code}", directory)
     except http.client.InvalidURL:
-        # Its words quote the proxy's address, which may hold a password.
+        # Its message quotes the proxy's address, which may contain a password.
         return no_answer("Cannot connect to proxy", directory)
     except (ValueError, TypeError):
         fine = False
@@ -111,7 +111,7 @@ class Docker:
 
     @classmethod
     def of(cls, paths: Paths) -> Docker:
-        """As this host's daemon.json and dockerd's environment say."""
+        """Docker with this host's daemon.json and dockerd's environment."""
         try:
             read = json.loads(read_text(paths.docker_settings) or "{}")
         except ValueError:
@@ -119,7 +119,7 @@ class Docker:
         return cls(read if isinstance(read, dict) else {}, environment(paths))
 
     def ask(self, name: str) -> str:
-        """Why neither the registry nor (of Docker Hub) a mirror answers; "" where one does."""
+        """Why neither the registry nor (for Docker Hub) a mirror answers; "" if one does."""
         why = self._ask(f"https://{name}/v2/", name)
         if why and self._may_be_plain(name) and not self._ask(f"http://{name}/v2/", name):
             return ""
@@ -131,7 +131,7 @@ class Docker:
 
     def _may_be_plain(self, name: str) -> bool:
         bare = name.partition(":")[0]
-        # A subnet may be the registry's: whether it is would take another look-up.
+        # The registry may be in one of the subnets; another look-up would be needed to know.
         subnets = any("/" in name for name in self._insecure)
         local = bare == "localhost" or bare.startswith("127.")
         return local or subnets or name in self._insecure or bare in self._insecure
@@ -156,12 +156,12 @@ class Docker:
                     continue
                 if isinstance(reason, ssl.SSLError):
                     if "ALERT" in str(reason.reason):
-                        return ""  # it may ask for a certificate that docker has
-                    why = why or f"it speaks no TLS that is understood ({reason.reason})"
+                        return ""  # it may demand a client certificate, which docker has
+                    why = why or f"its TLS is not understood ({reason.reason})"
                     continue
                 words = getattr(reason, "strerror", None) or str(reason)
                 if isinstance(reason, (http.client.InvalidURL, ValueError)):
-                    # Its own words quote the address, which may hold the proxy's password.
+                    # Its message quotes the address, which may contain the proxy's password.
                     words = "the address cannot be read"
                 why = why or f"{words} (through the proxy)" if proxies else why or words
                 continue
@@ -169,21 +169,21 @@ class Docker:
         return why
 
     def _ways(self, name: str) -> list[dict[str, str]]:
-        """The proxies to try, one after the other; {} for none."""
+        """The proxies to try in order; {} for a direct connection."""
         proxies = {scheme: url for scheme, url in self._proxies.items() if url}
         bare = name.partition(":")[0]
-        # typeshed does not know it: Python has it on every system, but its docs do not name it.
+        # Python has this function on every system, but neither its docs nor typeshed know it.
         bypass = urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
             bare, {"no": self._without_proxy}
         )
         if not proxies or bypass:
             return [{}]
-        # Python knows no subnets in NO_PROXY, docker does.
+        # Python does not understand subnets in NO_PROXY, docker does.
         return [proxies, {}] if "/" in self._without_proxy else [proxies]
 
 
 def environment(paths: Paths) -> dict[str, str]:
-    """That of dockerd; where it does not run, what its unit or its init script will give it."""
+    """The environment of dockerd; if it does not run, what its unit or init script will give it."""
     for pid in process_ids(paths.proc):
         if program(paths.proc, pid) == "dockerd":
             text = read_text(paths.proc / str(pid) / "environ") or ""
@@ -198,7 +198,7 @@ def environment(paths: Paths) -> dict[str, str]:
                 files.append(Path(value.strip().removeprefix("-")))
             elif key == "Environment":
                 found |= _assignments(value)
-    # Of systemd's two ways, a file goes before a line of the unit.
+    # In systemd, a file overrides a line of the unit.
     for file in files:
         for key, value in _assigned(file):
             found |= _assignments(f"{key}={value}")

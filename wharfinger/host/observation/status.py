@@ -28,15 +28,15 @@ from .watching import last_success, overdue
 # The certificates by name, and where each is in use.
 _USES = {
     "ca": "issues the server's certificate; clients trust it",
-    "ca_previous": "the authority before; clients may still know it alone",
-    "ca_cross": "leads from the authority before to the present one; sent by nginx",
+    "ca_previous": "the previous authority; clients may still know only this one",
+    "ca_cross": "leads from the previous authority to the present one; sent by nginx",
     "tls": "the server's, served by nginx",
     "signing": "the token server signs with its key; trusted by the registry",
-    "signing_next": "going to sign tokens; trusted by the registry",
-    "signing_previous": "signs no more; still trusted by the registry",
+    "signing_next": "will sign tokens; trusted by the registry",
+    "signing_previous": "no longer signs; still trusted by the registry",
 }
 
-# Seconds until docker has checked a container's health once.
+# Seconds until docker has checked a container's health for the first time.
 _FIRST_CHECK = 60
 
 
@@ -73,7 +73,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "busy": is_held(host.paths.lock),
         "window": state.window and vars(state.window),
         "contents": {
-            # A row for each tag of the registry is more than anybody asked for here.
+            # Without the list of tags, which may be very long.
             job: {key: value for key, value in report.items() if key != "rows"}
             for job in JOBS
             if (report := reports.last_report(host, job)) is not None
@@ -92,7 +92,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
 
 
 def _reported(certificate: Certificate) -> dict[str, Any]:
-    """All but what nobody has looked at here."""
+    """The certificate's facts without `trusted`, which was not checked here."""
     return {key: value for key, value in plain(certificate).items() if key != "trusted"}
 
 
@@ -100,11 +100,11 @@ def _expiring(host: Host) -> list[str]:
     try:
         return expiry.expiring(host, key_settings.load(host))
     except HostError:
-        return []  # never deployed, or by an earlier version: nothing to judge by
+        return []  # never deployed, or by an earlier version: there are no settings
 
 
 def problems(answer: Mapping[str, Any], now: float) -> list[str]:
-    """What someone should look at (pure)."""
+    """What a person should look at (pure)."""
     sentences = []
     if not answer["engine"]["running"]:
         state = STATES.get(answer["engine"].get("state", ""), STOPPED)
@@ -114,7 +114,7 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
         serving = generations["serving"]
         if serving and not serving["running"]:
             sentences.append(f"{kind} generation {serving['number']} does not run")
-        # docker calls it so until the first check after a pause too.
+        # docker also calls it unhealthy after a pause, until the next check.
         elif (
             serving
             and serving["health"] == "unhealthy"
@@ -132,7 +132,7 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
     ):
         sentences.append("nothing renews the certificates by itself: run site.yml again")
     if not answer["busy"]:
-        # While somebody is at work, that is how it looks.
+        # While a command is at work, unfinished steps are normal.
         sentences += [
             f"unfinished: {step}; run site.yml again" for step in answer["state"]["pending"]
         ]
@@ -145,7 +145,7 @@ def _day(seconds: float) -> str:
 
 
 def text(answer: Mapping[str, Any]) -> str:
-    """The same for people."""
+    """The answer as text for people."""
     lines = []
     for kind, generations in answer["state"]["generations"].items():
         serving = generations["serving"]

@@ -1,11 +1,11 @@
-"""`verify`: a real login, push, pull and denials, through TLS, as a client elsewhere would do them.
+"""`verify`: a real login, push, pull and denials, through TLS, as a remote client would do them.
 
-Strict TLS against the given authority, the host's own address under the registry's name, no
-proxies, redirects not followed. Always the same bytes under the same names, so that the storage
+It uses strict TLS with the given authority, and the host's own address under the registry's name;
+no proxies, no redirects. It always pushes the same bytes under the same names, so that the storage
 does not grow.
 
-The name may not lead here yet: DNS is entered last by many, and until then it does not know the
-name or leads to the machine before this one. That is worth a warning, and proves nothing about the
+The name may not lead to this host yet: many people change DNS last, and until then it does not know
+the name, or leads to the previous machine. That gives a warning, and says nothing about the
 registry.
 """
 
@@ -38,7 +38,7 @@ _LAYER = b"This blob proves that this registry can be pushed to and pulled from.
 _CONFIG = b"{}"
 # Seconds for any single answer.
 _PATIENCE = 30
-# There is no way to the address, or nobody at it.
+# There is no route to the address, or no host at it.
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN}
 
 _ADVICE = {
@@ -52,13 +52,13 @@ _ADVICE = {
 
 
 def failure(hop: str, seen: str, advice: str | None = None) -> HostError:
-    """The message: the hop that failed, what was seen there, what to look at."""
+    """The error: which hop failed, what was seen there, what to look at."""
     return HostError(f"verification failed at {hop}: {seen}: {advice or _ADVICE[hop]}")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer; header names are in lower case."""
+    """An HTTP answer; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,8 +69,8 @@ class Answer:
 class Way:
     """How the host reaches itself under a name.
 
-    resolved: the addresses to which the name leads on the host. address: one that is the host's
-    own, by which it is reached. leads_here: whether the name leads to the host.
+    resolved: the name's addresses, as the host resolves it. address: the host's own address that is
+    used. leads_here: whether the name resolves to the host.
     """
 
     resolved: list[str]
@@ -82,16 +82,16 @@ class Way:
         """The way to this host by this name, or else by the address of its default route."""
         resolved = observe.Names([hostname]).answers()[1][hostname]
         here = [address for address in resolved if is_own(address)]
-        # Of localhost's, every nginx listens on the IPv4 one.
+        # Of the addresses of localhost, every nginx listens on the IPv4 one.
         here.sort(key=lambda address: ":" in address)
         return cls(resolved, here[0] if here else primary_address() or "127.0.0.1", bool(here))
 
     def warning(self, hostname: str) -> str | None:
-        """What to enter in DNS, where the name does not lead to the host."""
+        """What to enter in DNS if the name does not lead to the host; None if it does."""
         if self.leads_here:
             return None
         leads = (
-            f"leads to {', '.join(self.resolved)}, which is no address of this host"
+            f"leads to {', '.join(self.resolved)}, which is not an address of this host"
             if self.resolved
             else "does not resolve on this host"
         )
@@ -104,7 +104,7 @@ class Way:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """To an address, by another name: SNI, the certificate's check and Host have the name."""
+    """A connection to `address` with another name in SNI, certificate check and Host."""
 
     def __init__(self, name: str, port: int, address: str, context: ssl.SSLContext) -> None:
         super().__init__(name, port, timeout=_PATIENCE, context=context)
@@ -116,7 +116,7 @@ class _Connection(http.client.HTTPSConnection):
 
 
 class Client:
-    """A strict HTTPS client for one registry, which says at which hop a connection fails."""
+    """A strict HTTPS client for one registry. Its errors name the hop that failed."""
 
     def __init__(self, hostname: str, port: int, ca_file: str | None, address: str) -> None:
         self.hostname = hostname
@@ -127,7 +127,7 @@ class Client:
             self._context = ssl.create_default_context(cafile=ca_file)
         except (OSError, ssl.SSLError) as problem:
             raise failure(
-                "TLS", f"the authority's certificate {ca_file} is unreadable"
+                "TLS", f"the authority's certificate {ca_file} cannot be read"
             ) from problem
         self._context.verify_flags |= ssl.VERIFY_X509_STRICT
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -140,7 +140,7 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request on a connection of its own. `target` is a path or an URL of this registry."""
+        """A request on a new connection. `target` is a path or a URL of this registry."""
         path = self._path(target)
         connection = _Connection(self.hostname, self.port, self.address, self._context)
         try:
@@ -165,7 +165,7 @@ class Client:
         except TimeoutError as problem:
             if connection.sock is None:
                 raise self._unreachable(f"no connection within {_PATIENCE} s") from problem
-            # nginx took the request; who should have answered did not.
+            # nginx accepted the request, but what is behind it did not answer.
             behind = "registry" if path.startswith("/v2/") else "token server"
             raise failure(
                 behind, f"{method} {path.split('?')[0]} is not answered within {_PATIENCE} s"
@@ -181,7 +181,7 @@ class Client:
             connection.close()
 
     def _path(self, target: str) -> str:
-        """The path with its query. Raises a failure where it leads elsewhere."""
+        """The path with its query. Raises a failure if the URL is another server's."""
         parts = urlsplit(target)
         if parts.netloc and f"{parts.scheme}://{parts.netloc}" != self.base:
             raise failure(
@@ -200,18 +200,18 @@ class Client:
 
 
 def blame(answer: Answer, behind: str) -> str:
-    """The hop that an unexpected answer comes from. `behind`: who should have answered."""
+    """The hop that gave an unexpected answer. `behind`: the one that should have answered."""
     words = error_words(answer.body)
     if words is not None:
         lowered = words.lower()
         disk = ("no space", "permission denied", "input/output", "read-only file", "quota")
         return "storage" if any(words in lowered for words in disk) else behind
-    # No error document: it is nginx's own page, or a bare status.
+    # It is not an error document of the registry, but nginx's own page, or a bare status.
     return behind if answer.status in (502, 503, 504) else "proxy"
 
 
 def expect(answer: Answer, wanted: tuple[int, ...], what: str, behind: str) -> Answer:
-    """The answer, if its status is one of `wanted`; else HostError with the hop to blame."""
+    """The answer, if its status is in `wanted`. Raises HostError with the hop to blame."""
     if answer.status in wanted:
         return answer
     words = error_words(answer.body)
@@ -239,7 +239,7 @@ def manifest() -> bytes:
 
 
 class Verification:
-    """The steps, in order; `done` says what was proven."""
+    """The steps in order; `done`: what was proven."""
 
     def __init__(self, client: Client, auth: str, service: str, issuer: str, password: str) -> None:
         self.client = client
@@ -250,7 +250,7 @@ class Verification:
         self.done: list[str] = []
 
     def run(self) -> str:
-        """Everything; returns the manifest's digest."""
+        """Runs all steps; returns the manifest's digest."""
         challenge = self._challenge()
         if self.auth == "token":
             login = self._bearer(self._token(challenge, REPOSITORY, signed_in=True))
@@ -273,7 +273,7 @@ class Verification:
         return pushed
 
     def _challenge(self) -> Challenge:
-        """Without login /v2/ answers 401 and says where to log in."""
+        """The challenge with which /v2/ answers a request without login (401)."""
         answer = expect(
             self.client.ask("GET", "/v2/"), (401,), "GET /v2/ without login", "registry"
         )
@@ -302,7 +302,7 @@ class Verification:
     def _token(
         self, challenge: Challenge, repository: str, *, signed_in: bool, may: bool = True
     ) -> str:
-        """A token for pull and push on `repository`; `may`: whether it must have these rights."""
+        """A token for pull and push on `repository`; `may`: whether it must grant these rights."""
         query = urlencode({"service": self.service, "scope": f"repository:{repository}:pull,push"})
         login = basic(ACCOUNT, self.password) if signed_in else {}
         answer = self.client.ask("GET", f"{challenge.parameters['realm']}?{query}", headers=login)
@@ -310,7 +310,7 @@ class Verification:
             raise failure(
                 "token server",
                 "it refuses the verification account's password",
-                "run site.yml again, which renders the account anew; then its `docker logs`",
+                "run site.yml, which renders the account again; then look at its `docker logs`",
             )
         expect(answer, (200,), "the request for a token", "token server")
         try:
@@ -320,7 +320,7 @@ class Verification:
             raise failure("token server", "its answer holds no token") from problem
         payload = claims(token)
         if payload is None:
-            raise failure("token server", "its token is no JSON web token")
+            raise failure("token server", "its token is not a JSON web token")
         for key, wanted in (("iss", self.issuer), ("aud", self.service)):
             if payload.get(key) not in (wanted, [wanted]):
                 raise failure(
@@ -359,7 +359,7 @@ class Verification:
         return digest_of(document)
 
     def _upload(self, login: Mapping[str, str], data: bytes) -> None:
-        """A blob in two requests (POST, PUT), as the OCI distribution specification has it."""
+        """Uploads a blob in two requests (POST, PUT), as in the OCI distribution specification."""
         start = self.client.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/", body=b"", headers=login)
         if start.status in (401, 403) and self.auth == "token":
             raise failure(
@@ -423,22 +423,24 @@ class Verification:
         self.done.append(f"{what}: denied")
 
     def _anonymous(self, challenge: Challenge) -> None:
-        """Where rules for anonymous give someone without login a token, it must not push."""
+        """If rules for `anonymous` give a token to clients without login, it must not allow a
+        push."""
         query = urlencode({"service": self.service, "scope": f"repository:{REPOSITORY}:pull,push"})
         answer = self.client.ask("GET", f"{challenge.parameters['realm']}?{query}")
         if answer.status == 401:
             return
         token = self._token(challenge, REPOSITORY, signed_in=False, may=False)
-        self._denied(self._bearer(token), REPOSITORY, "a push with a token of someone unknown")
+        self._denied(self._bearer(token), REPOSITORY, "a push with a token without login")
 
 
 def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"hostname", "port", "auth": "token" | "htpasswd", "service", "issuer", "ca_file"}.
 
-    ca_file, optional: the authority to trust instead of what clients must trust (trusted.crt, else
-    the system's roots). Returns digest, done (what was proven), seconds, and warnings where the
-    hostname does not lead to this host, with what to enter in DNS. Raises HostError naming the hop
-    that failed (TLS, proxy, token server, registry, storage) and what to look at.
+    ca_file, optional: the authority to trust instead of the one that clients must trust
+    (trusted.crt, else the system's roots). Returns digest, done (what was proven), seconds, and
+    warnings, with what to enter in DNS, if the hostname does not lead to this host. Raises
+    HostError with the hop that failed (TLS, proxy, token server, registry, storage) and what to
+    look at.
     """
     if check:
         return {"actions": []}

@@ -1,7 +1,7 @@
-"""While nobody looks: when each timer's job last succeeded, and what is told of one that ended
-without a word (systemd's OnFailure=, or what stands for it in a crontab).
+"""When each timer's job last succeeded, and reports about jobs that ended without a message
+(systemd's OnFailure=, or its equivalent in a crontab).
 
-A success is an empty file's time: that can be set on a disk without room too.
+A success is recorded as the time of an empty file, which can be set on a full disk too.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from . import alert
 # Seconds between two runs of the renewals' timer.
 _RENEWALS = 900.0
 _DAY = 86400.0
-# Of which a job says itself why.
+# The exit code after which a job has reported the reason itself.
 _SAID = 1
 
 
 def succeeded(host: Host, job: str) -> None:
-    """The job has done what it should."""
+    """Records that the job has succeeded."""
     path = _path(host, job)
     with suppress(OSError):
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -39,10 +39,10 @@ def succeeded(host: Host, job: str) -> None:
 
 
 def last_success(host: Host, job: str) -> float | None:
-    """When the job last succeeded (seconds since 1970); None for never."""
+    """When the job last succeeded (seconds since 1970); None if never."""
     with suppress(OSError):
         return _path(host, job).stat().st_mtime
-    # As an earlier version of this program has left it.
+    # An earlier version of this program only left a report.
     report = reports.last_report(host, job) if job in JOBS else None
     return float(report["at"]) if report is not None and report["ok"] else None
 
@@ -52,7 +52,7 @@ def _path(host: Host, job: str) -> Path:
 
 
 def intervals(host: Host) -> dict[str, float]:
-    """Job → seconds between two runs, of those that a timer runs here."""
+    """Job → seconds between two runs, for the jobs that a timer runs here."""
     if not exists(host.paths.certificate_settings):
         return {}
     seconds = {RENEW: _RENEWALS}
@@ -63,7 +63,7 @@ def intervals(host: Host) -> dict[str, float]:
 
 
 def since(host: Host, job: str) -> float | None:
-    """When the job last succeeded, or, before it ever did, when its timer was set up."""
+    """When the job last succeeded; if it never did, when its timer was set up."""
     settings = host.paths.certificate_settings if job == RENEW else host.paths.contents_settings
     moment = last_success(host, job)
     if moment is None:
@@ -73,10 +73,10 @@ def since(host: Host, job: str) -> float | None:
 
 
 def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
-    """Those of `watched` that a timer runs and that have not succeeded for two turns and a day, in
-    which the host was up; one sentence each."""
+    """One sentence for each job of `watched` that has not succeeded for two intervals and a day
+    while the host was up."""
     now = host.clock.now()
-    # Before the boot no timer ran.
+    # No timer ran before the boot.
     boot = now - host.clock.monotonic()
     sentences = []
     every_of = intervals(host)
@@ -95,24 +95,26 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
 
 
 def _interval(seconds: float) -> str:
-    """What follows `every`."""
+    """The words after `every`."""
     if seconds == _DAY:
         return "day"
     return in_words(seconds, ("day", "minute"), least=1, rounded=True)
 
 
 def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`failed`: the unit of a timer has failed. What its program has not said itself is told: that
-    it was killed, or could not even leave its report.
+    """`failed`: a timer's unit has failed. Reports what its program could not: that it was killed,
+    or could not write its report.
 
     Request: {"unit": "wharfinger-renew.service" | "wharfinger-contents@JOB.service", "code": the
-    exit code where there is no systemd, else null}. For a job of the contents it leaves a report,
-    which `status`, the metrics and the next renewal tell of.
+    exit code if there is no systemd, else null}. For a job on the contents it writes a report,
+    which `status`, the metrics and the next renewal show.
     """
     unit = str(request["unit"])
     job = unit.removesuffix(".service").partition("@")[2] or RENEW
     if job not in WATCHED:
-        raise HostError(f"failed: {unit!r} is no unit of a timer: one of {', '.join(WATCHED)}")
+        raise HostError(
+            f"failed: {unit!r} is not a unit of a timer: write one of {', '.join(WATCHED)}"
+        )
     code = request.get("code")
     ended, said = _ended(host, unit) if code is None else _coded(int(code))
     if said and (job == RENEW or _reported(host, job)):
@@ -127,11 +129,11 @@ def failed(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         with suppress(OSError):
             reports.report_failure(host, job, problem)
             return {"actions": [f"{job}: its report says that it failed: {ended}"]}
-    # Nothing else would tell of it.
+    # Nothing else would report it.
     failure = alert.last_resort(host, str(problem))
     if failure is not None:
         raise HostError(f"{problem}\n{failure}")
-    return {"actions": [f"told: {problem}"]}
+    return {"actions": [f"reported: {problem}"]}
 
 
 def _reported(host: Host, job: str) -> bool:
@@ -140,7 +142,7 @@ def _reported(host: Host, job: str) -> bool:
 
 
 def _ended(host: Host, unit: str) -> tuple[str, bool]:
-    """How a unit ended, in words, and whether its program will have said why."""
+    """How a unit ended, in words, and whether its program has reported the reason."""
     said = host.runner.run(["systemctl", "show", unit, "--property=Result,ExecMainStatus"])
     properties = dict(line.partition("=")[::2] for line in said.output.splitlines())
     result, status = properties.get("Result", ""), properties.get("ExecMainStatus", "")
@@ -152,7 +154,7 @@ def _ended(host: Host, unit: str) -> tuple[str, bool]:
 
 
 def _coded(code: int) -> tuple[str, bool]:
-    """The same of an exit code, as a shell has it."""
+    """The same for an exit code, as in a shell."""
     if code > 128:
         with suppress(ValueError):
             return f"it was killed ({signal.Signals(code - 128).name})", False

@@ -1102,7 +1102,7 @@ def test_damaged_settings_are_told_by_what_the_last_renewal_knew(
     # After a boot nobody knows whom to tell: the unit's failure says so.
     shutil.rmtree(host.paths.alert.parent)
     assert renewed_twice(host).endswith(
-        f"nobody was told of this: {host.paths.certificate_settings} cannot be read: run the whole "
+        f"this was not reported: {host.paths.certificate_settings} cannot be read: run the whole "
         "site.yml, which writes it"
     )
 

@@ -130,7 +130,7 @@ def test_a_containerd_that_dockerd_does_not_ask_for_may_be_masked(host: Host) ->
             '{\n "debug": true,\n "log-level": \n}\n',
             "{file}, line 4, is not JSON (Expecting value): correct it",
         ),
-        ("[]", "{file} holds no JSON object: write its settings between {{ and }}"),
+        ("[]", "{file} is not a JSON object: write its settings between {{ and }}"),
         (
             '{"hosts": ["tcp://127.0.0.1:2375"]}',
             "hosts is in {file} and also given to dockerd as -H, by its service or by DOCKER_OPTS "

@@ -225,8 +225,8 @@ def test_what_answers_is_no_acme_server(
 ) -> None:
     name, _ = serve(status, tls=True, body=body)
     assert acme(tmp_path, f"https://{name}/dir", (tmp_path / "crt.pem").read_text()) == (
-        f"no certificate can come from 127.0.0.1: what answers at https://{name}/dir is no ACME "
-        "server: write the address of its directory in certificates_acme_directory"
+        f"no certificate can come from 127.0.0.1: what answers at https://{name}/dir is not an "
+        "ACME server: write the address of its directory in certificates_acme_directory"
     )
 
 

@@ -299,8 +299,8 @@ NGINX = "look at `nginx -T` and /var/log/nginx/error.log"
         ),
         (
             "refuses",
-            "token server: it refuses the verification account's password: run site.yml again, "
-            "which renders the account anew; then its `docker logs`",
+            "token server: it refuses the verification account's password: run site.yml, "
+            "which renders the account again; then look at its `docker logs`",
         ),
         ("issuer", f"token server: its token has iss 'another' instead of 'issuer': {LOGS}"),
         (
@@ -404,8 +404,8 @@ ENTER = (
         ([], "other.example does not resolve on this host."),
         (
             ["192.0.2.7", "192.0.2.8"],
-            "other.example leads to 192.0.2.7, 192.0.2.8, which is no address of this host (right "
-            "behind NAT or a load balancer).",
+            "other.example leads to 192.0.2.7, 192.0.2.8, which is not an address of this host "
+            "(right behind NAT or a load balancer).",
         ),
     ],
 )

@@ -223,6 +223,6 @@ def test_a_unit_that_is_none_of_a_timers(host: Host) -> None:
     with pytest.raises(HostError) as refused:
         run("failed", {"unit": "wharfinger-contents@other.service"}, host=host)
     assert str(refused.value).startswith(
-        "failed: 'wharfinger-contents@other.service' is no unit of a timer: one of renew, "
+        "failed: 'wharfinger-contents@other.service' is not a unit of a timer: write one of renew, "
         "retention, collect, check_contents"
     )
