@@ -1,4 +1,4 @@
-"""How a bcrypt hash is written. Imports nothing of this project."""
+"""The format of a bcrypt hash. Imports nothing of this project."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 #: A bcrypt hash; its first group is the cost.
 BCRYPT_HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
-#: Costs that bcrypt itself knows.
+#: The costs that bcrypt itself supports.
 COSTS = range(4, 32)

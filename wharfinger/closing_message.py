@@ -1,4 +1,4 @@
-"""What a deployment says at its end."""
+"""The message at the end of a deployment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from wharfinger import access
 
-# What user_hashes tells of an account's password or secret → what the operator reads of it.
+# A list in the answer of user_hashes → the sentence about each account in it.
 _NOTES = {
     "kept": (
         "the host has a {what} that this controller lacks, and keeps it (for a new one: {renew})"
@@ -36,8 +36,8 @@ def closing_message(
 ) -> list[str]:
     """What the operator needs at the end: address, passwords, the CA's file, who may do what.
 
-    passwords: what user_hashes answered; inventory: `users`, `robots`, `groups` and `access`;
-    to_do: what the verification warns of.
+    passwords: the answer of user_hashes. inventory: `users`, `robots`, `groups` and `access`.
+    to_do: the warnings of the verification.
     """
     users, robots = inventory["users"], inventory["robots"]
     lines = [
@@ -65,7 +65,7 @@ def closing_message(
 
 
 def _notes(passwords: dict[str, Any], robots: dict[str, Any], folder: str) -> Iterator[str]:
-    """What there is to know of single passwords."""
+    """The notes about single passwords and secrets."""
     previous = passwords.get("previous", {})
     names = {**passwords, "previous": sorted(previous)}
     for kind, sentence in _NOTES.items():
@@ -77,7 +77,7 @@ def _notes(passwords: dict[str, Any], robots: dict[str, Any], folder: str) -> It
 
 
 def _renewal(name: str, robots: dict[str, Any]) -> tuple[str, str]:
-    """What a generated password is called, and how another one is made."""
+    """`password` or `secret`, and the command that makes a new one."""
     if name in robots:
         return "secret", f"playbooks/rotate_robots.yml -e robot={name}"
     return "password", f"-e regenerate={name}"

@@ -1,7 +1,6 @@
-"""What each container is: specifications for the host program. Pure: no Ansible, no I/O.
+"""The containers' specifications for the host program. Pure: no Ansible, no I/O.
 
-The keys are those of wharfinger/host/rollout/specification.py, which turns them into docker's
-words.
+The keys are those of wharfinger/host/rollout/specification.py, which translates them for docker.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from .deployment.fixed import (
 )
 from .host.system.signing_keys import SIGNS_WITH, TRUSTS
 
-# Where the containers see the live directories of a host.
+# The paths of a host's live directories in the containers.
 REGISTRY_LIVE = host_files.REGISTRY
 TOKEN_SERVER_CONFIG = "/config"
 
 _TMPFS = {"/tmp": "size=16m,mode=1777"}
-# Seconds. The host program asks by itself when it starts a generation; docker only goes on asking.
+# In seconds. The host program itself checks a generation that starts; docker checks it later on.
 _PATIENCE = {"interval": 30, "timeout": 5, "retries": 3, "start_period": 30}
 
 
@@ -42,11 +41,10 @@ def registry(
 ) -> dict[str, Any]:
     """The registry's specification.
 
-    image: an image id; made_by_toolkit: whether it is one that the toolkit builds, wherever it was
-    pulled from; such a one has a health check of its own, where the official one has wget.
-    configuration: config.yml's text.
-    memory as docker writes it; drain_timeout in seconds. proof: auth, issuer and service of the
-    login that is tried before it serves.
+    image: an image id. made_by_toolkit: whether the toolkit builds this image, wherever it was
+    pulled from; it has its own health check, the official one has wget. configuration: config.yml's
+    text. memory: as docker writes it. drain_timeout: in seconds. proof: auth, issuer and service of
+    the login that must succeed before the generation serves.
     """
     return {
         "kind": "registry",
@@ -78,9 +76,9 @@ def registry(
             **_PATIENCE,
         },
         "port": REGISTRY_PORT,
-        # A healthy registry asks who is there.
+        # A healthy registry may ask for a login.
         "probe": {"path": "/v2/", "status": [200, 401]},
-        # The signing certificates that it trusts: it reads them once.
+        # The signing certificates that it trusts. It reads them once, at its start.
         "live": ["signing"] if proof["auth"] == "token" else [],
         **({"algorithms": list(TRUSTS)} if proof["auth"] == "token" else {}),
         "proof": dict(proof),
@@ -98,8 +96,8 @@ def token_server(
 ) -> dict[str, Any]:
     """The token server's specification: `server` is embedded or cesanta (docker_auth 1.14).
 
-    The embedded server takes a new auth_config.yml over by itself; docker_auth's own reload drops
-    connections, so each change is a generation of its own. proof as the registry's.
+    The embedded server reloads auth_config.yml by itself. docker_auth's own reload drops
+    connections, so each change there is a new generation. proof: as for the registry.
     """
     specification = {
         "kind": "token_server",
@@ -113,7 +111,7 @@ def token_server(
         "pids": pids,
         "port": TOKEN_SERVER_PORT,
         "stop_timeout": 30,
-        # A rotation goes on when every process that knew the key before is gone.
+        # A rotation continues when every process with the previous key has ended.
         "live": ["signing"],
         "algorithms": list(SIGNS_WITH[server]),
         "proof": dict(proof),
@@ -130,7 +128,7 @@ def token_server(
         # Without --logtostderr it logs to files below /tmp and, on a read-only root, does not
         # start. Never --v=3 or more: that logs Authorization headers and tokens.
         "command": ["--logtostderr", "--v=1", file],
-        # Its image has no program that could ask; that it answers at all is what can be seen.
+        # Its image has no program for a health check; the check is whether it answers at all.
         "health": None,
         "live": ["signing", "configuration"],
     }

@@ -28,11 +28,10 @@ def auth_config(
 ) -> dict[str, Any]:
     """docker_auth's whole configuration file.
 
-    `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` what the proxy
-    sets, `hashes`, `previous` and `digests` as in compile_users. `server` names the one that will
-    read the file, and anything else than `embedded` or `cesanta` is a ValueError: only the embedded
-    one is given `limits`, `digests` and what is judged at a robot's login, the rest is the same for
-    both.
+    `expiration` is in seconds, `addr` as Go writes it (`:5002`), `real_ip_header` the header that
+    the proxy sets. `hashes`, `previous` and `digests` are as in compile_users. `server`, embedded
+    or cesanta, reads the file; any other is a ValueError. Only the embedded server gets `limits`,
+    `digests` and the limits of robots; the rest is the same for both.
     """
     if server not in SERVERS:
         raise ValueError(f"docker_auth_server: write one of {', '.join(SERVERS)}")

@@ -1,4 +1,4 @@
-"""The filters of roles and templates: each hands Ansible's values to a room of the package."""
+"""The filters of roles and templates: each passes Ansible's values to a room of the package."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def docker_auth_config(
 ) -> dict[str, Any]:
     """The whole configuration of docker_auth from registry_users, _robots, _groups and _access.
 
-    `secrets` are what user_hashes answers: `hashes`, `previous`, `digests`. `facts` are
-    preflight's: the issuer and the realm's host come from its one `hostname`.
+    `secrets` is the answer of user_hashes: `hashes`, `previous`, `digests`. `facts` are
+    preflight's: the issuer and the realm's host are its `hostname`.
     """
     return docker_auth.auth_config(
         access.read_policy(policy["users"], policy["groups"], policy["access"], policy["robots"]),

@@ -1,7 +1,7 @@
-"""Generated secrets: how they are made, what they look like, and the digest that is kept of them.
+"""Generated secrets: how they are made, what they look like, and their digest.
 
-A generated secret has 192 random bits (a user's) or 256 (a robot's). Nobody can try so many, not
-even with the digest at hand, so a plain SHA-256 of it may lie on the host and needs no slow hash.
+A generated secret has 192 random bits (a user's) or 256 (a robot's). That is too many to guess,
+even with the digest. So the host may keep a plain SHA-256 of it instead of a slow hash.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import secrets
 
 USER_BYTES, ROBOT_BYTES = 24, 32
 _FORM = re.compile(r"[A-Za-z0-9_-]{32}|[A-Za-z0-9_-]{43}")
-# A random one has about 25 different characters; words and repetitions have fewer.
+# A random secret has about 25 different characters; words and repetitions have fewer.
 _LEAST_CHARACTERS = 16
-# In a random one, two neighbours in three are of different kinds; within a word hardly any are.
+# In a random secret, two of three neighbours are of different kinds; in a word hardly any are.
 _LEAST_CHANGES = 2 / 5
 _KINDS = ("[a-z]", "[A-Z]", "[0-9]")
 
@@ -28,11 +28,11 @@ def make(size: int) -> str:
 
 
 def has_form(text: str) -> bool:
-    """Whether the text looks like a secret of `make`: its length, its alphabet, and so mixed.
+    """Whether the text looks like a secret from `make`: in length, alphabet and mixture.
 
-    It tells a password that somebody wrote into a credentials file from a generated one. One
-    secret in 100 of those made before this check existed does not pass: it has no digit, or too
-    few changes between small letters, capitals, digits and `-_`.
+    This distinguishes a generated secret from a password that somebody wrote into a credentials
+    file. One in 100 of the secrets made before this check existed fails it: such a secret has no
+    digit, or too few changes between small letters, capitals, digits and `-_`.
     """
     if _FORM.fullmatch(text) is None or len(set(text)) < _LEAST_CHARACTERS:
         return False

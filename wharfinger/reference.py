@@ -89,7 +89,7 @@ def reference(roles: Mapping[str, Spec]) -> str:
 
 
 def readme(role: str, spec: Spec, words: str) -> str:
-    """A role's README.md: `words` (by hand, below the heading), then the table of its variables."""
+    """A role's README.md: `words` (written by hand), then the table of its variables."""
     rows = "".join(_row(name, option) for name, option in (spec.get("options") or {}).items())
     variables = f"{_TABLE}{rows}" if rows else "None of its own.\n"
     files = "".join(
@@ -102,8 +102,8 @@ def readme(role: str, spec: Spec, words: str) -> str:
 
 
 def defaults(options: Mapping[str, Spec]) -> str:
-    """A role's defaults/main.yml. A variable that the inventory must set has none."""
-    # JSON is YAML, and quotes all that YAML would take for something else.
+    """A role's defaults/main.yml. A variable that the inventory must set has no default."""
+    # JSON is YAML, and quotes all texts that YAML would read as something else.
     lines = [
         f"{name}: {json.dumps(option['default'], ensure_ascii=False)}\n"
         for name, option in options.items()

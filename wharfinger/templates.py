@@ -1,4 +1,4 @@
-"""The YAML files among templates/, rendered and read: no Ansible, so that preflight and tests can.
+"""Renders and reads the YAML files in templates/, without Ansible, for preflight and tests.
 
 A template is plain YAML with comments. A value enters it by `| to_json`, which leaves nothing for
 YAML or Jinja to interpret.
@@ -21,9 +21,9 @@ _NOT_PLAIN = re.compile(r"[^ -~]")
 
 
 def read(name: str, **values: object) -> dict[str, Any]:
-    """The template `name` (a path below templates/) with these values, as the mapping that it is.
+    """The mapping in the template `name` (a path below templates/) with these values.
 
-    Raises jinja2.UndefinedError for a value that is missing and yaml.YAMLError for bad YAML.
+    Raises jinja2.UndefinedError for a missing value and yaml.YAMLError for bad YAML.
     """
     text = _environment().get_template(name).render(**values)
     content: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -36,7 +36,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER),
         undefined=StrictUndefined,
         trim_blocks=True,
-        # The files are no HTML.
+        # The files are not HTML.
         autoescape=False,
     )
     environment.filters["to_json"] = _to_json
@@ -46,8 +46,8 @@ def _environment() -> Environment:
 def _to_json(value: object) -> str:
     """JSON that YAML reads as the same value.
 
-    YAML takes some characters for line breaks and refuses others; its own escape works for all,
-    where JSON would write two for one beyond U+FFFF.
+    YAML reads some characters as line breaks and refuses others. Its own escape works for all; JSON
+    would write two escapes for a character above U+FFFF.
     """
     text = json.dumps(value, ensure_ascii=False)
     return _NOT_PLAIN.sub(lambda match: f"\\U{ord(match[0]):08x}", text)

@@ -1,4 +1,4 @@
-"""Durations, sizes and truth values as an inventory writes them, and what YAML makes of others."""
+"""Durations, sizes and booleans as an inventory writes them, and names for YAML's other types."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _DURATION = re.compile(r"([0-9]+) ?([smhdw]?)")
 _SIZE = re.compile(r"([0-9]+) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
-# What Ansible's `bool` filter and argument specs take for true and false.
+# What Ansible's `bool` filter and argument specs accept as true and false.
 _TRUE = frozenset({"1", "y", "yes", "t", "true", "on"})
 _FALSE = frozenset({"0", "n", "no", "f", "false", "off"})
 
 
-# YAML 1.1, which Ansible reads, takes the bare word `on` for the boolean true. JSON and Jinja,
-# through which variables may have gone, make a text of that.
+# YAML 1.1, which Ansible reads, takes the bare word `on` for the boolean true. JSON and Jinja may
+# have made text of that since.
 _MISREAD_ON = (True, "true", "True")
 
 
 def kind(value: object) -> str:
-    """What YAML made of a value, in plain words with their article: `a date`, `a list`."""
+    """The type of a YAML value in words, with the article: `a date`, `a list`."""
     if value is None:
         return "nothing (null)"
     # The order matters: a bool is an int, and a datetime is a date.
@@ -43,16 +43,16 @@ def kind(value: object) -> str:
 
 
 def bare_key(key: object) -> object:
-    """The key `on` where YAML made a boolean of it, and every other key as it is.
+    """The key `on` if YAML made a boolean of it; any other key as it is.
 
-    For mappings whose keys are known words. `yes` and `true` become `on` too: none of them is a
-    word that any such mapping knows.
+    For mappings with known keys. `yes` and `true` become `on`, too: they are keys of no such
+    mapping.
     """
     return "on" if key in _MISREAD_ON else key
 
 
 def spelt(key: object) -> str:
-    """A mapping's key as YAML writes it, for messages: `true`, `null`, `2026-01-01`."""
+    """A mapping's key for messages, as YAML writes it: `true`, `null`, `2026-01-01`."""
     if isinstance(key, bool):
         return str(key).lower()
     return "null" if key is None else str(key)
@@ -78,7 +78,7 @@ def size(value: object) -> int:
 
 
 def boolean(value: object) -> bool:
-    """True or False of what Ansible takes for one; ValueError for anything else."""
+    """The boolean that Ansible reads from the value; ValueError if it reads none."""
     word = str(value).strip().lower()
     if isinstance(value, bool | int | str) and word in _TRUE | _FALSE:
         return word in _TRUE
@@ -94,9 +94,9 @@ def readable_size(number: int) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Ansible's tagged and lazy containers as plain ones, which PyYAML's safe dumper knows.
+    """Plain containers instead of Ansible's tagged and lazy ones: PyYAML's safe dumper knows them.
 
-    A key stays what YAML made of it (a bare `on` is true): its reader knows what was meant.
+    A key stays as YAML read it (a bare `on` is true): its reader knows what was meant.
     """
     if isinstance(value, dict):
         return {plain(key): plain(entry) for key, entry in value.items()}
@@ -105,5 +105,5 @@ def plain(value: Any) -> Any:
     for kind in (str, bool, int, float):
         if isinstance(value, kind):
             return value if kind is bool else kind(value)
-    # A date is the text that was written.
+    # A date becomes the text that was written.
     return str(value) if isinstance(value, date) else value

@@ -1,4 +1,4 @@
-"""The words that messages about mistakes in the inventory have in common."""
+"""Sentences and words that several messages about the inventory share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from wharfinger.values import kind
 
 
 def quoted(value: object) -> str:
-    """A text of the inventory as it is shown in a message: on one line, of bounded length."""
+    """A text of the inventory for a message: in quotes, on one line, of limited length."""
     if not isinstance(value, str):
         return kind(value)
     return json.dumps(value if len(value) <= 80 else value[:79] + "…", ensure_ascii=False)
 
 
 def unknown_key(key: object, known: Sequence[str], usual: Mapping[str, str]) -> str:
-    """What is said of a rule's key that is none of the known ones.
+    """The message about an unknown key in a rule.
 
-    usual: what it is often called → the known key.
+    usual: wrong name that is often used → the known key.
     """
     keys = ", ".join(known)
     if not isinstance(key, str):
@@ -37,9 +37,9 @@ def texts(
     may_be_empty: bool = False,
     no_text: Callable[[object], str | None] = lambda value: None,
 ) -> tuple[tuple[str, ...], list[str]]:
-    """A field that may be one text or a list of them: the texts, each once, and what is wrong.
+    """A field that may be one text or a list of texts: the texts, each once, and the mistakes.
 
-    no_text: special words for a value that is no text.
+    no_text: returns a special message for a value that is not text, or None.
     """
     values = value if isinstance(value, list | tuple) else [value]
     wrong = []
@@ -60,7 +60,7 @@ def texts(
 
 
 def answered_before(same: int | None, earlier: Sequence[int]) -> str:
-    """Why a rule is useless: rules `earlier` always answer first, rule `same` says the same."""
+    """Why a rule is useless: the rules `earlier` always answer first, or rule `same` is equal."""
     if same is not None:
         return f"says the same as rule {same}: remove one of them"
     names = " and ".join(map(str, earlier)) if len(earlier) < 3 else listed([*map(str, earlier)])
@@ -72,7 +72,7 @@ def answered_before(same: int | None, earlier: Sequence[int]) -> str:
 
 
 def listed(words: Sequence[str], limit: int = 8) -> str:
-    """The words in a row; of many only the first, and how many more there are."""
+    """The words with commas; of more than `limit` only the first, and the number of the others."""
     shown = ", ".join(words[:limit])
     rest = len(words) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown

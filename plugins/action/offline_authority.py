@@ -1,4 +1,4 @@
-"""The certificate authority whose key stays on the controller: it signs what a host asks for."""
+"""The certificate authority whose key stays on the controller: it signs what a host requests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from wharfinger.host.system.errors import HostError
 
 
 class ActionModule(ActionBase):
-    """`wanted`: what the host asks for (wharfinger/host/keys/authority.py); returns `signed`.
-    `adopted`: the authority that the host has now; what was prepared for it takes its place.
+    """`wanted`: the host's request (wharfinger/host/keys/authority.py); returns `signed`.
+    `adopted`: the authority that the host has now; if it is the prepared one, it moves into place.
     `key`: the present authority's key, which moves here from the host.
     """
 
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Fails with what is missing, and how to provide it."""
+        """Fails with a message about what is missing and how to provide it."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
         folder = Path(arguments["credentials"])

@@ -1,4 +1,4 @@
-"""Looks at the inventory and the host, changes nothing, and reports every mistake at once."""
+"""Checks the inventory and the host, changes nothing, and reports all mistakes at once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from wharfinger.preflight.specifications import specifications
 class ActionModule(ActionBase):
     """One observation of the host, then wharfinger.preflight.check over inventory and host.
 
-    `scope` says for which playbook (wharfinger/preflight/scopes.py): site by default. With `role`
-    only that role's variables are judged, and no host is asked. With `reach` the host is asked for
-    an answer, and nothing is judged.
+    `scope` names the playbook (wharfinger/preflight/scopes.py); the default is site. With `role`,
+    only that role's variables are checked, without the host. With `reach`, the host is only
+    pinged.
     """
 
     _VALID_ARGS = frozenset({"scope", "role", "reach"})
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
             return answer if answer.get("failed") else result
         scope = self._task.args.get("scope", "site")
         if scope not in SCOPES:
-            raise AnsibleActionFail(f"scope: {scope!r} is none of {', '.join(SCOPES)}")
+            raise AnsibleActionFail(f"scope: {scope!r} is not one of {', '.join(SCOPES)}")
         specs = specifications()
         session = Session(
             ask=lambda command, request: self._ask(

@@ -1,4 +1,4 @@
-"""Looks at all hosts of the inventory's group `registry` together, whatever --limit says."""
+"""Checks all hosts of the inventory's group `registry` together, whatever --limit says."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from wharfinger.inventory.hosts import REGISTRIES
 from wharfinger.preflight.report import mistakes
 from wharfinger.preflight.together import check_together, described
 
-# Scope → whether its playbook does more than change users and secrets. Others make no files here.
+# Scope → whether its playbook does more than change users and secrets. Playbooks of other scopes
+# write no files on the controller.
 SCOPES = {"site": True, "rotate": True, "users": False, "rotate_robots": False}
 
 
 class ActionModule(ActionBase):
-    """wharfinger.preflight.together.check_together; to be run once, when all hosts are looked at.
+    """wharfinger.preflight.together.check_together. Run it once, after preflight of all hosts.
 
-    `scope` says for which playbook, as preflight's. Asks no host: one to which the run is not
-    limited is known by its variables.
+    `scope` names the playbook, as for preflight. No host is contacted: hosts outside the run's
+    limit are known by their variables.
     """
 
     _VALID_ARGS = frozenset({"scope"})

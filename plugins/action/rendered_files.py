@@ -22,11 +22,11 @@ from wharfinger.preflight.controller import on_controller
 class ActionModule(ActionBase):
     """As the template module, for several files at once: check mode and diff alike.
 
-    `files`: each a `path` of wharfinger/deployment/host_files.py, which says template, group, mode
-    and secrecy; `variables` for the template. In its place: `content`, or `source`, a file of the
-    controller by its path from the inventory. `absent`: paths that must not exist. `digests`:
-    path → SHA-256 or null, as preflight has observed them: the host is not asked about files that
-    have the wanted one.
+    `files`: each has a `path` of wharfinger/deployment/host_files.py, which has template, group,
+    mode and secrecy, and `variables` for the template. Instead of a template: `content`, or
+    `source`, the path of a file on the controller, relative to the inventory. `absent`: paths that
+    must not exist. `digests`: path → SHA-256 or null, from preflight's observation: a file that
+    already has the wanted digest is not sent to the host.
     """
 
     _VALID_ARGS = frozenset({"files", "absent", "digests"})

@@ -1,4 +1,4 @@
-"""What starts by itself on the host: a role's systemd units and timers, or its crontabs."""
+"""A role's systemd units and timers on the host, or its crontabs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from wharfinger.deployment import host_files
 class ActionModule(ActionBase):
     """The units of `role` in wharfinger/deployment/host_files.py are in place, its timers run.
 
-    `host`: what preflight has observed. `timers`: job → what its template calls `timer`; a timer
-    of a job that is not among them ends. A host where nothing differs is not asked anything.
+    `host`: preflight's observation. `timers`: job → the values that its template calls `timer`; the
+    timers of other jobs are removed. A host on which nothing differs is not contacted.
     """
 
     _VALID_ARGS = frozenset({"role", "host", "timers"})

@@ -1,4 +1,4 @@
-"""Finds, makes or keeps each user's bcrypt hash. The host is the memory; passwords stay here."""
+"""Finds, makes or keeps each user's bcrypt hash. The host keeps hashes; passwords stay here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Never changes the host by itself, apart from its own account's secret being prepared."""
+        """Changes nothing on the host, except that `prepare` makes the verification's secret."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         credentials = Credentials(Path(self._task.args["credentials"]), self._task.check_mode)
         states = {"rotated": self._rotated, "renewed": self._renewed}

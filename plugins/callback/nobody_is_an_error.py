@@ -1,11 +1,11 @@
-"""Ends a run of this project's playbooks that would do nothing: Ansible calls it a success."""
+"""Ends a run of this project's playbooks that would do nothing; Ansible would call it a success."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 name: nobody_is_an_error
 type: aggregate
-short_description: a run for no host, or for tags that nothing has, fails
+short_description: a run without hosts, or with tags that no task has, fails
 description:
   - Ends the run with a message and exit code 1 where no host is in the group that a playbook of
     this project is for, where an inventory could not be read, and where no task has the tag or
@@ -42,7 +42,7 @@ class CallbackModule(CallbackBase):
         selected = {}
         for option, variable in VARIABLES.items():
             tags = context.CLIARGS.get(option.strip("-").replace("-", "_")) or ()
-            # Ansible adds those of the command line to those of the variable.
+            # Ansible combines the tags of the command line and of the variable.
             inherited = [tag.strip() for tag in os.environ.get(variable, "").split(",")]
             selected[variable] = [tag for tag in sorted(tags) if tag in inherited]
             selected[option] = [tag for tag in sorted(tags) if tag not in inherited]
@@ -70,7 +70,7 @@ class CallbackModule(CallbackBase):
             self._end([nobody(self._play.hosts, context.CLIARGS.get("subset"), groups)])
 
     def _end(self, sentences: Any) -> None:
-        """An exception would only become a warning here."""
+        """Exits: an exception would only become a warning here."""
         lines = list(sentences)
         for sentence in lines:
             self._display.error(sentence)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 DOCUMENTATION = """
 name: readable_inventory
-short_description: the inventory's files are read ahead of Ansible
+short_description: the inventory's files are checked before Ansible reads them
 description:
-  - Takes no inventory itself. Enabled before the others, it looks at what C(-i) and C(-e @file)
-    name, and ends the run where something is wrong, with file and line and without any value.
+  - Reads no inventory itself. It is enabled before the other plugins, checks the files that C(-i)
+    and C(-e @file) name, and ends the run if there is a mistake, with file and line but no value.
 options: {}
 """
 
@@ -25,7 +25,7 @@ from wharfinger.inventory import given_mistakes, report
 
 
 class InventoryModule(BaseInventoryPlugin):
-    """Made before any source is parsed: later, Ansible would print what it cannot read."""
+    """Created before any source is parsed: later, Ansible would print what it cannot read."""
 
     NAME = "readable_inventory"
     judged = False

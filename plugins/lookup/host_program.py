@@ -15,7 +15,7 @@ from wharfinger.host.setup import zipapp
 
 
 class LookupModule(LookupBase):
-    """Takes no terms; the same sources give the same bytes."""
+    """Takes no terms. The same sources give the same bytes."""
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[str]:
         """One element."""

@@ -1,4 +1,4 @@
-"""A module whose parameters reach no log of the host."""
+"""A module whose parameters are not logged on the host."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 class UnloggedModule(AnsibleModule):
-    """Its parameters hold secret files' contents or a registry's settings.
+    """For parameters that hold the contents of secret files or a registry's settings.
 
-    AnsibleModule's own `no_log` does not keep them out of syslog and journal: what the task says
-    replaces it. A task's `no_log` would hide the result too, and a parameter's would cut each of
-    its values out of the result, paths and diffs included.
+    AnsibleModule's own `no_log` does not keep them out of syslog and journal, because the task's
+    value replaces it. `no_log` for the task would hide the result, too. `no_log` for a parameter
+    would remove each of its values from the result, even from paths and diffs.
     """
 
     def _log_invocation(self) -> None:
-        """That the module ran, and nothing more."""
+        """Logs only that the module ran."""
         self.log("Invoked")

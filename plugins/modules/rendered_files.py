@@ -8,8 +8,8 @@ module: rendered_files
 short_description: Writes a role's rendered files in one module execution
 description:
   - The host's half of the action plugin of the same name, which renders the templates.
-  - Each file is replaced atomically, and only where content, group or mode differ; once the module
-    has answered, the file outlives a power loss.
+  - Each file is replaced atomically, and only if content, group or mode differ. Once the module has
+    answered, the file survives a power loss.
 options:
   files:
     description:

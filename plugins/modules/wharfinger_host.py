@@ -64,7 +64,7 @@ def main() -> None:
         answer = run(command, request, check=module.check_mode)
     except HostError as error:
         module.fail_json(msg=str(error))
-    # ansible-core 2.19 complains of `warnings` among the answer, before all who deploy.
+    # ansible-core 2.19 complains to the operator if the answer has `warnings`.
     for warning in answer.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**answer)

@@ -1,14 +1,13 @@
-"""Refuses variables that cannot be read, and a --limit that names no host."""
+"""Refuses variables that cannot be read, and a --limit that matches no host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 name: readable_variables
-short_description: group_vars and host_vars are read ahead of Ansible
+short_description: group_vars and host_vars are checked before Ansible reads them
 description:
-  - Has no variables itself. Looks at once at the files of all hosts that a playbook may be for, and
-    of their groups, and ends the run where something is wrong, with file and line and without any
-    value.
+  - Has no variables itself. It checks the files of all hosts that a playbook may be for, and of
+    their groups, at once, and ends the run if there is a mistake, with file and line but no value.
 options:
   stage:
     ini:
@@ -42,7 +41,7 @@ GROUPS = ("registry", "clients")
 
 
 class VarsModule(BaseVarsPlugin):
-    """Called for each group and host once the inventory is parsed; the first call does it all."""
+    """Called for each group and host after the inventory is parsed; the first call checks all."""
 
     judged = False
 
@@ -54,14 +53,14 @@ class VarsModule(BaseVarsPlugin):
             return {}
         VarsModule.judged = True
         top = entities[0]
-        # Of an empty directory no source is ever parsed, and no inventory plugin made.
+        # For an empty directory no source is parsed, so no inventory plugin has checked it.
         mistakes = given_mistakes(context.CLIARGS, PROJECT)
         if not mistakes:
             sources = map(str, context.CLIARGS.get("inventory") or ())
             folders = [Path(path) if Path(path).is_dir() else Path(path).parent for path in sources]
             playbooks = context.CLIARGS.get("args") or ()
             folders += [Path(path).resolve().parent for path in playbooks if Path(path).is_file()]
-            # Of other hosts Ansible reads no variables; their vault may be another team's.
+            # Ansible reads no variables of other hosts; their vault may be another team's.
             hosts = _ours(top) or top.get_hosts()
             groups = dict.fromkeys(group.name for host in hosts for group in host.get_groups())
             names = [host.name for host in hosts]
@@ -76,6 +75,6 @@ class VarsModule(BaseVarsPlugin):
 
 
 def _ours(top: Any) -> list[Any]:
-    """The hosts that a playbook of this project may be for. top: the inventory's group `all`."""
+    """The hosts of this project's playbooks. top: the inventory's group `all`."""
     groups = [group for group in top.get_descendants() if group.name in GROUPS]
     return list(dict.fromkeys(host for group in groups for host in group.get_hosts()))
