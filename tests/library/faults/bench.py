@@ -95,8 +95,9 @@ class Bench:
 
     def inspected(self, kind: str) -> dict[str, Any]:
         """docker inspect of it."""
-        found: list[dict[str, Any]] = json.loads(self.run(f"docker inspect {self.container(kind)}"))
-        return found[0]
+        said = self.run(f"docker inspect {self.container(kind)}")
+        containers: list[dict[str, Any]] = json.loads(said)
+        return containers[0]
 
     def state(self) -> dict[str, Any]:
         """state.json."""
@@ -122,11 +123,11 @@ class Bench:
         self.load.phase("well")
         pushed = self.acknowledged()[before:]
         failures = self.load.failures(fault)
-        errors = [one.error for one in failures]
+        errors = [operation.error for operation in failures]
         watched = [one for watch in (self.pulls, self.pushes) for one in watch.since(moment)]
-        errors += [one.error for one in watched if not one.ok]
-        begun = [one for one in (*failures, *watched) if one.start >= self._well]
-        self.harm = [one.error for one in begun if not one.ok]
+        errors += [operation.error for operation in watched if not operation.ok]
+        begun = [operation for operation in (*failures, *watched) if operation.start >= self._well]
+        self.harm = [operation.error for operation in begun if not operation.ok]
         self._well = time.time()
         row = Row(
             fault=fault,
@@ -147,8 +148,8 @@ class Bench:
         deadline = time.monotonic() + 120
         while True:
             watched = [one for watch in (self.pulls, self.pushes) for one in watch.seen]
-            failed = [one.start for one in watched if not one.ok]
-            failed += [one.start for one in self.load.failures(fault)]
+            failed = [round_.start for round_ in watched if not round_.ok]
+            failed += [operation.start for operation in self.load.failures(fault)]
             if any(start >= since for start in failed):
                 return
             assert time.monotonic() < deadline, f"{fault}: no client has noticed"
@@ -167,7 +168,7 @@ class Bench:
         began = time.time()
         time.sleep(seconds)
         for watch in (self.pulls, self.pushes):
-            succeeded = [one for one in watch.seen if one.start >= began and one.ok]
+            succeeded = [round_ for round_ in watch.seen if round_.start >= began and round_.ok]
             assert not succeeded, (watch.name, began, succeeded, self.run(RECENT))
 
     # -- what was acknowledged ---------------------------------------------------------------------
@@ -183,7 +184,7 @@ class Bench:
     def report(self) -> None:
         """Writes what was seen: JSON into the run's directory, and a page to the file that
         FAULTS_REPORT names (from the project's folder), if any."""
-        plain = [one.plain() for one in self.rows]
+        plain = [row.plain() for row in self.rows]
         path = hosts.ephemeral() / "faults.json"
         path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         if wanted := os.environ.get("FAULTS_REPORT"):

@@ -64,7 +64,7 @@ def told(errors: Iterable[str]) -> dict[str, int]:
 
 def page(rows: Sequence[Row], day: str, cores: int) -> str:
     """The table as a page of docs/evidence."""
-    pushed, lost = sum(one.pushed for one in rows), sum(len(one.lost) for one in rows)
+    pushed, lost = sum(row.pushed for row in rows), sum(len(row.lost) for row in rows)
     return f"""# Faults
 
 What happened to clients at each fault, on a deployed Debian 13 host under load. Made by
@@ -87,11 +87,11 @@ def markdown(rows: Sequence[Row]) -> str:
         "| what they were told | pushes acknowledged | lost |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for one in rows:
-        said = "; ".join(f"{text} ({count})" for text, count in list(one.told.items())[:4])
+    for row in rows:
+        said = "; ".join(f"{text} ({count})" for text, count in list(row.told.items())[:4])
         lines.append(
-            f"| {one.fault} | {one.returns} | {_seconds(one.pulls)} | {_seconds(one.pushes)} "
-            f"| {one.failed} of {one.operations} | {said or '-'} | {one.pushed} | {len(one.lost)} |"
+            f"| {row.fault} | {row.returns} | {_seconds(row.pulls)} | {_seconds(row.pushes)} "
+            f"| {row.failed} of {row.operations} | {said or '-'} | {row.pushed} | {len(row.lost)} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -35,8 +35,8 @@ class Seen:
 
 def out(seen: Sequence[Seen], fault: float) -> float:
     """Seconds from the fault until rounds succeeded for good; 0 where none failed (pure)."""
-    after = [one for one in seen if one.end >= fault]
-    failed = [number for number, one in enumerate(after) if not one.ok]
+    after = [round_ for round_ in seen if round_.end >= fault]
+    failed = [number for number, round_ in enumerate(after) if not round_.ok]
     if not failed:
         return 0.0
     good = after[failed[-1] + 1 :]
@@ -76,12 +76,12 @@ class Watch(threading.Thread):
 
     def since(self, moment: float) -> list[Seen]:
         """The rounds that have ended since."""
-        return [one for one in self.seen if one.end >= moment]
+        return [round_ for round_ in self.seen if round_.end >= moment]
 
     def is_well(self, since: float) -> bool:
         """Whether the last rounds, all begun since that moment, have succeeded."""
-        last = [one for one in self.seen if one.start >= since][-_IN_A_ROW:]
-        return len(last) == _IN_A_ROW and all(one.ok for one in last)
+        last = [round_ for round_ in self.seen if round_.start >= since][-_IN_A_ROW:]
+        return len(last) == _IN_A_ROW and all(round_.ok for round_ in last)
 
 
 class Puller(Watch):

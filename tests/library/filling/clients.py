@@ -31,7 +31,7 @@ class Roamer(Client):
     def __init__(self, name: str, record: Record, session: Session, content: Content) -> None:
         super().__init__(name, record, session)
         # The first ten are for tests that change something.
-        self._tags = [one for one in content.tags if "small/010" <= one[0] < "small/a"]
+        self._tags = [tag for tag in content.tags if "small/010" <= tag[0] < "small/a"]
 
     def round(self, number: int) -> None:
         repository, tag, wanted = random.choice(self._tags)
@@ -106,15 +106,15 @@ class Writer(threading.Thread):
     @property
     def statuses(self) -> list[int]:
         """The answers' statuses, each once where it comes several times in a row."""
-        found: list[int] = []
-        for one in self.told:
-            if not found or found[-1] != one.status:
-                found.append(one.status)
-        return found
+        statuses: list[int] = []
+        for answer in self.told:
+            if not statuses or statuses[-1] != answer.status:
+                statuses.append(answer.status)
+        return statuses
 
     @property
     def refused(self) -> list[Told]:
-        return [one for one in self.told if one.status != 202]
+        return [answer for answer in self.told if answer.status != 202]
 
     @property
     def window(self) -> float:
@@ -136,7 +136,7 @@ class Beside:
     @property
     def failed(self) -> list[str]:
         """The reads that failed."""
-        return [f"{one.kind}: {one.error}" for one in self.reads if not one.ok]
+        return [f"{read.kind}: {read.error}" for read in self.reads if not read.ok]
 
 
 @contextmanager
@@ -145,30 +145,30 @@ def beside(
 ) -> Iterator[Beside]:
     """Readers read while the body runs, with so many times their usual pause between two rounds;
     with `writing`, somebody wants to write."""
-    found = Beside()
+    clients_beside = Beside()
     image = made((64 * 1024, 512 * 1024))
     attempt = Attempt()
     seed = Transfer(session.another(), STABLE, threading.Event())
     seed.push(attempt, image, "present", monolithic())
     clients: list[Client] = [
-        Reader("reader", found.record, session.another()),
-        Puller("puller", found.record, session.another(), image),
-        Roamer("roamer", found.record, session.another(), content),
+        Reader("reader", clients_beside.record, session.another()),
+        Puller("puller", clients_beside.record, session.another(), image),
+        Roamer("roamer", clients_beside.record, session.another(), content),
     ]
-    found.record.begin("beside")
+    clients_beside.record.begin("beside")
     if writing:
-        found.writer = Writer(session.another())
-        found.writer.start()
+        clients_beside.writer = Writer(session.another())
+        clients_beside.writer.start()
     for client in clients:
         client.pace = pace
         client.start()
     try:
-        yield found
+        yield clients_beside
     finally:
-        if found.writer is not None:
-            found.writer.end()
+        if clients_beside.writer is not None:
+            clients_beside.writer.end()
         for client in clients:
             client.stop()
         for client in clients:
             client.join(60)
-        found.record.end()
+        clients_beside.record.end()

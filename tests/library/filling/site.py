@@ -71,8 +71,8 @@ class Ran:
     def answer(self) -> dict[str, Any]:
         """What it has printed."""
         assert self.output, self.error
-        found: dict[str, Any] = json.loads(self.output)
-        return found
+        answer: dict[str, Any] = json.loads(self.output)
+        return answer
 
     @property
     def succeeded(self) -> dict[str, Any]:
@@ -127,8 +127,8 @@ class Site:
     def report(self, job: str) -> dict[str, Any]:
         """What the last run of a job has left."""
         text = self.machine.check_output("cat %s", f"/var/lib/wharfinger/contents/{job}.json")
-        found: dict[str, Any] = json.loads(text)
-        return found
+        report: dict[str, Any] = json.loads(text)
+        return report
 
     def script(self, text: str, *arguments: str) -> str:
         """Runs a Python program on the host as root; its output."""
@@ -153,14 +153,14 @@ class Site:
 
     def stored(self) -> dict[str, Any]:
         """What lies in the storage (stored.py)."""
-        found: dict[str, Any] = json.loads(self.script(STORED.read_text(), str(STORAGE)))
-        return found
+        stored: dict[str, Any] = json.loads(self.script(STORED.read_text(), str(STORAGE)))
+        return stored
 
     def whole(self) -> dict[str, Any]:
         """Every tag is in the storage, with all that it leads to; what is there."""
-        found = self.stored()
-        assert differences(found, self.content) == []
-        return found
+        stored = self.stored()
+        assert differences(stored, self.content) == []
+        return stored
 
     def served(self) -> None:
         """Every tag and blob is given by the registry as it was pushed."""
@@ -192,19 +192,19 @@ class Site:
 
     def untagged(self, repository: str, days: float) -> Sequence[str]:
         """All that nothing leads to in a repository was pushed so long ago; the digests."""
-        found = sorted(self.content[repository].untagged)
-        self.aged(days, *(revision_path(repository, one) for one in found))
-        return found
+        digests = sorted(self.content[repository].untagged)
+        self.aged(days, *(revision_path(repository, digest) for digest in digests))
+        return digests
 
     # -- what goes on ------------------------------------------------------------------------------
 
     @contextmanager
     def read(self, *, writing: bool = False) -> Iterator[Beside]:
         """Clients read during the body, and after a short one for a moment; no read fails."""
-        with beside(self.session, self.content, writing=writing, pace=PACE) as found:
-            yield found
-            enough(lambda: len(found.reads))
-        assert found.failed == []
+        with beside(self.session, self.content, writing=writing, pace=PACE) as clients:
+            yield clients
+            enough(lambda: len(clients.reads))
+        assert clients.failed == []
 
     def state(self) -> dict[str, Any]:
         """state.json."""
@@ -213,7 +213,9 @@ class Site:
     def generation(self) -> int:
         """The number of the registry's generation that serves."""
         kinds = self.state()["kinds"]["registry"]["generations"]
-        return next(int(one["number"]) for one in kinds if one["phase"] == "serving")
+        return next(
+            int(generation["number"]) for generation in kinds if generation["phase"] == "serving"
+        )
 
     def writes(self) -> bool:
         """Whether a push succeeds now."""
@@ -233,6 +235,8 @@ class Site:
             time.sleep(0.5)
         state = self.state()
         registry = state["kinds"]["registry"]["generations"]
-        assert [one["readonly"] for one in registry if one["phase"] == "serving"] == [False]
+        assert [
+            generation["readonly"] for generation in registry if generation["phase"] == "serving"
+        ] == [False]
         containers = self.machine.check_output("docker ps --all --format '{{.Names}}'").split()
         assert sorted(containers) == sorted(serving(state).values())

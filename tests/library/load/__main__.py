@@ -42,11 +42,11 @@ def main() -> int:
                 load.add_real(tool, shlex.split(command))
         threading.Thread(target=listen, args=(load,), daemon=True).start()
         over.wait(options.seconds)
-    found = load.report("steady")
-    print(table(found))
+    report = load.report("steady")
+    print(table(report))
     if options.report:
         load.write(Path(options.report), "steady")
-    return 1 if found["failed"] else 0
+    return 1 if report["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -117,7 +117,9 @@ class Load:
 
     def stop(self, *names: str) -> None:
         """Ends the clients whose names begin with one of these (all, without any)."""
-        chosen = [one for one in self._clients if not names or one.name.lower().startswith(names)]
+        chosen = [
+            client for client in self._clients if not names or client.name.lower().startswith(names)
+        ]
         for client in chosen:
             client.stop()
         deadline = time.monotonic() + _PATIENCE
@@ -129,33 +131,36 @@ class Load:
 
     def operations(self, phase: str | None = None) -> list[Operation]:
         """What has ended so far, in one phase or in all."""
-        return [one for one in self.record.so_far() if phase in (None, one.phase)]
+        return [operation for operation in self.record.so_far() if phase in (None, operation.phase)]
 
     def failures(self, phase: str | None = None) -> list[Operation]:
         """The operations that failed."""
-        return [one for one in self.operations(phase) if not one.ok]
+        return [operation for operation in self.operations(phase) if not operation.ok]
 
     def pushed(self) -> list[str]:
         """Every manifest that was answered with 201, as NAME@DIGEST."""
-        return [one for operation in self.operations() for one in operation.pushed]
+        return [reference for operation in self.operations() for reference in operation.pushed]
 
     def lost(self, references: Sequence[str]) -> list[str]:
         """Those of NAME@DIGEST that cannot be pulled with all blobs and equal digests, and why."""
-        found: list[str] = []
-        for name in sorted({one.partition("@")[0] for one in references}):
-            wanted = [one.partition("@")[2] for one in references if one.startswith(f"{name}@")]
+        lost: list[str] = []
+        digests: dict[str, list[str]] = {}
+        for reference in references:
+            name, _, digest = reference.partition("@")
+            digests.setdefault(name, []).append(digest)
+        for name, wanted in sorted(digests.items()):
             transfer = Transfer(self.session(), name, threading.Event())
 
             def pull(digest: str, transfer: Transfer = transfer, name: str = name) -> None:
                 try:
                     transfer.pull(Attempt(), digest, digest)
                 except Exception as problem:
-                    found.append(f"{name}@{digest}: {problem}")
+                    lost.append(f"{name}@{digest}: {problem}")
 
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(pull, wanted))
             transfer.session.close()
-        return found
+        return lost
 
     def report(self, steady: str | None = None) -> dict[str, Any]:
         """See report.py; `steady` is the phase that latencies are compared with."""

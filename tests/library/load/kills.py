@@ -54,5 +54,5 @@ def reached(state: dict[str, Any], moment: str) -> bool:
     generations = state["kinds"]["registry"]["generations"]
     return moment in [
         (state["rotation"] or {}).get("step"),
-        *(one["phase"] for one in generations),
+        *(generation["phase"] for generation in generations),
     ]

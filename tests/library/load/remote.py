@@ -123,7 +123,11 @@ def new_image(path: Path, reference: str) -> str:
         return "blobs/" + digest(content).replace(":", "/")
 
     classic = [
-        {"Config": blob(config), "RepoTags": [reference], "Layers": [blob(one) for one in layers]}
+        {
+            "Config": blob(config),
+            "RepoTags": [reference],
+            "Layers": [blob(layer) for layer in layers],
+        }
     ]
     with tarfile.open(path, "w") as archive:
         add(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
@@ -162,16 +166,16 @@ class Docker:
 
     def push(self, reference: str) -> str:
         said = run(*self.options, "push", reference)
-        found = re.search(r"digest: (sha256:[0-9a-f]{64})", said)
-        if found is None:
+        digest = re.search(r"digest: (sha256:[0-9a-f]{64})", said)
+        if digest is None:
             raise RuntimeError(f"docker push did not say what it pushed: {said[-500:]}")
-        return found[1]
+        return digest[1]
 
     def pull(self, reference: str, identity: str) -> None:
         run(*self.options, "pull", "--quiet", reference)
-        found = self.identity(reference)
-        if found != identity:
-            raise RuntimeError(f"{reference} is {found} instead of {identity}")
+        present = self.identity(reference)
+        if present != identity:
+            raise RuntimeError(f"{reference} is {present} instead of {identity}")
 
     def remove(self, identity: str) -> None:
         # Without its image the engine has to fetch every layer again.
@@ -184,8 +188,8 @@ class Docker:
         pushed, name = operation("push", self.push, reference)
         self.remove(identity)
         if pushed:
-            for kind, one in (("tag", reference), ("digest", f"{self.name}@{name}")):
-                if operation(f"pull by {kind}", self.pull, one, identity)[0]:
+            for kind, wanted in (("tag", reference), ("digest", f"{self.name}@{name}")):
+                if operation(f"pull by {kind}", self.pull, wanted, identity)[0]:
                     self.remove(identity)
 
 
@@ -224,9 +228,9 @@ class Containerd:
         pushed, _ = operation("push", self.push, reference)
         self.remove(reference)
         if pushed:
-            for kind, one in (("tag", reference), ("digest", f"{self.name}@{wanted}")):
-                if operation(f"pull by {kind}", self.pull, one, wanted)[0]:
-                    self.remove(one)
+            for kind, name in (("tag", reference), ("digest", f"{self.name}@{wanted}")):
+                if operation(f"pull by {kind}", self.pull, name, wanted)[0]:
+                    self.remove(name)
 
 
 def wait_for_the_end() -> None:

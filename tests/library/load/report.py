@@ -24,19 +24,22 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 def totals(operations: Iterable[Operation]) -> dict[str, int]:
     """How many requests and operations, how many of them failed and were retried."""
-    found = {"requests": 0, "operations": 0, "failed": 0, "retried": 0}
-    for one in operations:
-        found["requests"] += one.requests
-        found["operations"] += 1
-        found["failed"] += not one.ok
-        found["retried"] += one.retries
-    return found
+    counts = {"requests": 0, "operations": 0, "failed": 0, "retried": 0}
+    for operation in operations:
+        counts["requests"] += operation.requests
+        counts["operations"] += 1
+        counts["failed"] += not operation.ok
+        counts["retried"] += operation.retries
+    return counts
 
 
 def by_kind(operations: Sequence[Operation]) -> dict[str, dict[str, int]]:
     """The same for each kind of operation."""
-    kinds = sorted({one.kind for one in operations})
-    return {kind: totals(one for one in operations if one.kind == kind) for kind in kinds}
+    kinds = sorted({operation.kind for operation in operations})
+    return {
+        kind: totals(operation for operation in operations if operation.kind == kind)
+        for kind in kinds
+    }
 
 
 def report(record: Record, steady: str | None = None, now: float | None = None) -> dict[str, Any]:
@@ -53,12 +56,12 @@ def report(record: Record, steady: str | None = None, now: float | None = None) 
         seconds[name] = seconds.get(name, 0) + end - start
     base = steady or (phases[0][0] if phases else "")
     of_base = percentile(_latencies(operations, base), 0.99)
-    found = []
+    by_phase = []
     for name, lasted in seconds.items():
-        own = [one for one in operations if one.phase == name]
+        own = [operation for operation in operations if operation.phase == name]
         small = _latencies(operations, name)
         p50, p99 = percentile(small, 0.5), percentile(small, 0.99)
-        found.append(
+        by_phase.append(
             {
                 "name": name,
                 "seconds": round(lasted, 1),
@@ -70,53 +73,60 @@ def report(record: Record, steady: str | None = None, now: float | None = None) 
                 "p99_ratio": round(p99 / of_base, 2) if p99 and of_base else None,
             }
         )
-    failures = [one for one in operations if not one.ok]
+    failures = [operation for operation in operations if not operation.ok]
     return {
         **totals(operations),
         "kinds": by_kind(operations),
-        "phases": found,
+        "phases": by_phase,
         "failures": [
             {
-                "client": one.client,
-                "kind": one.kind,
-                "phase": one.phase,
-                "start": round(one.start, 3),
-                "seconds": round(one.seconds, 3),
-                "error": one.error,
+                "client": failure.client,
+                "kind": failure.kind,
+                "phase": failure.phase,
+                "start": round(failure.start, 3),
+                "seconds": round(failure.seconds, 3),
+                "error": failure.error,
             }
-            for one in failures[:_TOLD]
+            for failure in failures[:_TOLD]
         ],
     }
 
 
 def _latencies(operations: Iterable[Operation], phase: str) -> list[float]:
-    return [value for one in operations if one.phase == phase for value in one.latencies]
+    return [
+        value
+        for operation in operations
+        if operation.phase == phase
+        for value in operation.latencies
+    ]
 
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 1)
 
 
-def table(found: Mapping[str, Any]) -> str:
+def table(report: Mapping[str, Any]) -> str:
     """The report for people: a line for each phase, then each kind, then what failed."""
     lines = [
         f"{'phase':34} {'s':>6} {'requests':>8} {'operations':>10} {'failed':>6} {'retried':>7}"
         f" {'p50 ms':>7} {'p99 ms':>7} {'ratio':>6}"
     ]
-    for one in found["phases"]:
+    for phase in report["phases"]:
         lines.append(
-            f"{one['name'][:34]:34} {one['seconds']:6} {one['requests']:8} {one['operations']:10}"
-            f" {one['failed']:6} {one['retried']:7} {_or_dash(one['p50_ms']):>7}"
-            f" {_or_dash(one['p99_ms']):>7} {_or_dash(one['p99_ratio']):>6}"
+            f"{phase['name'][:34]:34} {phase['seconds']:6} {phase['requests']:8}"
+            f" {phase['operations']:10} {phase['failed']:6} {phase['retried']:7}"
+            f" {_or_dash(phase['p50_ms']):>7} {_or_dash(phase['p99_ms']):>7}"
+            f" {_or_dash(phase['p99_ratio']):>6}"
         )
-    for kind, one in {**found["kinds"], "all": found}.items():
+    for kind, counts in {**report["kinds"], "all": report}.items():
         lines.append(
-            f"{kind[:34]:34} {'':6} {one['requests']:8} {one['operations']:10} {one['failed']:6}"
-            f" {one['retried']:7}"
+            f"{kind[:34]:34} {'':6} {counts['requests']:8} {counts['operations']:10}"
+            f" {counts['failed']:6} {counts['retried']:7}"
         )
     lines += [
-        f"FAILED {one['kind']} by {one['client']} in {one['phase']}: {_both_ends(one['error'])}"
-        for one in found["failures"]
+        f"FAILED {failure['kind']} by {failure['client']} in {failure['phase']}: "
+        + _both_ends(failure["error"])
+        for failure in report["failures"]
     ]
     return "\n".join(lines)
 

@@ -227,9 +227,10 @@ class Session:
 
 def expiry(token: str) -> float:
     """When a token ends by its own words (the claim exp), in seconds since 1970."""
-    claims = token.split(".")[1]
-    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-    return float(found["exp"])
+    encoded = token.split(".")[1]
+    encoded += "=" * (-len(encoded) % 4)
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(encoded))
+    return float(claims["exp"])
 
 
 def expect(answer: httpx.Response, status: int, what: str) -> None:

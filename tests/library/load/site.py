@@ -85,7 +85,7 @@ class Site:
         assert self.load is not None
         load = self.load
         enough(lambda: len(load.operations(change)))
-        assert [(one.kind, one.error) for one in self.load.failures(change)] == []
+        assert [(operation.kind, operation.error) for operation in self.load.failures(change)] == []
 
     def change(self, change: str, playbook: str, **more: Any) -> Played:
         """A run of a playbook under load, which succeeds without a failed operation."""
@@ -103,16 +103,17 @@ class Site:
         (name,) = self.machine.check_output(
             "docker ps --quiet --filter label=wharfinger.kind=%s", kind
         ).split()
-        found: dict[str, Any] = json.loads(self.machine.check_output("docker inspect %s", name))[0]
-        return found
+        said = self.machine.check_output("docker inspect %s", name)
+        container: dict[str, Any] = json.loads(said)[0]
+        return container
 
     def status(self) -> dict[str, Any]:
         """What `wharfinger-host status --json` says."""
         # Its exit code only says whether there are problems.
         said = self.machine.run("wharfinger-host status --json")
         assert said.stdout, said.stderr
-        found: dict[str, Any] = json.loads(said.stdout)
-        return found
+        status: dict[str, Any] = json.loads(said.stdout)
+        return status
 
     def script(self, text: str, *arguments: str) -> str:
         """Runs a Python program on the host as root; its output."""
@@ -126,16 +127,16 @@ class Site:
         assert rotating or state["rotation"] is None
         known = {}
         for kind, record in state["kinds"].items():
-            phases = [one["phase"] for one in record["generations"]]
+            phases = [generation["phase"] for generation in record["generations"]]
             assert phases.count("serving") == 1 and set(phases) <= {"serving", "retired"}, phases
-            known[kind] = {str(one["number"]) for one in record["generations"]}
+            known[kind] = {str(generation["number"]) for generation in record["generations"]}
             folders = self.machine.check_output("ls /var/lib/wharfinger/generations/%s", kind)
             assert set(folders.split()) == known[kind]
         containers = self.machine.check_output("docker ps --all --format '{{.Names}}'").split()
         names = set(serving(state).values())
         assert set(containers) == names
         network = json.loads(self.machine.check_output("docker network inspect wharfinger"))[0]
-        assert {one["Name"] for one in network["Containers"].values()} == names
+        assert {container["Name"] for container in network["Containers"].values()} == names
         files = self.machine.check_output("ls /etc/wharfinger/certificates").split()
         assert set(files) - allowed == set()
         assert self.status()["problems"] == []
@@ -149,13 +150,13 @@ def inspected(container: str, template: str) -> str:
 
 def client_command() -> list[str]:
     """How a command is run on the client machine as root."""
-    found = hosts.variables("client")
+    client = hosts.variables("client")
     return [
         "ssh",
-        *found["ansible_ssh_common_args"].split(),
+        *client["ansible_ssh_common_args"].split(),
         # Its own connection: it lasts as long as the load, and ends with it.
-        *("-o", "ControlPath=none", "-i", found["ansible_private_key_file"]),
-        f"{found['ansible_user']}@{found['ansible_host']}",
+        *("-o", "ControlPath=none", "-i", client["ansible_private_key_file"]),
+        f"{client['ansible_user']}@{client['ansible_host']}",
         "sudo",
     ]
 

@@ -192,14 +192,14 @@ def chunked(pieces: int = 3, seconds: float = 0) -> Upload:
 
 def received(header: str) -> int:
     """How many bytes an upload has, by its answer's Range: `0-0` is none (a part has more)."""
-    found = re.fullmatch(r"(?:bytes=)?0-(\d+)", header)
-    if found is None:
+    matched = re.fullmatch(r"(?:bytes=)?0-(\d+)", header)
+    if matched is None:
         raise Unexpected(f"an upload's Range is {header!r}")
-    last = int(found[1])
+    last = int(matched[1])
     return last + 1 if last else 0
 
 
-def same(found: str, wanted: str, what: str) -> None:
+def same(actual: str, wanted: str, what: str) -> None:
     """Raises Unexpected where two digests (or numbers) differ."""
-    if found != wanted:
-        raise Unexpected(f"{what} is {found} instead of {wanted}")
+    if actual != wanted:
+        raise Unexpected(f"{what} is {actual} instead of {wanted}")
