@@ -1,7 +1,7 @@
 """What works in a window is killed in its midst: the host takes writes again by itself, nothing
 that a tag leads to is lost, and the next run goes on.
 
-tests/engine kills after each step; here every third or fourth one does for clients of a full
+tests/engine kills after more of the steps; here every third to fifth does for clients of a full
 registry. The tests run in the order in which they are written.
 """
 
@@ -92,7 +92,7 @@ def work(site: Site) -> None:
 
 def test_collection_killed_after_a_step(site: Site, killed: None) -> None:
     with site.read():
-        for number in itertools.count(2, 3 if FULL else 4):
+        for number in itertools.count(2, 3 if FULL else 5):
             work(site)
             if not dies(site, "collect", number):
                 break
@@ -108,7 +108,7 @@ def test_collection_killed_after_a_step(site: Site, killed: None) -> None:
 def test_collection_killed_at_any_moment(site: Site) -> None:
     unit = UNIT.format("collect")
     with site.read():
-        for _ in range(4 if FULL else 2):
+        for _ in range(4 if FULL else 1):
             work(site)
             site.machine.check_output("systemctl start --no-block %s", unit)
             time.sleep(random.uniform(0.2, 8))
@@ -132,7 +132,7 @@ def test_retention_killed_after_a_step_and_at_any_moment(site: Site, killed: Non
         site.content[NAME].tags = {"latest": old.digest}
 
     with site.settings(retention=rules, brake_at_least=1000), site.read():
-        for number in itertools.count(3, 4 if FULL else 6):
+        for number in itertools.count(3, 4 if FULL else 8):
             many()
             if not dies(site, "retention", number):
                 break
