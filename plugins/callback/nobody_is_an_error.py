@@ -24,7 +24,7 @@ from ansible.plugins.callback import CallbackBase
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from wharfinger.inventory import nobody, selection_mistakes, unread_sources
+from wharfinger.inventory import no_hosts_message, selection_mistakes, unread_sources
 
 VARIABLES = {"--tags": "ANSIBLE_RUN_TAGS", "--skip-tags": "ANSIBLE_SKIP_TAGS"}
 
@@ -67,7 +67,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_no_hosts_matched(self) -> None:
         if _ours(_file(self._play)):
             groups = self._play.get_variable_manager()._inventory.groups
-            self._end([nobody(self._play.hosts, context.CLIARGS.get("subset"), groups)])
+            self._end([no_hosts_message(self._play.hosts, context.CLIARGS.get("subset"), groups)])
 
     def _end(self, sentences: Any) -> None:
         """Exits: an exception would only become a warning here."""

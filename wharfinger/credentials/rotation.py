@@ -66,13 +66,13 @@ def rotate(
     until = instant(now + timedelta(seconds=overlap)) if overlap else ""
     begun, lasting = plan(names, hosts, credentials, overlap, instant(now), missed)
     if lasting and len(lasting) < len(names):
-        raise CredentialsError(f"robot: {already(lasting)}. Nothing was changed.")
+        raise CredentialsError(f"robot: {overlap_lasts(lasting)}. Nothing was changed.")
     for name in begun:
         credentials.rotate(name, [host[name]["generated"] for host in hosts if name in host])
     if lasting:
-        why = f"robot: {already(lasting)}."
+        why = f"robot: {overlap_lasts(lasting)}."
         return answer | {"changed": bool(begun), "until": until, "lasting": lasting, "why": why}, []
-    warnings = [not_yet(name, without, until) for name, without in missed.items()]
+    warnings = [left_out_warning(name, without, until) for name, without in missed.items()]
     return answer | {"changed": bool(begun), "names": names, "until": until}, warnings
 
 
@@ -110,7 +110,7 @@ def plan(
             if until > now
         )
         if not here:
-            raise another_copy(name, max(last))
+            raise another_copy_error(name, max(last))
         # A host that does not know the robot yet gets its present secret.
         if len(last) == sum(name in host for host in hosts):
             lasting[name] = max(last)
@@ -147,12 +147,12 @@ def ending(
         present = credentials.read(name)
         newest = {record["generated"] for record in records} - lagging
         if present is None or not newest or not newest <= identities(name, present):
-            raise another_copy(name, max(record["until"] or "" for record in records))
+            raise another_copy_error(name, max(record["until"] or "" for record in records))
         lacking.append(name)
     return lacking
 
 
-def another_copy(name: str, until: str) -> CredentialsError:
+def another_copy_error(name: str, until: str) -> CredentialsError:
     """The error about a robot whose present secret lies on another controller."""
     return CredentialsError(
         f"robot: {name} has been given a new secret from another copy of this inventory, "
@@ -162,7 +162,7 @@ def another_copy(name: str, until: str) -> CredentialsError:
     )
 
 
-def not_yet(name: str, hosts: list[str], until: str) -> str:
+def left_out_warning(name: str, hosts: list[str], until: str) -> str:
     """The warning about a robot's hosts that a rotation has left out."""
     when = f" before {until}, when the former one is refused here" if until else ""
     return (
@@ -172,7 +172,7 @@ def not_yet(name: str, hosts: list[str], until: str) -> str:
     )
 
 
-def already(lasting: dict[str, str]) -> str:
+def overlap_lasts(lasting: dict[str, str]) -> str:
     """The sentence about robots whose overlap lasts, and what to do."""
     names = ", ".join(f"{name} (until {until})" for name, until in sorted(lasting.items()))
     return (

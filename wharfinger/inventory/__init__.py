@@ -16,7 +16,7 @@ from .sources import (
     report,
     variable_mistakes,
 )
-from .targets import limit_mistake, nobody, selection_mistakes, unread_sources
+from .targets import limit_mistake, no_hosts_message, selection_mistakes, unread_sources
 
 __all__ = [
     "CLOSED",
@@ -26,7 +26,7 @@ __all__ = [
     "inventory_mistakes",
     "limit_mistake",
     "mistakes",
-    "nobody",
+    "no_hosts_message",
     "report",
     "selection_mistakes",
     "unread_sources",

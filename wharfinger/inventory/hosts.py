@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 REGISTRIES = "registry"
 
 
-def worked_out(variables: Mapping[str, Any], name: str, default: Any) -> Any:
+def resolved_value(variables: Mapping[str, Any], name: str, default: Any) -> Any:
     """The variable's value; the default if it has none, or one that cannot be resolved."""
     try:
         value = variables[name]
@@ -32,7 +32,7 @@ def entries(raw: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> 
     """
     value = raw.get(name)
     if isinstance(value, str):  # an expression
-        value = worked_out(variables, name, {})
+        value = resolved_value(variables, name, {})
     return value if isinstance(value, Mapping) else {}
 
 

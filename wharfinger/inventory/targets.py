@@ -30,7 +30,7 @@ def limit_mistake(loader: Any, top: Any, limit: str) -> str | None:
     return f"--limit {limit}: matches no host, so nothing was done: {_there_is(manager.groups)}"
 
 
-def nobody(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]) -> str:
+def no_hosts_message(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]) -> str:
     """Why a play's patterns, which are this project's groups, match no host.
 
     groups: name → Ansible's group, for the whole inventory.

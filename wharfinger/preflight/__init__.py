@@ -27,7 +27,7 @@ from .host_names import own_name
 from .images import check_reachable
 from .removed import check_removed
 from .robots import check_secrets, check_two_secrets
-from .scopes import SCOPES, gathered
+from .scopes import SCOPES, report_of_scope
 from .settings import check_settings
 from .signing import check_signing_key
 from .variables import RENAMED, Spec, check_variables
@@ -95,7 +95,7 @@ def check(
     if scope == "site":
         check_signing_key(good, facts, obstacles)
         check_credentials(good, facts, controller, obstacles)
-    report = gathered(scope, unresolved + reading.errors, values, files, obstacles)
+    report = report_of_scope(scope, unresolved + reading.errors, values, files, obstacles)
     demands = Report()
     if unresolved:
         # Then it is not known which robots there are.

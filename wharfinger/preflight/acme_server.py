@@ -10,10 +10,10 @@ from wharfinger.deployment.problems import Report
 from wharfinger.host.keys.acme import account
 
 from .acme import DIRECTORY, EMAIL, KID, url_problem
-from .images import nobody_to_check
+from .images import lacks_authorities
 
 
-def to_ask(settings: Mapping[str, Any], host: HostFacts) -> bool:
+def must_be_asked(settings: Mapping[str, Any], host: HostFacts) -> bool:
     """Whether the host must check that the ACME server answers.
 
     It must if it has no valid certificate from this server yet. Later certificates are the timer's
@@ -33,7 +33,7 @@ def check_answer(host: HostFacts, report: Report) -> None:
     host: `acme` is what `reachable` answered; None if it was not called.
     """
     why = host.acme
-    if not why or nobody_to_check(host, why):
+    if not why or lacks_authorities(host, why):
         return
     if host.serves:
         report.warning(DIRECTORY, f"{why} (until then, what is there goes on serving)")

@@ -320,31 +320,31 @@ def _check_one(
             variable,
             f"{who} is signed with {weak}, which clients refuse: get one signed with SHA-256",
         )
-    lacks = _lacks(certificate, server, certificate in roots)
-    if lacks:
+    missing = _missing_extensions(certificate, server, certificate in roots)
+    if missing:
         report.error(
             variable,
-            f"{who} lacks {' and '.join(lacks)}, which strict clients (Python 3.13 and newer, "
+            f"{who} lacks {' and '.join(missing)}, which strict clients (Python 3.13 and newer, "
             "the verification at the end) demand: have it made again with that",
         )
 
 
-def _lacks(certificate: x509.Certificate, server: bool, root: bool) -> list[str]:
+def _missing_extensions(certificate: x509.Certificate, server: bool, root: bool) -> list[str]:
     """What RFC 5280 demands (4.2.1.1, .2, .3, .9) and OpenSSL's X509_STRICT checks."""
-    lacks = []
+    missing = []
     constraints = _whole_extension(certificate, x509.BasicConstraints)
     usage = _extension(certificate, x509.KeyUsage)
     if not server:
         if constraints is None or not constraints.critical or not constraints.value.ca:
-            lacks.append("critical basic constraints with CA:TRUE")
+            missing.append("critical basic constraints with CA:TRUE")
         if usage is None or not usage.key_cert_sign:
-            lacks.append("a key usage with keyCertSign")
+            missing.append("a key usage with keyCertSign")
         if _extension(certificate, x509.SubjectKeyIdentifier) is None:
-            lacks.append("a subject key identifier")
+            missing.append("a subject key identifier")
     identifier = _extension(certificate, x509.AuthorityKeyIdentifier)
     if not root and (identifier is None or identifier.key_identifier is None):
-        lacks.append("an authority key identifier")
-    return lacks
+        missing.append("an authority key identifier")
+    return missing
 
 
 def _weak(certificate: x509.Certificate) -> str | None:

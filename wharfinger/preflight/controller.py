@@ -50,7 +50,7 @@ def reader(controller: Mapping[str, Any]) -> Callable[[str], bytes]:
     return read
 
 
-def closed(folder: Path) -> str | None:
+def unwritable_directory(folder: Path) -> str | None:
     """The directory because of which generated passwords cannot be written; None if they can."""
     for directory in (folder / "credentials", folder):
         if directory.exists():

@@ -8,7 +8,7 @@ from typing import Any
 from wharfinger.deployment.problems import Report
 from wharfinger.values import boolean, duration
 
-from .names import slips
+from .names import typing_errors
 from .report import shown
 
 #: Scope → the variables that its playbook reads besides those of the roles.
@@ -62,7 +62,9 @@ def check_extra_vars(
                 f"is not read by this playbook: run {_PLAYBOOKS[name]} with it, or leave it out",
             )
         elif name not in NAMES:
-            near = next((known for known in READ[scope] if slips(name.lower(), known) <= 1), None)
+            near = next(
+                (known for known in READ[scope] if typing_errors(name.lower(), known) <= 1), None
+            )
             if near:
                 report.error(name, f"is an unknown variable: write -e {near}=…")
     for name in ("confirm_deletions", "clock_is_right"):

@@ -39,11 +39,12 @@ def check_ports(good: Mapping[str, Any], host: HostFacts, report: Report) -> Non
                 taken.setdefault((listener.program, listener.pid), listener.address)
         for (program, pid), address in taken.items():
             report.error(
-                subject, f"{port} is in use by {_who(program, pid)} on {address}: {instead}"
+                subject,
+                f"{port} is in use by {_listener(program, pid)} on {address}: {instead}",
             )
 
 
-def _who(program: str | None, pid: int | None) -> str:
+def _listener(program: str | None, pid: int | None) -> str:
     if program == "docker-proxy":
         return f"a container's published port ({program}, process {pid})"
     if program == "nginx":
@@ -80,7 +81,7 @@ def check_metrics(good: Mapping[str, Any], host: HostFacts, report: Report) -> N
         if listener.port == port and not ours and listener.address in {address, *everywhere}:
             report.error(
                 name,
-                f"{port} is in use by {_who(listener.program, listener.pid)} on "
+                f"{port} is in use by {_listener(listener.program, listener.pid)} on "
                 f"{listener.address}: {instead}",
             )
             return

@@ -64,7 +64,7 @@ def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) ->
             continue
         registry = images.registry_host(reference)
         why = answers.get(registry)
-        if not why or registry in reported or nobody_to_check(host, why):
+        if not why or registry in reported or lacks_authorities(host, why):
             continue
         reported.add(registry)
         does_not = f"{registry}, which does not answer the host ({why})"
@@ -83,7 +83,7 @@ def check_reachable(good: Mapping[str, Any], host: HostFacts, report: Report) ->
             )
 
 
-def nobody_to_check(host: HostFacts, why: str) -> bool:
+def lacks_authorities(host: HostFacts, why: str) -> bool:
     """Whether the certificate was refused only because a fresh host lacks ca-certificates.
 
     The deployment installs them before anything is pulled.

@@ -66,7 +66,7 @@ def hostname_problem(text: str) -> str | None:
     return None
 
 
-def slips(word: str, other: str) -> int:
+def typing_errors(word: str, other: str) -> int:
     """The number of typing errors between two words: a character too many, missing, wrong or
     swapped with the next."""
     before: list[int] = []

@@ -61,7 +61,7 @@ SCOPES = {
 }
 
 
-def gathered(name: str, reading: Iterable[Problem], *reports: Report) -> Report:
+def report_of_scope(name: str, reading: Iterable[Problem], *reports: Report) -> Report:
     """One report: the errors that stop this scope, and the warnings that are shown in it.
 
     reading: errors about variables that are unknown, have a wrong type or cannot be resolved.

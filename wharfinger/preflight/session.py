@@ -16,7 +16,7 @@ from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Report
 
 from . import acme, acme_server, check, images, own_name
-from .controller import closed, on_controller
+from .controller import on_controller, unwritable_directory
 from .deployment import deployment
 from .host import ARCHITECTURES
 from .observation import request
@@ -78,7 +78,7 @@ class Session:
             "read": self._read,
             "archive_error": archive_error,
             "roots": None,
-            "closed": closed(Path(self.base)),
+            "closed": unwritable_directory(Path(self.base)),
         }
         report = check(
             resolved.variables,
@@ -113,7 +113,7 @@ class Session:
         """
         pulled = images.pulled(settings, host.state)
         wanted: dict[str, Any] = {"registries": images.registries(pulled.values())}
-        if acme_server.to_ask(settings, host):
+        if acme_server.must_be_asked(settings, host):
             named, ca = settings[acme.SERVER_CA], ""
             # A file that cannot be read is reported elsewhere; its authorities are unknown here.
             with contextlib.suppress(OSError, UnicodeDecodeError):

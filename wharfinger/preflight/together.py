@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from wharfinger.deployment.problems import Report
-from wharfinger.inventory.hosts import entries, worked_out
+from wharfinger.inventory.hosts import entries, resolved_value
 from wharfinger.wording import listed
 
 from .report import shown
@@ -44,9 +44,9 @@ def described(name: str, raw: Mapping[str, Any], variables: Mapping[str, Any]) -
     """The registry that the host's variables describe, without values that cannot be resolved."""
 
     def text(variable: str, default: str = "") -> str:
-        return str(worked_out(variables, variable, default))
+        return str(resolved_value(variables, variable, default))
 
-    facts = worked_out(variables, "preflight_facts", {})
+    facts = resolved_value(variables, "preflight_facts", {})
     connection = text("ansible_connection", "ssh")
     # Other connections, such as docker, do not find their host by an address.
     by_ssh = connection in ("ssh", "smart", "paramiko_ssh")

@@ -16,7 +16,7 @@ from wharfinger.deployment.problems import Report
 from wharfinger.suggestions import nearest
 from wharfinger.values import boolean, kind, spelt
 
-from .names import slips
+from .names import typing_errors
 from .report import shown
 
 Spec = Mapping[str, Any]
@@ -115,7 +115,9 @@ def _check_names(
 
 def _almost(name: str, known: str) -> bool:
     short = len(known) < 10
-    return abs(len(name) - len(known)) <= 2 and slips(name.lower(), known) <= (1 if short else 2)
+    return abs(len(name) - len(known)) <= 2 and typing_errors(name.lower(), known) <= (
+        1 if short else 2
+    )
 
 
 def _checked(variable: str, place: str, value: Any, spec: Spec, report: Report) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from wharfinger.credentials.errors import CredentialsError
 from wharfinger.credentials.folder import Credentials
 from wharfinger.credentials.records import robot_record
-from wharfinger.credentials.rotation import Rotation, already, plan, rotate
+from wharfinger.credentials.rotation import Rotation, overlap_lasts, plan, rotate
 
 from .conftest import BEFORE, LATER, NOW
 
@@ -45,7 +45,7 @@ def test_a_rotation_that_lasts_everywhere_is_not_begun_again(
 ) -> None:
     lasting = planned(credentials, seen(robot, LATER), seen(robot, LATER), {})
     assert lasting == ([], {"ci": LATER})
-    assert already(lasting[1]) == (
+    assert overlap_lasts(lasting[1]) == (
         f"the secret before the present one is still valid for ci (until {LATER}), and a robot has "
         "no more than two: wait until then, or write -e overlap_ends=now to refuse the former one "
         "at once, or -e overlap=0 for a new secret that refuses both"

@@ -8,7 +8,7 @@ import pytest
 
 from wharfinger.deployment.facts import HostFacts
 from wharfinger.host.keys.acme import account
-from wharfinger.preflight.acme_server import to_ask
+from wharfinger.preflight.acme_server import must_be_asked
 
 from .conftest import NOW, Judge
 
@@ -65,7 +65,7 @@ VALID = {"tls": {"not_after": NOW + 1}}
     ],
 )
 def test_it_is_asked_until_a_certificate_has_come(host: dict[str, Any], asked: bool) -> None:
-    assert to_ask(settings(), HostFacts.of({"clock": NOW} | host)) is asked
+    assert must_be_asked(settings(), HostFacts.of({"clock": NOW} | host)) is asked
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_it_is_asked_until_a_certificate_has_come(host: dict[str, Any], asked: b
     [{"certificates_tls_source": "own_ca"}, {"certificates_acme_directory": "http://acme.test"}],
 )
 def test_nobody_is_asked_without_a_server(other: dict[str, str]) -> None:
-    assert to_ask(settings(**other), HostFacts.of({"clock": NOW})) is False
+    assert must_be_asked(settings(**other), HostFacts.of({"clock": NOW})) is False

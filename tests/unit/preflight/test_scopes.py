@@ -10,7 +10,7 @@ import yaml
 
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.preflight import SCOPES
-from wharfinger.preflight.scopes import gathered
+from wharfinger.preflight.scopes import report_of_scope
 
 from .conftest import NOW, Judge
 
@@ -155,9 +155,9 @@ def test_the_hosts_memory_that_cannot_be_read_stops_every_playbook(judge: Judge)
 def test_which_playbook_a_problem_stops_follows_from_its_topic_alone() -> None:
     words = "host, engine: registry_users, admin: registry_port: 80 is taken"
     report = Report([Problem("registry_pids", "entry 1", words)])
-    assert gathered("users", [], report).errors == []
+    assert report_of_scope("users", [], report).errors == []
     report = Report([Problem("registry_users", "host, engine", "registry_pids: x")])
-    assert gathered("users", [], report).errors == report.errors
+    assert report_of_scope("users", [], report).errors == report.errors
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,11 @@ def _members(inventory: Inventory, group: str, members: Sequence[object]) -> tup
                 f"and write {ROBOT}{member} beside {GROUP}{group} in the who of its rules",
             )
         elif member not in inventory.written_users:
-            inventory.error(GROUPS, group, _no_user(inventory, member))
+            inventory.error(GROUPS, group, _member_mistake(inventory, member))
     return tuple(good)
 
 
-def _no_user(inventory: Inventory, name: str) -> str:
+def _member_mistake(inventory: Inventory, name: str) -> str:
     """Why this name is not a user's, and what to write instead."""
     if name in inventory.reserved:
         return f"{name} is reserved for the deployment's own verification: remove it"

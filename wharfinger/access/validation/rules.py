@@ -121,14 +121,14 @@ def _words(
         value,
         example,
         may_be_empty=key == "may",
-        no_text=lambda entry: _no_word(key, entry),
+        no_text=lambda entry: _special_message(key, entry),
     )
     for message in wrong:
         inventory.error(ACCESS, where, message)
     return words
 
 
-def _no_word(key: str, value: object) -> str | None:
+def _special_message(key: str, value: object) -> str | None:
     if key == "who" and isinstance(value, Mapping) and list(value) == ["group"]:
         return "who is a mapping: write group:NAME without a space after the colon"
     if key == "who" and isinstance(value, Mapping) and list(value) == ["robot"]:
@@ -145,13 +145,13 @@ def _no_word(key: str, value: object) -> str | None:
 
 def _who(inventory: Inventory, where: str, words: tuple[str, ...]) -> tuple[str, ...]:
     for word in words:
-        wrong = _nobody(inventory, word)
+        wrong = _who_mistake(inventory, word)
         if wrong:
             inventory.error(ACCESS, where, wrong)
     return words
 
 
-def _nobody(inventory: Inventory, word: str) -> str | None:
+def _who_mistake(inventory: Inventory, word: str) -> str | None:
     """What is wrong with a word of `who`."""
     if word in (EVERYONE, ANONYMOUS):
         return None
@@ -166,7 +166,7 @@ def _nobody(inventory: Inventory, word: str) -> str | None:
             return f"{quoted(name)} is a user, not a group: write who: {name}"
         return f"{quoted(name)} is not a group: add it to registry_groups, or remove it here"
     if word.startswith(ROBOT):
-        return _no_robot(inventory, word.removeprefix(ROBOT))
+        return _robot_mistake(inventory, word.removeprefix(ROBOT))
     if word in inventory.reserved:
         return f"{word} is reserved for the deployment's own verification: remove it"
     if word in inventory.written_users:
@@ -188,7 +188,7 @@ def _nobody(inventory: Inventory, word: str) -> str | None:
     return f"{quoted(word)} is not a user: add it to registry_users, or remove it here"
 
 
-def _no_robot(inventory: Inventory, name: str) -> str | None:
+def _robot_mistake(inventory: Inventory, name: str) -> str | None:
     """What is wrong with the name behind `robot:`."""
     if name in inventory.written_robots:
         return None
