@@ -14,7 +14,7 @@ from .system.errors import HostError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0, 1 (the message is on stderr; of `status`: there are problems), 2 (usage)."""
+    """Exit codes: 0, 1 (message on stderr; for `status`: there are problems), 2 (usage)."""
     parser = argparse.ArgumentParser(
         prog="wharfinger-host", description="Looks after this host's registry."
     )
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="only say what would be done")
     parser.add_argument(
-        "--json", action="store_true", help="as JSON what is said in words otherwise"
+        "--json", action="store_true", help="print the answer as JSON instead of words"
     )
     for command in COMMANDS.values():
         for option in command.options:

@@ -1,4 +1,4 @@
-"""The commands of the host program, one row of a table each, and how one is run."""
+"""The commands of the host program, each a row of a table, and how they are run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .system.files import UMASK
 from .system.lock import Busy, held_since, is_held, locked
 from .system.state import OPENING
 
-# Seconds: whoever holds the lock may be waiting for requests to end, or for an ACME server.
+# Seconds to wait for the lock: its holder may wait for requests to end, or for an ACME server.
 _PATIENCE = 900.0
 
-# Seconds after which a lock is held for too long: a collection may take a day
-# (registry_gc_max_minutes), and its maintenance a little more.
+# Seconds after which the lock is held for too long: a collection may take a day
+# (registry_gc_max_minutes), and its maintenance a little longer.
 _HELD_TOO_LONG = 26 * 3600.0
 
 
 @dataclass(frozen=True)
 class Option:
-    """An argument of the command line that only this command has; it is a key of the request."""
+    """A command-line argument that only this command has; it becomes a key of the request."""
 
     name: str
     type: type
@@ -39,17 +39,17 @@ class Command:
     """One row.
 
     function: imports what runs, and returns it (functions.py).
-    locked: nobody else changes this host meanwhile. Commands that change nothing of what locked
-      ones do take no lock, so that they answer while something is under way.
-    takes_writes: first the registry takes writes again, where the process of maintenance is gone.
-      For "needed", this command ends where that cannot be; for "tried", it goes on all the same,
-      since it may be what helps; None: the command does without, or does it in its own way.
-    measured: afterwards the metrics say something else than before, even where it has failed.
-    unattended: nobody looks at what it says, so whatever ends it is told by the alert command.
-    instead: the answer where this command has nothing to wait for the lock for; None: it waits.
-    nothing: what it says in words where it had nothing to do; None: it answers in JSON only.
-    words: its whole answer in words, with the exit code, where that is more than its actions.
-    options: its own arguments on the command line.
+    locked: it holds the host's lock while it runs. Commands that do not change what locked ones
+      change need no lock, so that they answer while another one is at work.
+    takes_writes: if a killed process has left read-only maintenance, it is ended first. "needed":
+      the command fails if that fails; "tried": it runs nevertheless, since it may solve the
+      problem; None: the command does not need that, or does it itself.
+    measured: the metrics are written afterwards, even if it has failed.
+    unattended: nobody reads its output, so the alert command reports any failure.
+    instead: an answer that makes waiting for the lock unnecessary; None: the command waits.
+    nothing: its output in words if it had nothing to do; None: its output is JSON.
+    words: its whole answer in words, with the exit code, if that is more than its actions.
+    options: its own command-line arguments.
     """
 
     name: str
@@ -64,8 +64,8 @@ class Command:
     options: tuple[Option, ...] = ()
 
     def load(self) -> Function:
-        """Imports all that this command needs, and returns what runs. Before anything is waited
-        for: a deployment may replace the program's file meanwhile."""
+        """Imports all that this command needs, and returns what runs. Called before the command
+        waits for anything: a deployment may replace the program's file meanwhile."""
         if self.measured:
             import_module(".observation.metrics", __package__)
         if self.takes_writes is not None:
@@ -73,7 +73,7 @@ class Command:
         return self.function()
 
     def said(self, answer: Answer) -> tuple[str, int] | None:
-        """What a person or a journal is told, and the exit code; None where JSON is the answer."""
+        """The output in words, and the exit code; None if the output is JSON."""
         if self.words is not None:
             return self.words(answer)
         if self.nothing is None:
@@ -89,8 +89,8 @@ def _status_in_words(answer: Answer) -> tuple[str, int]:
 
 
 def _renewed_by_others(host: Host, request: Request) -> Answer | None:
-    """A deployment or another renewal is at work: the timer comes again. Raises HostError where
-    that has been so for too long."""
+    """An answer if another command is at work: the timer will run this again. Raises HostError if
+    it has been at work for too long."""
     held = held_since(host.paths.lock)
     if not held:
         return None
@@ -100,13 +100,13 @@ def _renewed_by_others(host: Host, request: Request) -> Answer | None:
         return {"actions": [], "waits": True}
     raise HostError(
         f"another wharfinger-host ({holder}) has been at work for {hours:.0f} hours and holds "
-        f"{host.paths.lock}, and nothing is renewed meanwhile: look what it waits for, or kill "
-        "its process: the next run ends what it leaves half-done"
+        f"{host.paths.lock}, and nothing is renewed meanwhile: see what it waits for, or kill its "
+        "process: the next run repairs what it leaves unfinished"
     )
 
 
 def _nothing_is_open(host: Host, request: Request) -> Answer | None:
-    """As after every job that came to its end: nothing to wait for."""
+    """An answer if no maintenance is under way, as after every job that was not killed."""
     return {"actions": []} if host.store.load().window is None else None
 
 
@@ -124,14 +124,15 @@ _CODE = Option("code", int, "`failed`: its program's exit code, without systemd"
 COMMANDS = {
     command.name: command
     for command in (
-        # What looks only. `contents` starts a job, which takes the lock; apt has locks of its own.
+        # Commands that only read. `contents` starts a job, which takes the lock; apt has its own
+        # locks.
         Command("observe", functions.observe, locked=False),
         Command("status", functions.status, locked=False, words=_status_in_words),
         Command("verify", functions.verify, locked=False),
         Command("reachable", functions.reachable, locked=False),
         Command("contents", functions.contents, locked=False),
         Command("packages", functions.packages, locked=False),
-        # What a deployment does.
+        # Commands of a deployment.
         Command("prepare", functions.prepare),
         Command("service", functions.service),
         Command("network", functions.network),
@@ -149,11 +150,11 @@ COMMANDS = {
         Command("proxy", functions.proxy),
         Command("site", functions.site, takes_writes="tried", measured=True),
         Command("reload_proxy", functions.reload_proxy),
-        # What an operator asks for.
+        # Commands of an operator.
         Command("rotate", functions.rotate, takes_writes="tried", measured=True),
         Command("rollback", functions.rollback, takes_writes="tried", measured=True),
         Command("remove", functions.remove),
-        # What timers run.
+        # Commands of timers.
         Command(
             "renew",
             functions.renew,
@@ -204,10 +205,10 @@ COMMANDS = {
 
 
 def run(name: str, request: Request, *, check: bool = False, host: Host | None = None) -> Answer:
-    """Runs one command; `check` only says what would be done.
+    """Runs a command; with `check`, it only returns what would be done.
 
     Returns {"changed", "actions", …the command's own keys}. Raises HostError with a text for the
-    operator. Safe to be killed anywhere: the next call repairs what was left half-done.
+    operator. It may be killed at any time: the next call repairs what was left unfinished.
     """
     os.umask(UMASK)
     host = host or Host.real()
@@ -217,7 +218,7 @@ def run(name: str, request: Request, *, check: bool = False, host: Host | None =
     try:
         return _answered(host, command, request, check)
     except Exception as problem:
-        # Nobody looks at what the timer runs: whatever ends it is told.
+        # Nobody reads the output of a timer's command, so the failure is reported.
         if not command.unattended or check:
             raise
         from .observation import alert
@@ -230,14 +231,14 @@ def run(name: str, request: Request, *, check: bool = False, host: Host | None =
 
 
 def _internal(command: str, problem: Exception) -> str:
-    """An error of this program itself, by its kind and place: its own words may hold anything."""
+    """An error of this program itself, by kind and place: its message may contain a secret."""
     import traceback
 
     places = traceback.extract_tb(problem.__traceback__)
     where = f" at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     return (
         f"{command}: an error of wharfinger-host itself ({type(problem).__name__}{where}): nothing "
-        "is renewed until it is mended: deploy from an up-to-date checkout, or report it"
+        "is renewed until it is fixed: deploy from an up-to-date checkout, or report it"
     )
 
 
@@ -278,7 +279,7 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
             return {**answer, "actions": [*reopened, *answer["actions"]]} if reopened else answer
     except Busy as problem:
         if command.name in JOBS:
-            # Nobody may be looking: a timer began it.
+            # A timer may have started it, so the failure must be in a report.
             from .contents.reports import report_failure
 
             report_failure(host, command.name, problem)
@@ -286,8 +287,8 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
 
 
 def _writes_taken(host: Host, command: Command) -> list[str]:
-    """Ends maintenance whose process is gone; what was done. Raises HostError where whatever worked
-    in it may still be at work."""
+    """Ends read-only maintenance whose process is gone; returns what was done. Raises HostError if
+    what worked in it may still be at work."""
     if command.takes_writes is None or host.store.load().window is None:
         return []
     from .contents.maintenance import reopen

@@ -1,7 +1,7 @@
-"""What each command runs: a function here imports one, and returns it.
+"""What each command runs: each function here imports one, and returns it.
 
-Neither the zipapp nor Ansible's module keeps bytecode, so every module that a start imports is
-compiled again. Only what runs is imported.
+Neither the zipapp nor Ansible's module keeps bytecode, so every imported module is compiled at each
+start. So only the modules of the command that runs are imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .system.context import Host
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
-# Takes the host, the request, and whether this is a dry run. `commands.run` says what is returned.
+# Parameters: host, request, dry run. The answer is that of `commands.run`.
 Function = Callable[[Host, Request, bool], Answer]
 
 

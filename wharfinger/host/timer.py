@@ -1,5 +1,5 @@
-"""What the host's timer runs: `renew`. It takes up what was interrupted, renews what is due, and
-raises an alarm where that fails."""
+"""`renew`, which the host's timer runs: completes what was interrupted, renews what is due, and
+raises an alarm if that fails."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from .system.errors import HostError
 from .system.files import exists
 from .system.state import KINDS
 
-# The exit code of a container whose process was ended by SIGKILL.
+# The exit code of a container after SIGKILL.
 _KILLED = 137
 
 
 def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`renew`: what the timer runs. Takes up what an interrupted run left, renews what is due, goes
-    on with a rotation. Whatever fails is told to certificates_alert_command and raised as one
-    HostError, so that the timer's unit fails (`commands` tells of what keeps it from getting that
-    far). No request keys.
+    """`renew`: completes what an interrupted run has left, renews what is due, and continues a
+    rotation. Failures are reported by certificates_alert_command and raised as one HostError, so
+    that the timer's unit fails (`commands` reports what ends this earlier). No request keys.
     """
     settings = key_settings.load(host)
     if not check:
@@ -66,7 +65,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
 
 
 class _Run:
-    """One run of the timer: each part is tried, whatever became of the others."""
+    """A run of the timer. Each part is tried, even if others have failed."""
 
     def __init__(self, host: Host, renewal: Renewal) -> None:
         self.host = host
@@ -76,7 +75,7 @@ class _Run:
 
     @contextmanager
     def _part(self) -> Iterator[None]:
-        """What fails in the body is a problem of this run, and no more."""
+        """Makes a failure of the body a problem of this run, and continues."""
         try:
             yield
         except HostError as problem:
@@ -86,7 +85,7 @@ class _Run:
             self.problems.append(f"renew: {where}{problem.strerror or problem}")
 
     def recover(self, *, rotate_logs_by_age: bool) -> None:
-        """What was interrupted is ended; logs are rotated."""
+        """Completes what was interrupted, and rotates logs."""
         host, outcome = self.host, self.outcome
         network = str((self.renewal.state.network or {}).get("name") or host.stack)
         with self._part():
@@ -101,8 +100,8 @@ class _Run:
                 _repair(self.renewal, kind)
 
     def renew(self) -> None:
-        """What is due is renewed."""
-        from .contents.untagged import note_untagged  # only here: it takes long to import
+        """Renews what is due."""
+        from .contents.untagged import note_untagged  # only here: its import takes long
 
         with self._part(), self.renewal.signing_key() as key:
             key.begin_if_due()
@@ -113,14 +112,14 @@ class _Run:
                 note_untagged(self.host)
 
     def go_on_with_rotation(self) -> None:
-        """What was begun goes on, up to what goes by the clock."""
+        """Continues a rotation, except for steps that depend on the clock."""
         rotation = self.renewal.state.rotation
         if rotation is not None and rotation.step != WAIT:
             with self._part(), self.renewal.signing_key() as key:
                 key.take_up_strays()
 
     def look(self) -> None:
-        """What needs a person."""
+        """Finds problems that need a person."""
         host, state = self.host, self.renewal.state
         if self.outcome.wanted is not None:
             self.problems.append(
@@ -130,13 +129,13 @@ class _Run:
             )
         self.problems += expiry.expiring(host, self.renewal.settings)
         self.problems += reports.problems(host)
-        # Not of this one, which is at work.
+        # Not RENEW, which is running now.
         self.problems += overdue(host, JOBS)
         self.problems += storage_facts.problems(host, storage_facts.data_of(host, state))
 
 
 def _waiting(host: Host) -> str:
-    """What is not renewed while the clock is in doubt, and when it ends."""
+    """What is not renewed while the clock is in doubt, and when it expires."""
     ends = []
     for name, what in (
         ("tls", "the server's certificate"),
@@ -153,7 +152,7 @@ def _repair(renewal: Renewal, kind: str) -> None:
     rotation = renewal.state.rotation
     request = {
         "drain_timeout": renewal.settings.drain_timeout,
-        # What is revoked is not waited for, whoever ends it.
+        # A revoked key is not waited for, no matter which command completes that.
         "revoke": rotation is not None and rotation.step == REVOKE,
     }
     generations = generations_of(renewal.host, renewal.state, kind, request)
@@ -164,8 +163,8 @@ def _repair(renewal: Renewal, kind: str) -> None:
     if serving is None or (container and container.running):
         return
     if container and container.status == "exited" and container.exit_code == _KILLED:
-        # docker starts whatever ends by itself, but takes `docker kill` for somebody's wish. Who
-        # stops it to work on the data (`docker stop`) lets it end in order, with another code.
+        # docker restarts a container that ends by itself, but not after `docker kill`. A person who
+        # stops it to work on the data (`docker stop`) gets another exit code.
         renewal.host.engine.start(container.name)
         renewal.outcome.actions.append(
             f"{kind}: {container.name} had been killed and is started again"

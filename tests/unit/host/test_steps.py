@@ -114,7 +114,7 @@ def test_storage_that_should_be_a_mount_and_is_not_stops_everything(
     path.mkdir()
     request = {"storage": {"path": str(path), "group": os.getgid(), "mount": True}}
     assert message("prepare", request, host) == (
-        f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
+        f"storage_path: {path} is not a mount point, but storage_mount says that a file system is "
         "mounted there: see that its disk is there and mount it before anything is written to "
         "the wrong one"
     )
@@ -304,7 +304,7 @@ def test_the_network_is_closed_towards_others_by_the_kernel(host: Host) -> None:
 def test_someone_elses_network_of_this_name_is_left_alone(host: Host, machine: Machine) -> None:
     machine.networks["wharfinger"] = {"Name": "wharfinger", "IPAM": {"Config": []}}
     assert message("network", {"name": "wharfinger", "subnet": SUBNET}, host) == (
-        "the docker network wharfinger is there already and was not made by this toolkit: rename "
+        "the docker network wharfinger already exists and was not made by this toolkit: rename "
         "it, or remove it with `docker network rm wharfinger`"
     )
 
@@ -315,7 +315,7 @@ def test_a_network_in_use_keeps_its_subnet(host: Host, machine: Machine) -> None
     assert message("network", {"name": "wharfinger", "subnet": "10.1.0.0/28"}, host) == (
         "container_engine_network: the docker network wharfinger has the subnet 10.98.0.0/28 and "
         "containers on it, so it cannot become 10.1.0.0/28: write 10.98.0.0/28 again, or run "
-        "playbooks/remove.yml (data and keys stay) and deploy anew"
+        "playbooks/remove.yml (data and keys stay) and deploy again"
     )
 
 
@@ -800,8 +800,8 @@ def test_a_disk_that_has_lost_the_data_is_not_taken_for_a_new_one(
     with pytest.raises(HostError) as problem:
         run("prepare", request, host=host)
     assert str(problem.value) == (
-        f"storage_path: {storage}/docker is not there any more, and the registry would begin with "
-        "nothing: bring the disk with the data back; to begin anew, run "
+        f"storage_path: {storage}/docker is not there any more, and the registry would start "
+        "empty: bring the disk with the data back; to start empty on purpose, run "
         f"`install -d -o {registry} -g {registry} {storage}/docker`"
     )
     (tmp_path / "away").rename(storage / "docker")
@@ -817,9 +817,9 @@ def test_another_storage_path_does_not_begin_anew_beside_the_data(
     request = {"storage": {"path": str(new), "group": group}}
     registry = host.registry_id
     text = (
-        f"storage_path: this host's registry has its data in {old}, and {new} holds none, so the "
-        f"registry would begin with nothing: stop its container and copy {old}/docker there with "
-        f"`cp -a`, or write {old} again; to begin anew, run "
+        f"storage_path: this host's registry has its data in {old}, and {new} has none, so the "
+        f"registry would start empty: stop its container and copy {old}/docker there with "
+        f"`cp -a`, or write {old} again; to start empty on purpose, run "
         f"`install -d -o {registry} -g {registry} {new}/docker`"
     )
     for check in (True, False):

@@ -1,4 +1,4 @@
-"""apt-get, which takes its turn: another apt or dpkg that is at work is waited for."""
+"""Runs apt-get, and waits while another apt or dpkg is at work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..system.files import exists
 from ..system.processes import program
 from ..system.runner import Result
 
-# Seconds that another one's work is waited for, as a first boot's unattended upgrade.
+# Seconds to wait for another apt, such as the unattended upgrade at a first boot.
 PATIENCE = 300.0
 _LOOK = 2.0
 # Seconds after which package lists are fetched again.
@@ -25,16 +25,18 @@ _HELD = re.compile(
     r"Could not get lock (?P<lock>/\S+?)\.? It is held by process (?P<pid>\d+) \((?P<name>[^)]*)\)"
     r"|Could not get lock|is another process using it|lock was locked by another process"
 )
-# What is a package's configuration stays as it is, and nobody is asked.
+# Keep present configuration files, and ask no questions.
 _KEEPING = ("--force-confdef", "--force-confold")
 _OLD_LISTS = re.compile(r"Unable to locate package|no installation candidate|\b404\b")
 
 
 def packages(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"install": [names]} or {"purge": [names]}; optional "patience", seconds.
+    """`packages`: installs or purges packages.
 
-    Nothing that somebody else has installed is removed for the new packages, and their
-    configuration files stay as they are. A dpkg that was killed half-way is led to its end.
+    Request: {"install": [names]} or {"purge": [names]}; optional "patience", seconds.
+
+    An installation removes no package, and present configuration files stay as they are. If a dpkg
+    was killed, its work is completed.
     """
     install, purge = list(request.get("install") or ()), list(request.get("purge") or ())
     if check:
@@ -54,7 +56,7 @@ def packages(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
 
 
 class Apt:
-    """One turn at apt. `patience`: seconds that it waits for others, altogether."""
+    """Runs apt-get. `patience`: seconds to wait for others, in total."""
 
     def __init__(self, host: Host, patience: float = PATIENCE) -> None:
         self.host = host
@@ -63,7 +65,7 @@ class Apt:
         self._others: dict[str, float] = {}
 
     def install(self, names: Sequence[str]) -> None:
-        """Installs packages, with fresh package lists. Raises HostError with apt's words."""
+        """Installs packages with fresh package lists. Raises HostError with apt's message."""
         command = ("install", "--no-install-recommends", "--no-remove", *names)
         fresh = self._lists_are_fresh()
         if not fresh:
@@ -77,19 +79,19 @@ class Apt:
             self.run(*command)
 
     def run(self, *arguments: str) -> None:
-        """apt-get, once nobody else is at work. Raises HostError with its words."""
+        """Runs apt-get once no other is at work. Raises HostError with its message."""
         options = [f"--option=Dpkg::Options::={option}" for option in _KEEPING]
         command = ["apt-get", "--yes", "--quiet", *options, *arguments]
         said = self._in_turn(*command)
         if "dpkg --configure -a" in said.words:
-            # An earlier one was killed half-way, and apt does nothing before that is mended.
+            # A dpkg was killed: apt does nothing until its work is completed.
             self._in_turn("dpkg", *_KEEPING, "--configure", "-a")
             said = self._in_turn(*command)
         if not said.ok:
             raise HostError(f"apt-get {' '.join(arguments)} failed: {_errors(said)}")
 
     def waited(self) -> list[str]:
-        """Whom it has waited for, one sentence each."""
+        """For which programs it has waited, one sentence each."""
         return [f"waited {took:.0f} s for {who}" for who, took in self._others.items()]
 
     def _in_turn(self, *command: str) -> Result:
@@ -105,8 +107,8 @@ class Apt:
             who = self._who(held)
             if clock.monotonic() - self._begin >= self.patience:
                 raise HostError(
-                    f"apt was waited for in vain, {self.patience:g} s: {who} still holds its lock. "
-                    "See what it does, and run this again once it has ended"
+                    f"apt is busy: {who} still holds its lock after {self.patience:g} s. See what "
+                    "it does, and run this again once it has ended"
                 )
             clock.sleep(_LOOK)
             self._others[who] = self._others.get(who, 0.0) + clock.monotonic() - since
@@ -126,7 +128,7 @@ class Apt:
 
 
 def holder(host: Host) -> str | None:
-    """Who holds one of apt's locks now, as `apt-get (process 812)`; None where nobody does."""
+    """The holder of one of apt's locks, as `apt-get (process 812)`; None if they are free."""
     for path in host.paths.apt_locks:
         try:
             with path.open("rb") as stream:
@@ -142,6 +144,6 @@ def holder(host: Host) -> str | None:
 
 
 def _errors(said: Result) -> str:
-    """What apt objects to, without its progress."""
+    """apt's errors, without its progress."""
     lines = (said.error + said.output).splitlines()
     return " ".join(line for line in lines if line.startswith(("E:", "dpkg: error"))) or said.words

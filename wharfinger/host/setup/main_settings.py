@@ -1,13 +1,13 @@
-"""nginx.conf itself: room for connections whose request is not complete.
+"""nginx.conf itself: room for connections with incomplete requests.
 
-nginx counts a connection against an address only once the head of its request is complete, so what
-bounds half-sent heads is how many connections there are. Debian's `worker_connections` of 768 are
-used up by 2,000 of them, and an events block cannot be completed from another file. So where the
-toolkit has installed nginx, and nginx.conf is the package's own text, a copy of it with other
-numbers takes its place.
+nginx's limit per address only counts a connection after it has read the request's headers. So the
+number of connections is the only limit for half-sent requests: 2,000 of them use up Debian's 768
+`worker_connections`. An events block cannot be extended from another file. So if the toolkit has
+installed nginx, and nginx.conf is the package's own text, it is replaced by a copy with larger
+numbers.
 
-The package's text goes on in nginx.conf.package, by a diversion of dpkg's: an upgrade replaces that
-one and asks nobody. The diversion is also the record that the toolkit was here.
+The package's text is kept in nginx.conf.package, by a diversion in dpkg: an upgrade replaces that
+file without a question. The diversion is also the record that the toolkit made this change.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..system.files import exists, read_bytes, write_atomically
 from ..system.state import State
 
 CONNECTIONS = 8192
-# Each worker's connections, files and logs. A connection to the registry counts among the
-# connections, a blob's file does not.
+# For each worker's connections, files and logs. A connection to the registry counts as one of the
+# connections, the file of a blob does not.
 FILES = 2 * CONNECTIONS + 512
 _NOTE = f"""\
 # By Wharfinger: the package's own text is kept in nginx.conf.package. Here is more room for clients
@@ -35,8 +35,8 @@ _RECORD = "nginx_conf"
 
 
 def with_room(text: str) -> str | None:
-    """nginx.conf with room for CONNECTIONS; None where it has that already or is written otherwise
-    than a package does (pure)."""
+    """nginx.conf with room for CONNECTIONS; None if it has that already, or does not look like a
+    package's (pure)."""
     numbers, events = _NUMBER.findall(text), _EVENTS.findall(text)
     if len(numbers) != 1 or len(events) != 1 or "worker_rlimit_nofile" in text:
         return None
@@ -47,8 +47,8 @@ def with_room(text: str) -> str | None:
 
 
 def make_room(host: Host, state: State, check: bool) -> list[str]:
-    """nginx.conf has room, where it is a package's; returns what was done. nginx tests it; the
-    caller reloads. Whatever somebody else has written is left alone."""
+    """Makes room in nginx.conf, if it is a package's; returns what was done. nginx tests it; the
+    caller reloads. A file that somebody else has written is not changed."""
     conf, package = _files(host)
     present = read_bytes(conf)
     if present is None or conf.is_symlink():
@@ -69,9 +69,9 @@ def make_room(host: Host, state: State, check: bool) -> list[str]:
     if check:
         return [action]
     if host.nginx.test() is not None:
-        return []  # whoever is told so next says why
+        return []  # the next test of the configuration reports why
     if not diverted:
-        # Killed after either of these, nginx.conf is what it was.
+        # After a kill at these steps, nginx.conf is unchanged.
         write_atomically(package, base, 0o644)
         if not _divert(host, "--add"):
             package.unlink()
@@ -82,15 +82,15 @@ def make_room(host: Host, state: State, check: bool) -> list[str]:
     if host.nginx.test() is not None:
         take_back(host, state)
         return []
-    # Read by nginx with the next reload, which this demands.
+    # This makes the next step reload nginx.
     state.proxy_loaded = None
     host.store.save(state)
     return [action]
 
 
 def take_back(host: Host, state: State, check: bool = False) -> list[str]:
-    """The package's own nginx.conf is back, if it was replaced. Where somebody has changed ours
-    since, that stays, as a configuration file that its owner has changed."""
+    """Restores the package's own nginx.conf, if it was replaced. If somebody has changed ours
+    since, it stays, as a configuration file that its owner has changed."""
     conf, package = _files(host)
     if not _diverted(host):
         return []
@@ -108,19 +108,19 @@ def take_back(host: Host, state: State, check: bool = False) -> list[str]:
 
 
 def package_file(host: Host) -> Path:
-    """Where the package's own text is kept."""
+    """The path of the package's own text."""
     return _files(host)[1]
 
 
 def connections(text: str) -> int | None:
-    """The number of worker_connections that nginx.conf's text says, if it says one (pure)."""
+    """worker_connections in the text of nginx.conf; None if it is not there (pure)."""
     setting = _NUMBER.search(text)
     return int(setting[2]) if setting else None
 
 
 def is_ours_to_change(host: Host, state: State) -> bool:
     """Whether nginx.conf is the text of a package that the toolkit has installed, or what
-    `make_room` made of it."""
+    `make_room` has made of it."""
     conf, _ = _files(host)
     present = read_bytes(conf)
     if present is None or conf.is_symlink():
@@ -138,7 +138,7 @@ def _files(host: Host) -> tuple[Path, Path]:
 
 
 def _is_packaged(host: Host, conf: Path, present: bytes) -> bool:
-    """Whether this is what a package has delivered, as dpkg has recorded it."""
+    """Whether this is a package's text, by dpkg's record."""
     said = host.runner.run(["dpkg-query", "--search", str(conf)], timeout=30)
     package, _, name = said.output.strip().partition(": ")
     if not said.ok or name != str(conf):
@@ -149,7 +149,7 @@ def _is_packaged(host: Host, conf: Path, present: bytes) -> bool:
 
 
 def _diverted(host: Host) -> bool:
-    """Whether dpkg puts the package's nginx.conf where `make_room` wants it."""
+    """Whether dpkg diverts the package's nginx.conf to where `make_room` keeps it."""
     conf, package = _files(host)
     said = host.runner.run(["dpkg-divert", "--truename", str(conf)], timeout=30)
     return said.ok and said.output.strip() == str(package) and exists(package)

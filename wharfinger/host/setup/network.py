@@ -1,4 +1,4 @@
-"""`network`: the stack's own docker network, with a subnet of its own."""
+"""`network`: the stack's own docker network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..system.names import gateway, network_of
 
 
 def network(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"name", "subnet", "internal": true}. Recreates an own network that differs, as long
-    as no container is on it."""
+    """Request: {"name", "subnet", "internal": true}. Recreates our network if it differs and no
+    container is on it."""
     name, subnet = str(request["name"]), str(network_of(str(request["subnet"])))
     internal = bool(request.get("internal", True))
     state = host.store.load()
@@ -23,7 +23,7 @@ def network(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     if present is not None:
         if not host.labels.items() <= (present.get("Labels") or {}).items():
             raise HostError(
-                f"the docker network {name} is there already and was not made by this toolkit: "
+                f"the docker network {name} already exists and was not made by this toolkit: "
                 f"rename it, or remove it with `docker network rm {name}`"
             )
         actual = (next(iter(subnets(present)), None), bool(present.get("Internal")))
@@ -32,8 +32,8 @@ def network(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
                 raise HostError(
                     f"container_engine_network: the docker network {name} has the subnet "
                     f"{actual[0]} and containers on it, so it cannot become {subnet}: write "
-                    f"{actual[0]} again, "
-                    "or run playbooks/remove.yml (data and keys stay) and deploy anew"
+                    f"{actual[0]} again, or run playbooks/remove.yml (data and keys stay) and "
+                    "deploy again"
                 )
             actions.append(f"docker network {name}: removed, because its subnet is {actual[0]}")
             if not check:

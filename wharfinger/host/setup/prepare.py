@@ -1,4 +1,4 @@
-"""`prepare`: the directories with their owners and modes, and the secrets made on the host."""
+"""`prepare`: directories with owners and modes, and the secrets that are made on the host."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ..system.storage_facts import is_mount_point
 
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
-    "program": base64}, all optional. Asked for none of these, it returns verification_hash,
-    verification_digest (the SHA-256 of that account's generated secret, or None), users
-    (users.json's content, {} where there is none) and removed (`removed_accounts`); otherwise
+    "program": base64}, all optional. Without them, it returns verification_hash,
+    verification_digest (the SHA-256 of that account's generated secret, or None), users (the
+    content of users.json, or {}) and removed (`removed_accounts`). With any of them, it returns
     nothing that a log may not show.
 
-    `installed` (what the toolkit brought: packages, files, …) is added to what is recorded.
-    `mount_point` is made where it is missing, with parents that nginx can get through. With
-    `storage`, the data directories too: `path` 0750 registry:`group`, and `docker` below it, which
-    is made only on the right file system (`mount`: true demands that `path` is a mount point).
+    `installed` (what the toolkit has installed: packages, files, …) is added to the record.
+    `mount_point` is made if it is missing, with parents that nginx can enter. With `storage`, the
+    data directories are made: `path` with mode 0750 and owner registry:`group`, and `docker` below
+    it, only on the right file system (`mount`: true demands that `path` is a mount point).
     `program` is the host program as a zipapp (zipapp.py), installed for people and timers.
     """
     actions = directories(host, check)
@@ -67,8 +67,9 @@ def removed_accounts(host: Host) -> dict[str, str]:
     if isinstance(record, dict) and all(isinstance(when, str) for when in record.values()):
         return record
     raise HostError(
-        f"{path} is damaged, and who was removed from this host is unknown: bring it back from a "
-        "backup, or remove it (an old copy of the inventory can then bring removed users back)"
+        f"{path} is damaged, so the accounts that were removed from this host are not known: "
+        "restore it from a backup, or remove it (an old copy of the inventory can then bring "
+        "removed users back)"
     )
 
 
@@ -93,13 +94,13 @@ def directories(host: Host, check: bool) -> list[str]:
 
 
 def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> list[str]:
-    """The registry's data directories. What is inside is never touched."""
+    """Makes the registry's data directories. Their content is never changed."""
     path, group = Path(storage["path"]), int(storage["group"])
     if storage.get("mount") and not (check and not exists(path)) and not is_mount_point(path, host):
         raise HostError(
-            f"storage_path: {path} is no mount point, but storage_mount says that a file system is "
-            "mounted there: see that its disk is there and mount it before anything is written to "
-            "the wrong one"
+            f"storage_path: {path} is not a mount point, but storage_mount says that a file system "
+            "is mounted there: see that its disk is there and mount it before anything is written "
+            "to the wrong one"
         )
     actions = directory(path, 0o750, host.registry_id, group, check=check)
     data = path / "docker"
@@ -119,22 +120,23 @@ def storage_directories(host: Host, storage: Mapping[str, Any], check: bool) -> 
 
 
 def missing_data(host: Host, path: Path) -> str | None:
-    """Why the registry would begin with nothing in the storage path `path` although this host has
-    had data, a sentence without its subject; None where the data are there or never were."""
+    """Why the registry would start empty with the storage path `path`, although this host has had
+    data; None if the data are there, or never were."""
     data, recorded = path / "docker", host.store.load().storage_path
     if exists(data) or recorded is None:
         return None
-    anew = f"to begin anew, run `install -d -o {host.registry_id} -g {host.registry_id} {data}`"
+    owner = host.registry_id
+    empty = f"to start empty on purpose, run `install -d -o {owner} -g {owner} {data}`"
     if recorded == str(path):
         return (
-            f"{data} is not there any more, and the registry would begin with "
-            f"nothing: bring the disk with the data back; {anew}"
+            f"{data} is not there any more, and the registry would start empty: bring the disk "
+            f"with the data back; {empty}"
         )
     if exists(Path(recorded) / "docker"):
         return (
-            f"this host's registry has its data in {recorded}, and {path} holds "
-            "none, so the registry would begin with nothing: stop its container and copy "
-            f"{recorded}/docker there with `cp -a`, or write {recorded} again; {anew}"
+            f"this host's registry has its data in {recorded}, and {path} has none, so the "
+            f"registry would start empty: stop its container and copy {recorded}/docker there "
+            f"with `cp -a`, or write {recorded} again; {empty}"
         )
     return None
 
@@ -150,7 +152,7 @@ def _secrets(host: Host, check: bool) -> list[str]:
 
 
 def _program(host: Host, encoded: str | None, check: bool) -> list[str]:
-    """The zipapp and its link in a directory of the PATH."""
+    """Installs the zipapp, and its link in a directory of the PATH."""
     if encoded is None:
         return []
     data, program, command = base64.b64decode(encoded), host.paths.program, host.paths.command
@@ -177,7 +179,7 @@ def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]
     installed = merged(state.installed, request.get("installed") or {})
     if installed != state.installed:
         state.installed = installed
-        actions.append("what the toolkit brought to this host is recorded")
+        actions.append("what the toolkit installed on this host is recorded")
     storage = request.get("storage")
     if storage is not None and state.storage_path != storage["path"]:
         state.storage_path = str(storage["path"])
@@ -190,7 +192,7 @@ def _verification_password(host: Host) -> str:
 
 
 def _digest(password: str) -> str | None:
-    """None for what `_secrets` has not made: somebody may have chosen it."""
+    """The SHA-256; None if `_secrets` has not made the password: somebody may have chosen it."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{43}", password):
         return None
     return hashlib.sha256(password.encode()).hexdigest()

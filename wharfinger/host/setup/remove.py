@@ -1,4 +1,4 @@
-"""`remove`: takes away what the toolkit brought, and nothing else."""
+"""`remove`: removes what the toolkit installed, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..system.state import State
 from ..system.storage_facts import is_mount_point
 from .main_settings import package_file, take_back
 
-# Taking these away takes everything that docker holds with it.
+# Their removal removes everything that docker has.
 _ENGINE_PACKAGES = ("docker.io", "docker-cli", "docker-ce", "containerd", "containerd.io")
 _PROXY_PACKAGES = ("nginx", "libnginx-mod-http-js")
 
@@ -25,10 +25,10 @@ _PROXY_PACKAGES = ("nginx", "libnginx-mod-http-js")
 def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"remove_data": false, "storage_path": path | null}.
 
-    Without remove_data the registry's data, keys, certificates, secrets and users stay, so that a
-    later deployment goes on with them. Returns kept, and packages: those to purge, which the
-    toolkit brought and nobody else uses. The caller takes these away, and its mounts; called again
-    after that, this forgets them; until then they stay on record.
+    Without remove_data, the registry's data, keys, certificates, secrets and users stay for a later
+    deployment. Returns kept, and packages: those that the toolkit installed and nobody else uses.
+    The caller purges these and removes its mounts. They stay on record until it has done so and
+    calls this again.
     """
     state = host.store.load()
     data = bool(request.get("remove_data"))
@@ -46,10 +46,10 @@ def remove(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         mount for mount in state.installed.get("mounts") or () if is_mount_point(Path(mount), host)
     ]
     steps.files(
-        # Docker's settings go when docker goes.
+        # Docker's settings are removed with docker.
         staying=host.paths.docker_settings if engine_stays else None,
         record={"packages": brought, "mounts": mounts},
-        # Of data that go, nobody is to miss them afterwards.
+        # If the data are removed, they are not missed afterwards.
         storage_path=None if data else state.storage_path,
     )
     if data:
@@ -83,7 +83,7 @@ class _Steps:
         self.actions.append(f"{what}: {'would be ' if self.check else ''}{done}")
 
     def timers(self) -> None:
-        """The timers end first: the renewals would bring back what is being taken away."""
+        """Ends the timers first: renewals would restore what is being removed."""
         for link in sorted(self.host.paths.timers.glob("wharfinger-*.timer")):
             self._note(f"the timer {link.stem}", "ended")
             if not self.check:
@@ -96,7 +96,7 @@ class _Steps:
                     )
 
     def engine(self) -> None:
-        """Our containers, network and images go."""
+        """Removes our containers, network and images."""
         host = self.host
         if not answers(host.paths.docker_socket):
             return
@@ -118,7 +118,7 @@ class _Steps:
                 host.engine.remove_image(name)
 
     def _images(self) -> list[str]:
-        """What was loaded or pulled here, by this deployment or an earlier one."""
+        """The images that this deployment or an earlier one has loaded or pulled."""
         recorded = [
             image["reference"] for image in self.state.images.values() if image["source"] != "pull"
         ]
@@ -126,7 +126,7 @@ class _Steps:
         return [name for name in names if self.host.engine.image(name) is not None]
 
     def reasons(self, packages: list[str]) -> dict[str, str]:
-        """Package → why it stays: others have something in it that would go with it."""
+        """Package → why it stays: somebody else's things would be removed with it."""
         host = self.host
         reasons: dict[str, str] = {}
         engine = [name for name in packages if name in _ENGINE_PACKAGES]
@@ -143,7 +143,7 @@ class _Steps:
         return reasons
 
     def proxy(self) -> None:
-        """Our site goes; nginx goes on with everyone else's, if it runs."""
+        """Removes our site; a running nginx continues with the other sites."""
         site = self.host.paths.site
         back = take_back(self.host, self.state, self.check)
         self.actions += back
@@ -171,12 +171,12 @@ class _Steps:
         for file in host_files.removed_by(host_files.REMOVE):
             path = paths.at(file.path)
             if self._tree(path) and file.init and not self.check:
-                # systemd's folder for what completes a unit.
+                # The directory of a unit's drop-in files.
                 _rmdir(path.parent)
         if not self.check:
             _rmdir(paths.program.parent)
             _rmdir(paths.metrics.parent)
-            # What stays on record is what a second call, or a later deployment, has to know.
+            # A second call, or a later deployment, needs what stays on record.
             if exists(paths.state):
                 self.host.store.save(
                     State(
@@ -199,16 +199,16 @@ class _Steps:
             path = paths.at(file.path)
             if not (state_stays and path == paths.state):
                 self._tree(path)
-        # Beside nginx's own logs, where earlier versions had ours.
+        # Earlier versions had our logs beside nginx's own.
         for path in sorted(paths.nginx_log.glob("wharfinger*.log*")):
             self._tree(path)
         if not self.check:
-            # The lock is held through its open file, its name may go.
+            # The open file holds the lock, so its name can be removed.
             paths.lock.unlink(missing_ok=True)
             _rmdir(paths.var)
 
     def _tree(self, path: Path) -> bool:
-        # A dry run leaves what a directory that goes would have taken with it.
+        # In a dry run, files in a removed directory are still there.
         within = any(path.is_relative_to(folder) for folder in self.gone)
         if within or (not exists(path) and not path.is_symlink()):
             return False
@@ -225,6 +225,6 @@ def _listed(names: list[str]) -> str:
 
 
 def _rmdir(path: Path) -> None:
-    """Removes a directory that is empty; any other stays."""
+    """Removes the directory if it is empty."""
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()

@@ -1,4 +1,4 @@
-"""Small files that a role has rendered: compared, written or removed, with the differences."""
+"""Compares, writes or removes small files that a role has rendered, and returns differences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ..system.files import sync_directory, write_atomically
 
-#: Brings the group and mode of a path to the wanted ones; whether something had to be changed.
+#: Sets the group and mode of a path; returns whether something had to be changed.
 SetAttributes = Callable[[str, Mapping[str, Any]], bool]
 
 
@@ -20,7 +20,8 @@ def bring(
     *,
     check: bool,
 ) -> tuple[list[str], list[dict[str, str]]]:
-    """Writes what differs and removes what must not be there; with `check` only says so.
+    """Writes files that differ and removes those that must not exist; with `check`, only returns
+    that.
 
     files: each with `path`, `content`, `group`, `mode` and `secret`, as the module's options.
     Returns the paths that were changed, and the differences as Ansible's --diff shows them.
@@ -53,7 +54,7 @@ def bring(
 
 
 def _read(path: str) -> str | None:
-    """The file's text, or None where there is no file."""
+    """The file's text; None if there is no file."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -63,7 +64,7 @@ def _read(path: str) -> str | None:
 def _write(
     wanted: Mapping[str, Any], before: str | None, set_attributes: SetAttributes, check: bool
 ) -> bool:
-    """Brings one file to the wanted content and attributes; whether something changed."""
+    """Gives a file the wanted content and attributes; returns whether something changed."""
     path = Path(wanted["path"])
     changed: bool = before != wanted["content"]
     if changed and not check:

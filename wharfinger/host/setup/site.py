@@ -1,4 +1,4 @@
-"""`site`: the toolkit's one nginx file, and nginx serving what is on the disk."""
+"""`site`: the toolkit's nginx file, which nginx then serves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .main_settings import make_room
 
 
 def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`site`: our site file has this content and nginx serves it, with the present certificate.
+    """`site`: writes our site file, and makes nginx serve it with the present certificate.
 
-    Request: {"content", "remove_default_site": false}. The latter takes away Debian's welcome page
-    (put back where nginx then refuses the configuration).
+    Request: {"content", "remove_default_site": false}. The latter removes Debian's welcome page,
+    and restores it if nginx then refuses the configuration.
     """
     state = host.store.load()
     before = read_text(host.paths.site) or ""
@@ -31,7 +31,7 @@ def site(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
         link = default.readlink()
         if not check:
             default.unlink()
-            # Forces a reload also where the site itself is unchanged.
+            # Forces a reload even if the site itself is unchanged.
             state.proxy_loaded = None
     try:
         actions += apply(

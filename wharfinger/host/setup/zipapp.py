@@ -1,6 +1,6 @@
-"""Packs the host program into one executable file, wharfinger-host.pyz: the same bytes each time.
+"""Packs the host program into one executable file, wharfinger-host.pyz, always with the same bytes.
 
-Stored, not compressed: the bytes would differ from one zlib to the next.
+It is not compressed: the bytes would depend on the version of zlib.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import zipfile
 from pathlib import Path
 
 _LAUNCHER = b"import sys\n\nfrom wharfinger.host.__main__ import main\n\nsys.exit(main())\n"
-# Folders of the package `wharfinger`: all that the host program imports.
+# The packages below `wharfinger` that the host program imports.
 PACKAGES = ("deployment", "host", "oci")
-# The earliest time a zip file can carry: no clock takes part.
+# The earliest time in a zip file, so that the bytes do not depend on a clock.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 

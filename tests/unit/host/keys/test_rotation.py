@@ -1119,8 +1119,8 @@ def test_a_lock_that_is_held_for_days_is_told_and_one_of_hours_is_not(
         text = renewed_twice(host)
     assert re.fullmatch(
         r"another wharfinger-host \(collect, process \d+, since [\d:]+\) has been at work for 168 "
-        rf"hours and holds {host.paths.lock}, and nothing is renewed meanwhile: look what it waits "
-        "for, or kill its process: the next run ends what it leaves half-done",
+        rf"hours and holds {host.paths.lock}, and nothing is renewed meanwhile: see what it waits "
+        "for, or kill its process: the next run repairs what it leaves unfinished",
         text,
     )
     assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
@@ -1162,7 +1162,7 @@ def test_an_error_of_the_program_itself_is_told_without_its_words(
     text = renewed_twice(host)
     assert re.fullmatch(
         r"renew: an error of wharfinger-host itself \(RecursionError at test_rotation\.py:\d+\): "
-        "nothing is renewed until it is mended: deploy from an up-to-date checkout, or report it",
+        "nothing is renewed until it is fixed: deploy from an up-to-date checkout, or report it",
         text,
     )
     assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"

@@ -382,9 +382,9 @@ def test_observe_tells_which_accounts_were_removed(tmp_path: Path) -> None:
         found = run("observe", asked, host=host)
         assert found["removed"] == {}
         assert found["removed_error"] == (
-            f"{host.paths.removed_accounts} is damaged, and who was removed from this host is "
-            "unknown: bring it back from a backup, or remove it (an old copy of the inventory can "
-            "then bring removed users back)"
+            f"{host.paths.removed_accounts} is damaged, so the accounts that were removed from "
+            "this host are not known: restore it from a backup, or remove it (an old copy "
+            "of the inventory can then bring removed users back)"
         )
 
 

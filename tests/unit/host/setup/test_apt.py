@@ -109,7 +109,7 @@ def test_another_apt_that_does_not_end_is_an_error_that_names_it(
         run("packages", {"install": ["nginx"]}, host=host)
     assert machine.seconds - begin == 300
     assert str(caught.value) == (
-        "apt was waited for in vain, 300 s: unattended-upgr (process 886) still holds its lock. "
+        "apt is busy: unattended-upgr (process 886) still holds its lock after 300 s. "
         "See what it does, and run this again once it has ended"
     )
 
