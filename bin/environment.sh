@@ -2,19 +2,19 @@
 # The locked Python environment in .venv, for ./deploy, ./test and bin/lock (sourced by them, from
 # the project's folder).
 #
-#   environment NAME    .venv holds what requirements/NAME.txt locks, uv, and the command `wharf`
-#                       where the packages that it needs are among them
+#   environment NAME    .venv holds the packages of requirements/NAME.txt, uv, and the command `wharf`
+#                       if the packages that it needs are among them
 #
 # Quick when nothing has changed, and safe when interrupted or started twice at once: a stamp in
 # .venv says what is installed and is written last; a lock lets one process at a time install.
 #
-# What the caller's shell has set for other work is left out: see own_surroundings.
+# Variables that the caller's shell has set for other work are unset: see own_surroundings.
 
 say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# Another project's Python and folders, pip's and uv's other targets, a locale that is not generated
-# here, a home that is not there. The package index, proxies and TMPDIR stay the caller's.
+# Removes the settings of another project's Python, folders and targets of pip and uv, a locale that is not
+# generated here, and a home that does not exist. The package index, proxies and TMPDIR stay the caller's.
 own_surroundings() {
   unset CDPATH VIRTUAL_ENV "${!PYTHON@}" PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT \
     UV_PYTHON UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_EXCLUDE_NEWER UV_WORKING_DIRECTORY
@@ -22,10 +22,10 @@ own_surroundings() {
   export PIP_USER=0
   # A company's TLS-inspecting proxy has a CA that only the system knows: uv's own list of CAs lacks it.
   export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true}
-  # Debian's sshd takes the locale from the operator's desktop; Ansible ends where it is not generated.
+  # Debian's sshd takes the locale from the operator's desktop; Ansible fails if it is not generated here.
   if [ "$(LC_ALL=C.UTF-8 locale charmap 2>/dev/null)" = UTF-8 ]; then export LC_ALL=C.UTF-8; fi
   if [ ! -d "${TMPDIR:-/tmp}" ] || [ ! -w "${TMPDIR:-/tmp}" ]; then unset TMPDIR; fi
-  # `sudo -E` leaves another user's: what root writes there, he could not change any more.
+  # `sudo -E` leaves another user's, who could no longer change what root writes there.
   local name
   for name in HOME XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME UV_CACHE_DIR ANSIBLE_HOME ANSIBLE_LOCAL_TEMP; do
     if [ -d "${!name:-}" ] && [ ! -O "${!name}" ]; then unset "$name"; fi
@@ -50,7 +50,7 @@ as_root() {
   fi
 }
 
-# apt-get, which waits up to 300 s where another apt or dpkg is at work. Its own option for that,
+# Runs apt-get, and waits up to 300 s while another apt or dpkg is running. apt's own option for that,
 # DPkg::Lock::Timeout, does not cover the locks of package lists and archives.
 apt_get() {
   local end=$((SECONDS + 300)) said told=
@@ -62,7 +62,7 @@ apt_get() {
         return 1
         ;;
     esac
-    [ $SECONDS -lt $end ] || fail "apt was waited for in vain, 300 s: ${said%%$'\n'*}"
+    [ $SECONDS -lt $end ] || fail "apt was still locked after 300 s: ${said%%$'\n'*}"
     if [ "$said" != "$told" ]; then say "waiting for another apt, up to 300 s: ${said%%$'\n'*}"; fi
     told=$said
     sleep 2
@@ -89,8 +89,7 @@ environment_python() {
   return 1
 }
 
-# What .venv must have been made from: a checkout that was moved, or another Python, makes the
-# scripts in it useless.
+# What .venv was made from: if the checkout is moved, or Python is another one, the scripts in it no longer work.
 environment_stamp() {
   printf '%s %s %s\n' "$PWD" "$(readlink -f .venv/bin/python)" \
     "$(cat requirements/bootstrap.txt "requirements/$1.txt" pyproject.toml bin/usable_locale.py | sha256sum)"
@@ -122,8 +121,8 @@ environment_install() {
   fi
   .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes \
     --requirement requirements/bootstrap.txt --requirement "requirements/$1.txt"
-  # This project itself, in place: .venv/bin/wharf. Built by what has just been installed, nothing
-  # is downloaded.
+  # This project itself, in place: .venv/bin/wharf. It is built by packages that have just been installed, and
+  # downloads nothing.
   if grep -q '^flit-core==' "requirements/$1.txt"; then
     .venv/bin/uv pip install --quiet --offline --python .venv/bin/python --no-deps --no-build-isolation \
       --editable .
@@ -139,9 +138,9 @@ environment() {
   if ! environment_is_ready "$1"; then
     (
       flock 9
-      # What is in .venv is no secret, and other users may run it.
+      # .venv holds no secrets, and other users may run its programs.
       umask 022
-      # Another start may have done it meanwhile.
+      # Another process may have installed it meanwhile.
       if ! environment_is_ready "$1"; then environment_install "$1"; fi
     ) 9<requirements
   fi
@@ -150,7 +149,7 @@ environment() {
   mkdir -p "$HOME"
 }
 
-# What images/build.py needs on this machine beside Python.
+# Installs what images/build.py needs besides Python.
 build_tools() {
   local missing=()
   command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
@@ -160,14 +159,14 @@ build_tools() {
   if [ ${#missing[@]} != 0 ]; then apt_install "${missing[@]}"; fi
 }
 
-# The project's ansible.cfg, and its plugins before those that the caller's variables name.
+# Uses the project's ansible.cfg, and its plugins before those of the caller's variables.
 own_ansible() {
   local part name collections
   if [ -n "${ANSIBLE_CONFIG:-}" ] && [ "$(readlink -f "$ANSIBLE_CONFIG")" != "$PWD/ansible.cfg" ]; then
     say "ANSIBLE_CONFIG is not used: the settings are those of $PWD/ansible.cfg"
   fi
   export ANSIBLE_CONFIG=$PWD/ansible.cfg
-  # Another project's tags would leave out tasks of this one.
+  # Another project's tags would skip tasks of this one.
   for name in ANSIBLE_RUN_TAGS ANSIBLE_SKIP_TAGS; do
     if [ -n "${!name:-}" ]; then say "$name is not used: write --tags or --skip-tags"; fi
     unset "$name"

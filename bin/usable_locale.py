@@ -1,8 +1,8 @@
-"""Gives the programs of .venv a locale that works where their caller's does not.
+"""Gives the programs of .venv a locale that works if their caller's does not.
 
 Every Python of .venv imports it at its start (usable_locale.pth, by bin/environment.sh). Ansible
-ends where the locale is not generated on this machine, or is not UTF-8; sshd takes it from the
-desktop of whoever logs in. C.UTF-8 is always there.
+fails if the locale is not generated on this machine, or is not UTF-8; sshd takes it from the
+desktop of the user who logs in. C.UTF-8 always exists.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def _usable() -> bool:
 
 
 if os.environ.get("LC_ALL") != "C.UTF-8" and not _usable():
-    # From the start: what has been decoded by now may have been decoded wrongly.
+    # Python starts again, because texts that it has read by now may be decoded wrongly.
     os.environ["LC_ALL"] = "C.UTF-8"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
