@@ -48,17 +48,17 @@ def ask(address: str, name: str) -> dict[str, Any]:
     connection = Connection(address, name)
     try:
         connection.request("GET", "/v2/", headers={"Host": name})
-        found = connection.sock.getpeercert(binary_form=True)
+        certificate = connection.sock.getpeercert(binary_form=True)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as problem:
         return {"error": str(problem) or type(problem).__name__}
     finally:
         connection.close()
-    issuer = x509.load_der_x509_certificate(found).issuer
+    issuer = x509.load_der_x509_certificate(certificate).issuer
     [common] = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     return {
         "issuer": common.value,
-        "certificate": hashlib.sha256(found).hexdigest(),
+        "certificate": hashlib.sha256(certificate).hexdigest(),
         "status": status,
     }
 

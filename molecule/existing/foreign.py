@@ -42,11 +42,11 @@ def main(address: str, root: str) -> int:
         (443, "unknown.example.test", trusting, INTRANET),
     ):
         try:
-            found: object = ask(address, port, name, context)
+            answer: object = ask(address, port, name, context)
         except OSError as problem:
-            found = problem
-        if found != wanted:
-            print(f"{name} on port {port}: {found!r} instead of {wanted!r}")
+            answer = problem
+        if answer != wanted:
+            print(f"{name} on port {port}: {answer!r} instead of {wanted!r}")
             missing += 1
     return 1 if missing else 0
 

@@ -23,9 +23,9 @@ OTHERS = re.compile(
 
 def main(authorities: str) -> None:
     """Prints the variables."""
-    found = {name: value for name, value in os.environ.items() if OTHERS.fullmatch(name)}
-    found |= {name: authorities for name in os.environ if AUTHORITIES.fullmatch(name)}
-    print(json.dumps(found))
+    variables = {name: value for name, value in os.environ.items() if OTHERS.fullmatch(name)}
+    variables |= {name: authorities for name in os.environ if AUTHORITIES.fullmatch(name)}
+    print(json.dumps(variables))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ def test_the_service_has_recovered_by_itself(name: str) -> None:
 
 def test_another_certificate_is_served(name: str) -> None:
     address = hosts.variables(name)["ansible_host"]
-    found = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((address, 443)))
+    certificate = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((address, 443)))
     before = json.loads((hosts.ephemeral() / f"{name}-failure.json").read_text())
-    assert hashlib.sha256(found).hexdigest() != before[-1]["certificate"]
+    assert hashlib.sha256(certificate).hexdigest() != before[-1]["certificate"]
 
 
 @pytest.mark.parametrize("more", ["", "-too"])

@@ -17,10 +17,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def met(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(
+    answers: list[dict[str, Any]] = json.loads(
         (hosts.ephemeral() / f"{name}-renewal.json").read_text()
     )
-    return found
+    return answers
 
 
 def test_clients_are_given_the_new_certificate_after_the_old_one(met: list[dict[str, Any]]) -> None:

@@ -55,11 +55,13 @@ def test_the_root_lies_beside_the_inventory(name: str) -> None:
 
 def test_the_certificate_is_of_an_elliptic_curve_and_for_the_name(name: str) -> None:
     address = hosts.variables(name)["ansible_host"]
-    found = x509.load_pem_x509_certificate(ssl.get_server_certificate((address, 443)).encode())
-    key = found.public_key()
+    certificate = x509.load_pem_x509_certificate(
+        ssl.get_server_certificate((address, 443)).encode()
+    )
+    key = certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     assert key.curve.name == "secp256r1"
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert f"{name}.wharfinger.test" in names.get_values_for_type(x509.DNSName)
 
 
@@ -96,8 +98,8 @@ def test_the_external_accounts_key_is_in_the_settings_only(name: str) -> None:
     places = ["/etc/wharfinger", "/var/lib/wharfinger", "/var/log", "/root", "/tmp", "/run"]
     places += ["/etc/systemd", "/etc/letsencrypt"]
     # By standard input: the journal keeps every command line that sudo runs.
-    found = hosts.run_with_input(name, ["grep", "-rslFf", "-", *places], secret)
-    assert found.stdout.split() == ["/etc/wharfinger/certificates/settings.json"]
+    search = hosts.run_with_input(name, ["grep", "-rslFf", "-", *places], secret)
+    assert search.stdout.split() == ["/etc/wharfinger/certificates/settings.json"]
 
 
 def test_debians_own_renewal_has_nothing_to_do_with_it(machine: Host) -> None:

@@ -24,9 +24,9 @@ def amount() -> Amount:
 @pytest.fixture(scope="session")
 def site(amount: Amount) -> Site:
     """The host under test, filled."""
-    found = Site()
-    found.content = fill(found.session, amount)
-    return found
+    full = Site()
+    full.content = fill(full.session, amount)
+    return full
 
 
 @pytest.fixture(scope="session")

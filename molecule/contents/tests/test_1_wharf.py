@@ -24,7 +24,7 @@ FOREIGN = "client.wharfinger.test:5000"
 def foreign() -> Registry:
     """Debian's docker-registry, which knows one user by htpasswd, with an image in each of seven
     repositories."""
-    found = Registry(
+    registry = Registry(
         "client.wharfinger.test",
         hosts.variables("client")["ansible_host"],
         str(hosts.ephemeral() / "foreign-ca.crt"),
@@ -33,9 +33,9 @@ def foreign() -> Registry:
     )
     for number in range(7):
         for tag in ("one", "two"):
-            answer = found.push(hosts.account("readonly"), f"theirs/{number}/app", tag, b"layer")
+            answer = registry.push(hosts.account("readonly"), f"theirs/{number}/app", tag, b"layer")
             assert answer.status == 201, answer.body
-    return found
+    return registry
 
 
 def somebody(folder: Path, user: str) -> Person:
@@ -73,8 +73,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Person:
 
 def test_every_tag_of_every_repository_is_listed(site: Site, amount: Amount, admin: Person) -> None:
     rows = admin("repositories", HOSTNAME, "--tags", "--json").json
-    found = {(one["repository"], one["tag"]) for one in rows}
-    ours = {one for one in found if not one[0].startswith("wharfinger-verification")}
+    listed = {(one["repository"], one["tag"]) for one in rows}
+    ours = {one for one in listed if not one[0].startswith("wharfinger-verification")}
     assert ours == {(repository, tag) for repository, tag, _ in site.content.tags}
     assert len(ours) > amount.repositories * amount.tags
 
@@ -171,8 +171,8 @@ def test_between_registries_an_image_is_copied_with_its_digest(
 
 def test_against_debians_registry(admin: Person, foreign: Registry) -> None:
     rows = admin("repositories", FOREIGN, "--tags", "--json").json
-    found = {(one["repository"], one["tag"]) for one in rows}
-    assert found >= {(f"theirs/{n}/app", tag) for n in range(7) for tag in ("one", "two")}
+    listed = {(one["repository"], one["tag"]) for one in rows}
+    assert listed >= {(f"theirs/{n}/app", tag) for n in range(7) for tag in ("one", "two")}
     shown = admin("show", f"{FOREIGN}/theirs/3/app:one")
     assert shown.code == 0, shown.error
     # Its release, 2.8, deletes no tag alone, and nothing else is deleted instead.

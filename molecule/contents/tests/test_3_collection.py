@@ -71,10 +71,10 @@ def is_there(site: Site, blob: str) -> bool:
 @pytest.fixture(scope="module")
 def docker(client: Host) -> Docker:
     """Docker on the client machine, signed in."""
-    found = Docker(client, registry("debian13"))
-    login = found.login("admin")
+    signed_in = Docker(client, registry("debian13"))
+    login = signed_in.login("admin")
     assert login.rc == 0, login.stderr
-    return found
+    return signed_in
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +117,10 @@ def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) 
         assert digests <= set(before["revisions"][repository])
         assert not digests & set(after["blobs"])
     for repository in site.content.repositories:
-        found = site.content[repository]
-        assert set(after["revisions"][repository]) == found.reached()
-        for name in found.untagged:
-            del found.manifests[name]
+        content = site.content[repository]
+        assert set(after["revisions"][repository]) == content.reached()
+        for name in content.untagged:
+            del content.manifests[name]
     freed = sum(size for one, size in before["blobs"].items() if one not in after["blobs"])
     assert answer["freed"] == freed > 0
 

@@ -59,7 +59,7 @@ def tagged(content: Content, repository: str, tag: str) -> Manifest:
     return content[repository].manifests[content[repository].tags[tag]]
 
 
-def found(site: Site) -> list[dict[str, Any]]:
+def damage_found(site: Site) -> list[dict[str, Any]]:
     """What a check finds, which exits with 1 where that is anything, and says it."""
     ran = site.run("check_contents")
     damage: list[dict[str, Any]] = site.report("check_contents")["damage"]
@@ -71,7 +71,7 @@ def found(site: Site) -> list[dict[str, Any]]:
 def test_a_whole_registry_is_whole(site: Site) -> None:
     number = site.generation()
     with site.read(writing=True) as beside:
-        assert found(site) == []
+        assert damage_found(site) == []
     # No window is needed for that.
     assert beside.writer is not None
     assert beside.writer.statuses == [202]
@@ -85,7 +85,7 @@ def test_a_damaged_layer_is_found_with_every_tag_that_it_hits(site: Site, how: s
     shared = layer(site.content["team/app"].manifests[index.children[0]])
     assert shared == layer(tagged(site.content, "team/other", "1"))
     with damaged(site, shared, how):
-        [one] = found(site)
+        [one] = damage_found(site)
     assert one["digest"] == shared
     assert set(one["repositories"]) == {"team/app", "team/other"}
     # All of team/app share it, but for what is signed with.
@@ -93,14 +93,14 @@ def test_a_damaged_layer_is_found_with_every_tag_that_it_hits(site: Site, how: s
     tags = {f"team/app:{tag}" for tag in names}
     assert set(one["tags"]) == tags | {"team/other:1"}
     assert {"team/app:1.1", "team/app:latest"} <= tags
-    assert found(site) == []
+    assert damage_found(site) == []
 
 
 @pytest.mark.parametrize("how", ["flipped", "missing", "truncated"])
 def test_a_damaged_manifest_is_found(site: Site, how: str) -> None:
     name = site.content["classic/app"].tags["1"]
     with damaged(site, name, how):
-        damage = found(site)
+        damage = damage_found(site)
     assert name in {one["digest"] for one in damage}
     tags = {tag for one in damage for tag in one["tags"]}
     # It is a child of the list too.
@@ -133,7 +133,7 @@ def test_a_truncated_manifest_is_named_before_anything_is_refused_with_the_way_o
     assert "and push the image again" in ran.error
     pushing.pull("broken/app", "1")
     assert site.done("collect")["freed"] > 0
-    assert found(site) == []
+    assert damage_found(site) == []
 
 
 def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failure(
@@ -155,7 +155,7 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failu
         site.done("collect")
     finally:
         pushing.delete("stale/app", site.content["stale/app"].tags[name])
-    assert found(site) == []
+    assert damage_found(site) == []
     assert site.report("check_contents")["stale"] == []
 
 
@@ -227,7 +227,7 @@ def test_odd_manifests_of_one_user_stop_nobody_elses_collection(site: Site) -> N
         assert pushing.request("GET", path, Accept=MANIFEST).content == data
     assert pushing.size(repository, config) == len(text)
     # The check names the one and does not fail.
-    assert found(site) == []
+    assert damage_found(site) == []
     kinds = {one["kind"]: one["tags"] for one in site.report("check_contents")["harmless"]}
     assert kinds["unread manifest"] == [f"{repository}:1"]
     site.machine.check_output(f"rm -r {REPOSITORIES}/{repository}")
@@ -244,5 +244,5 @@ def test_by_its_playbook(site: Site) -> None:
     assert layer(image) in done.said and "a/b/c/d/e:1" in done.said
     # Until the next one, the host goes on telling of it.
     assert layer(image) in site.machine.run("wharfinger-host status").stdout
-    assert found(site) == []
+    assert damage_found(site) == []
     assert layer(image) not in site.machine.run("wharfinger-host status").stdout

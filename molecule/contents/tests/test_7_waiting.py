@@ -65,9 +65,9 @@ def told(site: Site) -> Iterator[None]:
 
 def alerts(site: Site) -> str:
     """What was told since the last time."""
-    found = site.machine.run("cat %s", ALERTS).stdout
+    text = site.machine.run("cat %s", ALERTS).stdout
     site.machine.check_output("rm -f %s", ALERTS)
-    return str(found)
+    return str(text)
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def old_copy(leaver: Account, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def remembered(name: str) -> dict[str, str]:
     """Whom a host remembers as removed, and when."""
-    found: dict[str, str] = json.loads(hosts.host(name).check_output("cat %s", RECORD))
-    return found
+    record: dict[str, str] = json.loads(hosts.host(name).check_output("cat %s", RECORD))
+    return record
 
 
 def logins(account: Account) -> list[int]:

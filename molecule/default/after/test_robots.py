@@ -35,8 +35,8 @@ def logins(account: Account, *names: str) -> list[int]:
 
 def record(name: str, robot: str) -> dict[str, Any]:
     """What a host remembers of a robot."""
-    found: dict[str, Any] = json.loads(hosts.host(name).check_output("cat %s", RECORD))[robot]
-    return found
+    record: dict[str, Any] = json.loads(hosts.host(name).check_output("cat %s", RECORD))[robot]
+    return record
 
 
 def test_a_robot_that_was_added_by_users_yml_signs_in() -> None:

@@ -89,8 +89,8 @@ def test_no_password_is_stored_in_clear(name: str) -> None:
     places += ["/var/lib/docker/containers", "/root", "/tmp"]
     # By standard input: the journal keeps every command line that sudo runs.
     search = ["grep", "-rlFf", "-", *places]
-    found = hosts.run_with_input(name, search, "\n".join(passwords))
-    assert (found.returncode, found.stdout) == (1, "")
+    grep = hosts.run_with_input(name, search, "\n".join(passwords))
+    assert (grep.returncode, grep.stdout) == (1, "")
     # And a word that must be there is found.
     assert hosts.run_with_input(name, search, "ssl_certificate_key").returncode == 0
 

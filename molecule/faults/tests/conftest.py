@@ -20,7 +20,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
     """The host under test, with clients that use it from the first to the last test."""
-    with Bench() as found:
-        _benches.append(found)
-        yield found
-    found.report()
+    with Bench() as bench:
+        _benches.append(bench)
+        yield bench
+    bench.report()

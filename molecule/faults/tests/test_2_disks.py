@@ -27,8 +27,8 @@ def started(bench: Bench) -> Iterator[None]:
 
 def processes(bench: Bench) -> list[str]:
     """The processes that serve, by number."""
-    found = [str(bench.inspected(kind)["State"]["Pid"]) for kind in ("registry", "token_server")]
-    return [*found, bench.run("cat /run/nginx.pid")]
+    numbers = [str(bench.inspected(kind)["State"]["Pid"]) for kind in ("registry", "token_server")]
+    return [*numbers, bench.run("cat /run/nginx.pid")]
 
 
 def refused(bench: Bench, since: float, words: str) -> None:
@@ -106,8 +106,10 @@ def test_the_power_is_cut_the_moment_a_push_is_acknowledged(bench: Bench) -> Non
     try:
         bench.run("mkdir -p /srv/cut; mount -o loop /srv/cut.img /srv/cut")
         root = "/srv/cut/registry/docker/registry/v2"
-        found = bench.run(f"cat {root}/repositories/load/power/_manifests/tags/latest/current/link")
-        assert found == f"sha256:{name}"
+        tagged = bench.run(
+            f"cat {root}/repositories/load/power/_manifests/tags/latest/current/link"
+        )
+        assert tagged == f"sha256:{name}"
         for hexadecimal in (name, digest(layer).removeprefix("sha256:")):
             data = f"{root}/blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data"
             assert bench.run(f"sha256sum <{data}").split()[0] == hexadecimal

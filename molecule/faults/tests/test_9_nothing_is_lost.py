@@ -15,8 +15,8 @@ def test_every_acknowledged_push_is_pulled_with_equal_digests(bench: Bench) -> N
 
 
 def test_every_blob_is_whole(bench: Bench) -> None:
-    found = json.loads(bench.run("wharfinger-host check_contents --json"))
-    assert found["ok"] and found["blobs"] > 50
+    report = json.loads(bench.run("wharfinger-host check_contents --json"))
+    assert report["ok"] and report["blobs"] > 50
 
 
 def test_the_host_is_well(bench: Bench) -> None:

@@ -17,7 +17,7 @@ OPEN = [22, 80, 443]
 SCAN = r"""
 import json, select, socket, sys, time
 address, (first, last) = sys.argv[1], map(int, sys.argv[2].split(","))
-found = {"open": [], "closed": 0}
+result = {"open": [], "closed": 0}
 left = list(range(first, last + 1))
 def ask(ports):
     poll, waiting, silent = select.poll(), {}, []
@@ -33,9 +33,9 @@ def ask(ports):
             one, port = waiting.pop(number)
             poll.unregister(number)
             if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                found["closed"] += 1
+                result["closed"] += 1
             else:
-                found["open"].append(port)
+                result["open"].append(port)
             one.close()
     for one, port in waiting.values():
         silent.append(port)
@@ -45,7 +45,7 @@ for attempt in range(3 if len(left) > 1000 else 1):
     asked, left = left, []
     for start in range(0, len(asked), 500):
         left += ask(asked[start : start + 500])
-print(json.dumps({"open": sorted(found["open"]), "closed": found["closed"], "silent": len(left)}))
+print(json.dumps({"open": sorted(result["open"]), "closed": result["closed"], "silent": len(left)}))
 """
 # Which of these UDP ports the host does not refuse.
 UDP = r"""
@@ -84,11 +84,11 @@ def opened(host: Host, address: str, ports: str, namespace: str = "") -> list[in
 @pytest.fixture
 def targets(containers: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Kind → the container's address."""
-    found = {}
+    addresses = {}
     for kind, container in containers.items():
         (network,) = container["NetworkSettings"]["Networks"].values()
-        found[kind] = network["IPAddress"]
-    return found
+        addresses[kind] = network["IPAddress"]
+    return addresses
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def routed(neighbour: Host, machine: Host, address: str) -> Iterator[None]:
 
 
 def test_nothing_but_ssh_and_nginx_takes_connections(neighbour: Host, address: str) -> None:
-    found = look(neighbour, SCAN, address, "1,65535")
-    assert found == {"open": OPEN, "closed": 65535 - len(OPEN), "silent": 0}
+    scan = look(neighbour, SCAN, address, "1,65535")
+    assert scan == {"open": OPEN, "closed": 65535 - len(OPEN), "silent": 0}
 
 
 def test_no_listener_is_meant_for_others(machine: Host) -> None:

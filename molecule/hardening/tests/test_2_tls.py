@@ -45,13 +45,13 @@ def test_nothing_is_found_against_the_profile(name: str, report: dict[str, Any])
 
 def test_what_is_old_is_refused(report: dict[str, Any]) -> None:
     for protocol in OLD:
-        found = report[f"{protocol}_cipher_suites"]["result"]
-        assert found["accepted_cipher_suites"] == [], protocol
-        assert found["rejected_cipher_suites"], protocol
+        suites = report[f"{protocol}_cipher_suites"]["result"]
+        assert suites["accepted_cipher_suites"] == [], protocol
+        assert suites["rejected_cipher_suites"], protocol
     for protocol in ("tls_1_2", "tls_1_3"):
-        found = report[f"{protocol}_cipher_suites"]["result"]["accepted_cipher_suites"]
-        assert found
-        assert all(one["ephemeral_key"] for one in found), protocol
+        accepted = report[f"{protocol}_cipher_suites"]["result"]["accepted_cipher_suites"]
+        assert accepted
+        assert all(one["ephemeral_key"] for one in accepted), protocol
     assert report["heartbleed"]["result"]["is_vulnerable_to_heartbleed"] is False
     assert report["tls_compression"]["result"]["supports_compression"] is False
     renegotiation = report["session_renegotiation"]["result"]

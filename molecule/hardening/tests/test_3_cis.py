@@ -79,8 +79,8 @@ def test_dockers_files_are_as_asked(machine: Host, rows: Rows) -> None:
             rows.append((number, path, f"{owner}, {most:o} at most", "not there"))
             continue
         stated = machine.check_output("stat --dereference --format '%%U:%%G %%a' %s", path)
-        found, mode = stated.split()
-        assert (found, int(mode, 8) & ~most) == (owner, 0), (path, stated)
+        actual, mode = stated.split()
+        assert (actual, int(mode, 8) & ~most) == (owner, 0), (path, stated)
         rows.append((number, path, f"{owner}, {most:o} at most", PASS))
 
 

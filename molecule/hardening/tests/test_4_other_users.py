@@ -25,16 +25,16 @@ def as_other(machine: Host, command: str) -> Any:
 @pytest.fixture(scope="module")
 def secrets(name: str, machine: Host) -> list[str]:
     """Everything that only root, or its owner, may know."""
-    found = [*hosts.users()["passwords"].values(), hosts.account("someuser").password]
+    words = [*hosts.users()["passwords"].values(), hosts.account("someuser").password]
     for file in ("http_secret", "verification_password"):
-        found.append(machine.check_output(f"cat /etc/wharfinger/secrets/{file}"))
+        words.append(machine.check_output(f"cat /etc/wharfinger/secrets/{file}"))
     for file in ("ca", "tls", "signing"):
-        found.append(machine.check_output(f"sed -n 2p /etc/wharfinger/certificates/{file}.key"))
+        words.append(machine.check_output(f"sed -n 2p /etc/wharfinger/certificates/{file}.key"))
     users = json.loads(machine.check_output("cat /var/lib/wharfinger/users.json"))
-    found += [user["hash"] for user in users.values()]
-    assert len(found) >= 10
-    assert min(map(len, found)) > 15
-    return found
+    words += [user["hash"] for user in users.values()]
+    assert len(words) >= 10
+    assert min(map(len, words)) > 15
+    return words
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_docker_is_not_at_their_service(machine: Host) -> None:
 def test_nothing_of_the_toolkit_can_be_changed(machine: Host) -> None:
     places = "/etc/wharfinger /var/lib/wharfinger /usr/local/lib/wharfinger /etc/nginx"
     places += " /usr/local/sbin/wharfinger-host /etc/docker"
-    found = as_other(machine, f"find {places} -writable ! -type l 2>/dev/null").stdout
-    assert found == ""
+    writable = as_other(machine, f"find {places} -writable ! -type l 2>/dev/null").stdout
+    assert writable == ""
     units = machine.check_output("find /etc/systemd/system -name '*wharfinger*'").split()
     assert units
     for unit in units:
@@ -77,8 +77,8 @@ def test_no_file_that_they_can_read_holds_a_secret(
 ) -> None:
     places = "/etc /var /run /tmp /usr/local /opt /srv /home"
     search = ["runuser", "-u", OTHER, "--", "grep", "-rlFsf", "-", *places.split()]
-    found = hosts.run_with_input(name, search, "\n".join(secrets))
-    assert found.stdout == "", found.stdout
+    grep = hosts.run_with_input(name, search, "\n".join(secrets))
+    assert grep.stdout == "", grep.stdout
     # And a word that must be there is found.
     search[-len(places.split()) :] = ["/etc/nginx"]
     assert hosts.run_with_input(name, search, "ssl_certificate_key").stdout

@@ -61,11 +61,11 @@ def test_the_server_denies_what_the_model_denies(
         for repository in REPOSITORIES:
             row = [who, f"`{repository}`"]
             for verb in VERBS:
-                found = model.decide(user, verb, repository)
+                decision = model.decide(user, verb, repository)
                 status = done(registry, account, verb, images[repository])
-                if (status < 300) != found.allowed or status not in (200, 201, 202, 401):
-                    wrong.append((who, verb, repository, status, found))
-                rule = f"rule {found.rule}" if found.rule else "no rule"
+                if (status < 300) != decision.allowed or status not in (200, 201, 202, 401):
+                    wrong.append((who, verb, repository, status, decision))
+                rule = f"rule {decision.rule}" if decision.rule else "no rule"
                 row.append(f"{'**may**' if status < 300 else 'denied'}, {status} ({rule})")
             rows.append(row)
         catalog = registry.catalog(account).status

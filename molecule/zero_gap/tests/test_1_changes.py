@@ -72,8 +72,8 @@ def signs_with(site: Site) -> str:
 def signed_by(site: Site) -> dict[str, str]:
     """The header of new tokens: algorithm and key."""
     token = site.registry().token(hosts.account("admin"), SCOPE)
-    found: dict[str, str] = jwt.get_unverified_header(token)
-    return found
+    header: dict[str, str] = jwt.get_unverified_header(token)
+    return header
 
 
 def served_certificate(site: Site) -> x509.Certificate:
@@ -237,9 +237,9 @@ def test_tokens_issued_just_before_a_change_have_worked_until_they_expired(
 
 def test_it_was_a_load(site: Site, loaded: Load) -> None:
     loaded.stop()
-    found = loaded.report("steady")
-    assert found["requests"] >= 5000
-    assert found["failed"] == 0, found["failures"]
+    report = loaded.report("steady")
+    assert report["requests"] >= 5000
+    assert report["failed"] == 0, report["failures"]
     site.tidy()
 
 

@@ -60,8 +60,8 @@ def algorithm(site: Site) -> str:
 
 def arguments(site: Site) -> list[str]:
     """The command line of the token server that serves."""
-    found: list[str] = site.serving("token_server")["Args"]
-    return found
+    words: list[str] = site.serving("token_server")["Args"]
+    return words
 
 
 def test_to_docker_auth_the_key_is_rotated_first(site: Site, loaded: Load) -> None:
