@@ -66,7 +66,7 @@ class Application:
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception as error:
-            tell_failure(error)
+            log_failure(error)
             self.metrics.results["failed"] += 1
             return _response(
                 refusal(500, "UNKNOWN", "the token server has failed", "server_error", {})
@@ -123,7 +123,7 @@ async def _method_not_allowed(_: Request, error: Exception) -> Response:
     return _response(refusal(405, "UNSUPPORTED", text, "invalid_request", {}, headers))
 
 
-def tell_failure(error: BaseException | None) -> None:
+def log_failure(error: BaseException | None) -> None:
     """Log where it happened, but not the exception's text, which may contain a password."""
     places = traceback.extract_tb(error.__traceback__) if error else None
     where = f"{Path(places[-1].filename).name}:{places[-1].lineno}" if places else ""

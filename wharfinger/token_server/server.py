@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from . import log
-from .app import Application, tell_failure
+from .app import Application, log_failure
 from .config import Configuration, ConfigurationError
 from .issue import Issuer
 from .reload import Files, Rejected
@@ -56,12 +56,12 @@ def serve(path: Path, *, host: str | None = None, port: int | None = None) -> No
     # uvicorn stops at these signals and then passes them on. This handler lets the process end with
     # 0, as a container should.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _tell_stop)
+        signal.signal(number, _log_stop)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(files, configuration, listener))
 
 
-def _tell_stop(number: int, _: object) -> None:
+def _log_stop(number: int, _: object) -> None:
     log.write({"event": "stop", "signal": signal.Signals(number).name})
 
 
@@ -100,9 +100,11 @@ async def _serve(files: Files, configuration: Configuration, listener: socket.so
     issuer = Issuer(configuration)
     application = Application(issuer)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: tell_failure(context.get("exception")))
+    loop.set_exception_handler(lambda _, context: log_failure(context.get("exception")))
     with log.together():
-        _tell(configuration, "start", address="{}:{}".format(*listener.getsockname()[:2]))
+        _log_configuration(
+            "start", configuration, address="{}:{}".format(*listener.getsockname()[:2])
+        )
         watcher = asyncio.create_task(watch(files, application))
         try:
             await http_server(application).serve([listener])
@@ -113,7 +115,6 @@ async def _serve(files: Files, configuration: Configuration, listener: socket.so
 
 async def watch(files: Files, application: Application) -> None:
     """Put each valid change of the files in force, until cancelled."""
-    issuer = application.issuer
     while True:
         await asyncio.sleep(POLL_INTERVAL)
         if not files.changed():
@@ -121,33 +122,42 @@ async def watch(files: Files, application: Application) -> None:
         begun = time.perf_counter()
         try:
             configuration = await asyncio.to_thread(files.load)
+        except ConfigurationError as error:
+            _reject(application, files.digest(), error)
         except Exception as error:
-            if not isinstance(error, ConfigurationError):
-                # A bug in this program must not end the loop.
-                tell_failure(error)
-                continue
-            application.rejected = Rejected(files.digest(), str(error))
-            application.metrics.reloads["rejected"] += 1
-            log.write(
-                {
-                    "event": "rejected",
-                    "configuration": application.rejected.configuration,
-                    "problems": [str(problem) for problem in error.problems],
-                    "in_force": issuer.configuration.digest,
-                }
-            )
-            continue
-        old, application.rejected = issuer.configuration.server, None
-        issuer.use(configuration)
-        application.metrics.reloads["taken"] += 1
-        _tell(configuration, "reload", ms=round((time.perf_counter() - begun) * 1000, 1))
-        new = configuration.server
-        if (old.host, old.port, old.path_prefix) != (new.host, new.port, new.path_prefix):
-            message = "server.addr and server.path_prefix take effect at the next start"
-            log.write({"event": "warning", "message": message})
+            # A bug in this program must not end the loop.
+            log_failure(error)
+        else:
+            _use(application, configuration, time.perf_counter() - begun)
 
 
-def _tell(configuration: Configuration, event: str, **more: object) -> None:
+def _reject(application: Application, digest: str, error: ConfigurationError) -> None:
+    """Keep the configuration in force, and say so in the log, the metrics and /healthz."""
+    application.rejected = Rejected(digest, str(error))
+    application.metrics.reloads["rejected"] += 1
+    log.write(
+        {
+            "event": "rejected",
+            "configuration": digest,
+            "problems": [str(problem) for problem in error.problems],
+            "in_force": application.issuer.configuration.digest,
+        }
+    )
+
+
+def _use(application: Application, configuration: Configuration, seconds: float) -> None:
+    """Put a configuration in force, which took so many seconds to load."""
+    old, new = application.issuer.configuration.server, configuration.server
+    application.rejected = None
+    application.issuer.use(configuration)
+    application.metrics.reloads["taken"] += 1
+    _log_configuration("reload", configuration, ms=round(seconds * 1000, 1))
+    if (old.host, old.port, old.path_prefix) != (new.host, new.port, new.path_prefix):
+        message = "server.addr and server.path_prefix take effect at the next start"
+        log.write({"event": "warning", "message": message})
+
+
+def _log_configuration(event: str, configuration: Configuration, **more: object) -> None:
     log.write(
         {
             "event": event,
