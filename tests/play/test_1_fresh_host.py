@@ -104,10 +104,7 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                     "a": {"password": f"{{{{ '{plant('in an expression')}' | nosuch }}}}"}
                 }
             },
-            [
-                "registry_users: holds an expression that fails: correct what stands between its "
-                "braces"
-            ],
+            ["registry_users: has an expression that fails: correct the text between its braces"],
         ),
         "rules": (
             {
@@ -230,8 +227,8 @@ def cases(controller: Controller, machine: Machine) -> Cases:
             },
             [
                 "registry_settings, http.secret: it is made on the host and stays there: remove it",
-                "registry_settings, http.relativurls: distribution 3.1.2 knows no such key and "
-                "would ignore it: the keys here are headers",
+                "registry_settings, http.relativurls: distribution 3.1.2 does not know this key "
+                "and would ignore it: the keys here are headers",
                 "registry_settings, auth: who may do what is decided by registry_auth, "
                 "registry_users and registry_access: write those instead",
                 "registry_settings, log.level: must be one of error, warn, info, debug",
@@ -240,7 +237,7 @@ def cases(controller: Controller, machine: Machine) -> Cases:
                 "registry_environment, REGISTRY_STORAGE_S3_SECRETKEY: this version keeps the "
                 "registry's data below storage_path only: remove it, and write storage_path or "
                 "storage_mount instead",
-                "registry_environment, REGISTRY_LOG_LEVL: distribution 3.1.2 knows no such "
+                "registry_environment, REGISTRY_LOG_LEVL: distribution 3.1.2 does not know this "
                 "variable and would ignore it: did you mean REGISTRY_LOG_LEVEL?",
             ],
         ),

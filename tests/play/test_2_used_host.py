@@ -166,7 +166,7 @@ def test_an_engine_and_an_nginx_that_cannot_work(
         )
     assert run.mistakes["instance"] == [
         'host, nginx: its present configuration is broken (unknown directive "servr" in '
-        "/etc/nginx/conf.d/theirs.conf:1): mend it until `nginx -t` is content",
+        "/etc/nginx/conf.d/theirs.conf:1): correct it until `nginx -t` succeeds",
         "host, engine: Docker maps user ids (userns-remap), so the registry could not own its "
         "data: remove userns-remap from /etc/docker/daemon.json, or use another host",
     ]

@@ -191,7 +191,7 @@ def test_registry_would_ignore_an_unknown_variable(
     registry: Path, tmp_path: Path, name: str
 ) -> None:
     (problem,) = configuration.review({}, {name: "x"})
-    assert "knows no such variable and would ignore it" in problem.message
+    assert "does not know this variable and would ignore it" in problem.message
     words = started(registry, tmp_path, "token", {}, {name: "x"})
     assert f"Ignoring unrecognized environment variable {name}" in words
 

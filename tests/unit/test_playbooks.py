@@ -374,11 +374,11 @@ def test_what_else_the_hosts_of_an_inventory_must_not_share(tmp_path: Path) -> N
     }
     accounts = (
         "registry_robots: 'ci' is a user of a.test and a robot of b.test, and credentials/ci can "
-        "hold the secret of only one: rename one of them"
+        "have the secret of only one: rename one of them"
     )
     machine = (
-        "ansible_host: a.test, b.test are the same machine (10.0.0.5, port 22), and a machine "
-        "holds one registry: remove one of them, or correct its ansible_host"
+        "ansible_host: a.test, b.test are the same machine (10.0.0.5, port 22), and a machine can "
+        "have only one registry: remove one of them, or correct its ansible_host"
     )
     assert together(tmp_path, hosts, "site") == [machine, accounts]
     # Who removes a user is not stopped by what a deployment would do.

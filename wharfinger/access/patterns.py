@@ -44,7 +44,7 @@ def mistake(pattern: str) -> str | None:
 def _whole(pattern: str) -> str | None:
     shown = quoted(pattern)
     if re.search(r"[\s,]", pattern):
-        return f'{shown} holds several patterns: write a list, as in ["team/*", "shared/**"]'
+        return f'{shown} has several patterns: write a list, as in ["team/*", "shared/**"]'
     if "@" in pattern:
         return f"{shown} has a digest: rules are about repositories, write it without @…"
     if ":" in pattern and "/" in pattern[pattern.index(":") :]:

@@ -208,7 +208,7 @@ def _tag_mistake(pattern: str) -> str | None:
             'write * for any characters and ? for one, as in "v*"'
         )
     if re.search(r"[\s,]", pattern):
-        return f'{shown} holds several patterns: write a list, as in ["v*", latest]'
+        return f'{shown} has several patterns: write a list, as in ["v*", latest]'
     if re.search(r"[\[\]{}!]", pattern):
         return (
             f"{shown} has a wildcard that patterns do not know: "

@@ -36,6 +36,6 @@ def check_answer(host: HostFacts, report: Report) -> None:
     if not why or lacks_authorities(host, why):
         return
     if host.serves:
-        report.warning(DIRECTORY, f"{why} (until then, what is there goes on serving)")
+        report.warning(DIRECTORY, f"{why} (until then, the present certificate stays in use)")
     else:
         report.error(DIRECTORY, f"{why}, or write certificates_tls_source: own_ca")

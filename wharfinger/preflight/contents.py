@@ -66,14 +66,14 @@ def _check_rate(checked: dict[str, Any], refuse: Refuse) -> None:
         refuse(
             name,
             f"{shown(str(rate))} is not a number of bytes per second: write 50m or 1g, or 0 for "
-            "as fast as it goes",
+            "no limit",
         )
         return
     if 0 < checked[name] < LEAST_RATE:
         refuse(
             name,
-            f"{values.readable_size(checked[name])} per second is too little, the check would not "
-            "end: write at least 1m, or 0 for as fast as it goes",
+            f"{values.readable_size(checked[name])} per second is too little, so the check would "
+            "never end: write at least 1m, or 0 for no limit",
         )
 
 

@@ -41,9 +41,9 @@ def check_name(good: Mapping[str, Any], host: HostFacts, report: Report) -> None
             report.warning(
                 topic,
                 f"{name} {where if resolved[name] else 'does not resolve on the host'}, and the "
-                "ACME server must reach this host's port 80 by that name: right behind NAT or with "
-                "split DNS (the fetch of the challenge path will tell), otherwise let public DNS "
-                "lead it to this host",
+                "ACME server must reach this host's port 80 by that name: behind NAT or with "
+                "split DNS this is right (fetching the challenge path will show it); otherwise "
+                "let public DNS lead it to this host",
                 place,
             )
         elif not good.get("registry_hosts_entry"):
@@ -73,7 +73,7 @@ def _check_address(name: str, addresses: list[str], host: HostFacts, report: Rep
         report.warning(
             "registry_hostname",
             f"{name} resolves to {', '.join(addresses)}, which is not an address of the host: "
-            "right behind NAT or a load balancer, otherwise let DNS lead it to "
+            "behind NAT or a load balancer this is right; otherwise let DNS lead it to "
             f"{own or 'this host'}",
         )
 

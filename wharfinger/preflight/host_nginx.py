@@ -119,14 +119,14 @@ def check_nginx(good: Mapping[str, Any], host: HostFacts, report: Report) -> Non
     elif nginx.error:
         report.error(
             "host, nginx",
-            f"its present configuration is broken ({_nginx_words(nginx.error)}): "
-            "mend it until `nginx -t` is content",
+            f"its present configuration is broken ({_nginx_words(nginx.error)}): correct it until "
+            "`nginx -t` succeeds",
         )
     elif not nginx.njs:
         report.warning(
             "host, nginx",
-            "it loads no njs, so the access log has no users: install libnginx-mod-http-js in a "
-            "quiet moment (nginx reloads at once), and run site.yml again",
+            "it does not load njs, so the access log has no users: install libnginx-mod-http-js "
+            "at a quiet time (this reloads nginx), and run site.yml again",
         )
     _check_connections(nginx, report)
     names = {good.get("registry_hostname"), *good.get("registry_extra_hostnames", ())} - {None}

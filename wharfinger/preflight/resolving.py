@@ -168,7 +168,7 @@ def why_unresolved(error: AnsibleError) -> str:
     missing = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", str(error))
     if isinstance(error, AnsibleUndefinedVariable) and missing:
         return f"needs {missing[1]}, which is undefined: define it, or correct its name"
-    return "holds an expression that fails: correct what stands between its braces"
+    return "has an expression that fails: correct the text between its braces"
 
 
 def plain(value: Any) -> Any:

@@ -88,7 +88,7 @@ def check_together(hosts: Mapping[str, Registry], report: Report, *, deploys: bo
             report.error(
                 "ansible_host",
                 f"{listed(names)} are the same machine ({hosts[names[0]].machine}), and a machine "
-                "holds one registry: remove one of them, or correct its ansible_host",
+                "can have only one registry: remove one of them, or correct its ansible_host",
             )
         for names in _alike(hosts, lambda host: host.hostname and (host.hostname, host.folder)):
             _check_hostname(names, hosts, report)
@@ -134,5 +134,5 @@ def _check_accounts(first: str, second: str, hosts: Mapping[str, Registry], repo
             report.error(
                 "registry_robots",
                 f"{shown(name)} is a {kinds[name]} of {first} and a {others[name]} of {second}, "
-                f"and credentials/{name} can hold the secret of only one: rename one of them",
+                f"and credentials/{name} can have the secret of only one: rename one of them",
             )

@@ -86,7 +86,7 @@ REFUSED: Mapping[str, str] = {
         "deleting is always possible for those who may: write `may: delete` in registry_access "
         "instead"
     ),
-    "storage.redirect": "nginx sends the blobs from disk by means of it: remove it",
+    "storage.redirect": "nginx needs it to send blobs from disk: remove it",
     "storage.cache": (
         "with a cache, content that is pushed again after garbage collection is lost: remove it"
     ),
@@ -312,7 +312,7 @@ def _unknown(key: _Key, name: str, path: str) -> str:
     hint = allowed[near] if near else next(elsewhere, None)
     here = ", ".join(sorted(allowed))
     write = f"did you mean {hint}?" if hint else f"the keys here are {here}"
-    return f"distribution {VERSION} knows no such key and would ignore it: {write}"
+    return f"distribution {VERSION} does not know this key and would ignore it: {write}"
 
 
 def _review_scalar(type_: str, value: object, path: str) -> str | None:
@@ -372,7 +372,7 @@ def _review_variable(name: object, value: object) -> str | None:
         if name in _OTHER_VARIABLES or re.fullmatch(r"OTEL_[A-Z0-9_]+", name):
             return None
         return (
-            "the registry reads no such variable: write REGISTRY_…, OTEL_… or one of "
+            "the registry does not read this variable: write REGISTRY_…, OTEL_… or one of "
             f"{', '.join(_OTHER_VARIABLES)}"
         )
     key, path = _variable_path(name)
@@ -383,7 +383,7 @@ def _review_variable(name: object, value: object) -> str | None:
         known = [_variable_of(value) for value in _known_values(_keys())]
         near = nearest(name, known, cutoff=0.8)
         hint = f"did you mean {near}?" if near else "remove it"
-        return f"distribution {VERSION} knows no such variable and would ignore it: {hint}"
+        return f"distribution {VERSION} does not know this variable and would ignore it: {hint}"
     return _review_variable_value(key, str(value), path)
 
 

@@ -45,11 +45,11 @@ from .messages import (
         ({"team": [7]}, ", team: a member is a number: write a user's name as text"),
         (
             {"team": ["ops"], "ops": []},
-            ', team: "ops" is a group, and a group holds users only: write its members',
+            ', team: "ops" is a group, and a group has users only: write its members',
         ),
         (
             {"team": ["group:ops"], "ops": []},
-            ', team: "group:ops" is a group, and a group holds users only: write its members',
+            ', team: "group:ops" is a group, and a group has users only: write its members',
         ),
         (
             {"team": ["wharfinger-verification"]},

@@ -54,8 +54,7 @@ COMPONENT = (
         ),
         (
             "team/*, shared/**",
-            '"team/*, shared/**" holds several patterns: write a list, as in '
-            '["team/*", "shared/**"]',
+            '"team/*, shared/**" has several patterns: write a list, as in ["team/*", "shared/**"]',
         ),
         (
             "team-*/x",

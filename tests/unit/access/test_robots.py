@@ -223,7 +223,7 @@ def test_a_rule_for_a_robot_whose_own_entry_is_wrong_is_not_told_once_more() -> 
 
 def test_a_robot_in_a_group_is_told_where_to_write_it() -> None:
     assert errors({"ci": {}}, groups={"developers": ["someuser", "ci"]}) == [
-        'registry_groups, developers: "ci" is a robot, and a group holds users only: remove it '
+        'registry_groups, developers: "ci" is a robot, and a group has users only: remove it '
         "here, and write robot:ci beside group:developers in the who of its rules"
     ]
 

@@ -209,9 +209,9 @@ def test_an_authority_that_not_every_system_knows_has_a_root(acme: Judge, tmp_pa
 
 
 REACH = (
-    "and the ACME server must reach this host's port 80 by that name: right behind NAT or with "
-    "split DNS (the fetch of the challenge path will tell), otherwise let public DNS lead it to "
-    "this host"
+    "and the ACME server must reach this host's port 80 by that name: behind NAT or with split "
+    "DNS this is right (fetching the challenge path will show it); otherwise let public DNS lead "
+    "it to this host"
 )
 
 

@@ -29,7 +29,7 @@ def test_a_registry_that_serves_already_is_deployed(judge: Judge) -> None:
     report = judge(host={"acme": WHY, "state": state}, **ACME)
     assert report.errors == []
     assert (
-        f"certificates_acme_directory: {WHY} (until then, what is there goes on serving)"
+        f"certificates_acme_directory: {WHY} (until then, the present certificate stays in use)"
         in report.warnings
     )
 

@@ -144,7 +144,7 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
         ),
         (
             rule(matching="v*, latest"),
-            ['matching: "v*, latest" holds several patterns: write a list, as in ["v*", latest]'],
+            ['matching: "v*, latest" has several patterns: write a list, as in ["v*", latest]'],
         ),
         (
             rule(matching="v[0-9]"),
@@ -253,14 +253,13 @@ def test_tags_of_signatures_go_with_what_they_sign(warnings: Strings) -> None:
         (
             "registry_check_rate",
             "fast",
-            "'fast' is not a number of bytes per second: write 50m or 1g, or 0 for as fast as it "
-            "goes",
+            "'fast' is not a number of bytes per second: write 50m or 1g, or 0 for no limit",
         ),
         (
             "registry_check_rate",
             100,
-            "100 bytes per second is too little, the check would not end: "
-            "write at least 1m, or 0 for as fast as it goes",
+            "100 bytes per second is too little, so the check would never end: write at least 1m, "
+            "or 0 for no limit",
         ),
     ],
 )

@@ -150,8 +150,8 @@ def test_the_hosts_own_nginx_may_have_the_ports(errors: Strings) -> None:
 def test_an_nginx_without_njs_logs_no_users(warnings: Strings) -> None:
     present = {"present": True, "running": True, "servers": [], "njs": False}
     assert warnings(host={"nginx": present}) == [
-        "host, nginx: it loads no njs, so the access log has no users: install "
-        "libnginx-mod-http-js in a quiet moment (nginx reloads at once), and run site.yml again"
+        "host, nginx: it does not load njs, so the access log has no users: install "
+        "libnginx-mod-http-js at a quiet time (this reloads nginx), and run site.yml again"
     ]
     assert warnings(host={"nginx": present | {"njs": True}}) == []
 
@@ -350,8 +350,8 @@ def test_the_toolkits_own_site_is_no_conflict(errors: Strings) -> None:
 )
 def test_an_nginx_whose_configuration_is_broken(errors: Strings, said: str, shown: str) -> None:
     assert errors(host={"nginx": {"present": True, "error": said}}) == [
-        f"host, nginx: its present configuration is broken ({shown}): "
-        "mend it until `nginx -t` is content"
+        f"host, nginx: its present configuration is broken ({shown}): correct it until `nginx -t` "
+        "succeeds"
     ]
 
 
@@ -725,7 +725,7 @@ def test_the_space_of_a_disk_that_is_not_mounted_yet_is_unknown(errors: Strings)
         (
             ["203.0.113.9"],
             "registry.example.com resolves to 203.0.113.9, which is not an address of the host: "
-            "right behind NAT or a load balancer, otherwise let DNS lead it to 10.0.0.5",
+            "behind NAT or a load balancer this is right; otherwise let DNS lead it to 10.0.0.5",
         ),
     ],
 )

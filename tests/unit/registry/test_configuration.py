@@ -20,8 +20,8 @@ from wharfinger.registry.configuration import (
     warnings,
 )
 
-IGNORED = "distribution 3.1.2 knows no such key and would ignore it: "
-IGNORED_VARIABLE = "distribution 3.1.2 knows no such variable and would ignore it: "
+IGNORED = "distribution 3.1.2 does not know this key and would ignore it: "
+IGNORED_VARIABLE = "distribution 3.1.2 does not know this variable and would ignore it: "
 ELSEWHERE = (
     "this version keeps the registry's data below storage_path only: "
     "remove it, and write storage_path or storage_mount instead"
@@ -86,7 +86,7 @@ def test_unknown_key_is_an_error_that_shows_the_right_one(path: str, message: st
             "deleting is always possible for those who may: write `may: delete` in "
             "registry_access instead",
         ),
-        ("storage.redirect", "nginx sends the blobs from disk by means of it: remove it"),
+        ("storage.redirect", "nginx needs it to send blobs from disk: remove it"),
         (
             "storage.cache",
             "with a cache, content that is pushed again after garbage collection is lost: "
@@ -297,9 +297,9 @@ def test_all_mistakes_are_told_at_once() -> None:
         (
             "PATH",
             "/bin",
-            "the registry reads no such variable: write REGISTRY_…, OTEL_… or one of GODEBUG, "
-            "GOGC, GOMAXPROCS, GOMEMLIMIT, GOTRACEBACK, HTTPS_PROXY, HTTP_PROXY, NO_PROXY, "
-            "SSL_CERT_DIR, SSL_CERT_FILE, TZ",
+            "the registry does not read this variable: write REGISTRY_…, OTEL_… or one of "
+            "GODEBUG, GOGC, GOMAXPROCS, GOMEMLIMIT, GOTRACEBACK, HTTPS_PROXY, HTTP_PROXY, "
+            "NO_PROXY, SSL_CERT_DIR, SSL_CERT_FILE, TZ",
         ),
         (5, "x", "is a number to YAML and must be the name of a variable, in text"),
     ],
@@ -554,5 +554,5 @@ def test_distribution_knows_every_key_of_every_variant(auth: str, on: bool) -> N
 
 
 def test_a_key_that_distribution_does_not_know_is_an_error_wherever_it_comes_from() -> None:
-    with pytest.raises(ValueError, match=r"log\.levl: distribution 3\.1\.2 knows no such key"):
+    with pytest.raises(ValueError, match=r"log\.levl: distribution 3\.1\.2 does not know this key"):
         rendered(settings={"log": {"levl": "info"}})

@@ -64,8 +64,8 @@ def _members(inventory: Inventory, group: str, members: Sequence[object]) -> tup
             inventory.error(
                 GROUPS,
                 group,
-                f"{quoted(member)} is a robot, and a group holds users only: remove it here, "
-                f"and write {ROBOT}{member} beside {GROUP}{group} in the who of its rules",
+                f"{quoted(member)} is a robot, and a group has users only: remove it here, and "
+                f"write {ROBOT}{member} beside {GROUP}{group} in the who of its rules",
             )
         elif member not in inventory.written_users:
             inventory.error(GROUPS, group, _member_mistake(inventory, member))
@@ -77,7 +77,7 @@ def _member_mistake(inventory: Inventory, name: str) -> str:
     if name in inventory.reserved:
         return f"{name} is reserved for the deployment's own verification: remove it"
     if name.startswith(GROUP) or name in inventory.written_groups:
-        return f"{quoted(name)} is a group, and a group holds users only: write its members"
+        return f"{quoted(name)} is a group, and a group has users only: write its members"
     close = nearest(name, inventory.users)
     if close:
         return f"{quoted(name)} is not a user in registry_users: write {close}"
