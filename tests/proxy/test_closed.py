@@ -8,7 +8,7 @@ import pytest
 
 from local.stack import Stack
 
-REPOSITORY = "someuser/app"
+REPOSITORY = "closed/app"
 ALL = ("repository", REPOSITORY, ["pull", "push", "delete"])
 # 2026-11-24 03:30 UTC
 UNTIL = 1795491000.0
