@@ -123,11 +123,11 @@ class Bench:
         self.load.phase("well")
         pushed = self.acknowledged()[before:]
         failures = self.load.failures(fault)
-        errors = [operation.error for operation in failures]
-        watched = [one for watch in (self.pulls, self.pushes) for one in watch.since(moment)]
-        errors += [operation.error for operation in watched if not operation.ok]
-        begun = [operation for operation in (*failures, *watched) if operation.start >= self._well]
-        self.harm = [operation.error for operation in begun if not operation.ok]
+        errors = [failure.error for failure in failures]
+        watched = [round_ for watch in (self.pulls, self.pushes) for round_ in watch.since(moment)]
+        errors += [round_.error for round_ in watched if not round_.ok]
+        self.harm = [failure.error for failure in failures if failure.start >= self._well]
+        self.harm += [seen.error for seen in watched if not seen.ok and seen.start >= self._well]
         self._well = time.time()
         row = Row(
             fault=fault,
@@ -147,7 +147,7 @@ class Bench:
         """Waits until an operation that began since then has failed."""
         deadline = time.monotonic() + 120
         while True:
-            watched = [one for watch in (self.pulls, self.pushes) for one in watch.seen]
+            watched = [round_ for watch in (self.pulls, self.pushes) for round_ in watch.seen]
             failed = [round_.start for round_ in watched if not round_.ok]
             failed += [operation.start for operation in self.load.failures(fault)]
             if any(start >= since for start in failed):

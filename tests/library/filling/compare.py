@@ -23,30 +23,30 @@ def missing(session: Session, content: Content) -> list[str]:
     problems: list[str] = []
 
     def tag(pushing: Pushing, repository: str, name: str, wanted: str) -> None:
-        found = pushing.found(repository, name)
-        if found != wanted:
-            problems.append(f"{repository}:{name} is {found} instead of {wanted}")
+        present = pushing.found(repository, name)
+        if present != wanted:
+            problems.append(f"{repository}:{name} is {present} instead of {wanted}")
 
     def manifest(pushing: Pushing, repository: str, wanted: str) -> None:
         if pushing.found(repository, wanted) != wanted:
             problems.append(f"{repository}@{wanted} is not there")
 
     def blob(pushing: Pushing, repository: str, name: str, size: int) -> None:
-        found = pushing.size(repository, name)
-        if found != size:
-            problems.append(f"the blob {name} of {repository} has {found} bytes, not {size}")
+        actual = pushing.size(repository, name)
+        if actual != size:
+            problems.append(f"the blob {name} of {repository} has {actual} bytes, not {size}")
 
     for together in batched(sorted(content.repositories)):
         pushing = Pushing(session, content, together)
         several(
             itertools.chain(
-                (partial(tag, pushing, *one) for one in content.tags if one[0] in together),
+                (partial(tag, pushing, *entry) for entry in content.tags if entry[0] in together),
                 (
                     partial(manifest, pushing, name, digest)
                     for name in together
                     for digest in content[name].reached()
                 ),
-                (partial(blob, pushing, *one) for one in content.blobs if one[0] in together),
+                (partial(blob, pushing, *entry) for entry in content.blobs if entry[0] in together),
             )
         )
     return sorted(problems)
@@ -54,10 +54,10 @@ def missing(session: Session, content: Content) -> list[str]:
 
 def differences(stored: Mapping[str, Any], content: Content) -> list[str]:
     """A line for each tag that the storage (what stored.py has printed) does not hold in full."""
-    found: dict[str, dict[str, str]] = stored["tags"]
+    tags: dict[str, dict[str, str]] = stored["tags"]
     problems = list(stored["problems"])
     for repository, tag, wanted in content.tags:
-        has = found.get(repository, {}).get(tag)
+        has = tags.get(repository, {}).get(tag)
         if has != wanted:
             problems.append(f"{repository}:{tag} is {has} instead of {wanted}")
     return sorted(problems)

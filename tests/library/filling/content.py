@@ -44,18 +44,18 @@ class Repository:
 
     def reached(self) -> set[str]:
         """The manifests that a tag leads to, and what belongs to them."""
-        found: set[str] = set()
+        reached: set[str] = set()
         todo = list(self.tags.values())
         while todo:
             name = todo.pop()
-            if name in found or name not in self.manifests:
+            if name in reached or name not in self.manifests:
                 continue
-            found.add(name)
-            one = self.manifests[name]
-            todo += one.children
-            todo += [one.subject] if one.subject else []
+            reached.add(name)
+            manifest = self.manifests[name]
+            todo += manifest.children
+            todo += [manifest.subject] if manifest.subject else []
             todo += [other for other, made in self.manifests.items() if made.subject == name]
-        return found
+        return reached
 
 
 @dataclass

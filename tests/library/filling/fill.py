@@ -173,8 +173,8 @@ def cached(pushing: Pushing) -> None:
     shared = os.urandom(16384)
     for day in range(2):
         layers, config = [shared, os.urandom(8192)], b'{"day": %d}' % day
-        for one in (*layers, config):
-            pushing.blob("cache/app", one)
+        for blob in (*layers, config):
+            pushing.blob("cache/app", blob)
         pushing.manifest("cache/app", manifests.cache(layers, config), "main")
 
 
@@ -194,10 +194,10 @@ def small(session: Session, content: Content, amount: Amount) -> None:
     """small/NNN/app: v1, v2, …, all different, of the same configuration and layer."""
     layer, config = os.urandom(1024), configuration(of="all")
     first = Pushing(session, content, [SHARED])
-    names = [first.blob(SHARED, one) for one in (layer, config)]
+    names = [first.blob(SHARED, content) for content in (layer, config)]
     first.manifest(SHARED, manifests.image(config, [manifests.layer(layer)]), "1")
 
-    def one(pushing: Pushing, repository: str) -> None:
+    def push(pushing: Pushing, repository: str) -> None:
         for name in names:
             pushing.mount(repository, name, SHARED)
         for number in range(1, amount.tags + 1):
@@ -206,7 +206,7 @@ def small(session: Session, content: Content, amount: Amount) -> None:
             pushing.manifest(repository, made, f"v{number}")
 
     several(
-        partial(one, pushing, repository)
+        partial(push, pushing, repository)
         for together in batched([f"small/{number:03}/app" for number in range(amount.repositories)])
         for pushing in [Pushing(session, content, [SHARED, *together])]
         for repository in together

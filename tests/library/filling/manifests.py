@@ -36,32 +36,32 @@ class Manifest:
 
     @property
     def parsed(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.content)
-        return found
+        parsed: dict[str, Any] = json.loads(self.content)
+        return parsed
 
     @property
     def children(self) -> list[str]:
         """The digests of an index's manifests."""
-        return [one["digest"] for one in self._members if _is_manifest(one)]
+        return [member["digest"] for member in self._members if _is_manifest(member)]
 
     @property
     def _members(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.parsed.get("manifests", [])
-        return found
+        members: list[dict[str, Any]] = self.parsed.get("manifests", [])
+        return members
 
     @property
     def subject(self) -> str | None:
-        found = self.parsed.get("subject")
-        return None if found is None else str(found["digest"])
+        subject = self.parsed.get("subject")
+        return None if subject is None else str(subject["digest"])
 
     @property
     def blobs(self) -> Iterator[tuple[str, int]]:
         """Digest and size of everything that it needs beside other manifests."""
         parsed = self.parsed
-        members = [one for one in self._members if not _is_manifest(one)]
-        for one in [parsed.get("config"), *parsed.get("layers", []), *members]:
-            if one is not None:
-                yield one["digest"], one["size"]
+        members = [member for member in self._members if not _is_manifest(member)]
+        for descriptor in [parsed.get("config"), *parsed.get("layers", []), *members]:
+            if descriptor is not None:
+                yield descriptor["digest"], descriptor["size"]
 
     def descriptor(self, **more: Any) -> dict[str, Any]:
         """How others name it."""
@@ -123,7 +123,7 @@ def docker_image(config: bytes, layers: Sequence[bytes]) -> Manifest:
     return made(
         DOCKER_MANIFEST,
         config=of(DOCKER_CONFIG, config),
-        layers=[of(DOCKER_LAYER, one) for one in layers],
+        layers=[of(DOCKER_LAYER, content) for content in layers],
     )
 
 
@@ -159,4 +159,4 @@ def belonging(name: str, ending: str) -> str:
 
 def cache(layers: Sequence[bytes], config: bytes) -> Manifest:
     """BuildKit's cache as it writes it by default before 0.21: an index of layers."""
-    return index([*(layer(one) for one in layers), of(CACHE_CONFIG, config)])
+    return index([*(layer(content) for content in layers), of(CACHE_CONFIG, config)])

@@ -156,5 +156,5 @@ class Pushing:
 def several(work: Iterable[Callable[[], object]], workers: int = 8) -> None:
     """Does things side by side; raises the first error."""
     with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(one) for one in work]:
+        for done in [pool.submit(task) for task in work]:
             done.result()

@@ -28,7 +28,9 @@ def linked(folder: Path) -> list[str]:
     """The digests that have a link in this folder."""
     if not folder.is_dir():
         return []
-    return sorted(f"sha256:{one.name}" for one in folder.iterdir() if (one / "link").is_file())
+    return sorted(
+        f"sha256:{entry.name}" for entry in folder.iterdir() if (entry / "link").is_file()
+    )
 
 
 class Stored:
@@ -72,11 +74,11 @@ class Stored:
             self.problems.append(f"{who}: {digest}: {problem}")
             return
         members = parsed.get("manifests", [])
-        manifests = [one for one in members if ".manifest." in one["mediaType"]]
-        manifests += [one for one in members if ".index." in one["mediaType"]]
+        manifests = [member for member in members if ".manifest." in member["mediaType"]]
+        manifests += [member for member in members if ".index." in member["mediaType"]]
         for child in manifests:
             self._manifest(who, name, child["digest"], layers, done)
-        others = [one for one in members if one not in manifests]
+        others = [member for member in members if member not in manifests]
         for blob in [parsed.get("config"), *parsed.get("layers", []), *others]:
             if blob is None:
                 continue
@@ -91,20 +93,20 @@ class Stored:
         content = (self.base / f"blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data").read_bytes()
         if hashlib.sha256(content).hexdigest() != hexadecimal:
             raise ValueError("its content is another")
-        found: dict[str, Any] = json.loads(content)
-        return found
+        parsed: dict[str, Any] = json.loads(content)
+        return parsed
 
 
 def main(storage: str) -> None:
     """Prints it."""
-    found = Stored(storage)
+    stored = Stored(storage)
     print(
         json.dumps(
             {
-                "tags": found.tags,
-                "revisions": found.revisions,
-                "blobs": found.blobs,
-                "problems": found.problems,
+                "tags": stored.tags,
+                "revisions": stored.revisions,
+                "blobs": stored.blobs,
+                "problems": stored.problems,
             }
         )
     )

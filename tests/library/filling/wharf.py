@@ -52,8 +52,10 @@ class Person:
     ) -> None:
         self.folder = folder
         auths = {
-            registry: {"auth": base64.b64encode(f"{one.name}:{one.password}".encode()).decode()}
-            for registry, one in accounts.items()
+            registry: {
+                "auth": base64.b64encode(f"{account.name}:{account.password}".encode()).decode()
+            }
+            for registry, account in accounts.items()
         }
         (folder / "config.json").write_text(json.dumps({"auths": auths}))
         (folder / "config.json").chmod(0o600)

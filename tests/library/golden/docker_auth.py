@@ -73,18 +73,18 @@ def expression(text: str) -> Any:
 
 def from_glob(glob: str) -> str:
     """Go's path.Match pattern as an expression."""
-    found, rest = "", glob
+    pattern, rest = "", glob
     while rest:
         character, rest = rest[0], rest[1:]
         if character == "*":
-            found += "[^/]*"
+            pattern += "[^/]*"
         elif character == "?":
-            found += "[^/]"
+            pattern += "[^/]"
         elif character == "[":
             inside, _, rest = rest.partition("]")
-            found += f"[{inside}]"
+            pattern += f"[{inside}]"
         elif character == "\\":
-            found, rest = found + re2.escape(rest[0]), rest[1:]
+            pattern, rest = pattern + re2.escape(rest[0]), rest[1:]
         else:
-            found += re2.escape(character)
-    return found
+            pattern += re2.escape(character)
+    return pattern

@@ -106,14 +106,14 @@ def make_certificates(folder: Path, address: str = ADDRESS) -> None:
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     served = made("registry", key, "authority", authority, (names, False))
     pem = serialization.Encoding.PEM
-    for name, one in (
+    for name, certificate in (
         ("ca", ca),
         ("tls", served),
         ("signing", made("tokens", signing, "tokens", signing)),
     ):
-        (folder / f"{name}.crt").write_bytes(one.public_bytes(pem))
-    for name, one in (("tls", key), ("signing", signing)):
-        private = one.private_bytes(
+        (folder / f"{name}.crt").write_bytes(certificate.public_bytes(pem))
+    for name, private_key in (("tls", key), ("signing", signing)):
+        private = private_key.private_bytes(
             pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         (folder / f"{name}.key").write_bytes(private)

@@ -457,8 +457,8 @@ def _request(
     with contextlib.closing(connection):
         connection.request(method, path, body=body, headers=sent)
         response = connection.getresponse()
-        found = [(name.lower(), value) for name, value in response.getheaders()]
-        return Answer(response.status, found, response.read())
+        headers_received = [(name.lower(), value) for name, value in response.getheaders()]
+        return Answer(response.status, headers_received, response.read())
 
 
 @contextlib.contextmanager

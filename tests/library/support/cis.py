@@ -31,8 +31,8 @@ class Item:
 
 
 def _host(container: Container) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = container["HostConfig"]
-    return found
+    settings: Mapping[str, Any] = container["HostConfig"]
+    return settings
 
 
 def _options(container: Container) -> list[str]:
@@ -49,7 +49,7 @@ _SENSITIVE = ("/", "/boot", "/dev", "/etc", "/lib", "/proc", "/sys", "/usr", "/r
 def _mounts_are_own(container: Container) -> bool:
     own = ("/etc/wharfinger/", "/var/lib/wharfinger/")
     sources = _sources(container)
-    return all(one.startswith(own) and one not in _SENSITIVE for one in sources if one)
+    return all(source.startswith(own) and source not in _SENSITIVE for source in sources if source)
 
 
 CONTAINERS = [
@@ -57,16 +57,21 @@ CONTAINERS = [
         "5.2",
         "AppArmor profile in force",
         "the default profile is not switched off; it is in force where the kernel has AppArmor",
-        lambda one: "apparmor=unconfined" not in _options(one),
+        lambda container: "apparmor=unconfined" not in _options(container),
     ),
     Item("5.3", "SELinux options", "Debian has no SELinux policy in force"),
     Item(
         "5.4",
         "only needed capabilities",
         "CapDrop ALL, CapAdd empty",
-        lambda one: _host(one)["CapDrop"] == ["ALL"] and not _host(one)["CapAdd"],
+        lambda container: _host(container)["CapDrop"] == ["ALL"] and not _host(container)["CapAdd"],
     ),
-    Item("5.5", "not privileged", "Privileged false", lambda one: not _host(one)["Privileged"]),
+    Item(
+        "5.5",
+        "not privileged",
+        "Privileged false",
+        lambda container: not _host(container)["Privileged"],
+    ),
     Item(
         "5.6",
         "no sensitive folders of the host",
@@ -77,31 +82,33 @@ CONTAINERS = [
         "5.7",
         "no sshd inside",
         "the only process is the service",
-        lambda one: "ssh" not in str(one["Path"]) + str(one["Args"]),
+        lambda container: "ssh" not in str(container["Path"]) + str(container["Args"]),
     ),
     Item(
         "5.8",
         "no privileged ports mapped",
         "no port is published",
-        lambda one: not _host(one)["PortBindings"] and not _host(one)["PublishAllPorts"],
+        lambda container: (
+            not _host(container)["PortBindings"] and not _host(container)["PublishAllPorts"]
+        ),
     ),
     Item(
         "5.9",
         "only needed ports open",
         "no port is published; a neighbour's scan finds none (test_1_outside.py)",
-        lambda one: not any((one["NetworkSettings"]["Ports"] or {}).values()),
+        lambda container: not any((container["NetworkSettings"]["Ports"] or {}).values()),
     ),
     Item(
         "5.10",
         "not the host's network",
         "NetworkMode is the stack's own",
-        lambda one: _host(one)["NetworkMode"] == "wharfinger",
+        lambda container: _host(container)["NetworkMode"] == "wharfinger",
     ),
     Item(
         "5.11",
         "memory is limited",
         "Memory above 0, no more swap",
-        lambda one: 0 < _host(one)["Memory"] == _host(one)["MemorySwap"],
+        lambda container: 0 < _host(container)["Memory"] == _host(container)["MemorySwap"],
     ),
     Item(
         "5.12",
@@ -114,13 +121,13 @@ CONTAINERS = [
         "5.13",
         "root file system read-only",
         "ReadonlyRootfs true",
-        lambda one: bool(_host(one)["ReadonlyRootfs"]),
+        lambda container: bool(_host(container)["ReadonlyRootfs"]),
     ),
     Item(
         "5.14",
         "incoming traffic bound to one interface",
         "no port is published",
-        lambda one: not _host(one)["PortBindings"],
+        lambda container: not _host(container)["PortBindings"],
     ),
     Item(
         "5.15",
@@ -130,28 +137,43 @@ CONTAINERS = [
         CHOICE,
     ),
     Item(
-        "5.16", "not the host's processes", "PidMode", lambda one: _host(one)["PidMode"] != "host"
+        "5.16",
+        "not the host's processes",
+        "PidMode",
+        lambda container: _host(container)["PidMode"] != "host",
     ),
-    Item("5.17", "not the host's IPC", "IpcMode", lambda one: _host(one)["IpcMode"] != "host"),
-    Item("5.18", "no devices", "Devices empty", lambda one: not _host(one)["Devices"]),
+    Item(
+        "5.17",
+        "not the host's IPC",
+        "IpcMode",
+        lambda container: _host(container)["IpcMode"] != "host",
+    ),
+    Item("5.18", "no devices", "Devices empty", lambda container: not _host(container)["Devices"]),
     Item(
         "5.19",
         "ulimits overwritten only where needed",
         "Ulimits empty: the daemon's default",
-        lambda one: not _host(one)["Ulimits"],
+        lambda container: not _host(container)["Ulimits"],
     ),
     Item(
         "5.20",
         "mounts are not shared back",
         "Propagation is not shared",
-        lambda one: all("shared" not in mount.get("Propagation", "") for mount in one["Mounts"]),
+        lambda container: all(
+            "shared" not in mount.get("Propagation", "") for mount in container["Mounts"]
+        ),
     ),
-    Item("5.21", "not the host's UTS", "UTSMode", lambda one: _host(one)["UTSMode"] != "host"),
+    Item(
+        "5.21",
+        "not the host's UTS",
+        "UTSMode",
+        lambda container: _host(container)["UTSMode"] != "host",
+    ),
     Item(
         "5.22",
         "default seccomp profile",
         "not switched off",
-        lambda one: not any(option.startswith("seccomp") for option in _options(one)),
+        lambda container: not any(option.startswith("seccomp") for option in _options(container)),
     ),
     Item("5.23", "no exec with privileges", "the toolkit never does it", None, OWNER),
     Item("5.24", "no exec as root", "the toolkit never does it", None, OWNER),
@@ -159,45 +181,52 @@ CONTAINERS = [
         "5.25",
         "docker's own cgroup",
         "CgroupParent empty",
-        lambda one: not _host(one)["CgroupParent"],
+        lambda container: not _host(container)["CgroupParent"],
     ),
     Item(
         "5.26",
         "no new privileges",
         "no-new-privileges",
-        lambda one: any(option.startswith("no-new-privileges") for option in _options(one)),
+        lambda container: any(
+            option.startswith("no-new-privileges") for option in _options(container)
+        ),
     ),
     Item(
         "5.27",
         "health is checked",
         "State.Health is healthy",
-        lambda one: one["State"]["Health"]["Status"] == "healthy",
+        lambda container: container["State"]["Health"]["Status"] == "healthy",
     ),
     Item("5.28", "newest image", "images_refresh=true brings updates: docs/images.md", None, OWNER),
-    Item("5.29", "processes are limited", "PidsLimit", lambda one: _host(one)["PidsLimit"] > 0),
+    Item(
+        "5.29",
+        "processes are limited",
+        "PidsLimit",
+        lambda container: _host(container)["PidsLimit"] > 0,
+    ),
     Item(
         "5.30",
         "not the default bridge",
         "only on the stack's own internal network",
-        lambda one: list(one["NetworkSettings"]["Networks"]) == ["wharfinger"],
+        lambda container: list(container["NetworkSettings"]["Networks"]) == ["wharfinger"],
     ),
     Item(
         "5.31",
         "not the host's users",
         "UsernsMode",
-        lambda one: _host(one)["UsernsMode"] != "host",
+        lambda container: _host(container)["UsernsMode"] != "host",
     ),
     Item(
         "5.32",
         "docker's socket is not mounted",
         "no mount of it",
-        lambda one: not any("docker.sock" in source for source in _sources(one)),
+        lambda container: not any("docker.sock" in source for source in _sources(container)),
     ),
     Item(
         "4.1",
         "a user of its own",
         "neither root nor a name that could be it",
-        lambda one: str(one["Config"]["User"]).split(":")[0] not in ("", "0", "root"),
+        lambda container: str(container["Config"]["User"]).split(":")[0] not in ("", "0", "root"),
     ),
     Item("4.2", "trusted base images", "built from nothing: docs/images.md", None, "by the build"),
     Item("4.3", "no unneeded packages", "no shell, no package manager", None, "checked inside"),
@@ -207,17 +236,17 @@ CONTAINERS = [
         "4.6",
         "a health check",
         "set with the container",
-        lambda one: bool(one["Config"]["Healthcheck"]["Test"]),
+        lambda container: bool(container["Config"]["Healthcheck"]["Test"]),
     ),
     Item("4.8", "no setuid programs", "no file of the image has the bits", None, "checked inside"),
     Item(
         "4.10",
         "no secrets in the image",
         "nor in the environment: names that look like it",
-        lambda one: (
+        lambda container: (
             not any(
                 word in name.partition("=")[0].lower()
-                for name in one["Config"]["Env"] or ()
+                for name in container["Config"]["Env"] or ()
                 for word in ("secret", "password", "token", "key")
             )
         ),
@@ -267,7 +296,7 @@ DAEMON = [
         "2.17",
         "a seccomp profile for all",
         "docker's own",
-        lambda info: any("name=seccomp" in one for one in info["SecurityOptions"]),
+        lambda info: any("name=seccomp" in option for option in info["SecurityOptions"]),
     ),
     Item("2.1-2.18", "all others of section 2", "no setting of the toolkit touches them"),
 ]

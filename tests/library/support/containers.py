@@ -9,8 +9,8 @@ from typing import Any
 def serving(state: Mapping[str, Any]) -> dict[str, str]:
     """The name of the container that serves, by kind (`state`: state.json)."""
     return {
-        kind: f"wharfinger-{kind}-{one['number']}"
+        kind: f"wharfinger-{kind}-{generation['number']}"
         for kind, record in state["kinds"].items()
-        for one in record["generations"]
-        if one["phase"] == "serving"
+        for generation in record["generations"]
+        if generation["phase"] == "serving"
     }

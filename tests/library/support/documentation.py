@@ -118,16 +118,18 @@ class Block:
 def blocks() -> dict[Key, Block]:
     """Those of all pages but the generated ones."""
     pages = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/**/*.md"))]
-    found = {}
+    blocks_by_key = {}
     for page in pages:
         name = str(page.relative_to(PROJECT))
         text = page.read_text(encoding="utf-8")
         for match in re.finditer(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
             block = Block(name, text.count("\n", 0, match.start()) + 2, match[1])
             if not name.startswith("docs/evidence/"):
-                assert block.key not in found, f"{name}, line {block.line}: begins as another block"
-                found[block.key] = block
-    return found
+                assert block.key not in blocks_by_key, (
+                    f"{name}, line {block.line}: begins as another block"
+                )
+                blocks_by_key[block.key] = block
+    return blocks_by_key
 
 
 def write(folder: Path, name: str, settings: Mapping[str, Any], host: Mapping[str, Any]) -> None:

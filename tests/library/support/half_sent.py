@@ -48,10 +48,10 @@ async def main(address: str, plain: int, secure: int, name: str, number: int) ->
     clients = [
         asyncio.create_task(
             keep(address, plain, {}, turns, held)
-            if one % 4
+            if client % 4
             else keep(address, secure, tls, turns, held)
         )
-        for one in range(number)
+        for client in range(number)
     ]
     while clients:
         print(len(held), flush=True)

@@ -53,8 +53,8 @@ def group(name: str) -> list[str]:
 
 def variables(name: str) -> dict[str, Any]:
     """A host's variables, not templated."""
-    found: dict[str, Any] = inventory()["_meta"]["hostvars"][name]
-    return found
+    host_variables: dict[str, Any] = inventory()["_meta"]["hostvars"][name]
+    return host_variables
 
 
 @cache
@@ -67,14 +67,14 @@ def host(name: str) -> Host:
 
 def run_with_input(name: str, command: list[str], text: str) -> subprocess.CompletedProcess[str]:
     """Runs a command on a host as root, with standard input, which testinfra cannot give."""
-    found = variables(name)
+    reached_by = variables(name)
     ssh = [
         "ssh",
-        *found["ansible_ssh_common_args"].split(),
+        *reached_by["ansible_ssh_common_args"].split(),
         "-i",
-        found["ansible_private_key_file"],
+        reached_by["ansible_private_key_file"],
     ]
-    target = f"{found['ansible_user']}@{found['ansible_host']}"
+    target = f"{reached_by['ansible_user']}@{reached_by['ansible_host']}"
     return subprocess.run(
         [*ssh, target, shlex.join(["sudo", *command])], input=text, capture_output=True, text=True
     )
@@ -91,14 +91,14 @@ def state(name: str) -> dict[str, Any]:
     """state.json of a host."""
     done = run_with_input(name, ["cat", "/var/lib/wharfinger/state.json"], "")
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    state: dict[str, Any] = json.loads(done.stdout)
+    return state
 
 
 def users() -> dict[str, Any]:
     """What users.py has written: `registry_users`, and everybody's `passwords`."""
-    found: dict[str, Any] = json.loads((ephemeral() / "users.json").read_text())
-    return found
+    users: dict[str, Any] = json.loads((ephemeral() / "users.json").read_text())
+    return users
 
 
 def account(name: str) -> Account:

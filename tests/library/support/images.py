@@ -35,10 +35,10 @@ class Pushed:
 
 def push_everywhere(registry: Registry, account: Account) -> dict[str, Pushed]:
     """Pushes an image to each repository; by repository."""
-    found = {}
+    pushed = {}
     for repository in REPOSITORIES:
         layer = os.urandom(4096)
         answer = registry.push(account, repository, "present", layer)
         assert answer.status == 201, (repository, answer.status, answer.body)
-        found[repository] = Pushed(repository, layer, answer.headers["docker-content-digest"])
-    return found
+        pushed[repository] = Pushed(repository, layer, answer.headers["docker-content-digest"])
+    return pushed

@@ -66,11 +66,11 @@ def _document(chance: random.Random, kind: str, blobs: tuple[bytes, ...]) -> Fie
     if kind in (DOCKER_IMAGE, DOCKER_LIST) or chance.random() < 0.5:
         fields.append(("mediaType", kind))
     if kind in (OCI_INDEX, DOCKER_LIST):
-        members = [descriptor(one, layer) for one in blobs[: chance.randint(0, 4)]]
+        members = [descriptor(blob, layer) for blob in blobs[: chance.randint(0, 4)]]
         fields.append(("manifests", members))
     else:
         fields.append(("config", descriptor(blobs[0], OCI_CONFIG)))
-        fields.append(("layers", [descriptor(one, layer) for one in blobs[1:4]]))
+        fields.append(("layers", [descriptor(blob, layer) for blob in blobs[1:4]]))
     chance.shuffle(fields)
     return fields
 
@@ -80,11 +80,11 @@ def _document(chance: random.Random, kind: str, blobs: tuple[bytes, ...]) -> Fie
 
 def _objects(value: Any) -> list[Fields]:
     """An object and all below it."""
-    found = [value] if isinstance(value, Fields) else []
-    for one in value if isinstance(value, list) else ():
-        inner = one[1] if isinstance(value, Fields) else one
-        found += _objects(inner) if isinstance(inner, list) else []
-    return found
+    objects = [value] if isinstance(value, Fields) else []
+    for entry in value if isinstance(value, list) else ():
+        inner = entry[1] if isinstance(value, Fields) else entry
+        objects += _objects(inner) if isinstance(inner, list) else []
+    return objects
 
 
 _NAMES = (
@@ -125,7 +125,7 @@ def _value(chance: random.Random, blobs: tuple[bytes, ...]) -> Any:
             Fields([("digest", known)]),
             Fields([("digest", known), ("size", 3), ("urls", ["https://example.com/a"])]),
             [Fields([("digest", known)])],
-            [Fields([("digest", digest(one))]) for one in blobs[:3]],
+            [Fields([("digest", digest(blob))]) for blob in blobs[:3]],
             [Fields([("size", 7)]), Fields([]), None],
             [Fields([("digest", "sha512:" + "a" * 128)])],
             [5],
@@ -183,10 +183,10 @@ def _rename(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -
     at = chance.randrange(len(fields))
     name, value = fields[at]
     spelt = "".join(
-        chance.choice(_LOOKALIKES.get(one.lower(), (one.upper(), one)))
+        chance.choice(_LOOKALIKES.get(letter.lower(), (letter.upper(), letter)))
         if chance.random() < 0.5
-        else one
-        for one in name
+        else letter
+        for letter in name
     )
     if chance.random() < 0.3:
         spelt = name.replace("s", "\u017f").replace("k", "\u212a")
@@ -205,9 +205,9 @@ def _unknown(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) 
 
 def _swapped(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
     """The fields of an image and of an index in one, some of them null at the end."""
-    inside = [Fields([("digest", digest(one)), ("size", 3)]) for one in blobs[:2]]
+    inside = [Fields([("digest", digest(blob)), ("size", 3)]) for blob in blobs[:2]]
     if chance.random() < 0.6:
-        document[:] = [one for one in document if one[0] != "mediaType"]
+        document[:] = [field for field in document if field[0] != "mediaType"]
     for name, value in (("manifests", inside), ("layers", inside), ("config", inside[0])):
         if chance.random() < 0.6:
             wrong = _value(chance, blobs) if chance.random() < 0.5 else value
@@ -232,20 +232,20 @@ def _text(chance: random.Random, value: Any) -> str:
 
     def string(text: str) -> str:
         if escapes:
-            return '"' + "".join(f"\\u{ord(one):04x}" for one in text) + '"'
+            return '"' + "".join(f"\\u{ord(character):04x}" for character in text) + '"'
         return json.dumps(text, ensure_ascii=chance.random() < 0.5)
 
-    def write(one: Any) -> str:
-        if isinstance(one, Raw):
-            return str(one)
-        if isinstance(one, Fields):
-            inside = [f"{string(name)}{space}:{space}{write(inner)}" for name, inner in one]
+    def write(part: Any) -> str:
+        if isinstance(part, Raw):
+            return str(part)
+        if isinstance(part, Fields):
+            inside = [f"{string(name)}{space}:{space}{write(inner)}" for name, inner in part]
             return "{" + space + f"{space},{space}".join(inside) + space + "}"
-        if isinstance(one, list):
-            return "[" + f",{space}".join(write(inner) for inner in one) + space + "]"
-        if isinstance(one, dict):
-            return write(Fields(one.items()))
-        return string(one) if isinstance(one, str) else json.dumps(one)
+        if isinstance(part, list):
+            return "[" + f",{space}".join(write(inner) for inner in part) + space + "]"
+        if isinstance(part, dict):
+            return write(Fields(part.items()))
+        return string(part) if isinstance(part, str) else json.dumps(part)
 
     return space + write(value) + space
 
@@ -281,7 +281,7 @@ def _byte(chance: random.Random, data: bytes) -> bytes:
 
 def _in_string(chance: random.Random, data: bytes) -> bytes:
     """Odd bytes within a string."""
-    strings = [one.start() + 1 for one in re.finditer(rb'"[a-zA-Z]', data)]
+    strings = [match.start() + 1 for match in re.finditer(rb'"[a-zA-Z]', data)]
     if not strings:
         return data
     at = chance.choice(strings)

@@ -34,13 +34,13 @@ CLONE = hashlib.sha1(
 def routed(table: str) -> list[IPv4Network]:
     """The networks that a table of routes, as /proc/net/route has it, leads to; not the default
     route."""
-    found = []
+    subnets = []
     for line in table.splitlines()[1:]:
         fields = line.split()
         address, mask = (socket.ntohl(int(fields[column], 16)) for column in (1, 7))
         if mask:
-            found.append(IPv4Network((address, mask.bit_count())))
-    return found
+            subnets.append(IPv4Network((address, mask.bit_count())))
+    return subnets
 
 
 def taken() -> list[IPv4Network]:
@@ -54,7 +54,7 @@ def free(within: IPv4Network, prefix: int, used: Iterable[IPv4Network]) -> Itera
     used = list(used)
     candidates = list(within.subnets(new_prefix=prefix))
     random.shuffle(candidates)
-    return (one for one in candidates if not any(one.overlaps(other) for other in used))
+    return (subnet for subnet in candidates if not any(subnet.overlaps(other) for other in used))
 
 
 def for_containers() -> str:
@@ -66,13 +66,13 @@ def free_ports(number: int) -> list[int]:
     """So many ports of 127.0.0.1 that nobody uses. None of those that the kernel gives to clients:
     before the test's server listens, somebody's connection could have it."""
     first_for_clients = int(CLIENTS.read_text().split()[0])
-    found: set[int] = set()
-    while len(found) < number:
+    ports: set[int] = set()
+    while len(ports) < number:
         port = random.randrange(10_000, first_for_clients)
-        with socket.socket() as one, contextlib.suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            found.add(port)
-    return list(found)
+        with socket.socket() as client, contextlib.suppress(OSError):
+            client.bind(("127.0.0.1", port))
+            ports.add(port)
+    return list(ports)
 
 
 def docker(*words: str) -> subprocess.CompletedProcess[str]:

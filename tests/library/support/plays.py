@@ -38,5 +38,5 @@ def said(ran: subprocess.CompletedProcess[str]) -> str:
 
 def changed(ran: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Host → how many tasks have changed something, by the recap."""
-    found = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", ran.stdout, re.MULTILINE)
-    return {host: int(count) for host, count in found}
+    counts = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", ran.stdout, re.MULTILINE)
+    return {host: int(count) for host, count in counts}

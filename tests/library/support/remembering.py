@@ -27,7 +27,7 @@ class RememberingRunner(SystemRunner):
         reads = arguments[0] == "openssl" and any(words <= set(arguments) for words in _READING)
         if not reads or "-out" in arguments:
             return super().run(arguments, timeout=timeout, environment=environment)
-        question = tuple(_content(one) for one in arguments)
+        question = tuple(_content(argument) for argument in arguments)
         if question not in _SAID:
             result = super().run(arguments, timeout=timeout, environment=environment)
             if not result.ok:

@@ -94,10 +94,10 @@ class Tree:
     def cache(self, repository: str, layers: Iterable[bytes], *, tag: str, age: float = 0) -> str:
         """BuildKit's cache in its old form, an index of layers and of what says what they are; the
         index's digest."""
-        config = json.dumps({"layers": [digest_of(one) for one in layers]}).encode()
+        config = json.dumps({"layers": [digest_of(layer) for layer in layers]}).encode()
         for data in (*layers, config):
             self.layer(repository, data)
-        entries = [descriptor(one, OCI_LAYER_GZIP) for one in layers]
+        entries = [descriptor(layer, OCI_LAYER_GZIP) for layer in layers]
         entries.append(descriptor(config, CACHE_CONFIG))
         content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
         digest = self.manifest(repository, content, age)
@@ -144,8 +144,8 @@ class Tree:
         """A tag of the repository was made or removed so many seconds before NOW; or, with the
         digest in `more`, that manifest was deleted."""
         folder = self._manifests(repository) / "tags"
-        for one in more:
-            folder = self.revision_path(repository, one).parent
+        for digest in more:
+            folder = self.revision_path(repository, digest).parent
             (folder / "link").unlink(missing_ok=True)
         folder.mkdir(exist_ok=True)
         os.utime(folder, (NOW - age, NOW - age))
