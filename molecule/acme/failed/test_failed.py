@@ -28,7 +28,7 @@ def machine(name: str) -> Host:
 def test_the_old_certificate_is_served_without_a_failed_request(name: str) -> None:
     met = json.loads((hosts.ephemeral() / f"{name}-failure.json").read_text())
     before = json.loads((hosts.ephemeral() / f"{name}-renewal.json").read_text())
-    assert [(one["certificate"], one["status"]) for one in met] == [
+    assert [(answer["certificate"], answer["status"]) for answer in met] == [
         (before[-1]["certificate"], 401)
     ]
 

@@ -26,15 +26,15 @@ def met(name: str) -> list[dict[str, Any]]:
 def test_clients_are_given_the_new_certificate_after_the_old_one(met: list[dict[str, Any]]) -> None:
     # While nginx reloads, old workers and new ones both accept for a moment: what clients meet may
     # go back and forth before it stays with the new certificate.
-    certificates = [one["certificate"] for one in met]
+    certificates = [answer["certificate"] for answer in met]
     assert len(set(certificates)) == 2
     assert certificates[0] != certificates[-1]
-    assert all(one["issuer"].startswith("Pebble Intermediate") for one in met)
+    assert all(answer["issuer"].startswith("Pebble Intermediate") for answer in met)
 
 
 def test_no_request_failed_meanwhile(met: list[dict[str, Any]]) -> None:
-    assert {one.get("status") for one in met} == {401}
-    assert sum(one["count"] for one in met) >= 20
+    assert {answer.get("status") for answer in met} == {401}
+    assert sum(answer["count"] for answer in met) >= 20
 
 
 def test_the_old_certificate_was_kept_until_it_was_due(

@@ -29,15 +29,15 @@ def machine(name: str) -> Host:
 
 def test_the_own_authoritys_certificate_was_served_until_the_acme_servers_came(name: str) -> None:
     met = json.loads((hosts.ephemeral() / f"{name}-first.json").read_text())
-    answered = [one for one in met if "issuer" in one]
-    issuers = list(dict.fromkeys(one["issuer"] for one in answered))
+    answered = [answer for answer in met if "issuer" in answer]
+    issuers = list(dict.fromkeys(answer["issuer"] for answer in answered))
     assert len(issuers) == 2
     assert issuers[0].startswith(f"{name}.wharfinger.test CA")
     assert issuers[1].startswith("Pebble Intermediate")
     # Once somebody answers, there is no moment without an answer, and one change of certificates.
-    begun = next(number for number, one in enumerate(met) if one.get("status") == 401)
-    assert {one.get("status") for one in met[begun:]} == {401}
-    assert len({one["certificate"] for one in met[begun:]}) == 2
+    begun = next(number for number, answer in enumerate(met) if answer.get("status") == 401)
+    assert {answer.get("status") for answer in met[begun:]} == {401}
+    assert len({answer["certificate"] for answer in met[begun:]}) == 2
 
 
 def test_who_trusts_only_the_acme_servers_root_can_sign_in(name: str) -> None:

@@ -73,15 +73,15 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Person:
 
 def test_every_tag_of_every_repository_is_listed(site: Site, amount: Amount, admin: Person) -> None:
     rows = admin("repositories", HOSTNAME, "--tags", "--json").json
-    listed = {(one["repository"], one["tag"]) for one in rows}
-    ours = {one for one in listed if not one[0].startswith("wharfinger-verification")}
+    listed = {(row["repository"], row["tag"]) for row in rows}
+    ours = {tag for tag in listed if not tag[0].startswith("wharfinger-verification")}
     assert ours == {(repository, tag) for repository, tag, _ in site.content.tags}
     assert len(ours) > amount.repositories * amount.tags
 
 
 def test_tags_have_their_digests(site: Site, admin: Person) -> None:
     rows = admin("tags", f"{HOSTNAME}/signed/app", "--digests", "--json").json
-    assert {one["tag"]: one["digest"] for one in rows} == site.content["signed/app"].tags
+    assert {row["tag"]: row["digest"] for row in rows} == site.content["signed/app"].tags
 
 
 def test_an_index_is_shown_with_its_platforms_and_raw(site: Site, admin: Person) -> None:
@@ -106,7 +106,7 @@ def test_every_kind_of_manifest_is_shown(site: Site, admin: Person, reference: s
 
 def test_room_is_told_by_repository(site: Site, admin: Person) -> None:
     told = admin("du", HOSTNAME, "--json").json
-    by_name = {one["repository"]: one for one in told["repositories"]}
+    by_name = {row["repository"]: row for row in told["repositories"]}
     [large] = site.content.large.values()
     assert large.size <= by_name[LARGE]["size"] < large.size + 10_000
     # The base layer of 1 MiB is in team/app too.
@@ -154,7 +154,7 @@ def test_a_tag_is_removed_alone(site: Site, admin: Person) -> None:
     assert removed.code == 0, removed.error
     del tags["too"]
     rows = admin("tags", f"{HOSTNAME}/small/002/app", "--json").json
-    assert {one["tag"] for one in rows} == set(tags)
+    assert {row["tag"] for row in rows} == set(tags)
     site.whole()
 
 
@@ -164,14 +164,14 @@ def test_between_registries_an_image_is_copied_with_its_digest(
     copied = admin("copy", f"{HOSTNAME}/team/app:1.1", f"{FOREIGN}/theirs/copied")
     assert copied.code == 0, copied.error
     rows = admin("tags", f"{FOREIGN}/theirs/copied", "--digests", "--json").json
-    assert {one["tag"]: one["digest"] for one in rows} == {
+    assert {row["tag"]: row["digest"] for row in rows} == {
         "1.1": site.content["team/app"].tags["1.1"]
     }
 
 
 def test_against_debians_registry(admin: Person, foreign: Registry) -> None:
     rows = admin("repositories", FOREIGN, "--tags", "--json").json
-    listed = {(one["repository"], one["tag"]) for one in rows}
+    listed = {(row["repository"], row["tag"]) for row in rows}
     assert listed >= {(f"theirs/{n}/app", tag) for n in range(7) for tag in ("one", "two")}
     shown = admin("show", f"{FOREIGN}/theirs/3/app:one")
     assert shown.code == 0, shown.error
@@ -206,11 +206,11 @@ def test_the_inventory_tells_who_may_do_what(admin: Person) -> None:
 def test_retention_is_shown_from_here(site: Site, admin: Person) -> None:
     inventory = str(hosts.inventory_file().parent)
     rows = admin("retention", "--dry-run", "--inventory", inventory, "--json").json
-    of_one = [one for one in rows if one["repository"] == "team/app"]
-    assert {one["tag"] for one in of_one} == set(site.content["team/app"].tags)
+    of_one = [row for row in rows if row["repository"] == "team/app"]
+    assert {row["tag"] for row in of_one} == set(site.content["team/app"].tags)
     # The inventory has no rules.
-    assert {(one["keep"], one["reason"]) for one in rows} == {(True, "no rule names it")}
+    assert {(row["keep"], row["reason"]) for row in rows} == {(True, "no rule names it")}
     refused = admin("retention", "--inventory", inventory)
     assert refused.code == 2
     assert "playbooks/retention.yml" in refused.words
-    assert belonging(site.content["signed/app"].tags["v1"], ".sig") in {one["tag"] for one in rows}
+    assert belonging(site.content["signed/app"].tags["v1"], ".sig") in {row["tag"] for row in rows}

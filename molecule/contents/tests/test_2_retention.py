@@ -41,16 +41,16 @@ def before(site: Site) -> dict[str, dict[str, str]]:
     for number in range(12):
         site.aged(30 - number, tag_path("signed/app", f"v{number}"))
     # The signatures are the newest, and count nothing.
-    site.aged(30, *(revision_path("signed/app", one) for one in signed.manifests))
-    return {name: dict(one.tags) for name, one in site.content.repositories.items()}
+    site.aged(30, *(revision_path("signed/app", manifest) for manifest in signed.manifests))
+    return {name: dict(repository.tags) for name, repository in site.content.repositories.items()}
 
 
 def rows(answer: dict[str, Any], repository: str) -> dict[str, tuple[bool, int | None, str]]:
     """A repository's tags in the table."""
     return {
-        one["tag"]: (one["keep"], one["rule"], one["reason"])
-        for one in answer["rows"]
-        if one["repository"] == repository
+        row["tag"]: (row["keep"], row["rule"], row["reason"])
+        for row in answer["rows"]
+        if row["repository"] == repository
     }
 
 
@@ -89,7 +89,7 @@ def test_the_table_says_what_would_go_and_why(
             # Its manifest stays for a while, and is still signed then.
             assert signed[belonging(name, ending)] == (True, 2, f"belongs to {name}")
     assert rows(answer, "daily/app") == {"latest": (True, None, "no rule names it")}
-    assert {(one["repository"], one["tag"]) for one in answer["rows"]} == {
+    assert {(row["repository"], row["tag"]) for row in answer["rows"]} == {
         (repository, tag) for repository, tags in site.stored()["tags"].items() for tag in tags
     }
     site.whole()
@@ -102,7 +102,7 @@ def test_the_rules_remove_what_the_table_said(
         table = site.done("retention", "--check")["rows"]
         with site.read():
             site.done("retention")
-    gone = {(one["repository"], one["tag"]) for one in table if not one["keep"]}
+    gone = {(row["repository"], row["tag"]) for row in table if not row["keep"]}
     assert len(gone) == 6 + 9 + 2
     for repository, tag in gone:
         del site.content[repository].tags[tag]
@@ -124,8 +124,8 @@ def test_with_collection_what_belonged_to_them_goes_too(
 ) -> None:
     removed = [before["signed/app"][f"v{number}"] for number in range(9)]
     signatures = [
-        before["signed/app"][belonging(one, ending)]
-        for one in removed
+        before["signed/app"][belonging(subject, ending)]
+        for subject in removed
         for ending in (".sig", ".att")
     ]
     # They lost their tags just now, however long ago they were pushed.
@@ -133,9 +133,9 @@ def test_with_collection_what_belonged_to_them_goes_too(
     assert set(removed + signatures) <= set(site.stored()["revisions"]["signed/app"])
     site.settled()
     site.done("collect")
-    for one in removed:
+    for subject in removed:
         for ending in (".sig", ".att"):
-            del site.content["signed/app"].tags[belonging(one, ending)]
+            del site.content["signed/app"].tags[belonging(subject, ending)]
     after = site.whole()
     assert len(after["revisions"]["signed/app"]) == 9
     assert tags(site, "signed/app") == set(site.content["signed/app"].tags)
@@ -149,7 +149,10 @@ def test_a_signature_whose_image_stays_by_its_index_stays_too(site: Site) -> Non
     index = site.content["team/app"].manifests[site.content["team/app"].tags["1.1"]]
     child = site.content["team/app"].manifests[index.children[0]]
     signature = sign(pushing, "team/app", child)
-    site.aged(60, *(revision_path("team/app", one) for one in site.content["team/app"].manifests))
+    site.aged(
+        60,
+        *(revision_path("team/app", manifest) for manifest in site.content["team/app"].manifests),
+    )
     site.aged(60, tag_path("team/app", belonging(child.digest, ".sig")))
     with site.settings(retention=RULES):
         site.done("retention")

@@ -108,7 +108,7 @@ def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) 
         repository: site.content[repository].untagged for repository in ("daily/app", "daily/multi")
     }
     # Since `latest` was pushed again, five are without a tag; and an index with three children.
-    assert [len(one) for one in gone.values()] == [5, 4]
+    assert [len(digests) for digests in gone.values()] == [5, 4]
     with site.read():
         answer = site.done("collect")
     after = site.whole()
@@ -121,7 +121,7 @@ def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) 
         assert set(after["revisions"][repository]) == content.reached()
         for name in content.untagged:
             del content.manifests[name]
-    freed = sum(size for one, size in before["blobs"].items() if one not in after["blobs"])
+    freed = sum(size for blob, size in before["blobs"].items() if blob not in after["blobs"])
     assert answer["freed"] == freed > 0
 
 
@@ -157,7 +157,7 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     writer = beside.writer
     assert writer is not None and writer.problems == []
     assert writer.statuses == [202, 503, 202]
-    assert {(one.content_type, one.code) for one in writer.refused} == {
+    assert {(answer.content_type, answer.code) for answer in writer.refused} == {
         ("application/json", "UNAVAILABLE")
     }
     # Exactly the same again, to the same registry.
@@ -194,13 +194,13 @@ def test_those_that_waited_for_weeks_go_and_a_second_push_heals(site: Site) -> N
     layer, config = os.urandom(4096), configuration(of="left")
     image = manifests.image(config, [manifests.layer(layer)])
     blobs = [pushing.blob("left/app", content) for content in (layer, config)]
-    site.aged(20, *(layer_path("left/app", one) for one in blobs))
+    site.aged(20, *(layer_path("left/app", blob) for blob in blobs))
     assert site.done("collect")["freed"] > len(layer)
     answer = pushing.request(
         "PUT", "/v2/left/app/manifests/1", image.content, Content_Type=MANIFEST
     )
     assert answer.status_code == 400
-    assert {one["code"] for one in answer.json()["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
+    assert {error["code"] for error in answer.json()["errors"]} == {"MANIFEST_BLOB_UNKNOWN"}
     for content in (layer, config):
         pushing.blob("left/app", content)
     pushing.manifest("left/app", image, "1")
@@ -250,7 +250,9 @@ def test_an_upload_ends_or_is_refused_and_pushing_again_succeeds(
     thread.join()
     assert over.is_set(), refused
     # Each refusal was one that says what it is.
-    assert [one for one in refused if not re.search(r"answered (503|429|400) ", one)] == []
+    assert [
+        problem for problem in refused if not re.search(r"answered (503|429|400) ", problem)
+    ] == []
     site.whole()
     site.pulls("slow/app")
 
@@ -275,8 +277,8 @@ def test_a_long_window_says_until_when(site: Site, docker: Docker) -> None:
     site.machine.check_output("rm %s", ENOUGH)
     assert writer.problems == []
     assert writer.statuses == [202, 503, 429, 202]
-    told = [one for one in writer.refused if one.status == 429]
-    assert {(one.content_type, one.code) for one in told} == {
+    told = [answer for answer in writer.refused if answer.status == 429]
+    assert {(answer.content_type, answer.code) for answer in told} == {
         ("application/json", "TOOMANYREQUESTS")
     }
     sentence = r"takes no changes until \d\d:\d\d UTC at the latest: pulling goes on"

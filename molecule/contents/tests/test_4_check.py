@@ -64,7 +64,7 @@ def damage_found(site: Site) -> list[dict[str, Any]]:
     ran = site.run("check_contents")
     damage: list[dict[str, Any]] = site.report("check_contents")["damage"]
     assert ran.code == (1 if damage else 0), ran.error
-    assert [one["sentence"] for one in damage if one["sentence"] not in ran.error] == []
+    assert [finding["sentence"] for finding in damage if finding["sentence"] not in ran.error] == []
     return damage
 
 
@@ -85,13 +85,13 @@ def test_a_damaged_layer_is_found_with_every_tag_that_it_hits(site: Site, how: s
     shared = layer(site.content["team/app"].manifests[index.children[0]])
     assert shared == layer(tagged(site.content, "team/other", "1"))
     with damaged(site, shared, how):
-        [one] = damage_found(site)
-    assert one["digest"] == shared
-    assert set(one["repositories"]) == {"team/app", "team/other"}
+        [finding] = damage_found(site)
+    assert finding["digest"] == shared
+    assert set(finding["repositories"]) == {"team/app", "team/other"}
     # All of team/app share it, but for what is signed with.
     names = [tag for tag in site.content["team/app"].tags if not tag.endswith(".sig")]
     tags = {f"team/app:{tag}" for tag in names}
-    assert set(one["tags"]) == tags | {"team/other:1"}
+    assert set(finding["tags"]) == tags | {"team/other:1"}
     assert {"team/app:1.1", "team/app:latest"} <= tags
     assert damage_found(site) == []
 
@@ -101,8 +101,8 @@ def test_a_damaged_manifest_is_found(site: Site, how: str) -> None:
     name = site.content["classic/app"].tags["1"]
     with damaged(site, name, how):
         damage = damage_found(site)
-    assert name in {one["digest"] for one in damage}
-    tags = {tag for one in damage for tag in one["tags"]}
+    assert name in {finding["digest"] for finding in damage}
+    tags = {tag for finding in damage for tag in finding["tags"]}
     # It is a child of the list too.
     assert tags == {"classic/app:1", "classic/app:multi"}
 
@@ -228,7 +228,9 @@ def test_odd_manifests_of_one_user_stop_nobody_elses_collection(site: Site) -> N
     assert pushing.size(repository, config) == len(text)
     # The check names the one and does not fail.
     assert damage_found(site) == []
-    kinds = {one["kind"]: one["tags"] for one in site.report("check_contents")["harmless"]}
+    kinds = {
+        finding["kind"]: finding["tags"] for finding in site.report("check_contents")["harmless"]
+    }
     assert kinds["unread manifest"] == [f"{repository}:1"]
     site.machine.check_output(f"rm -r {REPOSITORIES}/{repository}")
     site.whole()

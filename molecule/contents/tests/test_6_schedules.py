@@ -16,7 +16,7 @@ def timers(site: Site) -> set[str]:
     listed = site.machine.check_output(
         "systemctl list-units --type=timer --no-legend --output=json 'wharfinger-*'"
     )
-    return {one["unit"] for one in json.loads(listed) if one["sub"] in ("waiting", "running")}
+    return {timer["unit"] for timer in json.loads(listed) if timer["sub"] in ("waiting", "running")}
 
 
 def test_without_schedules_there_are_only_the_defaults(site: Site) -> None:

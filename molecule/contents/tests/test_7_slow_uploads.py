@@ -78,19 +78,19 @@ def test_slow_pushes_keep_nobody_out_and_end_whole() -> None:
     pushes = [
         SlowPush(registry, admin, f"slow/{method.lower()}", method) for method in ("PATCH", "PUT")
     ]
-    for one in pushes:
-        one.begin()
+    for push in pushes:
+        push.begin()
     with Writer() as writer:
         removed, freed = work("retention"), work("collect")
     for answer in (removed, freed):
-        assert [one for one in answer["actions"] if one.endswith(" is paused")], answer
+        assert [action for action in answer["actions"] if action.endswith(" is paused")], answer
         assert answer["window_seconds"] <= REFUSED
     assert (removed["removed"], freed["blobs"] > 0) == (1, True)
     assert writer.answers <= {201, 503}
     assert writer.longest <= REFUSED
     assert registry.blob(admin, "slow/garbage", digest(garbage)).status == 404
     # They are not even near their end, and the work is over.
-    for one in pushes:
-        assert one.end() == [201, 202, *([202] if one.method == "PATCH" else []), 201, 201]
-        assert one.pulls()
+    for push in pushes:
+        assert push.end() == [201, 202, *([202] if push.method == "PATCH" else []), 201, 201]
+        assert push.pulls()
     assert work("check_contents")["damage"] == []

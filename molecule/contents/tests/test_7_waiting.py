@@ -102,7 +102,7 @@ def test_a_clock_that_is_behind_during_pushes_costs_none_of_them(site: Site) -> 
     untagged = one_image(pushing, NAME, number="untagged")
     # As the registry's process would have written them, which has the same clock.
     links = [tag_path(NAME, f"behind{number}") for number in range(3)]
-    links += [revision_path(NAME, one.digest) for one in (*pushed, untagged)]
+    links += [revision_path(NAME, manifest.digest) for manifest in (*pushed, untagged)]
     site.aged(40, *links)
     site.settled(40)
     with site.settings(retention=RULES_HERE):

@@ -71,10 +71,10 @@ def test_from_a_wrong_address_a_robot_is_refused(registry: Registry, machine: Ho
         assert registry.token_answer(other).body == answer.body
     log = machine.file("/var/log/wharfinger/decisions.log").content_string
     decisions = [json.loads(line) for line in log.splitlines()]
-    last = [one for one in decisions if one.get("account") == "outside"]
-    assert {one["status"] for one in last} == {401}
-    assert {one["result"] for one in last} == {"not_let_in"}
-    assert all(one["shut"].startswith("may not log in from ") for one in last), last
+    last = [decision for decision in decisions if decision.get("account") == "outside"]
+    assert {decision["status"] for decision in last} == {401}
+    assert {decision["result"] for decision in last} == {"not_let_in"}
+    assert all(decision["shut"].startswith("may not log in from ") for decision in last), last
 
 
 def test_a_real_docker_pulls_as_a_robot(

@@ -34,13 +34,13 @@ def processes(bench: Bench) -> list[str]:
 def refused(bench: Bench, since: float, words: str) -> None:
     """Pushes are refused with these words, and pulls go on."""
     deadline = time.monotonic() + 120
-    while not [one for one in bench.pushes.since(since) if not one.ok]:
+    while not [seen for seen in bench.pushes.since(since) if not seen.ok]:
         assert time.monotonic() < deadline, "pushes go on"
         time.sleep(0.1)
     time.sleep(4)
-    errors = [one.error for one in bench.pushes.since(since) if not one.ok]
-    assert any(words in one for one in errors), errors
-    assert [one.error for one in bench.pulls.since(since) if not one.ok] == []
+    errors = [seen.error for seen in bench.pushes.since(since) if not seen.ok]
+    assert any(words in error for error in errors), errors
+    assert [seen.error for seen in bench.pulls.since(since) if not seen.ok] == []
 
 
 @pytest.mark.usefixtures("started")

@@ -120,7 +120,7 @@ for process in processes:
 @contextmanager
 def limited(bench: Bench, processes: Sequence[int], files: int) -> Iterator[None]:
     """So many files and connections these processes may open, whatever they have open already."""
-    numbers = [str(one) for one in processes]
+    numbers = [str(process) for process in processes]
     before = set(bench.script(LIMIT, str(files), *numbers).split())
     try:
         yield
@@ -145,7 +145,7 @@ def test_the_files_of_a_container(bench: Bench, kind: str) -> None:
 
 
 def test_the_files_of_nginx(bench: Bench) -> None:
-    workers = [int(one) for one in bench.run("pgrep --parent $(cat /run/nginx.pid)").split()]
+    workers = [int(number) for number in bench.run("pgrep --parent $(cat /run/nginx.pid)").split()]
     returns = "by itself as soon as files can be opened"
     fault = "no file handles: nginx's workers"
     with bench.fault(fault, returns=returns) as at, limited(bench, workers, 12):
@@ -166,8 +166,8 @@ def test_the_connections_of_nginx(bench: Bench) -> None:
                     idle.append(socket.create_connection((address, 443), 0.2))
             time.sleep(5)
         finally:
-            for one in idle:
-                one.close()
+            for connection in idle:
+                connection.close()
     assert len(idle) > 1600  # more than nginx's two workers have room for
 
 

@@ -58,4 +58,4 @@ def test_the_host_program_by_another_clock(bench: Bench, jump: str) -> None:
         assert bench.state() == state
         assert bench.run("cat /etc/wharfinger/certificates/* | sha256sum") == files
     # Not what has begun before, at another fault, and ended only now.
-    assert [one for one in bench.load.failures(fault) if one.start >= began] == []
+    assert [operation for operation in bench.load.failures(fault) if operation.start >= began] == []

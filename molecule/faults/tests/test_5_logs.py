@@ -53,7 +53,7 @@ def stopped(bench: Bench) -> Iterator[None]:
 def lost(bench: Bench, kind: str) -> float:
     """How many lines of its log the container has dropped."""
     metrics = bench.script(READ, f"http://127.0.0.1:9180/metrics/{kind}").splitlines()
-    (line,) = [one for one in metrics if one.startswith(METRIC.format(kind) + " ")]
+    (line,) = [metric for metric in metrics if metric.startswith(METRIC.format(kind) + " ")]
     return float(line.split()[1])
 
 

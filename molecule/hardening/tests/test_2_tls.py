@@ -51,7 +51,7 @@ def test_what_is_old_is_refused(report: dict[str, Any]) -> None:
     for protocol in ("tls_1_2", "tls_1_3"):
         accepted = report[f"{protocol}_cipher_suites"]["result"]["accepted_cipher_suites"]
         assert accepted
-        assert all(one["ephemeral_key"] for one in accepted), protocol
+        assert all(suite["ephemeral_key"] for suite in accepted), protocol
     assert report["heartbleed"]["result"]["is_vulnerable_to_heartbleed"] is False
     assert report["tls_compression"]["result"]["supports_compression"] is False
     renegotiation = report["session_renegotiation"]["result"]
@@ -61,8 +61,8 @@ def test_what_is_old_is_refused(report: dict[str, Any]) -> None:
 def test_the_clients_authority_and_no_other_vouches(name: str, report: dict[str, Any]) -> None:
     for deployment in report["certificate_info"]["result"]["certificate_deployments"]:
         trusted = {
-            one["trust_store"]["name"]: one["was_validation_successful"]
-            for one in deployment["path_validation_results"]
+            validation["trust_store"]["name"]: validation["was_validation_successful"]
+            for validation in deployment["path_validation_results"]
         }
         assert trusted.pop("Supplied CA file") is True
         assert set(trusted.values()) == {False}

@@ -19,7 +19,7 @@ Rows = list[tuple[str, str, str, str]]
 def judged(item: Any, subjects: list[Any]) -> str:
     if item.check is None:
         return str(item.result)
-    return PASS if all(item.check(one) for one in subjects) else FAIL
+    return PASS if all(item.check(subject) for subject in subjects) else FAIL
 
 
 @pytest.fixture(scope="module")

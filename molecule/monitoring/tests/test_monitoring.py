@@ -82,7 +82,9 @@ def awaited(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 def firing() -> set[str]:
     return {
-        one["labels"]["alertname"] for one in asked("alerts")["alerts"] if one["state"] == "firing"
+        alert["labels"]["alertname"]
+        for alert in asked("alerts")["alerts"]
+        if alert["state"] == "firing"
     }
 
 
@@ -96,8 +98,8 @@ def expressions() -> Iterator[tuple[str, str]]:
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], filled(target["expr"])
-    for one in dashboard["annotations"]["list"]:
-        yield one["name"], filled(one["expr"])
+    for annotation in dashboard["annotations"]["list"]:
+        yield annotation["name"], filled(annotation["expr"])
 
 
 def filled(expression: str) -> str:
@@ -106,7 +108,10 @@ def filled(expression: str) -> str:
 
 def test_every_target_is_up() -> None:
     def health() -> dict[str, str]:
-        return {one["labels"]["job"]: one["health"] for one in asked("targets")["activeTargets"]}
+        return {
+            target["labels"]["job"]: target["health"]
+            for target in asked("targets")["activeTargets"]
+        }
 
     wanted = {f"wharfinger_{name}" for name in ("token_server", "registry", "nginx", "host")}
     awaited(lambda: health() == dict.fromkeys(wanted, "up"))
@@ -244,8 +249,8 @@ def test_after_a_rotation_lines_go_on(registry: Registry) -> None:
 def test_the_decisions_are_kept_where_no_container_writes(registry: Registry) -> None:
     lines = machine().file("/var/log/wharfinger/decisions.log").content_string.splitlines()
     decisions = [json.loads(line) for line in lines]
-    assert {one["result"] for one in decisions} >= {"granted", "wrong_password"}
-    granted = [one for one in decisions if one["result"] == "granted"][-1]
+    assert {decision["result"] for decision in decisions} >= {"granted", "wrong_password"}
+    granted = [decision for decision in decisions if decision["result"] == "granted"][-1]
     assert granted["granted"][0]["type"] == "repository"
     mounts = machine().check_output(
         "docker ps --quiet | xargs docker inspect --format '{{json .Mounts}}'"

@@ -87,7 +87,7 @@ def test_nothing_fails_while_nothing_happens(site: Site, loaded: Load) -> None:
     real = {"docker push", "docker pull by tag", "docker pull by digest", "docker login"}
     real |= {"containerd push", "containerd pull by tag", "containerd pull by digest"}
     deadline = time.monotonic() + 300
-    while missing := real - {one.kind for one in loaded.operations("steady")}:
+    while missing := real - {operation.kind for operation in loaded.operations("steady")}:
         assert time.monotonic() < deadline, missing
         time.sleep(0.5)
     site.served("steady")
@@ -227,9 +227,9 @@ def test_tokens_issued_just_before_a_change_have_worked_until_they_expired(
     assert len(site.holders) == 11
     for holder in site.holders:
         holder.join(90)
-        used = [one for one in loaded.operations() if one.client == holder.name]
+        used = [operation for operation in loaded.operations() if operation.client == holder.name]
         assert len(used) > 10
-        assert [one.error for one in used if one.error] == []
+        assert [operation.error for operation in used if operation.error] == []
         # A token of 60 seconds was still being used in its last ones.
         assert holder.until is not None
         assert used[-1].start + used[-1].seconds > holder.until - 3
