@@ -223,7 +223,7 @@ def run(name: str, request: Request, *, check: bool = False, host: Host | None =
             raise
         from .observation import alert
 
-        if isinstance(problem, alert.Told):
+        if isinstance(problem, alert.Reported):
             raise
         text = str(problem) if isinstance(problem, HostError) else _internal(name, problem)
         failure = alert.last_resort(host, text)

@@ -60,7 +60,7 @@ def renew(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
         )
         problems += [failure] if failure else []
     if problems:
-        raise alert.Told("\n".join(problems))
+        raise alert.Reported("\n".join(problems))
     return answer(run.renewal)
 
 

@@ -93,7 +93,7 @@ class Authority:
         """Makes a new server's certificate, whatever the age of the present one. Raises HostError
         if the authority cannot issue it."""
         self.promote()
-        self.issued.ensure(anew=True)
+        self.issued.ensure(force=True)
 
     def finish(self) -> None:
         """Removes the previous authority: clients that know only that one no longer connect."""

@@ -61,8 +61,8 @@ class IssuedCertificate:
             or (chain.count(b"-----BEGIN") > 1 and not cross)
         )
 
-    def ensure(self, *, anew: bool = False) -> None:
-        if not (anew or self.due()):
+    def ensure(self, *, force: bool = False) -> None:
+        if not (force or self.due()):
             return
         self.actions.append("a server's certificate was made")
         if self.check:

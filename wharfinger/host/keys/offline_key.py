@@ -37,8 +37,8 @@ class OfflineKey:
         self.folder = self.files.folder
         self.settings = authority.settings
 
-    def wanted(self, *, anew: bool = False, replace: bool = False) -> Wanted | None:
-        """What an offline authority must sign for this host; None if nothing. `anew`: always a new
+    def wanted(self, *, force: bool = False, replace: bool = False) -> Wanted | None:
+        """What an offline authority must sign for this host; None if nothing. `force`: always a new
         certificate; `replace`: a new authority too. Raises HostError if the present one cannot be
         replaced."""
         present = self.files.facts("ca")
@@ -55,7 +55,7 @@ class OfflineKey:
                 authority = ""
         else:
             authority = ""
-        if not (authority or anew or self.authority.issued.due()):
+        if not (authority or force or self.authority.issued.due()):
             return None
         if authority == "next":
             assert present is not None

@@ -138,7 +138,7 @@ def rotate(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     if what in ("ca", "all") and settings.tls_source == "own_ca":
         renewal.server.another_authority(finish=finish, signed=signed)
     elif what != "signing":
-        renewal.server.ensure(anew=what in ("tls", "all"), signed=signed)
+        renewal.server.ensure(force=what in ("tls", "all"), signed=signed)
     if what in ("signing", "all") and settings.auth == "token":
         with renewal.signing_key() as key:
             key.begin(revoke=revoke)

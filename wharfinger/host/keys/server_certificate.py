@@ -58,35 +58,35 @@ class ServerCertificate:
     def ensure(
         self,
         *,
-        anew: bool = False,
+        force: bool = False,
         signed: Mapping[str, str] | None = None,
         by_acme: bool = True,
         to_nginx: bool = True,
     ) -> None:
-        """Ensures a server's certificate that is not about to end, from any issuer. `anew`: always
+        """Ensures a server's certificate that is not about to end, from any issuer. `force`: always
         a new one. Without `to_nginx` it is not served before `site` runs."""
         source, problem = self.settings.tls_source, None
         if source == "acme" and not self.check:
             try:
-                self._by_acme(anew, ask=by_acme)
+                self._by_acme(force, ask=by_acme)
             except HostError as failure:
                 problem = failure  # the present certificate must not end meanwhile
-        self.by_own_authority(anew=anew, signed=signed)
+        self.by_own_authority(force=force, signed=signed)
         self.publish(to_nginx=to_nginx)
         if problem is not None:
             raise problem
 
     def by_own_authority(
-        self, *, anew: bool = False, signed: Mapping[str, str] | None = None
+        self, *, force: bool = False, signed: Mapping[str, str] | None = None
     ) -> None:
         """The same, if the host's own authority issues it; nothing is published yet."""
         if not self.settings.has_own_ca or self._foreign():
             return
         if self.settings.ca_offline:
-            self._by_offline_key(anew, signed)
+            self._by_offline_key(force, signed)
             return
         with self._authority() as authority:
-            if anew and self.settings.tls_source == "own_ca":
+            if force and self.settings.tls_source == "own_ca":
                 authority.renew_server()
             else:
                 authority.ensure()
@@ -104,7 +104,7 @@ class ServerCertificate:
             and not certificates.issued_by(self.host.runner, folder / "tls.crt", folder / "ca.crt")
         )
 
-    def _by_acme(self, anew: bool, ask: bool) -> None:
+    def _by_acme(self, force: bool, ask: bool) -> None:
         """Installs the ACME server's certificate; without `ask`, the last one."""
         from . import acme  # only here: few hosts need it
 
@@ -114,7 +114,7 @@ class ServerCertificate:
                 self._install(obtained)
             return
         try:
-            obtained = acme.obtain(self.host, self.settings.raw, force=anew, now=not self.alone)
+            obtained = acme.obtain(self.host, self.settings.raw, force=force, now=not self.alone)
         except acme.AcmeError as problem:
             # Only once per attempt: the request for the challenge path takes time.
             doubts = acme.reachability(self.host, self.settings.raw) if problem.tried else []
@@ -134,7 +134,7 @@ class ServerCertificate:
         self.outcome.actions.append(f"{folder}/tls.crt: the ACME server's certificate is in place")
 
     def _by_offline_key(
-        self, anew: bool, signed: Mapping[str, str] | None, replace: bool = False
+        self, force: bool, signed: Mapping[str, str] | None, replace: bool = False
     ) -> None:
         """Installs what the key's keeper has signed, or requests it."""
         with self._authority() as authority:
@@ -142,7 +142,7 @@ class ServerCertificate:
             if signed:
                 key.accept(signed)
             asks = not signed
-            self.outcome.wanted = key.wanted(anew=anew and asks, replace=replace and asks)
+            self.outcome.wanted = key.wanted(force=force and asks, replace=replace and asks)
 
     def another_authority(
         self, *, finish: bool = False, signed: Mapping[str, str] | None = None

@@ -102,7 +102,7 @@ def _keep_in_memory(host: Host, alerted: _Alerted) -> None:
         Store(host.paths.told).save(State(alerted=alerted))
 
 
-class Told(HostError):
+class Reported(HostError):
     """Problems that were already reported to an operator."""
 
 
