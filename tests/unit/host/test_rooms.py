@@ -38,12 +38,12 @@ EXCEPTIONS = {
 
 def sources() -> dict[str, Path]:
     """Module → file, of the packages that the zipapp carries."""
-    found = {}
+    paths = {}
     for name in zipapp.PACKAGES:
         for path in sorted((PROJECT / "wharfinger" / name).rglob("*.py")):
             parts = list(path.relative_to(PROJECT).with_suffix("").parts)
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 SOURCES = sources()
@@ -60,7 +60,7 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 def imported(module: str) -> set[str]:
     """The modules of SOURCES that a module imports, in functions too."""
-    path, found = SOURCES[module], set()
+    path, modules = SOURCES[module], set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in statements(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -68,8 +68,8 @@ def imported(module: str) -> set[str]:
             start += f".{node.module}" if node.module else ""
             for name in node.names:
                 whole = f"{start}.{name.name}"
-                found.add(whole if whole in SOURCES else start)
-    return found & SOURCES.keys()
+                modules.add(whole if whole in SOURCES else start)
+    return modules & SOURCES.keys()
 
 
 def room(module: str) -> str:

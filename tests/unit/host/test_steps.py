@@ -86,8 +86,8 @@ def test_prepare_makes_directories_closed_to_others_and_secrets_once(
     again = run("prepare", {}, host=host)
     assert (again["changed"], again["verification_hash"]) == (False, first["verification_hash"])
     # What a role's task asks for is shown by -v, hashes are not.
-    asked = run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
-    assert asked.keys() == {"changed", "actions"}
+    answer = run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
+    assert answer.keys() == {"changed", "actions"}
     assert password not in json.dumps(first)
 
 
@@ -358,8 +358,8 @@ def archive(host: Host, content: str) -> dict[str, Any]:
 def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
     host: Host, machine: Machine
 ) -> None:
-    one = archive(host, "sha256:two")
-    answer = run("images", {"load": [one]}, host=host)
+    image = archive(host, "sha256:two")
+    answer = run("images", {"load": [image]}, host=host)
     assert answer["images"] == {
         "registry": {
             "source": "build",
@@ -371,9 +371,9 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
             "index_members": False,
         }
     }
-    assert not Path(one["path"]).exists()
+    assert not Path(image["path"]).exists()
     assert machine.images["sha256:two"]["RepoTags"] == ["wharfinger/registry:3.1.2-abc"]
-    assert run("images", {"load": [one]}, host=host)["changed"] is False
+    assert run("images", {"load": [image]}, host=host)["changed"] is False
 
 
 def deployed(host: Host, *versions: str, check: bool = False) -> list[str]:
@@ -383,8 +383,11 @@ def deployed(host: Host, *versions: str, check: bool = False) -> list[str]:
     run("network", {"name": "wharfinger", "subnet": "10.98.0.0/28"}, host=host)
     for version in versions:
         name = f"wharfinger/registry:{version.rstrip('0123456789')}"
-        one = archive(host, f"sha256:{version}") | {"reference": name, "ids": [f"sha256:{version}"]}
-        run("images", {"load": [one]}, host=host)
+        image = archive(host, f"sha256:{version}") | {
+            "reference": name,
+            "ids": [f"sha256:{version}"],
+        }
+        run("images", {"load": [image]}, host=host)
         request = {"spec": spec(folder, image=f"sha256:{version}")}
         actions = run("ensure", request, host=host, check=check)["actions"]
     return [action for action in actions if action.startswith("image ")]
@@ -410,8 +413,8 @@ def test_an_image_whose_name_another_one_has_taken_is_removed_too(
     tag = host.engine.tag
 
     def moved(image: str, reference: str) -> None:
-        for one in machine.images.values():
-            one["RepoTags"] = [name for name in one["RepoTags"] if name != reference]
+        for present in machine.images.values():
+            present["RepoTags"] = [name for name in present["RepoTags"] if name != reference]
         tag(image, reference)
 
     monkeypatch.setattr(host.engine, "tag", moved)
@@ -459,9 +462,9 @@ def test_an_image_that_docker_does_not_remove_fails_no_deployment(
 
 
 def test_an_archive_with_another_image_is_refused(host: Host) -> None:
-    one = archive(host, "sha256:forged")
-    assert message("images", {"load": [one]}, host) == (
-        f"the image archive {one['path']} does not hold wharfinger/registry:3.1.2-abc (docker "
+    image = archive(host, "sha256:forged")
+    assert message("images", {"load": [image]}, host) == (
+        f"the image archive {image['path']} does not hold wharfinger/registry:3.1.2-abc (docker "
         "said: Loaded image ID: sha256:forged; none of the ids sha256:one, sha256:two is there): "
         "make the image again"
     )
@@ -786,7 +789,7 @@ def test_status_names_what_needs_someone() -> None:
         "run `systemctl unmask docker.service`"
     )
     working = problems({**answer, "busy": True}, 100_000)
-    assert not [one for one in working if one.startswith("unfinished")]
+    assert not [problem for problem in working if problem.startswith("unfinished")]
 
 
 def test_a_disk_that_has_lost_the_data_is_not_taken_for_a_new_one(
@@ -971,11 +974,11 @@ def test_only_packages_that_nobody_else_needs_are_removed_with_what_came_for_the
 def test_whether_an_image_checks_the_members_of_indexes_is_recorded(
     host: Host, machine: Machine
 ) -> None:
-    one = archive(host, "sha256:two")
+    image = archive(host, "sha256:two")
     machine.images["sha256:two"] = {
         **{"Id": "sha256:two", "RepoTags": [], "RepoDigests": []},
         "Config": {"Labels": {INDEX_MEMBERS: "yes"}},
     }
-    recorded = run("images", {"load": [one]}, host=host)["images"]["registry"]
+    recorded = run("images", {"load": [image]}, host=host)["images"]["registry"]
     assert recorded["index_members"] is True
     assert {INDEX_MEMBERS: "yes"} == recipe.LABELS

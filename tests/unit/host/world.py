@@ -86,12 +86,12 @@ class Machine:
 
     def check_promise(self, what: str) -> None:
         healthy = {
-            one.address
-            for one in self.containers.values()
-            if one.running and self.behaviour.get(one.image, "good") == "good"
+            container.address
+            for container in self.containers.values()
+            if container.running and self.behaviour.get(container.image, "good") == "good"
         }
         addresses = self.serving_addresses()
-        if addresses and all(one in healthy for one in addresses):
+        if addresses and all(address in healthy for address in addresses):
             self.served_once = True
         elif self.served_once:
             self.interruptions.append(
@@ -151,7 +151,9 @@ class FakeEngine:
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
         return [
-            one for one in self.machine.containers.values() if labels.items() <= one.labels.items()
+            container
+            for container in self.machine.containers.values()
+            if labels.items() <= container.labels.items()
         ]
 
     def inspect(self, name: str) -> Container | None:
@@ -166,7 +168,7 @@ class FakeEngine:
             endpoint = endpoints.get(network)
             address = endpoint["IPAMConfig"]["IPv4Address"] if endpoint else None
             if address is not None and any(
-                one.address == address for one in self.machine.containers.values()
+                container.address == address for container in self.machine.containers.values()
             ):
                 raise HostError(f"docker refused creating {name}: {address} is in use (403)")
             self.machine.definitions[name] = definition
@@ -244,9 +246,10 @@ class FakeEngine:
         return list(self.machine.sharing)
 
     def image(self, reference: str) -> dict[str, Any] | None:
-        for one in self.machine.images.values():
-            if reference == one["Id"] or reference in one["RepoTags"] + one.get("RepoDigests", []):
-                return one
+        for image in self.machine.images.values():
+            names = [image["Id"], *image["RepoTags"], *image.get("RepoDigests", [])]
+            if reference in names:
+                return image
         return None
 
     def load(self, archive: Path) -> str:
@@ -258,23 +261,24 @@ class FakeEngine:
         self.machine.images[image]["RepoTags"].append(reference)
 
     def remove_image(self, reference: str) -> bool:
-        found = self.image(reference)
-        if found is None:
+        image = self.image(reference)
+        if image is None:
             return False
-        tags = found["RepoTags"]
+        tags = image["RepoTags"]
         if len(tags) > 1:
             if reference in tags:
                 tags.remove(reference)
                 return True
             return False
-        if found["Id"] in self.used_images():
+        if image["Id"] in self.used_images():
             return False
         with self.machine.step(f"removing the image {reference}"):
-            del self.machine.images[found["Id"]]
+            del self.machine.images[image["Id"]]
         return True
 
     def used_images(self) -> set[str]:
-        return {one.image for one in self.machine.containers.values()} | self.machine.used_images
+        containers = self.machine.containers.values()
+        return {container.image for container in containers} | self.machine.used_images
 
 
 class FakeNginx:
@@ -333,7 +337,7 @@ class FakeTraffic(Traffic):
         return left
 
     def alive(self, workers: list[list[int]]) -> list[list[int]]:
-        return [one for one in workers if one in self.machine.old_workers]
+        return [worker for worker in workers if worker in self.machine.old_workers]
 
 
 class FakeRunner:
@@ -371,7 +375,7 @@ def counted(in_flight: Mapping[str, int]) -> str:
     name = "registry_http_in_flight_requests"
     handlers = ("base", "blob", "blob_upload", "blob_upload_chunk", "catalog", "manifest", "tags")
     lines = [f"# HELP {name} The in-flight HTTP requests", f"# TYPE {name} gauge"]
-    lines += [f'{name}{{handler="{one}"}} {in_flight.get(one, 0)}' for one in handlers]
+    lines += [f'{name}{{handler="{handler}"}} {in_flight.get(handler, 0)}' for handler in handlers]
     return "\n".join([*lines, 'registry_http_requests_total{handler="manifest"} 7', ""])
 
 
@@ -411,11 +415,11 @@ def host_of(folder: Path, machine: Machine) -> Host:
         timeout: float,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        for one in machine.containers.values():
-            if one.address == address and one.running:
+        for container in machine.containers.values():
+            if container.address == address and container.running:
                 if port == METRICS_PORT and machine.in_flight is not None:
                     return 200, counted(machine.in_flight).encode()
-                if machine.behaviour.get(one.image) == "silent":
+                if machine.behaviour.get(container.image) == "silent":
                     raise ConnectionRefusedError(111, "Connection refused")
                 return 401, b""
         raise OSError(113, "No route to host")

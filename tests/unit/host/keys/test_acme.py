@@ -114,9 +114,9 @@ def answering(
     host: Host, answer: Callable[[str, Mapping[str, str]], tuple[int, bytes]], port: int = 80
 ) -> None:
     def probe(
-        address: str, asked: int, path: str, timeout: float, headers: Mapping[str, str]
+        address: str, asked_port: int, path: str, timeout: float, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
-        assert (asked, timeout) == (port, 5)
+        assert (asked_port, timeout) == (port, 5)
         return answer(path, headers)
 
     host.probe = probe
@@ -130,7 +130,7 @@ def certbot(host: Host) -> Certbot:
 def settings(**more: Any) -> dict[str, Any]:
     names = more.pop("names", ["registry.example.test", "other.example.test"])
     renew_days = more.pop("renew_days", 30)
-    asked = {
+    account = {
         "directory": DIRECTORY,
         "email": "ops@example.test",
         "eab_kid": "kid-1",
@@ -138,7 +138,7 @@ def settings(**more: Any) -> dict[str, Any]:
         "ca": "-----BEGIN CERTIFICATE-----\nACME\n",
         **more,
     }
-    return {"hostname": names[0], "names": names, "renew_days": renew_days, "acme": asked}
+    return {"hostname": names[0], "names": names, "renew_days": renew_days, "acme": account}
 
 
 def failing(host: Host, output: str, error: str, log: str = "", times: int = 1) -> None:
@@ -146,9 +146,9 @@ def failing(host: Host, output: str, error: str, log: str = "", times: int = 1) 
     certbot(host).fails = [(said, log)] * times
 
 
-def refused(host: Host, asked: Mapping[str, Any], **how: Any) -> acme.AcmeError:
+def refused(host: Host, wanted: Mapping[str, Any], **how: Any) -> acme.AcmeError:
     with pytest.raises(acme.AcmeError) as caught:
-        acme.obtain(host, asked, **how)
+        acme.obtain(host, wanted, **how)
     return caught.value
 
 
@@ -257,15 +257,15 @@ def test_nobody_is_asked_before_our_own_proxy_hands_out_the_proof(
 
 
 def test_another_port_behind_a_port_forwarding_is_asked_there(host: Host) -> None:
-    asked: list[str] = []
+    hosts: list[str] = []
 
     def answer(path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        asked.append(headers["Host"])
+        hosts.append(headers["Host"])
         return 200, webroot(host, path).read_bytes()
 
     answering(host, answer, port=8080)
     acme.obtain(host, settings() | {"http_port": 8080})
-    assert asked == ["registry.example.test", "other.example.test"]
+    assert hosts == ["registry.example.test", "other.example.test"]
 
 
 # -- when a new one is due -------------------------------------------------------------------------
@@ -276,10 +276,10 @@ def test_the_first_one_has_its_names_and_fits_its_key(host: Host, tmp_path: Path
     assert got.new
     (tmp_path / "chain").write_bytes(got.chain)
     (tmp_path / "key").write_bytes(got.key)
-    found = facts(SystemRunner(), tmp_path / "chain", tmp_path / "key")
-    assert found is not None
-    assert found.names == ("registry.example.test", "other.example.test")
-    assert found.key_matches
+    certificate = facts(SystemRunner(), tmp_path / "chain", tmp_path / "key")
+    assert certificate is not None
+    assert certificate.names == ("registry.example.test", "other.example.test")
+    assert certificate.key_matches
     assert got.chain.count(b"-----BEGIN CERTIFICATE-----") == 2
     assert b"CERTIFICATE" not in got.key
     described = subprocess.run(
@@ -345,9 +345,9 @@ def test_names_that_the_authority_adds_make_no_new_one_each_time(host: Host) -> 
         )
 
     certbot(host).meddle = add
-    asked = settings(names=["registry.example.test"])
-    assert acme.obtain(host, asked).new
-    assert not acme.obtain(host, asked).new
+    wanted = settings(names=["registry.example.test"])
+    assert acme.obtain(host, wanted).new
+    assert not acme.obtain(host, wanted).new
 
 
 def test_a_forced_one_is_new(host: Host) -> None:
@@ -688,15 +688,15 @@ def test_a_certificate_that_has_ended_by_the_hosts_clock_is_not_taken(
 
 def attempts(host: Host, machine: Machine, hours: float) -> list[float]:
     """At which hours the timer, which comes every quarter of an hour, really asks the server."""
-    start, found = machine.seconds, []
+    start, times = machine.seconds, []
     while machine.seconds < start + hours * HOUR:
         before = len(certbot(host).calls)
         problem = refused(host, settings())
         assert problem.tried == (len(certbot(host).calls) > before)
         if problem.tried:
-            found.append((machine.seconds - start) / HOUR)
+            times.append((machine.seconds - start) / HOUR)
         machine.seconds += HOUR / 4
-    return found
+    return times
 
 
 def test_the_timer_tries_again_with_growing_pauses(host: Host, machine: Machine) -> None:
@@ -709,9 +709,9 @@ def test_a_short_life_leaves_several_attempts(host: Host, machine: Machine) -> N
     acme.obtain(host, settings())
     machine.seconds += 16.25 * HOUR
     failing(host, "", "acme.errors.TimeoutError", times=40)
-    found = attempts(host, machine, 7.75)
-    assert len(found) >= 8
-    assert all(later - earlier >= 0.25 for earlier, later in pairwise(found))
+    hours = attempts(host, machine, 7.75)
+    assert len(hours) >= 8
+    assert all(later - earlier >= 0.25 for earlier, later in pairwise(hours))
 
 
 def test_in_a_pause_the_same_words_are_said(host: Host, machine: Machine) -> None:
@@ -795,10 +795,10 @@ def test_a_name_that_leads_to_this_host_is_no_matter(host: Host) -> None:
 
 
 def test_another_address_that_leads_here_is_said(host: Host) -> None:
-    asked: list[Mapping[str, str]] = []
+    requests: list[Mapping[str, str]] = []
 
     def nat(path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        asked.append(headers)
+        requests.append(headers)
         file = webroot(host, path)
         assert file.stat().st_mode & 0o777 == 0o644
         return 200, file.read_bytes()
@@ -808,7 +808,7 @@ def test_another_address_that_leads_here_is_said(host: Host) -> None:
         "certificates: r.example.test resolves to 203.0.113.9, which is not an address of this "
         "host, but its port 80 leads here (/.well-known/acme-challenge/ was fetched)"
     ]
-    assert asked == [{"Host": "r.example.test"}]
+    assert requests == [{"Host": "r.example.test"}]
     assert list((host.paths.var / "acme" / ".well-known" / "acme-challenge").iterdir()) == []
 
 

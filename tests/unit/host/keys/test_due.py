@@ -23,12 +23,12 @@ def certificate(left: float, life: float = 90, **more: Any) -> Certificate:
     return replace(present, **more)
 
 
-def due(found: Certificate | None, names: tuple[str, ...] = NAMES) -> bool:
-    return server_due(found, now=NOW, names=names, renew_days=30)
+def due(present: Certificate | None, names: tuple[str, ...] = NAMES) -> bool:
+    return server_due(present, now=NOW, names=names, renew_days=30)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("present", "expected"),
     [
         (None, True),
         (certificate(80), False),
@@ -44,9 +44,9 @@ def due(found: Certificate | None, names: tuple[str, ...] = NAMES) -> bool:
     ],
 )
 def test_a_servers_certificate_that_no_longer_fits_is_made_anew(
-    found: Certificate | None, expected: bool
+    present: Certificate | None, expected: bool
 ) -> None:
-    assert due(found) is expected
+    assert due(present) is expected
 
 
 def test_what_is_missing_or_near_its_end_is_aged() -> None:
@@ -78,8 +78,8 @@ def test_a_certificate_without_its_key_is_of_no_use() -> None:
 
 
 def test_openssls_way_of_writing_an_ipv6_address_is_the_same_address() -> None:
-    found = certificate(80, names=("r.example.com", "FD00:0:0:0:0:0:0:2"))
-    assert due(found, names=("r.example.com", "fd00::2")) is False
+    present = certificate(80, names=("r.example.com", "FD00:0:0:0:0:0:0:2"))
+    assert due(present, names=("r.example.com", "fd00::2")) is False
 
 
 def test_an_authority_covers_its_names_and_those_below_them() -> None:

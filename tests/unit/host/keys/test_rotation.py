@@ -65,9 +65,9 @@ class Promises(Machine):
         self.tokens.append((self.seconds + LIFETIME, signer))
         addresses = self.serving_addresses()
         (registry,) = [
-            one
-            for one in self.containers.values()
-            if one.labels["wharfinger.kind"] == "registry" and one.address in addresses
+            container
+            for container in self.containers.values()
+            if container.labels["wharfinger.kind"] == "registry" and container.address in addresses
         ]
         for until, certificate in self.tokens:
             # The registry's own leeway is left as a reserve.
@@ -156,8 +156,8 @@ def deploy(host: Host, **more: Any) -> dict[str, Any]:
     answer = run("certificates", {"settings": {**SETTINGS, **more}}, host=host)
     folder = host.paths.etc.parent
     for kind in ("token_server", "registry"):
-        one = spec(folder, kind=kind, live=["signing"])
-        run("ensure", {"spec": one}, host=host)
+        specification = spec(folder, kind=kind, live=["signing"])
+        run("ensure", {"spec": specification}, host=host)
     run("site", {"content": "server {}\n"}, host=host)
     return answer
 
@@ -197,7 +197,7 @@ def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
     old = certificate(host, "signing.crt")
     machine.tokens.clear()
     first = run("rotate", {"what": "signing"}, host=host)
-    said = [one for one in first["actions"] if "signing key" in one or "signs" in one]
+    said = [action for action in first["actions"] if "signing key" in action or "signs" in action]
     assert said == [
         "the signing key is being replaced",
         "the registry trusts the next signing key too",
@@ -216,7 +216,7 @@ def test_a_rotation_of_the_signing_key_goes_in_this_order(world: World) -> None:
     assert (last["wait"], last["next"]) == (None, [])
     assert certificate(host, "signing_previous.crt") == b""
     assert certificate(host, "signing.crt") not in (b"", old)
-    serving = [one for one in machine.containers if "registry" in one]
+    serving = [name for name in machine.containers if "registry" in name]
     assert [machine.trusted[name] for name in serving] == [certificate(host, "signing.crt")]
     assert machine.broken == machine.interruptions == []
     assert deploy(host)["actions"] == []
@@ -284,7 +284,7 @@ def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
         assert machine.broken == [], f"killed at step {number}"
         assert machine.interruptions == [], f"killed at step {number}"
         left = {path.name for path in again.paths.certificates.iterdir()}
-        assert not {one for one in left if "next" in one or one.startswith(".")}, (number, left)
+        assert not {file for file in left if "next" in file or file.startswith(".")}, (number, left)
         assert "signing_previous.crt" not in left, f"killed at step {number}"
         for name in ("ca.crt", *(["ca_previous.crt"] if before else [])):
             assert leads(again, name), f"killed at step {number}: a client of {name}"
@@ -296,9 +296,9 @@ def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
 
 
 def kind_of_key(host: Host, name: str = "signing.crt") -> str:
-    found = facts(host.runner, host.paths.certificates / name)
-    assert found is not None
-    return found.algorithm
+    certificate = facts(host.runner, host.paths.certificates / name)
+    assert certificate is not None
+    return certificate.algorithm
 
 
 def as_the_release_before(host: Host) -> None:
@@ -498,7 +498,7 @@ def test_killed_around_any_step_a_revocation_is_led_to_its_end(world: World) -> 
         for name in machine.containers:
             assert old not in machine.trusted[name], f"killed at step {number}"
         left = {path.name for path in again.paths.certificates.iterdir()}
-        assert not {one for one in left if "next" in one or "previous" in one}, (number, left)
+        assert not {file for file in left if "next" in file or "previous" in file}, (number, left)
     assert number > 20
 
 
@@ -579,7 +579,7 @@ def test_what_went_back_after_a_rotation_trusts_what_is_trusted_now(world: World
     to_the_end(host, machine, what="signing")
     back = run("rollback", {"kind": "registry"}, host=host)
     assert back["back"] == {"registry": 1}
-    (name,) = [one for one in machine.containers if "registry" in one]
+    (name,) = [container for container in machine.containers if "registry" in container]
     assert machine.definitions[name]["Env"] == []
     assert machine.trusted[name] == certificate(host, "signing.crt") != old
     assert machine.broken == []
@@ -647,7 +647,9 @@ def test_another_name_joins_the_certificate_when_no_client_is_left_that_would_re
 def test_another_hostname_means_an_authority_that_clients_must_trust_anew(world: World) -> None:
     host, _ = world()
     answer = deploy(host, hostname="other.example.com", names=["other.example.com"])
-    (action,) = [one for one in answer["actions"] if one.startswith("an authority was made")]
+    (action,) = [
+        action for action in answer["actions"] if action.startswith("an authority was made")
+    ]
     assert action == (
         "an authority was made, because the authority may not vouch for other.example.com; all "
         "clients must be made to trust it"
@@ -850,16 +852,16 @@ def test_what_fails_is_told_once_a_day_and_the_exit_is_an_error(
     machine.nginx_refuses = "broken by someone"
     with pytest.raises(HostError, match="broken by someone"):
         run("renew", {}, host=host)
-    told = alerts(host, tmp_path)
-    assert told.startswith(f"{HOSTNAME}: nginx refuses its new configuration")
-    assert told.endswith(f"for {HOSTNAME}\n")
+    reported = alerts(host, tmp_path)
+    assert reported.startswith(f"{HOSTNAME}: nginx refuses its new configuration")
+    assert reported.endswith(f"for {HOSTNAME}\n")
     with pytest.raises(HostError):
         run("renew", {}, host=host)
-    assert alerts(host, tmp_path) == told
+    assert alerts(host, tmp_path) == reported
     machine.seconds += 86401
     with pytest.raises(HostError):
         run("renew", {}, host=host)
-    assert alerts(host, tmp_path) == told * 2
+    assert alerts(host, tmp_path) == reported * 2
     machine.nginx_refuses = None
     run("renew", {}, host=host)
     assert host.store.load().alerted == {}
@@ -878,7 +880,9 @@ def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path
 
 def end(machine: Machine, kind: str, code: int) -> str:
     """The container of a kind has ended with this exit code; its name."""
-    (name,) = (one.name for one in machine.containers.values() if f"-{kind}-" in one.name)
+    (name,) = (
+        container.name for container in machine.containers.values() if f"-{kind}-" in container.name
+    )
     machine.change(name, status="exited", exit_code=code, health="none")
     return name
 
@@ -945,9 +949,9 @@ def test_a_clock_nine_years_ahead_replaces_nothing_and_is_told(
     run("renew", {}, host=host)
     names = ("ca", "tls", "signing")
     ends = [
-        time.strftime("%Y-%m-%d", time.gmtime(found.not_after))
+        time.strftime("%Y-%m-%d", time.gmtime(present.not_after))
         for name in names
-        if (found := facts(host.runner, host.paths.certificates / f"{name}.crt"))
+        if (present := facts(host.runner, host.paths.certificates / f"{name}.crt"))
     ]
     before = [certificate(host, f"{name}.{kind}") for name in names for kind in ("crt", "key")]
     machine.jumped = 9.5 * 365 * 86400
@@ -961,13 +965,15 @@ def test_a_clock_nine_years_ahead_replaces_nothing_and_is_told(
     assert [certificate(host, f"{name}.{kind}") for name in names for kind in ("crt", "key")] == (
         before
     )
-    told = alerts(host, tmp_path)
-    assert told.startswith(f"{HOSTNAME}: the clock is in doubt: it has jumped 3468 days ahead")
+    reported = alerts(host, tmp_path)
+    assert reported.startswith(f"{HOSTNAME}: the clock is in doubt: it has jumped 3468 days ahead")
     assert (
         f"Not renewed meanwhile: the server's certificate ends {ends[1]}, the signing key's ends "
         f"{ends[2]}, the authority ends {ends[0]}\n"
-    ) in told
-    assert any("the clock is in doubt" in one for one in run("status", {}, host=host)["problems"])
+    ) in reported
+    assert any(
+        "the clock is in doubt" in problem for problem in run("status", {}, host=host)["problems"]
+    )
     # Who must drop a stolen key at once is not kept from it.
     assert run("rotate", {"what": "signing", "revoke": True}, host=host)["changed"]
     machine.jumped = 0

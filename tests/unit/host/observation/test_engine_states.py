@@ -212,8 +212,8 @@ def test_dockers_command_is_podmans(host: Host, tmp_path: Path) -> None:
         'exec /usr/bin/podman "$@"\n'
     )
     runner(host).programs["docker"] = str(command)
-    found = engine_facts.look(host, {})["engine"]
-    assert (found["state"], found["detail"]) == (
+    engine = engine_facts.look(host, {})["engine"]
+    assert (engine["state"], engine["detail"]) == (
         "podman",
         f"the docker command ({command}) is podman's, which is not Docker Engine: remove "
         "podman-docker, or that file where no package has it",
@@ -229,8 +229,8 @@ def test_podmans_socket_under_dockers_name(host: Host, tmp_path: Path) -> None:
     runner(host).programs.clear()
     assert engine_facts.look(host, {})["engine"]["state"] == "absent"
     with socketserver.UnixStreamServer(str(podmans), socketserver.BaseRequestHandler):
-        found = engine_facts.look(host, {})["engine"]
-    assert (found["state"], found["detail"]) == (
+        engine = engine_facts.look(host, {})["engine"]
+    assert (engine["state"], engine["detail"]) == (
         "podman",
         f"podman answers at {dockers}, where Docker Engine is needed: stop that "
         f"(`rm {dockers}` where it is a link)",
@@ -342,10 +342,10 @@ def test_an_engine_that_is_slow_is_asked_once_more(
     with socketserver.ThreadingUnixStreamServer(str(host.paths.docker_socket), Slow) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        found = engine_facts.look(host, {})
+        facts = engine_facts.look(host, {})
         over.set()
         server.shutdown()
-    assert found["engine"]["state"] == state.name
+    assert facts["engine"]["state"] == state.name
 
 
 def test_parts_of_another_docker_that_ours_would_replace(host: Host) -> None:

@@ -114,7 +114,7 @@ def test_routes_are_read_without_iproute2(tmp_path: Path) -> None:
 
 
 def test_the_servers_of_an_nginx_are_read_with_quotes_comments_and_braces() -> None:
-    assert [vars(one) for one in nginx_configuration.servers(DUMP)] == [
+    assert [vars(server) for server in nginx_configuration.servers(DUMP)] == [
         {
             "file": "/etc/nginx/conf.d/a.conf",
             "listen": ["443 ssl http2", "[::]:443 ssl"],
@@ -139,13 +139,13 @@ def test_a_certificate_is_read_and_its_key_belongs_to_it(tmp_path: Path) -> None
 
     make("a", "/CN=r.example")
     make("b", "/CN=b.example")
-    found = certificates.facts(SystemRunner(), tmp_path / "a.crt", tmp_path / "a.key")
-    assert found is not None
-    assert found.subject == found.issuer == "CN=r.example"
-    assert found.names == ("r.example", "192.0.2.7")
-    assert found.key_matches is True
-    assert found.not_after - found.not_before == 3 * 86400
-    assert len(found.fingerprint) == 64
+    certificate = certificates.facts(SystemRunner(), tmp_path / "a.crt", tmp_path / "a.key")
+    assert certificate is not None
+    assert certificate.subject == certificate.issuer == "CN=r.example"
+    assert certificate.names == ("r.example", "192.0.2.7")
+    assert certificate.key_matches is True
+    assert certificate.not_after - certificate.not_before == 3 * 86400
+    assert len(certificate.fingerprint) == 64
     other = certificates.facts(SystemRunner(), tmp_path / "a.crt", tmp_path / "b.key")
     assert other is not None
     assert other.key_matches is False
@@ -240,13 +240,13 @@ def test_observe_works_where_nothing_is_installed_and_changes_nothing(
     monkeypatch.setattr(engine_facts, "_process", lambda _proc: None)
     host = host_of(tmp_path, Machine())
     before = sorted(tmp_path.rglob("*"))
-    found = run("observe", {"names": ["localhost"], "config_files": ["/nowhere"]}, host=host)
+    report = run("observe", {"names": ["localhost"], "config_files": ["/nowhere"]}, host=host)
     assert sorted(tmp_path.rglob("*")) == before
-    assert found["changed"] is False
-    assert found["prepared"] is False
-    assert found["verification_hash"] is None
-    assert found["engine"].pop("free_bytes") > 0
-    assert found["engine"] == {
+    assert report["changed"] is False
+    assert report["prepared"] is False
+    assert report["verification_hash"] is None
+    assert report["engine"].pop("free_bytes") > 0
+    assert report["engine"] == {
         "state": "absent",
         "detail": None,
         "present": False,
@@ -256,11 +256,11 @@ def test_observe_works_where_nothing_is_installed_and_changes_nothing(
         "root": None,
         "images_store": None,
     }
-    assert found["packages"]["docker.io"] is None
-    assert found["certificates"] == dict.fromkeys(("ca", "tls", "signing", "signing_next"))
-    assert found["files"] == {"/nowhere": None}
-    assert "127.0.0.1" in found["resolved"]["localhost"]
-    assert found["state"]["generations"] == {
+    assert report["packages"]["docker.io"] is None
+    assert report["certificates"] == dict.fromkeys(("ca", "tls", "signing", "signing_next"))
+    assert report["files"] == {"/nowhere": None}
+    assert "127.0.0.1" in report["resolved"]["localhost"]
+    assert report["state"]["generations"] == {
         "registry": {"serving": None, "previous": None},
         "token_server": {"serving": None, "previous": None},
     }
@@ -270,17 +270,17 @@ def test_observe_reports_every_fact_that_the_controller_judges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_facts, "_process", lambda _proc: None)
-    found = run("observe", {"names": ["localhost"]}, host=host_of(tmp_path, Machine()))
+    report = run("observe", {"names": ["localhost"]}, host=host_of(tmp_path, Machine()))
 
     def names(kind: type) -> set[str]:
         return {field.name for field in dataclasses.fields(kind)}
 
     # Those are reported by `reachable`.
-    assert names(facts.HostFacts) - {"registries", "acme"} <= found.keys()
+    assert names(facts.HostFacts) - {"registries", "acme"} <= report.keys()
     for name in ("distribution", "engine", "nginx", "storage"):
-        assert names(getattr(facts, name.capitalize())) <= found[name].keys()
-    assert names(facts.Memory) - {"error"} <= found["state"].keys()
-    assert names(facts.Generations) <= found["state"]["generations"]["registry"].keys()
+        assert names(getattr(facts, name.capitalize())) <= report[name].keys()
+    assert names(facts.Memory) - {"error"} <= report["state"].keys()
+    assert names(facts.Generations) <= report["state"]["generations"]["registry"].keys()
 
 
 def test_a_host_that_was_given_no_name_looks_up_its_own(
@@ -293,9 +293,9 @@ def test_a_host_that_was_given_no_name_looks_up_its_own(
         return [(2, 1, 6, "box.example" if name == "Box" else "", (known[name], 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    found = run("observe", {}, host=host_of(tmp_path, Machine()))
-    assert found["fqdn"] == "box.example"
-    assert found["resolved"] == {"box.example": ["192.0.2.7"], "box.internal": ["192.0.2.8"]}
+    report = run("observe", {}, host=host_of(tmp_path, Machine()))
+    assert report["fqdn"] == "box.example"
+    assert report["resolved"] == {"box.example": ["192.0.2.7"], "box.internal": ["192.0.2.8"]}
 
 
 def test_a_resolver_that_hangs_delays_nothing_for_long(
@@ -311,11 +311,11 @@ def test_a_resolver_that_hangs_delays_nothing_for_long(
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
     before = time.monotonic()
-    found = run("observe", {"names": ["r.example"]}, host=host_of(tmp_path, Machine()))
+    report = run("observe", {"names": ["r.example"]}, host=host_of(tmp_path, Machine()))
     assert time.monotonic() - before < 300
     over.set()
-    assert found["resolved"] == {"r.example": []}
-    assert found["fqdn"] == socket.gethostname()
+    assert report["resolved"] == {"r.example": []}
+    assert report["fqdn"] == socket.gethostname()
 
 
 def test_observe_knows_packages_from_one_question(tmp_path: Path) -> None:
@@ -333,10 +333,10 @@ def test_observe_knows_packages_from_one_question(tmp_path: Path) -> None:
 def test_once_prepared_observe_says_so(tmp_path: Path) -> None:
     host = host_of(tmp_path, Machine())
     run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
-    found = run("observe", {}, host=host)
-    assert found["prepared"] is True
-    assert found["state"]["installed"] == {"packages": ["nginx"]}
-    assert found["verification_hash"].startswith("$2b$04$")
+    report = run("observe", {}, host=host)
+    assert report["prepared"] is True
+    assert report["state"]["installed"] == {"packages": ["nginx"]}
+    assert report["verification_hash"].startswith("$2b$04$")
     host.paths.registry.chmod(0o700)
     assert run("observe", {}, host=host)["prepared"] is False
 
@@ -367,21 +367,21 @@ def test_observe_tells_of_robots_without_their_hashes(tmp_path: Path) -> None:
 
 def test_observe_tells_which_accounts_were_removed(tmp_path: Path) -> None:
     host = host_of(tmp_path, Machine())
-    asked = {"accounts": ["ann", "ben", "new"]}
-    assert run("observe", asked, host=host)["removed"] == {}
+    request = {"accounts": ["ann", "ben", "new"]}
+    assert run("observe", request, host=host)["removed"] == {}
     host.paths.removed_accounts.parent.mkdir(parents=True, exist_ok=True)
     host.paths.removed_accounts.write_text(json.dumps(dict.fromkeys(["ann", "ben", "cy"], "then")))
-    assert run("observe", asked, host=host)["removed"] == {"ann": "then", "ben": "then"}
+    assert run("observe", request, host=host)["removed"] == {"ann": "then", "ben": "then"}
     # As a run leaves it that was killed before it had removed her.
     host.paths.users.write_text('{"ann": {"hash": "$2b$10$x"}}')
-    found = run("observe", asked, host=host)
-    assert (found["removed"], found["removed_error"]) == ({"ben": "then"}, None)
+    report = run("observe", request, host=host)
+    assert (report["removed"], report["removed_error"]) == ({"ben": "then"}, None)
     assert run("prepare", {}, host=host)["removed"]["cy"] == "then"
     for broken in ("[]", "{", '{"ann": 7}'):
         host.paths.removed_accounts.write_text(broken)
-        found = run("observe", asked, host=host)
-        assert found["removed"] == {}
-        assert found["removed_error"] == (
+        report = run("observe", request, host=host)
+        assert report["removed"] == {}
+        assert report["removed_error"] == (
             f"{host.paths.removed_accounts} is damaged, so the accounts that were removed from "
             "this host are not known: restore it from a backup, or remove it (an old copy "
             "of the inventory can then bring removed users back)"
@@ -413,15 +413,17 @@ def test_a_disk_that_has_no_room_or_cannot_be_written_is_told(
     data = tmp_path / "disk"
     data.mkdir()
     real = os.statvfs
-    found = sizes(free, total, flags)
-    monkeypatch.setattr(os, "statvfs", lambda path: found if path == data else real(path))
-    told = storage_facts.problems(host, data)
+    disk = sizes(free, total, flags)
+    monkeypatch.setattr(os, "statvfs", lambda path: disk if path == data else real(path))
+    sentences = storage_facts.problems(host, data)
     if said:
-        (one,) = told
-        assert one.startswith("storage: ") and said in one
-        assert f"{data}, where the registry's data lie" in one or f"at {data}, where" in one
+        (sentence,) = sentences
+        assert sentence.startswith("storage: ") and said in sentence
+        assert (
+            f"{data}, where the registry's data lie" in sentence or f"at {data}, where" in sentence
+        )
     else:
-        assert told == []
+        assert sentences == []
 
 
 def test_the_disk_of_the_hosts_own_files_is_looked_at_too(
@@ -431,8 +433,8 @@ def test_the_disk_of_the_hosts_own_files_is_looked_at_too(
     monkeypatch.setattr(os, "statvfs", lambda path: sizes(0, 300))
     data = tmp_path / "disk"
     # Where both lie on one disk, as without storage_mount, that is told once.
-    (told,) = storage_facts.problems(host, data)
-    assert "the registry's data" in told
+    (sentence,) = storage_facts.problems(host, data)
+    assert "the registry's data" in sentence
     monkeypatch.setattr(storage_facts, "_device", lambda path: 1 if path == data else 2)
     assert storage_facts.problems(host, data)[1] == (
         f"storage: only 0 MiB of 300 MiB are free at {host.paths.var}, where the host's own files "

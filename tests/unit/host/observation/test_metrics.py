@@ -40,18 +40,18 @@ def closed_umask() -> Iterator[None]:
 def samples(text: str) -> Samples:
     """Every value by name (without our prefix) and labels' values."""
     return {
-        (one.name.removeprefix(PREFIX), tuple(one.labels.values())): one.value
+        (sample.name.removeprefix(PREFIX), tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
-        for one in family.samples
+        for sample in family.samples
     }
 
 
 def test_a_host_without_anything_has_a_file_that_says_so(host: Host) -> None:
-    found = samples(metrics.text(host))
-    assert found["written_timestamp_seconds", ()] == round(host.clock.now())
-    assert found["writes_refused", ()] == 0
-    assert found["problems", ()] == 0
-    assert not any(name.startswith(("generation", "certificate", "job")) for name, _ in found)
+    values = samples(metrics.text(host))
+    assert values["written_timestamp_seconds", ()] == round(host.clock.now())
+    assert values["writes_refused", ()] == 0
+    assert values["problems", ()] == 0
+    assert not any(name.startswith(("generation", "certificate", "job")) for name, _ in values)
 
 
 def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, host: Host) -> None:
@@ -66,17 +66,17 @@ def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, ho
     report["job"] = "check_contents"
     (host.paths.reports / "check_contents.json").write_text(json.dumps(report))
     (host.paths.reports / "collect.json").write_text("half a fi")
-    found = samples(metrics.text(host))
-    assert found["generation", ("registry",)] == 1
-    assert found["generation_since_timestamp_seconds", ("registry",)] > 0
-    assert found["writes_refused", ()] == 1
-    assert found["writes_refused_since_timestamp_seconds", ()] == 100
-    assert found["problems", ()] == 1
-    assert found["job_last_run_timestamp_seconds", ("check_contents",)] == 1000.5
-    assert found["job_last_run_seconds", ("check_contents",)] == 2.25
-    assert found["job_last_run_ok", ("check_contents",)] == 0
-    assert found["job_last_run_ok", ("collect",)] == 0
-    assert 0 < found["storage_free_bytes", ()] < found["storage_size_bytes", ()]
+    values = samples(metrics.text(host))
+    assert values["generation", ("registry",)] == 1
+    assert values["generation_since_timestamp_seconds", ("registry",)] > 0
+    assert values["writes_refused", ()] == 1
+    assert values["writes_refused_since_timestamp_seconds", ()] == 100
+    assert values["problems", ()] == 1
+    assert values["job_last_run_timestamp_seconds", ("check_contents",)] == 1000.5
+    assert values["job_last_run_seconds", ("check_contents",)] == 2.25
+    assert values["job_last_run_ok", ("check_contents",)] == 0
+    assert values["job_last_run_ok", ("collect",)] == 0
+    assert 0 < values["storage_free_bytes", ()] < values["storage_size_bytes", ()]
     # No name of a repository, tag or user, and no problem's words.
     assert "damaged" not in metrics.text(host)
 

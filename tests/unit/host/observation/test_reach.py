@@ -28,14 +28,14 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     servers: list[ThreadingHTTPServer] = []
 
     def begin(status: int, *, tls: bool = False, body: bytes = b"") -> tuple[str, list[str]]:
-        asked: list[str] = []
+        requests: list[str] = []
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: object) -> None:
                 pass
 
             def answer(self) -> None:
-                asked.append(f"{self.command} {self.path}")
+                requests.append(f"{self.command} {self.path}")
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -58,7 +58,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
-        return f"127.0.0.1:{server.server_address[1]}", asked
+        return f"127.0.0.1:{server.server_address[1]}", requests
 
     yield begin
     for server in servers:
@@ -76,9 +76,9 @@ def nobody() -> str:
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 503])
 def test_a_registry_answers_whatever_it_answers(serve: Serve, status: int) -> None:
-    name, asked = serve(status)
+    name, requests = serve(status)
     assert Docker({}, {}).ask(name) == ""
-    assert asked == ["GET /v2/"]
+    assert requests == ["GET /v2/"]
 
 
 def test_why_there_is_no_answer(serve: Serve, nobody: str, tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_why_there_is_no_answer(serve: Serve, nobody: str, tmp_path: Path) -> No
     request = {"registries": [nobody, private, "registry.invalid"]}
     answer = run("reachable", request, host=host_of(tmp_path, Machine()))
     assert not answer["changed"]
-    found = answer["registries"]
-    assert found[nobody] == "Connection refused"
-    assert found[private].startswith("its certificate is refused: self-signed certificate")
-    assert "name" in found["registry.invalid"].lower()
+    registries = answer["registries"]
+    assert registries[nobody] == "Connection refused"
+    assert registries[private].startswith("its certificate is refused: self-signed certificate")
+    assert "name" in registries["registry.invalid"].lower()
 
 
 def test_docker_speaks_plain_http_where_it_is_told_to(
@@ -133,14 +133,14 @@ def test_a_mirror_stands_for_docker_hub_alone(serve: Serve, nobody: str) -> None
 def test_dockers_proxy_is_asked(
     serve: Serve, settings: dict[str, dict[str, str]], variables: dict[str, str]
 ) -> None:
-    proxy, asked = serve(502)
+    proxy, requests = serve(502)
     filled = {
         key: {name: text.format(proxy=proxy) for name, text in value.items()}
         for key, value in settings.items()
     }
     docker = Docker(filled, {name: text.format(proxy=proxy) for name, text in variables.items()})
     assert "502" in docker.ask("quay.io")
-    assert asked == ["CONNECT quay.io:443"]
+    assert requests == ["CONNECT quay.io:443"]
 
 
 def test_a_proxys_password_is_not_shown() -> None:
@@ -212,9 +212,9 @@ def acme(tmp_path: Path, directory: str, ca: str = "") -> str:
 
 
 def test_an_acme_server_that_answers(serve: Serve, tmp_path: Path) -> None:
-    name, asked = serve(200, tls=True, body=DIRECTORY)
+    name, requests = serve(200, tls=True, body=DIRECTORY)
     assert acme(tmp_path, f"https://{name}/dir", (tmp_path / "crt.pem").read_text()) == ""
-    assert asked == ["GET /dir"]
+    assert requests == ["GET /dir"]
 
 
 @pytest.mark.parametrize(

@@ -151,11 +151,11 @@ def handler(registry: Registry) -> type[BaseHTTPRequestHandler]:
                 registry.blobs[query["digest"]] = body
                 return self.answer(201)
             if "/manifests/" in path:
-                found = registry.manifests[rest]
-                actual = "sha256:" + hashlib.sha256(found).hexdigest()
+                manifest = registry.manifests[rest]
+                actual = "sha256:" + hashlib.sha256(manifest).hexdigest()
                 if "rotten" in faults:
-                    found = found[:-1]
-                return self.answer(200, found, Docker_Content_Digest=actual)
+                    manifest = manifest[:-1]
+                return self.answer(200, manifest, Docker_Content_Digest=actual)
             if "unreadable" in faults:
                 return self.answer(403, b"<html>403</html>")
             if "shows redirect" in faults:
@@ -220,7 +220,7 @@ def start(tmp_path: Path, certificates: Path) -> Iterator[Start]:
         servers.append(server)
 
         def verify(**request: Any) -> dict[str, Any]:
-            asked = {
+            defaults = {
                 "hostname": "localhost",
                 "port": registry.port,
                 "ca_file": str(certificates / "ca.crt"),
@@ -228,7 +228,7 @@ def start(tmp_path: Path, certificates: Path) -> Iterator[Start]:
                 "service": SERVICE,
                 "issuer": ISSUER,
             }
-            return run("verify", {**asked, **request}, host=host)
+            return run("verify", {**defaults, **request}, host=host)
 
         return registry, verify
 
@@ -376,13 +376,15 @@ def leads(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """leads("192.0.2.7"): where other.example leads; the host's own address is 127.0.0.1."""
     look_up = socket.getaddrinfo
 
-    def to(*found: str) -> None:
+    def to(*addresses: str) -> None:
         def answer(name: str, *rest: Any, **more: Any) -> Any:
             if name != "other.example":
                 return look_up(name, *rest, **more)
-            if not found:
+            if not addresses:
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 0)) for one in found]
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses
+            ]
 
         monkeypatch.setattr(socket, "getaddrinfo", answer)
         monkeypatch.setattr(
@@ -399,7 +401,7 @@ ENTER = (
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("addresses", "said"),
     [
         ([], "other.example does not resolve on this host."),
         (
@@ -410,11 +412,11 @@ ENTER = (
     ],
 )
 def test_a_name_that_does_not_lead_here_is_a_warning_and_the_host_is_proven_all_the_same(
-    start: Start, leads: Callable[..., None], found: list[str], said: str
+    start: Start, leads: Callable[..., None], addresses: list[str], said: str
 ) -> None:
     registry, verify = start(certificate="name")
     registry.name = "other.example"
-    leads(*found)
+    leads(*addresses)
     answer = verify(hostname="other.example")
     assert "pull by digest" in answer["done"]
     assert answer["warnings"] == [said + ENTER]

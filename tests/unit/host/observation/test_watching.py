@@ -130,10 +130,10 @@ def test_what_succeeds_is_noted_and_what_fails_or_waits_is_not(
     answers: list[Any] = [HostError("no"), {"actions": [], "waits": True}, {"actions": []}]
 
     def answer(*_: Any) -> Any:
-        found = answers.pop(0)
-        if isinstance(found, HostError):
-            raise found
-        return found
+        outcome = answers.pop(0)
+        if isinstance(outcome, HostError):
+            raise outcome
+        return outcome
 
     monkeypatch.setattr("wharfinger.host.commands._run", answer)
     with pytest.raises(HostError):

@@ -171,6 +171,6 @@ def test_who_holds_a_lock_of_apt_is_seen(host: Host) -> None:
     ) as process:
         assert process.stdout is not None and process.stdin is not None
         process.stdout.readline()
-        found = run("observe", {}, host=host)["apt_held_by"]
+        holder = run("observe", {}, host=host)["apt_held_by"]
         process.stdin.close()
-    assert found.endswith(f"(process {process.pid})"), found
+    assert holder.endswith(f"(process {process.pid})"), holder

@@ -161,11 +161,13 @@ def test_it_is_kept_on_disk_and_damage_is_a_doubt(tmp_path: Path) -> None:
     assert clock.load(path) == record
     for text in ("", "{", "[]", "7", '{"wrong": []}', path.read_text()[:-20], "[" * 10**5):
         path.write_text(text)
-        found = clock.load(path)
-        assert found is not None
-        assert found.doubt == f"{path} cannot be read, so what the clock showed before is not known"
-        again = judge(found, Reading("a", NOW, 1000))
-        assert again.doubt == found.doubt
+        loaded = clock.load(path)
+        assert loaded is not None
+        assert (
+            loaded.doubt == f"{path} cannot be read, so what the clock showed before is not known"
+        )
+        again = judge(loaded, Reading("a", NOW, 1000))
+        assert again.doubt == loaded.doubt
         right = judge(again, Reading("a", NOW + 60, 1060), confirmed=True)
         assert (right.doubt, right.moment(NOW - DAY), right.moment(NOW)) == (
             "",
@@ -174,8 +176,8 @@ def test_it_is_kept_on_disk_and_damage_is_a_doubt(tmp_path: Path) -> None:
         )
     endless = {"boot": "a", "wall": 1e400, "up": 0, "start": 0}
     path.write_text(json.dumps({**endless, "doubt": "", "given": [], "wrong": []}))
-    found = clock.load(path)
-    assert found is not None and found.doubt
+    loaded = clock.load(path)
+    assert loaded is not None and loaded.doubt
 
 
 def test_what_an_operator_is_told() -> None:
@@ -205,7 +207,7 @@ def test_what_a_clock_that_was_ahead_has_told_is_told_again(tmp_path: Path) -> N
     state = State()
     problem = "the disk is full"
     alert.tell(host, state, "host", "true", [problem])
-    assert [one["told"] for one in state.alerted.values()] == [NOW + YEAR]
+    assert [alert["told"] for alert in state.alerted.values()] == [NOW + YEAR]
     machine.jumped = 0
     alert.tell(host, state, "host", "true", [problem])
-    assert [one["told"] for one in state.alerted.values()] == [NOW]
+    assert [alert["told"] for alert in state.alerted.values()] == [NOW]

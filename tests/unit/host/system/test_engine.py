@@ -19,8 +19,8 @@ def listed(name: str, source: str, *, writes: bool = True, **more: Any) -> dict[
 
 
 def test_the_images_that_containers_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [listed("ours", "", ImageID="sha256:a"), listed("web", "", ImageID="sha256:b")]
-    monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: found)
+    containers = [listed("ours", "", ImageID="sha256:a"), listed("web", "", ImageID="sha256:b")]
+    monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: containers)
     assert DockerEngine(tmp_path / "docker.sock").used_images() == {"sha256:a", "sha256:b"}
 
 
@@ -28,8 +28,8 @@ def test_an_image_without_a_name_is_known_by_its_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nameless = [
-        {"Id": f"sha256:{one}", "RepoTags": tags}
-        for one, tags in (("a", ["<none>:<none>"]), ("b", []), ("c", ["<none>:<none>"]))
+        {"Id": f"sha256:{digest}", "RepoTags": tags}
+        for digest, tags in (("a", ["<none>:<none>"]), ("b", []), ("c", ["<none>:<none>"]))
     ]
     monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: [])
     monkeypatch.setattr(DockerEngine, "images", lambda *_: nameless)
@@ -42,7 +42,7 @@ def test_who_else_may_write_into_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
     storage = tmp_path / "storage"
     (storage / "docker").mkdir(parents=True)
     (tmp_path / "link").symlink_to(storage)
-    found = [
+    containers = [
         listed("same", str(storage)),
         listed("below", str(storage / "docker")),
         listed("by-a-link", str(tmp_path / "link")),
@@ -54,7 +54,7 @@ def test_who_else_may_write_into_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
         listed("volume", ""),
         listed("none", "", Mounts=None, Labels=None),
     ]
-    monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: found)
+    monkeypatch.setattr(DockerEngine, "listed_containers", lambda *_, **__: containers)
     engine = DockerEngine(tmp_path / "docker.sock")
     assert engine.sharing(OURS, storage) == ["below", "by-a-link", "same"]
     assert engine.sharing(OURS, tmp_path / "link") == ["below", "by-a-link", "same"]

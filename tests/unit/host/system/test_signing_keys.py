@@ -29,24 +29,24 @@ def private(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
 @pytest.mark.parametrize(("exponent", "bits"), [(65537, 2048), (3, 2048), (65537, 3072)])
 def test_an_rsa_key_has_the_identifier_that_others_work_out(exponent: int, bits: int) -> None:
     key = rsa.generate_private_key(exponent, bits)
-    found = signing_keys.read(f"words before\n{printed(key)}words after\n")
-    assert found is not None
-    assert found.algorithm == "RS256"
-    assert found.identifier == RSAKey.import_key(private(key)).thumbprint()
-    assert found.known_to_the_registry
+    public = signing_keys.read(f"words before\n{printed(key)}words after\n")
+    assert public is not None
+    assert public.algorithm == "RS256"
+    assert public.identifier == RSAKey.import_key(private(key)).thumbprint()
+    assert public.known_to_the_registry
 
 
 def test_an_es256_key_has_the_identifier_that_others_work_out() -> None:
     seen = set()
     for number in itertools.count(1):
         key = ec.derive_private_key(number, ec.SECP256R1())
-        found = signing_keys.read(printed(key))
-        assert found is not None
-        assert found.algorithm == "ES256"
-        assert found.identifier == ECKey.import_key(private(key)).thumbprint()
+        public = signing_keys.read(printed(key))
+        assert public is not None
+        assert public.algorithm == "ES256"
+        assert public.identifier == ECKey.import_key(private(key)).thumbprint()
         point = key.public_key().public_numbers()
         zeros = point.x >> 248 == 0, point.y >> 248 == 0
-        assert found.known_to_the_registry is not any(zeros)
+        assert public.known_to_the_registry is not any(zeros)
         seen.add(zeros)
         if number > 600 and len(seen) >= 3:
             break
@@ -58,10 +58,10 @@ def test_a_certificate_says_the_same_as_its_key(tmp_path: Path, algorithm: str) 
     key = maker.signing_key(algorithm)
     loaded = serialization.load_pem_private_key(key, None)
     assert isinstance(loaded, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
-    found = signing_keys.read(maker.signing(key, "r.example.com", 3).decode())
-    assert found is not None
-    assert found.algorithm == algorithm
-    assert found == signing_keys.read(printed(loaded))
+    public = signing_keys.read(maker.signing(key, "r.example.com", 3).decode())
+    assert public is not None
+    assert public.algorithm == algorithm
+    assert public == signing_keys.read(printed(loaded))
 
 
 @pytest.mark.parametrize(
