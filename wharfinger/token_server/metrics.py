@@ -63,12 +63,8 @@ class Metrics:
     def _families(self, issuer: Issuer, rejected: bool) -> Iterator[Metric]:
         passwords = issuer.login.passwords
         users = issuer.configuration.users
-        yield _counter(
-            "requests", "Requests for a token, by what came of them.", "result", self.results
-        )
-        yield _counter(
-            "limited", "Requests answered 429, by the limit that was reached.", "limit", self.limits
-        )
+        yield _counter("requests", "Requests for a token, by result.", "result", self.results)
+        yield _counter("limited", "Requests answered with 429, by limit.", "limit", self.limits)
         yield HistogramMetricFamily(
             f"{PREFIX}request_seconds",
             "How long answers took.",
@@ -85,27 +81,27 @@ class Metrics:
         )
         yield GaugeMetricFamily(
             f"{PREFIX}bcrypt_waiting",
-            "Logins that wait for a core to be verified.",
+            "Logins that wait for bcrypt.",
             passwords.waiting,
         )
         yield _gauge(
             "remembered_passwords",
-            "Passwords in memory, right and wrong.",
+            "Passwords remembered as right or wrong.",
             "kind",
             passwords.remembered,
         )
         yield _counter(
-            "reloads", "Changed files that were read, by what came of them.", "result", self.reloads
+            "reloads", "Changed configurations, taken or rejected.", "result", self.reloads
         )
         yield GaugeMetricFamily(
             f"{PREFIX}configuration_rejected",
-            "1 while the file is one that cannot be used, and an earlier one is in force.",
+            "1 while the file is invalid and an earlier one is in force.",
             int(rejected),
         )
         yield GaugeMetricFamily(f"{PREFIX}users", "Users in the file.", len(users))
         yield _gauge(
             "user_expires_timestamp_seconds",
-            "When a login that ends does so.",
+            "When a user expires.",
             "account",
             {name: user.expires for name, user in users.items() if user.expires is not None},
         )
