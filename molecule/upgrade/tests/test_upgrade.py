@@ -56,6 +56,17 @@ def push(upgrade: Upgrade, tag: str) -> int:
     return answer.status
 
 
+def unneeded(site: Site) -> None:
+    """A blob that no manifest names, pushed so long ago that it may go."""
+    layer = b"unneeded" * 1000
+    assert site.registry().upload(hosts.account("someuser"), "team/app", layer).status == 201
+    name = digest(layer).removeprefix("sha256:")
+    site.machine.check_output(
+        f"find /var/lib/wharfinger/registry -path '*{name}*' "
+        "-exec touch --no-create --date='30 days ago' {} +"
+    )
+
+
 # -- the changes that are killed -------------------------------------------------------------------
 
 
@@ -72,6 +83,7 @@ def maintenance(upgrade: Upgrade) -> None:
     upgrade.killed = "garbage collection, while the registry is read-only"
     # Their writes would be refused, as every client's.
     upgrade.load.stop("pusher", "chunker", "slow")
+    unneeded(upgrade.site)
     # Not by its own unit, which would end the maintenance as soon as its process has died.
     upgrade.site.machine.check_output(
         "systemd-run --unit=test-collection /usr/local/sbin/wharfinger-host collect"

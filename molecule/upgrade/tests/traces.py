@@ -8,8 +8,8 @@ from pathlib import Path
 
 from support import hosts, picture
 
-# What the registry holds, and what was measured.
-DATA = re.compile(r"/var/lib/wharfinger/(registry|contents)/.*")
+# What the registry holds, and what jobs have reported.
+DATA = re.compile(r"/var/lib/wharfinger/(registry|contents|succeeded)/.*")
 # What is the same on all hosts, contents included.
 ALIKE = re.compile(
     r"/(etc/(systemd|cron\.d|logrotate\.d)|usr/local)/.*"
