@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.amount import FULL, PACE
+from support.amount import PACE
 from support.waiting import enough
 from wharfinger.host.commands import run
 from wharfinger.host.system.errors import HostError
@@ -134,7 +134,7 @@ def test_sigkill_after_every_persisted_step_under_load_fails_no_request(
 ) -> None:
     kills = 0
     with Load() as load:
-        for number in range(1, 20, 1 if FULL else 2):
+        for number in range(1, 20):
             if not was_killed(CHANGED, deployed.folder, number, f"{number}"):
                 break
             kills += 1
