@@ -1,4 +1,4 @@
-"""What every test of the host program uses."""
+"""Fixtures of all tests of the host program."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wharfinger.host.observation import metrics
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of state files are written here; none of them has to survive a power loss."""
+    """Skips fsync: thousands of state files are written, and none must survive a power loss."""
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
 @pytest.fixture(autouse=True)
 def no_metrics(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """openssl would be asked for every certificate after each of some thousand commands."""
+    """Remembers openssl's answers: thousands of commands read the same certificates."""
     if request.module.__name__.rpartition(".")[2] != "test_metrics":
         monkeypatch.setattr(metrics, "write", lambda _host: None)
 

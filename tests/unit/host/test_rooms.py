@@ -1,4 +1,4 @@
-"""The rooms of the host program: who imports whom, how large a class is, what it all needs.
+"""The rooms of the host program: imports, sizes of classes and functions, requirements.
 
 docs/decisions/rooms_of_the_host_program.md says why, and why some are larger.
 """
@@ -22,7 +22,7 @@ from wharfinger.host.setup import zipapp
 PROJECT = Path(__file__).parents[3]
 HOST = PROJECT / "wharfinger" / "host"
 DECISION = PROJECT / "docs" / "decisions" / "rooms_of_the_host_program.md"
-# A room imports itself and those before it; what stands above all rooms imports any.
+# A room may import itself and the rooms before it; modules above all rooms may import any.
 ROOMS = ("system", "rollout", "contents", "keys", "setup", "observation")
 MOST_OF_A_CLASS = 250
 MOST_OF_A_FUNCTION = 50
@@ -37,7 +37,7 @@ EXCEPTIONS = {
 
 
 def sources() -> dict[str, Path]:
-    """Module → file, of the packages that the zipapp carries."""
+    """Module → file, for the packages in the zipapp."""
     paths = {}
     for name in zipapp.PACKAGES:
         for path in sorted((PROJECT / "wharfinger" / name).rglob("*.py")):
@@ -50,7 +50,7 @@ SOURCES = sources()
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All that runs: what only a type checker reads is left out."""
+    """All statements except those that only a type checker reads."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
@@ -59,7 +59,7 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(module: str) -> set[str]:
-    """The modules of SOURCES that a module imports, in functions too."""
+    """The modules of SOURCES that a module imports, including imports in functions."""
     path, modules = SOURCES[module], set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in statements(ast.parse(path.read_text())):
@@ -73,7 +73,7 @@ def imported(module: str) -> set[str]:
 
 
 def room(module: str) -> str:
-    """ "" above all rooms and outside of the host program."""
+    """The module's room; "" above all rooms and outside the host program."""
     parts = module.split(".")
     return parts[2] if parts[1] == "host" and len(parts) > 2 and parts[2] in ROOMS else ""
 
@@ -98,12 +98,12 @@ def test_what_the_host_program_stands_on_does_not_import_it() -> None:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    # Who needs one module of it (rendered_files, at each run) would get all of them.
+    # Importing one of its modules (like rendered_files in each run) must not import all.
     assert imported("wharfinger.host") == set()
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    # What a package hands on comes from its modules, which are no part of it here.
+    # A package's re-exports come from its modules, which are nodes of their own.
     graph = {module: imported(module) - {module} for module in SOURCES}
     try:
         list(TopologicalSorter(graph).static_order())
@@ -124,7 +124,7 @@ def test_a_class_has_one_job_and_a_function_fits_on_a_screen() -> None:
             assert node.end_lineno is not None
             if node.end_lineno - node.lineno + 1 > most:
                 large.add(f"{path.relative_to(HOST)}: {node.name}")
-    # What is smaller by now is struck out.
+    # Exceptions that are no longer needed must be removed.
     assert large == EXCEPTIONS
     page = DECISION.read_text()
     for exception in EXCEPTIONS:
@@ -166,7 +166,7 @@ def test_a_row_loads_what_it_runs(command: Command) -> None:
 
 
 def test_a_scrub_goes_on_where_a_deployment_replaces_its_file(tmp_path: Path) -> None:
-    # It reads for hours and holds no lock.
+    # A scrub reads for hours without the lock.
     program, storage = tmp_path / "wharfinger-host.pyz", tmp_path / "storage"
     program.write_bytes(zipapp.build())
     (storage / "docker" / "registry" / "v2").mkdir(parents=True)

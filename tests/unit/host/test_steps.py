@@ -1,4 +1,4 @@
-"""The smaller commands: what they ensure, and what they say where they cannot."""
+"""The smaller commands: what they ensure, and their errors."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_prepare_makes_directories_closed_to_others_and_secrets_once(
     assert would["verification_digest"] is None
     again = run("prepare", {}, host=host)
     assert (again["changed"], again["verification_hash"]) == (False, first["verification_hash"])
-    # What a role's task asks for is shown by -v, hashes are not.
+    # -v shows the answer to a role's request, so it must not contain hashes.
     answer = run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
     assert answer.keys() == {"changed", "actions"}
     assert password not in json.dumps(first)
@@ -296,7 +296,7 @@ def test_the_network_is_closed_towards_others_by_the_kernel(host: Host) -> None:
     assert said in run("network", request, host=host)["actions"]
     assert switch.read_text() == "0\n"
     assert run("network", request, host=host)["changed"] is False
-    # A bridge made anew at a boot is open again.
+    # A bridge that docker makes again at a boot is open.
     switch.write_text("1\n")
     assert run("network", request, host=host)["actions"] == [said]
 
@@ -377,8 +377,8 @@ def test_an_image_is_loaded_once_recorded_and_its_archive_removed(
 
 
 def deployed(host: Host, *versions: str, check: bool = False) -> list[str]:
-    """One image of the registry after the other is brought and serves; returns what the last one's
-    `ensure` did. Same letters: the same name."""
+    """Loads images of the registry and starts each; returns the actions of the last `ensure`.
+    Equal letters mean equal names."""
     folder, actions = host.paths.etc.parent, []
     run("network", {"name": "wharfinger", "subnet": "10.98.0.0/28"}, host=host)
     for version in versions:
@@ -409,7 +409,7 @@ def test_images_that_nothing_goes_back_to_are_removed(host: Host, machine: Machi
 def test_an_image_whose_name_another_one_has_taken_is_removed_too(
     host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As images_refresh makes them."""
+    """As with images_refresh."""
     tag = host.engine.tag
 
     def moved(image: str, reference: str) -> None:
@@ -481,11 +481,11 @@ def test_the_first_pull_records_the_digest_and_the_next_demands_it(
     request = {"pull": [{"kind": "registry", "reference": reference, "digest": None}]}
     pulled = run("images", request, host=host)["images"]["registry"]
     assert pulled["digest"] == digest
-    # Docker is told where, whatever DOCKER_HOST or DOCKER_CONTEXT says to who runs ./deploy here.
+    # docker gets the address, independent of the user's DOCKER_HOST and DOCKER_CONTEXT.
     environment = runner(host).environments[runner(host).calls.index(["docker", "pull", reference])]
     assert environment["DOCKER_HOST"] == f"unix://{host.paths.docker_socket}"
     assert environment["DOCKER_CONTEXT"] == environment["DOCKER_TLS_VERIFY"] == ""
-    # It lacks the label of the toolkit's own images, so it has no health check of theirs.
+    # It lacks the label of the toolkit's own images, so it has no health check.
     assert pulled["made_by_toolkit"] is False
     assert pulled["index_members"] is False
     assert run("images", request, host=host)["changed"] is False
@@ -608,7 +608,7 @@ def test_the_sites_log_is_closed_to_others_before_nginx_makes_it(host: Host) -> 
     log = host.paths.log / "access.log"
     run("site", {"content": "server {}\n"}, host=host)
     assert log.stat().st_mode & 0o777 == 0o640
-    # One that an earlier release has left open is closed; what it holds stays.
+    # A file that an earlier release has left readable is closed; its content stays.
     log.write_text("{}\n")
     log.chmod(0o644)
     run("site", {"content": "server { }\n"}, host=host)
@@ -746,7 +746,7 @@ def test_status_without_the_right_to_see_says_only_that(
 def test_status_says_of_a_generation_that_serves_how_it_is(
     host: Host, health: str, words: str
 ) -> None:
-    # Docker says `starting` until its first check, while clients are served already.
+    # docker says `starting` until its first check, although clients are already served.
     run("prepare", {}, host=host)
     answer = run("status", {}, host=host)
     serving = {"number": 2, "running": True, "health": health, "address": "10.0.0.3", "port": 5000}
@@ -779,7 +779,7 @@ def test_status_names_what_needs_someone() -> None:
         "unfinished: registry generation 2 is draining; run site.yml again",
         "nginx refuses something",
     ]
-    # After a pause docker calls it unhealthy until it has checked once more.
+    # After a pause, docker calls it unhealthy until its next check.
     assert "registry generation 3 is unhealthy" in problems(answer, 100_000)
     serving["since"] = 99_950
     assert "registry generation 3 is unhealthy" not in problems(answer, 100_000)
@@ -829,7 +829,7 @@ def test_another_storage_path_does_not_begin_anew_beside_the_data(
         with pytest.raises(HostError) as problem:
             run("prepare", request, check=check, host=host)
         assert str(problem.value) == text
-    # Preflight has it before anything is changed.
+    # Preflight knows it before anything is changed.
     seen = run("observe", {"storage_path": str(new)}, host=host)
     assert f"storage_path: {seen['missing_data']}" == text
     unmounted = {"storage_path": str(new), "storage_mount": {"src": "/dev/sdz", "bind": False}}
@@ -892,7 +892,7 @@ def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
     assert not host.paths.etc.exists()
     assert not storage.exists()
     assert not log.exists()
-    # Until the package manager has done its part, it is on record what is left to do.
+    # What the package manager must still do stays on record.
     assert run("remove", {"remove_data": True}, host=host)["packages"] == ["nginx", "docker.io"]
     runner(host).answers["dpkg-query -W"] = Result(1, "", "no packages found")
     assert run("remove", {"remove_data": True}, host=host)["packages"] == []

@@ -1,4 +1,4 @@
-"""The host program makes the same modes whatever umask it is started with."""
+"""The host program sets the same modes with any umask."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def real_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def life(folder: Path, umask: int) -> dict[str, str]:
-    """Of a host that was deployed and has done its jobs: each path's mode."""
+    """Path → mode, on a deployed host that has run its jobs."""
     folder.mkdir()
     machine = Machine(seconds=NOW)
     tree = Tree(folder / "storage")

@@ -1,4 +1,4 @@
-"""A host made of memory: an engine, an nginx and a clock that can be killed at any step.
+"""A host in memory: an engine, an nginx and a clock that can be killed at any step.
 
 Every call that changes something is a step. `kill_at=N` ends the program (Killed, which nothing
 catches) around step N: before it takes effect, or after, by turns, as a power loss would.
@@ -39,7 +39,7 @@ class Machine:
     after: bool = False
     steps: int = 0
     seconds: float = 1_000_000.0
-    # by so much the clock on the wall jumps whenever somebody waits
+    # how far the wall clock jumps at each `sleep`
     jumps: float = 0
     jumped: float = 0
     boot: str = "first"
@@ -49,7 +49,7 @@ class Machine:
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # by containers of others
+    # by other people's containers
     used_images: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
     sharing: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Machine:
     generation_of_workers: int = 1
     old_workers: list[list[int]] = field(default_factory=list)
     connections: dict[str, int] = field(default_factory=dict)
-    # what a registry says of itself: handler → requests that it answers; None: no metrics
+    # the registry's metrics: handler → requests under way; None: it has no metrics
     in_flight: dict[str, int] | None = None
     unfreezable: bool = False
     # the first word of every step, in order
@@ -68,7 +68,7 @@ class Machine:
     gently: list[bool] = field(default_factory=list)
     served_once: bool = False
     interruptions: list[str] = field(default_factory=list)
-    # what the container that collects does to the storage, and how it ends
+    # what the collecting container does to the storage, and its exit code
     collect: Callable[[], None] = lambda: None
     collection_code: int = 0
 
@@ -78,7 +78,7 @@ class Machine:
         return _Step(self, what, self.steps == self.kill_at)
 
     def change(self, name: str, **values: Any) -> None:
-        """A container has other values from now on; no step."""
+        """Changes values of a container; this is not a step."""
         self.containers[name] = replace(self.containers[name], **values)
 
     def serving_addresses(self) -> list[str]:
@@ -190,7 +190,7 @@ class FakeEngine:
         with self.machine.step(f"starting {name}"):
             manner = self.machine.behaviour.get(self.machine.containers[name].image, "good")
             if self.machine.containers[name].labels.get("wharfinger.kind") == "collection":
-                # It does its work and ends.
+                # It does its work and exits.
                 self.machine.collect()
                 self.machine.change(name, status="exited", exit_code=self.machine.collection_code)
             elif manner == "crashes":
@@ -320,7 +320,7 @@ class FakeNginx:
         return ["nginx: started"]
 
     def reopen(self, files: Sequence[Path]) -> None:
-        """Its workers' user has the new ones from now on."""
+        """The new files belong to the workers' user."""
 
 
 class FakeTraffic(Traffic):
@@ -332,7 +332,7 @@ class FakeTraffic(Traffic):
 
     def connections(self, address: str, port: int) -> int:
         left = self.machine.connections.get(address, 0)
-        # one request ends at each look
+        # one request ends at each poll
         self.machine.connections[address] = max(0, left - 1)
         return left
 
@@ -371,7 +371,7 @@ class FakeRunner:
 
 
 def counted(in_flight: Mapping[str, int]) -> str:
-    """What the registry's metrics say of the requests that it answers just now."""
+    """The registry's metrics of requests under way."""
     name = "registry_http_in_flight_requests"
     handlers = ("base", "blob", "blob_upload", "blob_upload_chunk", "catalog", "manifest", "tags")
     lines = [f"# HELP {name} The in-flight HTTP requests", f"# TYPE {name} gauge"]
@@ -380,7 +380,7 @@ def counted(in_flight: Mapping[str, int]) -> str:
 
 
 def host_of(folder: Path, machine: Machine) -> Host:
-    """A Host on this machine, its files below `folder`, owned by whoever runs the test."""
+    """A Host on this machine with files below `folder`, owned by the user who runs the test."""
     paths = Paths(
         etc=folder / "etc",
         var=folder / "var",
@@ -440,7 +440,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
 
 
 def spec(folder: Path, kind: str = "registry", image: str = "sha256:good", **more: Any) -> Any:
-    """A specification whose mount is there."""
+    """A specification with an existing mount."""
     (folder / "data").mkdir(exist_ok=True)
     return {
         "kind": kind,
@@ -465,7 +465,7 @@ def spec(folder: Path, kind: str = "registry", image: str = "sha256:good", **mor
 
 
 def deployed(folder: Path, machine: Machine, **more: Any) -> Host:
-    """A host on which a registry, its specification with `more`, serves behind nginx."""
+    """A host with a registry behind nginx; its specification has `more`."""
     host = host_of(folder, machine)
     run("prepare", {}, host=host)
     run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)

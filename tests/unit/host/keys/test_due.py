@@ -1,4 +1,4 @@
-"""What is made anew, and what never is."""
+"""When keys and certificates must be renewed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def due(present: Certificate | None, names: tuple[str, ...] = NAMES) -> bool:
         (certificate(80, names=("r.example.com",)), True),
         (certificate(80, trusted=False), True),
         (certificate(80, key_matches=False), True),
-        # short lives are renewed in their last third
+        # certificates with a short life are renewed in its last third
         (certificate(5, life=9), False),
         (certificate(5, life=18), True),
     ],

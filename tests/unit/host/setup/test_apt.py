@@ -1,4 +1,4 @@
-"""Packages by apt-get: whom it waits for, how long, and what it says."""
+"""Packages by apt-get: for which programs it waits, how long, and its errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GOOD = Result(0, "", "")
 
 
 class Turns(FakeRunner):
-    """Answers each program's calls in turn, the last answer for good."""
+    """Answers each program's calls in order; the last answer is repeated."""
 
     def __init__(self, **answers: list[Result]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Turns(FakeRunner):
 
 @pytest.fixture
 def host(tmp_path: Path, machine: Machine) -> Host:
-    """A host whose package lists are fresh."""
+    """A host with fresh package lists."""
     host = host_of(tmp_path, machine)
     host.paths.apt_lists.mkdir()
     (host.paths.apt_lists / "deb_dists_trixie_main_binary-amd64_Packages").touch()

@@ -1,4 +1,4 @@
-"""nginx.conf: a package's own gets room for half-sent heads, anybody else's is left alone."""
+"""nginx.conf: a package's own gets room for half-sent requests, any other is not changed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_packages_own_gets_room_and_comes_back(host: Host, dpkg: Dpkg, conf: P
 
 
 def test_a_later_package_is_followed(host: Host, conf: Path) -> None:
-    """dpkg has put it where the diversion says, and asked nobody."""
+    """dpkg has put it where the diversion says, without a question."""
     run("site", REQUEST, host=host)
     package(conf).write_text(DEBIAN + "# later\n")
     assert run("site", REQUEST, host=host)["changed"] is True
@@ -171,7 +171,7 @@ def test_killed_anywhere_nginx_has_a_configuration(
     host = host_of(tmp_path, machine)
     host.runner = Dpkg(conf)
     run("prepare", {"installed": {"packages": ["nginx"]}}, host=host)
-    # As a kill leaves it between the copy, the diversion and the new text.
+    # As a kill leaves it between copy, diversion and new text.
     package(conf).write_text(DEBIAN)
     if after:
         host.runner.diverted = str(package(conf))

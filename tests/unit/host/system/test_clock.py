@@ -1,4 +1,4 @@
-"""Whether a clock is believed: within a boot, across boots, and what was written meanwhile."""
+"""When a clock is trusted, within a boot and across boots, and the times of files meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def believed(wall: float = NOW, up: float = 1000.0, boot: str = "a") -> Record:
         (900, 900 + 9 * YEAR, "it has jumped 3285 days ahead since this boot began"),
         (900, 900 - 40 * DAY, "it has jumped 40 days back since this boot began"),
         (900, 900 + 30 * HOUR, "it has jumped 30 hours ahead since this boot began"),
-        # A machine that slept, or a timer that was stopped: both have gone on.
+        # The machine slept, or the timer was stopped: both clocks went on.
         (90 * DAY, 90 * DAY, ""),
     ],
 )
@@ -70,7 +70,7 @@ def test_small_jumps_add_up() -> None:
 
 
 def test_a_closed_site_without_a_time_server_is_never_in_doubt() -> None:
-    """Three years: it drifts by a second a day, is off for a week now and then, and restarted."""
+    """Three years with a drift of a second a day, boots, and a week off now and then."""
     record, wall = believed(up=60), NOW
     for boot in range(20):
         for up in range(60, int(50 * DAY), int(DAY / 2)):
@@ -98,7 +98,7 @@ def test_a_boot_does_not_end_it() -> None:
 
 
 def test_what_was_written_meanwhile_counts_from_its_end() -> None:
-    """Pushes by a clock that is 40 days behind, from the moment on in which it may have been."""
+    """Pushes while the clock was 40 days behind, from the earliest possible moment."""
     behind = judge(believed(), Reading("a", NOW - 40 * DAY + 900, 1900))
     for up in range(2800, 7300, 900):
         behind = judge(behind, Reading("a", NOW - 40 * DAY + up - 1000, float(up)))

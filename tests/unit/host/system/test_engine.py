@@ -1,4 +1,4 @@
-"""What docker says, as the steps ask for it; docker itself is in tests/engine."""
+"""How docker's answers are read; tests/engine uses a real docker."""
 
 from __future__ import annotations
 

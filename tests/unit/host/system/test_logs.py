@@ -1,4 +1,4 @@
-"""The logs that nginx writes for the toolkit: rotated, given to root, kept for so long, counted."""
+"""The logs that nginx writes for the toolkit: rotation, owners, how long they are kept, gaps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = 86_400
 @pytest.fixture
 def host(tmp_path: Path, machine: Machine) -> Host:
     host = host_of(tmp_path, machine)
-    # The files' own times are the machine's.
+    # The files' own times are those of the real clock.
     machine.seconds = float(int(time.time()))
     run("prepare", {}, host=host)
     run("site", {"content": "server {}\n"}, host=host)
@@ -39,7 +39,7 @@ def decisions(host: Host, numbers: Iterable[int], process: str = "0123abcd") -> 
 
 
 def closed_now(host: Host) -> Path:
-    """The name under which decisions.log is closed at this moment."""
+    """The name that a decisions.log gets that is closed now."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(host.clock.now()))
     return host.paths.log / f"decisions-{moment}.log"
 
@@ -60,7 +60,7 @@ def test_a_log_is_rotated_by_its_age(host: Host, machine: Machine) -> None:
     machine.seconds += DAY - 1
     assert logs.keep(host) == []
     machine.seconds += 1
-    # The other one is empty.
+    # The other log is empty.
     assert logs.keep(host) == [f"{host.paths.log}/decisions.log: rotated"]
     closed = closed_now(host)
     assert names(host) == {"access.log", "decisions.log", closed.name}
@@ -85,7 +85,7 @@ def test_a_log_is_rotated_by_its_size(host: Host, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_nginx_has_given_to_its_workers_is_roots_once_it_is_closed(host: Host) -> None:
-    """As nginx does it when it opens its logs again: the new file is its workers' user's."""
+    """As nginx opens its logs again: the new file belongs to its workers' user."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     decisions(host, [1])
@@ -94,7 +94,7 @@ def test_what_nginx_has_given_to_its_workers_is_roots_once_it_is_closed(host: Ho
     host.clock.sleep(DAY)
     logs.keep(host)
     assert closed_now(host).stat().st_uid == 0
-    # Of a run that was killed in between.
+    # Left by a run that was killed in between.
     left = host.paths.log / "access-20270115T000000Z.log"
     left.write_text("{}\n")
     os.chown(left, 33, 4)
@@ -119,7 +119,7 @@ def test_what_is_old_goes_and_of_each_log_what_is_too_much(
     closed("decisions-1.log.gz", 29.9, 900)
     closed("decisions-0.log.gz", 30.1, 1)
     closed("token-server-1.log.gz", 4, 900)
-    # While the clock is in doubt, nothing goes by its age.
+    # While the clock is in doubt, nothing is removed for its age.
     assert logs.keep(host, by_age=False) == [f"{host.paths.log}/access-1.log.gz: removed"]
     assert set(logs.keep(host)) == {
         f"{host.paths.log}/decisions-0.log.gz: removed",
@@ -135,7 +135,7 @@ def test_a_decision_that_was_not_written_is_counted(host: Host) -> None:
     assert logs.lost(host) == 0
     decisions(host, [1, 2, 3])
     assert lost(host) == 0
-    # 4 and 5 come from two workers, in the other order.
+    # 4 and 5 come from two workers, in reverse order.
     decisions(host, [5])
     assert lost(host) == 1
     decisions(host, [4])
@@ -163,7 +163,7 @@ def test_a_record_that_is_damaged_begins_where_the_log_does(host: Host) -> None:
     decisions(host, [7, 8, 10])
     host.paths.log_record.write_text("half a rec")
     assert lost(host) == 1
-    # A line that nginx is just writing is counted when it is whole.
+    # A line that nginx is still writing is counted once it is complete.
     with (host.paths.log / "decisions.log").open("a") as file:
         file.write('{"time":"x","process":"0123abcd","number":13')
     assert lost(host) == 1

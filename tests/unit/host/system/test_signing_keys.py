@@ -1,4 +1,4 @@
-"""Signing keys: read as other libraries read them, made so that the registry knows them."""
+"""Signing keys: other libraries read the same, and the registry knows keys that are made here."""
 
 from __future__ import annotations
 
