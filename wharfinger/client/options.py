@@ -137,7 +137,7 @@ def password(from_stdin: bool) -> str:
         return line
     if not sys.stdin.isatty():
         raise UsageError(
-            "nobody can be asked for the password here: give it on standard input, with "
+            "there is no terminal to ask for the password: give it on standard input, with "
             "--password-stdin"
         )
     return getpass.getpass("Password: ")

@@ -272,7 +272,7 @@ def test_a_token_server_that_fails_is_named(fake: Fake, wharf: Wharf) -> None:
         (BOB, "--password-stdin: standard input is empty"),
         (
             ("--user", "bob"),
-            "nobody can be asked for the password here: give it on standard input, with "
+            "there is no terminal to ask for the password: give it on standard input, with "
             "--password-stdin",
         ),
     ],

@@ -251,11 +251,11 @@ def test_name_and_password_are_asked_for_at_a_terminal(
     [
         (
             (),
-            "nobody can be asked for the name here: say --user NAME --password-stdin",
+            "there is no terminal to ask for the name: say --user NAME --password-stdin",
         ),
         (
             ("--user", "bob"),
-            "nobody can be asked for the password here: give it on standard input, with "
+            "there is no terminal to ask for the password: give it on standard input, with "
             "--password-stdin",
         ),
         (

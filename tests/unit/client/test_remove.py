@@ -59,8 +59,8 @@ def test_if_nobody_can_be_asked_yes_is_required(fake: Fake, wharf: Wharf) -> Non
     ran = wharf("rm", f"{APP}@{name}", input="y\n")
     assert (ran.code, ran.err) == (
         2,
-        f"{APP}@{name}\n  tag 1 will be gone too\n"
-        "wharf: nobody can be asked here whether to delete, so nothing was deleted: say --yes\n",
+        f"{APP}@{name}\n  tag 1 will be gone too\nwharf: there is no terminal to ask whether to "
+        "delete, so nothing was deleted: say --yes\n",
     )
     assert fake.repositories["app"] == {"1": name}
 

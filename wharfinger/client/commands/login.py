@@ -20,7 +20,7 @@ def log_in(argument: str | None, connection: Connection) -> None:
     if user is None:
         if not sys.stdin.isatty():
             raise UsageError(
-                "nobody can be asked for the name here: say --user NAME --password-stdin"
+                "there is no terminal to ask for the name: say --user NAME --password-stdin"
             )
         print("User: ", end="", file=sys.stderr, flush=True)
         user = sys.stdin.readline().strip()

@@ -69,7 +69,8 @@ async def _remove(
         if not sys.stdin.isatty():
             errors.append(
                 UsageError(
-                    "nobody can be asked here whether to delete, so nothing was deleted: say --yes"
+                    "there is no terminal to ask whether to delete, so nothing was deleted: say "
+                    "--yes"
                 )
             )
             return
