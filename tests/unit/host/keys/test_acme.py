@@ -1,4 +1,4 @@
-"""A certificate from an ACME server: what certbot is asked, what comes of it, what is said."""
+"""Certificates of an ACME server: how certbot is run, its results, and messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOUR = 3600
 
 
 class Certbot(FakeRunner):
-    """openssl is real; certbot signs with an authority of its own, or fails as it is told to."""
+    """A real openssl; certbot signs with its own authority, or fails as requested."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def host(tmp_path: Path, machine: Machine) -> Host:
 
 
 def webroot(host: Host, path: str) -> Path:
-    """The file that nginx hands out for a path."""
+    """The file that nginx serves for a path."""
     return host.paths.var / "acme" / path.strip("/")
 
 
@@ -325,7 +325,7 @@ def test_other_names_or_another_account_make_a_new_one(host: Host, change: dict[
     acme.obtain(host, settings())
     assert acme.obtain(host, settings(**change)).new
     assert not acme.obtain(host, settings(**change)).new
-    # What the account before left is gone.
+    # The previous account's files are gone.
     assert len(list((host.paths.etc / "acme").iterdir())) == 1
 
 
@@ -404,7 +404,7 @@ PORT = (
 )
 
 
-# As certbot 2.1 and 4.0 print them, with pebble's words and with Let's Encrypt's.
+# Output of certbot 2.1 and 4.0, with messages of pebble and of Let's Encrypt.
 @pytest.mark.parametrize(
     ("kind", "detail", "said"),
     [
@@ -556,7 +556,7 @@ def test_a_name_that_cannot_be_checked_is_named(kind: str, detail: str, said: st
             'its limit is reached (too many failed authorizations for "r.example.test" in the last '
             "1h0m0s, retry after 2026-06-12 15:34:00 UTC): wait: the timer tries again when it may",
         ),
-        # Debian 12's certbot says this of every error of the server's.
+        # Debian 12's certbot prints this for every error of the server.
         (
             "An unexpected error occurred:\nAttributeError: can't set attribute",
             LOG.format(
@@ -687,7 +687,7 @@ def test_a_certificate_that_has_ended_by_the_hosts_clock_is_not_taken(
 
 
 def attempts(host: Host, machine: Machine, hours: float) -> list[float]:
-    """At which hours the timer, which comes every quarter of an hour, really asks the server."""
+    """After how many hours the timer, which runs every 15 minutes, really asks the server."""
     start, times = machine.seconds, []
     while machine.seconds < start + hours * HOUR:
         before = len(certbot(host).calls)

@@ -47,9 +47,9 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass
 class Promises(Machine):
-    """The machine, with an eye on tokens and on what clients of either authority are given."""
+    """The machine; it also checks tokens, and what clients of both authorities get."""
 
-    # openssl goes by the real clock
+    # openssl uses the real clock
     seconds: float = field(default_factory=time.time)
     folder: Path = Path()
     trusted: dict[str, bytes] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Promises(Machine):
             if container.labels["wharfinger.kind"] == "registry" and container.address in addresses
         ]
         for until, certificate in self.tokens:
-            # The registry's own leeway is left as a reserve.
+            # The registry's own leeway is not used up.
             if until > self.seconds and certificate not in self.trusted[registry.name]:
                 self.broken.append(f"{what}: a token is refused {until - self.seconds:g} s early")
                 break
@@ -86,7 +86,7 @@ def fits(pem: bytes) -> bool:
 
 
 class Engine(FakeEngine):
-    """A registry reads what it trusts once, when it starts."""
+    """A registry only reads the certificates that it trusts at its start."""
 
     def start(self, name: str) -> None:
         assert isinstance(self.machine, Promises)
@@ -108,7 +108,7 @@ World = Callable[..., tuple[Host, Promises]]
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A deployed host in a folder of its own; every file of keys written is a step."""
+    """A deployed host in a folder of its own; each write of a key file is a step."""
     machines: list[Promises] = []
 
     def written(path: Path, data: bytes, *more: Any, **others: Any) -> None:
@@ -121,7 +121,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     def make(
         name: str = "host", machine: Promises | None = None, copied: Host | None = None
     ) -> tuple[Host, Promises]:
-        """`machine` of an earlier call goes on; a host that is `copied` need not be deployed."""
+        """`machine` of an earlier call is used again; a `copied` host is deployed already."""
         folder = tmp_path / name
         fresh = machine is None and copied is None
         if copied is not None:
@@ -163,7 +163,7 @@ def deploy(host: Host, **more: Any) -> dict[str, Any]:
 
 
 def to_the_end(host: Host, machine: Promises, **request: Any) -> list[str]:
-    """The rotation, its wait included; returns what was done."""
+    """Runs a whole rotation, including its wait; returns what was done."""
     answer = run("rotate", request, host=host)
     actions = list(answer["actions"])
     while answer["wait"] is not None:
@@ -179,7 +179,7 @@ def certificate(host: Host, name: str) -> bytes:
 
 
 def leads(host: Host, authority_file: str) -> bool:
-    """Whether a client that trusts this file alone accepts what nginx serves."""
+    """Whether a client that only trusts this file accepts what nginx serves."""
     served = host.paths.served
     trusted = host.paths.certificates / authority_file
     code, _, _ = openssl(
@@ -276,7 +276,7 @@ def test_killed_around_any_step_a_rotation_is_led_to_its_end_and_nobody_notices(
     for number, again, machine in killed_at_each_step(world, original, rotates, after=after):
         kills += 1
         before = certificate(again, "ca_previous.crt")
-        # Whoever comes next: the timer, or the operator once more.
+        # The next run: the timer's, or the operator's.
         answer = run("renew", {}, host=again)
         while answer["wait"] is not None:
             machine.seconds += answer["wait"]
@@ -302,7 +302,7 @@ def kind_of_key(host: Host, name: str = "signing.crt") -> str:
 
 
 def as_the_release_before(host: Host) -> None:
-    """An RSA key, and containers that know no other kind."""
+    """An RSA key, and containers that only know RSA."""
     pki = Pki(host.runner, host.paths.certificates)
     key = pki.signing_key("RS256")
     (host.paths.certificates / "signing.key").write_bytes(key)
@@ -313,7 +313,7 @@ def as_the_release_before(host: Host) -> None:
         run("ensure", {"spec": before, "deployment": "the release before"}, host=host)
     assert isinstance(host.engine, Engine)
     assert isinstance(host.engine.machine, Promises)
-    # Nothing was promised of this.
+    # There is no promise about this.
     host.engine.machine.tokens.clear()
     host.engine.machine.broken.clear()
 
@@ -377,7 +377,7 @@ def test_where_something_that_serves_knows_rsa_only_the_next_key_is_rsa_too(
     run("rollback", {"kind": kind}, host=host)
     to_the_end(host, machine, what="signing")
     assert kind_of_key(host) == "RS256"
-    # Gone back from: now it is no longer so.
+    # After the way back, this no longer holds.
     run("rollback", {"kind": kind}, host=host)
     to_the_end(host, machine, what="signing")
     assert kind_of_key(host) == "ES256"
@@ -790,7 +790,7 @@ def test_without_a_kind_that_goes_back_which_the_last_deployment_changed(world: 
     other = spec(folder, kind="token_server", environment={"A": "1"}, live=live)
     run("ensure", {"spec": other, "deployment": "tuesday"}, host=host)
     machine.seconds += 10
-    # A rotation replaces both containers, and is no deployment.
+    # A rotation replaces both containers, but is not a deployment.
     to_the_end(host, machine, what="signing")
     assert run("rollback", {}, host=host)["back"] == {"token_server": 1}
 
@@ -836,7 +836,7 @@ def test_the_timer_renews_the_server_in_its_last_month_and_the_signing_key_too(
     assert host.paths.served.read_bytes() != before
     assert certificate(host, "signing.crt") == key
     machine.seconds += 275 * 86400
-    with pytest.raises(HostError):  # openssl goes by the real clock: its certificates are old now
+    with pytest.raises(HostError):  # openssl uses the real clock: its certificates are old now
         run("renew", {}, host=host)
     assert answer["wait"] is None
     assert host.store.load().rotation is not None
@@ -879,7 +879,7 @@ def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path
 
 
 def end(machine: Machine, kind: str, code: int) -> str:
-    """The container of a kind has ended with this exit code; its name."""
+    """Ends the container of a kind with this exit code; returns its name."""
     (name,) = (
         container.name for container in machine.containers.values() if f"-{kind}-" in container.name
     )
@@ -927,7 +927,7 @@ def test_a_clock_that_was_ahead_leaves_no_certificate_of_the_future(world: World
     host, machine = world()
     machine.seconds = time.time() - 40 * 86400
     before = host.paths.served.read_bytes()
-    # The authority is of the future too, or it is the clock that is wrong now: nobody replaces it.
+    # Either the authority was made in the future, or the clock is wrong now: it is not replaced.
     for act in (lambda: run("renew", {}, host=host), lambda: deploy(host)):
         with pytest.raises(HostError) as caught:
             act()
@@ -974,7 +974,7 @@ def test_a_clock_nine_years_ahead_replaces_nothing_and_is_told(
     assert any(
         "the clock is in doubt" in problem for problem in run("status", {}, host=host)["problems"]
     )
-    # Who must drop a stolen key at once is not kept from it.
+    # A stolen key can be revoked nevertheless.
     assert run("rotate", {"what": "signing", "revoke": True}, host=host)["changed"]
     machine.jumped = 0
     run("renew", {}, host=host)
@@ -990,7 +990,7 @@ def test_a_person_ends_the_doubt(world: World) -> None:
     machine.seconds += 40 * 86400
     with pytest.raises(HostError, match="since the last boot it has gone ahead by 40 days"):
         run("rotate", {"what": "due"}, host=host)
-    # With --check nothing is remembered.
+    # With --check nothing is recorded.
     run("rotate", {"what": "due", "clock_is_right": True}, host=host, check=True)
     with pytest.raises(HostError, match="nothing was renewed: the clock is in doubt"):
         run("rotate", {"what": "due"}, host=host)
@@ -1030,7 +1030,7 @@ def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any)
 def test_on_a_full_disk_an_alarm_is_sent_once_a_day_and_again_once_it_is_over(
     world: World, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    """What was told cannot be written to state.json then."""
+    """Then state.json cannot record what was reported."""
     host, machine = world()
     deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
     machine.seconds = time.time() + 80 * 86400
@@ -1049,7 +1049,7 @@ def test_on_a_full_disk_an_alarm_is_sent_once_a_day_and_again_once_it_is_over(
         with pytest.raises(HostError):
             run("renew", {}, host=host)
         assert alerts(host, tmp_path).count("nginx refuses") == 2
-    # There is room again: nothing is told twice, and nothing is kept in memory.
+    # There is room again: nothing is reported twice, and nothing is kept in memory.
     with pytest.raises(HostError):
         run("renew", {}, host=host)
     assert alerts(host, tmp_path).count("nginx refuses") == 2
@@ -1060,7 +1060,7 @@ def test_on_a_full_disk_an_alarm_is_sent_once_a_day_and_again_once_it_is_over(
 
 
 def renewed_twice(host: Host) -> str:
-    """What the timer says where it fails; it has failed twice, with the same words."""
+    """The message of a timer that fails twice with the same message."""
     said = set()
     for _ in range(2):
         with pytest.raises(HostError) as caught:
@@ -1085,7 +1085,7 @@ def test_a_damaged_state_is_told_once_a_day(world: World, tmp_path: Path, reboot
     machine.seconds += 86401
     renewed_twice(host)
     assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n" * 2
-    # Once it is mended and damaged again, that is told at once.
+    # If it is repaired and damaged again, that is reported at once.
     host.paths.state.write_bytes(whole)
     run("renew", {}, host=host)
     host.paths.state.write_bytes(b"[]")
@@ -1105,7 +1105,7 @@ def test_damaged_settings_are_told_by_what_the_last_renewal_knew(
         f"{host.paths.certificate_settings} cannot be read: run the whole site.yml, which writes it"
     )
     assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
-    # After a boot nobody knows whom to tell: the unit's failure says so.
+    # After a boot the alert command is unknown: the unit's failure says so.
     shutil.rmtree(host.paths.alert.parent)
     assert renewed_twice(host).endswith(
         f"this was not reported: {host.paths.certificate_settings} cannot be read: run the whole "

@@ -1,4 +1,4 @@
-"""In which state an engine is that does not answer: what the host shows → the table's row."""
+"""The state of an engine that does not answer: what is on the host → the row of the table."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_dockerd_that_no_service_starts_is_none_either(host: Host) -> None:
 def test_units_that_are_masked(host: Host, units: tuple[str, ...], masked: str) -> None:
     shows(host, *units)
     assert engine_facts.unanswered(host, CLIENT) == (MASKED, masked)
-    # An engine that is still to come would not start either.
+    # An engine that is installed later would not start either.
     runner(host).programs.clear()
     assert engine_facts.unanswered(host, None) == (MASKED, masked)
 
@@ -111,7 +111,7 @@ def test_a_socket_unit_that_nothing_needs_may_be_masked(host: Host) -> None:
     own = SERVICE.replace("-H fd://", "-H unix:///var/run/docker.sock")
     shows(host, own + "Requires=system.slice sysinit.target\n", HIDDEN, CONTAINERD)
     assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
-    # A drop-in changes the flags alone: what the package's unit requires stays required.
+    # A drop-in only changes the flags: what the package's unit requires stays required.
     shows(host, own + "Requires=system.slice sysinit.target docker.socket\n", HIDDEN, CONTAINERD)
     assert engine_facts.unanswered(host, CLIENT) == (MASKED, "docker.socket")
 
@@ -169,7 +169,7 @@ def test_what_dockerd_itself_says_of_its_settings(host: Host) -> None:
         f"dockerd refuses {file} (the following directives don't match any configuration option: "
         "debgu): correct it",
     )
-    # Docker 20.10 cannot be asked.
+    # Docker 20.10 cannot validate its settings.
     runner(host).answers["/usr/sbin/dockerd --validate"] = Result(
         125, "", "unknown flag: --validate"
     )
@@ -178,7 +178,7 @@ def test_what_dockerd_itself_says_of_its_settings(host: Host) -> None:
 
 @pytest.mark.parametrize("there", [True, False])
 def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, there: bool) -> None:
-    # As containerd 1.6.20 (Debian 12) and 1.7.24 (Debian 13) say it.
+    # The messages of containerd 1.6.20 (Debian 12) and 1.7.24 (Debian 13).
     runner(host).answers["containerd config dump"] = Result(
         1,
         "",
@@ -186,7 +186,7 @@ def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, there
         "multiple equals for the same key",
     )
     if not there:
-        # A containerd alone: the engine is still to come.
+        # Only containerd is installed, and no engine yet.
         runner(host).programs.clear()
         shows(host, MISSING, MISSING, CONTAINERD)
     runner(host).programs["containerd"] = "/usr/bin/containerd"
@@ -221,7 +221,7 @@ def test_dockers_command_is_podmans(host: Host, tmp_path: Path) -> None:
 
 
 def test_podmans_socket_under_dockers_name(host: Host, tmp_path: Path) -> None:
-    # So it is where podman-docker was removed while podman.socket was active.
+    # As after the removal of podman-docker while podman.socket was active.
     podmans, dockers = tmp_path / "podman.sock", host.paths.docker_socket
     dockers.parent.mkdir(parents=True, exist_ok=True)
     dockers.symlink_to(podmans)
@@ -235,7 +235,7 @@ def test_podmans_socket_under_dockers_name(host: Host, tmp_path: Path) -> None:
         f"podman answers at {dockers}, where Docker Engine is needed: stop that "
         f"(`rm {dockers}` where it is a link)",
     )
-    # systemd leaves the socket's file where it was; nobody listens there any more.
+    # systemd leaves the socket's file, but nothing listens there any more.
     assert engine_facts.look(host, {})["engine"]["state"] == "absent"
 
 
@@ -253,7 +253,7 @@ def test_flags_are_read_as_dockerd_reads_them() -> None:
 
 @pytest.fixture
 def running(host: Host, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """How the dockerd of the host runs: its words, its age."""
+    """Sets command line and age of the host's dockerd."""
     process: dict[str, object] = {"words": ["/usr/sbin/dockerd", "-H", "fd://"], "age": 90.0}
     monkeypatch.setattr(engine_facts, "_process", lambda _proc: 812)
     monkeypatch.setattr(engine_facts.processes, "words", lambda _proc, _pid: process["words"])
@@ -305,7 +305,7 @@ def test_an_engine_that_has_run_for_long_and_says_nothing(
     host: Host, running: dict[str, object]
 ) -> None:
     assert engine_facts.unanswered(host, CLIENT) == (SILENT, "process 812")
-    # One that has just been started may need a while.
+    # A dockerd that was just started may need time.
     running["age"] = 5.0
     assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
 

@@ -1,4 +1,4 @@
-"""What `observe` reads from a host, piece by piece, and as a whole where nothing is installed."""
+"""What `observe` reads from a host: its parts, and the whole on a host with nothing installed."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_without_openssl_or_without_a_file_there_is_no_certificate(tmp_path: Pat
         ({"SecurityOptions": ["name=seccomp", "name=rootless"]}, "rootless"),
         ({"SecurityOptions": ["name=userns"]}, "userns-remap"),
         ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, "snap"),
-        # Of what podman 5.4.2 answers (Debian 13).
+        # From the answer of podman 5.4.2 (Debian 13).
         ({"BuildahVersion": "1.39.3", "ProductLicense": "Apache-2.0"}, "podman"),
     ],
 )
@@ -211,7 +211,7 @@ def test_what_is_mounted_is_compared_with_what_the_inventory_names(tmp_path: Pat
     assert is_source({"src": "nas:/export"}, place, "other:/export") is False
     assert is_source({"src": "/dev/null"}, place, "/dev/null") is True
     assert is_source({"src": "/dev/zero"}, place, "/dev/null") is False
-    # A link that is not there tells nothing.
+    # A missing link says nothing.
     assert is_source({"src": "UUID=no-such"}, place, "/dev/null") is None
     assert is_source({"src": str(elsewhere), "bind": True}, place, "tmpfs") is False
 
@@ -236,7 +236,7 @@ def test_os_release_is_read() -> None:
 def test_observe_works_where_nothing_is_installed_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # This machine's own.
+    # This machine's own address.
     monkeypatch.setattr(engine_facts, "_process", lambda _proc: None)
     host = host_of(tmp_path, Machine())
     before = sorted(tmp_path.rglob("*"))
@@ -275,7 +275,7 @@ def test_observe_reports_every_fact_that_the_controller_judges(
     def names(kind: type) -> set[str]:
         return {field.name for field in dataclasses.fields(kind)}
 
-    # Those are reported by `reachable`.
+    # `reachable` reports these.
     assert names(facts.HostFacts) - {"registries", "acme"} <= report.keys()
     for name in ("distribution", "engine", "nginx", "storage"):
         assert names(getattr(facts, name.capitalize())) <= report[name].keys()
@@ -372,7 +372,7 @@ def test_observe_tells_which_accounts_were_removed(tmp_path: Path) -> None:
     host.paths.removed_accounts.parent.mkdir(parents=True, exist_ok=True)
     host.paths.removed_accounts.write_text(json.dumps(dict.fromkeys(["ann", "ben", "cy"], "then")))
     assert run("observe", request, host=host)["removed"] == {"ann": "then", "ben": "then"}
-    # As a run leaves it that was killed before it had removed her.
+    # A run was killed before it had removed her.
     host.paths.users.write_text('{"ann": {"hash": "$2b$10$x"}}')
     report = run("observe", request, host=host)
     assert (report["removed"], report["removed_error"]) == ({"ben": "then"}, None)
@@ -392,7 +392,7 @@ def test_observe_tells_which_accounts_were_removed(tmp_path: Path) -> None:
 
 
 def sizes(free: int, total: int, flags: int = 0) -> os.statvfs_result:
-    """What the kernel says of a file system, in blocks of 1 MiB."""
+    """The kernel's answer about a file system, in blocks of 1 MiB."""
     return os.statvfs_result((2**20, 2**20, total, free, free, 1000, 900, 900, flags, 255))
 
 
@@ -432,7 +432,7 @@ def test_the_disk_of_the_hosts_own_files_is_looked_at_too(
     host = host_of(tmp_path, Machine())
     monkeypatch.setattr(os, "statvfs", lambda path: sizes(0, 300))
     data = tmp_path / "disk"
-    # Where both lie on one disk, as without storage_mount, that is told once.
+    # If both are on one disk, as without storage_mount, it is reported once.
     (sentence,) = storage_facts.problems(host, data)
     assert "the registry's data" in sentence
     monkeypatch.setattr(storage_facts, "_device", lambda path: 1 if path == data else 2)

@@ -31,14 +31,14 @@ def host(tmp_path: Path, machine: Machine) -> Host:
 
 @pytest.fixture
 def closed_umask() -> Iterator[None]:
-    """As hardened hosts have it."""
+    """The umask of hardened hosts."""
     before = os.umask(0o077)
     yield
     os.umask(before)
 
 
 def samples(text: str) -> Samples:
-    """Every value by name (without our prefix) and labels' values."""
+    """All values by name (without our prefix) and label values."""
     return {
         (sample.name.removeprefix(PREFIX), tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -77,7 +77,7 @@ def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, ho
     assert values["job_last_run_ok", ("check_contents",)] == 0
     assert values["job_last_run_ok", ("collect",)] == 0
     assert 0 < values["storage_free_bytes", ()] < values["storage_size_bytes", ()]
-    # No name of a repository, tag or user, and no problem's words.
+    # Metrics contain no names of repositories, tags or users, and no problem's text.
     assert "damaged" not in metrics.text(host)
 
 
@@ -107,5 +107,5 @@ def test_what_cannot_be_written_fails_nothing(tmp_path: Path, host: Host) -> Non
     (host.paths.reports / "collect.json").write_text("{}")
     host.paths.metrics.parent.unlink()
     run("ensure", {"spec": spec(tmp_path)}, host=host)
-    # A report that no job has written is one of a failure.
+    # A report that no job has written counts as a failure.
     assert samples(host.paths.metrics.read_text())["job_last_run_ok", ("collect",)] == 0

@@ -1,4 +1,4 @@
-"""Whether image registries answer: against real servers, with docker's own settings."""
+"""Whether image registries answer, with real servers and docker's own settings."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_dockers_proxy_is_asked(
 
 
 def test_a_proxys_password_is_not_shown() -> None:
-    # With an @ and a / in the password, Python takes the rest of it for a port.
+    # If the password contains @ and /, Python takes the rest for a port.
     proxy = {"HTTPS_PROXY": "http://me:x@y:planted/z@127.0.0.1:1"}
     assert Docker({}, proxy).ask("quay.io") == "the address cannot be read (through the proxy)"
 

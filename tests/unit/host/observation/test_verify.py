@@ -1,4 +1,4 @@
-"""The verification: against a small registry over real TLS, honest and broken in turn."""
+"""The verification against a small registry with real TLS, correct and broken in many ways."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ Start = Callable[..., tuple[Registry, Callable[..., dict[str, Any]]]]
 
 @pytest.fixture
 def start(tmp_path: Path, certificates: Path) -> Iterator[Start]:
-    """Starts a registry; gives it and the call that verifies it."""
+    """Starts a registry; returns it and a function that verifies it."""
     servers: list[ThreadingHTTPServer] = []
 
     def begin(*faults: str, certificate: str = "tls", auth: str = "token") -> Any:

@@ -1,4 +1,4 @@
-"""While nobody looks: when a timer's job last succeeded, and one that ended without a word."""
+"""When a timer's job last succeeded, and jobs that ended without a message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RENEW = "wharfinger-renew.service"
 
 @pytest.fixture
 def host(tmp_path: Path, machine: Machine) -> Host:
-    """A host whose collection runs once a week, set up a moment ago."""
+    """A host with a weekly collection that was just set up."""
     machine.seconds = NOW
     host = deployed(tmp_path, machine)
     settings = {"storage_path": str(tmp_path), "every": {"collect": 7 * DAY}}
@@ -46,7 +46,7 @@ def alerts(host: Host) -> str:
 
 
 def ended(host: Host, result: str, status: int) -> None:
-    """What systemd says of a unit; alarms are sent by a real shell."""
+    """systemd's answer about a unit; a real shell sends alarms."""
     runner = host.runner
     assert isinstance(runner, FakeRunner)
     real = SystemRunner()
@@ -172,7 +172,7 @@ def test_a_job_that_has_said_itself_why_is_left_alone(host: Host) -> None:
     ended(host, "exit-code", 1)
     assert run("failed", {"unit": COLLECT}, host=host)["actions"] == []
     assert reports.problems(host) == ["collect: there is no room"]
-    # One that could not even leave a report.
+    # A job that could not write its report.
     (host.paths.reports / "collect.json").unlink()
     run("failed", {"unit": COLLECT}, host=host)
     assert "it ended with exit code 1" in reports.problems(host)[0]
