@@ -57,8 +57,9 @@ def test_the_words_for_values_and_names_import_nothing_of_this_project(path: Pat
     assert ours(path) == set()
 
 
-def test_the_wording_of_messages_imports_what_yaml_makes_of_a_word_alone() -> None:
-    assert ours(PROJECT / "wharfinger/wording.py") == {"wharfinger.values"}
+def test_the_wording_of_messages_imports_values_and_suggestions_alone() -> None:
+    wanted = {"wharfinger.suggestions", "wharfinger.values"}
+    assert ours(PROJECT / "wharfinger/wording.py") == wanted
 
 
 @pytest.mark.parametrize("path", TOKENS, ids=lambda path: path.name)
