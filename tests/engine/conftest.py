@@ -1,5 +1,5 @@
-"""A stack of its own on this machine's Docker Engine: containers, network, nginx and files, none of
-them those of a deployment."""
+"""A separate stack on this machine's Docker Engine. It shares no container, network, nginx or file
+with a deployment."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def images(project: Path) -> dict[str, dict[str, object]]:
-    """Both images as images/build.py makes them (from its cache where they are there), or as the
-    file says that WHARFINGER_TEST_IMAGES names (what build.py answered)."""
+    """Both images. images/build.py builds them or takes them from its cache. If
+    WHARFINGER_TEST_IMAGES names a file with an answer of build.py, that answer is used instead."""
     named = os.environ.get("WHARFINGER_TEST_IMAGES")
     if named:
         answer: dict[str, dict[str, object]] = json.loads(Path(named).read_text())
@@ -47,7 +47,7 @@ def images(project: Path) -> dict[str, dict[str, object]]:
 
 @pytest.fixture
 def stack(tmp_path: Path, images: dict[str, dict[str, object]]) -> Iterator[Stack]:
-    """A prepared host: directories, network, images; no container yet. Gone afterwards."""
+    """A prepared host: directories, network, images; no container yet. Removed afterwards."""
     host = host_at(tmp_path)
     if os.geteuid() != 0 or not answers(host.paths.docker_socket) or shutil.which("nginx") is None:
         pytest.skip("needs root, a running Docker Engine and nginx")
@@ -70,7 +70,7 @@ def _clean(engine: DockerEngine) -> None:
 
 @pytest.fixture
 def deployed(stack: Stack) -> Stack:
-    """The same with a registry, a token server and nginx before them."""
+    """The same with a registry and a token server behind nginx."""
     stack.certificates()
     stack.ensure("token_server", configuration=stack.users())
     stack.ensure("registry")

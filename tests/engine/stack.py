@@ -23,15 +23,15 @@ from wharfinger.host.system.signing_keys import SIGNS_WITH, TRUSTS
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = f"h4-{CLONE}"
 NETWORK = f"{STACK}-net"
-# The same one for the processes that a test starts.
+# Processes that a test starts use the same port.
 PORT = int(os.environ.setdefault("WHARFINGER_TEST_PORT", str(free_ports(1)[0])))
 HOSTNAME = "localhost"
 ISSUER = "h4 issuer"
 SERVICE = "h4 service"
 PROOF = {"auth": "token", "issuer": ISSUER, "service": SERVICE}
 
-# What a process begins with that is to end by SIGKILL after so many persisted steps. Its first two
-# arguments are the host's folder and the number of steps.
+# The beginning of a program that SIGKILL ends after a number of persisted steps. Its first two
+# arguments are the host's folder and that number.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -54,7 +54,7 @@ host.store = Fatal(host.paths.state)
 
 
 def was_killed(program: str, folder: Path, steps: int, *more: str) -> bool:
-    """Runs a program that begins with KILLED; whether that killed it before it came to its end."""
+    """Runs a program that begins with KILLED. Returns whether it was killed before it finished."""
     done = subprocess.run(
         [sys.executable, "-c", program, str(folder), str(steps), *more],
         cwd=PROJECT,
@@ -91,7 +91,7 @@ def host_at(folder: Path) -> Host:
 
 
 class Stack:
-    """One host at `folder`, and the words to deploy it with."""
+    """One host at `folder`, and what it is deployed with."""
 
     def __init__(self, folder: Path, host: Host) -> None:
         self.folder = folder
@@ -99,7 +99,7 @@ class Stack:
         self.images: dict[str, Any] = {}
 
     def prepare(self, images: Mapping[str, Mapping[str, Any]]) -> None:
-        # pytest's own folders are closed to everyone else; workers run as www-data
+        # pytest closes its folders to other users, but nginx's workers run as www-data.
         for parent in (self.folder, *self.folder.parents[:2]):
             parent.chmod(0o755)
         nginx = self.folder / "nginx"
@@ -139,7 +139,8 @@ class Stack:
         return run("certificates", {"settings": self.settings(**more)}, host=self.host)
 
     def users(self, more: str = "") -> str:
-        """Writes auth_config.yml with the verification account and `more` users; its SHA-256."""
+        """Writes auth_config.yml with the verification account and `more` users. Returns the
+        SHA-256 of the file."""
         known = run("prepare", {}, host=self.host)["verification_hash"]
         text = (
             "server:\n  addr: ':5002'\n  real_ip_header: X-Real-IP\n  real_ip_pos: -1\n"
@@ -221,7 +222,8 @@ class Stack:
         self, kind: str, *, request: Mapping[str, Any] | None = None, **more: Any
     ) -> dict[str, Any]:
         """Ensures the kind's specification with `more` changed. For the token server,
-        `configuration` is the digest to wait for; for the registry, text put before its own."""
+        `configuration` is the digest to wait for; for the registry, it is text that is put before
+        the registry's own configuration."""
         # A busy machine may be slow to start a container.
         asked = {"wait": 120, "drain_timeout": 30, **(request or {})}
         if kind == "token_server":
@@ -273,12 +275,12 @@ class Stack:
         if self.host.nginx.running():
             command = ["nginx", "-c", f"{self.folder}/nginx/nginx.conf", "-s", "stop"]
             subprocess.run(command, check=False, capture_output=True)
-            # It removes its pid file before it closes its sockets.
+            # nginx removes its pid file before it closes its sockets.
             while self.host.nginx.running() or (self.folder / "nginx.pid").exists() or listens():
                 time.sleep(0.02)
 
 
 def listens() -> bool:
-    """Whether anything takes connections where nginx does."""
+    """Whether anything accepts connections on nginx's port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", PORT)) == 0

@@ -1,4 +1,4 @@
-"""A collection of a real storage: what goes, what stays, and what clients see meanwhile."""
+"""Garbage collection of real storage: what goes, what stays, and what clients see meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE = os.urandom(1 << 20)
 
 
 class Contents:
-    """The registry of a stack, filled by the one account that it has."""
+    """The registry of a stack. The stack's only account fills it."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -49,7 +49,7 @@ class Contents:
         return answer.headers["docker-content-digest"]
 
     def pulls(self, reference: str, layer: bytes, repository: str = REPOSITORY) -> bool:
-        """Whether it can be pulled, its layer too, bit by bit."""
+        """Whether the image can be pulled and its layer is the same, byte for byte."""
         found = self.registry.pull(self.account, repository, reference)
         if found.status != 200:
             return False
@@ -57,7 +57,7 @@ class Contents:
         return blob.status == 200 and blob.body == layer
 
     def pushed(self, tag: str) -> str:
-        """The digest that a tag names."""
+        """The digest that a tag points to."""
         found = self.registry.pull(self.account, REPOSITORY, tag)
         return found.headers["docker-content-digest"]
 
@@ -89,10 +89,10 @@ def test_what_was_deleted_is_collected_and_can_be_pushed_again(contents: Content
     assert 0 < answer["window_seconds"] < 100
     assert contents.registry.pull(contents.account, REPOSITORY, "gone").status == 404
     assert contents.pulls("kept", other, f"{REPOSITORY}/a/b")
-    # Exactly the same again: nothing may be remembered that is not on the disk any more.
+    # Push exactly the same again: the registry must not remember what is no longer on the disk.
     assert contents.push("gone", LARGE) == deleted
     assert contents.pulls("gone", LARGE)
-    # The one that was paused meanwhile.
+    # Still the container that was paused meanwhile.
     assert contents.stack.containers() == [f"{STACK}-registry-1", f"{STACK}-token_server-1"]
     contents.stack.verify()
 
@@ -263,7 +263,8 @@ def test_a_slow_upload_is_finished_or_refused_and_never_half_there(contents: Con
 
 
 def test_slow_uploads_keep_nobody_out_and_end_whole(contents: Contents) -> None:
-    """Both ways to send a layer; each goes on until the work is over, so nothing waits for it."""
+    """Both ways to send a layer. Each upload lasts until the work is over, so the work must not
+    wait for it."""
     contents.push("gone", LARGE)
     contents.push("v1", b"older")
     contents.push("v2", b"newer")
@@ -277,13 +278,13 @@ def test_slow_uploads_keep_nobody_out_and_end_whole(contents: Contents) -> None:
     with Load() as load:
         removed = contents.run("retention")
         freed = contents.run("collect")
-        # To the process that was paused twice, and that of before.
+        # This push goes to the same process as before, which was paused twice.
         contents.push("v3", b"beside them")
     assert load.failed == []
     assert removed["removed"] == 1 and freed["freed"] > len(LARGE)
     for answer in (removed, freed):
         assert "registry: generation 1 is paused" in answer["actions"]
-        # Far less than the pushes go on for.
+        # Far less than the pushes take.
         assert answer["window_seconds"] <= 60
     assert [one.end()[-1] for one in pushes] == [201, 201]
     for one in pushes:
@@ -330,7 +331,7 @@ class Cache(Contents):
             assert self.registry.upload(self.account, REPOSITORY, one).status == 201
 
     def blobs(self, *blobs: bytes) -> list[int]:
-        """What each is answered with."""
+        """The status of the answer for each blob."""
         return [self.registry.blob(self.account, REPOSITORY, digest(one)).status for one in blobs]
 
 
@@ -352,8 +353,8 @@ def test_a_build_cache_survives_a_collection_and_the_former_one_goes(cache: Cach
 
 
 def test_an_index_whose_members_a_collection_has_taken_meanwhile_is_refused(cache: Cache) -> None:
-    """A client sends or finds the members first, then names them in an index; between the two a
-    collection may take what nothing names yet."""
+    """A client first sends the members, or finds that they exist, and then names them in an index.
+    In between, a collection may remove members that nothing names yet."""
     cache.push("kept", b"so that there is a repository")
     layer, config = b"a layer of a cache", b"{}"
     child = manifests.image(config, [manifests.layer(layer)])
@@ -368,7 +369,7 @@ def test_an_index_whose_members_a_collection_has_taken_meanwhile_is_refused(cach
         answer = cache.put("late", index)
         assert (answer.status, set(answer.codes)) == (400, {"MANIFEST_BLOB_UNKNOWN"})
         assert cache.registry.pull(cache.account, REPOSITORY, "late").status == 404
-        # A second push heals.
+        # A second push repairs it.
         cache.upload(layer, config)
         assert cache.put(child.digest, child).status == 201
         assert cache.put("late", index).status == 201
@@ -380,7 +381,7 @@ def test_an_index_whose_members_a_collection_has_taken_meanwhile_is_refused(cach
 
 
 def test_indexes_that_are_pushed_beside_collections_have_all_their_members(cache: Cache) -> None:
-    """Whatever is answered 201 is whole, however a push and a collection meet."""
+    """An index that is accepted with 201 is complete, however its push and a collection overlap."""
     cache.push("kept", b"so that there is a repository")
     over = threading.Event()
     accepted: dict[str, list[bytes]] = {}

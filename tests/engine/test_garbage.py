@@ -1,4 +1,4 @@
-"""What the host program expects of `garbage-collect`, beside the registry's own."""
+"""Compares what the host program expects of `garbage-collect` with what the registry's own does."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def collect(images: dict[str, dict[str, object]], tmp_path: Path, tree: Tree) ->
 
 
 def fill(tree: Tree, seed: int) -> None:
-    """Repositories of all sorts: shared layers, indexes, referrers, pushes without an end."""
+    """Repositories of all sorts: shared layers, indexes, referrers, unfinished pushes."""
     chance = random.Random(seed)
     layers = [f"layer {number}".encode() for number in range(8)]
     for repository in ("app", "team", "team/app", "team/app/deep"):
@@ -120,12 +120,12 @@ def test_exactly_what_was_expected_is_deleted(tree: Tree, collect: Collect, seed
 
 
 def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Collect) -> None:
-    """Layers of a push without a manifest, and all that a deleted manifest needed."""
+    """Layers of a push without a manifest, and everything that a deleted manifest needed."""
     tree.image("app", "kept", tag="v1", layers=[b"kept"])
     deleted = tree.image("app", "deleted", layers=[b"of the deleted"])
     tree.changed("app", 600, deleted)
     waiting = [tree.layer("app", b"waits"), tree.layer("team/app", b"waits elsewhere")]
-    # Of the first push into a repository, which has no manifest yet.
+    # From the first push into a repository, which has no manifest yet.
     waiting += [tree.layer("first/push", b"waits for the first manifest")]
     tree.image("team/app", "other", tag="v1")
     old = tree.layer("app", b"old")
@@ -143,7 +143,7 @@ def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Colle
     assert not any(tree.blob_path(one).exists() for one in (old, nobodys))
     assert all(tree.blob_path(one).exists() for one in (deleted, *waiting))
     assert tree.layer_path("app", waiting[0]).exists()
-    # Their time is over.
+    # Their grace period is over.
     assert held_blobs(storage, 14 * DAY, NOW + 15 * DAY, needed_blobs(storage)) == {}
     assert collect().returncode == 0
     assert not any(tree.blob_path(one).exists() for one in (deleted, *waiting))

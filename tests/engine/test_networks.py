@@ -1,4 +1,4 @@
-"""Other networks of this machine are not in the way of the tests, nor are other runs of them."""
+"""Other networks on this machine and other runs of the tests do not get in the tests' way."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .stack import Stack
 
 @contextmanager
 def network(name: str, subnet: str) -> Iterator[None]:
-    """Somebody's network has this subnet."""
+    """Another network has this subnet meanwhile."""
     command = ["docker", "network", "create", "--subnet", subnet, name]
     made = subprocess.run(command, capture_output=True, text=True)
-    # Where it is refused, somebody else's has it.
+    # If Docker refuses it, another network already has the subnet.
     assert made.returncode == 0 or "overlap" in made.stderr, made.stderr
     try:
         yield
@@ -29,7 +29,7 @@ def network(name: str, subnet: str) -> Iterator[None]:
 
 @pytest.fixture
 def neighbour() -> Iterator[None]:
-    """The subnet that these tests once always took is somebody else's."""
+    """The subnet that these tests once always used belongs to another network."""
     with network("wharfinger-test-neighbour", "10.98.0.0/28"):
         yield
 
@@ -44,7 +44,7 @@ def test_each_network_of_test_hosts_has_a_subnet_of_its_own() -> None:
     with network("wharfinger-test-neighbour", "10.97.200.0/28"):
         try:
             assert networks.create(first, within=within) == "10.97.201.0/24"
-            # Asked for again, it is still there.
+            # A second call finds the existing network.
             assert networks.create(first, within=within) == "10.97.201.0/24"
             with pytest.raises(SystemExit, match=r"^10\.97\.200\.0/23 has no free /24: "):
                 networks.create(second, within=within)

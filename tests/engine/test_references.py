@@ -1,7 +1,8 @@
-"""What the registry takes, our reader reads as the registry does, and a collection keeps.
+"""Our reader reads each manifest that the registry accepts as the registry does, and a garbage
+collection keeps what the manifest references.
 
 The registry's program itself runs here, without a container. What its garbage collection marks for
-a manifest is what the registry reads in it.
+a manifest shows what the registry reads in it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Server:
-    """A registry with a storage of its own, on this machine's loopback."""
+    """A registry with its own storage, on this machine's loopback interface."""
 
     program: Path
     folder: Path
@@ -106,7 +107,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (names in lower case) and body; status 0 where it hangs up."""
+        """Status, headers (names in lower case) and body. Status 0 means the registry hung up."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
@@ -130,7 +131,7 @@ class Server:
         return status, headers.get("content-type", ""), body
 
     def put_blob(self, repository: str, data: bytes, algorithm: str = "sha256") -> str:
-        """Uploads a blob under its digest by this algorithm."""
+        """Uploads a blob under its digest, which is computed with this algorithm."""
         wanted = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
         _, headers, _ = self.ask("POST", f"/v2/{repository}/blobs/uploads/")
         where = headers["location"].partition(f":{self.port}")[2]
@@ -144,7 +145,8 @@ class Server:
         return status == 200 and hashlib.new(algorithm, body).hexdigest() == value
 
     def write_blobs(self, repository: str, blobs: tuple[bytes, ...]) -> None:
-        """Blobs as pushes leave them, and manifests' links where only those are members."""
+        """Writes blobs as pushes leave them. Without our middleware an index's members must be
+        manifests, so the blobs then also get manifests' links."""
         for data in blobs:
             name = digest(data)
             value = name.partition(":")[2]
@@ -155,7 +157,7 @@ class Server:
                 self._write(below / "_manifests/revisions/sha256" / value / "link", name.encode())
 
     def forget_members(self, repository: str, blobs: tuple[bytes, ...]) -> None:
-        """Takes back the links of what is no manifest."""
+        """Removes the manifests' links of blobs that are not manifests."""
         if not self.members:
             revisions = self.root / "repositories" / repository / "_manifests/revisions/sha256"
             for data in blobs:
@@ -167,7 +169,7 @@ class Server:
         path.write_bytes(data)
 
     def collect(self, *options: str) -> str:
-        """The real collection, which must not fail."""
+        """Runs the real garbage collection, which must not fail. Returns its output."""
         done = subprocess.run(
             [self.program, "garbage-collect", *options, self.configuration],
             capture_output=True,
@@ -180,7 +182,7 @@ class Server:
 
 @pytest.fixture(params=[True, False], ids=["ours", "official"])
 def server(request: pytest.FixtureRequest, program: Path, tmp_path: Path) -> Server:
-    """With the middleware of our image, and without it, as the official image is."""
+    """A registry with our image's middleware, and one without it, like the official image."""
     return Server(program, tmp_path, request.param)
 
 
@@ -213,7 +215,7 @@ def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> N
             else:
                 assert (status, kind, body) == (200, read.media_type, one.data), (one, read)
     assert len(accepted) > NUMBER // 4
-    # Ours refuses what it could not give back.
+    # Our registry refuses a manifest that it could not return.
     assert not (unread and server.members)
     assert unread or server.members
     storage = server.storage
@@ -243,7 +245,8 @@ def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> N
 
 
 def _is_elsewhere(damage: dict[str, Any], accepted: dict[str, Mutated]) -> bool:
-    """Whether an index names a blob of another sort as a manifest, which only fills in for one."""
+    """Whether only indexes reference the damaged object. Their members are blobs that stand in for
+    manifests."""
     return all(accepted[one].kind in (OCI_INDEX, DOCKER_LIST) for one in damage["repositories"])
 
 
@@ -280,7 +283,7 @@ class Pushed:
         return described(data, kind)
 
     def image(self, repository: str, tag: str = "", kind: str = OCI_IMAGE, **more: Any) -> Any:
-        """An image with a config and a layer of its own; its descriptor."""
+        """Pushes an image with its own config and layer. Returns its descriptor."""
         name = f"{repository} {len(self.manifests)}".encode()
         if "config" not in more:
             more["config"] = self.blob(repository, name + b" config")
@@ -290,7 +293,7 @@ class Pushed:
         return self.manifest(repository, kind, data, tag)
 
     def check(self) -> None:
-        """All of it is there."""
+        """Everything that was pushed is there."""
         for (repository, reference), data in self.manifests.items():
             assert self.server.get_manifest(repository, reference)[2] == data, repository
         for repository, names in self.blobs.items():
@@ -299,7 +302,7 @@ class Pushed:
 
 
 def push_every_form(pushed: Pushed) -> None:
-    """Repositories named for the form of reference that is in them."""
+    """Pushes repositories that are named after the form of reference in them."""
     pushed.image("image", "v1")
     pushed.image("docker", "v1", DOCKER_IMAGE)
     for repository, kind, child in (
@@ -321,13 +324,13 @@ def push_every_form(pushed: Pushed) -> None:
         written(OCI_INDEX, manifests=[{**one, "artifactType": "a/b"} for one in referrers]),
         subject["digest"].replace(":", "-"),
     )
-    # An index may have a subject as well, and a referrer may have no list.
+    # An index may also have a subject, and no list needs to name a referrer.
     pushed.manifest(
         "subject", OCI_INDEX, written(OCI_INDEX, manifests=[referrers[0]], subject=subject)
     )
     for end in ("sig", "att", "sbom"):
         pushed.image("subject", f"{subject['digest'].replace(':', '-')}.{end}")
-    # A tag leads to the referrer only, and it keeps its subject.
+    # A tag leads only to the referrer, and the referrer keeps its subject.
     lonely = pushed.image("referrer")
     pushed.image("referrer", "v1", subject=lonely)
     foreign = described(b"elsewhere", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
@@ -356,7 +359,7 @@ def push_every_form(pushed: Pushed) -> None:
             config=pushed.blob(algorithm, b"config", algorithm),
             layers=[pushed.blob(algorithm, algorithm.encode(), algorithm)],
         )
-    # A layer that is a manifest too: its own layers stay.
+    # A layer may also be a manifest. Its own layers stay.
     child = pushed.image("manifest-as-layer")
     as_blob = pushed.blob(
         "manifest-as-layer", pushed.manifests["manifest-as-layer", child["digest"]]
@@ -418,7 +421,7 @@ def test_what_could_not_be_given_back_is_refused_or_harms_nobody_else(
     storage = server.storage
     with collectable(storage, server.journal):
         server.collect()
-    # The reader says which of them the registry can read.
+    # Our reader tells whether the registry can read it.
     unread = isinstance(parse(data), Unreadable)
     assert (storage.blob_size(digest(b"nobody's")) is not None) == unread
     assert storage.blob_size(digest(b"nobody's either")) is None
@@ -465,7 +468,7 @@ def test_a_clients_mistake_in_a_manifest_is_no_fault_of_the_registry(
         else:
             assert status in (400, 500)
         assert server.ask("GET", "/v2/app/manifests/v1", Accept=kind)[0] == 404
-        # A foreign layer that is somewhere else is taken.
+        # A foreign layer at an allowed address is accepted.
         fields = {"layers": [described(b"x", FOREIGN, urls=["https://example.com/x"])]}
         data = written(OCI_IMAGE, config=described(b"config"), **fields)
         path = "/v2/app/manifests/v2"

@@ -1,4 +1,4 @@
-"""Keys and certificates rotated on a real stack: tokens by real servers, TLS by a real nginx."""
+"""Keys and certificates rotated on a real stack: real servers issue tokens, nginx serves TLS."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ MANIFEST = f"/v2/{REPOSITORY}/manifests/{TAG}"
 
 @pytest.fixture(autouse=True)
 def no_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The minute of the registry's leeway is left out, and the tests' tokens live longer than the
-    settings say: so a rotation ends while there are still tokens of the old key to try."""
+    """A rotation does not wait for the registry's leeway of a minute, and the tests' tokens live
+    longer than the settings say. So tokens of the old key are still valid when it ends."""
     monkeypatch.setattr(rotation, "LEEWAY", 0)
 
 
 def ask(stack: Stack, path: str, headers: dict[str, str], authority: Path | None = None) -> int:
-    """The status of a GET through nginx, trusting that authority alone."""
+    """The status of a GET through nginx that trusts only that authority."""
     return fetch(stack, path, headers, authority)[0]
 
 
@@ -88,7 +88,7 @@ def reads(stack: Stack, by: str) -> int:
 
 
 def restart(stack: Stack, *names: str) -> None:
-    """`docker restart`, as anybody might, until they answer again."""
+    """Runs `docker restart`, as anybody might, and waits until they answer again."""
     for name in names:
         subprocess.run(["docker", "restart", name], check=True, capture_output=True)
     deadline = time.monotonic() + 120
@@ -126,8 +126,9 @@ def test_a_token_of_the_old_key_counts_until_the_key_is_forgotten_and_a_revoked_
 
 
 class Readers:
-    """Clients that log in, and read a manifest with each token until it nearly ends. `patience`:
-    seconds for which they repeat what failed, with another token, before it counts."""
+    """Clients that log in and read a manifest with each token until it has nearly expired. If
+    something fails, they try again with another token for `patience` seconds before the failure
+    counts."""
 
     def __init__(self, stack: Stack, patience: float = 0) -> None:
         self.stack = stack
@@ -195,7 +196,7 @@ def test_the_kind_of_key_changes_by_rotations_alone_and_no_client_notices(deploy
     kinds = ("token_server", "registry")
     with Load() as load, Readers(deployed) as readers:
         assert algorithm_of(token(deployed)) == "ES256"
-        # docker_auth's definition, but for its program, which cannot be had here.
+        # docker_auth's specification, except for its program, which is not available here.
         settings = {"token_server": "cesanta"}
         docker_auth: dict[str, Any] = {
             "algorithms": ["RS256"],
@@ -208,12 +209,12 @@ def test_the_kind_of_key_changes_by_rotations_alone_and_no_client_notices(deploy
         to_the_end(deployed, what="due")
         to_the_end(deployed, what="signing")
         assert algorithm_of(token(deployed)) == "RS256"
-        # The embedded one again, and a registry: both of a release that knew RSA only.
+        # The embedded token server again, and a registry, both from a release that knew only RSA.
         deployed.certificates()
         for kind in kinds:
             deployed.ensure(kind, algorithms=["RS256"], request={"deployment": "before"})
         key = (deployed.host.paths.certificates / "signing.crt").read_bytes()
-        # The upgrade, back, and forward again.
+        # Upgrade, roll back, and roll forward again.
         deployed.certificates()
         for kind in kinds:
             deployed.ensure(kind, request={"deployment": "upgrade"})
@@ -349,7 +350,7 @@ def test_during_a_failed_upgrade_a_restarted_old_container_refuses_what_was_revo
 
 
 def test_a_registry_that_refuses_real_tokens_never_serves(deployed: Stack) -> None:
-    """It is healthy in every other way."""
+    """Such a registry is healthy in every other way."""
     deployed.verify()
     other = {"auth": "token", "issuer": "h4 issuer", "service": "another service"}
     with pytest.raises(HostError) as caught:

@@ -101,7 +101,7 @@ def test_users_change_without_any_generation_and_bad_ones_are_refused_with_a_rea
         "token_server: the new configuration is refused and the previous one stays in force: "
         in (str(caught.value))
     )
-    # What stands below a user may be a secret that YAML has misread, so it is not shown.
+    # A key below a user may be a secret that YAML has misread, so it is not shown.
     assert "an unknown key (not shown, it may be a secret): did you mean password?" in (
         str(caught.value)
     )
@@ -182,7 +182,8 @@ def test_remove_takes_away_everything_of_ours_and_keeps_data_and_keys(deployed: 
 
 
 class Load:
-    """Clients that ask the registry and the token server all the time, a connection per request."""
+    """Clients that constantly send requests to the registry and the token server, each on a new
+    connection."""
 
     def __init__(self) -> None:
         self.answered = 0
