@@ -1,4 +1,4 @@
-"""What accidents do to a registry under load: what clients see, when service is back, what is lost.
+"""What accidents do to a registry under load: what clients see, when service returns, what is lost.
 
 with Bench(…) as bench:
     with bench.fault("the registry is killed", returns="docker starts it again"):

@@ -1,4 +1,4 @@
-"""The host of the scenario `faults` under load, and the account of what was done to it."""
+"""The host of the scenario `faults` under load, and the record of what was done to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .watch import Puller, Pusher, out
 
 # Seconds that a client waits for an answer before it gives up.
 PATIENCE = 10
-# What has happened on the host of late, where a fault did not do what it should.
+# Recent events on the host, for the message when a fault did not do what it should.
 RECENT = (
     "docker ps --all --no-trunc --format '{{.Names}} {{.Status}}';"
     " journalctl --since -2min --output short-precise --no-pager | grep -v sudo | tail -40"
@@ -41,8 +41,8 @@ class Bench:
     def __init__(self) -> None:
         self.machine: Host = hosts.host(NAME)
         self.rows: list[Row] = []
-        # What was told, at the last fault, to operations that began after the fault before it was
-        # over: an operation that another fault has hit may end, and fail, only now.
+        # The errors, at the last fault, of operations that began after the previous fault was over:
+        # an operation that an earlier fault hit may only end, and fail, now.
         self.harm: list[str] = []
         self._well = time.time()
         self._held = ExitStack()
@@ -53,7 +53,7 @@ class Bench:
         self.pulls, self.pushes = Puller(session, image), Pusher(session)
 
     def __enter__(self) -> Bench:
-        # A renewal in the midst of a fault would mend it before it was seen.
+        # A renewal during a fault would repair it before anyone saw it.
         self._held.enter_context(renewals.held(self.machine))
         self.load.start()
         self.pulls.start()
@@ -74,27 +74,27 @@ class Bench:
     # -- the host ----------------------------------------------------------------------------------
 
     def run(self, command: str) -> str:
-        """A shell's command on the host as root, which succeeds; its output."""
+        """Runs a shell command on the host as root, which must succeed; returns its output."""
         done = hosts.run_with_input(NAME, ["sh", "-eus"], command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout.strip()
 
     def fails(self, command: str) -> str:
-        """The same of one that fails; what it says."""
+        """Runs a shell command that must fail; returns what it says."""
         done = hosts.run_with_input(NAME, ["sh", "-us"], command)
         assert done.returncode != 0, (command, done.stdout)
         return done.stdout + done.stderr
 
     def until(self, condition: str) -> None:
-        """Waits until a shell's condition holds on the host (three minutes at most)."""
+        """Waits until a shell condition holds on the host (three minutes at most)."""
         self.run(f"timeout 180 sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
 
     def container(self, kind: str) -> str:
-        """The name of the container that serves."""
+        """The name of the container of this kind that serves."""
         return serving(self.state())[kind]
 
     def inspected(self, kind: str) -> dict[str, Any]:
-        """docker inspect of it."""
+        """What docker inspect says about that container."""
         said = self.run(f"docker inspect {self.container(kind)}")
         containers: list[dict[str, Any]] = json.loads(said)
         return containers[0]
@@ -104,21 +104,21 @@ class Bench:
         return hosts.state(NAME)
 
     def script(self, text: str, *arguments: str) -> str:
-        """A Python program on the host as root; its output."""
+        """Runs a Python program on the host as root; returns its output."""
         return hosts.script(NAME, text, *arguments)
 
     # -- faults ------------------------------------------------------------------------------------
 
     @contextmanager
     def fault(self, fault: str, *, returns: str, patience: float = 300) -> Iterator[float]:
-        """The body does it, while clients go on. Then service returns within `patience` seconds,
-        and whatever was acknowledged since the fault before is there."""
+        """The body causes the fault while clients go on. Then service must return within `patience`
+        seconds, and everything that was acknowledged since the previous fault must be there."""
         self.load.phase(fault)
         moment = time.time()
         before = len(self.acknowledged())
         yield moment
         self.back(time.time(), patience)
-        # Until the clients of the load, too, have got over it.
+        # Until the clients of the load have recovered, too.
         time.sleep(1)
         self.load.phase("well")
         pushed = self.acknowledged()[before:]
@@ -156,7 +156,7 @@ class Bench:
             time.sleep(0.2)
 
     def back(self, since: float, patience: float) -> None:
-        """Pulls and pushes succeed again, each several times in a row."""
+        """Waits until pulls and pushes succeed again, each several times in a row."""
         deadline = time.monotonic() + patience
         while not (self.pulls.is_well(since) and self.pushes.is_well(since)):
             last = [watch.seen[-1] for watch in (self.pulls, self.pushes)]
@@ -164,7 +164,7 @@ class Bench:
             time.sleep(0.1)
 
     def out_now(self, seconds: float) -> None:
-        """For that long, no pull and no push has succeeded."""
+        """Checks that no pull and no push succeeds for this many seconds."""
         began = time.time()
         time.sleep(seconds)
         for watch in (self.pulls, self.pushes):
@@ -174,16 +174,16 @@ class Bench:
     # -- what was acknowledged ---------------------------------------------------------------------
 
     def acknowledged(self) -> list[str]:
-        """Every manifest that any client was answered 201 for, as NAME@DIGEST."""
+        """Every manifest that the registry answered with 201 to any client, as NAME@DIGEST."""
         return self.load.pushed() + self.pushes.pushed
 
     def lost(self, references: Sequence[str]) -> list[str]:
-        """Those that cannot be pulled with all blobs and equal digests, and why."""
+        """The references that cannot be pulled with all blobs and equal digests, and why."""
         return self.load.lost(references)
 
     def report(self) -> None:
-        """Writes what was seen: JSON into the run's directory, and a page to the file that
-        FAULTS_REPORT names (from the project's folder), if any."""
+        """Writes the results: JSON into the run's directory, and a page to the file that
+        FAULTS_REPORT names (relative to the project's folder), if it is set."""
         plain = [row.plain() for row in self.rows]
         path = hosts.ephemeral() / "faults.json"
         path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

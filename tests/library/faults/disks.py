@@ -1,4 +1,4 @@
-"""Disks without room."""
+"""Full disks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .bench import Bench
 
 @contextmanager
 def full(bench: Bench, folder: str) -> Iterator[None]:
-    """The disk of this folder has no room, until the body has ended."""
-    # Most at once, then again and again: what clients give back meanwhile is taken too.
+    """Fills the disk of this folder and keeps it full until the body has ended."""
+    # Most of it at once, then again and again, because clients free space meanwhile.
     free = int(bench.run(f"df --output=avail --block-size=1K {folder} | tail -1"))
     bench.run(f"fallocate --length {max(free - 2048, 4)}K {folder}/filler")
-    # dd fails each time: the disk is full, and is to stay so.
+    # dd fails each time: the disk is full and must stay full.
     filling = (
         f"while :; do dd if=/dev/zero bs=4k >>{folder}/filler 2>/dev/null || true; sleep 0.2; done"
     )

@@ -1,4 +1,4 @@
-"""What was seen of each fault, as plain data and as a table (pure)."""
+"""The results of each fault, as plain data and as a table (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# What httpx's exceptions mean to people.
+# What httpx's exceptions mean, in plain words.
 _WORDS = {
     "ConnectError": "connection refused",
     "ConnectTimeout": "no connection",
@@ -23,9 +23,9 @@ _WORDS = {
 @dataclass(frozen=True)
 class Row:
     """One fault. `returns`: how service returns; `pulls` and `pushes`: seconds from the fault until
-    they succeeded for good, 0 where none failed; `told`: what failed operations were told, and how
-    often; `pushed`: manifests answered with 201 meanwhile; `lost`: those of them that could not be
-    pulled."""
+    they succeeded for good, 0 if none failed; `told`: the errors of failed operations, and how
+    often each occurred; `pushed`: manifests answered with 201 meanwhile; `lost`: those of them that
+    could not be pulled."""
 
     fault: str
     returns: str
@@ -42,15 +42,15 @@ class Row:
 
 
 def words(error: str) -> str:
-    """An operation's error in few words: status, code and message of an answer, or what happened to
-    the connection."""
+    """An operation's error in a few words: status, code and message of an answer, or what happened
+    to the connection."""
     answered = re.search(r"answered (\d{3}) instead", error)
     if answered is not None:
         code = re.search(r'"code":\s*"([A-Z_]+)"', error)
         message = re.search(r'"message":\s*"([^"]*)"', error)
         detail = re.search(r'"detail":\s*"([^"]*)"', error)
         parts = [answered[1], code[1] if code else "", message[1] if message else ""]
-        # Of a path and what happened to it, the latter.
+        # If it names a path and what happened to it, keep only what happened.
         parts += [f"({detail[1].rpartition(': ')[2]})"] if detail else []
         return " ".join(part for part in parts if part)
     kind = error.split(":", 1)[0]
@@ -58,12 +58,12 @@ def words(error: str) -> str:
 
 
 def told(errors: Iterable[str]) -> dict[str, int]:
-    """How often each was told, the most frequent first."""
+    """How often each error occurred, the most frequent first."""
     return dict(Counter(map(words, errors)).most_common())
 
 
 def page(rows: Sequence[Row], day: str, cores: int) -> str:
-    """The table as a page of docs/evidence."""
+    """The table as a page for docs/evidence."""
     pushed, lost = sum(row.pushed for row in rows), sum(len(row.lost) for row in rows)
     return f"""# Faults
 

@@ -1,5 +1,5 @@
-"""Somebody who pulls, and somebody who pushes, again and again, each time as a new client: new
-connections, a new token. Tells from when to when there was no service."""
+"""Clients that pull, and clients that push, again and again, each time as a new client: new
+connections, a new token. They record from when to when there was no service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.amount import PACE
 
 # Seconds between two rounds.
 PAUSE = 0.1 * PACE
-# So many rounds in a row must succeed before service counts as back.
+# This many rounds in a row must succeed before service counts as restored.
 _IN_A_ROW = 3
 
 
@@ -34,7 +34,7 @@ class Seen:
 
 
 def out(seen: Sequence[Seen], fault: float) -> float:
-    """Seconds from the fault until rounds succeeded for good; 0 where none failed (pure)."""
+    """Seconds from the fault until rounds succeeded for good; 0 if none failed (pure)."""
     after = [round_ for round_ in seen if round_.end >= fault]
     failed = [number for number, round_ in enumerate(after) if not round_.ok]
     if not failed:
@@ -44,7 +44,7 @@ def out(seen: Sequence[Seen], fault: float) -> float:
 
 
 class Watch(threading.Thread):
-    """Base of both. `session`: whose other selves do it."""
+    """Base of both. `session`: each round uses a new copy of it."""
 
     def __init__(self, name: str, session: Session) -> None:
         super().__init__(name=name, daemon=True)
@@ -75,17 +75,17 @@ class Watch(threading.Thread):
         self.join(60)
 
     def since(self, moment: float) -> list[Seen]:
-        """The rounds that have ended since."""
+        """The rounds that have ended since then."""
         return [round_ for round_ in self.seen if round_.end >= moment]
 
     def is_well(self, since: float) -> bool:
-        """Whether the last rounds, all begun since that moment, have succeeded."""
+        """Whether the last rounds all began after that moment and succeeded."""
         last = [round_ for round_ in self.seen if round_.start >= since][-_IN_A_ROW:]
         return len(last) == _IN_A_ROW and all(round_.ok for round_ in last)
 
 
 class Puller(Watch):
-    """Pulls one image that is there."""
+    """Pulls one image that exists."""
 
     def __init__(self, session: Session, image: Image) -> None:
         super().__init__("watching pulls", session)
@@ -96,7 +96,7 @@ class Puller(Watch):
 
 
 class Pusher(Watch):
-    """Pushes one image after the other."""
+    """Pushes one image after another."""
 
     def __init__(self, session: Session) -> None:
         super().__init__("watching pushes", session)

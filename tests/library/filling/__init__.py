@@ -1,9 +1,9 @@
-"""A registry full of what clients push, by its API alone, and whether it still holds that.
+"""Fills a registry as clients do, by its API alone, and checks whether it still holds everything.
 
     content = fill(session)         # or python -m filling --help
     assert missing(session, content) == []
 
-Of every kind something: indexes, images that share layers, a large layer, artifacts with subjects
+Something of every kind: indexes, images that share layers, a large layer, artifacts with subjects
 and the tag that stands in for the referrers API, signatures as cosign tags them, both families of
 manifests, a build cache, nested names, revisions that no tag names any more, and very many small
 tags.

@@ -1,5 +1,5 @@
-"""Clients beside whatever is done to a registry: readers, none of which may fail, and one that asks
-to write again and again and notes what it is told."""
+"""Clients that work while a test does something to a registry: readers, which must never fail, and
+a writer that asks to write again and again and notes the answers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ WRITER = "load/writer"
 
 
 class Roamer(Client):
-    """Any manifest of the many small repositories, and a blob of it."""
+    """Reads any manifest of the many small repositories, and one of its blobs."""
 
     def __init__(self, name: str, record: Record, session: Session, content: Content) -> None:
         super().__init__(name, record, session)
-        # The first ten are for tests that change something.
+        # The first ten are reserved for tests that change something.
         self._tags = [tag for tag in content.tags if "small/010" <= tag[0] < "small/a"]
 
     def round(self, number: int) -> None:
@@ -54,7 +54,7 @@ class Roamer(Client):
 
 @dataclass(frozen=True)
 class Told:
-    """What a client that wants to write was told. `at` in seconds of a monotonic clock."""
+    """The answer to a client that wants to write. `at`: seconds of a monotonic clock."""
 
     at: float
     status: int
@@ -82,7 +82,7 @@ class Writer(threading.Thread):
             self._over.wait(0.2)
 
     def ask(self) -> Told:
-        """One answer."""
+        """Asks once; returns the answer."""
         attempt = Attempt()
         headers = self.session.authorization(attempt, f"repository:{WRITER}:pull,push")
         answer = self.session.request(
@@ -105,7 +105,7 @@ class Writer(threading.Thread):
 
     @property
     def statuses(self) -> list[int]:
-        """The answers' statuses, each once where it comes several times in a row."""
+        """The statuses of the answers; a status that repeats in a row is listed once."""
         statuses: list[int] = []
         for answer in self.told:
             if not statuses or statuses[-1] != answer.status:
@@ -118,7 +118,7 @@ class Writer(threading.Thread):
 
     @property
     def window(self) -> float:
-        """Seconds from the first refusal to the last."""
+        """Seconds from the first refusal to the last one."""
         return self.refused[-1].at - self.refused[0].at if self.refused else 0.0
 
 
@@ -143,8 +143,8 @@ class Beside:
 def beside(
     session: Session, content: Content, *, writing: bool = False, pace: float = 1.0
 ) -> Iterator[Beside]:
-    """Readers read while the body runs, with so many times their usual pause between two rounds;
-    with `writing`, somebody wants to write."""
+    """Readers read while the body runs; `pace` multiplies their usual pause between two rounds.
+    With `writing`, a client also tries to write."""
     clients_beside = Beside()
     image = made((64 * 1024, 512 * 1024))
     attempt = Attempt()

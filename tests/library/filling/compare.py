@@ -1,4 +1,4 @@
-"""Whether a registry holds what it should, by its API, and by a look at its storage."""
+"""Checks whether a registry holds what it should, by its API and by its storage."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .content import Content
 from .fill import batched
 from .pushing import Pushing, several
 
-# A program for the host: what lies in its storage.
+# A program that runs on the host and lists what its storage holds.
 STORED = Path(__file__).with_name("stored.py")
 
 
 def missing(session: Session, content: Content) -> list[str]:
-    """A line for each tag, manifest and blob that is not as it was pushed: HEAD of all."""
+    """Asks for everything by HEAD; a line for each tag, manifest and blob that is not as pushed."""
     problems: list[str] = []
 
     def tag(pushing: Pushing, repository: str, name: str, wanted: str) -> None:
@@ -53,7 +53,7 @@ def missing(session: Session, content: Content) -> list[str]:
 
 
 def differences(stored: Mapping[str, Any], content: Content) -> list[str]:
-    """A line for each tag that the storage (what stored.py has printed) does not hold in full."""
+    """A line for each tag that the storage (as stored.py printed it) does not hold in full."""
     tags: dict[str, dict[str, str]] = stored["tags"]
     problems = list(stored["problems"])
     for repository, tag, wanted in content.tags:

@@ -13,7 +13,7 @@ MIB = 1024 * 1024
 
 
 class Large:
-    """So many bytes that no compression makes smaller, made again at each reading, quickly."""
+    """This many incompressible bytes, generated quickly again at each reading."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -24,7 +24,7 @@ class Large:
         self.digest = "sha256:" + hashed.hexdigest()
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from `start` (whole MiB) to `end`: a block, each time with its number."""
+        """The bytes from `start` (whole MiB) to `end`: a repeated block, each with its number."""
         for offset in range(start, end, MIB):
             part = (offset // MIB).to_bytes(8, "big") + self._block[8:]
             yield part[: end - offset]
@@ -60,7 +60,7 @@ class Repository:
 
 @dataclass
 class Content:
-    """By repository; and the large layers by digest."""
+    """The repositories by name, and the large layers by digest."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     large: dict[str, Large] = field(default_factory=dict)

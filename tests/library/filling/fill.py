@@ -16,7 +16,7 @@ from .content import MIB, Content, Large
 from .manifests import PLATFORMS, SBOM, SIGNATURE, Manifest, belonging, configuration
 from .pushing import Pushing, several
 
-# One token is asked for so many repositories: each costs the server a bcrypt.
+# One token is requested for this many repositories: each token costs the server a bcrypt.
 _TOGETHER = 20
 # Where the blobs come from that the small repositories share.
 SHARED = "small/shared"
@@ -29,7 +29,7 @@ SPECIAL = (
 
 @dataclass(frozen=True)
 class Amount:
-    """How much: small repositories, tags in each, bytes of the large layers and how many."""
+    """How much: small repositories, tags in each; number and bytes of the large layers."""
 
     repositories: int = 200
     tags: int = 10
@@ -38,7 +38,7 @@ class Amount:
 
 
 def fill(session: Session, amount: Amount | None = None) -> Content:
-    """Pushes everything; what the registry holds then. Raises Unexpected."""
+    """Pushes everything; returns what the registry then holds. Raises Unexpected."""
     amount = amount or Amount()
     content = Content()
     pushing = Pushing(session, content, SPECIAL)
@@ -61,7 +61,7 @@ def fill(session: Session, amount: Amount | None = None) -> Content:
 
 
 def one_image(pushing: Pushing, repository: str, tag: str | None = None, **more: str) -> Manifest:
-    """Pushes an image of its own, of one small layer."""
+    """Pushes an image of its own with one small layer."""
     layer, config = os.urandom(4096), configuration(**more)
     pushing.blob(repository, layer)
     pushing.blob(repository, config)
@@ -72,7 +72,7 @@ def one_image(pushing: Pushing, repository: str, tag: str | None = None, **more:
 def several_platforms(
     pushing: Pushing, repository: str, tag: str, base: bytes | None = None
 ) -> tuple[Manifest, list[Manifest]]:
-    """Pushes an index of images that share their base layer, by the tag; it, and they."""
+    """Pushes an index of images that share their base layer, by the tag; returns it and them."""
     base = os.urandom(65536) if base is None else base
     pushing.blob(repository, base)
     children = []
@@ -104,7 +104,7 @@ def shared_layers(pushing: Pushing, base: bytes) -> None:
 
 
 def daily(pushing: Pushing) -> None:
-    """daily/app: latest of each of five days. daily/multi: the same of two, for three platforms."""
+    """daily/app: `latest` of each of five days. daily/multi: the same of two, three platforms."""
     for day in range(5):
         one_image(pushing, "daily/app", "latest", day=str(day))
     for _ in range(2):
@@ -140,14 +140,14 @@ def attach(pushing: Pushing, repository: str, subject: Manifest, text: bytes) ->
 
 
 def artifacts(pushing: Pushing) -> None:
-    """artifacts/app: 1 has a list of what is in it, and that has a signature in the same way."""
+    """artifacts/app: 1 has a list of its contents, and a signature is attached to that list."""
     made = one_image(pushing, "artifacts/app", "1")
     contents = attach(pushing, "artifacts/app", made, b'{"spdxVersion": "SPDX-2.3"}')
     attach(pushing, "artifacts/app", contents, b'{"signature": "of the list"}')
 
 
 def classic(pushing: Pushing) -> None:
-    """classic/app: docker's own family: 1, and `multi` for two platforms; and an OCI image."""
+    """classic/app: docker's own family: `1`, and `multi` for two platforms; and an OCI image."""
     children = []
     for architecture, variant in PLATFORMS[:2]:
         layer, config = os.urandom(8192), configuration(architecture, variant)
@@ -191,7 +191,7 @@ def large(pushing: Pushing, amount: Amount) -> None:
 
 
 def small(session: Session, content: Content, amount: Amount) -> None:
-    """small/NNN/app: v1, v2, …, all different, of the same configuration and layer."""
+    """small/NNN/app: v1, v2, …, all different, with the same configuration and layer."""
     layer, config = os.urandom(1024), configuration(of="all")
     first = Pushing(session, content, [SHARED])
     names = [first.blob(SHARED, content) for content in (layer, config)]
@@ -214,7 +214,7 @@ def small(session: Session, content: Content, amount: Amount) -> None:
 
 
 def batched(names: list[str]) -> Iterator[list[str]]:
-    """The names, so many together as one token is asked for."""
+    """The names in batches; one token is requested for each batch."""
     iterator = iter(names)
     while together := list(itertools.islice(iterator, _TOGETHER)):
         yield together

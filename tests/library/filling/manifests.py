@@ -17,7 +17,7 @@ SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SBOM = "application/spdx+json"
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 EMPTY = "application/vnd.oci.empty.v1+json"
-# What a client accepts that takes everything.
+# What a client accepts that can handle every type.
 ACCEPTED = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 
 PLATFORMS = (("amd64", ""), ("arm64", "v8"), ("arm", "v7"))
@@ -56,7 +56,7 @@ class Manifest:
 
     @property
     def blobs(self) -> Iterator[tuple[str, int]]:
-        """Digest and size of everything that it needs beside other manifests."""
+        """Digest and size of everything that it needs besides other manifests."""
         parsed = self.parsed
         members = [member for member in self._members if not _is_manifest(member)]
         for descriptor in [parsed.get("config"), *parsed.get("layers", []), *members]:
@@ -64,12 +64,12 @@ class Manifest:
                 yield descriptor["digest"], descriptor["size"]
 
     def descriptor(self, **more: Any) -> dict[str, Any]:
-        """How others name it."""
+        """The descriptor by which other manifests refer to it."""
         return described(self.media_type, self.digest, len(self.content), **more)
 
 
 def _is_manifest(member: dict[str, Any]) -> bool:
-    """Whether an index's member is a manifest: those of a build cache are layers."""
+    """Whether an index's member is a manifest; the members of a build cache are layers."""
     return member["mediaType"] in (INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 
 
@@ -79,12 +79,12 @@ def described(media_type: str, name: str, size: int, **more: Any) -> dict[str, A
 
 
 def of(media_type: str, content: bytes, **more: Any) -> dict[str, Any]:
-    """A descriptor of content that is at hand."""
+    """A descriptor of content in memory."""
     return described(media_type, digest(content), len(content), **more)
 
 
 def configuration(architecture: str = "amd64", variant: str = "", **more: Any) -> bytes:
-    """An image's configuration; `more` makes it another one."""
+    """An image's configuration; `more` makes it a different one."""
     parsed = {
         "architecture": architecture,
         "os": "linux",
@@ -104,7 +104,7 @@ def made(media_type: str, **more: Any) -> Manifest:
 
 
 def image(config: bytes, layers: Sequence[dict[str, Any]], **more: Any) -> Manifest:
-    """An OCI image of layers (descriptors)."""
+    """An OCI image of these layers (descriptors)."""
     return made(MANIFEST, config=of(CONFIG, config), layers=list(layers), **more)
 
 
@@ -114,12 +114,12 @@ def layer(content: bytes) -> dict[str, Any]:
 
 
 def index(children: Sequence[dict[str, Any]], **more: Any) -> Manifest:
-    """An OCI index of manifests (descriptors)."""
+    """An OCI index of these manifests (descriptors)."""
     return made(INDEX, manifests=list(children), **more)
 
 
 def docker_image(config: bytes, layers: Sequence[bytes]) -> Manifest:
-    """The same in docker's own family."""
+    """An image in docker's own family."""
     return made(
         DOCKER_MANIFEST,
         config=of(DOCKER_CONFIG, config),
@@ -128,7 +128,7 @@ def docker_image(config: bytes, layers: Sequence[bytes]) -> Manifest:
 
 
 def docker_list(children: Sequence[dict[str, Any]]) -> Manifest:
-    """docker's index."""
+    """docker's counterpart of an index."""
     return made(DOCKER_LIST, manifests=list(children))
 
 
@@ -144,7 +144,7 @@ def artifact(kind: str, content: bytes, subject: Manifest) -> Manifest:
 
 
 def platform(architecture: str, variant: str) -> dict[str, str]:
-    """What an index says of a child."""
+    """The platform that an index states for a child."""
     return {
         "architecture": architecture,
         "os": "linux",
@@ -153,10 +153,10 @@ def platform(architecture: str, variant: str) -> dict[str, str]:
 
 
 def belonging(name: str, ending: str) -> str:
-    """The tag of what belongs to a digest: `sha256-HEX` and the ending."""
+    """The tag for something that belongs to a digest: `sha256-HEX` and the ending."""
     return name.replace(":", "-") + ending
 
 
 def cache(layers: Sequence[bytes], config: bytes) -> Manifest:
-    """BuildKit's cache as it writes it by default before 0.21: an index of layers."""
+    """BuildKit's cache as it was written by default before 0.21: an index of layers."""
     return index([*(layer(content) for content in layers), of(CACHE_CONFIG, config)])

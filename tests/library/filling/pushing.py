@@ -1,4 +1,4 @@
-"""The API as a client of many repositories uses it: few tokens, connections that are kept."""
+"""The API as a client of many repositories uses it: few tokens, connections that stay open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARTS = 4
 
 
 class Pushing:
-    """One client that may do everything. `repositories`: what one token is asked for together."""
+    """One client that may do everything. `repositories`: those that one token is requested for."""
 
     def __init__(self, session: Session, content: Content, repositories: Iterable[str]) -> None:
         self.session = session
@@ -43,7 +43,7 @@ class Pushing:
     # -- push --------------------------------------------------------------------------------------
 
     def blob(self, repository: str, content: bytes) -> str:
-        """Pushes a blob in one piece; its digest."""
+        """Pushes a blob in one piece; returns its digest."""
         location = self.begin(repository)
         mark = "&" if "?" in location else "?"
         answer = self.request("PUT", f"{location}{mark}digest={digest(content)}", content)
@@ -51,13 +51,13 @@ class Pushing:
         return digest(content)
 
     def begin(self, repository: str) -> str:
-        """Where an upload goes."""
+        """Starts an upload; returns its address."""
         answer = self.request("POST", f"/v2/{repository}/blobs/uploads/", b"")
         expect(answer, 202, "an upload's begin")
         return str(answer.headers["location"])
 
     def large(self, repository: str, content: Large) -> None:
-        """Pushes a large blob in parts, none of which is ever in memory."""
+        """Pushes a large blob in parts; it is never in memory as a whole."""
         location = self.begin(repository)
         step = -(-content.size // (_PARTS * MIB)) * MIB
         for start in range(0, content.size, step):
@@ -81,7 +81,7 @@ class Pushing:
         expect(answer, 201, "a large blob's push")
 
     def mount(self, repository: str, name: str, source: str) -> None:
-        """Has a blob of another repository here too."""
+        """Mounts a blob of another repository in this one."""
         answer = self.request(
             "POST", f"/v2/{repository}/blobs/uploads/?mount={name}&from={source}", b""
         )
@@ -120,7 +120,7 @@ class Pushing:
     # -- read --------------------------------------------------------------------------------------
 
     def found(self, repository: str, reference: str) -> str | None:
-        """The digest of a manifest, by HEAD; None where there is none."""
+        """The digest of a manifest, by HEAD; None if it does not exist."""
         answer = self.request("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPTED)
         if answer.status_code == 404:
             return None
@@ -128,7 +128,7 @@ class Pushing:
         return str(answer.headers["docker-content-digest"])
 
     def size(self, repository: str, name: str) -> int | None:
-        """The size of a blob, by HEAD; None where there is none."""
+        """The size of a blob, by HEAD; None if it does not exist."""
         answer = self.request("HEAD", f"/v2/{repository}/blobs/{name}")
         if answer.status_code == 404:
             return None
@@ -136,8 +136,8 @@ class Pushing:
         return int(answer.headers["content-length"])
 
     def pull(self, repository: str, reference: str) -> None:
-        """Pulls a manifest, what it leads to, and every blob, and checks each digest. Raises
-        Unexpected, with what is wrong."""
+        """Pulls a manifest, everything it leads to, and every blob, and checks each digest. Raises
+        Unexpected, which says what is wrong."""
         answer = self.request("GET", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPTED)
         expect(answer, 200, "a manifest's pull")
         manifest = Manifest(answer.content, answer.headers["content-type"])
@@ -146,7 +146,7 @@ class Pushing:
         for child in manifest.children:
             self.pull(repository, child)
         for name, size in manifest.blobs:
-            # A large one too goes through memory only once.
+            # Even a large blob is held in memory only once.
             answer = self.request("GET", f"/v2/{repository}/blobs/{name}")
             expect(answer, 200, "a blob's pull")
             if digest(answer.content) != name or len(answer.content) != size:
@@ -154,7 +154,7 @@ class Pushing:
 
 
 def several(work: Iterable[Callable[[], object]], workers: int = 8) -> None:
-    """Does things side by side; raises the first error."""
+    """Runs several functions at the same time; raises the first error."""
     with ThreadPoolExecutor(workers) as pool:
         for done in [pool.submit(task) for task in work]:
             done.result()

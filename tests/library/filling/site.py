@@ -1,4 +1,4 @@
-"""The host of a scenario whose registry is full (contents), and what is done to it."""
+"""The host of a scenario whose registry is full (contents), and what tests do to it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ DAY = 86400
 
 
 def blob_path(digest: str) -> Path:
-    """Where a blob's content lies."""
+    """The path of a blob's content."""
     hexadecimal = digest.removeprefix("sha256:")
     return BLOBS / hexadecimal[:2] / hexadecimal / "data"
 
 
 def tag_path(repository: str, tag: str) -> Path:
-    """The link of a tag, whose time is that of its push."""
+    """The link of a tag; its time is that of the push."""
     return REPOSITORIES / repository / "_manifests/tags" / tag / "current/link"
 
 
@@ -54,14 +54,14 @@ def revision_path(repository: str, digest: str) -> Path:
 
 
 def layer_path(repository: str, digest: str) -> Path:
-    """The link of a layer, whose time is that of its upload."""
+    """The link of a layer; its time is that of the upload."""
     name = digest.removeprefix("sha256:")
     return REPOSITORIES / repository / "_layers/sha256" / name / "link"
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command of the host ended."""
+    """How a command on the host ended."""
 
     code: int
     output: str
@@ -69,14 +69,14 @@ class Ran:
 
     @property
     def answer(self) -> dict[str, Any]:
-        """What it has printed."""
+        """What it printed."""
         assert self.output, self.error
         answer: dict[str, Any] = json.loads(self.output)
         return answer
 
     @property
     def succeeded(self) -> dict[str, Any]:
-        """The same of one that has succeeded."""
+        """What it printed; it must have succeeded."""
         assert self.code == 0, (self.error, self.output)
         return self.answer
 
@@ -109,11 +109,11 @@ class Site:
         return Ran(done.rc, done.stdout, done.stderr)
 
     def done(self, command: str, *options: str) -> dict[str, Any]:
-        """Runs a command that succeeds; its answer."""
+        """Runs a command that must succeed; returns its answer."""
         return self.run(command, *options).succeeded
 
     def begin(self, command: str, *options: str) -> Callable[[], dict[str, Any]]:
-        """Starts a command; what is returned waits for its success and gives its answer."""
+        """Starts a command; the returned function waits for its success and returns its answer."""
         future = self._pool.submit(self.run, command, *options)
         return lambda: future.result(600).succeeded
 
@@ -125,19 +125,19 @@ class Site:
             time.sleep(0.05)
 
     def report(self, job: str) -> dict[str, Any]:
-        """What the last run of a job has left."""
+        """What the last run of a job left."""
         text = self.machine.check_output("cat %s", f"/var/lib/wharfinger/contents/{job}.json")
         report: dict[str, Any] = json.loads(text)
         return report
 
     def script(self, text: str, *arguments: str) -> str:
-        """Runs a Python program on the host as root; its output."""
+        """Runs a Python program on the host as root; returns its output."""
         return hosts.script(NAME, text, *arguments)
 
     @contextmanager
     def settings(self, **changed: Any) -> Iterator[None]:
-        """The settings on the host are others for a while, as a run with another inventory would
-        leave them."""
+        """Changes the settings on the host for a while, as a run with another inventory would leave
+        them."""
         before = self.machine.check_output("cat %s", SETTINGS)
         self._write(json.loads(before) | changed)
         try:
@@ -152,22 +152,22 @@ class Site:
     # -- what is in the storage --------------------------------------------------------------------
 
     def stored(self) -> dict[str, Any]:
-        """What lies in the storage (stored.py)."""
+        """What the storage holds (stored.py)."""
         stored: dict[str, Any] = json.loads(self.script(STORED.read_text(), str(STORAGE)))
         return stored
 
     def whole(self) -> dict[str, Any]:
-        """Every tag is in the storage, with all that it leads to; what is there."""
+        """Checks that the storage has every tag and all it leads to; returns what is there."""
         stored = self.stored()
         assert differences(stored, self.content) == []
         return stored
 
     def served(self) -> None:
-        """Every tag and blob is given by the registry as it was pushed."""
+        """Checks that the registry serves every tag and blob as it was pushed."""
         assert missing(self.session, self.content) == []
 
     def pulls(self, *repositories: str) -> None:
-        """Every image of these repositories is pulled, each digest checked."""
+        """Pulls every image of these repositories and checks each digest."""
         for together in batched(list(repositories)):
             pushing = self.pushing(*together)
             for name in together:
@@ -175,14 +175,14 @@ class Site:
                     pushing.pull(name, reference)
 
     def aged(self, days: float, *paths: Path) -> None:
-        """What was pushed by these links was pushed so long ago."""
+        """Makes whatever these links pushed this many days old."""
         moment = f"@{time.time() - days * DAY:.0f}"
         quoted = shlex.join(map(str, paths))
         self.machine.check_output(f"touch --no-create --date={moment} {quoted}")
 
     def settled(self, days: float = 30) -> None:
-        """Nothing has lost its tag, was deleted or came without a manifest since so many days: what
-        the storage tells of that. The times of pushes stay."""
+        """Makes every change that the storage records (removed tags, deletions, uploads without a
+        manifest) this many days old. The times of pushes stay."""
         moment = f"@{time.time() - days * DAY:.0f}"
         self.machine.check_output(
             f"find {REPOSITORIES} \\( -path '*/_manifests/tags' -o -path '*/revisions/sha256/*' "
@@ -191,7 +191,7 @@ class Site:
         )
 
     def untagged(self, repository: str, days: float) -> Sequence[str]:
-        """All that nothing leads to in a repository was pushed so long ago; the digests."""
+        """Makes everything untagged in a repository this many days old; returns the digests."""
         digests = sorted(self.content[repository].untagged)
         self.aged(days, *(revision_path(repository, digest) for digest in digests))
         return digests
@@ -200,7 +200,7 @@ class Site:
 
     @contextmanager
     def read(self, *, writing: bool = False) -> Iterator[Beside]:
-        """Clients read during the body, and after a short one for a moment; no read fails."""
+        """Clients read during the body, and for a moment after a short one; no read may fail."""
         with beside(self.session, self.content, writing=writing, pace=PACE) as clients:
             yield clients
             enough(lambda: len(clients.reads))
@@ -228,7 +228,7 @@ class Site:
         )
 
     def open_again(self, seconds: float) -> None:
-        """Within that time the registry takes writes, and nothing of a window is left."""
+        """Checks that within that time writes work and nothing of a window is left."""
         deadline = time.monotonic() + seconds
         while not (self.writes() and self.state()["window"] is None):
             assert time.monotonic() < deadline, self.state()

@@ -1,8 +1,8 @@
-"""What lies in a registry's storage: `python3 - STORAGE_PATH`, run on the host itself.
+"""What a registry's storage holds: `python3 - STORAGE_PATH`, run on the host itself.
 
 Prints JSON: `tags` by repository (name: digest), `revisions` by repository, `blobs` (digest:
-bytes), and `problems`: what a tag leads to and that is not there in full. Nothing but the standard
-library: not the project's own code, so that a test of one with the other can fail.
+bytes), and `problems`: what a tag leads to but is not there in full. It uses only the standard
+library and not the project's own code, so that testing one with the other can fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def repositories(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name and folder of each."""
+    """Name and folder of each repository."""
     if (folder / "_manifests").is_dir():
         yield str(folder.relative_to(root)), folder
     for child in sorted(folder.iterdir()):
@@ -98,7 +98,7 @@ class Stored:
 
 
 def main(storage: str) -> None:
-    """Prints it."""
+    """Prints it as JSON."""
     stored = Stored(storage)
     print(
         json.dumps(

@@ -29,19 +29,20 @@ class Said:
 
     @property
     def json(self) -> Any:
-        """What --json has printed."""
+        """What --json printed."""
         assert self.code == 0, (self.error, self.output)
         return json.loads(self.output)
 
     @property
     def words(self) -> str:
-        """Both, without line breaks."""
+        """Standard output and error, without line breaks."""
         return " ".join(f"{self.output} {self.error}".split())
 
 
 class Person:
-    """Signed in to registries (HOST[:PORT] to account), whose `names` lead to these addresses; all
-    of their authorities are in one file. Nothing of this machine's own settings is used."""
+    """A person signed in to registries (HOST[:PORT] to account). `names` resolve to these
+    addresses; one file has all of their authorities. Nothing of this machine's own settings is
+    used."""
 
     def __init__(
         self,
@@ -59,14 +60,14 @@ class Person:
         }
         (folder / "config.json").write_text(json.dumps({"auths": auths}))
         (folder / "config.json").chmod(0o600)
-        # Nobody has to resolve the names of test hosts but this one command.
+        # Only this one command has to resolve the names of test hosts.
         lines = [f"{address} {name}\n" for name, address in names.items()]
         (folder / "hosts").write_text(Path("/etc/hosts").read_text() + "".join(lines))
         text = "".join(path.read_text() for path in authorities)
         (folder / "authorities.crt").write_text(text)
 
     def __call__(self, command: str, *arguments: str, text: str | None = None) -> Said:
-        """Runs `wharf COMMAND ARGUMENT…`, with standard input."""
+        """Runs `wharf COMMAND ARGUMENT…`; `text` is its standard input."""
         wharf = [str(WHARF), command, *arguments]
         if "--inventory" not in arguments:
             wharf[2:2] = ["--cacert", str(self.folder / "authorities.crt")]

@@ -1,1 +1,1 @@
-"""What the real docker_auth decided, recorded, and a reading of its files that decides the same."""
+"""Recorded decisions of the real docker_auth, and a reader of its files that decides the same."""

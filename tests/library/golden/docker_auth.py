@@ -1,7 +1,7 @@
-"""docker_auth 1.14's decisions, written for tests: small, slow, and apart from the package.
+"""docker_auth 1.14's decisions, written for tests: small, slow, and independent of the package.
 
-It reads a configuration's `users` and `acl` and says what a token would hold. Its meaning is that
-of tests/library/golden/decisions.json, which test_docker_auth.py runs through it in full.
+It reads a configuration's `users` and `acl` and says what a token would contain. Its meaning is
+defined by tests/library/golden/decisions.json, which test_docker_auth.py runs through it in full.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def holds(key: str, wanted: Any, question: dict[str, str], labels: dict[str, lis
 
 
 def fits(pattern: str, value: str) -> bool:
-    """Whether a glob, or an expression between slashes, matches."""
+    """Whether a glob, or a regular expression between slashes, matches."""
     if len(pattern) > 2 and pattern[0] == pattern[-1] == "/":
         return expression(pattern[1:-1]).search(value) is not None
     return expression(f"^(?s:{from_glob(pattern)})$").search(value) is not None
@@ -72,7 +72,7 @@ def expression(text: str) -> Any:
 
 
 def from_glob(glob: str) -> str:
-    """Go's path.Match pattern as an expression."""
+    """Go's path.Match pattern as a regular expression."""
     pattern, rest = "", glob
     while rest:
         character, rest = rest[0], rest[1:]

@@ -1,4 +1,4 @@
-"""Which registry, and as whom: what command lines of clients ask for (`load`, `filling`)."""
+"""The arguments that say which registry to use, and as which user (`load`, `filling`)."""
 
 from __future__ import annotations
 

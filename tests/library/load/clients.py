@@ -17,7 +17,7 @@ from .record import Record
 from .session import Account, Session, Target, expect, expiry
 from .transfer import Transfer, Upload, chunked, monolithic
 
-# What all readers read.
+# The repository that all readers read.
 STABLE = "load/stable"
 _KIB = 1024
 
@@ -25,7 +25,7 @@ REMOTE = Path(__file__).with_name("remote.py")
 
 
 class Client:
-    """A thread with a session of its own. `pause`: seconds between two rounds, `pace` times."""
+    """A thread with a session of its own. `pause`: seconds between two rounds, times `pace`."""
 
     pause = 0.02
     pace = 1.0
@@ -61,7 +61,7 @@ class Client:
 
 
 class Reader(Client):
-    """Manifests, whose small answers tell the latency; the list of tags now and then."""
+    """Reads manifests, whose small answers show the latency, and at times the list of tags."""
 
     def round(self, number: int) -> None:
         if number % 20 == 0:
@@ -72,7 +72,7 @@ class Reader(Client):
 
 
 class Puller(Client):
-    """The whole image by tag and by digest."""
+    """Pulls the whole image by tag and by digest."""
 
     pause = 0.2
 
@@ -88,7 +88,7 @@ class Puller(Client):
 
 
 class Pusher(Client):
-    """New images, each pulled again by its digest."""
+    """Pushes new images and pulls each again by its digest."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Pusher(Client):
     def round(self, number: int) -> None:
         image = made(self.sizes)
         with self.record.operation(self.name, self.kind) as attempt:
-            # A few tags only: each push moves one.
+            # Only a few tags: each push moves one.
             self.transfer.push(attempt, image, f"t{number % 8}", self.upload)
         if attempt.ok:
             wanted = digest(image.manifest)
@@ -120,7 +120,7 @@ class Pusher(Client):
 
 
 class SignIn(Client):
-    """What `docker login` does, on new connections."""
+    """Does what `docker login` does, on new connections."""
 
     pause = 0.5
 
@@ -137,10 +137,10 @@ class SignIn(Client):
 
 
 class Holder(Client):
-    """Uses one token, issued at its start, until that expires, for the last time just then.
+    """Uses one token, issued at its start, until it expires; the last use is at that very moment.
 
-    The registry forgives a minute more, so the last use is not too late, and it is made however
-    long a busy machine has kept this thread waiting.
+    The registry accepts a token for one more minute, so the last use is not too late. It is made
+    however long a busy machine has kept this thread waiting.
     """
 
     pause = 0.25
@@ -210,7 +210,7 @@ class Remote:
             text=True,
         )
         assert self._process.stdin is not None
-        # By standard input: arguments can be read by everybody on both machines.
+        # On standard input: everybody on both machines can read arguments.
         settings = self._settings | {"pause": 0.5 * self.pace}
         self._process.stdin.write(json.dumps(settings) + "\n")
         self._process.stdin.flush()
@@ -233,7 +233,7 @@ class Remote:
             self.record.add(self.name, self.tool, time.time(), 0, f"it ended: {said[-2000:]}")
 
     def stop(self) -> None:
-        """The end of its input tells it to finish what it is doing and to end."""
+        """Closes its input, which tells it to finish the current operation and end."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -244,7 +244,7 @@ class Remote:
 
 
 def usual(record: Record, sessions: Any, image: Image) -> list[Client]:
-    """What every load has: readers, pullers, pushers of small layers and of slow large ones."""
+    """The clients of every load: readers, pullers, pushers of small and of slow large layers."""
     small = (32 * _KIB, 96 * _KIB, 160 * _KIB)
     return [
         Reader("reader 1", record, sessions()),

@@ -1,4 +1,4 @@
-"""The load: clients are started and stopped, phases are named, what happened is told."""
+"""The load: starts and stops clients, names phases, and reports what happened."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Load:
         timeout: float = 60,
         pace: float = 1.0,
     ) -> None:
-        """`timeout`: seconds that a client waits for the next byte. `pace`: how many times its
-        usual pause a client makes between two rounds."""
+        """`timeout`: seconds that a client waits for the next byte. `pace`: the factor of its usual
+        pause between two rounds."""
         self.target = target
         self.account = account
         self.ca_file = str(ca_file)
@@ -56,12 +56,12 @@ class Load:
         self.stop()
 
     def session(self, ca_file: Path | str | None = None) -> Session:
-        """Connections of another client; `ca_file`: the only authority that it knows."""
+        """A session for another client; `ca_file`: the only authority that it trusts."""
         return Session(self.target, self.account, str(ca_file or self.ca_file), self.timeout)
 
     def start(self) -> None:
-        """Pushes what is read, and starts the usual clients. Raises where even that fails. May be
-        done again after `stop`."""
+        """Pushes what the clients read, and starts the usual clients. Raises if that push fails.
+        May be called again after `stop`."""
         image = made((64 * 1024, 512 * 1024))
         session = self.session()
         self.record.begin("start")
@@ -80,7 +80,7 @@ class Load:
         client.start()
 
     def add_trusting(self, name: str, ca_file: Path | str) -> None:
-        """Two more clients, a reader and a pusher, who know only this authority."""
+        """Adds two more clients, a reader and a pusher, which trust only this authority."""
         self._add(Reader(f"{name} reader", self.record, self.session(ca_file)))
         self._add(
             Pusher(
@@ -93,7 +93,7 @@ class Load:
         )
 
     def add_real(self, tool: str, command: Sequence[str]) -> None:
-        """A real `docker` or `containerd` on another machine, which trusts the registry already."""
+        """Adds a real `docker` or `containerd` on another machine that trusts the registry."""
         self._add(
             Remote(
                 tool,
@@ -106,17 +106,17 @@ class Load:
         )
 
     def hold_token(self, name: str) -> Holder:
-        """Takes a token now, and uses it until it expires; `join` of the answer waits for that."""
+        """Takes a token now and uses it until it expires; `join` of the answer waits for that."""
         holder = Holder(f"token before {name}", self.record, self.session())
         self._add(holder)
         return holder
 
     def phase(self, name: str) -> None:
-        """From now on, what ends belongs to this phase."""
+        """From now on, operations that end belong to this phase."""
         self.record.begin(name)
 
     def stop(self, *names: str) -> None:
-        """Ends the clients whose names begin with one of these (all, without any)."""
+        """Ends the clients whose names begin with one of these (without names: all clients)."""
         chosen = [
             client for client in self._clients if not names or client.name.lower().startswith(names)
         ]
@@ -130,7 +130,7 @@ class Load:
             self.record.end()
 
     def operations(self, phase: str | None = None) -> list[Operation]:
-        """What has ended so far, in one phase or in all."""
+        """The operations that have ended so far, in one phase or in all."""
         return [operation for operation in self.record.so_far() if phase in (None, operation.phase)]
 
     def failures(self, phase: str | None = None) -> list[Operation]:
@@ -142,7 +142,7 @@ class Load:
         return [reference for operation in self.operations() for reference in operation.pushed]
 
     def lost(self, references: Sequence[str]) -> list[str]:
-        """Those of NAME@DIGEST that cannot be pulled with all blobs and equal digests, and why."""
+        """The references that cannot be pulled with all blobs and equal digests, and why."""
         lost: list[str] = []
         digests: dict[str, list[str]] = {}
         for reference in references:

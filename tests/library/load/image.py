@@ -1,4 +1,4 @@
-"""Images that no registry has: random layers, so that nothing is skipped as being there already."""
+"""Images that no registry has: their layers are random, so that no push skips one as existing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["CONFIG", "LAYER", "MANIFEST", "Image", "digest"]
 
 @dataclass(frozen=True)
 class Image:
-    """An image as its client has made it."""
+    """An image as its client made it."""
 
     config: bytes = field(repr=False)
     layers: tuple[bytes, ...] = field(repr=False)
 
     @property
     def manifest(self) -> bytes:
-        """What is pushed last."""
+        """The manifest, which is pushed last."""
         return json.dumps(
             {
                 "schemaVersion": 2,

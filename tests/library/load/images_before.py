@@ -1,5 +1,5 @@
-"""The images that a host had before its upgrade: the registry of the release before, compiled from
-the real module that registry_before/ locks, and the token server of this checkout.
+"""The images that a host had before its upgrade: the registry of the previous release, compiled
+from the real module that registry_before/ locks, and the token server of this checkout.
 
     PYTHONPATH=.:tests/library .venv/bin/python -m load.images_before FOLDER
 """
@@ -14,20 +14,20 @@ from pathlib import Path
 from images import build, bundle, toolbox
 from images.registry import recipe as registry
 
-# go.mod and go.sum of the release before.
+# go.mod and go.sum of the previous release.
 MODULES = Path(__file__).parent / "registry_before"
 # Its name in the cache of images.
 KIND = "registry_before"
 
 
 def version() -> str:
-    """The version of distribution in the registry of the release before."""
+    """The version of distribution in the registry of the previous release."""
     return registry.version(MODULES)
 
 
 def write(folder: Path) -> Path:
-    """Writes a bundle (images_source: archive) into the folder. What is not yet in the cache of
-    images is built."""
+    """Writes a bundle (images_source: archive) into the folder. Builds the images that are not in
+    the cache of images yet."""
     architecture = toolbox.native_architecture()
     build.RECIPES[KIND] = replace(
         build.RECIPES["registry"],

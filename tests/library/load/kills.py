@@ -1,4 +1,4 @@
-"""A change that is cut off half-way: SIGKILL for all of its processes at a recorded moment."""
+"""Cuts a change off half-way: SIGKILL for all of its processes at a recorded moment."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ PATIENCE = 240
 
 
 def processes_of(machine: int) -> Iterator[int]:
-    """The host's processes (by the number of its first one) that have the lock's file open: the
-    module's. They are this machine's processes too, so that both sides can be killed at once."""
+    """The processes of a host (given by the number of its first process) that have the lock file
+    open. They run the module. They are also processes of this machine, so both sides can be killed
+    at once."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "ns/pid").samefile(f"/proc/{machine}/ns/pid"):
@@ -50,7 +51,7 @@ def kill(site: Site, moment: str, run: Running) -> None:
 
 
 def reached(state: dict[str, Any], moment: str) -> bool:
-    """Whether that is so now."""
+    """Whether the change has reached this moment."""
     generations = state["kinds"]["registry"]["generations"]
     return moment in [
         (state["rotation"] or {}).get("step"),

@@ -1,4 +1,4 @@
-"""The operator's side: playbooks run as people run them, and killed as accidents do."""
+"""The operator's side: runs playbooks as people do, and kills them as accidents do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Played:
 
     @property
     def said(self) -> str:
-        """The output without the line breaks and indentation that it was given."""
+        """The output without the line breaks and indentation that Ansible added."""
         return re.sub(r"\s+", " ", self.output)
 
 
@@ -57,7 +57,7 @@ class Running:
         )
 
     def until(self, text: str) -> bool:
-        """Waits until the output has said this; False where it has ended without."""
+        """Waits until the output contains this text; False if the run ended without it."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._log.append(line)
@@ -66,22 +66,22 @@ class Running:
         return False
 
     def wait(self) -> Played:
-        """Waits for the end."""
+        """Waits until the run ends."""
         assert self._process.stdout is not None
         self._log += self._process.stdout
         code = self._process.wait()
         return Played(code, "".join(self._log), time.monotonic() - self._began)
 
     def kill(self) -> None:
-        """SIGKILL for ansible-playbook and its workers: nobody tidies up."""
+        """SIGKILL for ansible-playbook and its workers, so that nothing tidies up."""
         os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @dataclass
 class Operator:
-    """Runs playbooks for `host`. `settings`: what the operator has edited in the inventory by now,
-    which every later run has too. `project`: the checkout whose playbooks they are; one other than
-    this has its own environment in .venv."""
+    """Runs playbooks for `host`. `settings`: the operator's edits of the inventory so far, which
+    every later run uses too. `project`: the checkout that has the playbooks; any other than this
+    one has its own environment in .venv."""
 
     inventory: Path
     host: str
@@ -89,7 +89,7 @@ class Operator:
     project: Path = PROJECT
 
     def begin(self, playbook: str, *options: str, **more: Any) -> Running:
-        """Starts a run with ansible-playbook's options; `more` are variables of this run alone."""
+        """Starts a run with ansible-playbook's options; `more` are variables of this run only."""
         programs = BIN if self.project == PROJECT else self.project / ".venv/bin"
         command = [
             str(programs / "ansible-playbook"),
@@ -99,7 +99,7 @@ class Operator:
             *options,
             str(self.project / playbook),
         ]
-        # The project's own ansible.cfg counts, as for people.
+        # The project's own ansible.cfg applies, as for people.
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
         }
@@ -110,7 +110,7 @@ class Operator:
         return Running(command, environment, self.project)
 
     def play(self, playbook: str, *options: str, **more: Any) -> Played:
-        """A run that succeeds; with what it has said where it does not."""
+        """A run that must succeed; if it does not, the error shows its output."""
         done = self.begin(playbook, *options, **more).wait()
         assert done.code == 0, f"{playbook} {more}: {done.output[-6000:]}"
         return done

@@ -1,4 +1,4 @@
-"""What happened to every operation. A phase is what the caller says is going on."""
+"""What happened to every operation. A phase is what the caller says is happening."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 class Stopped(Exception):
-    """The load ends in the midst of an operation, which then is none."""
+    """The load ends in the middle of an operation, which then does not count."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Operation:
 
 
 class Attempt:
-    """An operation under way; `ok` once it has succeeded. Several threads may push its layers."""
+    """A running operation; `ok` once it has succeeded. Several threads may push its layers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -83,7 +83,7 @@ class Record:
         error: str = "",
         attempt: Attempt | None = None,
     ) -> None:
-        """An operation that has just ended."""
+        """Adds an operation that has just ended."""
         done = attempt or Attempt()
         with self._lock:
             phase = self.phases[-1][0] if self.phases else "start"
@@ -108,7 +108,7 @@ class Record:
 
     @contextmanager
     def operation(self, client: str, kind: str) -> Iterator[Attempt]:
-        """Whatever goes wrong inside is a failed operation, and the client goes on."""
+        """Any error inside is recorded as a failed operation, and the client goes on."""
         attempt, start, began = Attempt(), time.time(), time.monotonic()
         error = ""
         try:

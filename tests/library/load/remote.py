@@ -1,9 +1,9 @@
-"""Real docker or containerd on this machine, over and over: login, push, pull by tag and by digest.
+"""Real docker or containerd on this machine, repeatedly: login, push, pull by tag and by digest.
 
-Run on a client machine as `python3 -c`, with nothing but the standard library. The first line of
+Runs on a client machine as `python3 -c`, with only the standard library. The first line of
 standard input is JSON: tool (docker or containerd), registry, repository, user, password, and
 pause, the seconds between two rounds. Each operation is one line of JSON on standard output. The
-end of the input ends it.
+program ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def digest(content: bytes) -> str:
 
 
 def run(*command: str, text: str | None = None, password: str | None = None) -> str:
-    """Runs a command; its output. `password` is typed at its prompt, on a terminal."""
+    """Runs a command; returns its output. `password` is typed at its prompt, on a terminal."""
     terminal: tuple[int, ...] = () if password is None else pty.openpty()
     if password is not None:
         os.write(terminal[0], (password + "\n").encode())
@@ -51,14 +51,14 @@ def run(*command: str, text: str | None = None, password: str | None = None) -> 
         for end in terminal:
             os.close(end)
     if done.returncode != 0:
-        # Above the last line are pictures of progress.
+        # The lines above the last one are progress bars.
         last = (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise RuntimeError(f"{command[0]} {command[-1]}: {last[-4000:]}")
     return done.stdout
 
 
 def operation(kind: str, action: Callable[..., Any], *arguments: Any) -> tuple[bool, Any]:
-    """Does it and says how it went; whether it went well, and its answer."""
+    """Runs an action and reports how it went; returns whether it succeeded, and its answer."""
     start, began, answer, error = time.time(), time.monotonic(), None, ""
     try:
         answer = action(*arguments)
@@ -78,7 +78,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def new_image(path: Path, reference: str) -> str:
-    """A tar that both docker and containerd read, with two layers that no registry has. Returns
+    """A tar that both docker and containerd can read, with two layers that no registry has. Returns
     the manifest's digest."""
     layers = []
     for size in (40_000, 200_000):
@@ -139,7 +139,7 @@ def new_image(path: Path, reference: str) -> str:
 
 
 class Docker:
-    """The docker command and its engine, which keeps an image only until it was pushed."""
+    """The docker command and its engine, which keeps an image only until it has been pushed."""
 
     def __init__(self, settings: dict[str, Any], folder: Path) -> None:
         self.settings = settings
@@ -178,7 +178,7 @@ class Docker:
             raise RuntimeError(f"{reference} is {present} instead of {identity}")
 
     def remove(self, identity: str) -> None:
-        # Without its image the engine has to fetch every layer again.
+        # Without the image, the engine has to fetch every layer again.
         run("docker", "image", "rm", "--force", identity)
 
     def round(self, path: Path, reference: str) -> None:
@@ -209,7 +209,7 @@ class Containerd:
         self.ctr("images", "push", *self.remote, reference, password=self.settings["password"])
 
     def pull(self, reference: str, wanted: str) -> None:
-        # Content only: what a pull unpacks is no matter of the registry.
+        # Content only: unpacking has nothing to do with the registry.
         self.ctr("content", "fetch", *self.remote, reference, password=self.settings["password"])
         for line in self.ctr("images", "ls").splitlines():
             fields = line.split()

@@ -1,4 +1,4 @@
-"""The account of a load as plain data, and as a table (pure)."""
+"""The results of a load as plain data, and as a table (pure)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from .record import Operation, Record
 
-# So many failures are told, each with so much of its beginning and of its end: between them are
-# addresses, which are long.
+# How many failures the report lists, and how much of the beginning and end of each: the middle
+# holds long addresses.
 _TOLD = 50
 _WORDS = 300
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that `share` (0 to 1) of all do not exceed; None of no values."""
+    """The smallest value that `share` (0 to 1) of all do not exceed; None without values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def totals(operations: Iterable[Operation]) -> dict[str, int]:
-    """How many requests and operations, how many of them failed and were retried."""
+    """How many requests and operations there were; how many of them failed and were retried."""
     counts = {"requests": 0, "operations": 0, "failed": 0, "retried": 0}
     for operation in operations:
         counts["requests"] += operation.requests
@@ -34,7 +34,7 @@ def totals(operations: Iterable[Operation]) -> dict[str, int]:
 
 
 def by_kind(operations: Sequence[Operation]) -> dict[str, dict[str, int]]:
-    """The same for each kind of operation."""
+    """The totals of each kind of operation."""
     kinds = sorted({operation.kind for operation in operations})
     return {
         kind: totals(operation for operation in operations if operation.kind == kind)
@@ -45,8 +45,8 @@ def by_kind(operations: Sequence[Operation]) -> dict[str, dict[str, int]]:
 def report(record: Record, steady: str | None = None, now: float | None = None) -> dict[str, Any]:
     """Totals, by kind, and by phase with the latencies of small requests in milliseconds.
 
-    `steady` is the phase that the others' p99 is compared with (`p99_ratio`); the first, if None.
-    A phase begun several times is one.
+    The p99 of other phases is compared with that of `steady` (`p99_ratio`), or of the first phase
+    if None. A phase that begins several times counts as one.
     """
     operations = record.so_far()
     phases = list(record.phases)
@@ -106,7 +106,7 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The report for people: a line for each phase, then each kind, then what failed."""
+    """The report for people: a line for each phase, then for each kind, then the failures."""
     lines = [
         f"{'phase':34} {'s':>6} {'requests':>8} {'operations':>10} {'failed':>6} {'retried':>7}"
         f" {'p50 ms':>7} {'p99 ms':>7} {'ratio':>6}"

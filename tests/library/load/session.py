@@ -1,9 +1,9 @@
-"""HTTP as a client with a connection pool speaks it: connections are used again.
+"""HTTP as a client with a connection pool speaks it: connections are reused.
 
-nginx closes idle connections at a reload, so a request may be sent on one that is being closed at
-that moment. Nothing is lost by that: before the first byte of an answer nobody has begun to serve
-it, and Go's http.Transport (docker, containerd, podman, crane) sends such a request once more on
-another connection. So does this client, once, and counts it. Everything else is an error.
+nginx closes idle connections at a reload, so a request may be sent on a connection that is just
+being closed. Nothing is lost: before the first byte of an answer no server has begun to handle the
+request, and Go's http.Transport (docker, containerd, podman, crane) sends it once more on another
+connection. This client does the same, once, and counts it. Everything else is an error.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import httpx
 
 from .record import Attempt
 
-# A body that can be made again, for a request that is sent again.
+# A body that can be produced again, for a request that is sent again.
 Body = Callable[[], Iterable[bytes]]
 
-# Seconds before its end from which a token is not used any more.
+# A token is not used any more from this many seconds before its end.
 _MARGIN = 10
 
 
 class Unexpected(Exception):
-    """An answer that is not the one the specification promises."""
+    """An answer that differs from what the specification promises."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The registry `name` at an address: no name resolution takes part."""
+    """The registry `name` at an address, so that no name resolution is involved."""
 
     name: str
     address: str
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Account:
-    """Who asks."""
+    """The user that asks."""
 
     name: str
     password: str = field(repr=False)
@@ -57,7 +57,7 @@ class Account:
 
 @dataclass
 class Course:
-    """How far a request has come, as httpcore's trace tells."""
+    """How far a request has got, according to httpcore's trace."""
 
     reused: bool = True
     answered: bool = False
@@ -70,10 +70,11 @@ class Course:
 
 
 def is_stale(error: Exception, course: Course) -> bool:
-    """Whether a request failed only because the server was closing a connection used before.
+    """Whether a request failed only because the server was closing a reused connection.
 
-    Closed in order (RemoteDisconnected), reset (ECONNRESET) or gone while sending (EPIPE), and no
-    answer had begun. A new connection that is closed is no such case, and a timeout never is.
+    The connection was closed in order (RemoteDisconnected), reset (ECONNRESET) or gone while
+    sending (EPIPE), and no answer had begun. A closed new connection does not count, and neither
+    does a timeout.
     """
     if not course.reused or course.answered:
         return False
@@ -86,17 +87,17 @@ class _SharedContext(ssl.SSLContext):
     """A TLS context that threads may share while they connect.
 
     httpcore sets the ALPN protocols of its context before every connection. Meanwhile Python lets
-    another thread's OpenSSL copy them, without a lock: about one ClientHello in 80,000 held memory
+    another thread's OpenSSL copy them without a lock: about one ClientHello in 80,000 held memory
     that had just been freed, and nginx answered it with the alert decode_error
-    (https://github.com/python/cpython/issues/141012). So they are set once.
+    (https://github.com/python/cpython/issues/141012). So this class sets them only once.
     """
 
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
-        """Nothing: `trusting` has set them."""
+        """Does nothing: `trusting` has set them."""
 
     @classmethod
     def trusting(cls, ca_file: str) -> _SharedContext:
-        """A context for HTTP/1.1 that trusts `ca_file` alone, as strictly as Python 3.13 does."""
+        """A context for HTTP/1.1 that trusts only `ca_file`, as strictly as Python 3.13 does."""
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(ca_file)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -105,7 +106,7 @@ class _SharedContext(ssl.SSLContext):
 
 
 class Session:
-    """One client's connections. Trusts `ca_file` alone."""
+    """One client's connections. Trusts only `ca_file`."""
 
     def __init__(self, target: Target, account: Account, ca_file: str, timeout: float = 60) -> None:
         self.target = target
@@ -131,7 +132,7 @@ class Session:
         self._pool.close()
 
     def another(self) -> Session:
-        """The same client without connections, tokens and what it has learnt."""
+        """The same client without its connections, its tokens and what it has learnt."""
         return Session(self.target, self.account, self.trusts, self._timeout)
 
     def request(
@@ -147,8 +148,8 @@ class Session:
     ) -> httpx.Response:
         """Sends one request of the operation `attempt`; `address` is a path or a Location.
 
-        `small`: its duration tells the latency. `again=False`: a stale connection is an error, for
-        a body of which the registry may have kept a part. Raises httpx.HTTPError.
+        `small`: its duration counts as latency. `again=False`: a stale connection is an error, for
+        bodies of which the registry may have kept a part. Raises httpx.HTTPError.
         """
         began = time.monotonic()
         try:
@@ -159,7 +160,7 @@ class Session:
                 if not (again and is_stale(error, course)):
                     raise
             attempt.retried()
-            # A pool of its own: a connection that is certainly new.
+            # With its own pool, the connection is certainly new.
             with self._client() as fresh:
                 return self._send(fresh, Course(), method, address, headers, body)
         finally:
@@ -193,7 +194,7 @@ class Session:
     # -- tokens ------------------------------------------------------------------------------------
 
     def authorization(self, attempt: Attempt, scope: str) -> dict[str, str]:
-        """The header for requests within the scope, with a token that is not about to end."""
+        """The header for requests within the scope, with a token that is not about to expire."""
         token, until = self._tokens.get(scope, ("", 0.0))
         if until - time.time() < _MARGIN:
             token = self.token(attempt, scope)
@@ -215,7 +216,7 @@ class Session:
         return str(answer.json()["token"])
 
     def challenge(self, attempt: Attempt) -> tuple[str, str]:
-        """Realm and service, as the registry tells somebody without a login."""
+        """Realm and service, as the registry sends them to a client without a login."""
         answer = self.request(attempt, "GET", "/v2/")
         expect(answer, 401, "the registry without a login")
         fields = dict(
@@ -226,7 +227,7 @@ class Session:
 
 
 def expiry(token: str) -> float:
-    """When a token ends by its own words (the claim exp), in seconds since 1970."""
+    """When a token expires according to its claim exp, in seconds since 1970."""
     encoded = token.split(".")[1]
     encoded += "=" * (-len(encoded) % 4)
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(encoded))
@@ -234,7 +235,7 @@ def expiry(token: str) -> float:
 
 
 def expect(answer: httpx.Response, status: int, what: str) -> None:
-    """Raises Unexpected with what was said instead."""
+    """Raises Unexpected, with the answer, if the status is a different one."""
     if answer.status_code != status:
         path = answer.request.url.path
         raise Unexpected(

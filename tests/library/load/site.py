@@ -1,4 +1,4 @@
-"""The host of a scenario whose clients must notice nothing, and what is done to it (zero_gap,
+"""The host of a scenario whose clients must notice nothing, and what tests do to it (zero_gap,
 upgrade)."""
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .plays import PROJECT, Operator, Played
 
 NAME = "debian13"
 HOSTNAME = f"{NAME}.wharfinger.test"
-# The only files that may lie there while nothing is under way.
+# The only files that may exist there while nothing is under way.
 CERTIFICATES = {"ca.crt", "ca.key", "settings.json", "signing.crt", "signing.key", "tls.crt"}
 CERTIFICATES |= {"tls.key", "tls.pem", "tls_before.pem", "trusted.crt"}
 
 
 def authority(name: str = NAME) -> Path:
-    """The authority's certificate that a client is given today."""
+    """The certificate of the authority that clients are given today."""
     return hosts.authority(name)
 
 
 def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0, name: str = NAME) -> Load:
-    """Clients of the host `name` that know only this authority, and wait `timeout` seconds for the
-    next byte, and `pace` times their usual pause between two rounds."""
+    """Clients of the host `name` that trust only this authority. They wait `timeout` seconds for
+    the next byte; `pace` multiplies their usual pause between two rounds."""
     admin = hosts.account("admin")
     return Load(
         Target(f"{name}.wharfinger.test", hosts.variables(name)["ansible_host"]),
@@ -49,14 +49,14 @@ def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0, name: str = 
 
 
 class Site:
-    """The host under test, and what is done to it."""
+    """The host under test, and what tests do to it."""
 
     def __init__(self, folder: Path, name: str = NAME, scenario: str = "zero_gap") -> None:
         self.folder = folder
         self.name = name
         self.machine: Host = hosts.host(name)
-        # What a killed run has left goes on with its own container's identity, so that it does not
-        # restart or kill the one that has the same name in the next run.
+        # A process left by a killed run knows its container by this identity, so it does not
+        # restart or kill the container that has the same name in the next run.
         self.container = inspected(f"{hosts.prefix(scenario)}-{name}", "{{.Id}}")
         self.operator = Operator(hosts.inventory_file().parent, name)
         self.operator.settings |= {"registry_settings": {"log": {"level": "info"}}}
@@ -68,12 +68,12 @@ class Site:
         return Path(shutil.copy(authority(self.name), self.folder / f"{name}.crt"))
 
     def registry(self) -> Registry:
-        """The registry by raw requests, for a client that knows today's authority."""
+        """The registry by raw requests, for a client that trusts today's authority."""
         return hosts.registry(self.name)
 
     @contextmanager
     def during(self, change: str) -> Iterator[None]:
-        """The change is under way; a client has taken a token just before. No operation fails."""
+        """Runs the change; a client has taken a token just before. No operation may fail."""
         assert self.load is not None
         self.holders.append(self.load.hold_token(change))
         self.load.phase(change)
@@ -81,14 +81,14 @@ class Site:
         self.served(change)
 
     def served(self, change: str) -> None:
-        """Clients worked during the change, or just after it where it was short; nothing failed."""
+        """Clients worked during the change, or just after a short one, and nothing failed."""
         assert self.load is not None
         load = self.load
         enough(lambda: len(load.operations(change)))
         assert [(operation.kind, operation.error) for operation in self.load.failures(change)] == []
 
     def change(self, change: str, playbook: str, **more: Any) -> Played:
-        """A run of a playbook under load, which succeeds without a failed operation."""
+        """Runs a playbook under load; it must succeed without a failed operation."""
         with self.during(change):
             return self.operator.play(playbook, **more)
 
@@ -99,7 +99,7 @@ class Site:
         return hosts.state(self.name)
 
     def serving(self, kind: str) -> dict[str, Any]:
-        """The container that serves, as docker inspect shows it: there is one of each kind."""
+        """The container that serves, as docker inspect shows it; there is one of each kind."""
         (name,) = self.machine.check_output(
             "docker ps --quiet --filter label=wharfinger.kind=%s", kind
         ).split()
@@ -116,12 +116,12 @@ class Site:
         return status
 
     def script(self, text: str, *arguments: str) -> str:
-        """Runs a Python program on the host as root; its output."""
+        """Runs a Python program on the host as root; returns its output."""
         return hosts.script(self.name, text, *arguments)
 
     def tidy(self, *, rotating: bool = False) -> None:
-        """Nothing is under way, and nothing that was has left anything behind. `rotating`: the
-        signing key before may still be trusted."""
+        """Checks that nothing is under way and that nothing left anything behind. `rotating`: the
+        previous signing key may still be trusted."""
         state = self.state()
         allowed = CERTIFICATES | ({"signing_previous.crt"} if rotating else set())
         assert rotating or state["rotation"] is None
@@ -143,18 +143,18 @@ class Site:
 
 
 def inspected(container: str, template: str) -> str:
-    """What docker on this machine says of a test host."""
+    """What docker on this machine says about a test host."""
     command = ["docker", "inspect", "--format", template, container]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def client_command() -> list[str]:
-    """How a command is run on the client machine as root."""
+    """The command that runs another command on the client machine as root."""
     client = hosts.variables("client")
     return [
         "ssh",
         *client["ansible_ssh_common_args"].split(),
-        # Its own connection: it lasts as long as the load, and ends with it.
+        # A connection of its own: it lasts as long as the load and ends with it.
         *("-o", "ControlPath=none", "-i", client["ansible_private_key_file"]),
         f"{client['ansible_user']}@{client['ansible_host']}",
         "sudo",
@@ -162,7 +162,7 @@ def client_command() -> list[str]:
 
 
 def edit_users() -> None:
-    """An operator adds a user, changes one and removes one, in the inventory."""
+    """Edits the inventory as an operator would: adds a user, changes one and removes one."""
     script = PROJECT / "molecule" / "shared" / "users.py"
     command = [sys.executable, str(script), str(hosts.ephemeral() / "users.json"), "change"]
     subprocess.run(command, check=True)

@@ -1,4 +1,4 @@
-"""Push, pull and list by the OCI distribution specification, every digest checked."""
+"""Push, pull and list by the OCI distribution specification; every digest is checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .image import MANIFEST, Image, digest
 from .record import Attempt, Stopped
 from .session import Body, Session, Unexpected, expect
 
-# How often one upload may be taken up again.
+# How often one upload may be resumed.
 _RESUMES = 3
 _BLOCK = 64 * 1024
 
@@ -46,7 +46,7 @@ class Transfer:
     # -- push --------------------------------------------------------------------------------------
 
     def push(self, attempt: Attempt, image: Image, tag: str, upload: Upload) -> None:
-        """All blobs side by side, as docker does, then the manifest."""
+        """Pushes all blobs at the same time, as docker does, then the manifest."""
         blobs = [image.config, *image.layers]
         with ThreadPoolExecutor(len(blobs)) as pool:
             for done in [pool.submit(self._blob, attempt, blob, upload) for blob in blobs]:
@@ -60,7 +60,7 @@ class Transfer:
             body=lambda: [manifest],
         )
         expect(answer, 201, "the manifest's push")
-        # Whatever comes of it: from here on it must never be lost.
+        # Whatever happens next, from here on the manifest must never be lost.
         attempt.pushed.append(f"{self.repository}@{digest(manifest)}")
         same(answer.headers["docker-content-digest"], digest(manifest), "the pushed manifest")
 
@@ -91,7 +91,7 @@ class Transfer:
         same(answer.headers["docker-content-digest"], digest(blob), "the pushed blob")
 
     def progress(self, attempt: Attempt, location: str) -> tuple[str, int]:
-        """Where an interrupted upload goes on: its address, and how many bytes are there."""
+        """Where an interrupted upload continues: its address, and how many bytes are there."""
         answer = self.request(attempt, "GET", location)
         expect(answer, 204, "the interrupted upload")
         return str(answer.headers["location"]), received(answer.headers["range"])
@@ -132,7 +132,7 @@ class Transfer:
     # -- bodies ------------------------------------------------------------------------------------
 
     def paced(self, content: bytes, seconds: float) -> Iterator[bytes]:
-        """The content, evenly over that time, however often the network asks for more."""
+        """The content, spread evenly over that time, however often the network asks for more."""
         began = time.monotonic()
         for offset in range(0, len(content), _BLOCK):
             ahead = offset / len(content) * seconds - (time.monotonic() - began)
@@ -152,7 +152,7 @@ def monolithic(seconds: float = 0) -> Upload:
 
 
 def chunked(pieces: int = 3, seconds: float = 0) -> Upload:
-    """POST, PATCHes that take so many seconds together, PUT; taken up again after an error."""
+    """POST, PATCHes that take `seconds` in total, PUT; resumed after an error."""
 
     def upload(transfer: Transfer, attempt: Attempt, blob: bytes) -> None:
         location, offset, resumed = transfer.begin(attempt), 0, 0
@@ -191,7 +191,7 @@ def chunked(pieces: int = 3, seconds: float = 0) -> Upload:
 
 
 def received(header: str) -> int:
-    """How many bytes an upload has, by its answer's Range: `0-0` is none (a part has more)."""
+    """How many bytes an upload has, by its answer's Range: `0-0` means none (parts are longer)."""
     matched = re.fullmatch(r"(?:bytes=)?0-(\d+)", header)
     if matched is None:
         raise Unexpected(f"an upload's Range is {header!r}")
@@ -200,6 +200,6 @@ def received(header: str) -> int:
 
 
 def same(actual: str, wanted: str, what: str) -> None:
-    """Raises Unexpected where two digests (or numbers) differ."""
+    """Raises Unexpected if two digests (or numbers) differ."""
     if actual != wanted:
         raise Unexpected(f"{what} is {actual} instead of {wanted}")

@@ -1,7 +1,7 @@
-"""Real registries on local ports, with TLS by an authority of their own.
+"""Real registries on local ports, with TLS certificates of their own authority.
 
 `ours`: the toolkit's registry and token server behind nginx. `debians`: Debian's docker-registry
-(distribution 2.8) with htpasswd, which speaks TLS itself.
+(distribution 2.8) with htpasswd, which handles TLS itself.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ RULES = [
 
 @dataclass(frozen=True)
 class Served:
-    """A registry that runs."""
+    """A running registry."""
 
     port: int
     ca: Path
@@ -58,7 +58,7 @@ class Served:
 
     @property
     def name(self) -> str:
-        """As docker writes it."""
+        """The address and port, as docker writes them."""
         return f"{self.address}:{self.port}"
 
 
@@ -128,8 +128,8 @@ def hashed(password: str, cost: int = 4) -> str:
 def processes(
     folder: Path, *commands: tuple[list[str], int], address: str = ADDRESS
 ) -> Iterator[None]:
-    """Runs commands, each of which listens on its port, the last one at `address`, until the
-    end."""
+    """Runs commands until the end of the body; each listens on its port, the last one at
+    `address`."""
     running = []
     try:
         for number, (command, port) in enumerate(commands, 1):
@@ -174,7 +174,7 @@ def ours(
     robots: Mapping[str, Any] | None = None,
     rules: Sequence[Mapping[str, Any]] = RULES,
 ) -> Iterator[Served]:
-    """The toolkit's registry with token authentication, its token server and nginx, which listens
+    """The toolkit's registry with token authentication, its token server, and nginx, which listens
     on `address`."""
     make_certificates(folder, address)
     port, registry, debug, tokens = free_ports(4)
@@ -228,7 +228,7 @@ def ours(
 
 
 def _nginx(folder: Path, address: str, ports: Mapping[str, int]) -> None:
-    """The site as a deployment has it."""
+    """The site as in a deployment."""
     folder.chmod(0o755)
     for name in ("certificates", "temporary", "acme"):
         (folder / name).mkdir()

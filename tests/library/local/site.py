@@ -1,4 +1,4 @@
-"""The proxy's site as the role renders it, and nginx's own judgement of it."""
+"""The proxy's site as the role renders it, and what nginx itself says about it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _load_plugins() -> None:
 
 
 def render(**variables: Any) -> str:
-    """The site's text, rendered by Ansible's own template lookup over VARIABLES."""
+    """The text of the site, rendered over VARIABLES by Ansible's own template lookup."""
     _load_plugins()
     templar = Templar(loader=DataLoader(), variables=VARIABLES | variables)
     lookup = f"{{{{ lookup('ansible.builtin.template', '{_TEMPLATE}') }}}}"
@@ -45,7 +45,7 @@ def render(**variables: Any) -> str:
 
 
 def relocated(site: str, folder: Path) -> str:
-    """The same site for an nginx of one's own: its files below `folder`, its listeners local."""
+    """The same site for a private nginx: its files below `folder`, its listeners local."""
     for path, name in (
         ("/etc/wharfinger/certificates", "certificates"),
         ("/etc/nginx/wharfinger/upstreams.conf", "upstreams.conf"),
@@ -61,10 +61,10 @@ def relocated(site: str, folder: Path) -> str:
 
 
 def main_configuration(folder: Path, user: str | None = "www-data", others: str = "") -> str:
-    """An nginx.conf that includes `folder`/site.conf and keeps everything of its own in `folder`.
+    """An nginx.conf that includes `folder`/site.conf and keeps all other files in `folder`.
 
-    Without `user` its workers are the caller's own. `others` is what other people have at http
-    level.
+    Without `user`, its workers run as the caller. `others` is what other people have configured at
+    the http level.
     """
     owner = f"user {user};\n" if user else ""
     temporary = "".join(

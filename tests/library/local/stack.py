@@ -41,7 +41,7 @@ from wharfinger.registry import configuration
 
 NAME = "registry.example.com"
 OTHER_NAME = "mirror.example.com"
-# Another version can be named, to see what it makes of the site.
+# Another version can be named, to see how it handles the site.
 NGINX = os.environ.get("WHARFINGER_TEST_NGINX") or shutil.which("nginx", path="/usr/sbin:/usr/bin")
 
 
@@ -94,7 +94,7 @@ def certificate(
 
 
 def pem(key: Any) -> bytes:
-    """A private key as nginx reads it."""
+    """A private key in the form that nginx reads."""
     return bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -135,7 +135,7 @@ class Signer:
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """In the token server's place: answers with what reached it."""
+    """Stands in for the token server: answers with the request that reached it."""
 
     protocol_version = "HTTP/1.1"
     begun: ClassVar[list[str]] = []
@@ -151,7 +151,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
         data = json.dumps(seen).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        # What nginx would obey from a server that it trusts more than this one.
+        # nginx would obey this header from a server that it trusts more than this one.
         self.send_header("X-Accel-Redirect", "/docker/registry/v2/repositories/")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -160,23 +160,23 @@ class Echo(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = _answer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: pytest shows what matters."""
+        """Stays quiet, so that pytest shows only what matters."""
 
 
 @dataclass
 class Stack:
-    """nginx with TLS on `port`, the registry behind it, and beside it on `direct_port` the same
-    registry on the same data with the redirect off: what the answers should be."""
+    """nginx with TLS on `port` and the registry behind it. On `direct_port`, the same registry
+    serves the same data with the redirect off: its answers are the expected ones."""
 
     auth: str
     folder: Path
     registry: Path
     settings: dict[str, Any] = field(default_factory=dict)
-    # Where the registry sends readers of blobs, for a registry that is set up wrongly.
+    # Where the registry sends clients that read blobs, for a registry that is set up wrongly.
     elsewhere: str = ""
     # Whether the same nginx serves another site on the same ports, with settings for all sites.
     neighbour: bool = False
-    # The real token server with these users and rules (its file's keys), instead of an Echo.
+    # Run the real token server with these users and rules (its file's keys), instead of an Echo.
     accounts: dict[str, Any] = field(default_factory=dict)
     # reverse_proxy_trusted_networks
     trusted: list[str] = field(default_factory=list)
@@ -192,7 +192,7 @@ class Stack:
 
     @property
     def storage(self) -> Path:
-        """By a way that has a link in it, as where /var/lib is one."""
+        """A path that contains a symbolic link, as where /var/lib is one."""
         return self.folder / "lib" / "storage"
 
     @property
@@ -237,7 +237,7 @@ class Stack:
         shutil.rmtree(self.folder)
 
     def _files(self) -> None:
-        # As on a host: nginx reads through the group of storage_path, nobody else does.
+        # As on a host: nginx reads through the group of storage_path, nobody else can.
         self.folder.chmod(0o755)
         (self.folder / "disk").mkdir()
         (self.folder / "lib").symlink_to("disk")
@@ -298,7 +298,8 @@ class Stack:
 
     @contextlib.contextmanager
     def closed(self, status: int, until: float) -> Iterator[None]:
-        """Writes are refused, as the host program has nginx do it in a window."""
+        """Writes are refused during the body, as the host program makes nginx refuse them in a
+        window."""
         self._upstreams(refusal(status, until))
         self.host_nginx().reload(gently=False)
         try:
@@ -308,13 +309,13 @@ class Stack:
             self.host_nginx().reload(gently=False)
 
     def host_nginx(self) -> SystemNginx:
-        """nginx as the host program knows it."""
+        """nginx as the host program sees it."""
         paths = Paths(nginx_pid=self.folder / "nginx.pid", closing=self.folder / "closing")
         command = (str(NGINX), "-c", str(self.folder / "nginx.conf"))
         return SystemNginx(paths, SystemRunner(), command)
 
     def _others(self) -> str:
-        """Somebody's shop, and what they want for all their sites."""
+        """Another owner's shop, and the settings that they want for all their sites."""
         keys = self.folder / "certificates"
         return (
             f"    proxy_cache_path {self.folder}/cache keys_zone=shop:1m;\n"
@@ -421,7 +422,7 @@ class Stack:
             return received
 
     def raw_direct(self, data: bytes) -> bytes:
-        """Sends bytes to the registry itself and reads until it closes."""
+        """Sends bytes directly to the registry and reads until it closes."""
         with socket.create_connection(("127.0.0.1", self.ports["direct"]), 60) as plain:
             plain.sendall(data)
             received = b""
@@ -472,7 +473,7 @@ def running(
     trusted: list[str] | None = None,
     requests: int = 2000,
 ) -> Iterator[Stack]:
-    """A started Stack, stopped and removed in the end."""
+    """A started Stack, which is stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="wharfinger-proxy-"))
     stack = Stack(auth, folder, registry, settings or {}, elsewhere, neighbour, accounts or {})
     stack.trusted, stack.requests = trusted or [], requests

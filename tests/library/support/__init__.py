@@ -1,1 +1,1 @@
-"""What several tests share: a registry's client for raw requests, and Molecule's hosts."""
+"""What several tests share: a registry client for raw requests, and Molecule's hosts."""

@@ -1,7 +1,7 @@
-"""What the CIS Docker Benchmark (1.6.0) asks, by its numbers, as far as the toolkit answers for it:
-of the host's files (section 3), of images (4) and of containers (5).
+"""What the CIS Docker Benchmark (1.6.0) requires, by its numbers, as far as the toolkit is
+responsible: of the host's files (section 3), of images (4) and of containers (5).
 
-Titles are shortened. Whoever owns the host answers for the daemon (section 2) and the host (1).
+Titles are shortened. The host's owner is responsible for the daemon (section 2) and the host (1).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Container = Mapping[str, Any]
-# What docker inspect says of one container (docker info of the daemon) → whether it is as asked.
+# What docker inspect says of one container (docker info of the daemon) → whether it complies.
 Check = Callable[[Container], bool]
 
 LOCAL = ["::1/128", "127.0.0.0/8"]
@@ -21,7 +21,7 @@ CHOICE = "otherwise, on purpose"
 
 @dataclass(frozen=True)
 class Item:
-    """One number of the benchmark. Without `check` it is answered by `words` and `result`."""
+    """One number of the benchmark. Without `check`, `words` and `result` answer it."""
 
     number: str
     title: str
@@ -253,7 +253,7 @@ CONTAINERS = [
     ),
 ]
 
-# Path, owner, the most that its mode may be. What is not there is not asked of.
+# Path, owner, and the most permissive mode allowed. Files that do not exist are skipped.
 FILES = [
     ("3.1, 3.2", "/usr/lib/systemd/system/docker.service", "root:root", 0o644),
     ("3.3, 3.4", "/usr/lib/systemd/system/docker.socket", "root:root", 0o644),
@@ -264,7 +264,7 @@ FILES = [
     ("3.19, 3.20", "/etc/default/docker", "root:root", 0o644),
     ("3.23, 3.24", "/run/containerd/containerd.sock", "root:root", 0o660),
 ]
-# Section 2, of a daemon that the toolkit has installed; any other is left as it is.
+# Section 2, for a daemon that the toolkit has installed; it leaves any other daemon as it is.
 DAEMON = [
     Item(
         "2.5",

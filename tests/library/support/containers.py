@@ -1,4 +1,4 @@
-"""Which containers serve on a host, by the host program's own record."""
+"""Which containers serve on a host, according to the host program's own state."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Docker:
         )
 
     def login(self, user: str) -> CommandResult:
-        """Signs in, with the password on standard input as people should."""
+        """Signs in, with the password on standard input, as people should."""
         return self.client.run(
             "printf %%s %s | docker --config %s login --username %s --password-stdin %s",
             hosts.account(user).password,
@@ -37,7 +37,7 @@ class Docker:
         )
 
     def image(self, repository: str) -> str:
-        """Makes an image that no registry has, tagged for a repository of this one."""
+        """Makes an image that no registry has, tagged for a repository of this registry."""
         reference = f"{self.registry.name}/{repository}:{secrets.token_hex(4)}"
         self.client.check_output("head -c 65536 /dev/urandom > /tmp/content")
         self.client.check_output("tar -C /tmp -c content | docker import - %s", reference)

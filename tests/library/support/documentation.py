@@ -1,4 +1,4 @@
-"""Every YAML block of README and docs, and the inventories that are made of them, word for word."""
+"""Every YAML block of README and docs, and the inventories that they make up, word for word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIGURATION, CERTIFICATES = "docs/configuration.md", "docs/certificates.md"
 ACCESS, ROBOTS = "docs/access.md", "docs/robots.md"
 WISHES = (ACCESS, "# Everyone has a place of their own and reads everything else.")
 
-#: Blocks of the token server's own file, which no inventory has.
+#: Blocks of the token server's own file, which are not part of any inventory.
 AUTH_CONFIG: tuple[Key, ...] = (
     (
         "docs/token-server.md",
@@ -33,7 +33,7 @@ AUTH_CONFIG: tuple[Key, ...] = (
 
 @dataclass(frozen=True)
 class Inventory:
-    """blocks: each a file of its own, in this order; context: what they need beside them."""
+    """blocks: each becomes a file, in this order; context: the variables that they also need."""
 
     blocks: tuple[Key, ...]
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +83,7 @@ INVENTORIES: Mapping[str, Inventory] = {
         ),
         {"vault_acme_eab_hmac_key": "c2VjcmV0"},
     ),
-    # Rules alone: the variable's name is written above each of them.
+    # Only rules: the page names their variable above each of them.
     "wishes": Inventory(
         (WISHES,),
         {
@@ -116,7 +116,7 @@ class Block:
 
 @cache
 def blocks() -> dict[Key, Block]:
-    """Those of all pages but the generated ones."""
+    """The blocks of all pages except the generated ones."""
     pages = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/**/*.md"))]
     blocks_by_key = {}
     for page in pages:
@@ -133,7 +133,7 @@ def blocks() -> dict[Key, Block]:
 
 
 def write(folder: Path, name: str, settings: Mapping[str, Any], host: Mapping[str, Any]) -> None:
-    """The inventory `name` in a folder: its blocks as they are, `settings` and its context.
+    """Writes the inventory `name` into a folder: its blocks unchanged, `settings` and its context.
 
     host: the variables by which Ansible reaches the one host.
     """
@@ -144,17 +144,17 @@ def write(folder: Path, name: str, settings: Mapping[str, Any], host: Mapping[st
 def write_blocks(
     folder: Path, keys: Sequence[Key], context: Mapping[str, Any], host: Mapping[str, Any]
 ) -> None:
-    """As `write`, with these blocks and nothing but `context` beside them."""
+    """As `write`, but with these blocks and only `context` besides them."""
     variables = folder / "group_vars" / "registry"
     variables.mkdir(parents=True)
     private(folder / "hosts.yml", dump({"registry": {"hosts": {"instance": dict(host)}}}))
-    # Read before all others, which win.
+    # Ansible reads this file first, so all others override it.
     private(variables / "00_context.yml", dump(context))
     for number, key in enumerate(keys):
         block = blocks()[key]
         text = block.text
         if key == WISHES:
-            # Of two wishes for everyone the narrower one stands first, as the page says.
+            # Of two wishes for everyone, the narrower one comes first, as the page says.
             first, *others = text.split("\n\n")
             text = "registry_access:\n" + "\n".join([*others, first]) + "\n"
         private(folder / (block.file or f"group_vars/registry/block_{number}.yml"), text)

@@ -1,6 +1,5 @@
-"""Fixtures of scenarios whose tests run against each of their registries: import them in a
-scenario's conftest.py.
-"""
+"""Fixtures of scenarios whose tests run against each of their registries. A scenario's conftest.py
+imports them."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from testinfra.host import Host
 
 from support import hosts
 
-# Docker asks for the first time an interval (30 s) after the start.
+# Docker makes its first health check one interval (30 s) after the start.
 HEALTHY_WITHIN = 180
 
 
@@ -31,7 +30,7 @@ def machine(name: str) -> Host:
 
 @pytest.fixture(scope="session")
 def containers(machine: Host) -> dict[str, dict[str, Any]]:
-    """What Docker says of the toolkit's running containers, by kind, once it calls them healthy."""
+    """What Docker says about the toolkit's containers, by kind, once all of them are healthy."""
     deadline = time.monotonic() + HEALTHY_WITHIN
     while True:
         listed = machine.check_output("docker ps --quiet --filter label=wharfinger.kind").split()

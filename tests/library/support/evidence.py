@@ -1,6 +1,6 @@
-"""What a run of the tests has seen, written down for people who decide by it: docs/evidence/.
+"""Writes down what a run of the tests has seen, for people who decide by it: docs/evidence/.
 
-Only where WHARFINGER_EVIDENCE names a folder, as `./test evidence` does.
+Only if WHARFINGER_EVIDENCE names a folder, as `./test evidence` does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def write(name: str, title: str, command: str, text: str) -> None:
-    """Replaces the file `name` by a page that says which command made it, and when."""
+    """Replaces the file `name` with a page that says which command made it, and when."""
     folder = os.environ.get("WHARFINGER_EVIDENCE")
     if not folder:
         return

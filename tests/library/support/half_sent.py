@@ -1,9 +1,9 @@
-"""Keeps heads of requests half-sent, until it is killed:
+"""Keeps many requests open with half-sent headers, until it is killed:
 `half_sent.py ADDRESS PLAIN_PORT TLS_PORT NAME NUMBER`.
 
-Each second it prints how many are open. Those that the server closes are begun again. Every fourth
-is by TLS: all take the same connections of nginx's, and handshakes by the thousand would be a test
-of the machine's cores.
+Each second it prints how many are open. It starts those again that the server closes. Every fourth
+uses TLS: all of them take the same connections of nginx, and thousands of handshakes would test the
+machine's cores instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 async def keep(
     address: str, port: int, tls: dict[str, Any], turns: asyncio.Semaphore, held: set[int]
 ) -> None:
-    """One client that has always begun a request and never ends it."""
+    """One client that always has a request open and never finishes it."""
     while True:
         try:
             async with turns:

@@ -1,4 +1,4 @@
-"""The images that tests of access ask for."""
+"""The images that tests of access request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from support.registry import Account, Registry, digest
 
-# Own, nested, foreign, public, and a group's repositories, as someuser sees them.
+# Own, nested, foreign and public repositories, and those of a group, as someuser sees them.
 REPOSITORIES = (
     "someuser/app",
     "someuser/deep/er/app",
@@ -21,7 +21,7 @@ REPOSITORIES = (
 
 @dataclass
 class Pushed:
-    """An image under the tag `present`, with a layer that no other image has."""
+    """An image with the tag `present`, and a layer that no other image has."""
 
     repository: str
     layer: bytes = field(repr=False)
@@ -34,7 +34,7 @@ class Pushed:
 
 
 def push_everywhere(registry: Registry, account: Account) -> dict[str, Pushed]:
-    """Pushes an image to each repository; by repository."""
+    """Pushes an image to each repository; returns the images by repository."""
     pushed = {}
     for repository in REPOSITORIES:
         layer = os.urandom(4096)

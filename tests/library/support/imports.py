@@ -10,7 +10,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The full names of the modules that a file imports, and of what it takes from them."""
+    """The full names of the modules that a file imports, and of the names it imports from them."""
     package = path.relative_to(PROJECT).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

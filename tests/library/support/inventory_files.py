@@ -14,6 +14,7 @@ def dump(value: Mapping[str, Any]) -> str:
 
 
 def private(path: Path, text: str) -> None:
-    """Writes a file that only its owner reads: what others can read is then not of our making."""
+    """Writes a file that only its owner can read, so files that others can read are not the
+    test's."""
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")

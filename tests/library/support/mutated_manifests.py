@@ -1,6 +1,6 @@
-"""Manifests of every kind, mutated as text: JSON that readers understand differently.
+"""Manifests of every kind, mutated as text: JSON that different readers understand differently.
 
-Each manifest names blobs of its own: what a registry marks for one is not marked for another.
+Each manifest names blobs of its own, so what a registry marks for one is not marked for another.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Mutated:
 
 
 class Raw(str):
-    """Text that goes into the JSON as it is."""
+    """Text that goes into the JSON unchanged."""
 
 
 class Fields(list[tuple[str, Any]]):
@@ -44,7 +44,7 @@ class Fields(list[tuple[str, Any]]):
 
 
 def mutated(seed: int) -> Mutated:
-    """The manifest of this number: the same each time."""
+    """The manifest with this number: the same each time."""
     chance = random.Random(seed)
     blobs = tuple(f"{seed} {number}".encode() for number in range(5))
     kind = chance.choice(KINDS)
@@ -79,7 +79,7 @@ def _document(chance: random.Random, kind: str, blobs: tuple[bytes, ...]) -> Fie
 
 
 def _objects(value: Any) -> list[Fields]:
-    """An object and all below it."""
+    """An object and all objects below it."""
     objects = [value] if isinstance(value, Fields) else []
     for entry in value if isinstance(value, list) else ():
         inner = entry[1] if isinstance(value, Fields) else entry
@@ -100,7 +100,7 @@ def _somewhere(chance: random.Random, document: Fields) -> Fields:
 
 
 def _value(chance: random.Random, blobs: tuple[bytes, ...]) -> Any:
-    """Any value, of the right type by chance."""
+    """Any value, at times of the right type."""
     known = digest(chance.choice(blobs))
     return chance.choice(
         (
@@ -134,14 +134,14 @@ def _value(chance: random.Random, blobs: tuple[bytes, ...]) -> Any:
 
 
 def _add(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
-    """A field that may be there already, with any value."""
+    """Adds a field, which may exist already, with any value."""
     fields = _somewhere(chance, document)
     at = chance.randint(0, len(fields))
     fields.insert(at, (chance.choice(_NAMES), _value(chance, blobs)))
 
 
 def _again(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
-    """A field twice, the second time as it was, shorter, empty or null."""
+    """Repeats a field, the second time unchanged, shorter, empty or null."""
     fields = _somewhere(chance, document)
     if not fields:
         return
@@ -176,7 +176,7 @@ _LOOKALIKES = {
 
 
 def _rename(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
-    """Another spelling of a name; at times beside the right one."""
+    """Writes a name in another spelling, at times in addition to the right one."""
     fields = _somewhere(chance, document)
     if not fields:
         return
@@ -197,14 +197,15 @@ def _rename(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -
 
 
 def _unknown(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
-    """What nobody asks for."""
+    """Adds a field that no reader asks for."""
     names = ("x", "subject", "artifactType", "blobs", "", "\ufffd", "manifest\u0000s", "fsLayers")
     fields = _somewhere(chance, document)
     fields.insert(chance.randint(0, len(fields)), (chance.choice(names), _value(chance, blobs)))
 
 
 def _swapped(chance: random.Random, document: Fields, blobs: tuple[bytes, ...]) -> None:
-    """The fields of an image and of an index in one, some of them null at the end."""
+    """Puts the fields of an image and of an index into one manifest, some of them null at the
+    end."""
     inside = [Fields([("digest", digest(blob)), ("size", 3)]) for blob in blobs[:2]]
     if chance.random() < 0.6:
         document[:] = [field for field in document if field[0] != "mediaType"]
@@ -226,7 +227,7 @@ _MUTATIONS: tuple[Callable[[random.Random, Fields, tuple[bytes, ...]], None], ..
 
 
 def _text(chance: random.Random, value: Any) -> str:
-    """The JSON, with spaces and escapes as chance has it."""
+    """The JSON, with spaces and escapes at random."""
     space = chance.choice(("", "", "", " ", "\t\r\n", "\n  "))
     escapes = chance.random() < 0.1
 
@@ -255,7 +256,7 @@ def _cut(chance: random.Random, data: bytes) -> bytes:
 
 
 def _insert(chance: random.Random, data: bytes) -> bytes:
-    """Bytes that no JSON has, or only in strings."""
+    """Inserts bytes that JSON never has, or has only in strings."""
     piece = chance.choice(
         (
             *(
@@ -280,7 +281,7 @@ def _byte(chance: random.Random, data: bytes) -> bytes:
 
 
 def _in_string(chance: random.Random, data: bytes) -> bytes:
-    """Odd bytes within a string."""
+    """Puts odd bytes into a string."""
     strings = [match.start() + 1 for match in re.finditer(rb'"[a-zA-Z]', data)]
     if not strings:
         return data

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Subnets and ports that nothing on this machine uses, and Docker networks in them.
 
-`networks.py NAME` creates the test hosts' network of that name, where it is not there yet, and
-prints its subnet. The standard library only: Molecule runs it as a program.
+`networks.py NAME` creates the network of that name for the test hosts, unless it exists, and prints
+its subnet. It uses only the standard library: Molecule runs it as a program.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
-# Test hosts get a /24 of these. Were the choice Docker's, the Docker inside a host could choose the
-# same subnet for its own bridge.
+# Test hosts get a /24 of these. If Docker chose, the Docker inside a host could choose the same
+# subnet for its own bridge.
 HOSTS = IPv4Network("10.99.0.0/16")
 # Containers that a suite runs on this machine itself get a /28 of these.
 CONTAINERS = IPv4Network("10.98.0.0/16")
 ROUTES = Path("/proc/net/route")
 CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-# Of this clone of the project: what runs at the same time for another one has other names.
+# Identifies this clone of the project: clones that run at the same time use different names.
 CLONE = hashlib.sha1(
     str(Path(__file__).resolve().parents[3]).encode(), usedforsecurity=False
 ).hexdigest()[:6]
 
 
 def routed(table: str) -> list[IPv4Network]:
-    """The networks that a table of routes, as /proc/net/route has it, leads to; not the default
-    route."""
+    """The networks that a routing table (in the form of /proc/net/route) leads to, without the
+    default route."""
     subnets = []
     for line in table.splitlines()[1:]:
         fields = line.split()
@@ -44,13 +44,13 @@ def routed(table: str) -> list[IPv4Network]:
 
 
 def taken() -> list[IPv4Network]:
-    """What this machine has a route to: networks of Docker's, with or without containers, too."""
+    """The networks that this machine has a route to, including Docker's without containers."""
     return routed(ROUTES.read_text())
 
 
 def free(within: IPv4Network, prefix: int, used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
-    """The subnets of this size that overlap nothing in `used`, in random order: two runs that start
-    at once hardly choose the same."""
+    """The subnets of this size that overlap nothing in `used`, in random order, so that two runs
+    that start at the same time rarely choose the same."""
     used = list(used)
     candidates = list(within.subnets(new_prefix=prefix))
     random.shuffle(candidates)
@@ -58,13 +58,13 @@ def free(within: IPv4Network, prefix: int, used: Iterable[IPv4Network]) -> Itera
 
 
 def for_containers() -> str:
-    """A free subnet for a network that the toolkit itself is to make on this machine."""
+    """A free subnet for a network that the toolkit itself creates on this machine."""
     return str(next(free(CONTAINERS, 28, taken())))
 
 
 def free_ports(number: int) -> list[int]:
-    """So many ports of 127.0.0.1 that nobody uses. None of those that the kernel gives to clients:
-    before the test's server listens, somebody's connection could have it."""
+    """This many unused ports of 127.0.0.1. None of them is in the range that the kernel gives to
+    clients: otherwise somebody's connection could take one before the test's server listens."""
     first_for_clients = int(CLIENTS.read_text().split()[0])
     ports: set[int] = set()
     while len(ports) < number:
@@ -80,8 +80,8 @@ def docker(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def create(name: str, *options: str, within: IPv4Network = HOSTS, prefix: int = 24) -> str:
-    """Has the network, made with these options of Docker's; its subnet. Another run may take a
-    subnet between the look and the act: Docker refuses it then, and the next one is tried."""
+    """Creates the network with these options of Docker's, unless it exists; returns its subnet.
+    Another run may take a subnet in between: Docker then refuses it, and the next one is tried."""
     present = docker("inspect", name)
     if present.returncode == 0:
         return str(json.loads(present.stdout)[0]["IPAM"]["Config"][0]["Subnet"])

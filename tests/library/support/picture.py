@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A picture of a host, to compare with a later one. Runs on the host as root, prints JSON.
 
-`items` maps what there is (a package, a file, a container, a process, …) to what it is like.
+`items` maps everything that exists (a package, a file, a container, a process, …) to its
+properties.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ PLACES = ("/etc", "/usr/local", "/opt", "/srv", "/root", "/home", "/var/www", "/
 
 
 def output(*command: str) -> list[str]:
-    """The lines that a command prints; none where it is not there or has nothing to look at."""
+    """The lines that a command prints; none if it is not installed or has nothing to show."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -64,7 +65,7 @@ def docker() -> Iterator[tuple[str, str]]:
 
 
 def processes() -> Iterator[tuple[str, str]]:
-    """The services that must not be started anew: process id and start time."""
+    """The services that must not be restarted: process id and start time."""
     for path in map(Path, ("/run/nginx.pid", "/run/docker.pid")):
         if path.exists():
             number = path.read_text().strip()
@@ -73,7 +74,7 @@ def processes() -> Iterator[tuple[str, str]]:
 
 
 def packages() -> Iterator[tuple[str, str]]:
-    """Every package with its version and whether somebody asked for it."""
+    """Every package with its version, and whether it was installed explicitly."""
     manual = set(output("apt-mark", "showmanual"))
     form = "${Package} ${Version} ${db:Status-Status}\n"
     for line in output("dpkg-query", "--show", f"--showformat={form}"):

@@ -1,4 +1,4 @@
-"""Playbooks run on a scenario's hosts by its tests, as an operator would."""
+"""Playbooks that a scenario's tests run on its hosts, as an operator would."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from support import hosts
 
 PROJECT = Path(__file__).resolve().parents[3]
-#: What every run has said.
+#: The output of every run.
 OUTPUTS: list[str] = []
 
 
 def play(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a playbook (by its path in the project, without .yml), and keeps what it says."""
+    """Runs a playbook (by its path in the project, without .yml), and keeps its output."""
     ran = subprocess.run(
         [
             *("ansible-playbook", "-i", str(hosts.inventory_file().parent), "--diff"),
@@ -32,11 +32,11 @@ def play(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def said(ran: subprocess.CompletedProcess[str]) -> str:
-    """What the run has said, without the line breaks and indentation that it was given."""
+    """The output of a run, without the line breaks and indentation that Ansible added."""
     return " ".join((ran.stdout + ran.stderr).split())
 
 
 def changed(ran: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Host → how many tasks have changed something, by the recap."""
+    """Host → how many tasks changed something, according to the recap."""
     counts = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", ran.stdout, re.MULTILINE)
     return {host: int(count) for host, count in counts}

@@ -1,4 +1,4 @@
-"""The registry's program out of the image that the toolkit builds."""
+"""The registry program from the image that the toolkit builds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def registry_program(folder: Path) -> Path:
-    """An executable file in `folder`, from the image that images/build.py makes (or the one that
-    WHARFINGER_TEST_REGISTRY names, as it is)."""
+    """An executable file in `folder`, from the image that images/build.py makes (or the program
+    that WHARFINGER_TEST_REGISTRY names, unchanged)."""
     named = os.environ.get("WHARFINGER_TEST_REGISTRY")
     if named:
         return Path(named)

@@ -1,7 +1,7 @@
 """A registry as a client sees it, by raw requests: nothing is retried, repaired or hidden.
 
 Follows the OCI distribution specification and distribution's token authentication. It does not use
-the project's own code, so that a test of one with the other can fail.
+the project's own code, so that testing one with the other can fail.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Account:
-    """Who asks. Without a name: somebody who is not signed in."""
+    """The user that asks. Without a name: a client that is not signed in."""
 
     name: str = ""
     password: str = field(default="", repr=False)
@@ -66,7 +66,7 @@ ANONYMOUS = Account()
 
 
 class _Connection(http.client.HTTPSConnection):
-    """To an address, by a name: no name resolution takes part."""
+    """Connects to an address, by a name, so that no name resolution is involved."""
 
     def __init__(self, name: str, address: str, port: int, context: ssl.SSLContext) -> None:
         super().__init__(name, port, timeout=60, context=context)
@@ -128,7 +128,7 @@ class Registry:
 
     @property
     def challenge(self) -> dict[str, str]:
-        """What the registry asks of somebody without a login."""
+        """What the registry requires from a client without a login."""
         header = self.request("GET", "/v2/").headers["www-authenticate"]
         kind, _, rest = header.partition(" ")
         fields = dict(part.split("=", 1) for part in rest.split(","))
@@ -155,7 +155,7 @@ class Registry:
             return account.basic
         answer = self.token_answer(account, *scopes)
         if answer.status == 401 and not account.name:
-            return {}  # nobody may do anything here without signing in
+            return {}  # without signing in, nothing is allowed here
         assert answer.status == 200, (account, answer.status, answer.body)
         return {"Authorization": f"Bearer {answer.json['token']}"}
 
@@ -179,7 +179,8 @@ class Registry:
         )
 
     def upload(self, account: Account, repository: str, content: bytes) -> Answer:
-        """Pushes a blob in one piece; the answer of the step that failed, or of the last."""
+        """Pushes a blob in one piece; returns the answer of the step that failed, or of the
+        last."""
         headers = self.authorization(account, f"repository:{repository}:pull,push")
         begun = self.request("POST", f"/v2/{repository}/blobs/uploads/", headers=headers)
         if begun.status != 202:
@@ -194,7 +195,7 @@ class Registry:
         )
 
     def push(self, account: Account, repository: str, tag: str, layer: bytes) -> Answer:
-        """Pushes an image of one layer; the answer of the step that failed, or of the manifest."""
+        """Pushes an image of one layer; returns the answer that failed, or the manifest's."""
         config = json.dumps(
             {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers"}, "tag": tag}
         ).encode()
@@ -229,7 +230,7 @@ class Registry:
         return self.call(account, scope, "GET", f"/v2/{repository}/blobs/{name}", headers=headers)
 
     def delete(self, account: Account, repository: str, name: str) -> Answer:
-        """Asks for a manifest to be deleted, by its digest."""
+        """Asks for the deletion of a manifest, by its digest."""
         scope = f"repository:{repository}:delete"
         return self.call(account, scope, "DELETE", f"/v2/{repository}/manifests/{name}")
 

@@ -1,4 +1,4 @@
-"""A runner that asks openssl once what files of the same content say."""
+"""A runner that asks openssl only once about files with the same content."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from wharfinger.host.system.runner import Result, SystemRunner
 
-# These only read, and answer by what their files hold, not by the time.
+# These commands only read. Their answers depend on the content of files, not on the time.
 _READING = ({"x509", "-noout"}, {"pkey", "-pubout"}, {"verify", "-no_check_time"})
 _SAID: dict[tuple[str | bytes, ...], Result] = {}
 
 
 class RememberingRunner(SystemRunner):
-    """Real programs. Tests that repeat a rotation for each step at which it can be killed ask the
-    same of the same certificates hundreds of times."""
+    """Runs real programs. Tests that repeat a rotation for each step at which it can be killed ask
+    the same about the same certificates hundreds of times."""
 
     def run(
         self,
@@ -23,7 +23,7 @@ class RememberingRunner(SystemRunner):
         timeout: float = 30,
         environment: Mapping[str, str] | None = None,
     ) -> Result:
-        """As SystemRunner.run. What could not be read is asked again."""
+        """As SystemRunner.run. Files that could not be read are asked about again."""
         reads = arguments[0] == "openssl" and any(words <= set(arguments) for words in _READING)
         if not reads or "-out" in arguments:
             return super().run(arguments, timeout=timeout, environment=environment)

@@ -1,4 +1,4 @@
-"""The renewals that a host's timer begins by itself, at any quarter of an hour and after each start
+"""The renewals that a host's timer starts by itself, every quarter of an hour and after each start
 of the timer."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from testinfra.host import Host
 
 TIMER = "wharfinger-renew.timer"
-# A timer that is stopped does not stop what it has begun.
+# Stopping a timer does not stop what it has started.
 STOP = f"""
 systemctl stop {TIMER}
 timeout 300 sh -c '
@@ -23,9 +23,9 @@ timeout 300 sh -c '
 def held(machine: Host) -> Iterator[None]:
     """The host renews nothing by itself during the body.
 
-    A renewal starts containers that were killed, ends maintenance that was interrupted, goes on
-    with a rotation, closes logs and sends alarms. In the midst of a test it does what the test is
-    about.
+    A renewal starts containers that were killed, ends interrupted maintenance, continues a
+    rotation, closes logs and sends alarms. During a test, it would do the very thing that the test
+    examines.
     """
     machine.check_output(STOP)
     try:

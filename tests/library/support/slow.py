@@ -1,4 +1,4 @@
-"""A push over a slow line: its last layer takes as long as the test wants."""
+"""A push over a slow line: its last layer takes as long as the test needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _PIECES = 10  # a second
 
 class SlowPush:
     """Pushes an image: its configuration at once, its one layer at 100 kB/s until `hurry` is set,
-    its manifest last. `method`: PATCH, as docker and skopeo send a layer, or PUT, as containerd."""
+    its manifest last. `method`: PATCH, as docker and skopeo send a layer, or PUT, as containerd
+    does."""
 
     def __init__(
         self, registry: Registry, account: Account, repository: str, method: str, seconds: int = 120
@@ -36,14 +37,14 @@ class SlowPush:
         assert self._sending.wait(60), self.answers
 
     def end(self) -> list[int]:
-        """Sends what is left at once; what every request was answered with."""
+        """Sends the rest at once; returns the statuses of all answers."""
         self.hurry.set()
         self._thread.join(120)
         assert not self._thread.is_alive()
         return [answer.status for _, answer in self.answers]
 
     def pulls(self) -> bool:
-        """Whether the image is there as it was pushed."""
+        """Whether the image can be pulled as it was pushed."""
         image = self.registry.pull(self.account, self.repository, "slow")
         layer = self.registry.blob(self.account, self.repository, digest(self.layer))
         return (image.status, layer.status, layer.body) == (200, 200, self.layer)
@@ -71,7 +72,7 @@ class SlowPush:
         mark = "&" if "?" in location else "?"
         path = f"{location}{mark}digest={digest(self.layer)}"
         self._ask("PUT", path, last, "application/octet-stream" if last else "")
-        # What is refused for seconds is asked for again, as clients do.
+        # A request that is refused for seconds is sent again, as clients do.
         for _ in range(60):
             path = f"/v2/{self.repository}/manifests/slow"
             if self._ask("PUT", path, manifest(config, self.layer), MANIFEST).status != 503:

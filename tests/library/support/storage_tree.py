@@ -55,7 +55,7 @@ class Tree:
         subject: str | None = None,
         layers: Iterable[bytes] | None = None,
     ) -> str:
-        """An image with a config and a layer of its own; its digest."""
+        """An image with a config and a layer of its own; returns its digest."""
         config = json.dumps({"name": name}).encode()
         contents = [f"layer of {name}".encode()] if layers is None else list(layers)
         for data in (config, *contents):
@@ -76,7 +76,7 @@ class Tree:
     def index(
         self, repository: str, children: Iterable[str], *, tag: str | None = None, age: float = 0
     ) -> str:
-        """An index of manifests that are there; its digest."""
+        """An index of existing manifests; returns its digest."""
         entries = [
             {
                 "mediaType": OCI_IMAGE,
@@ -92,8 +92,8 @@ class Tree:
         return digest
 
     def cache(self, repository: str, layers: Iterable[bytes], *, tag: str, age: float = 0) -> str:
-        """BuildKit's cache in its old form, an index of layers and of what says what they are; the
-        index's digest."""
+        """BuildKit's cache in its old form: an index of the layers and of their description;
+        returns the index's digest."""
         config = json.dumps({"layers": [digest_of(layer) for layer in layers]}).encode()
         for data in (*layers, config):
             self.layer(repository, data)
@@ -134,15 +134,15 @@ class Tree:
         self.quiet(path.parents)
 
     def quiet(self, folders: Iterable[Path] | None = None) -> None:
-        """The folders as of long ago, as if no tag was ever removed; tests that are about their
-        times set them."""
+        """Sets the times of folders to long ago, as if no tag was ever removed. Tests about these
+        times set them themselves."""
         for folder in self.root.rglob("*") if folders is None else folders:
             if folder.is_relative_to(self.root) and folder.is_dir():
                 os.utime(folder, (0, 0))
 
     def changed(self, repository: str, age: float, *more: str) -> None:
-        """A tag of the repository was made or removed so many seconds before NOW; or, with the
-        digest in `more`, that manifest was deleted."""
+        """A tag of the repository was created or removed `age` seconds before NOW; with a digest in
+        `more`, that manifest was deleted."""
         folder = self._manifests(repository) / "tags"
         for digest in more:
             folder = self.revision_path(repository, digest).parent

@@ -1,4 +1,4 @@
-"""The token server in a process of its own: its signing key, its file, and questions to it."""
+"""The token server in its own process: its signing key, its file, and requests to it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 def make_key(folder: Path, *, days: int = 30, key: Key | None = None) -> None:
-    """signing.key (for ES256 where nothing else is given) and a self-signed signing.crt that ends
-    in so many days."""
+    """Writes signing.key (for ES256 unless another is given) and a self-signed signing.crt that is
+    valid for this many days."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "token signing")])
     now = datetime.now(UTC)
@@ -56,7 +56,7 @@ def make_key(folder: Path, *, days: int = 30, key: Key | None = None) -> None:
 
 
 def replace(path: Path, content: bytes | str) -> None:
-    """Write as the toolkit does: whole, by renaming."""
+    """Writes a file as the toolkit does: as a whole, by renaming."""
     new = path.with_suffix(".new")
     new.write_bytes(content.encode() if isinstance(content, str) else content)
     new.rename(path)
@@ -124,7 +124,7 @@ def basic(user: str | bytes, password: str | bytes) -> dict[str, str]:
 
 @dataclass
 class Running:
-    """A server in a process of its own, and its log so far."""
+    """A server in its own process, and its log so far."""
 
     process: subprocess.Popen[str]
     file: Path
@@ -142,7 +142,7 @@ class Running:
             self.news.put(event)
 
     def wait_for(self, event: str, seconds: float = 60) -> dict[str, Any]:
-        """The next event of this name in the log."""
+        """Waits for the next event of this name in the log."""
         end = time.monotonic() + seconds
         while True:
             news = self.news.get(timeout=max(end - time.monotonic(), 0.01))
@@ -193,13 +193,13 @@ async def call(application: Any, headers: dict[str, str]) -> tuple[int, Any]:
 
 
 class Start(Protocol):
-    """Starts a server, see `started`."""
+    """Starts a server; see `started`."""
 
     def __call__(self, content: dict[str, Any], hour: float = 3600) -> Running: ...
 
 
 def started(file: Path, content: dict[str, Any], hour: float = 3600) -> Running:
-    """A server with this file, whose counters of wrong passwords have an `hour` of so many
+    """A server with this file; for its counters of wrong passwords, an `hour` lasts this many
     seconds."""
     file.write_text(yaml.safe_dump(content))
     program = (

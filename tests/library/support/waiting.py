@@ -1,4 +1,4 @@
-"""Waiting for clients that work beside a test."""
+"""Waits for clients that work while a test runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ SECONDS = 120
 def enough(count: Callable[[], int], operations: int = OPERATIONS) -> None:
     """Waits until clients have done a number of operations.
 
-    A fast machine ends some commands before its clients have done anything worth looking at, so a
-    test waits for them instead of demanding that so many fit beside the command.
+    A fast machine ends some commands before its clients have done anything worth examining. So a
+    test waits for the clients, and does not require that enough operations fit into the command.
 
-    :param count: how many there are by now
-    :param operations: more than so many are waited for
-    :raises AssertionError: there are too few after two minutes
+    :param count: returns the number of operations so far :param operations: the wait ends when
+    there are more than this :raises AssertionError: there are too few after two minutes
     """
     deadline = time.monotonic() + SECONDS
     while count() <= operations:
