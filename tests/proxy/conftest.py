@@ -20,8 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The registry's program out of the image that images/build.py makes (or the one that
-    WHARFINGER_TEST_REGISTRY names)."""
+    """The registry's program from the image that images/build.py makes, or the program that
+    WHARFINGER_TEST_REGISTRY names."""
     return registry_program(tmp_path_factory.mktemp("registry"))
 
 
@@ -33,7 +33,7 @@ def _possible() -> None:
 
 @pytest.fixture(scope="session")
 def stack(registry: Path, _possible: None) -> Iterator[Stack]:
-    """Token authentication, and a header of the operator's own."""
+    """A stack with token authentication and a header that the operator set."""
     settings = {"http": {"headers": {"Strict-Transport-Security": ["max-age=63072000"]}}}
     with running("token", registry, settings) as started:
         yield started
@@ -54,6 +54,6 @@ def registry_elsewhere(registry: Path, _possible: None) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def shared_nginx(registry: Path, _possible: None) -> Iterator[Stack]:
-    """An nginx that serves somebody's shop as well."""
+    """An nginx that also serves somebody's shop."""
     with running("token", registry, neighbour=True) as started:
         yield started

@@ -1,7 +1,7 @@
 """Ranges and conditions: the same request to nginx and to the registry, every header compared.
 
-What may differ is in OF_THE_CONNECTION, ALLOWED and DOCUMENTED and nowhere else, each with its
-reason; docs/decisions/blobs_from_disk.md says the same to people.
+Only what OF_THE_CONNECTION, ALLOWED and DOCUMENTED list may differ, with the reasons given there.
+docs/decisions/blobs_from_disk.md explains the same differences to readers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from local.stack import NAME, Answer, Stack
 
 REPOSITORY = "someuser/compared"
-# Not a power of two, so that no boundary falls together with one of a buffer.
+# Not a power of two, so that no boundary coincides with a buffer's.
 CONTENT = hashlib.shake_256(b"compared").digest(100_003)
 SIZE = len(CONTENT)
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -28,10 +28,10 @@ PULL = ("repository", REPOSITORY, ["pull"])
 PATH = f"/v2/{REPOSITORY}/blobs/{DIGEST}"
 LONG_AGO, FAR_AWAY = formatdate(0, usegmt=True), formatdate(4e9, usegmt=True)
 
-# Of the connection or the moment, not of the blob.
+# These headers describe the connection or the moment, not the blob.
 OF_THE_CONNECTION = {"date", "server", "connection"}
 
-# (status, header) that nginx sends beyond the registry's, and why nobody is misled by it.
+# (status, header) pairs that nginx sends and the registry does not, and why they mislead nobody.
 ALLOWED = {
     (304, "content-length"): "nginx says 0, which caches ignore (RFC 9111, 3.2)",
     (416, "accept-ranges"): "said before nginx looked at the range, and true",
@@ -51,7 +51,7 @@ DOCUMENTED: list[tuple[dict[str, str], int, int, str]] = [
     ({"Range": "bytes=0-9", "If-Range": ""}, 200, 206, "nginx takes the empty value for another"),
     ({"If-Match": ETAG}, 412, 200, "nginx knows no tag of the blob when it compares"),
     ({"If-Match": f'"x", {ETAG}', "Range": "bytes=0-9"}, 412, 206, "the same"),
-    # The registry's own 412 says the blob's length and then sends nothing.
+    # The registry's own 412 announces the blob's length and then sends no body.
     ({"If-Match": '"another"'}, 412, 412, "nginx's is complete, in the registry's form"),
     ({"If-Unmodified-Since": LONG_AGO}, 412, 200, "nginx compares with the file's time"),
     ({"If-Unmodified-Since": "no date"}, 412, 200, "nginx compares with the file's time"),
@@ -102,9 +102,9 @@ def compared(stack: Stack) -> Stack:
 
 
 def comparable(answer: Answer) -> tuple[dict[str, str], object]:
-    """Headers and body. Of several parts the boundary, and with it the length, is arbitrary."""
+    """Headers and body. With several parts the boundary is arbitrary, and so the length is too."""
     pairs = [pair for pair in answer.headers if pair[0] not in OF_THE_CONNECTION]
-    # Of ranges that are more than the whole, the whole is sent: then nginx says this once more.
+    # If the ranges add up to more than the blob, nginx sends all of it and repeats this header.
     if answer.status == 200 and pairs.count(("accept-ranges", "bytes")) == 2:
         pairs.remove(("accept-ranges", "bytes"))
     headers = dict(pairs)
@@ -146,7 +146,7 @@ def test_every_header_is_the_registrys(
 
 @pytest.mark.parametrize("value", KNOWN)
 def test_a_known_blob_is_told_to_be_known(compared: Stack, value: str) -> None:
-    """The comparison alone would also hold for two that send everything anew."""
+    """The comparison alone would also hold if both sides sent the whole blob again."""
     answer = compared.proxied(
         "GET", PATH, token=compared.signer.token(PULL), headers={"If-None-Match": value}
     )
@@ -158,7 +158,7 @@ _number = st.one_of(st.integers(0, SIZE + 10), st.sampled_from([0, 1, SIZE - 1, 
 
 @st.composite
 def _part(draw: st.DrawFn) -> str:
-    """One range of a list, as a client that is right in its mind could send it."""
+    """One range of a list, as a reasonable client could send it."""
     first = draw(_number)
     last = draw(st.one_of(st.none(), st.integers(0, SIZE)))
     kind = draw(st.sampled_from(["both", "from", "last"]))
@@ -204,7 +204,7 @@ def test_any_ranges_and_conditions_are_answered_as_the_registry_does(
 
 
 def raw(data: bytes) -> tuple[int, dict[str, str], bytes]:
-    """A whole answer as it came over the wire, whatever length it claims."""
+    """Status, headers and body of an answer as it came over the wire, whatever length it claims."""
     line, _, rest = data.partition(b"\r\n")
     head, _, body = rest.partition(b"\r\n\r\n")
     headers = http.client.parse_headers(io.BytesIO(head + b"\r\n\r\n"))
@@ -241,7 +241,7 @@ def test_http_1_0_is_answered_alike(compared: Stack, request_: dict[str, str]) -
 def test_what_is_answered_differently_is_known(
     compared: Stack, request_: dict[str, str], status: int, registrys: int, why: str
 ) -> None:
-    """Should nginx or the registry change, the list of differences is to be looked at again."""
+    """If nginx or the registry changes, the list of differences must be reviewed."""
     del why
     ours, headers, body = raw(compared.raw(text(compared, request_)))
     theirs, registrys_headers, _ = raw(compared.raw_direct(text(compared, request_)))
@@ -265,7 +265,7 @@ def test_a_download_that_broke_off_is_resumed(compared: Stack) -> None:
     assert rest.status == 206
     assert rest["Content-Range"] == f"bytes {len(got)}-{SIZE - 1}/{SIZE}"
     assert hashlib.sha256(got + rest.body).hexdigest() == DIGEST[7:]
-    # Another blob behind the same address would be sent whole.
+    # Another blob at the same address would be sent whole.
     whole = compared.proxied(
         "GET", PATH, token=token, headers={"Range": f"bytes={len(got)}-", "If-Range": '"other"'}
     )

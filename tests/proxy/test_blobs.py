@@ -1,4 +1,4 @@
-"""Blobs leave from disk, and the answers are the registry's own, header by header."""
+"""nginx sends blobs from disk, and its answers equal the registry's own, header by header."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 ETAG = f'"{DIGEST}"'
 PULL = ("repository", REPOSITORY, ["pull"])
 
-# Of the connection, not of the answer.
+# These headers belong to the connection, not to the answer.
 HOP = {"date", "server", "connection"}
 
 
@@ -61,7 +61,7 @@ def test_answer_is_the_registrys_own(
 
 
 def test_whole_blob_has_the_documented_headers(stack: Stack, blob: str) -> None:
-    """The comparison above, said out loud: a registry that changed would not go unnoticed."""
+    """The comparison above with the values written out: a change in the registry gets noticed."""
     answer = stack.proxied("GET", blob, token=stack.signer.token(PULL))
     assert answer.body == CONTENT
     assert dict(headers(answer)) == {
@@ -109,7 +109,7 @@ def test_several_ranges_hold_the_same_parts(stack: Stack, blob: str) -> None:
 
 
 def test_time_of_the_file_is_no_condition(stack: Stack, blob: str) -> None:
-    """The registry knows no time of a blob; nginx knows the file's, which a restore changes."""
+    """The registry does not know a blob's time. nginx knows the file's, which a restore changes."""
     file = stack.storage / "docker/registry/v2/blobs/sha256" / DIGEST[7:9] / DIGEST[7:] / "data"
     condition = {"If-Modified-Since": formatdate(int(file.stat().st_mtime), usegmt=True)}
     token = stack.signer.token(PULL)
@@ -126,7 +126,7 @@ def test_range_past_the_end_is_refused_as_the_registry_does(
     proxied, direct = both(stack, method, blob, token=token, headers=condition)
     assert (proxied.status, direct.status) == (416, 416)
     assert proxied.body == direct.body
-    # What nginx had said before it looked at the range.
+    # nginx sets these headers before it looks at the range.
     more = [("accept-ranges", "bytes"), ("cache-control", "max-age=31536000")]
     assert headers(proxied) == sorted([*headers(direct), *more])
 
@@ -151,14 +151,14 @@ def test_refusals_are_the_registrys_own(stack: Stack, blob: str, method: str) ->
 
 
 def test_blob_comes_from_disk_by_nginx(stack: Stack, blob: str) -> None:
-    """Otherwise every comparison above would hold without the feature."""
+    """Without this check every comparison above would also hold without the feature."""
     token = stack.signer.token(PULL)
     assert stack.direct("GET", blob, token=token, port="registry").status == 307
     assert stack.proxied("GET", blob, token=token).body == CONTENT
 
 
 def test_blob_without_its_file_is_an_error_in_the_registrys_form(stack: Stack) -> None:
-    """The registry would say 200 and send nothing (its own record says that the blob is there)."""
+    """The registry would answer 200 without a body: its own record says that the blob is there."""
     digest = stack.push_blob(REPOSITORY, b"soon gone")
     path = f"/v2/{REPOSITORY}/blobs/{digest}"
     file = stack.storage / "docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data"
@@ -171,7 +171,7 @@ def test_blob_without_its_file_is_an_error_in_the_registrys_form(stack: Stack) -
 
 @pytest.mark.parametrize("linked", ["file", "directory"])
 def test_link_planted_in_the_storage_is_not_followed(stack: Stack, linked: str) -> None:
-    """As one would who got hold of the registry's container, to read what nginx can read."""
+    """An attacker in the registry's container could plant one to read what nginx can read."""
     outside = stack.folder / f"outside-{linked}"
     outside.mkdir()
     (outside / "data").write_bytes(b"somebody else's")
@@ -188,7 +188,7 @@ def test_link_planted_in_the_storage_is_not_followed(stack: Stack, linked: str) 
         (blob / "data").unlink()
         blob.rmdir()
         blob.symlink_to(outside)
-    # The registry itself follows it: what is compared here is nginx.
+    # The registry itself follows the link, so this tests nginx.
     assert stack.direct("HEAD", path, token=token).status == 200
     for method in ("GET", "HEAD"):
         answer = stack.proxied(method, path, token=token)
@@ -197,7 +197,7 @@ def test_link_planted_in_the_storage_is_not_followed(stack: Stack, linked: str) 
 
 
 def test_foreign_redirect_never_reaches_a_client(registry_elsewhere: Stack) -> None:
-    """A registry that redirects to another place, whatever its configuration says by mistake."""
+    """A registry may redirect to another place because of a mistake in its configuration."""
     digest = registry_elsewhere.push_blob(REPOSITORY, b"x")
     answer = registry_elsewhere.proxied(
         "GET",

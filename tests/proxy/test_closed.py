@@ -1,4 +1,4 @@
-"""While nothing may be written: writes are refused as a registry refuses, reading goes on."""
+"""While the registry takes no writes, it refuses them as registries do, and reading goes on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_writes_are_refused_with_a_sentence_and_reading_goes_on(stack: Stack, st
         assert (read.status, read.body) == (200, content)
         assert stack.proxied("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}", token=token).status == 200
         assert stack.proxied("GET", f"/v2/{REPOSITORY}/tags/list", token=token).status == 404
-        # A login is a POST as well, and no write.
+        # A login is also a POST, but it is not a write.
         assert stack.proxied("POST", "/auth/token", body=b"grant_type=password").status == 200
     assert stack.proxied("GET", f"/v2/{REPOSITORY}/blobs/{digest}", token=token).body == content
     assert stack.push_blob(REPOSITORY, content + b" and after")

@@ -1,4 +1,4 @@
-"""The registry itself reads what is rendered, and the list of its keys is its own."""
+"""The registry itself reads the rendered configuration, and our list of keys matches its source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.stack import NAME, Signer
 from support.networks import free_ports
 from wharfinger.registry import configuration
 
-# Every option that an operator may set, as an example of each.
+# An example of every option that an operator may set.
 EVERYTHING: dict[str, Any] = {
     "log": {
         "level": "debug",
@@ -113,7 +113,7 @@ VARIABLES = {
 def started(
     registry: Path, folder: Path, auth: str, settings: dict[str, Any], variables: dict[str, Any]
 ) -> str:
-    """What the registry logs up to the moment in which it listens."""
+    """What the registry logs until it listens."""
     signer = Signer()
     (folder / "live").mkdir()
     (folder / "data").mkdir()
@@ -176,7 +176,7 @@ def test_registry_obeys_the_variables_that_are_allowed(registry: Path, tmp_path:
 
 
 def test_registry_ignores_the_variable_that_is_refused(registry: Path, tmp_path: Path) -> None:
-    """The reason that the refusal gives."""
+    """The refusal gives this as its reason."""
     name = "REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE"
     (problem,) = configuration.review({}, {name: "1h"})
     assert "distribution ignores it in the environment" in problem.message

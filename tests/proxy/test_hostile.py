@@ -1,8 +1,8 @@
-"""Clients that mean harm, by raw sockets: what nginx and those behind it understand of the same
-bytes, who gets in with which token, and who still gets in while others hold connections.
+"""Malicious clients with raw sockets: how nginx and the servers behind it understand the same
+bytes, which tokens let a client in, and who still gets in while others hold connections.
 
 nginx, registry and token server are the real ones. After each attack both sides' logs must tell the
-same story: a request that only one of them saw is a smuggled one.
+same story: a request that only one side saw was smuggled.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BASIC = base64.b64encode(b"someuser:the right password").decode()
 
 @pytest.fixture(scope="module")
 def hostile(registry: Path, _possible: None) -> Iterator[Stack]:
-    """A stack of this module alone, whose registry and token server log every request."""
+    """A stack for this module only. Its registry and token server log every request."""
     hashed = bcrypt.hashpw(b"the right password", bcrypt.gensalt(4)).decode()
     accounts = {
         "users": {"someuser": {"password": hashed}, "": {}},
@@ -61,7 +61,7 @@ def digest(hostile: Stack) -> str:
     return hostile.push_blob(REPOSITORY, SECRET_CONTENT)
 
 
-# -- the two sides' stories ------------------------------------------------------------------------
+# -- what both sides log ---------------------------------------------------------------------------
 
 Seen = collections.Counter[tuple[str, str]]
 NOTHING = Seen()
@@ -99,9 +99,10 @@ def came_in(stack: Stack) -> Seen:
 
 
 def stories(stack: Stack, past_nginx: Seen = NOTHING) -> tuple[Seen, Seen]:
-    """nginx's and the registry's, as soon as both have written all (at most a minute).
+    """nginx's story and the registry's, once both have logged everything (after a minute at most).
 
-    The registry has to tell of `past_nginx` too, the requests that a test sent to it directly.
+    `past_nginx` are the requests that a test sent to the registry directly. Only the registry logs
+    them.
     """
     deadline = time.monotonic() + 60
     while True:
@@ -112,9 +113,9 @@ def stories(stack: Stack, past_nginx: Seen = NOTHING) -> tuple[Seen, Seen]:
 
 
 def past_nginx(stack: Stack) -> int:
-    """How many requests the token server says it got from somebody else than nginx.
+    """How many requests the token server says it got from anybody but nginx.
 
-    It is asked once more, past nginx: when its log holds that, it holds everything before it.
+    It gets one more request, past nginx. Once its log holds that one, it holds all earlier ones.
     """
     mark = f"mark-{secrets.token_hex(4)}"
     headers = {"X-Real-IP": "192.0.2.1"}
@@ -133,7 +134,7 @@ def test_the_two_logs_can_be_compared(hostile: Stack) -> None:
     hostile.direct("GET", path, port="registry")
     ours, theirs = stories(hostile, past_nginx=Seen([("GET", path)]))
     assert (ours["GET", path], theirs["GET", path]) == (1, 2)
-    # What came past nginx is taken out of both from here on.
+    # The other tests start without the request that went past nginx.
     (hostile.folder / "registry.log").write_text("")
     (hostile.folder / "access.log").write_text("")
 
@@ -141,7 +142,7 @@ def test_the_two_logs_can_be_compared(hostile: Stack) -> None:
 # -- smuggling -------------------------------------------------------------------------------------
 
 
-# One a line: the header that is to be read in two ways. {0} is the length of the whole body.
+# Headers that two servers may read differently, one a line. {0} is the length of the whole body.
 CHUNKED = [
     "Transfer-Encoding: chunked",
     "transfer-encoding: CHUNKED",
@@ -240,8 +241,8 @@ def smuggles() -> Iterator[tuple[str, bytes, bytes]]:
 
 
 def quick(stack: Stack, data: bytes, patience: float = 60, source: str = "127.0.0.1") -> bytes:
-    """Sends bytes over TLS; what comes back until nginx closes, or has answered and is silent for
-    a moment. `patience`: seconds until the answer begins.
+    """Sends bytes over TLS. Returns what comes back until nginx closes the connection, or until it
+    has answered and is silent for a moment. `patience`: seconds until the answer begins.
 
     Then it hangs up and waits until nginx has closed the connection too. nginx logs a request when
     the request ends and closes afterwards, so the log holds every request of this connection.
@@ -254,7 +255,7 @@ def quick(stack: Stack, data: bytes, patience: float = 60, source: str = "127.0.
             while chunk := tls.recv(65536):
                 received += chunk
                 tls.settimeout(0.2)
-        # From here on without TLS: what still comes is not looked at.
+        # TLS ends here: nobody reads what still arrives.
         tls.shutdown(socket.SHUT_WR)
         tls.settimeout(60)
         try:
@@ -294,7 +295,7 @@ TARGETS = {
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_request_is_hidden_in_another(hostile: Stack, target: str) -> None:
-    """Pipelined requests that nginx itself sees and writes down are none that are hidden."""
+    """A pipelined request is not hidden if nginx itself sees and logs it."""
     token = hostile.signer.token(("repository", CARRIER, ["pull", "push"]))
     signed = "" if target == "login" else f"Authorization: Bearer {token}\r\n"
     head = (TARGETS[target] + signed).encode()
@@ -311,11 +312,11 @@ def test_no_request_is_hidden_in_another(hostile: Stack, target: str) -> None:
         answers = list(pool.map(run, range(len(attacks))))
     statuses = collections.Counter(answer[9:12].decode() for answer in answers)
     assert len(attacks) > 120
-    # Most are refused; the others are odd but mean one thing only.
+    # Most are refused. The others are odd but have only one meaning.
     assert statuses["400"] + statuses["501"] > 90, statuses
     assert not statuses.keys() & {"500", "502", "504"}, statuses
     for number in range(20):
-        # Whoever comes next on nginx's kept connections gets the answer to the own question.
+        # The next client on nginx's kept connections gets the answer to its own request.
         name = f"bystander/{target}-{number}"
         bystander = hostile.signer.token(("repository", name, ["pull"]))
         found = hostile.proxied("GET", f"/v2/{name}/tags/list", token=bystander)
@@ -323,7 +324,7 @@ def test_no_request_is_hidden_in_another(hostile: Stack, target: str) -> None:
     ours, theirs = stories(hostile)
     assert theirs["GET", f"/v2/bystander/{target}-0/tags/list"] == 1
     assert theirs - ours == NOTHING, "the registry has got what nginx has not passed on"
-    # What has come through nginx is in its decisions, anything else in the token server's own log.
+    # decisions.log has the requests through nginx, the token server's own log has all others.
     assert past_nginx(hostile) == 0
     kept = (hostile.folder / "decisions.log").read_text().splitlines()
     asked = [json.loads(line) for line in kept]
@@ -361,14 +362,14 @@ MALFORMED = {
 def test_what_is_no_request_is_refused_before_it_reaches_anybody(
     hostile: Stack, title: str
 ) -> None:
-    # An address that nobody else uses: requests of other tests may still be logged.
+    # No other test uses this address. nginx may still be logging requests of other tests.
     client = f"127.0.1.{1 + list(MALFORMED).index(title)}"
     answer = quick(hostile, MALFORMED[title], source=client)
     status = answer[9:12].decode() if answer.startswith(b"HTTP/1.1 ") else ""
     if status:
         assert status in ("400", "405", "414", "421", "505"), answer
     else:
-        # An answer without a head, to what is older than heads.
+        # HTTP/0.9 is older than heads, so the answer has none.
         assert b"400 Bad Request" in answer or b"not the name that was asked for" in answer, answer
     assert passed_on_for(hostile, client) == NOTHING
 
@@ -439,7 +440,7 @@ def test_no_path_leads_to_a_blob_without_a_token(
     status = answer[9:12].decode()
     assert status in ("301", "400", "401", "404", "405", "414", "421", "200", ""), (request, answer)
     if status == "200":
-        # The token server gives everybody a token: one that is good for nothing.
+        # The token server gives everybody a token, but this one grants nothing.
         assert b'"token"' in answer or method in ("HEAD", "OPTIONS"), (request, answer)
     if status == "":
         assert b"400 Bad Request" in answer or b"wharfinger" not in answer, (request, answer)
@@ -456,7 +457,7 @@ def test_the_same_blob_is_there_for_who_may_pull(hostile: Stack, digest: str) ->
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Those of a good token; None takes a claim away."""
+    """The claims of a good token with `changes`. None removes a claim."""
     now = int(time.time())
     good = {
         **{"iss": NAME, "sub": "someuser", "aud": NAME, "jti": secrets.token_hex(8)},
@@ -467,7 +468,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def forged(stack: Stack) -> Iterator[tuple[str, str]]:
-    """A title and what stands behind `Authorization: Bearer `."""
+    """Titles, each with what follows `Authorization: Bearer `."""
     signer = stack.signer
     good = signer.token(PULL)
     kid = jwt.get_unverified_header(good)["kid"]
@@ -488,7 +489,7 @@ def forged(stack: Stack) -> Iterator[tuple[str, str]]:
         return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
     def hmac_by(secret: bytes) -> str:
-        # By hand: jwt refuses to take a public key for a secret.
+        # By hand, because jwt refuses to use a public key as a secret.
         text = by_hand({"alg": "HS256", "typ": "JWT", "kid": kid}).rsplit(".", 1)[0]
         mac = hmac.new(secret, text.encode(), "sha256").digest()
         return f"{text}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
@@ -569,21 +570,21 @@ def test_a_token_counts_in_one_place_only(hostile: Stack, digest: str) -> None:
         assert hostile.proxied("GET", f"{path}?{name}={good}").status == 401
 
 
-# -- slow ones -------------------------------------------------------------------------------------
+# -- slow clients ----------------------------------------------------------------------------------
 
 
 @dataclass
 class Slow:
-    """Connections that are held open by one byte now and then."""
+    """Connections that stay open because the client sends a byte now and then."""
 
     sockets: list[ssl.SSLSocket]
 
     def drip(self) -> int:
-        """Sends a byte on each; how many are still open."""
+        """Sends a byte on each connection. Returns how many are still open."""
         return self._look(b"a")
 
     def rest(self) -> int:
-        """Sends nothing more; how many are still open."""
+        """Sends nothing. Returns how many connections are still open."""
         return self._look(b"")
 
     def _look(self, sent: bytes) -> int:
@@ -610,7 +611,8 @@ def slow(stack: Stack, count: int, begun: str) -> Slow:
     for _ in range(count):
         plain = socket.create_connection(("127.0.0.1", stack.port), 60)
         sockets.append(stack.trust.wrap_socket(plain, server_hostname=NAME))
-    # After all handshakes: on busy cores the first request would have ended before the last began.
+    # Only after all handshakes: on busy cores the first request would otherwise end before the last
+    # one began.
     for tls in sockets:
         tls.sendall(begun.encode())
     return Slow(sockets)
@@ -637,7 +639,7 @@ def test_who_sends_slowly_keeps_nobody_out_and_not_for_long(hostile: Stack, dige
     held["upload without a token"] = slow(hostile, 40, upload)
     for _ in range(5):
         log_in_and_pull(hostile, digest)
-    # A head has an end however it comes; a body, where nothing comes.
+    # nginx ends a head after a time even if bytes keep coming, but a body only if nothing comes.
     ended: dict[str, float] = {}
     while len(ended) < len(held) and time.monotonic() - begun < 60:
         time.sleep(1)
@@ -648,14 +650,14 @@ def test_who_sends_slowly_keeps_nobody_out_and_not_for_long(hostile: Stack, dige
 
 
 def test_two_thousand_half_sent_heads_keep_nobody_out(hostile: Stack, digest: str) -> None:
-    """nginx bounds no connection before its request's head is complete: there must be room."""
+    """nginx limits no connection until its request's head is complete: there must be room."""
     command = [sys.executable, str(PROJECT / "tests/library/support" / "half_sent.py")]
     command += ["127.0.0.1", str(hostile.ports["plain"]), str(hostile.port), NAME, "2000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker:
         try:
             assert attacker.stdout is not None
             deadline = time.monotonic() + 60
-            # Where there is no room for them, they do not all get in.
+            # If there is no room for all of them, some do not get in.
             while int(attacker.stdout.readline()) < 1900 and time.monotonic() < deadline:
                 pass
             for _ in range(5):
@@ -678,7 +680,7 @@ def test_one_address_cannot_hold_every_connection_by_logins(hostile: Stack, dige
     code, message = "TOOMANYREQUESTS", "too many requests at once from one address"
     error = json.loads(answer.partition(b"\r\n\r\n")[2])["errors"]
     assert error == [{"code": code, "message": message}]
-    # Everybody else gets in, and the address itself too as soon as it has let go.
+    # Everybody else gets in, and so does this address once it has closed its connections.
     other = socket.create_connection(
         ("127.0.0.1", hostile.port), 60, source_address=("127.0.0.2", 0)
     )

@@ -1,4 +1,4 @@
-"""A real nginx's access log (who did what, never who only says so), and its metrics."""
+"""A real nginx's access log (who did what, but no name that is only claimed), and its metrics."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def logged(stack: Stack, method: str, path: str, **options: Any) -> dict[str, st
 
 
 def forged(repository: str, user: str = "admin") -> list[str]:
-    """Tokens that say `user` and that no registry may believe."""
+    """Tokens that name `user` and that no registry may accept."""
     access = [{"type": "repository", "name": repository, "actions": ["pull", "push", "delete"]}]
     now = int(time.time())
     claims = {"iss": NAME, "sub": user, "aud": NAME, "nbf": now - 9, "exp": now + 99}
@@ -88,10 +88,10 @@ def test_a_pull_has_user_repository_and_verb(stack: Stack) -> None:
         ("PATCH", "/v2/a/b/blobs/uploads/some-id?_state=SECRET", "push", "a/b", "someuser"),
         ("GET", "/v2/a/b/blobs/uploads/some-id?_state=SECRET", "push", "a/b", "someuser"),
         ("PUT", "/v2/a/b/manifests/latest", "push", "a/b", "someuser"),
-        # Words of the API are names too: the last counts.
+        # A repository's name may contain words of the API: the last one counts.
         ("GET", f"/v2/a/blobs/uploads/blobs/{NOWHERE}", "pull", "a/blobs/uploads", "someuser"),
         ("GET", "/v2/manifests/tags/list/tags/list", "list", "manifests/tags/list", "someuser"),
-        # What the registry's router knows nothing of, it does not verify.
+        # The registry verifies no token for a path that its router does not know.
         ("GET", f"/v2/a/b/referrers/{NOWHERE}", "list", "a/b", ""),
         ("GET", "/v2/a/b/nonsense", "", "", ""),
     ],
@@ -149,7 +149,7 @@ def test_a_mount_that_becomes_an_upload_has_its_user(stack: Stack) -> None:
 def test_a_forged_token_gives_nobody_a_name(stack: Stack, method: str, path: str) -> None:
     for token in forged("a/b"):
         line = logged(stack, method, path, token=token)
-        # The echo in the token server's place answers 200 to everybody, as anonymous.
+        # The echo that replaces the token server answers everybody with 200, as anonymous.
         assert line["user"] == "", line
 
 
@@ -165,7 +165,7 @@ def test_two_authorization_headers_are_not_taken_apart(stack: Stack) -> None:
     good, bad = stack.signer.token(("repository", "a/b", ["pull"])), forged("a/b")[0]
     for tokens in ((good, bad), (bad, good)):
         lines = "".join(f"Authorization: Bearer {token}\r\n" for token in tokens)
-        # nginx may refuse the second one, and reads no further then.
+        # nginx may refuse the second header, and then reads no further.
         head = f"GET /v2/a/b/tags/list HTTP/1.1\r\nHost: {NAME}\r\nUser-Agent: twice\r\n"
         stack.raw(f"{head}{lines}Connection: close\r\n\r\n".encode())
     users: list[str] = []
@@ -187,7 +187,7 @@ def test_by_basic_the_user_is_the_one_whose_password_was_right(htpasswd_stack: S
 
 
 def test_a_login_is_named_where_the_token_server_has_said_yes(stack: Stack) -> None:
-    # The echo in its place says yes to everybody.
+    # The echo that replaces the token server says yes to everybody.
     line = logged(stack, "GET", "/auth?service=x&account=y", headers=basic("someone", "pw"))
     assert (line["verb"], line["user"], line["path"]) == ("login", "someone", "/auth")
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -205,7 +205,7 @@ def test_no_token_is_in_the_log(stack: Stack) -> None:
 
 
 def test_no_request_makes_a_long_line(stack: Stack) -> None:
-    """256 characters of each field, as the client has sent them; an escape is six."""
+    """A field holds 256 characters of what the client sent. An escaped character takes six."""
     odd = "\x7f" * 20_000
     path = "/v2/" + "/".join(["long-name"] * 300) + "/tags/list"
     before = (stack.folder / "access.log").stat().st_size
@@ -230,7 +230,7 @@ def test_no_request_makes_a_long_line(stack: Stack) -> None:
 
 
 def test_the_client_gets_nothing_of_what_the_token_server_hands_over(stack: Stack) -> None:
-    # The echo in its place shows what has reached it, whatever the client says.
+    # The echo that replaces the token server shows what reached it, whatever the client says.
     headers = {"Wharfinger-Decision": "0"}
     answer = stack.proxied("GET", "/auth", headers=headers)
     seen = json.loads(answer.body)["headers"]
@@ -297,14 +297,14 @@ def test_the_registrys_metrics_are_at_their_own_address_only(stack: Stack) -> No
 def test_a_registry_that_refuses_everything_counts_as_down(
     registry: Path, _possible: None, tmp_path: Path
 ) -> None:
-    """As it does when its storage does not answer; here a file makes its health check fail."""
+    """A registry does so when its storage fails. Here a file makes its health check fail."""
     ill = tmp_path / "ill"
     check = {"file": str(ill), "interval": "100ms", "threshold": 1}
     with running("token", registry, {"health": {"file": [check]}}) as stack:
         address = f"http://127.0.0.1:{stack.ports['metrics']}/metrics/registry"
 
         def answered() -> tuple[int, int]:
-            """To a client, and to Prometheus."""
+            """The statuses that a client and Prometheus get."""
             try:
                 with urllib.request.urlopen(address) as answer:
                     read = answer.status
@@ -337,7 +337,7 @@ def test_a_registry_that_refuses_everything_counts_as_down(
 def test_nothing_of_a_request_for_metrics_goes_on(
     stack: Stack, metrics: http.client.HTTPConnection
 ) -> None:
-    # The echo in the token server's place shows what has reached it.
+    # The echo that replaces the token server shows what reached it.
     headers = {"Authorization": "Basic eDp5", "X-Real-IP": "10.0.0.1", "Content-Length": "3"}
     metrics.request("POST", "/metrics/token_server?a=b", body=b"abc", headers=headers)
     seen = json.loads(metrics.getresponse().read())

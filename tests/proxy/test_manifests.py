@@ -1,7 +1,7 @@
-"""Which manifest a client gets for what it says it takes: by nginx, and from the registry itself.
+"""Which manifest a client gets for its Accept header, from nginx and from the registry itself.
 
-A client that takes anything (no Accept header, or `*/*`) gets what is there. Every other answer is
-the registry's own.
+A client that accepts anything (no Accept header, or `*/*`) gets what is stored. Every other answer
+is the registry's own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ANYTHING: list[list[str]] = [
     [f"{KINDS['docker-manifest']}, */*"],
     ["*/*, text/html"],
     ["application/json,\t*/*;v=1;q=0.5"],
-    # Of two lines.
+    # In two lines.
     ["*/*", "text/html"],
     ["*/*", KINDS["docker-manifest"]],
 ]
@@ -72,7 +72,7 @@ def descriptor(kind: str, content: bytes) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def manifests(stack: Stack) -> dict[str, str]:
-    """The digest of a manifest of each kind; its tag is the kind's name."""
+    """Pushes a manifest of each kind, tagged with the kind's name. Kind → digest."""
     blob = b"{}"
     stack.push_blob(REPOSITORY, blob)
     digests = {}
@@ -101,7 +101,7 @@ def manifests(stack: Stack) -> dict[str, str]:
 
 
 def text(stack: Stack, method: str, reference: str, accept: list[str]) -> bytes:
-    """A request with as many Accept lines as are given."""
+    """A request with one Accept line for each item of `accept`."""
     lines = [
         f"{method} /v2/{REPOSITORY}/manifests/{reference} HTTP/1.1",
         f"Host: {NAME}:{stack.port}",
@@ -172,7 +172,7 @@ def test_the_second_of_two_lines_reaches_the_registry(
 def test_anything_in_a_second_line_is_seen_by_nginx_1_23_and_newer(
     stack: Stack, manifests: dict[str, str]
 ) -> None:
-    """An older one knows the first line only, and passes both on as they came."""
+    """An older nginx sees only the first line, and passes both on unchanged."""
     said = subprocess.run([str(NGINX), "-v"], capture_output=True, text=True, check=True).stderr
     version = re.search(r"nginx/(\d+)\.(\d+)", said)
     assert version

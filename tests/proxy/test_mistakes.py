@@ -30,7 +30,7 @@ def message(answer: Answer) -> str:
     return str(json.loads(answer.body)["errors"][0]["message"])
 
 
-# -- long ones -------------------------------------------------------------------------------------
+# -- long addresses --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("signed_in", [True, False])
@@ -60,7 +60,7 @@ def test_one_that_is_too_long_for_nginx_itself_likewise(stack: Stack, path: str)
 
 
 def test_a_long_address_of_the_token_server_is_its_own_matter(stack: Stack) -> None:
-    """It names a scope for each repository."""
+    """Such an address names a scope for each repository."""
     path = "/auth?" + "&".join(f"scope=repository:team/app-{n}:pull" for n in range(800))
     assert 27_000 < len(path) < 32_000
     answer = stack.proxied("GET", path)
@@ -144,7 +144,7 @@ def test_a_chunk_is_of_bytes(stack: Stack, value: str) -> None:
     headers = {"Content-Type": value}
     answer = asked(stack, "PATCH", upload(stack), headers=headers, body=b"hello")
     assert (answer.status, message(answer)) == (415, CHUNK)
-    # The registry does not mind at the end of an upload.
+    # At the end of an upload the registry accepts any type.
     path = f"{upload(stack)}&digest=sha256:{'0' * 64}"
     assert asked(stack, "PUT", path, headers=headers, body=b"hello").code == "DIGEST_INVALID"
 
@@ -193,7 +193,7 @@ def test_what_nginx_does_not_know_is_a_malformed_request(stack: Stack, line: str
 
 @pytest.fixture(scope="module")
 def small_pages(registry: Path, _possible: None) -> Iterator[Stack]:
-    """A registry that gives three repositories at once, and has seven."""
+    """A registry with seven repositories that lists three at a time."""
     with running("token", registry, {"catalog": {"maxentries": 3}}) as started:
         for number in range(7):
             name = f"team/app-{number}"

@@ -1,5 +1,5 @@
-"""What else the proxy promises: nothing but the registry is reachable, uploads stream, Locations
-are right, and nothing that a client claims about itself is believed."""
+"""What else the proxy promises: only the registry is reachable, uploads stream, Locations are
+right, and the proxy believes nothing that a client claims about itself."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_missing_slash_leads_to_the_api(stack: Stack) -> None:
     "path",
     [
         *("/v2//x/tags/list", "/v2/a/../b/tags/list", "/v2/a/./tags/list", "/v2/a%2fb/tags/list"),
-        # The log would have no user, verb or repository of these.
+        # The log could not name a user, verb or repository for these.
         *("/v%32/a/tags/list", "/v2/a/%74ags/list", "/v2/%61/tags/list", "/v2/a%2Db/tags/list"),
         *("/a%75th?service=x", "/auth%2Ftoken", "/%61uth/token"),
     ],
@@ -106,7 +106,7 @@ def test_token_server_gets_the_request_as_it_was_and_the_true_address(stack: Sta
     assert kept == {
         "authorization": "Basic eDp5",
         "host": f"{NAME}:{stack.port}",
-        # By which the token server hands over its decision.
+        # Asks the token server to hand over its decision.
         "wharfinger-decision": "1",
         "x-forwarded-for": "127.0.0.1",
         "x-forwarded-proto": "https",
@@ -124,7 +124,7 @@ def test_oauth2_form_reaches_the_token_server_and_a_huge_one_does_not(stack: Sta
 
 def test_slow_form_keeps_no_token_server_busy(stack: Stack) -> None:
     head = f"POST /auth?slow HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 20\r\n\r\ngrant_"
-    stack.raw(head.encode())  # waits two seconds for an answer that does not come
+    stack.raw(head.encode())  # waits two seconds, but no answer comes
     assert "/auth?slow" not in Echo.begun
     stack.proxied("POST", "/auth?whole", body="grant_type=password")
     assert "/auth?whole" in Echo.begun
@@ -206,7 +206,7 @@ def test_layer_in_chunks_and_manifest_arrive_whole(stack: Stack) -> None:
 
 
 def test_upload_reaches_the_registry_while_it_is_still_being_sent(stack: Stack) -> None:
-    """Half of a layer is sent: the registry has it, and nginx has put nothing aside."""
+    """Once half of a layer is sent, the registry has that half, and nginx has buffered nothing."""
     token = stack.signer.token(PUSH)
     started = stack.proxied("POST", f"/v2/{REPOSITORY}/blobs/uploads/", token=token)
     path = upload_path(stack, started["Location"])
@@ -315,7 +315,7 @@ def test_settings_of_others_for_all_sites_do_not_reach_the_registry(shared_nginx
     )
     assert blob.body == content
     assert (blob["Content-Encoding"], blob["X-Shop"]) == (None, None)
-    # Kept answers would let the second one in without a token.
+    # Cached answers would let the second client in without a token.
     tags = f"/v2/{REPOSITORY}/tags/list"
     assert stack.proxied("GET", tags, token=token).status == 404
     assert stack.proxied("GET", tags).status == 401
@@ -331,8 +331,8 @@ def test_settings_of_others_for_all_sites_do_not_reach_the_registry(shared_nginx
 def test_a_mount_without_the_right_to_read_the_source_begins_an_upload(
     stack: Stack, digest: str, first: str
 ) -> None:
-    """As the specification has it. docker pushes an image whose layers came from several
-    repositories by naming any one of them."""
+    """The specification demands it. When docker pushes an image whose layers came from several
+    repositories, it names any one of them."""
     names = {"mount": digest, "from": "private/app"}
     query = "&".join(f"{key}={names[key]}" for key in sorted(names, key=lambda key: key != first))
     path = f"/v2/{REPOSITORY}/blobs/uploads/?{query}"
@@ -352,7 +352,7 @@ def test_a_mount_is_refused_as_the_registry_does_where_no_upload_is_allowed(
     path = f"/v2/{REPOSITORY}/blobs/uploads/?mount={digest}&from=private/app"
     both = ("repository", "private/app", ["pull"])
     scopes = (f"repository:{REPOSITORY}:pu", "repository:private/app:pull")
-    # Too little, nothing, no token, and what is not believed.
+    # Tokens with too few rights or none, no token, and tokens that the registry does not trust.
     for token in (
         stack.signer.token(both),
         stack.signer.token(),

@@ -1,5 +1,5 @@
-"""A reload, as the host program does it: no client loses a request by it, and who is not there is
-not waited for."""
+"""A reload as the host program does it: no client loses a request, and the reload does not wait for
+clients that are not there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENT = b"some layer\n" * 100
 
 @pytest.fixture
 def closing(stack: Stack) -> Iterator[Path]:
-    """The flag; gone afterwards."""
+    """The flag's path. The flag is removed afterwards."""
     path = stack.folder / "closing"
     yield path
     path.unlink(missing_ok=True)
@@ -38,20 +38,20 @@ def nginx(stack: Stack, closing: Path) -> SystemNginx:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is connected is waited for far longer than anything here takes on a busy machine."""
+    """A reload waits for clients far longer than anything here takes on a busy machine."""
     monkeypatch.setattr(system_nginx, "_LEAVING", 120)
 
 
 @contextlib.contextmanager
 def client(stack: Stack) -> Iterator[Callable[..., httpx.Response]]:
-    """A client whose connections live on; a call is a request that may push and pull."""
+    """A client that keeps its connections. A call sends a request that may push and pull."""
     token = stack.signer.token(PUSH)
     headers = {"Host": f"{NAME}:{stack.port}", "Authorization": f"Bearer {token}"}
     base = f"https://127.0.0.1:{stack.port}"
     with httpx.Client(verify=stack.trust, base_url=base, headers=headers, trust_env=False) as pool:
 
         def request(method: str, path: str, **options: object) -> httpx.Response:
-            # The name that the certificate is for.
+            # The certificate is for this name.
             asked = pool.build_request(method, path, **options)  # type: ignore[arg-type]
             asked.extensions["sni_hostname"] = NAME
             return pool.send(asked)
@@ -60,7 +60,7 @@ def client(stack: Stack) -> Iterator[Callable[..., httpx.Response]]:
 
 
 def push(request: Callable[..., httpx.Response]) -> list[httpx.Response]:
-    """Both answers of an upload: begun, and ended by a request with a body."""
+    """Both answers of an upload: to its beginning, and to its end, a request with a body."""
     digest = "sha256:" + "0" * 64
     begun = request("POST", f"/v2/{REPOSITORY}/blobs/uploads/")
     where = begun.headers["Location"].partition(f":{begun.request.url.port}")[2]
@@ -68,7 +68,7 @@ def push(request: Callable[..., httpx.Response]) -> list[httpx.Response]:
 
 
 def answers(stack: Stack, request: Callable[..., httpx.Response]) -> list[httpx.Response]:
-    """One of each kind that the site gives."""
+    """One answer of each kind that the site gives."""
     blob = f"/v2/{REPOSITORY}/blobs/" + stack.push_blob(REPOSITORY, CONTENT)
     digest = blob.rpartition("/")[2]
     return [
@@ -97,7 +97,7 @@ def test_every_answer_ends_its_connection_while_the_flag_is_there(
         during = answers(stack, request)
     known = [200, 200, 404, 404, 400, 200, 200, 206, 416, 304, 404, 421, 202, 400]
     assert [one.status_code for one in before] == [one.status_code for one in during] == known
-    # The server for unknown names is not the registry's, and 400 ends a connection anyhow.
+    # The server for unknown names is not the registry's, and 400 ends a connection anyway.
     for number, answer in enumerate(during):
         assert "close" in answer.headers.get_list("Connection", split_commas=True) or (
             answer.status_code == 421
@@ -130,7 +130,7 @@ def test_a_client_that_is_busy_leaves_before_the_reload(
         answer = request("GET", "/v2/")
         assert "close" in answer.headers["Connection"]
         reload.join()
-    # Its only connection has gone, so nobody is waited for any longer.
+    # The only connection is gone, so the reload waits no longer.
     assert time.monotonic() - began < 60
     assert not closing.exists()
     assert [one for one in nginx.workers() if one not in workers]
@@ -139,7 +139,7 @@ def test_a_client_that_is_busy_leaves_before_the_reload(
 def test_a_client_that_only_rests_does_not_stop_the_reload(
     stack: Stack, nginx: SystemNginx, closing: Path
 ) -> None:
-    """And the flag is there until every old worker takes no more requests."""
+    """The flag stays until no old worker takes requests any more."""
     workers = [pid for pid, _ in nginx.workers()]
     with client(stack) as request:
         request("GET", "/v2/")
@@ -154,7 +154,7 @@ def test_a_client_that_only_rests_does_not_stop_the_reload(
         reload.join()
         assert 2 <= time.monotonic() - began < 60
         assert all(words == "" or "shutting down" in words for words in at_the_end)
-        # And its next request goes by another connection.
+        # The client's next request uses another connection.
         assert request("GET", "/v2/").status_code == 200
 
 
@@ -167,7 +167,7 @@ def test_with_nobody_there_or_in_a_hurry_there_is_no_wait(
     assert time.monotonic() - began < 60
     with client(stack) as request:
         request("GET", "/v2/")
-        # What a run that was killed has left.
+        # A killed run leaves the flag behind.
         closing.touch()
         began = time.monotonic()
         nginx.reload(gently=False)

@@ -1,4 +1,4 @@
-"""Whose word counts for a client's address: that of load balancers before nginx, nobody else's."""
+"""Only load balancers in front of nginx may say what a client's address is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.stack import NAME, Answer, Stack, running
 from tests.proxy.test_log import logged
 
 INSIDE, OUTSIDE = "10.1.2.3", "192.0.2.1"
-# What a client has written itself comes first; the load balancers have appended the rest.
+# What the client itself wrote comes first. The load balancers appended the rest.
 CHAIN = f"{INSIDE}, {OUTSIDE}, 172.16.0.9"
 
 
@@ -33,7 +33,7 @@ def accounts() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def behind(registry: Path, _possible: None) -> Iterator[Stack]:
-    """Behind load balancers of which the nearest is this machine."""
+    """A stack behind load balancers, the nearest of which is this machine."""
     trusted = ["127.0.0.0/8", "172.16.0.0/12"]
     with running("token", registry, accounts=accounts(), trusted=trusted) as started:
         yield started
@@ -41,7 +41,7 @@ def behind(registry: Path, _possible: None) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def alone(registry: Path, _possible: None) -> Iterator[Stack]:
-    """Nobody is before it: what X-Forwarded-For says is the client's own word."""
+    """A stack with nothing in front of it: X-Forwarded-For is only the client's own claim."""
     with running("token", registry, accounts=accounts()) as started:
         yield started
 
@@ -57,7 +57,7 @@ def login(stack: Stack, forwarded: str, password: str = "pw") -> int:
 
 
 def begun(stack: Stack, address: str) -> ssl.SSLSocket:
-    """A login of this client whose body never comes."""
+    """A login from this address whose body never comes."""
     plain = socket.create_connection(("127.0.0.1", stack.port), 60)
     tls = stack.trust.wrap_socket(plain, server_hostname=NAME)
     head = f"POST /auth HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 9999\r\n"
@@ -69,7 +69,7 @@ def begun(stack: Stack, address: str) -> ssl.SSLSocket:
     ("addresses", "same", "other"),
     [
         ("2001:db8:0:1::{:x}", "2001:db8:0:1:ffff::1", "2001:db8:0:2::1"),
-        # Any byte may be in an address, that of a line's end too.
+        # An address may contain any byte, even that of a line break.
         ("2001:db8:a0a:d0a:0:{:x}::a0a", "2001:db8:a0a:d0a::", "2001:db8:a0a:d0b::a0a"),
         ("198.51.100.7", "198.51.100.7", "198.51.100.8"),
         ("::ffff:198.51.100.7", "198.51.100.7", "::ffff:198.51.100.8"),
@@ -91,7 +91,7 @@ def test_a_64_has_a_hundred_logins_in_hand_as_an_ipv4_address_has(
 
 
 def decisions(stack: Stack, number: int) -> list[dict[str, Any]]:
-    """The first so many of decisions.log."""
+    """The decisions in decisions.log, as soon as it has this number of them."""
     deadline = time.monotonic() + 60
     while len(lines := (stack.folder / "decisions.log").read_text().splitlines()) < number:
         assert time.monotonic() < deadline, lines
@@ -103,7 +103,7 @@ def test_nginx_keeps_every_decision_and_the_client_sees_none(registry: Path) -> 
     with running("token", registry, accounts=accounts(), trusted=["127.0.0.0/8"]) as stack:
         for password in ("pw", "wrong"):
             assert answer(stack, INSIDE, password)["wharfinger-decision"] is None
-        # A client that does not wait for the answer leaves a trace all the same.
+        # A client that does not wait for the answer is recorded as well.
         plain = socket.create_connection(("127.0.0.1", stack.port), 60)
         with stack.trust.wrap_socket(plain, server_hostname=NAME) as tls:
             credentials = base64.b64encode(b"ci:gone").decode()
@@ -147,7 +147,7 @@ def test_requests_of_one_address_are_bounded_and_others_are_not(registry: Path) 
 
 
 def clients(stack: Stack) -> set[str]:
-    """Whom nginx has logged."""
+    """The client addresses that nginx has logged."""
     lines = (stack.folder / "access.log").read_text().splitlines()
     return {json.loads(line)["client"] for line in lines}
 
@@ -157,7 +157,7 @@ def test_a_forged_header_changes_nothing(alone: Stack) -> None:
         assert login(alone, forged) == 401
         line = logged(alone, "GET", "/v2/", headers={"X-Forwarded-For": forged})
         assert line["client"] == "127.0.0.1"
-    # Another address each time does not make another client, either.
+    # A new address each time does not make a new client, either.
     statuses = [login(alone, f"203.0.113.{number}", f"guess {number}") for number in range(8)]
     assert statuses[-1] == 429
     assert clients(alone) == {"127.0.0.1"}
@@ -166,7 +166,7 @@ def test_a_forged_header_changes_nothing(alone: Stack) -> None:
 def test_the_log_limits_and_robots_see_the_client_behind_trusted_networks(behind: Stack) -> None:
     assert login(behind, f"{INSIDE}, 172.16.0.9") == 200
     assert login(behind, OUTSIDE) == 401
-    # The client's own words before that count for nothing.
+    # What the client itself wrote before that does not count.
     assert login(behind, CHAIN) == 401
     line = logged(behind, "GET", "/v2/", headers={"X-Forwarded-For": CHAIN})
     assert line["client"] == OUTSIDE
