@@ -1,4 +1,4 @@
-"""One test host for all, from never deployed to deployed, and a controller beside it."""
+"""One test host for all tests, from never deployed to deployed, and a controller for it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def began() -> float:
 
 @pytest.fixture(scope="session")
 def secrets() -> Secrets:
-    """Those planted, and later those that the deployment made."""
+    """The planted secrets, and later also those that the deployment made."""
     return Secrets()
 
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory, began: float) -> Iterator[Machine]:
-    """A fresh Debian 13 host; gone afterwards."""
+    """A fresh Debian 13 host. Removed afterwards."""
     ready = subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
     if os.geteuid() != 0 or not ready or shutil.which("mmdebstrap") is None:
         pytest.skip("needs root, a running Docker Engine and mmdebstrap")
@@ -52,7 +52,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, began: float) -> Iterator[
 
 @pytest.fixture(scope="session")
 def controller(machine: Machine, secrets: Secrets) -> Iterator[Controller]:
-    """Its directory is open to all, so that a file left readable in it is one that leaks."""
+    """A controller. All users may enter its directory, so a readable file in it is a leak."""
     with tempfile.TemporaryDirectory(prefix="wharfinger-play-") as name:
         Path(name).chmod(0o755)
         yield Controller(Path(name), machine.variables, secrets)
@@ -60,13 +60,13 @@ def controller(machine: Machine, secrets: Secrets) -> Iterator[Controller]:
 
 @pytest.fixture(scope="session")
 def settings(secrets: Secrets) -> dict[str, Any]:
-    """An inventory without a mistake, a secret in every place where one may stand."""
+    """An inventory without mistakes, with a secret in every place that may hold one."""
     hashed = bcrypt.hashpw(secrets.plant("behind the hash").encode(), bcrypt.gensalt(10)).decode()
     return {
         "registry_hostname": NAME,
         "registry_hosts_entry": True,
         "images_source": "build",
-        # Not used with an own authority, and so neither handed over nor shown.
+        # Unused with an authority of our own, so neither sent to the host nor shown.
         "certificates_acme_eab_kid": "kid",
         "certificates_acme_eab_hmac_key": secrets.plant("an external account's key"),
         "registry_users": {

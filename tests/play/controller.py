@@ -1,4 +1,4 @@
-"""A controller's side: inventories of its own, and runs of the real ansible-playbook."""
+"""The controller: its inventories, and runs of the real ansible-playbook."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COUNT = re.compile(r"(\d+) mistakes? found; nothing was changed\.")
 
 @dataclass(frozen=True)
 class Run:
-    """What an operator has seen of one run."""
+    """What an operator sees of one run."""
 
     code: int
     output: str
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def mistakes(self) -> dict[str, list[str]]:
-        """Host → preflight's sentences, in their order; their number must be the one it says."""
+        """Host → preflight's sentences, in order. Their number must be the one that it states."""
         found = {}
         for host, message in self.said.items():
             head, *lines = message.split("\n  - ")
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks that were begun, role in front."""
+        """The tasks that began, each with its role in front."""
         return re.findall(r"^TASK \[(.*)\] \**$", self.output, re.M)
 
     @property
@@ -69,21 +69,21 @@ class Run:
 
 @dataclass
 class Secrets:
-    """What must be seen by nobody: planted in inventories, or found on the host afterwards."""
+    """Values that nobody must see: planted in inventories, or found on the host afterwards."""
 
     values: dict[str, str] = field(default_factory=dict)
 
     def plant(self, name: str) -> str:
-        """A new secret, in no word list and with no character that YAML or JSON would escape."""
+        """A new secret, in no word list and without characters that YAML or JSON would escape."""
         return self.values.setdefault(name, f"planted{os.urandom(12).hex()}")
 
     def in_text(self, text: str) -> list[str]:
-        """The names of those that the text holds; not their values, for pytest shows the answer."""
+        """The names of the secrets in the text. Not their values: pytest shows the answer."""
         return [name for name, value in self.values.items() if value in text]
 
 
 class Controller:
-    """Inventories in a directory that others may enter, and every output there has been."""
+    """Inventories in a directory that others may enter, and the output of every run."""
 
     def __init__(self, directory: Path, host_variables: Mapping[str, Any], secrets: Secrets):
         self.directory = directory
@@ -101,7 +101,7 @@ class Controller:
     def inventory(
         self, name: str, settings: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]
     ) -> Path:
-        """An inventory in which every host is the one test host, under names of their own."""
+        """An inventory in which every host is the one test host under another name."""
         folder = self.directory / name
         variables = folder / "group_vars" / "registry"
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,9 +114,9 @@ class Controller:
         return folder
 
     def play(self, name: str, inventory: Path, *options: str, playbook: str = "site.yml") -> Run:
-        """Runs a playbook as verbosely as operators do, with --diff; keeps what it has said.
+        """Runs a playbook as verbosely as operators do, with --diff, and keeps its output.
 
-        `playbook` may name several with a space between, which run one after the other.
+        `playbook` may name several, separated by spaces. They run one after the other.
         """
         playbooks = [PROJECT / file for file in playbook.split()]
         command = [BIN / "ansible-playbook", "-i", inventory, *playbooks, "-vvv", "--diff"]
@@ -142,7 +142,7 @@ class Controller:
 
     @contextmanager
     def _watching_processes(self) -> Iterator[None]:
-        """Collects every process's arguments meanwhile: the host's are among this machine's."""
+        """Meanwhile collects the arguments of all processes, which include the host's processes."""
         over = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(over,))
         watcher.start()
@@ -157,7 +157,7 @@ class Controller:
         while not over.is_set():
             now = time.monotonic()
             for entry in os.scandir("/proc"):
-                # A process may still become another program: young ones are looked at again.
+                # A young process may still become another program, so it is read again.
                 if not entry.name.isdecimal() or now - seen.setdefault(entry.name, now) > 1:
                     continue
                 try:
@@ -168,7 +168,7 @@ class Controller:
 
 
 class Vaulted(str):
-    """A value that is encrypted by itself, in the midst of a plain file."""
+    """A single encrypted value in an otherwise plain file."""
 
 
 yaml.SafeDumper.add_representer(
@@ -183,9 +183,10 @@ def encrypted(text: str, password: bytes) -> str:
 
 
 def readable_by_all(*folders: Path, since: float) -> Iterator[tuple[Path, str]]:
-    """The files changed since (epoch seconds) that any user of this machine could read, as text.
+    """The text of files that any user of this machine could read and that changed since then (epoch
+    seconds).
 
-    Of large ones (images) the first 16 MiB.
+    Of large files (images) only the first 16 MiB.
     """
     for folder in folders:
         for root, below, files in os.walk(folder):
@@ -201,7 +202,7 @@ def readable_by_all(*folders: Path, since: float) -> Iterator[tuple[Path, str]]:
                         with path.open("rb") as file:
                             yield path, file.read(2**24).decode(errors="replace")
                 except FileNotFoundError:
-                    continue  # somebody else's, gone meanwhile
+                    continue  # another program's file, removed meanwhile
 
 
 def _mode(path: Path) -> int:

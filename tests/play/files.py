@@ -24,7 +24,7 @@ KEY_USAGES = (
 
 
 def bundle(path: Path) -> str:
-    """A bundle whose one image is not the one that its index tells of; the image's own SHA-256."""
+    """Writes a bundle whose only image does not match its index. Returns that image's SHA-256."""
     image = {
         "version": "3.1.2",
         "inputs": "0" * 12,
@@ -47,7 +47,7 @@ def bundle(path: Path) -> str:
 
 
 def expired(path: Path) -> str:
-    """A certificate that is over, for another name, and signed by itself; the day of its end."""
+    """Writes an expired, self-signed certificate for another name. Returns the day it expired."""
     key = ec.generate_private_key(ec.SECP256R1())
     made = _certificate("other.play.test", key, age=datetime.timedelta(days=500))
     private(path, _pem(made))
@@ -55,9 +55,9 @@ def expired(path: Path) -> str:
 
 
 def provided(folder: Path, name: str, vaulted: Callable[[str], str]) -> str:
-    """A good server.crt and ca.crt for `name`, and server.key as ansible-vault encrypts it.
+    """Writes a good server.crt and ca.crt for `name`, and server.key encrypted by ansible-vault.
 
-    Returns a line of the key, by which it would be known in an output.
+    Returns a line of the key that would give it away in an output.
     """
     authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca = _certificate("Play CA", authority)
@@ -68,12 +68,12 @@ def provided(folder: Path, name: str, vaulted: Callable[[str], str]) -> str:
 
 
 def root(path: Path) -> None:
-    """The certificate of an authority that signs itself."""
+    """Writes the certificate of a self-signed authority."""
     private(path, _pem(_certificate("Play root", ec.generate_private_key(ec.SECP256R1()))))
 
 
 def other_key(path: Path) -> str:
-    """A key that belongs to nothing; a line of it."""
+    """Writes a key that belongs to no certificate. Returns a line of it."""
     private(path, _key_pem(ec.generate_private_key(ec.SECP256R1())))
     return path.read_text().splitlines()[1]
 
@@ -85,7 +85,7 @@ def _certificate(
     signer: ec.EllipticCurvePrivateKey | None = None,
     age: datetime.timedelta = datetime.timedelta(days=2),
 ) -> x509.Certificate:
-    """Valid for 400 days; an authority signs itself, and has no name that clients look for."""
+    """A certificate valid for 400 days. An authority signs itself and has no name for clients."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     begin = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - age
     signing = signer or key

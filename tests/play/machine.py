@@ -1,4 +1,4 @@
-"""The one test host, made and removed as Molecule does it."""
+"""The only test host, created and removed as Molecule does it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NAME = "registry.play.test"
 INSTANCE = "host"
 SCENARIO = "play"
 
-# Everything that a deployment could change: content, owners, modes, packages, processes' traces.
-# Docker's own directory is another file system; what it holds is listed by docker.
+# Everything that a deployment could change: content, owners, modes, packages, traces of processes.
+# Docker's own directory is on another file system, so docker lists what is in it.
 SNAPSHOT = r"""
 cd /
 find etc var/lib usr/local usr/bin usr/sbin opt srv root home -xdev \
@@ -39,21 +39,21 @@ fi
 
 
 class Machine:
-    """Reached as people reach theirs: by SSH, as a user who may sudo."""
+    """A host that is reached as operators reach theirs: by SSH, as a user with sudo."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        # Known once it is created.
+        # Known once the host is created.
         self.address = ""
 
     @property
     def subnet(self) -> str:
-        """The network that it is in."""
+        """The host's network."""
         return str(IPv4Interface(f"{self.address}/24").network)
 
     @property
     def variables(self) -> dict[str, str]:
-        """How Ansible reaches it."""
+        """How Ansible reaches the host."""
         return {
             "ansible_host": self.address,
             "ansible_user": "operator",
@@ -67,7 +67,7 @@ class Machine:
         return [word for option in options for word in ("-o", option)]
 
     def create(self) -> None:
-        """A fresh Debian 13; remains of an earlier run are removed first."""
+        """Creates a fresh Debian 13, after removing what an earlier run left."""
         subprocess.run(
             [sys.executable, PROJECT / "molecule/shared/images.py", "debian13"], check=True
         )
@@ -76,7 +76,7 @@ class Machine:
         self.run("systemctl is-system-running --wait || true")
 
     def destroy(self) -> None:
-        """Nothing of the host is left."""
+        """Removes everything of the host."""
         for command in (
             ["rm", "--force", "--volumes", f"{prefix(SCENARIO)}-{INSTANCE}"],
             ["network", "rm", prefix(SCENARIO)],
@@ -99,7 +99,7 @@ class Machine:
         self.address = known["address"]
 
     def run(self, script: str, *, given: str = "", user: str = "root") -> str:
-        """What a shell script prints on the host; it must succeed."""
+        """What a shell script prints on the host. The script must succeed."""
         target = f"operator@{self.address}"
         words = ["ssh", *self._options(), "-i", str(self.directory / "test_run"), target]
         remote = shlex.join(["sudo", "-u", user, "sh", "-euc", script])
@@ -120,6 +120,6 @@ class Machine:
 
 
 def differences(before: list[str], after: list[str]) -> list[str]:
-    """The snapshots' lines that are only in one of them."""
+    """The lines that are in only one of the snapshots."""
     gone, new = set(before) - set(after), set(after) - set(before)
     return [f"- {line}" for line in sorted(gone)] + [f"+ {line}" for line in sorted(new)]

@@ -1,4 +1,4 @@
-"""The inventories of README and docs, word for word, and the samples: on a host never deployed."""
+"""The inventories of README and docs, word for word, and the samples, on a fresh host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import files
 from .controller import BIN, PROJECT, Controller
 from .machine import NAME, Machine, differences
 
-#: What no page says, since it differs from host to host.
+#: Settings that no page shows, because they differ from host to host.
 SETTINGS: dict[str, Any] = {
     "registry_hostname": NAME,
     "registry_hosts_entry": True,
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def disk(machine: Machine) -> None:
-    """What docs/storage.md mounts is on the host."""
+    """The host has what docs/storage.md mounts."""
     machine.run("mkdir -p /dev/disk/by-label && ln -s /dev/null /dev/disk/by-label/registry")
 
 
@@ -53,7 +53,7 @@ def test_what_docs_show_deploys(
     before = machine.snapshot()
     options = ["--check"]
     if name == "robots":
-        # No ACME server of that name can be reached here, which is the only mistake in it.
+        # Its only mistake is that its ACME server cannot be reached from here.
         refused = controller.play(f"documented {name}, without its server", folder, *options)
         assert refused.code == 2
         assert "1 mistake found; nothing was changed." in refused.output
@@ -80,7 +80,7 @@ def test_the_example_deploys_as_it_is_but_for_the_host(
     mine = controller.directory / "hosts.json"
     mine.write_text(json.dumps(hosts), encoding="utf-8")
     example: Path = PROJECT / "inventory/example"
-    # No image registry can be reached where these tests run.
+    # These tests run where no image registry can be reached.
     options = ("-i", str(mine), "--check", "-e", "images_source=build")
     run = controller.play("the example", example, *options)
     assert run.code == 0, run.output[-4000:]

@@ -23,7 +23,7 @@ Cases = dict[str, tuple[dict[str, Any], list[str]]]
 
 @pytest.fixture(scope="module")
 def cases(controller: Controller, machine: Machine) -> Cases:
-    """Host → what its inventory says differently, and every sentence of preflight's answer."""
+    """Host → what its inventory changes, and every sentence of preflight's answer."""
     plant, folder = controller.secrets.plant, controller.directory
     sha256 = files.bundle(folder / "bundle.tar")
     within = machine.subnet.replace("/24", "/28")
@@ -367,8 +367,8 @@ def test_a_dry_run_shows_the_files_that_are_no_secret(dry: Run) -> None:
 def mistaken(
     machine: Machine, controller: Controller, settings: dict[str, Any], cases: Cases
 ) -> Run:
-    """One run over hosts of which each has a mistake of its own, and one that has none."""
-    # Looking for each host's Python would cost as much as looking at the host.
+    """One run for several hosts: each has its own mistake, and one has none."""
+    # Finding each host's Python would take as long as checking the host.
     python = {"ansible_python_interpreter": "/usr/bin/python3"}
     hosts = {host: python | more for host, (more, _) in cases.items()}
     disk = {"storage_free_minimum": "900TiB", "container_engine_free_minimum": "900TiB"}

@@ -1,4 +1,4 @@
-"""A host that somebody already uses: what stands against it is named, and nothing is touched."""
+"""A host that is already in use: every obstacle is reported, and nothing is touched."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from .controller import Controller
 from .machine import NAME, Machine, differences
 
-# Programs on the ports, another distribution, ids and data of others, podman's docker command, and
-# a route through the stack's subnet.
+# Programs on the ports, another distribution, ids and data of other users, podman's docker command,
+# and a route through the stack's subnet.
 OCCUPY = r"""
 cp /usr/bin/python3 /opt/squatter
 systemd-run --quiet --unit=squatter-80 /opt/squatter -m http.server 80 --bind 0.0.0.0
@@ -54,7 +54,7 @@ def test_every_obstacle_on_the_host_is_reported_at_once_and_nothing_is_changed(
         there = {"storage_path": "/srv/theirs"}
         hosts = {
             "occupied": there,
-            # The host's clock is this machine's; its Python is made to tell another time.
+            # The host shares this machine's clock, so a changed Python tells another time.
             "behind": {**there, "ansible_python_interpreter": "/opt/behind/python3"},
         }
         inventory = controller.inventory("occupied", settings, hosts)

@@ -1,4 +1,4 @@
-"""Secrets, planted and made, are seen by nobody who need not know them: after real deployments."""
+"""After real deployments only those who need a secret see it, whether planted or generated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .controller import Controller, readable_by_all
 from .files import expired
 from .machine import NAME, Machine
 
-# The time from which on files are looked at.
+# Files that changed after this one are examined.
 MARK = "/etc/ssh/before_the_deployment"
 CONTAINERS = r"""
 docker ps --all --quiet | xargs docker inspect
@@ -26,7 +26,8 @@ journalctl --no-pager --quiet
 find /var/log -type f -not -path '*/journal/*' -exec cat {} +
 for name in $(docker ps --all --format '{{.Names}}'); do docker logs "$name" 2>&1; done
 """
-# As nobody: whatever it finds, anybody can read. /proc, /sys and /dev are no files.
+# The user nobody runs this, so anybody can read what it finds. /proc, /sys and /dev hold no files
+# of the host.
 READABLE = rf"""
 find / \( -path /proc -o -path /sys -o -path /dev \) -prune \
     -o -type f -cnewer {MARK} -readable -print 2>/dev/null || true
@@ -42,13 +43,14 @@ rm /root/patterns /root/readable
 
 @pytest.fixture(scope="module")
 def deployed(machine: Machine, controller: Controller, settings: dict[str, Any]) -> Path:
-    """A deployment, a change that fails, and a password made anew; their inventory."""
+    """Runs a deployment, a change that fails, and the making of a new password. Returns their
+    inventory."""
     machine.run(f"touch {MARK}")
-    # The name is in no DNS and in no /etc/hosts.
+    # Neither DNS nor /etc/hosts has the name.
     settings = settings | {"registry_hosts_entry": False}
     inventory = controller.inventory("deployed", settings, {"instance": {}})
     broken = copy.deepcopy(settings)
-    # distribution does not start with it, and only the attempt shows that.
+    # distribution does not start with this, and only the attempt shows that.
     broken["registry_settings"]["validation"] = {"manifests": {"urls": {"allow": ["("]}}}
     failing = controller.inventory("failing", broken, {"instance": {}})
     for name, place, code, playbook, options in (
@@ -83,11 +85,11 @@ def remember(machine: Machine, controller: Controller, inventory: Path, when: st
     for name in ("http_secret", "verification_password"):
         values[name] = machine.run(f"cat /etc/wharfinger/secrets/{name}").strip()
     for name in ("ca", "tls", "signing"):
-        # A line of the PEM file is enough to know it by.
+        # A line of the PEM file is enough to recognize the key.
         line = machine.run(f"sed -n 2p /etc/wharfinger/certificates/{name}.key")
         values[f"{name}.key"] = line.strip()
     for name, user in json.loads(machine.run("cat /var/lib/wharfinger/users.json")).items():
-        # readonly's stands in the inventory, and is looked for like the others.
+        # readonly's hash is in the inventory, and is searched for like the others.
         values[f"{name}'s hash, {when}"] = user["hash"]
     assert min(map(len, values.values())) > 20, "too short to be known by"
 
@@ -125,7 +127,7 @@ def test_no_process_was_given_a_secret_as_an_argument(
     deployed: Path, controller: Controller
 ) -> None:
     text = b"\n".join(controller.command_lines).replace(b"\0", b" ").decode(errors="replace")
-    # The host's processes are this machine's: the watch has seen both sides.
+    # The host's processes are visible on this machine, so the watch has seen both sides.
     assert "ansible-playbook -i " in text
     assert "-m wharfinger.token_server serve" in text
     assert controller.secrets.in_text(text) == []
@@ -145,7 +147,7 @@ def test_docker_inspect_shows_no_secret_but_the_environments(
 ) -> None:
     text = machine.run(CONTAINERS)
     assert "wharfinger-registry-" in text
-    # An environment variable can be nowhere else; preflight warns of those that look like secrets.
+    # docker inspect always shows these. Preflight warns of variables that look like secrets.
     assert controller.secrets.in_text(text) == ["in registry_environment"]
 
 

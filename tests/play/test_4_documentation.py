@@ -1,4 +1,4 @@
-"""The inventories of README and docs, word for word, with every playbook that reads them: on a
+"""The inventories of README and docs, word for word, with every playbook that reads them, on a
 deployed host."""
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ CONTENTS = ("playbooks/retention.yml", "playbooks/garbage_collect.yml", "playboo
 
 @pytest.fixture(scope="module")
 def deployed(controller: Controller, machine: Machine) -> None:
-    """With the users, robots and rules of docs/robots.md, whatever was there before."""
+    """Deploys the users, robots and rules of docs/robots.md, whatever was there before."""
     folder = controller.directory / "robots-deployed"
     context = SETTINGS | {"certificates_tls_source": "own_ca"}
     made = documentation.INVENTORIES["robots"].blocks[:2]
     documentation.write_blocks(folder, made, context, controller.host_variables)
     run = controller.play("robots are deployed", folder)
     assert run.code == 0, run.output[-4000:]
-    # These inventories are no old copies of each other.
+    # With this record the host would take the next inventories for old copies of this one.
     machine.run("rm /var/lib/wharfinger/removed_accounts.json")
 
 
@@ -35,7 +35,7 @@ def deployed(controller: Controller, machine: Machine) -> None:
         ("access", ("playbooks/users.yml",), ()),
         ("wishes", ("playbooks/users.yml",), ()),
         ("robots", ("playbooks/users.yml",), ()),
-        # As docs/robots.md says, and the same in JSON.
+        # As docs/robots.md shows it, and the same in JSON.
         ("robots", ("playbooks/rotate_robots.yml",), ("-e", "robot=ci")),
         ("robots", ("playbooks/rotate_robots.yml",), ("-e", '{"robot": "ci", "overlap": "24h"}')),
     ],
