@@ -1,1 +1,2 @@
-"""Whatever can be sent or written: targets for fuzzers, and a million questions put three times."""
+"""Any input that can be sent or written: targets for fuzzers, and a million questions asked of
+three implementations."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Three readings of one inventory, which share no code, give the same answer to a question.
+"""Three readings of one inventory share no code and give the same answer to each question.
 
 1. the model: wharfinger.access, `Policy.decide`, from the inventory's words;
 2. the compiled file, in the tests' own reading of docker_auth (golden/docker_auth.py);
@@ -7,10 +7,10 @@
    clients send it (a query string, a Basic header, the proxy's header), and decides.
 
     tests/fuzz/agreement.py --pairs 1000000 --report docs/evidence/fuzz.md
-    tests/fuzz/agreement.py --rule-set 4711 --seed 1      one set of rules again, with what it asked
+    tests/fuzz/agreement.py --rule-set 4711 --seed 1      one set of rules again, with its questions
 
-A pair is one set of rules with one request. Every set of rules comes from the seed and
-its number alone: a run that was ended goes on with `--first`.
+A pair is one set of rules with one request. A set of rules depends only on the seed and
+its number, so `--first` continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from urllib.parse import urlencode
 import yaml
 
 if not __package__:
-    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root and from
-    # tests/library.
+    # When this runs as a file, Python looks for modules in tests/fuzz, but ours are below the root
+    # and tests/library.
     root = Path(__file__).resolve().parents[2]
     sys.path[:1] = [str(root), str(root / "tests/library")]
 
@@ -61,7 +61,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass
 class Outcome:
-    """Of one set of rules: what it is known by, what was counted, and where the three differ."""
+    """The result for one set of rules: its identity, the counts, and where the three differ."""
 
     number: int
     digest: bytes
@@ -70,10 +70,10 @@ class Outcome:
 
 
 def understood(found: Inventory, *, accepted: bool) -> tuple[Inventory, Policy]:
-    """The model: of what preflight accepts, or with rules that it would refuse.
+    """The model of what preflight accepts, or of an inventory with rules that it would refuse.
 
-    Model, compiler and server must agree in both cases. To be accepted, an inventory loses the
-    rules that preflight finds fault with.
+    Model, compiler and server must agree in both cases. An inventory that must be accepted loses
+    the rules in which preflight finds a mistake.
     """
     while True:
         policy, review = examine(found.users, found.groups, found.access, found.robots)
@@ -136,10 +136,10 @@ def by_the_reading(content: dict[str, Any], question: Question) -> list[str]:
 
 
 def by_the_server(found: config.Configuration, question: Question) -> tuple[list[str], bool]:
-    """What is granted, and whether the request was one at all.
+    """The granted actions, and whether the request was valid at all.
 
-    A name that no scope can have is refused before it comes to the rules, which are then asked
-    all the same: they must be right without that door.
+    The server refuses a name that no scope can have before it looks at the rules. The rules are
+    asked anyway: they must be right without that check.
     """
     kind, name, actions = scope(question)
     query = urlencode({"service": SERVICE, "scope": f"{kind}:{name}:{actions}"}).encode()
@@ -171,7 +171,7 @@ def by_the_server(found: config.Configuration, question: Question) -> tuple[list
 
 
 def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
-    """One set of rules, asked so many questions."""
+    """Asks one set of rules this many questions."""
     rng = random.Random(f"{seed}:{number}")
     accepted = number % 2 == 0
     found, policy = understood(inventories.inventory(rng), accepted=accepted)
@@ -229,14 +229,14 @@ def _is_a_name(repository: str | None) -> bool:
 def _share(job: tuple[int, range, int]) -> list[Outcome]:
     seed, numbers, questions = job
     found = [compare(seed, number, questions) for number in numbers]
-    # Patterns of rules that will not be asked again.
+    # The cached patterns belong to rules that will not be asked again.
     docker_auth.expression.cache_clear()
     return found
 
 
 @dataclass
 class Run:
-    """A run's sums."""
+    """The totals of a run."""
 
     rule_sets: int = 0
     digests: set[bytes] = field(default_factory=set)
@@ -279,7 +279,7 @@ def run(
 
 
 def report(total: Run, command: str) -> str:
-    """The chapter of the page of evidence."""
+    """The chapter for the page of evidence."""
     rows = [
         ("pairs of a set of rules and a request", total.counts["pairs"]),
         ("different sets of rules", len(total.digests)),

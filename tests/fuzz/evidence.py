@@ -1,4 +1,4 @@
-"""The page of evidence: one chapter by each program that has counted something, newest run each."""
+"""The page of evidence: one chapter for each program that counts something, from its newest run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TITLE = "# Fuzzing: what was tried, and how often"
 
 
 def made(command: str, seconds: float) -> str:
-    """When, of which commit, in what time, by which command."""
+    """The day, commit, duration and command of a run."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"],
         cwd=PROJECT,
@@ -30,7 +30,7 @@ def chapter(heading: str, lines: Sequence[str]) -> str:
 
 
 def write(page: Path, heading: str, text: str) -> None:
-    """Put a chapter, which begins with its heading, on the page, in place of an earlier one."""
+    """Put a chapter, which begins with its heading, on the page. It replaces an earlier one."""
     page.parent.mkdir(parents=True, exist_ok=True)
     old = page.read_text(encoding="utf-8") if page.exists() else f"{TITLE}\n"
     first, *chapters = re.split(r"(?m)^(?=## )", old)

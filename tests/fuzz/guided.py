@@ -1,7 +1,7 @@
 """One target under atheris, which looks for inputs that reach new code.
 
-`guided.py TARGET ARGUMENTS…`: the arguments are libFuzzer's. tests/fuzz/long.py starts it; it ends
-the process itself.
+`guided.py TARGET ARGUMENTS…`: the arguments are libFuzzer's. tests/fuzz/long.py starts it.
+libFuzzer ends the process itself.
 """
 
 from __future__ import annotations

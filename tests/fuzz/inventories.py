@@ -1,7 +1,8 @@
 """Random inventories and questions, from a seeded `random.Random`: fast, and the same every time.
 
-The vocabulary is small, so that rules meet often, and mean: names that are prefixes of each other,
-that differ in what a dot could also stand for, and repositories no client of good will asks for.
+The vocabulary is small, so that rules overlap often, and nasty: names that are prefixes of each
+other or differ only where a dot could match anything, and repositories that only an attacker asks
+for.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ VERBS = ("pull", "push", "delete")
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What stands in registry_users, registry_robots, registry_groups and registry_access."""
+    """The values of registry_users, registry_robots, registry_groups and registry_access."""
 
     users: dict[str, dict[str, Any]]
     groups: dict[str, list[str]]
@@ -71,9 +72,9 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Who (None: not signed in), from which address, asks what of which repository.
+    """A user (None: not signed in) at an address asks for actions on a repository.
 
-    `verbs` are pull, push and delete, or just `list`, which is asked of the catalog.
+    `verbs` are pull, push and delete, or just `list`, which is for the catalog.
     """
 
     user: str | None
@@ -87,7 +88,7 @@ def _some(rng: random.Random, choices: tuple[str, ...], least: int, most: int) -
 
 
 def inventory(rng: random.Random) -> Inventory:
-    """An inventory without mistakes (useless rules are none)."""
+    """An inventory without mistakes. Useless rules are not mistakes."""
     users = _some(rng, USERS, 1, 6)
     groups = {name: _some(rng, tuple(users), 0, 4) for name in _some(rng, GROUPS, 0, 3)}
     machines: dict[str, dict[str, Any]] = {}
@@ -113,7 +114,7 @@ def _rule(rng: random.Random, words: tuple[str, ...]) -> dict[str, Any]:
             may = [*may, "list"]
         return {"who": who, "may": may, "on": "all"}
     patterns = [pattern(rng) for _ in range(rng.randint(1, 3))]
-    # A text stands for a list of one.
+    # A text means a list with one item.
     return {
         "who": who[0] if len(who) == 1 and rng.random() < 0.5 else who,
         "may": may,
@@ -126,7 +127,7 @@ def pattern(rng: random.Random) -> str:
 
 
 def question(rng: random.Random, found: Inventory) -> Question:
-    """A question that has something to do with the inventory, more often than not."""
+    """A question that usually has something to do with the inventory."""
     signed_in = [*found.users, *found.robots]
     user: str | None = rng.choice(signed_in)
     chance = rng.random()
@@ -142,7 +143,7 @@ def question(rng: random.Random, found: Inventory) -> Question:
 
 
 def repository(rng: random.Random, found: Inventory, user: str | None) -> str:
-    """A name: often such as a pattern would match, or nearly; sometimes a hostile one."""
+    """A name: often one that a pattern matches or nearly matches, sometimes a hostile one."""
     patterns = [on for rule in found.access if rule["on"] != "all" for on in rule["on"]]
     if not patterns or rng.random() < 0.2:
         segments = [rng.choice(PLAIN) for _ in range(rng.choice((1, 2, 2, 3, 4)))]

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Fuzz for as long as one likes; what fails becomes a seed, which ./test fuzz then tries each time.
+"""Fuzz for any length of time. Inputs that fail become seeds, which ./test fuzz then always tries.
 
     tests/fuzz/long.py --minutes 30                      every target, and the running server
     tests/fuzz/long.py --minutes 5 --target reader       one (may be repeated)
-    tests/fuzz/long.py --count 100000                    so many mutations of each, then it ends
+    tests/fuzz/long.py --count 100000                    this many mutations of each target
 
-By minutes, atheris guides the search by coverage where it is installed (linux x86_64), with what it
-found so far kept in ~/.cache/wharfinger/fuzz. By count, mutations come from --seed alone and are
-the same each time. `wire` sends them to a server that is started for that.
+With --minutes, atheris guides the search by coverage if it is installed (linux x86_64), and keeps
+what it found in ~/.cache/wharfinger/fuzz. With --count, mutations depend on --seed alone and are
+the same each time. `wire` sends them to a server that is started for this.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 if not __package__:
-    # Run as a file, Python looks for modules in tests/fuzz; ours are named from the root and from
-    # tests/library.
+    # When this runs as a file, Python looks for modules in tests/fuzz, but ours are below the root
+    # and tests/library.
     root = Path(__file__).resolve().parents[2]
     sys.path[:1] = [str(root), str(root / "tests/library")]
 
@@ -40,21 +40,21 @@ PROJECT = Path(__file__).resolve().parents[2]
 CORPUS = Path.home() / ".cache/wharfinger/fuzz"
 HEADING = "Any bytes: requests, configuration, patterns, the socket"
 WIRE = "wire"
-# The longest that one input of a few kilobytes may take, in seconds, before it is a failure.
+# An input of a few kilobytes that takes longer than this many seconds is a failure.
 SLOWEST = 20
 MEGABYTES = 2048
 
 
 @dataclass
 class Result:
-    """Of one target: how it was searched, how many inputs, what was found."""
+    """The result for one target: the method, the number of inputs, and what was found."""
 
     target: str
     how: str
     count: int = 0
     seconds: float = 0.0
     found: list[Path] = field(default_factory=list)
-    # Beside inputs that fail: what is wrong with the run, or with the server after it.
+    # Problems other than failing inputs: of the run, or of the server after it.
     problems: list[str] = field(default_factory=list)
     note: str = ""
 
@@ -64,14 +64,14 @@ class Result:
 
 
 def save(target: str, data: bytes) -> Path:
-    """Make a seed of a failing input."""
+    """Save a failing input as a seed."""
     path = mutations.SEEDS / target / f"found-{hashlib.sha256(data).hexdigest()[:12]}"
     path.write_bytes(data)
     return path
 
 
 def guided(target: str, seconds: float, seed: int) -> Result:
-    """Under atheris, in a process of its own."""
+    """Fuzz a target under atheris, in a separate process."""
     result = Result(target, "atheris, guided by coverage")
     corpus = CORPUS / target
     corpus.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def guided(target: str, seconds: float, seed: int) -> Result:
 
 
 def plain(target: str, seconds: float | None, count: int | None, seed: int) -> Result:
-    """Mutations of the seeds, one after the other, in this process."""
+    """Try mutations of the seeds, one after the other, in this process."""
     result = Result(target, "mutations of the seeds")
     originals = list(mutations.seeds(target).values())
     rng = random.Random(f"{target}:{seed}")
@@ -140,7 +140,7 @@ def _bounded(inputs: Iterator[bytes], seconds: float | None, count: int | None) 
 
 
 def over_the_wire(seconds: float | None, count: int | None, seed: int) -> Result:
-    """A server of its own, and conversations over its socket."""
+    """Start a server and hold conversations over its socket."""
     result = Result(WIRE, "mutations of the seeds, over a socket")
     with tempfile.TemporaryDirectory() as folder:
         make_key(Path(folder))
@@ -166,7 +166,7 @@ def over_the_wire(seconds: float | None, count: int | None, seed: int) -> Result
 
 
 def report(results: Sequence[Result], command: str) -> str:
-    """The chapter of the page of evidence."""
+    """The chapter for the page of evidence."""
     seeds = {name: len(mutations.seeds(name)) for name in (*targets.TARGETS, WIRE)}
     return evidence.chapter(
         HEADING,

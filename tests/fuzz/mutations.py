@@ -1,4 +1,4 @@
-"""Seeds, and what becomes of them: mutations from a seeded generator, the same in every run."""
+"""Seeds and their mutations, which a seeded generator makes the same in every run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SEEDS = Path(__file__).resolve().parent / "seeds"
-# libFuzzer's usual bound.
+# libFuzzer's usual limit.
 LARGEST = 4096
 
 
@@ -19,7 +19,7 @@ def seeds(target: str) -> dict[str, bytes]:
 def mutants(
     originals: Sequence[bytes], words: Sequence[bytes], rng: random.Random
 ) -> Iterator[bytes]:
-    """Without an end. Most are near to their original, so that they get past the first checks."""
+    """Endless mutations. Most stay close to the original, so that they pass the first checks."""
     while True:
         data = bytearray(rng.choice(originals))
         for _ in range(min(int(rng.expovariate(0.8)) + 1, 12)):
@@ -40,7 +40,7 @@ def _mutate(
     elif kind == 2:
         del data[at:end]
     elif kind == 3:
-        # A line of its own, somewhere else.
+        # Move a line to another place.
         lines = bytes(data).split(b"\n")
         line = lines.pop(rng.randrange(len(lines)))
         lines.insert(rng.randint(0, len(lines)), line)

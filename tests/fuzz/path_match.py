@@ -1,8 +1,8 @@
-"""Go's `path.Match`, read from its documentation and written as a matcher, not as a translation.
+"""Go's `path.Match`, written as a matcher from its documentation, not translated from its code.
 
 pattern: { term }
 term:    '*' any run of characters but /; '?' one character but /;
-         '[' [ '^' ] { lo | lo '-' hi } ']' a character of the (not empty) class, also /;
+         '[' [ '^' ] { lo | lo '-' hi } ']' a character of the (non-empty) class, also /;
          '\\' c the character c; c the character itself (but * ? \\ [)
 """
 
@@ -61,14 +61,14 @@ def _escaped(pattern: str, at: int) -> tuple[str, int]:
         raise BadPattern
     if pattern[at] == "\\":
         at += 1
-    # Something has to follow, at the very least the bracket that closes the class.
+    # Something must follow, at least the bracket that closes the class.
     if at + 1 >= len(pattern):
         raise BadPattern
     return pattern[at], at + 1
 
 
 def match(pattern: str, name: str) -> bool:
-    """Whether the whole name matches. Raises BadPattern, whatever the name is."""
+    """Whether the whole name matches. A bad pattern raises BadPattern whatever the name is."""
     wanted = terms(pattern)
     reached = {0}
     for character in name:
@@ -82,7 +82,7 @@ def match(pattern: str, name: str) -> bool:
 
 
 def _runs(wanted: tuple[Term, ...], reached: set[int]) -> set[int]:
-    """With the runs that may take nothing (more) left behind."""
+    """The positions reached so far, and those behind runs that match nothing (more)."""
     found = set(reached)
     for position in range(len(wanted)):
         if position in found and wanted[position][0] == "run":

@@ -1,6 +1,7 @@
-"""What is fuzzed in one process: each target takes any bytes and raises where a promise is broken.
+"""The targets that are fuzzed in one process. Each takes any bytes and raises an error if a promise
+is broken.
 
-A seed is a text that people can read: its parts are divided by lines of two hyphens.
+A seed is readable text. Lines of two hyphens separate its parts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from wharfinger.token_server import acl, addresses, config, patterns, token_requ
 from wharfinger.token_server.issue import decide, rule
 
 DIVIDER = b"\n--\n"
-# Planted in the seeds where a password or a hash stands. It must be in no message.
+# Planted in the seeds in place of passwords and hashes. No message may contain it.
 SECRET = "Planted-Secret"
 HASH = "$2b$04$" + "PlantedSecret" + "a" * 40
 # A message goes to the log and to the health endpoint.
@@ -71,7 +72,7 @@ def rules() -> config.Configuration:
 def request(data: bytes) -> None:
     """Query, form (none: not a POST), Authorization, the proxy's header, the connection's address.
 
-    It is a request, or refused with a short sentence; what it asks is decided without a failure.
+    This is a valid request or it is refused with a short sentence. Deciding it must not fail.
     """
     query, form, authorization, real_ip, connection = parts(data, 5)
     header = authorization.decode("latin-1") if authorization else None
@@ -103,7 +104,7 @@ def request(data: bytes) -> None:
 
 
 def reader(data: bytes) -> None:
-    """Any bytes as configuration: it is valid, or refused with messages that hold no secret."""
+    """Any bytes as configuration: valid, or refused with messages that contain no secret."""
     try:
         found = config.load(data)
     except config.ConfigurationError as error:
@@ -113,7 +114,7 @@ def reader(data: bytes) -> None:
             assert SECRET not in message and "PlantedSecret" not in message, message
         for problem in error.problems:
             assert 1 <= problem.line <= data.count(b"\n") + data.count(b"\r") + 2 or (
-                # YAML knows more line ends than these.
+                # YAML has more kinds of line break than these.
                 problem.line <= len(data) + 1
             )
             assert len(str(problem)) < LONGEST_LINE, len(str(problem))
@@ -129,15 +130,15 @@ def reader(data: bytes) -> None:
                 )
                 assert set(found.acl.decide(question).actions) <= {"pull"}
         return
-    # The health check reads the file that was refused.
+    # The health check also reads a file that was refused.
     with contextlib.suppress(config.ConfigurationError):
         config.listens_on(data)
 
 
 def _secret_elsewhere(data: bytes) -> bool:
-    """Whether a mutation has put a secret where none belongs: not below a user's name.
+    """Whether a mutation has put a secret where none belongs: anywhere but below a user's name.
 
-    Or into the name of a label, which messages show as they show users' names.
+    The name of a label does not count as below, because messages show it like users' names.
     """
     try:
         root = yaml.compose(data, Loader=yaml.CSafeLoader)
@@ -179,7 +180,7 @@ def _label_names(users: yaml.MappingNode) -> list[yaml.Node]:
 
 
 def pattern(data: bytes) -> None:
-    """A pattern and a value: globs as Go's path.Match, expressions as RE2 alone finds them."""
+    """A pattern and a value: globs match as in Go's path.Match, expressions as in RE2 alone."""
     wanted, value = (text(part) for part in parts(data, 2))
     try:
         patterns.check_pattern(wanted)
@@ -210,7 +211,7 @@ def pattern(data: bytes) -> None:
     if valid:
         assert acl.Condition("name", wanted).holds(_question(value)) == expected, (wanted, value)
     if "\0" not in value:
-        # What is quoted stands for itself, in an expression and in a glob.
+        # Quoted text matches itself, in an expression and in a glob.
         assert patterns.matches(f"/^{patterns.quote(value)}$/", value), value
         assert patterns.matches(patterns.quote(value), value) or _looks_like_expression(value), (
             value
@@ -245,7 +246,7 @@ ACTIONS = ("pull", "push", "delete", "*")
 
 
 class _Choices:
-    """Reads decisions from bytes; when they are used up, the first choice is taken."""
+    """Reads choices from bytes. When the bytes are used up, it takes the first choice."""
 
     def __init__(self, data: bytes) -> None:
         self._bytes = iter(data)
@@ -258,7 +259,7 @@ class _Choices:
 
 
 def decision(data: bytes) -> None:
-    """Entries and a question: the matcher decides as the tests' own reading of docker_auth."""
+    """Entries and a question: the matcher decides like the tests' own reading of docker_auth."""
     choices = _Choices(data)
     entries: list[dict[str, Any]] = []
     for _ in range(1 + next(choices._bytes, 0) % 4):
@@ -296,7 +297,7 @@ def decision(data: bytes) -> None:
     file = {"users": {account: {"labels": labels}}, "acl": entries}
     expected = docker_auth.access(file, account, f"{kind}:{name}:{actions}", service, ip)
     for _ in range(2):
-        # Twice: which entries concern an asker is remembered.
+        # Twice, because the matcher caches which entries concern a user.
         answer = found.decide(question)
         assert list(answer.actions) == expected["actions"], (entries, question, answer, expected)
 
@@ -307,7 +308,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "pattern": pattern,
     "decision": decision,
 }
-# What mutations put in: words and characters that mean something to a target.
+# What mutations insert: words and characters that mean something to a target.
 WORDS: dict[str, tuple[bytes, ...]] = {
     "request": (
         *(b"scope=", b"service=", b"account=", b"&", b"%00", b"%ff", b"+", b"%20", b";", b"\n--\n"),

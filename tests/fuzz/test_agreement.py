@@ -1,4 +1,4 @@
-"""Fifty thousand of the pairs of tests/fuzz/agreement.py, and proof that they find faults."""
+"""Fifty thousand pairs of tests/fuzz/agreement.py, and proof that the comparison finds faults."""
 
 from __future__ import annotations
 

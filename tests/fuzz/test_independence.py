@@ -1,4 +1,4 @@
-"""The three readings that are compared share no code: otherwise a fault of one is everyone's."""
+"""The three readings that are compared share no code, so that they cannot share a fault."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ PROJECT = Path(__file__).resolve().parents[2]
 LIBRARY = {path.name for path in (PROJECT / "tests/library").iterdir()}
 READING = PROJECT / "tests/library/golden/docker_auth.py"
 ACCESS = sorted((PROJECT / "wharfinger/access").glob("**/*.py"))
-# What YAML makes of a word, in messages: nothing of it decides.
+# How YAML reads a word. Only messages use it; no decision depends on it.
 VALUES = PROJECT / "wharfinger/values.py"
-# The account that the deployment keeps for itself, and what a mistake is.
+# The account that the deployment reserves for itself, and the definition of a mistake.
 DEPLOYMENT = [PROJECT / f"wharfinger/deployment/{name}.py" for name in ("fixed", "problems")]
-# How a hash is written, and what a misspelt word may have meant: in messages only.
+# How a hash is written, and what a misspelt word may have meant. Only messages use them.
 WORDS = [PROJECT / "wharfinger/bcrypt_hash.py", PROJECT / "wharfinger/suggestions.py"]
 SHARED_WORDS = {f"wharfinger.{path.stem}" for path in WORDS}
-# The model and the compiler: what decides.
+# The model and the compiler make the decisions.
 DECIDES = {"policy.py", "compiler.py"}
-# How a repository's name is spelt, by the specification. The token server knows no such names.
+# How the specification spells a repository's name. The token server does not use this.
 SPELLING = PROJECT / "wharfinger/oci/names.py"
 TOKENS = sorted((PROJECT / "wharfinger/token_server").glob("**/*.py"))
 
 
 def ours(path: Path) -> set[str]:
-    """What a file imports of this project: `wharfinger.access`, `support.registry` and the like."""
+    """What a file imports from this project, such as `wharfinger.access` or `support.registry`."""
     return {
         ".".join(name.split(".")[:2])
         for name in imported(path)
@@ -43,7 +43,8 @@ def test_model_and_compiler_import_nothing_else_of_this_project(path: Path) -> N
     if not decides:
         words |= {"wharfinger.values", "wharfinger.wording", "wharfinger.oci", *SHARED_WORDS}
     assert ours(path) <= {"wharfinger.access"} | words
-    # Of the specification only the names, of the deployment its account and what a mistake is.
+    # From the specification only the names, from the deployment its account and the definition of
+    # a mistake.
     parts = ["fixed"] if decides else ["fixed", "problems"]
     allowed = ("wharfinger.oci.names", *(f"wharfinger.deployment.{part}" for part in parts))
     packages = ("wharfinger.oci", "wharfinger.deployment")
@@ -78,7 +79,7 @@ def test_model_and_compiler_do_not_use_each_others_matching() -> None:
     )
     assert not any("compiler" in name for name in imported(model))
     assert "wharfinger.access.policy.matches" not in set(imported(compiler))
-    # The model knows no regular expressions at all.
+    # The model does not use regular expressions at all.
     assert not {"re", "re2"} & set(imported(model))
 
 

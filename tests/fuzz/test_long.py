@@ -1,4 +1,4 @@
-"""The long run, for a moment: it counts, saves what fails as a seed, and reports."""
+"""The long run, cut short: it counts, saves failing inputs as seeds, and reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def fails_with_an_x(data: bytes) -> None:
 
 @pytest.fixture
 def one_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder of the seeds of a target that does not like the letter x."""
+    """The seeds' folder of a target that fails on the letter x."""
     folder = tmp_path / "seeds" / "letters"
     folder.mkdir(parents=True)
     (folder / "abc").write_bytes(b"abc")

@@ -1,4 +1,4 @@
-"""Each target with all seeds and some thousands of their mutations; tests/fuzz/long.py has more."""
+"""Each target with all seeds and a few thousand mutations of them. tests/fuzz/long.py has more."""
 
 from __future__ import annotations
 

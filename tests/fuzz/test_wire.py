@@ -1,4 +1,4 @@
-"""A running token server and some hundred conversations; tests/fuzz/long.py has more."""
+"""A running token server and a few hundred conversations. tests/fuzz/long.py has more."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_server_answers_http_to_any_bytes_and_stays_as_it_was(server: Runnin
     assert outcome.requests > COUNT
     assert {"200", "400", "401", "404", "405"} <= set(outcome.statuses)
     assert outcome.files[1] <= outcome.files[0]
-    # What it keeps for each of so few is nothing beside what it is made of.
+    # What the server keeps for so few conversations is tiny compared with its own size.
     assert outcome.memory[1] < outcome.memory[0] + 50_000
 
 

@@ -1,4 +1,4 @@
-"""Any bytes on the token server's real socket: it answers HTTP, or closes, and stays as it was."""
+"""Any bytes on the token server's real socket: it answers HTTP or closes, and stays healthy."""
 
 from __future__ import annotations
 
@@ -50,26 +50,26 @@ WORDS = (
     *(b"Authorization: Basic ", b"?scope=repository:a/b:pull", b"&service=s", b"\xff", b"\xc3\xa9"),
     *(b"http://evil.example/auth", b"X: " + b"y" * 2000 + b"\r\n", b"a=b&" * 300),
 )
-# How long an answer may take once the client has nothing more to say, in seconds. Far more than
-# any takes: only a connection that is forgotten is a failure.
+# The seconds that an answer may take after the client has sent everything. No answer takes nearly
+# as long: only a forgotten connection is a failure.
 PATIENCE = 60
 
 
 @dataclass
 class Outcome:
-    """What a run has seen."""
+    """The result of a run."""
 
     requests: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, bytes]] = field(default_factory=list)
     seconds: float = 0.0
-    # Of the server's process, before and after: resident kilobytes, open files.
+    # The server process's resident kilobytes and open files, each before and after the run.
     memory: tuple[int, int] = (0, 0)
     files: tuple[int, int] = (0, 0)
 
 
 def talk(port: int, data: bytes, rng: random.Random) -> bytes:
-    """What the server answers to bytes that come in up to three pieces. It must then close."""
+    """The server's answer to bytes sent in up to three pieces. It must then close."""
     cuts = sorted(rng.randint(0, len(data)) for _ in range(rng.choice((0, 0, 1, 2))))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
@@ -78,7 +78,7 @@ def talk(port: int, data: bytes, rng: random.Random) -> bytes:
         try:
             for piece in pieces:
                 connection.sendall(piece)
-            # A complete answer, or nothing for a moment: the request was not whole.
+            # Read a complete answer, or give up after a moment: then the request was incomplete.
             connection.settimeout(0.15)
             while not whole(answer) and (received := connection.recv(65536)):
                 answer += received
@@ -89,7 +89,7 @@ def talk(port: int, data: bytes, rng: random.Random) -> bytes:
         try:
             connection.settimeout(PATIENCE)
             with contextlib.suppress(OSError):
-                # Where the server has closed already, there is nothing to end.
+                # If the server has already closed the connection, there is nothing to end.
                 connection.shutdown(socket.SHUT_WR)
             while received := connection.recv(65536):
                 answer += received
@@ -105,7 +105,7 @@ def whole(answer: bytes) -> bool:
 
 
 def statuses(answer: bytes) -> list[str]:
-    """The status of each answer in a connection's bytes. Raises AssertionError where it is none."""
+    """The status of each answer in a connection's bytes. AssertionError if something is not one."""
     found = []
     rest = answer
     while rest:
@@ -127,7 +127,7 @@ def statuses(answer: bytes) -> list[str]:
             headers[name.lower()] = value.strip()
         length = int(headers.get(b"content-length", b"0"))
         if rest.startswith(b"HTTP/1.1 ") or not rest:
-            # The answer to HEAD has no body, whatever its length says.
+            # The answer to HEAD has no body, whatever its Content-Length says.
             continue
         body, rest = rest[:length], rest[length:]
         if headers.get(b"content-type") == b"application/json" and len(body) == length:
@@ -175,10 +175,10 @@ def run(server: Running, requests: Iterable[bytes], *, seed: int, clients: int =
     outcome.memory = before, memory(process)
     outcome.files = files, _settled(process, files)
     for line in list(server.text):
-        # Running.follow has read each as JSON.
+        # Running.follow has already parsed each line as JSON.
         if '"event":"error"' in line or "Traceback" in line:
             outcome.failures.append((f"in the log: {line.strip()[:300]}", b""))
-        # Only as a user's name may it be there: a mutation has moved the colon.
+        # It may appear only as a user's name, if a mutation has moved the colon.
         if SECRET in line and SECRET in json.dumps(json.loads(line) | {"account": ""}):
             outcome.failures.append((f"a password in the log: {line.strip()[:300]}", b""))
     return outcome
@@ -194,7 +194,7 @@ def _open_files(process: Path) -> int:
 
 
 def _settled(process: Path, expected: int) -> int:
-    """How many files are open once the connections' ends have been noticed."""
+    """How many files are open after the server has noticed that the connections ended."""
     end = time.monotonic() + 30
     while (count := _open_files(process)) > expected and time.monotonic() < end:
         time.sleep(0.05)
@@ -202,7 +202,7 @@ def _settled(process: Path, expected: int) -> int:
 
 
 def conversations(seed: int, count: int | None = None) -> Iterable[bytes]:
-    """All seeds, then mutations of them: so many, or without an end."""
+    """All seeds, then `count` mutations of them, or endless ones."""
     originals = list(mutations.seeds("wire").values())
     yield from originals
     found = mutations.mutants(originals, WORDS, random.Random(f"wire:{seed}"))
