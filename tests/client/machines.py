@@ -1,7 +1,7 @@
 """Machines with the builders and tools of a registry's users, as containers on this machine.
 
-`tools13` and `tools12` have Debian's own; what Debian lacks is compiled from the module in tools/,
-which go.sum locks, and kept in the cache by its hash.
+`tools13` and `tools12` have Debian's own tools. Those that Debian lacks are compiled from the
+module in tools/, which go.sum locks, and cached by its hash.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from support import networks
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = Path(__file__).parent / "tools"
-# The options of test hosts (molecule/shared/create.yml), and space that is not an overlay on an
-# overlay.
+# The options of test hosts (molecule/shared/create.yml), and volumes, so that no overlay is on
+# top of another.
 OPTIONS = (
     *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined"),
     *("--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined"),

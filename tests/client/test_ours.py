@@ -93,7 +93,7 @@ def test_space_counts_each_blob_once(somebody: Person, content: Content) -> None
 
 
 def _tagged(repository: object) -> set[str]:
-    """All manifests that tags lead to, also through indexes, but not through subjects."""
+    """All manifests that tags lead to, directly or through indexes, but not through subjects."""
     names: set[str] = set()
     todo = list(repository.tags.values())  # type: ignore[attr-defined]
     while todo:

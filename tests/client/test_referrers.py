@@ -34,7 +34,7 @@ regctl registry login $R --user owner --pass owner-pw
 cosign generate-key-pair
 echo '{}' > sbom.json
 """
-# $N makes each of them different.
+# $N makes each attachment different.
 ATTACH = {
     "oras": "oras attach $I:$TAG --artifact-type oras/$N sbom.json:text/plain",
     "regctl": "regctl artifact put --artifact-type regctl/$N --subject $I:$TAG"
@@ -168,7 +168,7 @@ DELETIONS = {
     "oras": "oras manifest delete --force $I@$X",
     "regctl": "regctl manifest delete --referrers $I@$X",
 }
-# With tools that do not know the list.
+# Deletion with tools that do not know the list.
 STALE = {
     "crane": "crane delete $I@$X",
     "skopeo": "skopeo delete docker://$I@$X",
@@ -187,7 +187,7 @@ def removed(image: Image, *references: str) -> str:
 
 @pytest.mark.parametrize("how", DELETIONS)
 def test_what_was_attached_is_deleted(image: Image, how: str) -> None:
-    """One of three, then the others."""
+    """Deletes one of three attachments, then the others."""
     for number in (1, 99):
         there = image.listed()
         for digest in sorted(there)[:number]:
@@ -317,10 +317,10 @@ def test_a_user_without_a_right_changes_nothing(image: Image) -> None:
 
 
 def test_deleting_and_attaching_at_the_same_time_leave_a_list_that_works(image: Image) -> None:
-    """An entry may be lost or come back if both write at the same time; repair then mends it."""
+    """An entry may be lost or come back if both write at once. `wharf repair` fixes that."""
     there = image.listed()
     name = f"{image.bench.served.name}/{image.repository}"
-    # A client that attaches just when wharf writes may be refused. What must hold is checked after.
+    # A client that attaches while wharf writes may be refused. The result is checked afterwards.
     script = """
 for number in 1 2 3 4; do
   oras attach $I:1 --artifact-type at-the-same/time$number sbom.json:text/plain || true

@@ -1,5 +1,5 @@
-"""Builders and tools of others, each as its users use it, against the registry behind the site that
-a deployment has; then our own readers and a collection over everything that they have pushed.
+"""Third-party builders and tools, each used as its users use it, with the registry behind the site
+of a deployment. Then our own readers and a garbage collection process everything they pushed.
 
 The tests run in the order in which they are written.
 """
@@ -59,10 +59,10 @@ PASSWORD = "someuser-pw"
 
 @dataclass(frozen=True)
 class Use:
-    """A tool on a machine (`tools13`, `tools12`): how its version is asked for, what is tried in
-    the table's words, the script that does it, and the one that pulls again what it has pushed.
+    """A tool on a machine (`tools13`, `tools12`): the command that prints its version, what is
+    tried (in the table's words), the script that does it, and one that pulls the results again.
 
-    In scripts: $R the registry, $I the tool's own repository there.
+    In scripts, $R is the registry and $I is the tool's own repository there.
     """
 
     tool: str
@@ -498,7 +498,7 @@ skopeo copy docker://$R/base/app:1 docker://$R/team/skopeo:1
 
 # Scripts of users whose rules allow them.
 GIVEN = {
-    # What the group reads its member shares with a place of their own, where `all` is also delete.
+    # A member may read what the group may, and in their own place `all` includes delete.
     "member": """
 docker pull $R/team/derived:1
 docker tag $R/team/derived:1 $R/member/app:1
@@ -513,7 +513,7 @@ docker push $R/builder/app:1
 docker pull $R/builder/app:1
 crane copy $R/shared/app:1 $R/shared/app/builder:1
 """,
-    # No group holds a robot: the `[]` for team/secret is the group's alone.
+    # A robot is in no group, so the `[]` for team/secret applies only to the group.
     "runner": """
 docker pull $R/team/secret:1
 docker tag $R/team/derived:1 $R/ci/runner:1
@@ -551,7 +551,7 @@ def test_what_the_rules_give_is_done(bench: Bench, user: str) -> None:
         # The narrower rule comes first.
         ("member", "docker pull $R/team/secret:1"),
         ("member", "crane copy $R/base/app:1 $R/team/member:1"),
-        # Somebody else's {user}.
+        # Another user's {user}.
         ("member", "docker tag $R/member/app:1 $R/builder/app:2; docker push $R/builder/app:2"),
         ("member", "docker pull $R/shared/app/builder:1"),
         ("member", "crane copy $R/base/app:1 $R/shared/app:2"),
