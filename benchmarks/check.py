@@ -56,20 +56,20 @@ def fill(tree: Tree) -> None:
 
 
 def hash_all(tree: Tree, command: str) -> None:
-    """Every blob by another program."""
+    """Hashes every blob with another program."""
     everything = f"find . -name data -print0 | xargs -0 {command}"
     subprocess.run(["sh", "-c", everything], cwd=tree.root, stdout=subprocess.DEVNULL, check=True)
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """How long this takes."""
+    """Seconds that this takes."""
     begun = time.monotonic()
     act()
     return time.monotonic() - begun
 
 
 def read() -> None:
-    """The check against other programs."""
+    """Measures the check against other programs."""
     with tempfile.TemporaryDirectory() as directory:
         tree = Tree(Path(directory))
         fill(tree)
@@ -93,7 +93,7 @@ def read() -> None:
 
 
 def plans() -> None:
-    """How long it takes to plan with 200,000 blobs and 20,000 tags, and the most memory so far."""
+    """Measures planning for 200,000 blobs and 20,000 tags, and the peak memory so far."""
     settings = {
         "retention": [{"number": 1, "on": [".*"], "newest": 10}],
         "untagged_keep": 14 * DAY,

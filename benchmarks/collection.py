@@ -36,7 +36,7 @@ HASHED = f"find {BLOBS} -name data -print0 | xargs -0 sha256sum > /dev/null"
 
 
 def on_host(bench: Bench, command: str) -> tuple[float, str]:
-    """Runs a command on the host as root: seconds, and what it printed."""
+    """Runs a command on the host as root; returns its seconds and its output."""
     began = time.monotonic()
     done = subprocess.run([*bench.ssh(), f"sudo sh -c '{command}'"], capture_output=True, text=True)
     if done.returncode:
@@ -45,7 +45,7 @@ def on_host(bench: Bench, command: str) -> tuple[float, str]:
 
 
 def room(gigabytes: int) -> None:
-    """Ends with a sentence where docker's disk has not enough room."""
+    """Ends the program with a message if docker's disk has too little room."""
     command = ["docker", "info", "--format", "{{.DockerRootDir}}"]
     root = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     free = shutil.disk_usage(root).free / 1e9
@@ -54,7 +54,7 @@ def room(gigabytes: int) -> None:
 
 
 def check(bench: Bench) -> None:
-    """Check against sha256sum."""
+    """Measures the check against sha256sum."""
     edit = f'sed -i "s/.check_rate.: [0-9]*/\\"check_rate\\": 0/" {SETTINGS}'
     on_host(bench, edit)
     stored = int(on_host(bench, f"du --bytes --summarize {BLOBS} | cut -f1")[1])
@@ -70,7 +70,7 @@ def check(bench: Bench) -> None:
 
 
 def collect(bench: Bench, session: Session, content: Content) -> None:
-    """Half of the large layers is deleted and collected under the eyes of clients."""
+    """Deletes half of the large layers and collects them while clients work."""
     pushing = Pushing(session, content, [LARGE])
     tags = sorted(content[LARGE].tags)
     for tag in tags[: len(tags) // 2]:

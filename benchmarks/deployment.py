@@ -65,7 +65,7 @@ class Bench:
         )
 
     def address(self, host: str) -> str:
-        """Where a host is, once it was created."""
+        """A host's address, once it has been created."""
         known = yaml.safe_load((self.directory / "instances.yml").read_text())
         return next(str(one["address"]) for one in known if one["instance"] == host)
 
@@ -114,7 +114,7 @@ def dump(path: Path, value: object) -> None:
 
 
 def quiet(*command: str) -> str:
-    """Runs a command; its output only where it fails."""
+    """Runs a command; shows its output only if it fails."""
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
@@ -129,7 +129,7 @@ def timed(*command: str) -> float:
 
 
 def by_hand(bench: Bench, images: dict[str, Any]) -> float:
-    """Seconds for the plain script, the images' way to the host included, as for site.yml."""
+    """Seconds for the plain script, including the images' way to the host, as for site.yml."""
     password = secrets.token_urlsafe(16)
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(10)).decode()
     policy = access.read_policy({"admin": {}}, {}, [RULES[0]])
@@ -195,7 +195,7 @@ def main() -> None:
 
 
 def measure(bench: Bench, images: dict[str, Any], quick: bool) -> None:
-    """The measurements in their order, each printed as soon as it is known."""
+    """Takes the measurements in order and prints each at once."""
     hand = by_hand(bench, images)
     line("a fresh host by hand", hand)
     users: dict[str, Any] = {"admin": {}, "readonly": {}, "someuser": {}}

@@ -31,7 +31,7 @@ from support.program import registry_program
 
 USER, PASSWORD = "admin", "admin-pw"
 
-# Each reads lines "REPOSITORY[ TOKEN]" and prints each repository's list of tags.
+# Each script reads lines "REPOSITORY[ TOKEN]" and prints each repository's list of tags.
 WITH_TOKENS = """
 while read -r name token; do
   curl -sS --cacert "$CA" -H "Authorization: Bearer $token" "https://$REGISTRY/v2/$name/tags/list"
@@ -82,7 +82,7 @@ class Bench:
         return done.stdout
 
     def wharf(self) -> float:
-        """Seconds, the start of the program and the catalog included."""
+        """Seconds, including the start of the program and the catalog."""
         began = time.monotonic()
         told = self._run([*self._wharf("repositories"), "--tags"])
         seconds = time.monotonic() - began
@@ -90,7 +90,7 @@ class Bench:
         return seconds
 
     def curl(self, script: str, lines: list[str]) -> float:
-        """Seconds of a loop over repositories that are known already."""
+        """Seconds of a loop over repositories that are already known."""
         began = time.monotonic()
         told = self._run(["bash", "-c", script], "\n".join(lines) + "\n")
         seconds = time.monotonic() - began
@@ -99,7 +99,7 @@ class Bench:
         return seconds
 
     def with_tokens(self) -> float:
-        """One curl for each repository, its token at hand."""
+        """One curl for each repository, with a token that already exists."""
         lines = []
         for together in batched(self.names):
             scope = " ".join(f"repository:{name}:pull" for name in together)

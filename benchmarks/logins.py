@@ -55,7 +55,7 @@ CLIENTS = 8
 GUESSERS = 50
 COSTS = (10, 11, 12)
 MANY_USERS, MANY_RULES = 10_000, 1_000
-# The next request of one client; None when it is done.
+# The next request of one client; None when the client is done.
 Script = Callable[[], bytes | None]
 
 _PROCESSES = multiprocessing.get_context("fork")
@@ -63,7 +63,7 @@ _PROCESSES = multiprocessing.get_context("fork")
 
 @dataclass
 class Measured:
-    """What clients saw: seconds that each answer took, answers by status, seconds in all."""
+    """What clients saw: seconds for each answer, answers by status, seconds in total."""
 
     took: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -80,7 +80,7 @@ class Measured:
         return len(self.took) / self.seconds
 
     def within(self, share: float) -> float:
-        """Milliseconds within which this share of the answers came."""
+        """Milliseconds within which this share of the answers arrived."""
         return sorted(self.took)[int(len(self.took) * share)] * 1000
 
     @property
@@ -92,7 +92,7 @@ class Measured:
 
 
 def request(user: str, password: str, number: int, address: str) -> bytes:
-    """A login as dockerd sends it, by way of the proxy."""
+    """A login as dockerd sends it, through the proxy."""
     credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
     scope = f"repository%3A{user}%2Fapp{number}%3Apull%2Cpush"
     return (
@@ -103,7 +103,7 @@ def request(user: str, password: str, number: int, address: str) -> bytes:
 
 
 def returning(number: int, password: str = "pw") -> Script:
-    """One of the users, again and again, for five repositories in turn."""
+    """Requests of one user, again and again, for five repositories in turn."""
     requests = itertools.cycle(
         [request(f"user{number}", password, scope, f"10.0.0.{number}") for scope in range(5)]
     )
@@ -111,9 +111,9 @@ def returning(number: int, password: str = "pw") -> Script:
 
 
 def guessing(account: str, address: str) -> Script:
-    """Another password each time."""
+    """Guesses with a different password each time."""
     numbers = itertools.count()
-    # The process is another in each round: a guess that was made before is answered from memory.
+    # Each round has its own process id: the server answers repeated guesses from memory.
     return lambda: request(account, f"guess {os.getpid()} {next(numbers)}", 1, address)
 
 
@@ -123,7 +123,7 @@ def once(requests: list[bytes]) -> Script:
 
 
 class Clients:
-    """Clients in a process of their own, from now on: for some seconds, or until all are done."""
+    """Clients that start now in their own process, for some seconds or until all are done."""
 
     def __init__(self, port: int, scripts: list[Script], seconds: float = 3600) -> None:
         self._ours, theirs = _PROCESSES.Pipe()
@@ -138,7 +138,7 @@ class Clients:
 
 
 def _run(port: int, scripts: list[Script], seconds: float, answer: Connection) -> None:
-    """As quick as Python can: sockets and epoll, nothing between."""
+    """As fast as Python can be: sockets and epoll, nothing in between."""
     found = Measured()
     poll = select.epoll()
     clients: dict[int, list[Any]] = {}
@@ -262,7 +262,7 @@ RULES = [
 
 
 def many_rules() -> list[Any]:
-    """As the toolkit compiles a thousand: some for one user, some for a group's repositories."""
+    """A thousand rules as the toolkit compiles them: some for a user, some for repositories."""
     rules = [
         {
             "match": {
@@ -328,7 +328,7 @@ def progress(message: str) -> None:
 
 
 def beside_guessers(folder: Path, seconds: float, rounds: int) -> list[Row]:
-    """Users who return, alone and beside those who guess."""
+    """Returning users, alone and beside clients that guess."""
     users = {
         f"user{n}": {"password": hashed(COSTS[n % len(COSTS)])} for n in range(CLIENTS + GUESSERS)
     }
@@ -342,7 +342,7 @@ def beside_guessers(folder: Path, seconds: float, rounds: int) -> list[Row]:
     guesses = {"many": Measured(), "one": Measured()}
     with serving(folder, "guessed", users) as server:
         Clients(server.port, ours, 2).measured()
-        # Until the one account's limit is reached.
+        # Until the account reaches its limit.
         for _ in range(30):
             if Clients(server.port, one, 1).measured().statuses[429] > 100:
                 break
@@ -382,7 +382,7 @@ def hashed(cost: int) -> str:
 
 
 def bare_bcrypt(stored: str, count: int) -> float:
-    """Seconds that so many comparisons with a hash take, in as many threads as there are cores."""
+    """Seconds that this many comparisons with a hash take, in as many threads as cores."""
     begun = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         assert all(pool.map(lambda _: bcrypt.checkpw(b"pw", stored.encode()), range(count)))
@@ -390,7 +390,7 @@ def bare_bcrypt(stored: str, count: int) -> float:
 
 
 def first_logins(folder: Path, rounds: int) -> list[Row]:
-    """Users who were not there before, and what bcrypt itself allows."""
+    """Users who log in for the first time, and the most that bcrypt itself allows."""
     cores = os.cpu_count() or 1
     count = 60 * cores
     progress(f"hashing {count} passwords")
@@ -419,7 +419,7 @@ def first_logins(folder: Path, rounds: int) -> list[Row]:
 
 
 def many_users(folder: Path, seconds: float, rounds: int) -> list[Row]:
-    """10,000 users and 1,000 rules beside a few, and a reload of them."""
+    """10,000 users and 1,000 rules compared with a few, and a reload of them."""
     stored = {cost: hashed(cost) for cost in COSTS}
     users = {
         f"user{n}": {

@@ -22,7 +22,7 @@ CLIENTS = 64
 
 
 def pss(pids: list[int]) -> float:
-    """Megabytes, what processes share divided among those who share it."""
+    """Megabytes; memory that processes share is divided among them."""
     total = 0
     for pid in pids:
         try:
@@ -34,7 +34,7 @@ def pss(pids: list[int]) -> float:
 
 
 def named(*names: str) -> list[int]:
-    """This host's own, not those of a docker within a container."""
+    """This host's own processes, not those of a docker within a container."""
     found = subprocess.run(
         ["pgrep", "-x", "|".join(names)], capture_output=True, text=True, check=False
     )
@@ -46,7 +46,7 @@ def named(*names: str) -> list[int]:
 
 
 class Watch:
-    """The most that each part takes while it is watched."""
+    """The most memory that each part takes while it is watched."""
 
     def __init__(self, stack: Stack) -> None:
         assert stack.nginx
@@ -99,7 +99,7 @@ def main() -> None:
         with watch:
             time.sleep(3)
         rows.append(watch.row("idle"))
-        # The kernel keeps 15 letters of a name.
+        # The kernel keeps only 15 letters of a name.
         engine = pss(named("dockerd", "containerd", "containerd-shim"))
         for size in options.sizes:
             digest = stack.push(REPOSITORY, contents(size * MB))

@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 
 class Bar(NamedTuple):
-    """One bar: its label, its value (0 or more), the value aimed at (a dashed line across the bar)
-    and whether it is this project's own, which has the strong colour."""
+    """One bar: its label, its value (0 or more), the target value (a dashed line across the bar)
+    and whether it is this project's own, which gets the strong colour."""
 
     label: str
     value: float
@@ -18,7 +18,7 @@ class Bar(NamedTuple):
     ours: bool = False
 
 
-# A card of its own colour, so that it is legible on a page of any colour.
+# A card with its own colour, so that it is legible on a page of any colour.
 _STYLE = """
     .card{fill:#fff;stroke:#cfd8dc} text{fill:#263238} .small{fill:#546e7a}
     .bar{fill:#90a4ae} .ours{fill:#1565c0} .aim{stroke:#c62828}
@@ -31,7 +31,7 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _STEP, _THICK = 760, 290, 110, 64, 34, 20
 
 
 def bars(path: Path | str, title: str, unit: str, rows: Sequence[Bar]) -> None:
-    """Writes horizontal bars from zero, one for each row, the longest across the whole width."""
+    """Writes horizontal bars from zero, one for each row; the longest takes the whole width."""
     aims = [bar.aim for bar in rows if bar.aim is not None]
     most = max([*(bar.value for bar in rows), *aims], default=0) or 1
     scale = (_WIDTH - _LEFT - _RIGHT) / most
@@ -61,7 +61,7 @@ def bars(path: Path | str, title: str, unit: str, rows: Sequence[Bar]) -> None:
                 f'  <path class="aim" d="M{at:.1f} {top - 4}V{top + _THICK + 4}"'
                 ' stroke-width="2" stroke-dasharray="4 3"/>'
             )
-            # The number stands clear of the line.
+            # The number must not touch the line.
             end = max(end, at) if end < at < end + 70 else end
         value = f'<text x="{end + 8:.1f}" y="{middle:g}" font-weight="600">{_number(bar.value)}'
         lines.append(f"  {value}</text>")
@@ -75,11 +75,11 @@ def bars(path: Path | str, title: str, unit: str, rows: Sequence[Bar]) -> None:
 
 
 def _number(value: float) -> str:
-    """As a person writes it: 1,234 or 12.3 or 0.94."""
+    """The number as a person writes it: 1,234 or 12.3 or 0.94."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _spoken(title: str, unit: str, rows: Sequence[Bar]) -> str:
-    """What the picture says, for those who do not see it."""
+    """The picture in words, for people who do not see it."""
     values = "; ".join(f"{bar.label}: {_number(bar.value)}" for bar in rows)
     return f"{title} ({unit}). {values}"

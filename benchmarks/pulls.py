@@ -62,7 +62,7 @@ class Bench(Transfers):
         return size / MB / float(told[1])
 
     def checked(self, side: str, digest: str, size: int) -> float:
-        """MB/s to one client that computes the digest of what comes, as docker does."""
+        """MB/s to one client that computes the digest of what it receives, as docker does."""
         began = time.monotonic()
         with (
             subprocess.Popen(
@@ -77,12 +77,12 @@ class Bench(Transfers):
         return size / MB / (time.monotonic() - began)
 
     def many(self, side: str, digest: str, size: int, clients: int) -> float:
-        """MB/s to all of them."""
+        """MB/s to all clients together."""
         command = self.stack.curl(REPOSITORY, "--output", "/dev/null", self.address(side, digest))
         return clients * size / MB / together([command] * clients)
 
     def small(self, side: str, digests: list[str], clients: int) -> float:
-        """Blobs a second, each client asking for one after the other on one connection."""
+        """Blobs a second; each client requests one after another on one connection."""
         requests = [
             {"url": self.address(side, digest), "output": "/dev/null"} for digest in digests
         ]
@@ -91,7 +91,7 @@ class Bench(Transfers):
 
 @contextmanager
 def slow_disk(bench: Bench, size: int, rate: int) -> Iterator[str]:
-    """A blob on a disk of its own that gives nginx `rate` bytes a second; yields its digest."""
+    """A blob on its own disk that gives nginx `rate` bytes a second; yields the blob's digest."""
     digest = bench.push(size, 77)
     blob = bench.stack.storage / "docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:]
     image = bench.stack.folder / "slow.img"
@@ -124,7 +124,7 @@ def slow_disk(bench: Bench, size: int, rate: int) -> Iterator[str]:
 
 
 def latencies(bench: Bench, digest: str, seconds: float) -> list[float]:
-    """Milliseconds of one small pull after the other, two connections taking turns."""
+    """Milliseconds of small pulls, one after another, on two connections in turn."""
     trust = ssl.create_default_context(cafile=str(bench.stack.ca))
     host = bench.stack.sides["ours"].removeprefix("https://")
     found = []
@@ -164,7 +164,7 @@ def beside_a_slow_disk(bench: Bench, digest: str, seconds: float) -> list[list[s
                 reader.terminate()
             for reader in readers:
                 reader.wait()
-            # Unless somebody was held up for so long that they came to their end.
+            # Unless small pulls were held up for so long that the readers finished.
             assert at_work == 8 or beside[-1] > 1000, "the disk was not slow"
             rows.append([name, *_row(alone), *_row(beside)])
     return rows

@@ -29,7 +29,7 @@ from benchmarks.stack import (
 from benchmarks.transfers import REPOSITORY, asked, draw
 from benchmarks.transfers import Bench as Transfers
 
-# curl would wait for a 100 Continue.
+# Without this, curl would wait for a 100 Continue.
 BODY = ("--header", "Expect:", "--header", "Content-Type: application/octet-stream")
 
 
@@ -42,7 +42,7 @@ class Bench(Transfers):
         return path, digest_of(path.read_bytes())
 
     def begun(self, side: str, times: int = 1) -> list[str]:
-        """Addresses of uploads that are begun, each with its `?`."""
+        """Addresses of uploads that have been started, each with its `?`."""
         words = ("--request", "POST", "--header", "Content-Length: 0")
         config = self.stack.folder / f"begin.{side}.{times}"
         address = f"{self.stack.sides[side]}/v2/{REPOSITORY}/blobs/uploads/"
@@ -55,7 +55,7 @@ class Bench(Transfers):
         return [self.stack.sides[side] + location[location.index("/v2/") :] for location in told]
 
     def clean(self) -> None:
-        """What was begun and not ended."""
+        """Removes uploads that were started but not finished."""
         uploads = self.stack.storage / f"docker/registry/v2/repositories/{REPOSITORY}/_uploads"
         shutil.rmtree(uploads, ignore_errors=True)
 
@@ -85,7 +85,7 @@ class Bench(Transfers):
         return path.stat().st_size / MB / (time.monotonic() - began)
 
     def many(self, side: str, blob: tuple[Path, str], clients: int) -> float:
-        """MB/s of PUTs at once."""
+        """MB/s of simultaneous PUTs."""
         path, digest = blob
         command = self.stack.curl(REPOSITORY, *BODY, "--upload-file", str(path))
         commands = [
@@ -94,7 +94,7 @@ class Bench(Transfers):
         return clients * path.stat().st_size / MB / together(commands)
 
     def small(self, side: str, blobs: list[tuple[Path, str]], clients: int) -> float:
-        """Blobs a second, uploads begun beforehand and counted in."""
+        """Blobs a second; the uploads are started beforehand, and that time is included."""
         began = time.monotonic()
         addresses = self.begun(side, len(blobs))
         requests = [

@@ -24,7 +24,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-# Below the path: the project need not be installed.
+# Imported below the path, so that the project need not be installed.
 from benchmarks.logins import (
     CLIENTS,
     Clients,
@@ -42,7 +42,7 @@ from wharfinger.generated import ROBOT_BYTES, make
 from wharfinger.token_server.config.schema import DIGESTS
 
 ALGORITHMS = ("RS256", "ES256")
-# So many comparisons a round; two cores make 25 a second.
+# This many comparisons a round; two cores make 25 a second.
 COMPARISONS = 20
 
 

@@ -1,12 +1,12 @@
-"""What a deployment is made of, on this machine: registry and token server in containers on a
-network of their own, nginx with the site as the role renders it. And beside them, to compare with:
+"""The parts of a deployment, on this machine: registry and token server in containers on a network
+of their own, nginx with the site as the role renders it. Beside them, for comparison:
 
 - `direct`: the registry itself, at its container's own address and without TLS, with the same data
   (its redirect is off: it sends its blobs itself);
-- `usual`: the recipe that is copied from page to page, nginx passing everything on with its
+- `usual`: the recipe that is copied from page to page: nginx passes everything on with its
   defaults, in the same nginx with the same certificate.
 
-Needs root, a Docker Engine, nginx and curl. Everything is gone afterwards.
+Needs root, a Docker Engine, nginx and curl. Removes everything afterwards.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ MB = 1_000_000
 
 
 def said(*command: str) -> str:
-    """What a command prints; where it fails, its own words end the program."""
+    """The output of a command; if it fails, its own message ends the program."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -64,17 +64,17 @@ def said(*command: str) -> str:
 
 @dataclass
 class Stack:
-    """A running one. `sides` are addresses: ours, direct, usual."""
+    """A running stack. `sides` are addresses: ours, direct, usual."""
 
     folder: Path
     sides: dict[str, str]
-    # Of the containers, by kind, and of this machine on their network.
+    # Addresses of the containers, by kind, and of this machine on their network.
     addresses: dict[str, str]
     gateway: str
     nginx: subprocess.Popen[bytes] | None = None
-    # Of the containers' processes, by kind.
+    # The containers' processes, by kind.
     processes: dict[str, int] = field(default_factory=dict)
-    # Where nginx is started, a cgroup's cgroup.procs.
+    # The cgroup.procs of the cgroup in which nginx is started.
     cgroup: Path | None = None
 
     @property
@@ -86,7 +86,7 @@ class Stack:
         return self.folder / "ca.crt"
 
     def reconfigure(self, change: Callable[[str], str]) -> None:
-        """The site, changed, served by an nginx started anew."""
+        """Changes the site and restarts nginx with it."""
         site = self.folder / "site.conf"
         original = self.folder / "site.conf.original"
         if not original.exists():
@@ -105,7 +105,7 @@ class Stack:
         )
         if self.cgroup:
             self.cgroup.write_text(str(self.nginx.pid))
-            # Workers are where their master was when it started them.
+            # Workers stay in the cgroup that their master was in when it started them.
             for worker in self.nginx_workers():
                 self.cgroup.write_text(str(worker))
         for side in ("ours", "usual"):
@@ -134,8 +134,8 @@ class Stack:
         return spent / os.sysconf("SC_CLK_TCK")
 
     def curl(self, repository: str, *words: str) -> list[str]:
-        """A command of curl's that trusts and is trusted; Go's clients, docker among them, ask for
-        this cipher first, as curl does not."""
+        """A curl command with the authority and a token. It asks for the cipher that Go's clients,
+        such as docker, ask for first; curl by default does not."""
         return [
             *("curl", "--silent", "--show-error", "--fail", "--cacert", str(self.ca)),
             *("--tls13-ciphers", "TLS_AES_128_GCM_SHA256"),
@@ -143,7 +143,7 @@ class Stack:
         ]
 
     def token(self, repository: str) -> str:
-        """One that is good for the whole measurement, from the token server."""
+        """A token from the token server that is valid for the whole measurement."""
         scope = f"repository:{repository}:pull,push"
         credentials = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request = urllib.request.Request(
@@ -162,7 +162,7 @@ class Stack:
         return path
 
     def push(self, repository: str, content: Path | bytes, token: str | None = None) -> str:
-        """A blob in one piece to the registry itself; its digest."""
+        """Pushes a blob in one piece to the registry itself; returns its digest."""
         token = token or self.token(repository)
         data = content if isinstance(content, bytes) else content.read_bytes()
         digest = digest_of(data)
@@ -180,7 +180,7 @@ class Stack:
 
 
 def listens(host: str, port: int) -> None:
-    """Waits until somebody does."""
+    """Waits until something listens there."""
     deadline = time.monotonic() + 30
     while True:
         with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
@@ -191,7 +191,7 @@ def listens(host: str, port: int) -> None:
 
 
 def contents(size: int, seed: int = 0) -> bytes:
-    """Bytes that nothing can compress, the same for the same seed."""
+    """Incompressible bytes, the same for the same seed."""
     return hashlib.shake_256(f"{size}.{seed}".encode()).digest(size)
 
 
@@ -201,7 +201,7 @@ def digest_of(data: bytes) -> str:
 
 @contextmanager
 def running(change: Callable[[str], str] = lambda site: site) -> Iterator[Stack]:
-    """A started Stack, gone in the end."""
+    """A started Stack, which is removed at the end."""
     if os.geteuid() != 0 or not shutil.which("curl"):
         sys.exit("this needs root and curl")
     images = json.loads(said(sys.executable, "images/build.py", "build"))
@@ -318,7 +318,7 @@ def _files(stack: Stack, port: int, usual: int, change: Callable[[str], str]) ->
 
 
 def _containers(stack: Stack, images: dict[str, Any]) -> None:
-    """As the host program starts them."""
+    """Starts the containers as the host program does."""
     loaded = {}
     for kind in ("registry", "token_server"):
         told = said("docker", "load", "--quiet", "--input", images[kind]["path"])
@@ -361,7 +361,7 @@ def _containers(stack: Stack, images: dict[str, Any]) -> None:
 def alternating(
     sides: Sequence[str], rounds: int, run: Callable[[str], float], warm: bool = True
 ) -> dict[str, float]:
-    """The median of what `run` gives for each side, the sides taking turns."""
+    """The median of the results of `run` for each side; the sides take turns."""
     found: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(rounds + warm):
         for side in sides:
@@ -372,7 +372,7 @@ def alternating(
 
 
 def together(commands: Sequence[list[str]], patience: float | None = None) -> float:
-    """Seconds that commands take which run at once. With `patience` they may be cut short."""
+    """Seconds that simultaneous commands take. With `patience` they may be cut short."""
     began = time.monotonic()
     running = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -386,7 +386,7 @@ def together(commands: Sequence[list[str]], patience: float | None = None) -> fl
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Markdown, to be pasted."""
+    """Prints Markdown, to be pasted."""
     print("\n| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
@@ -395,7 +395,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def ratios(
     what: str, results: Mapping[str, Mapping[str, float]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table: what each side gives, and its ratio to the registry itself."""
+    """Head and rows of a table: each side's result, and its ratio to the registry itself."""
     head = [what, "the registry itself, no TLS", "here, TLS", "×", "usual recipe, TLS", "×"]
     rows = []
     for name, found in results.items():

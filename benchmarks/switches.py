@@ -38,7 +38,7 @@ STEADY = "steady"
 IDLE = "site.yml, nothing changes"
 ROTATE = "playbooks/rotate_certificates.yml"
 
-# One line for each look at the containers: their memory in bytes, by name.
+# One line for each sample of the containers: their memory in bytes, by name.
 SAMPLE = r"""
 import json, re, subprocess
 units = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -83,17 +83,17 @@ class Bench:
 
     @property
     def address(self) -> str:
-        """Where the host is, once it was created."""
+        """The host's address, once it has been created."""
         [known] = yaml.safe_load((self.directory / "instances.yml").read_text())
         return str(known["address"])
 
     def ssh(self) -> list[str]:
-        """How a command is run on the host."""
+        """The command that runs another command on the host."""
         key = str(self.directory / "test_run")
         return ["ssh", "-i", key, *_OPTIONS, f"operator@{self.address}"]
 
     def write_inventory(self) -> None:
-        """The inventory with the users of now."""
+        """Writes the inventory with the current users."""
         variables = self.operator.inventory / "group_vars" / "registry"
         variables.mkdir(parents=True, exist_ok=True)
         host = {
@@ -116,7 +116,7 @@ class Bench:
         dump(variables / "all.yml", settings)
 
     def change(self, load: Load, name: str, playbook: str, **more: Any) -> None:
-        """One change under load."""
+        """Makes one change under load."""
         load.phase(name)
         self.seconds[name] = self.operator.play(playbook, **more).seconds
         self.changes.append(name)
@@ -134,7 +134,7 @@ def dump(path: Path, value: object) -> None:
 
 
 def quiet(*command: str) -> None:
-    """Runs a command; its output only where it fails."""
+    """Runs a command; shows its output only if it fails."""
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
@@ -169,7 +169,7 @@ def memory(bench: Bench, load: Load) -> Iterator[list[tuple[str, dict[str, float
 
 
 def changes(bench: Bench, load: Load, quick: bool) -> None:
-    """Each kind of change once, each with its phase."""
+    """Makes each kind of change once, each in its own phase."""
     settings = bench.operator.settings
     load.phase(STEADY)
     time.sleep(30)
@@ -196,7 +196,7 @@ def changes(bench: Bench, load: Load, quick: bool) -> None:
 
 
 def tell(bench: Bench, load: Load, samples: list[tuple[str, dict[str, float]]]) -> None:
-    """The table, one line for each change."""
+    """Prints the table, one line for each change."""
     phases = {one["name"]: one for one in load.report(STEADY)["phases"]}
     steady, idle = phases[STEADY], phases[IDLE]
     print(
@@ -224,7 +224,7 @@ def tell(bench: Bench, load: Load, samples: list[tuple[str, dict[str, float]]]) 
 
 
 def tell_memory(samples: list[tuple[str, dict[str, float]]]) -> None:
-    """All containers' memory while two generations of a kind live, against one of each."""
+    """Prints all containers' memory while two generations of a kind live, against one of each."""
     usual = [sum(one.values()) for phase, one in samples if phase == STEADY and len(one) == 2]
     overlap: dict[str, float] = {}
     for _, one in samples:
@@ -240,7 +240,7 @@ def tell_memory(samples: list[tuple[str, dict[str, float]]]) -> None:
 
 @contextmanager
 def deployed() -> Iterator[tuple[Bench, Path]]:
-    """A test host that site.yml has made a registry, and its authority's certificate. Gone
+    """A test host that site.yml has made a registry, and its authority's certificate. Removed
     afterwards."""
     quiet(sys.executable, "images/build.py", "build")
     quiet(sys.executable, "molecule/shared/images.py", "debian13")

@@ -1,4 +1,4 @@
-"""What benchmarks of pulls and of pushes have in common: their stack, and how they tell of it."""
+"""What benchmarks of pulls and of pushes share: their stack, and how they report about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Bench:
 
     @contextmanager
     def spending(self, side: str, size: int) -> Iterator[None]:
-        """The servers' CPU during the body is that side's, for so many bytes."""
+        """Counts the servers' CPU during the body for that side and this many bytes."""
         before = self.stack.cpu()
         yield
         self.spent[side].append((self.stack.cpu() - before) / (size / 1e9))
@@ -30,8 +30,8 @@ class Bench:
     def shared(
         self, name: str, requests: Sequence[Mapping[str, str]], clients: int, *words: str
     ) -> list[list[str]]:
-        """Commands of clients that share these requests (curl's options), each making one after
-        the other on one connection."""
+        """Commands of clients that share these requests (curl's options); each client makes one
+        after another on one connection."""
         commands = []
         for client in range(clients):
             config = self.stack.folder / f"{name}.{client}"
@@ -46,7 +46,7 @@ class Bench:
         return commands
 
     def tell(self, done: str, results: Mapping[str, Mapping[str, float]]) -> None:
-        """Prints the ratios (`done`: pulled, pushed), and what one client has cost."""
+        """Prints the ratios (`done`: pulled, pushed), and how much CPU one client has cost."""
         table(*ratios(done, results))
         spent = {side: sorted(found)[len(found) // 2] for side, found in self.spent.items()}
         print(
@@ -64,7 +64,7 @@ def asked(about: str | None) -> argparse.Namespace:
 
 
 def draw(path: Path, title: str, found: Mapping[str, float]) -> None:
-    """MB/s by side, as bars, with 0.9 of the registry's own as the aim."""
+    """MB/s by side, as bars; the target is 0.9 of the registry itself."""
     bars(
         path,
         title,
