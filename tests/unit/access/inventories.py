@@ -1,4 +1,4 @@
-"""Random inventories for hypothesis, small enough that rules meet often."""
+"""Random inventories for hypothesis, small enough that their rules often meet."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from wharfinger.access import VERIFICATION_ACCOUNT, Policy, Robot, Rule
 USERS = ("alice", "bob", "ci.robot", "a-b", "cixrobot")
 ROBOTS = ("nodes", "ci.job")
 NETWORKS = ("10.0.0.0/8", "10.0.0.7/32", "192.0.2.0/25", "2001:db8::/32", "::/0")
-# Some in each network, one in none.
+# Some addresses are in each network, one is in none.
 ADDRESSES = ("10.0.0.7", "10.200.0.1", "192.0.2.127", "192.0.2.128", "2001:db8::7", "127.0.0.1")
 SEGMENTS = ("*", "**", "{user}", "alice", "ci.robot", "nodes", "team", "x", VERIFICATION_ACCOUNT)
-# Names that appear in no pattern, among them such as RE2 or a glob would read as more than letters.
+# Names that appear in no pattern; RE2 or a glob would read some of them as more than letters.
 REPOSITORY_SEGMENTS = (*USERS, *ROBOTS, "team", "x", "y", "te.m", "", VERIFICATION_ACCOUNT)
 
 names = st.sampled_from(USERS)
@@ -67,7 +67,7 @@ def rules(
 
 @st.composite
 def policies(draw: Any) -> Policy:
-    """With robots or without them: `everyone` is compiled in two ways."""
+    """With or without robots, because `everyone` is compiled in two ways."""
     if draw(st.booleans()):
         return Policy(USERS, draw(groups), tuple(draw(rules())))
     words = (*WORDS, *ROBOT_WORDS, *ROBOT_WORDS)

@@ -1,4 +1,4 @@
-"""What the tests of messages about the inventory have in common."""
+"""What the tests of messages about the inventory share."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def configured(policy: Policy) -> dict[str, Any]:
 
 
 def scope(verb: str, repository: str) -> tuple[str, str, str]:
-    """Type, name and action that the registry asks for: the catalog's action is `*`."""
+    """Type, name and action that the registry asks for; the catalog's action is `*`."""
     return ("registry", "catalog", "*") if verb == "list" else ("repository", repository, verb)
 
 
@@ -85,7 +85,7 @@ def policy(*rules: Rule, **groups: tuple[str, ...]) -> Policy:
 
 
 def of_robots(*rules: Rule) -> Policy:
-    """Where robots are, one of them from 10.0.0.0/8 alone."""
+    """A policy with robots, one of which may only come from 10.0.0.0/8."""
     robots = {"nodes": Robot((ipaddress.ip_network("10.0.0.0/8"),)), "ci.job": Robot()}
     return Policy(inventories.USERS, {"g": (), "h.h": ()}, rules, robots)
 

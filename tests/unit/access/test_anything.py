@@ -1,4 +1,4 @@
-"""Whatever YAML can say is answered with messages, never with a traceback or with a secret."""
+"""Any YAML is answered with messages, never with a traceback or with a secret."""
 
 from __future__ import annotations
 

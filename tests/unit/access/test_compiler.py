@@ -1,4 +1,4 @@
-"""What is written for docker_auth, key by key."""
+"""The configuration that is written for docker_auth, key by key."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_acl_has_the_reserved_account_first_and_then_the_rules_in_their_orde
             [],
             "registry_access, rule 5: anonymous on **/cache",
         ),
-        # nothing for anonymous on */{user}/*: who has no name has no such place
+        # nothing for anonymous on */{user}/*: a client without a name has no such place
         entry({**anonymous, **on("/^x$/")}, [], "registry_access, rule 5: anonymous on x"),
     ]
 
@@ -157,7 +157,7 @@ def test_a_robot_with_two_secrets_has_two_digests() -> None:
     known = {"ci": before | {"digest": "c" * 64}}
     labels = compile_users(policy, hashes, known, digests=digests)["ci"]["labels"]
     assert labels == {"secret_sha256": ["d" * 64, "c" * 64]}
-    # The record of a rotation that an earlier version began: bcrypt until it is over.
+    # The record of a rotation that an earlier version began: bcrypt until it ends.
     labels = compile_users(policy, hashes, {"ci": before}, digests=digests)["ci"]["labels"]
     assert labels == {"secret_sha256": ["d" * 64]}
 

@@ -1,4 +1,4 @@
-"""What is said of useless rules and empty-handed users is true, and it is all there is to say."""
+"""Messages about useless rules and users without access are true, and none is missing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.unit.access import inventories
 from wharfinger.access import Policy, Robot, Rule, coverage, examine
 
-# `y` and the newcomer stand for whatever no pattern and no rule names.
+# `y` and the newcomer stand for anything that no pattern and no rule names.
 SEGMENTS = ("*", "**", "{user}", "alice", "x")
 NEWCOMER = "newcomer"
 # Patterns of two segments differ on one of these, if they differ at all.
 REPOSITORIES = inventories.every_repository(("alice", "bob", NEWCOMER, "x", "y"), 4)
 MEMBERS = ("alice", "bob")
-ROBOT = "x"  # a name that patterns say, too
+ROBOT = "x"  # patterns use this name, too
 groups = st.fixed_dictionaries({"g": st.sampled_from([("alice",), ("bob",), MEMBERS])})
 
 
@@ -46,7 +46,7 @@ def small_rules(draw: Any) -> list[Rule]:
         if rule.everything and draw(st.booleans()):
             rule = replace(rule, may=("list",))
         nameless = any("{user}" in pattern for pattern in rule.on) and "anonymous" in rule.who
-        # Such a rule is an error of its own and never gets as far as being compared.
+        # Such a rule is an error of its own and is never compared with others.
         found.append(replace(rule, who=("everyone",)) if nameless else rule)
     return found
 

@@ -1,4 +1,4 @@
-"""The examples of docs/access.md and of the shipped inventory work as they stand."""
+"""The examples of docs/access.md and of the shipped inventory work unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS = {"developers": ["someuser"], "interns": ["bob"]}
 
 
 def parts(path: Path) -> list[Any]:
-    """What the YAML of a page says, part by part."""
+    """The parsed YAML of a page, part by part."""
     return [
         yaml.safe_load(part)
         for block in re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)

@@ -1,4 +1,4 @@
-"""registry_groups: every message, word by word."""
+"""registry_groups: every message, word for word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns of registry_access: every message, word by word."""
+"""Patterns of registry_access: every message, word for word."""
 
 from __future__ import annotations
 

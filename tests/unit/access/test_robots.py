@@ -1,4 +1,4 @@
-"""Robots: what is said of a wrong one, what a right one may do, and what becomes of it."""
+"""Robots: messages about wrong ones, what correct ones may do, and what they become."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_an_expiry_needs_the_embedded_server() -> None:
 def test_a_robot_named_like_a_segment_is_told_where_its_own_rule_uses_user() -> None:
     others = {"who": "group:developers", "may": ["pull"], "on": "ci/**"}
     own = {"who": "everyone", "may": "all", "on": "{user}/**"}
-    # Of no use to the robot, so no robot's place.
+    # Of no use to the robot, so the segment is not a robot's place.
     assert errors({"ci": {}}, [own, others, given(on="ci/**")]) == []
     assert errors({"ci": {}}, [own, others, given(on="{user}/**")]) == [
         'registry_access, rule 2: "ci/**" begins with ci, which is also the name of a robot; rule '
@@ -342,7 +342,7 @@ POLICY = read_policy(USERS, GROUPS, ACCESS, ROBOTS)
         ("ci", "push", "ci/app", None, True),
         ("ci", "push", "nodes/app", None, False),
         ("ci", "delete", "team/app", None, False),
-        # What everyone may.
+        # What everyone may do.
         ("ci", "pull", "other/app", None, False),
         ("nodes", "pull", "other/app", "192.0.2.7", True),
         ("nodes", "push", "other/app", None, False),

@@ -1,4 +1,4 @@
-"""registry_access: every message about a rule, word by word."""
+"""registry_access: every message about a rule, word for word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rules mean beside each other and beside the names of accounts, word by word."""
+"""What rules mean together and beside the names of accounts, word for word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""registry_users: every message, word by word."""
+"""registry_users: every message, word for word."""
 
 from __future__ import annotations
 
