@@ -1,4 +1,4 @@
-"""An inventory and a host without any mistake, and a way to make some."""
+"""An inventory and a host without any mistake, and a way to make mistakes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
     """judge(registry_port=80, host={"uid": 1000}): the report on the good case with these changes.
 
     `without` names variables that the inventory lacks; scope, playbook_vars, extra and unresolved
-    are as `check` has them.
+    are those of `check`.
     """
 
     def judged(
@@ -173,13 +173,13 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
 
 @pytest.fixture
 def errors(judge: Judge) -> Callable[..., list[str]]:
-    """As `judge`, the errors alone."""
+    """As `judge`, but only the errors."""
     return lambda **changes: judge(**changes).errors
 
 
 @pytest.fixture
 def warnings(judge: Judge) -> Callable[..., list[str]]:
-    """As `judge`, the warnings of a report that has no errors."""
+    """As `judge`, but only the warnings, of a report that has no errors."""
 
     def warned(**changes: Any) -> list[str]:
         report = judge(**changes)

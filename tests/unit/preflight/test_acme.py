@@ -1,4 +1,4 @@
-"""A certificate from an ACME server: what the inventory must say for it, word for word."""
+"""A certificate from an ACME server: what the inventory must contain for it, word for word."""
 
 from __future__ import annotations
 

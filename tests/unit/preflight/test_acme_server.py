@@ -56,10 +56,10 @@ VALID = {"tls": {"not_after": NOW + 1}}
     [
         ({}, True),
         ({"certificates": {"tls": None}}, True),
-        # Of the host's own authority, or provided.
+        # The certificate comes from the host's own authority, or was provided.
         ({"certificates": VALID}, True),
         ({"certificates": {"tls": {"not_after": NOW - 1}}, "acme_accounts": [OWN]}, True),
-        # Another server, or another account there.
+        # Another server, or another account at this one.
         ({"certificates": VALID, "acme_accounts": ["0123456789ab"]}, True),
         ({"certificates": VALID, "acme_accounts": [OWN]}, False),
     ],

@@ -1,4 +1,4 @@
-"""The own authority's key on the controller: when it is needed, and what may be wrong with it."""
+"""The own authority's key on the controller: when it is needed, and what can be wrong with it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def offline(judge: Judge) -> Judge:
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """The authority's key where it belongs, and the certificate for clients beside it."""
+    """The authority's key in its place, and the certificate for clients beside it."""
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials/registry.example.com-ca.crt").write_bytes(ROOT_PEM)
     path = tmp_path / KEY
@@ -114,12 +114,12 @@ def test_a_key_that_is_missing_for_what_is_asked(offline: Judge, what: str) -> N
         {"scope": "users", "tls": DUE},
         {"scope": "remove", "tls": DUE},
         {"scope": "rollback", "tls": DUE},
-        # the key is on the host, and on its way to the controller
+        # the key is on the host, and about to move to the controller
         {"ca": authority(key_matches=True), "tls": DUE},
-        # nothing there yet, or another key is made
+        # nothing exists yet, or a new key is made
         {"ca": None, "tls": None},
         {"ca": authority(not_after=NOW - DAY), "tls": DUE},
-        # followed by another already, for whose sake a name is left out meanwhile
+        # another authority already follows this one; a name is left out meanwhile because of it
         {"host": {"files": {PREVIOUS: "00"}}, "registry_extra_hostnames": ["r2.example.com"]},
         # an ACME server's certificate
         {"certificates_tls_source": "acme", "tls": server(trusted=False)},
@@ -201,7 +201,7 @@ def test_a_key_on_its_way_back_to_the_host_is_the_right_one(offline: Judge, key:
     key.write_bytes(SERVER.key_pem())
     (message,) = offline(certificates_ca_offline=False).errors
     assert message.startswith(f"certificates_ca_offline: {KEY} is not the key of the host's")
-    # The host has its own: what lies on the controller is not used.
+    # The host has its own key, so the one on the controller is not used.
     here = authority(key_matches=True)
     assert offline(certificates_ca_offline=False, ca=here).errors == []
 

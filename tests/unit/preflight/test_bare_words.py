@@ -25,7 +25,7 @@ WORDS = (
     *(*TRUE, *FALSE, *NUMBERS),
     *("~", "", "2026-01-01", "2026-01-01 12:30:00", "1e3", "!!binary aGVsbG8=", "[]", "{}"),
 )
-# What only a program would say.
+# Words that only a program would use.
 JARGON = re.compile(
     r"Ansible|<class|object at|datetime|NoneType|Traceback|\b(None|True|False|bool|str|dict|int)\b"
 )
@@ -35,7 +35,7 @@ Read = Callable[[str], tuple[Judged, dict[str, Any]]]
 
 @pytest.fixture
 def judged(tmp_path: Path) -> Read:
-    """What preflight says of an inventory's file, and what Ansible has read in it."""
+    """What preflight says about a file of an inventory, and the values that Ansible reads in it."""
 
     def judge(text: str) -> tuple[Judged, dict[str, Any]]:
         file = tmp_path / "settings.yml"
@@ -60,14 +60,14 @@ def test_in_every_variable(judged: Read, name: str) -> None:
         said = f"{name}: {word}: {report.errors}"
         assert not any(map(JARGON.search, report.errors + report.warnings)), said
         if (name, word) == ("registry_users", "{}"):
-            continue  # no mistake in itself: the rules name a user
+            continue  # not a mistake in itself: the rules name a user
         if report.errors:
             assert len(report.errors) == 1 and about(report, name), said
             continue
         if kind == "bool":
             assert word in TRUE + FALSE and values[name] is (word in TRUE), said
         elif kind == "int":
-            # Octal and base 60 are refused; these are the number that is written.
+            # Octal and base 60 are refused; these words mean the number as it is written.
             assert (word, values[name]) in {("1_000", 1000)}, said
         elif kind in ("str", "path"):
             assert values[name] == word, said

@@ -1,4 +1,4 @@
-"""A provided certificate: what is accepted is what a strict TLS client accepts."""
+"""A provided certificate: preflight accepts exactly what a strict TLS client accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wharfinger.preflight import certificates
 
 from .conftest import Judge, Judged
 
-# The present day, since the oracle below (a real handshake) judges by it.
+# The real time, because the oracle below (a real handshake) uses it.
 NOW = time.time()
 NAME = "registry.example.com"
 STRICT = (
@@ -36,7 +36,7 @@ def day(offset: float) -> datetime.datetime:
 
 @dataclass
 class Made:
-    """A certificate to be made, with the defaults of a good one."""
+    """A certificate to make, with the defaults of a good one."""
 
     common_name: str
     issuer: Made | None = None
@@ -124,7 +124,7 @@ SERVER = Made(NAME, MIDDLE)
 
 
 class Provided:
-    """The three files on the controller, and the report on them."""
+    """The three files on the controller, and the report about them."""
 
     def __init__(self, judge: Judge, folder: Path) -> None:
         self._judge = judge
@@ -156,7 +156,8 @@ class Provided:
         return self.judge(**changes).errors
 
     def strict_client_accepts(self, *names: str) -> bool:
-        """A handshake in memory with Python's own client, X509_STRICT as in 3.13 and newer."""
+        """Makes a handshake in memory with Python's own client, X509_STRICT as in 3.13 and
+        newer."""
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         client = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         client.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -354,7 +355,7 @@ def test_without_a_ca_the_systems_roots_count(provided: Provided, tmp_path: Path
 def test_the_controllers_own_roots_are_found(
     provided: Provided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python_knows: bool
 ) -> None:
-    # Two oddities that real bundles have: text between certificates, and one that is unreadable.
+    # Two oddities of real bundles: text between certificates, and a certificate that is unreadable.
     damaged = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     bundle = tmp_path / "system.pem"
     bundle.write_bytes(b"# Some Root\n" + damaged + b"# Test Root\n" + ROOT.pem())
@@ -432,8 +433,8 @@ def test_a_certificate_that_ends_soon_is_a_warning(provided: Provided) -> None:
 def test_a_weak_signature(provided: Provided) -> None:
     root = Made("Test Root", ca=True, key=rsa.generate_private_key(65537, 2048))
     server = Made(NAME, root)
-    # The library makes no SHA-1 certificate: the algorithm's name is exchanged (1.2.840.113549.1.1,
-    # 11 for SHA-256, 5 for SHA-1) and the content signed anew.
+    # The library makes no SHA-1 certificate, so the test replaces the algorithm's name
+    # (1.2.840.113549.1.1, 11 for SHA-256, 5 for SHA-1) and signs the content again.
     rsa_with = bytes.fromhex("06092a864886f70d0101")
     sha256, sha1 = rsa_with + b"\x0b", rsa_with + b"\x05"
     good = server.build()

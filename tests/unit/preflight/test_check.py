@@ -1,4 +1,4 @@
-"""All at once: many mistakes give as many messages, and no secret is in any of them."""
+"""All at once: each of many mistakes gives a message, and none of them contains a secret."""
 
 from __future__ import annotations
 

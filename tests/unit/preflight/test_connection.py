@@ -1,4 +1,5 @@
-"""A host that cannot be looked at: what ssh, sudo and Ansible say → what to do, word for word."""
+"""A host that cannot be examined: the output of ssh, sudo and Ansible → what to do, word for
+word."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ HOST = {"inventory_hostname": "registry1", "ansible_host": "10.0.0.5", "ansible_
 SSH = "Failed to connect to the host via ssh: "
 MODULE = "Module result deserialization failed: No start of json char found\n"
 
-# As OpenSSH 9, sudo 1.9 and ansible-core 2.19 say it.
+# The words of OpenSSH 9, sudo 1.9 and ansible-core 2.19.
 SAID = [
     (
         f"{SSH}Host key verification failed.",

@@ -21,7 +21,7 @@ NO_TAG = (
 
 
 def rule(**changes: Any) -> dict[Any, Any]:
-    """A rule without a mistake, and these changes."""
+    """A rule without a mistake, with these changes."""
     return {"on": "team/**", "newest": 10, **changes}
 
 
@@ -29,7 +29,7 @@ def test_rules_without_a_mistake(warnings: Strings) -> None:
     rules = [
         {"on": "team/**", "newest": 10, "newer_than": "30d", "matching": ["v*", "latest"]},
         {"on": ["a/*", "b"], "matching": "?.?"},
-        {True: "all", "newer_than": "2w"},  # what YAML 1.1 makes of `on`
+        {True: "all", "newer_than": "2w"},  # YAML 1.1 reads `on` as this
     ]
     assert warnings(registry_retention=rules, **COLLECTED) == []
     assert warnings(registry_retention=[]) == []
@@ -71,7 +71,7 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
         (rule(why="x"), [f'"why" is an unknown key: remove it, the keys are {KEYS}']),
         (rule() | {3: 4}, [f"has a number as a key: the keys are {KEYS}"]),
         (rule() | {True: "x"}, ["on is written twice: remove one"]),
-        # Repositories: the words are those of registry_access.
+        # Repositories: the messages are those of registry_access.
         (rule(on=[]), ['on is empty: write, for example, on: "team/**"']),
         (rule(on={"a": 1}), ['on has a mapping: write text, for example on: "team/**"']),
         (rule(on=["a", "a"]), ['on has "a" twice: remove one']),

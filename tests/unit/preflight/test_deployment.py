@@ -1,4 +1,4 @@
-"""What preflight works out for the roles."""
+"""The values that preflight computes for the roles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OWN = ["10.0.0.5", "2001:db8::5"]
     [
         (["10.0.0.5"], True),
         (["192.0.2.9", "2001:db8::5"], True),
-        (["10.0.0.4"], False),  # the host's address of yesterday, in its own /etc/hosts
+        (["10.0.0.4"], False),  # the host's former address, in its own /etc/hosts
         (["127.0.1.1"], False),
         (["10.0.0.5", "127.0.1.1"], False),
         ([], False),

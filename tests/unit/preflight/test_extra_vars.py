@@ -1,4 +1,4 @@
-"""What a playbook is asked with -e: each mistake's message, word for word."""
+"""Variables that a playbook gets with -e: each mistake's message, word for word."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_what_another_playbook_is_asked(judge: Judge, scope: str, name: str, pla
         f"{name}: is not read by this playbook: run playbooks/{playbook}.yml with it, or leave it "
         "out"
     ]
-    # In an inventory it may be anybody's.
+    # In an inventory, a variable of this name may be for something else.
     assert judge(scope=scope, playbook_vars={name: "true"}).errors == []
 
 

@@ -1,4 +1,4 @@
-"""What stands against a host: each obstacle's message, word for word."""
+"""Problems of a host: each one's message, word for word."""
 
 from __future__ import annotations
 
@@ -513,7 +513,7 @@ def test_data_that_are_not_where_the_inventory_says(
         "state": {"storage_path": recorded},
     }
     assert judge(host=host).errors == [f"{subject}: the host's own words: its own cure"]
-    # A registry whose disk is lost can still be taken away.
+    # A registry can still be removed when its disk is lost.
     kept = judge(host=host, scope="remove").errors
     assert kept == ([] if subject == "host, data" else judge(host=host).errors)
 
@@ -796,7 +796,7 @@ def test_what_cannot_be_mounted_is_told_before_anything_is_changed(
     errors: Callable[..., list[str]], found: dict[str, bool], mount: dict[str, str], message: str
 ) -> None:
     assert errors(storage_mount=mount, host={"storage": found}) == [message]
-    # What is mounted already needs no more.
+    # A mount that already exists needs nothing more.
     present = {"is_mount": True, "is_source": True}
     assert errors(storage_mount=mount, host={"storage": {**found, **present}}) == []
 

@@ -1,4 +1,4 @@
-"""What the host is asked when it is looked at."""
+"""What preflight asks a host that it examines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def test_an_acme_servers_names_are_all_looked_up(settings: dict[str, Any]) -> No
     assert request(settings)["names"] == ["r.example.com"]
     settings["certificates_tls_source"] = "acme"
     assert request(settings)["names"] == ["r.example.com", "r2.example.com"]
-    # The host's own, which is not known here yet.
+    # The host's own name, which is not known here yet.
     settings["registry_hostname"] = ""
     assert request(settings)["names"] == []

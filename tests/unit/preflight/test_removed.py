@@ -1,4 +1,4 @@
-"""Accounts that were removed from a host, and an inventory that has them again."""
+"""Accounts that were removed from a host, and an inventory that contains them again."""
 
 from __future__ import annotations
 

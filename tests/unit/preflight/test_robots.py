@@ -1,4 +1,4 @@
-"""Robots in an inventory and on a host: what preflight says of both."""
+"""Robots in an inventory and on a host: what preflight says about both."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_two_secrets_are_not_given_to_a_server_that_knows_one(errors: Said, scop
     for until in (BEFORE, None):
         assert errors(**cesanta, host=host(until)) == []
     assert errors(**of({}, scope=scope), host=host(LATER)) == []
-    # A robot that is gone has no secret any more.
+    # A removed robot has no secret any more.
     assert errors(docker_auth_server="cesanta", scope=scope, host=host(LATER)) == []
 
 
@@ -105,6 +105,6 @@ def test_a_chosen_password_beside_the_inventory_becomes_no_robots_secret(
             "registry_robots, ci: credentials/ci beside the inventory is not the secret of a robot "
             "(of a user of that name, perhaps): move it away, and one is generated"
         ]
-    # The host has the robot's hash: what lies here is only told to be another.
+    # The host has the robot's hash: a different file here is only reported.
     host = {"robots": {"ci": {"generated": "x", "until": None}}}
     assert errors(**of({}), scope=scope, host=host) == []

@@ -1,4 +1,4 @@
-"""What stops which playbook."""
+"""Which problems stop which playbook."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_stops_a_playbook(judge: Judge, scope: str, stops: set[str]) -> Non
     everything = judge(**EVERYTHING).report
     report = judge(scope=scope, **EVERYTHING).report
     if scope == "rotate_robots":
-        # What it is asked without any robots.
+        # This playbook's own error: the inventory has no robots.
         assert report.errors.pop().topic == "robot"
     assert {problem.topic for problem in report.errors} == stops
     assert set(report.errors) <= set(everything.errors)
@@ -144,7 +144,7 @@ def test_the_hosts_memory_that_cannot_be_read_stops_every_playbook(judge: Judge)
         "backup, or remove it and deploy again (keys, users and data stay)"
     )
     for scope in SCOPES.keys() - {"rotate_robots"}:
-        # As `observe` answers then: nothing but the words.
+        # `observe` then answers only with these words.
         report = judge(
             scope=scope,
             host={"state": {"error": words, "network": None, "generations": None}},

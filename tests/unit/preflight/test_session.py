@@ -1,4 +1,4 @@
-"""One run of preflight: what the host is asked, and what the roles get."""
+"""One run of preflight: what it asks the host, and what the roles get."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER = {**HOST, "host_program": None, "verification_hash": "$2b$04$x", "invoca
 
 
 class Asked:
-    """A host that answers, and what it was asked."""
+    """A host that answers and keeps the commands that it was asked."""
 
     def __init__(self, **answers: dict[str, Any]) -> None:
         self.answers = answers
@@ -48,7 +48,7 @@ def test_the_roles_get_the_facts_without_any_hash(
     assert facts["deployed"] == {"hostname": "", "auth": ""}
     assert facts["credentials"] == str(tmp_path / "credentials")
     assert not {"verification_hash", "invocation", "_a"} & facts["host"].keys()
-    # Of an image registry it is asked only where something is pulled.
+    # The host is asked about an image registry only if something is pulled.
     assert asked.commands == ["observe"]
 
 

@@ -1,4 +1,4 @@
-"""What values of the inventory say: each mistake's message, word for word."""
+"""Values in the inventory: each mistake's message, word for word."""
 
 from __future__ import annotations
 
@@ -410,7 +410,7 @@ def test_an_offline_key_of_no_authority_is_a_warning(judge: Judge) -> None:
 
 
 def test_a_default_that_is_not_used_is_no_warning(warnings: Strings) -> None:
-    # Ansible hands over the roles' defaults as if the inventory had them.
+    # Ansible passes the roles' defaults on as if the inventory contained them.
     directory = "https://acme-v02.api.letsencrypt.org/directory"
     assert warnings(certificates_acme_directory=directory, certificates_acme_email="") == []
 
@@ -468,7 +468,7 @@ def test_an_archive_is_needed_for_archive(errors: Strings) -> None:
 
 
 def test_an_archive_that_is_not_there(errors: Strings, tmp_path: Path) -> None:
-    # The builder's own message about it, if any, would only say the same again.
+    # The builder's own message about it, if any, would only repeat this.
     said = {"archive_error": "images_archive: no such file"}
     assert errors(
         images_source="archive", images_archive="no.tar", controller={**said, "base": "/files"}

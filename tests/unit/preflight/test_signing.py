@@ -11,7 +11,7 @@ Said = Callable[..., list[str]]
 
 
 def of(rotating: bool, **algorithms: str) -> dict[str, Any]:
-    """A host with these keys, in the midst of a rotation or not."""
+    """A host with these keys, during a rotation or not."""
     certificates = {name: {"algorithm": one} for name, one in algorithms.items()}
     return {"certificates": certificates, "state": {"rotating": rotating}}
 

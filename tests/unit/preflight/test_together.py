@@ -1,4 +1,4 @@
-"""Hosts of one inventory that have the same name without an authority of their own."""
+"""Hosts of one inventory that have the same name and no authority of their own."""
 
 from __future__ import annotations
 
