@@ -36,6 +36,6 @@ def credentials(tmp_path: Path) -> Credentials:
 
 @pytest.fixture
 def robot(credentials: Credentials) -> dict[str, Any]:
-    """The record of a robot that has just been made."""
+    """The record of a robot that has just been created."""
     made: dict[str, Any] = robot_record("ci", None, credentials, rotation())
     return made

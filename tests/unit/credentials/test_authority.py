@@ -1,4 +1,4 @@
-"""The authority whose key stays on the controller, with a host that asks it and real openssl."""
+"""An authority whose key stays on the controller, with a host that asks it, and real openssl."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Site:
         *,
         cut_off: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
-        """What the role does: ask, sign, hand over, adopt."""
+        """Does what the role does: ask, sign, hand over, adopt."""
         answer = run(command, request, host=host)
         if answer["wanted"] is not None:
             signed = self.authority.sign(answer["wanted"])

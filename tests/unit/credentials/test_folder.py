@@ -1,4 +1,4 @@
-"""The files of credentials/: durable, and their owner's alone."""
+"""The files of credentials/: durable, and readable only by their owner."""
 
 from __future__ import annotations
 

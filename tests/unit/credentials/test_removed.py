@@ -20,7 +20,7 @@ def test_a_removed_users_password_that_still_lies_here_is_named(credentials: Cre
 def test_who_is_removed_is_remembered_until_readmitted() -> None:
     first = remembered({}, {"ann": {}, "ben": {}}, {"ben": {}}, BEFORE)
     assert first == {"ann": BEFORE}
-    # The moment stays, also where a killed run has left her among the users.
+    # The moment stays, even if a killed run has left her among the users.
     assert remembered(first, {"ben": {}}, {"ben": {}}, NOW) == first
     assert remembered(first, {"ann": {}, "ben": {}}, {}, NOW) == first | {"ben": NOW}
     assert remembered(first, {"ben": {}}, {"ann": {}, "ben": {}}, NOW) == {}

@@ -1,4 +1,4 @@
-"""A robot's secret, and the one before it."""
+"""A robot's secret, and its previous one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_robot_that_the_host_knows_stays_as_it_is(
     assert (credentials.stale, credentials.kept) == (["ci"], ["ci"])
 
 
-# As long as a generated one, and of its characters.
+# As long as a generated secret, and with the same characters.
 PHRASE = "The-registry-secret-of-the-build-farm-00001"
 
 
@@ -54,19 +54,19 @@ def test_a_robots_secret_that_somebody_has_chosen_is_a_chosen_password(
     made = robot_record("ci", None, credentials, rotation())
     assert fits(PHRASE, made["hash"])
     assert (made["random"], made["robot"]) == (False, True)
-    # No fast digest of it, and on another host the same.
+    # It has no fast digest, and is the same on another host.
     assert hashlib.sha256(PHRASE.encode()).hexdigest() not in str(made)
     assert robot_record("ci", None, credentials, rotation()) == made
     assert robot_record("nodes", made, credentials, rotation()) == made
     assert robot_record("ci", made, credentials, rotation()) == made
     assert credentials.stale == []
-    # A rotation gives it a generated one; the former has no digest for the token server.
+    # A rotation generates a secret; the former one has no digest for the token server.
     credentials.rotate("ci", [made["generated"]])
     second = robot_record("ci", made, credentials, rotation("ci"))
     assert second["random"] is True
     assert second["previous"]["hash"] == made["hash"]
     assert credentials.former("ci") == [made["generated"]]
-    # Whoever is a user from then on is compared by the hash.
+    # An account that becomes a user is compared by the hash from then on.
     assert user_record("ci", {}, made, credentials, False) == {"hash": made["hash"]}
 
 
@@ -83,7 +83,7 @@ def test_a_robots_record_of_an_earlier_version_learns_what_its_secret_is(
         "generated": hashlib.sha256(secret.strip().encode()).hexdigest(),
         "robot": True,
     }
-    # Without the file nobody can tell, and nothing changes.
+    # Without the file the secret is unknown, so nothing changes.
     path.unlink()
     assert robot_record("ci", earlier, credentials, rotation()) == earlier
     path.write_text(secret)
@@ -132,7 +132,7 @@ def test_a_rotated_robot_has_two_secrets_until_then(
         "digest": robot["generated"],
         "until": LATER,
     }
-    # Another run, with or without a word about this robot, changes nothing.
+    # Another run, whether or not it names this robot, changes nothing.
     for again in (rotation(), rotation("ci"), rotation("other")):
         assert robot_record("ci", made, credentials, again) == made
 

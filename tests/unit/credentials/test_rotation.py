@@ -22,7 +22,7 @@ def planned(credentials: Credentials, *hosts: dict[str, Any], overlap: int = 60)
 
 
 def seen(robot: dict[str, Any], until: str | None = None) -> dict[str, Any]:
-    """What `observe` says of this robot."""
+    """What `observe` says about this robot."""
     return {"ci": {"generated": robot["generated"], "until": until}}
 
 
@@ -95,7 +95,7 @@ UNTIL = "2026-11-25T00:01:00Z"
 
 
 def limited(credentials: Credentials, robot: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The record of the host `a` after a rotation with `--limit a`, that left out the host `b`."""
+    """The record of host `a` after a rotation with `--limit a`, which leaves out host `b`."""
     answer, warnings = rotated(credentials, [seen(robot)], {"b": {"ci"}}, **more)
     when = " before " + UNTIL + ", when the former one is refused here" if not more else ""
     assert warnings == [
@@ -138,7 +138,7 @@ def test_a_host_whose_secret_is_of_another_controller_gets_a_new_one(
     foreign = {"generated": "of another controller"}
     answer, _ = rotated(credentials, [seen(foreign)], {"a": {"ci"}})
     assert answer["changed"] is True
-    # And so does one where the present secret did not come from a rotation here.
+    # The same holds if the present secret did not come from a rotation here.
     (credentials.directory / "ci").write_text("A-1b" * 10 + "xyz")
     answer, _ = rotated(credentials, [seen(robot)], {"a": {"ci"}})
     assert answer["changed"] is True
@@ -182,7 +182,7 @@ def test_where_overlaps_end_a_host_that_missed_the_rotation_gets_the_present_sec
         assert made == {key: value for key, value in one.items() if key != "previous"} | {
             "hash": made["hash"]
         }
-    # Another copy of the inventory has not got it.
+    # Another copy of the inventory does not have it.
     (credentials.directory / "ci").unlink()
     with pytest.raises(CredentialsError, match="from another copy of this inventory"):
         rotated(credentials, hosts, {}, overlap_ends=True)

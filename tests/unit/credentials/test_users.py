@@ -1,4 +1,4 @@
-"""A user's password and its hash: what is made, what is kept, and what is never written down."""
+"""A user's password and its hash: what is created, what is kept, and what is never written down."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_generated_password_is_recorded_as_such(credentials: Credentials) -> N
     "word",
     [
         *("my own word", "a" * 32, "correct-horse-battery-staple-wow", "x" * 43, "1" * 12),
-        # As long as a generated one, and with characters of every kind.
+        # As long as a generated password, and with characters of every kind.
         *("Correct-Horse-Battery-Staple-123", "MyVeryLongAndSecurePassword12345"),
         *("abcdefghijklmnopqrstuvwxyzABC123", "The-registry-password-of-the-whole-team-001"),
     ],
@@ -77,7 +77,7 @@ def test_a_word_that_somebody_wrote_into_credentials_is_a_chosen_one(
     (credentials.directory / "u").write_text(word + "\n")
     made = user_record("u", {}, None, credentials, False)
     assert fits(word, made["hash"])
-    # No fast digest of it, also not the one that an earlier version kept.
+    # It has no fast digest, not even the one that an earlier version kept.
     assert set(made) == {"hash"}
     assert user_record("u", {}, made, credentials, False) == made
     earlier = made | {"generated": hashlib.sha256(word.encode()).hexdigest()}
@@ -101,7 +101,7 @@ def test_a_file_in_credentials_without_a_password_is_named(
         "of u: remove the file, and a password is generated, or write a password of 1 to 72 bytes "
         "into it."
     )
-    # Where the host knows a password, that one stays.
+    # If the host knows a password, it keeps that one.
     known = {"hash": bcrypt.hashpw(b"chosen", bcrypt.gensalt(4)).decode()}
     assert user_record("u", {}, known, credentials, False) == known
     assert credentials.stale == ["u"]
@@ -115,12 +115,12 @@ def test_a_record_of_an_earlier_version_learns_that_its_secret_is_random(
     earlier = {key: made[key] for key in ("hash", "generated")}
     path = credentials.directory / "u"
     secret = path.read_text()
-    # Without the file nobody can tell: bcrypt goes on.
+    # Without the file the secret is unknown: bcrypt continues.
     path.unlink()
     assert user_record("u", {}, earlier, credentials, False) == earlier
     path.write_text(secret)
     assert user_record("u", {}, earlier, credentials, False) == made
-    # And then it stays known without the file.
+    # From then on it stays known without the file.
     path.unlink()
     assert user_record("u", {}, made, credentials, False) == made
 
