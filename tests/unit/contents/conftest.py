@@ -1,4 +1,4 @@
-"""Fixtures of all tests of the storage's contents."""
+"""Fixtures for all tests of the storage's contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests that are put aside for a collection, and that come back whatever happens."""
+"""Manifests that are set aside for a collection and come back whatever happens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def journal(tmp_path: Path) -> Path:
 
 
 def everything(tree: Tree) -> dict[str, tuple[bytes, int]]:
-    """All files below the storage, their content and time."""
+    """All files below the storage, with their content and time."""
     return {
         str(path): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in tree.path.rglob("*")
@@ -33,7 +33,7 @@ def everything(tree: Tree) -> dict[str, tuple[bytes, int]]:
 
 
 def named(storage: Storage, repository: str, before: set[str]) -> list[list[str]]:
-    """What the manifests that came since then name."""
+    """What the manifests that were added since then refer to."""
     names = []
     for link in storage.revisions(repository):
         if link.name not in before:
@@ -82,7 +82,7 @@ def test_awaited_layers_are_named_too(tree: Tree, storage: Storage, journal: Pat
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The process ends at this point."""
 
 
 @pytest.mark.parametrize("moment", range(1, 4))

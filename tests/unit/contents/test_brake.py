@@ -10,7 +10,7 @@ from wharfinger.host.contents.storage.brake import updated_history, verdict
 @pytest.mark.parametrize(
     ("count", "total", "history", "stops"),
     [
-        (49, 49, [], False),  # small repositories never meet it
+        (49, 49, [], False),  # small repositories never reach it
         (50, 50, [], True),
         (50, 166, [], True),
         (50, 167, [], False),

@@ -90,8 +90,8 @@ def changes(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None
 def after_each_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: Callable[[Tree], str]
 ) -> Iterator[tuple[Tree, Storage, str]]:
-    """The storage that `fill` has filled, with its answer, after a removal that was killed before
-    each of its changes on disk, and lastly after one that came to its end."""
+    """The storage that `fill` filled, with its answer, after a removal that was killed before each
+    of its changes on disk, and finally after one that was completed."""
     for moment in range(1000):
         tree = Tree(tmp_path / str(moment))
         kept = fill(tree)
@@ -121,7 +121,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
     for tree, storage, kept in after_each_kill(tmp_path, monkeypatch, fill):
         moments += 1
         for link in storage.tags("app"):
-            # A tag is whole, or unknown to distribution. It never names a manifest that is gone.
+            # A tag is complete or unknown to distribution. It never names a manifest that is gone.
             assert link.problem in ("", "missing")
             assert not link.target or storage.revision("app", link.target) is not None
         assert all(not link.problem for link in storage.revisions("app"))
@@ -134,8 +134,8 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_next_run_does_not_finish(
 
 
 def signed(tree: Tree, name: str, age: float) -> str:
-    """A tagged image with a list of two referrers, the first of which has one of its own; the list
-    was written twice. Old but for the tag."""
+    """A tagged image with a list of two referrers, the first of which has a referrer of its own.
+    That list was written twice. Everything is old except the image and its tag."""
     image = tree.image("app", name, tag=name, age=age)
     first, second = (
         tree.image("app", f"{kind} of {name}", subject=image, age=90 * DAY)

@@ -1,4 +1,4 @@
-"""The rules: which tags stay, and the reason that a row gives."""
+"""The rules: which tags stay, and the reason that a row states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIGEST = f"sha256:{1:064x}"
 
 
 def decisions(tags: dict[str, float], **rule: Any) -> dict[str, tuple[bool, str]]:
-    """For each of these tags (with their ages in days): whether it stays, and why."""
+    """For each of these tags (with its age in days): whether it stays, and why."""
     contents = Contents(
         "app",
         {name: Tag(DIGEST, NOW - age * DAY) for name, age in tags.items()},

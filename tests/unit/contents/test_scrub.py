@@ -34,8 +34,8 @@ def only(storage: Storage) -> dict[str, Any]:
 
 
 def images(tree: Tree) -> tuple[str, str]:
-    """An index with two platforms and a tag of its own for one, in two repositories; the digest of
-    that one and of its layer."""
+    """Two repositories with an index of two platforms; one of the images also has its own tag.
+    Returns the digests of that image and of its layer."""
     for repository in ("app", "team/deep"):
         children = [tree.image(repository, name) for name in ("amd64", "arm64")]
         tree.index(repository, children, tag="v1")
@@ -544,7 +544,7 @@ def test_damage_that_only_the_second_check_finds_is_left_to_the_next_scrub(
     def tags(repository: str) -> Any:
         looks.append(repository)
         if looks.count(repository) == 2:
-            # As if it was pushed and deleted again between two reads.
+            # As if it had been pushed and deleted again between two reads.
             yield Link("racing", digest_of(b"not there"), 0.0)
         yield from original(repository)
 

@@ -1,4 +1,4 @@
-"""The inventory's rules and limits as the host gets them."""
+"""The inventory's rules and limits in the form that the host gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pushes that are under way: the layers that they have sent stay."""
+"""Pushes that are under way: the layers that they have already sent stay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def begun(tree: Tree, repository: str, *, age: float = 0, received: bool = True) -> None:
-    """Begins an upload into a repository, whose last data came `age` seconds before NOW."""
+    """Begins an upload to a repository; its last data came `age` seconds before NOW."""
     folder = tree.root / "repositories" / repository / "_uploads" / f"upload-{age}"
     folder.mkdir(parents=True)
     paths = [folder / "startedat", *([folder / "data"] if received else []), folder]
@@ -116,7 +116,7 @@ def test_the_remains_of_a_kill_are_overwritten_and_removed(tree: Tree) -> None:
     storage = Storage(tree.path)
     layers = awaited_layers(storage, NOW)
     first = named_by_manifests(storage, layers)
-    first.__enter__()  # and never left
+    first.__enter__()  # and never exits
     with named_by_manifests(storage, layers):
         assert len(list(storage.revisions("team/app"))) == 1
     assert list(storage.revisions("team/app")) == []
