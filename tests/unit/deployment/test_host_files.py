@@ -93,7 +93,7 @@ def test_every_file_of_ours_goes_by_one_of_the_two_removals() -> None:
         file.path for what in (REMOVE, REMOVE_DATA) for file in host_files.removed_by(what)
     }
     assert kept == {"/etc/docker/daemon.json", "/etc/docker/certs.d/NAME/ca.crt"}
-    # A directory before what is in it.
+    # A directory comes before its contents.
     paths = [file.path for file in host_files.removed_by(REMOVE)]
     assert paths.index("/etc/wharfinger/registry/") < paths.index(
         "/etc/wharfinger/registry/htpasswd"
