@@ -1,4 +1,4 @@
-"""What is said of an inventory's file that cannot be read: the line, and what to write."""
+"""Messages about an inventory file that cannot be read: the line, and what to write instead."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ def test_a_mistake_that_is_cut_off_anywhere_still_gets_an_answer(text: str) -> N
             assert one.line is None or 1 <= one.line <= text.count("\n") + 1
 
 
-# Ansible reads these, and takes another meaning from them than their author's.
+# Ansible reads these, but with a meaning that their author did not intend.
 READ_BY_ANSIBLE = ("a list of users", "text", "non-breaking spaces")
 
 

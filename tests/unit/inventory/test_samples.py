@@ -1,4 +1,4 @@
-"""A newcomer's first edit: a line more at the end of a sample's file."""
+"""A newcomer's first edit: one more line at the end of a sample file."""
 
 from __future__ import annotations
 

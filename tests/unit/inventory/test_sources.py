@@ -1,4 +1,4 @@
-"""Which files are read ahead of Ansible, where that depends on its version."""
+"""Which files are read before Ansible reads them, if that depends on its version."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def test_an_older_ansible_decrypts_by_itself(
         return variable_mistakes(DataLoader(), [tmp_path], ["registry"], [])
 
     assert found() == [f"{file}: {CLOSED}"]
-    # ansible-core 2.17 and 2.18 do not have it, and nothing else says which passwords were given.
+    # ansible-core 2.17 and 2.18 lack it, and nothing else says which passwords were given.
     monkeypatch.delattr(vault, "VaultSecretsContext")
     assert found() == []
