@@ -1,4 +1,4 @@
-"""A small recipe in place of the real ones: the rules about cache and bundle are the same."""
+"""A small recipe in place of the real ones; the rules about cache and bundle are the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from images.image_tar import Entry, layer
 
 @dataclasses.dataclass
 class Kitchen:
-    """The sources of the small images, and how often each was made."""
+    """The sources of the small images, and how often each image was made."""
 
     source: Path
     made: list[tuple[str, str]]

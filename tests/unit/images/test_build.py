@@ -355,7 +355,7 @@ def test_a_build_without_network_is_refused_by_what_it_would_download(
     variable: str,
     host: str,
 ) -> None:
-    # Nobody listens at port 1.
+    # Nothing listens on port 1.
     monkeypatch.setenv(variable, "http://127.0.0.1:1")
     monkeypatch.setattr(token_server, "require_tools", lambda _doing: None)
     monkeypatch.setenv("GOPROXY", "https://modules.invalid,direct")

@@ -1,4 +1,4 @@
-"""Bundles: whole or refused, with one sentence that says what to do."""
+"""Bundles: complete or refused, with one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bundle(kitchen: Kitchen, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def rewrite(path: Path, change: Callable[[Members], None]) -> None:
-    """Change a bundle's members; everything that is not changed stays as it was."""
+    """Changes a bundle's members; all others stay as they were."""
     with tarfile.open(path) as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
     change(members)
@@ -51,7 +51,7 @@ def change_index(change: Callable[[Any], None]) -> Callable[[Members], None]:
 
 
 def refusal(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    """What `open` says; it must fail and leave nothing in the cache."""
+    """The message of `open`, which must fail and leave nothing in the cache."""
     cache = tmp_path / "opened"
     assert build.main(["open", str(path), "--cache", str(cache), *more]) == 1
     captured = capsys.readouterr()
@@ -121,7 +121,7 @@ def test_a_bundle_that_was_cut_off_is_refused(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
 ) -> None:
     content = bundle.read_bytes()
-    # Ends are padded up to 10240 bytes: what is cut off must be more than padding.
+    # The end is padded up to 10240 bytes, so the test must cut off more than padding.
     with tarfile.open(bundle) as archive:
         last = archive.getmembers()[-1]
     bundle.write_bytes(content[: int((last.offset_data + last.size) * share)])

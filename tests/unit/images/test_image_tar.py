@@ -29,7 +29,7 @@ def members(content: bytes) -> dict[str, tarfile.TarInfo]:
 
 
 def make(path: Path, layers: list[bytes], architecture: str = "amd64") -> dict[str, Any]:
-    """Write an image and read its documents back, by name."""
+    """Writes an image and reads its documents back, by name."""
     image = write(
         path,
         reference="wharfinger/example:1.0-abc",
@@ -73,7 +73,7 @@ def test_time_zone_umask_and_time_do_not_change_an_image(
 
 
 def test_a_layer_is_what_it_was_when_this_test_was_written() -> None:
-    # Another Python version that writes other bytes would give every host a new image.
+    # If another Python version wrote other bytes, every host would get a new image.
     assert digest(layer(ENTRIES)) == (
         "sha256:6004babf05bf4728cad8344eb1787141c37e6ae2fb337aead94e4e38a9433317"
     )

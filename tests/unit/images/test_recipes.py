@@ -1,4 +1,4 @@
-"""What the recipes need of the controller, and what they keep of what they fetch."""
+"""What the recipes need on the controller, and what they keep of their downloads."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_missing_uv_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_uv_trusts_the_systems_authorities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, used: str
 ) -> None:
-    # A proxy that inspects TLS has one that only the system knows.
+    # Only the system knows the authority of a proxy that inspects TLS.
     monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
     if given:
         monkeypatch.setenv("UV_SYSTEM_CERTS", given)
@@ -192,7 +192,7 @@ def test_what_is_no_elf_file_needs_nothing(content: bytes) -> None:
 
 
 def elf(*libraries: str) -> bytes:
-    """The smallest ELF file that asks for libraries: one loadable and one dynamic segment."""
+    """The smallest ELF file that needs libraries: one loadable and one dynamic segment."""
     strings = b"\0" + b"".join(name.encode() + b"\0" for name in libraries)
     offsets = [strings.index(name.encode() + b"\0") for name in libraries]
     start = 64 + 2 * 56
