@@ -1,4 +1,4 @@
-"""What is counted where, and what is told."""
+"""What a load's report counts where, and what it says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(
 
 @pytest.fixture
 def record() -> Record:
-    """Two phases, of which the first comes twice."""
+    """Two phases; the first one occurs twice."""
     made = Record()
     made.begin("steady")
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Which failures a pooled client may mend by itself, with a real server that misbehaves."""
+"""Which failures a pooled client may repair by itself, with a real server that misbehaves."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_request(connection: ssl.SSLSocket) -> None:
-    """All of it: a server that closes with something unread would take its answer back."""
+    """Reads all of it: a server that closes with unread data would discard its own answer."""
     request = b""
     while not request.endswith(b"0\r\n\r\n" if b"chunked" in request else b"\r\n\r\n"):
         part = connection.recv(65536)
@@ -73,8 +73,8 @@ Serve = Callable[[list[list[bytes | None]]], Session]
 
 @pytest.fixture
 def serve(certificate: Path) -> Iterator[Serve]:
-    """A server that treats each connection as it is told: what it sends for each request, `None`
-    for closing without a word; after its last, it closes."""
+    """A server that is told what to send for each request of each connection; `None` closes the
+    connection without an answer. After the last answer, the server closes it."""
     sockets: list[socket.socket] = []
 
     def begin(connections: list[list[bytes | None]]) -> Session:
@@ -88,13 +88,13 @@ def serve(certificate: Path) -> Iterator[Serve]:
                 try:
                     plain, _ = listening.accept()
                 except OSError:
-                    # The test is over, with a connection to spare.
+                    # The test ended before this connection was made.
                     return
                 with context.wrap_socket(plain, server_side=True) as connection:
                     for answer in answers:
                         read_request(connection)
                         if answer is None:
-                            # A reset, as from a server that closes with something unread.
+                            # A reset, as from a server that closes with unread data.
                             connection.setsockopt(
                                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                             )
