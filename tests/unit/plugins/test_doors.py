@@ -1,4 +1,4 @@
-"""Plugins are doors from Ansible to the package: what they decide is where mypy looks."""
+"""Plugins are doors from Ansible to the package: their decisions are made where mypy checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ LONGEST = 60
 
 
 def lines_of_code(text: str) -> int:
-    """The lines that hold code: no comment, no docstring, no documentation for ansible-doc."""
+    """The number of lines with code: without comments, docstrings and ansible-doc's
+    documentation."""
     written: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr | ast.Assign) and isinstance(node.value, ast.Constant):

@@ -1,4 +1,4 @@
-"""Tasks find filters loaded: run by the real ansible-playbook, with the project's settings."""
+"""Filters are loaded before tasks need them: the real ansible-playbook, the project's settings."""
 
 from __future__ import annotations
 

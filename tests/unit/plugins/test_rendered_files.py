@@ -1,4 +1,4 @@
-"""Files that a role writes: whole after a power loss, open to whom they are for."""
+"""Files that a role writes: complete after a power loss, readable by those who need them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What reaches the disk, and each rename, in their order."""
+    """What reaches the disk, and each rename, in order."""
     events: list[str] = []
     replace = Path.replace
 
@@ -67,7 +67,7 @@ def test_the_directories_that_it_makes_are_open_whatever_the_umask(tmp_path: Pat
     command = [str(Path(sys.executable).with_name("ansible")), "--connection=local"]
     command += ["--module-name=rendered_files", f"--args={json.dumps({'files': files})}"]
     command += [f"--extra-vars=ansible_python_interpreter={sys.executable}", "localhost"]
-    # The action takes no file without a row in the table of files.
+    # The action accepts only files that have a row in the table of files.
     environment = os.environ | {"ANSIBLE_ACTION_PLUGINS": str(tmp_path)}
     done = subprocess.run(
         command,
@@ -84,7 +84,7 @@ def test_the_directories_that_it_makes_are_open_whatever_the_umask(tmp_path: Pat
 
 
 def test_a_file_of_the_controller_is_found_from_the_inventory(tmp_path: Path) -> None:
-    # And it may be a file that only ansible-vault's password opens; no run shows a key.
+    # The file may also be encrypted with ansible-vault, and no run shows a key.
     (tmp_path / "word").write_text("secret\n")
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"localhost": None}}}))
     key = tmp_path / "server.key"

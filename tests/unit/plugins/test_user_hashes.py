@@ -1,4 +1,4 @@
-"""The door: what Ansible hands over arrives, and what is wrong becomes the task's message."""
+"""The door: Ansible's arguments arrive, and each problem becomes the task's message."""
 
 from __future__ import annotations
 
