@@ -1,4 +1,4 @@
-"""What registry_settings and registry_environment may hold, and the file that comes of them."""
+"""What registry_settings and registry_environment may hold, and the file that results from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 def settings_problem(path: str, value: object) -> str:
-    """The one problem of a setting, without the variable's name in front."""
+    """The only problem of a setting, without the variable's name in front."""
     (problem,) = review(nested(path, value), {})
     text = str(problem)
     assert text.startswith("registry_settings, ")
@@ -153,7 +153,7 @@ def test_refused_key_is_refused_as_a_variable_too(path: str) -> None:
 
 
 def test_everything_that_is_rendered_and_not_open_to_the_operator_is_refused() -> None:
-    """Except what an operator may well tune."""
+    """Except the settings that an operator may tune."""
     rendered = render(
         **{"auth": "token", "service": "s", "issuer": "i", "realm": "r", "settings": {}},
         drain_timeout=1,
@@ -477,7 +477,7 @@ def test_the_catalogs_limit_is_what_distribution_takes() -> None:
     assert limit({"catalog": {"maxentries": 5}}, {}) == 5
     for value in (7, "7", "0x7"):
         assert limit({"catalog": {"maxentries": 5}}, {"REGISTRY_CATALOG_MAXENTRIES": value}) == 7
-    # 0 is distribution's own limit, and not a page without entries.
+    # 0 means distribution's own limit, not a page without entries.
     assert limit({"catalog": {"maxentries": 0}}, {}) == 1000
     for value in (0, "0"):
         assert limit({"catalog": {"maxentries": 5}}, {"REGISTRY_CATALOG_MAXENTRIES": value}) == 1000
@@ -486,7 +486,7 @@ def test_the_catalogs_limit_is_what_distribution_takes() -> None:
 def test_the_middleware_that_checks_indexes_is_asked_for_where_the_image_has_it() -> None:
     ours = {"index_members": True}
     assert checks_members(ours, {}, {}) is True
-    # The official image, or one that an older checkout made, would answer everybody 500.
+    # The official image, or one from an older checkout, would answer every request with 500.
     assert checks_members({}, {}, {}) is checks_members({"index_members": False}, {}, {}) is False
     assert "repository" not in rendered()["middleware"]
     assert rendered(index_members=True)["middleware"]["repository"] == [{"name": "index-members"}]
@@ -549,7 +549,7 @@ def test_a_list_of_the_settings_takes_the_place_of_the_files_own() -> None:
 @pytest.mark.parametrize("auth", ["token", "htpasswd"])
 @pytest.mark.parametrize("on", [True, False])
 def test_distribution_knows_every_key_of_every_variant(auth: str, on: bool) -> None:
-    # render would raise otherwise.
+    # Otherwise render would raise.
     assert rendered(auth=auth, metrics=on, index_members=on)["version"] == 0.1
 
 

@@ -1,4 +1,4 @@
-"""Which ports are the registry's alone."""
+"""Which ports belong to the registry alone."""
 
 from __future__ import annotations
 
