@@ -1,4 +1,4 @@
-"""Digests and the tags that are made from them."""
+"""Digests, and the tags that are derived from them."""
 
 from __future__ import annotations
 

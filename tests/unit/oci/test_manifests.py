@@ -152,7 +152,7 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
 
 
 def test_an_index_of_layers_has_blobs_and_no_children() -> None:
-    """As BuildKit writes its cache."""
+    """BuildKit writes its cache in this form."""
     layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": A, "size": 7}
     config = {"mediaType": "application/vnd.buildkit.cacheconfig.v0", "digest": B, "size": 8}
     child = {"mediaType": OCI_IMAGE, "digest": C}
@@ -167,7 +167,7 @@ D = f"sha256:{4:064x}"
 
 
 def digests(text: str) -> list[str]:
-    """What a manifest refers to."""
+    """The digests that a manifest refers to."""
     found = parse(text.encode())
     assert isinstance(found, Manifest), found
     return [one.digest for one in (*found.children, *found.contents)]
@@ -176,11 +176,12 @@ def digests(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        # Lookalikes that Go folds, and that Python's casefold does not, or the reverse.
+        # Lookalikes that Go folds and Python's casefold does not, or the reverse.
         (f'{{"schemaVersion":2,"manife\u017ft\u017f":[{{"digest":"{A}"}}]}}', [A]),
         (f'{{"schemaVersion":2,"manifests":[{{"digest":"{A}"}}],"manife\ufb06s":[]}}', [A]),
         (f'{{"schemaVersion":2,"conf\u0131g":{{"digest":"{A}"}}}}', []),
-        # A list twice is merged element by element; what was cut off reappears.
+        # A list that occurs twice is merged element by element; elements that were cut off
+        # reappear.
         (f'{{"schemaVersion":2,"layers":[{{"digest":"{A}"}}],"layers":[{{"size":5}}]}}', [A]),
         (
             f'{{"schemaVersion":2,"layers":[{{"digest":"{A}"}},{{"digest":"{B}"}}],'
@@ -188,12 +189,12 @@ def digests(text: str) -> list[str]:
             [D, B],
         ),
         (f'{{"schemaVersion":2,"layers":[{{"digest":"{A}"}}],"layers":[],"layers":[{{}}]}}', []),
-        # null empties a list, and leaves an object as it is.
+        # null empties a list, but leaves an object unchanged.
         (f'{{"schemaVersion":2,"layers":[{{"digest":"{A}"}}],"layers":null}}', []),
         (f'{{"schemaVersion":2,"config":{{"digest":"{A}"}},"config":null}}', [A]),
         (f'{{"schemaVersion":2,"config":{{"digest":"{A}"}},"config":{{"size":3}}}}', [A]),
         (f'{{"schemaVersion":2,"manifests":[{{"digest":"{A}"}}],"manifests":null}}', []),
-        # What nobody asks for may be anything.
+        # A field that nobody reads may hold anything.
         (f'{{"schemaVersion":2,"x":{"9" * 5000},"config":{{"digest":"{A}"}}}}', [A]),
         (
             f'{{"schemaVersion":2,"x":{"[" * 3000}{"]" * 3000},"config":{{"digest":"{A}"}}}}',
@@ -213,7 +214,7 @@ def test_it_is_read_as_the_registry_reads_it(text: str, wanted: list[str]) -> No
         (f'{{"schemaVersion":2,"x":{"[" * 10_000}{"]" * 10_000}}}', "it is not JSON, or cut off"),
         (f'{{"schemaVersion":2,"x":{"[" * 3000}{"]" * 2999}}}', "it is not JSON, or cut off"),
         (f'{{"schemaVersion":2,"x":{"[" * 3000}{"]" * 3000}}}}}', "it is not JSON, or cut off"),
-        # The registry itself fails at these when it reads them again.
+        # The registry itself fails when it reads these again.
         ('{"schemaVersion":2,"manifests":5,"manifests":null}', "its field manifests is not a list"),
         ('{"schemaVersion":2,"layers":5,"layers":null}', "its field layers is not a list"),
     ],
@@ -246,7 +247,7 @@ def test_a_subject_counts_whatever_else_is_said_of_it() -> None:
 
 @given(values)
 def test_deep_text_is_read_as_other_text_is(value: Any) -> None:
-    """By the reader that needs no recursion."""
+    """Tests the reader that needs no recursion."""
     text = json.dumps(value)
     assert go_json._scan_without_recursion(text) == go_json.scan(text.encode())
 

@@ -1,4 +1,4 @@
-"""The grammar of names, and of references that are made of them."""
+"""The grammar of names, and of references that contain them."""
 
 from __future__ import annotations
 
