@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Grafana, as far as it can be judged without them."""
+"""The files for Prometheus and Grafana, as far as they can be checked without them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-# Of Grafana's units, those whose numbers we have.
+# Those of Grafana's units that our numbers have.
 UNITS = {"none", "percentunit", "s", "bytes", "reqps", "ops"}
 
 
@@ -28,7 +28,7 @@ def dashboard(project: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def panels(dashboard: Any) -> list[Any]:
-    """All but the rows' titles."""
+    """All panels except the rows' titles."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 

@@ -1,4 +1,4 @@
-"""The proxy's site, rendered without a host and judged by nginx itself where it is installed."""
+"""The proxy's site, rendered without a host and checked by nginx itself if it is installed."""
 
 from __future__ import annotations
 
@@ -169,5 +169,5 @@ def test_tls_is_mozillas_intermediate_profile() -> None:
 
 
 def test_requests_are_passed_on_from_the_containers_network_only() -> None:
-    """Without it the address to come from is missing, and nginx asks nobody."""
+    """Without the network, the address to connect from is missing, and nginx asks nobody."""
     assert "    proxy_bind 172.31.255.241;\n" in render(reverse_proxy_gateway="172.31.255.241")
