@@ -1,4 +1,4 @@
-"""What is told of a fault, and how long there was no service."""
+"""What is reported about a fault, and how long there was no service."""
 
 from __future__ import annotations
 
