@@ -1,4 +1,4 @@
-"""Where each image comes from, and that what a host already has is not brought again."""
+"""Where each image comes from, and that a host does not get again what it already has."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
 def pinned(digest: str, had: str | None = None) -> tuple[list[Any], list[str]]:
-    """The digests to pull, and what is told, where the registry's image is pinned to `digest`
-    and the host has pulled `had`."""
+    """The digests to pull and the messages, when the registry's image is pinned to `digest` and the
+    host has pulled `had`."""
     recorded = record("pull", reference="hub/registry:3", digest=had)
     answer = plan(
         source="pull",
