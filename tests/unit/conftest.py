@@ -1,4 +1,4 @@
-"""hypothesis as a test of correctness: a busy machine is no failure."""
+"""hypothesis as a test of correctness: a busy machine does not fail it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ./test tells what it did (bin/checks.sh)."""
+"""How ./test reports what it did (bin/checks.sh)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-# As `test` uses bin/checks.sh, with parts that do nothing but count and wait.
+# Uses bin/checks.sh as `test` does, with parts that only count and wait.
 PROGRAM = """
 set -euo pipefail
 . bin/environment.sh
@@ -51,7 +51,7 @@ def test_a_part_that_ends_before_its_time_is_told_with_its_time_too() -> None:
     assert {line.split()[-1] for line in lines[2:-1]} == {"cut-off", "waits-0", "sum"}
 
 
-# What parts print that fail, in the form in which ./test keeps it.
+# The output of parts that fail, in the form in which ./test keeps it.
 TEST = """\
 =================================== FAILURES ===================================
 ________________________ test_docker_kill[registry] ____________________________

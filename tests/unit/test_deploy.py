@@ -1,5 +1,5 @@
-"""./deploy from anywhere and by anyone: the caller's folder counts for paths, his surroundings for
-nothing else."""
+"""./deploy works from any folder and for any user: paths are relative to the caller's folder, and
+nothing else in the caller's environment matters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of its own with a path that needs care, whose .venv is ready and is the tests'."""
+    """A separate checkout with a path that needs care; its .venv is ready and is that of the
+    tests."""
     copy = tmp_path_factory.mktemp("deploy") / "a folder, größer" / "wharfinger"
     ignored = shutil.ignore_patterns(".*", "credentials", "__pycache__", "tests", "molecule")
     shutil.copytree(PROJECT, copy, ignore=ignored)
@@ -36,7 +37,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def deploy(checkout: Path, tmp_path: Path) -> Deploy:
-    """Runs it elsewhere, in a folder with the inventory i1; only shows the hosts and tasks."""
+    """Runs ./deploy in a folder with the inventory i1; it only shows the hosts and tasks."""
     (tmp_path / "i1/group_vars").mkdir(parents=True)
     (tmp_path / "i1/hosts.yml").write_text("registry: {hosts: {one.test: }}\n")
 
@@ -72,7 +73,8 @@ def deploy(checkout: Path, tmp_path: Path) -> Deploy:
 
 
 def shows(ran: subprocess.CompletedProcess[str], host: str = "one.test") -> None:
-    """The host, and tasks of the project's roles, by its own settings."""
+    """Checks that the output shows the host, and tasks of the project's roles, by its own
+    settings."""
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"\n      {host}" in ran.stdout
     assert "preflight : Inventory and host are correct" in ran.stdout
@@ -145,7 +147,7 @@ FOREIGN = {
     "another project's modules": {"ANSIBLE_LIBRARY": "foreign", "ANSIBLE_MODULE_UTILS": "foreign"},
     "another project's plugins": {
         **{f"ANSIBLE_{kind}_PLUGINS": "foreign" for kind in ("ACTION", "INVENTORY")},
-        # Of these, Ansible loads all that there are.
+        # Ansible loads every plugin of these kinds.
         **{f"ANSIBLE_{kind}_PLUGINS": "i1" for kind in ("FILTER", "LOOKUP", "VARS", "CALLBACK")},
     },
     "another project's inventory plugins": {"ANSIBLE_INVENTORY_ENABLED": "yaml"},
@@ -163,7 +165,7 @@ FOREIGN = {
 
 
 def together(cases: Mapping[str, Mapping[str, str | None]]) -> dict[str, dict[str, str | None]]:
-    """As few cases as have all variables: each joins the first that has none of its own."""
+    """Joins cases into as few as possible: each joins the first that sets none of its variables."""
     joined: dict[str, dict[str, str | None]] = {}
     for name, variables in cases.items():
         for known in joined:
@@ -175,7 +177,7 @@ def together(cases: Mapping[str, Mapping[str, str | None]]) -> dict[str, dict[st
     return joined
 
 
-# Each costs a start of ansible-playbook, or three.
+# Each case costs one start of ansible-playbook, or three.
 CASES = FOREIGN if FULL else together(FOREIGN)
 
 
@@ -194,7 +196,7 @@ def test_what_the_caller_has_set_for_other_work_changes_nothing(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("raise SystemExit('foreign')\n")
     (foreign / "ansible.cfg").write_text("[defaults]\nroles_path = /nonexistent\n")
-    # Generated passwords are no inventory.
+    # Generated passwords are not part of an inventory.
     (tmp_path / "i1/credentials").mkdir()
     (tmp_path / "i1/credentials/admin").write_text("password-as-a-host\n")
     ran = deploy("-i", "i1", variables=variables)
@@ -202,7 +204,7 @@ def test_what_the_caller_has_set_for_other_work_changes_nothing(
     assert "hosts (1)" in ran.stdout
     if not any(name.startswith("ANSIBLE_") for name in variables):
         return
-    # The plugins that judge the inventory are there too.
+    # The plugins that check the inventory are available too.
     ran = deploy("-i", "i1", "--limit", "nix", variables=variables, listing=False)
     assert "--limit nix: matches no host, so nothing was done" in ran.stderr
     (tmp_path / "i1/group_vars/registry.yml").write_text("a: 1\na: 2\n")
@@ -219,7 +221,7 @@ def test_tags_of_the_surroundings_are_said_to_be_unused(deploy: Deploy) -> None:
 
 
 def test_root_writes_nothing_into_another_users_home(deploy: Deploy, tmp_path: Path) -> None:
-    # As `sudo -E` leaves it.
+    # The environment that `sudo -E` leaves.
     home = tmp_path / "theirs"
     home.mkdir()
     names = ("HOME", "XDG_CACHE_HOME", "ANSIBLE_HOME")
@@ -234,7 +236,7 @@ def test_root_writes_nothing_into_another_users_home(deploy: Deploy, tmp_path: P
 
 @pytest.mark.parametrize(("given", "used"), [("", "true"), ("false", "false")])
 def test_uv_trusts_the_systems_authorities(given: str, used: str) -> None:
-    # A proxy that inspects TLS has one that only the system knows.
+    # Only the system knows the authority of a proxy that inspects TLS.
     ran = subprocess.run(
         ["bash", "-c", ". bin/environment.sh; sh -c 'echo \"$UV_SYSTEM_CERTS\"'"],
         cwd=PROJECT,
@@ -275,7 +277,7 @@ def test_the_locked_collections_come_first(deploy: Deploy, tmp_path: Path) -> No
 def test_who_else_may_write_to_the_callers_folder_does_not_matter(
     deploy: Deploy, tmp_path: Path, mode: int
 ) -> None:
-    # Ansible would take the first from here, and ignores it where anyone may write.
+    # Ansible would take the first file from here, and ignores it if anyone may write.
     (tmp_path / "ansible.cfg").write_text("[defaults]\nroles_path = /nonexistent\n")
     (tmp_path / "ansible.cfg").chmod(0o666)
     tmp_path.chmod(mode)

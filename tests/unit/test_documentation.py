@@ -1,4 +1,4 @@
-"""What README and docs show as YAML is what tests feed."""
+"""The YAML in README and docs is exactly what the tests use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_no_block_hides_from_the_others(project: Path) -> None:
     for page in [project / "README.md", *project.glob("docs/*.md")]:
         text = page.read_text(encoding="utf-8")
         assert "```yml" not in text and "~~~" not in text, page
-        # Indented, it would be one that nobody tries.
+        # No test would try an indented block.
         assert not any(line.startswith("    registry_") for line in text.splitlines()), page
 
 

@@ -1,4 +1,4 @@
-"""What the end of a deployment says of passwords and secrets."""
+"""What the end of a deployment says about passwords and secrets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_secrets_are_said_to_lie_where_they_lie() -> None:
 
 
 def test_the_paths_that_clients_need_stay_on_one_line_each() -> None:
-    # As Ansible writes it: a long line is broken at single spaces.
+    # As Ansible writes it: it breaks a long line at single spaces.
     folder = "/home/somebody/with/a/long/path/to/the/inventory/production/credentials"
     facts = FACTS | {"ca": f"{folder}/registry.example.com-ca.crt", "credentials": folder}
     message = closing_message(facts, {}, {}, INVENTORY, "token")

@@ -1,4 +1,4 @@
-"""What playbooks say before they reach any host: run by the real ansible-playbook."""
+"""What playbooks say before they reach any host; the real ansible-playbook runs them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def written(folder: Path, groups: dict[str, Any] | str) -> Path:
 
 
 def error(ran: subprocess.CompletedProcess[str]) -> str:
-    """What it ended with, on one line; nothing was run on any host before."""
+    """The error that ended the run, on one line; no task has run on any host before."""
     assert ran.returncode not in (0, 250), ran.stdout + ran.stderr
     assert "TASK" not in ran.stdout
     return " ".join(ran.stderr.partition("[ERROR]: ")[2].split())
@@ -130,7 +130,7 @@ def test_tags_of_the_surroundings_are_named_as_what_they_are(
         "ANSIBLE_RUN_TAGS nosuch: no task has this tag, so nothing was done: write one of "
     )
     said = error(play("../site.yml", inventory, "--tags", "elsewhere"))
-    # Ansible adds the one to the other.
+    # Ansible adds one to the other.
     assert "ANSIBLE_RUN_TAGS nosuch: no task has" in said
     assert "--tags elsewhere: no task has this tag" in said
     monkeypatch.delenv("ANSIBLE_RUN_TAGS")
@@ -327,7 +327,7 @@ def test_trust_with_clients_goes_on_to_its_role(tmp_path: Path) -> None:
 
 
 def together(tmp_path: Path, hosts: dict[str, object], scope: str, *arguments: str) -> list[str]:
-    """What is said of the hosts of an inventory, which nobody reaches; [] where it is nothing."""
+    """The messages about an inventory's hosts, which are never reached; [] if there are none."""
     inventory, playbook = tmp_path / "hosts.yml", tmp_path / "play.yml"
     inventory.write_text(yaml.safe_dump({"registry": {"hosts": hosts}}))
     task = {"preflight_together": {"scope": scope}, "run_once": True}
@@ -381,7 +381,7 @@ def test_what_else_the_hosts_of_an_inventory_must_not_share(tmp_path: Path) -> N
         "have only one registry: remove one of them, or correct its ansible_host"
     )
     assert together(tmp_path, hosts, "site") == [machine, accounts]
-    # Who removes a user is not stopped by what a deployment would do.
+    # Problems of a deployment do not stop an operator who removes a user.
     assert together(tmp_path, hosts, "users") == [accounts]
     assert together(tmp_path, hosts, "remove") == []
 

@@ -1,4 +1,4 @@
-"""What holds for the project's files as a whole."""
+"""Rules for the project's files as a whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCKS = sorted((PROJECT / "requirements").glob("*.txt"))
 
 
 def files() -> list[Path]:
-    """What is committed, or would be by `git add --all`."""
+    """The files that are committed, or would be by `git add --all`."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,
@@ -36,7 +36,7 @@ def text(path: Path) -> str:
 
 
 def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
-    # Put together here, so that this file does not name them either.
+    # Joined from parts, so that this file does not contain these names either.
     hosts = [".".join(words) for words in (("pypi", "org"), ("files", "pythonhosted", "org"))]
     hosts += [
         ".".join(words) for words in (("proxy", "golang", "org"), ("registry", "npmjs", "org"))
@@ -158,13 +158,13 @@ def test_a_suite_imports_no_other_suite_and_the_library_imports_none() -> None:
 )
 def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
     imports = {path.stem: _imported(path) for path in (PROJECT / "wharfinger" / room).glob("*.py")}
-    # What the room's __init__ offers is for other rooms.
+    # The names that the room's __init__ offers are for other rooms.
     imports.pop("__init__")
     TopologicalSorter(imports).prepare()
 
 
 def _imported(path: Path) -> set[str]:
-    """The modules of its own room that a module imports, functions' own imports included."""
+    """The modules of its own room that a module imports, including imports within functions."""
     room = ".".join(path.relative_to(PROJECT).parent.parts) + "."
     names = (name.removeprefix(room) for name in imported(path) if name.startswith(room))
     return {name.partition(".")[0] for name in names}

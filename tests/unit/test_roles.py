@@ -38,7 +38,7 @@ def test_there_are_roles() -> None:
 def test_every_limit_of_the_token_server_is_a_variable_that_reaches_it() -> None:
     role = ROLES[0].parent / "docker_auth"
     settings = yaml.safe_load((role / "vars" / "main.yml").read_text())["docker_auth__settings"]
-    # Only tests let a window end.
+    # Only tests change the length of a window.
     usual = {name: number for name, number in asdict(Limits()).items() if name != "window"}
     assert settings["limits"] == {name: f"{{{{ docker_auth_{name} }}}}" for name in usual}
     defaults = {name: options(role)[name]["default"] for name in used_only("docker_auth_server")}
@@ -51,7 +51,7 @@ def test_every_option_has_a_default_or_must_be_set(role: Path) -> None:
 
 
 def test_what_the_roles_name_as_packages_is_looked_for_on_the_host() -> None:
-    # One that is not would be missing at every run.
+    # A package that is not looked for would count as missing at every run.
     texts = [path.read_text() for path in ROLES[0].parent.glob("*/vars/main.yml")]
     named = {
         word
@@ -115,7 +115,7 @@ def test_public_variables_begin_with_the_roles_name_or_belong_to_the_contract(ro
 
 
 def test_no_task_hides_what_the_host_program_says_is_wrong() -> None:
-    # Its answers hold no secret, its messages say what to do.
+    # Its answers contain no secret, and its messages say what to do.
     hidden = [
         f"{path.relative_to(ROLES[0].parent)}: {task['name']}"
         for path in ROLES[0].parent.glob("*/tasks/*.yml")
@@ -137,8 +137,8 @@ def tagged(role: Path) -> list[dict[str, Any]]:
 
 
 def test_a_tag_reaches_the_tasks_that_are_included(role: Path) -> None:
-    # Ansible hands the tags of an include_tasks to the included tasks only where `apply` says so.
-    # Without it, `--tags contents` was green and had skipped everything.
+    # Ansible passes the tags of an include_tasks on to the included tasks only if `apply` says so.
+    # Without it, `--tags contents` was green although it had skipped everything.
     for task in tagged(role):
         included = task.get("ansible.builtin.include_tasks")
         if included is not None:
@@ -146,7 +146,7 @@ def test_a_tag_reaches_the_tasks_that_are_included(role: Path) -> None:
 
 
 def test_what_is_true_or_false_is_read_so_where_it_is_used(role: Path) -> None:
-    # `-e NAME=false` makes a text of it, which Jinja takes for true, and `when` does not take.
+    # `-e NAME=false` makes a text of it, which Jinja treats as true and `when` refuses.
     known = {name for one in ROLES for name, spec in options(one).items() if spec["type"] == "bool"}
     assert known
     files = [*(role / "tasks").glob("*.yml"), *(role / "vars").glob("*.yml")]
