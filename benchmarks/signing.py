@@ -24,7 +24,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-# Imported below the path, so that the project need not be installed.
+# Imported only after sys.path is set, so that the project need not be installed.
 from benchmarks.logins import (
     CLIENTS,
     Clients,

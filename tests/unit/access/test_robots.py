@@ -260,7 +260,7 @@ def test_an_expiry_needs_the_embedded_server() -> None:
 def test_a_robot_named_like_a_segment_is_told_where_its_own_rule_uses_user() -> None:
     others = {"who": "group:developers", "may": ["pull"], "on": "ci/**"}
     own = {"who": "everyone", "may": "all", "on": "{user}/**"}
-    # Of no use to the robot, so the segment is not a robot's place.
+    # The rule `own` gives the robot nothing, so ci/** is not its own place.
     assert errors({"ci": {}}, [own, others, given(on="ci/**")]) == []
     assert errors({"ci": {}}, [own, others, given(on="{user}/**")]) == [
         'registry_access, rule 2: "ci/**" begins with ci, which is also the name of a robot; rule '
