@@ -1,4 +1,4 @@
-"""One registry under load. The tests run as they are written, each an accident."""
+"""One registry under load. The tests run in the order in which they are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _benches: list[Bench] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what was seen of each fault, also where all is well."""
+    """Shows what was seen of each fault, even if all is well."""
     for bench in _benches:
         terminalreporter.write_line(markdown(bench.rows))
 
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
-    """The host under test, with clients that use it from the first to the last test."""
+    """The host under test, with clients that use it from the first test to the last."""
     with Bench() as bench:
         _benches.append(bench)
         yield bench

@@ -1,4 +1,4 @@
-"""SIGKILL of every process that serves, under load."""
+"""Every process that serves is killed by SIGKILL, under load."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_docker_kill(bench: Bench, kind: str) -> None:
     with bench.fault(f"docker kill: {kind}", returns=returns):
         bench.run(f"docker kill {name}")
         bench.out_now(5)
-        # docker takes it for somebody's wish.
+        # docker takes this for a request to stop, so the container does not restart.
         assert bench.inspected(kind)["State"]["Status"] == "exited"
         bench.run("systemctl start wharfinger-renew.service")
     assert bench.container(kind) == name

@@ -19,20 +19,20 @@ NO_RESTART = "by itself as soon as {}, nothing is restarted"
 
 @pytest.fixture
 def started(bench: Bench) -> Iterator[None]:
-    """Nothing of the service is started anew by what the test does."""
+    """The test does not restart any process of the service."""
     before = processes(bench)
     yield
     assert processes(bench) == before
 
 
 def processes(bench: Bench) -> list[str]:
-    """The processes that serve, by number."""
+    """The ids of the processes that serve."""
     numbers = [str(bench.inspected(kind)["State"]["Pid"]) for kind in ("registry", "token_server")]
     return [*numbers, bench.run("cat /run/nginx.pid")]
 
 
 def refused(bench: Bench, since: float, words: str) -> None:
-    """Pushes are refused with these words, and pulls go on."""
+    """Waits until pushes are refused with these words, and checks that pulls go on."""
     deadline = time.monotonic() + 120
     while not [seen for seen in bench.pushes.since(since) if not seen.ok]:
         assert time.monotonic() < deadline, "pushes go on"
@@ -56,8 +56,8 @@ def test_the_disk_of_the_data_is_full(bench: Bench) -> None:
 @pytest.mark.usefixtures("started")
 def test_the_disk_of_the_data_cannot_be_written(bench: Bench) -> None:
     returns = NO_RESTART.format("it can be written again (mount -o remount,rw)")
-    # Refused while a file is open for writing, as one nearly always is by the slow uploads: for
-    # this fault only the two who watch go on.
+    # The remount fails while a file is open for writing, and the slow uploads nearly always have
+    # one open. So only the two watching clients go on during this fault.
     bench.load.stop()
     with bench.fault("the data's disk is read-only", returns=returns) as at:
         bench.run("timeout 60 sh -c 'until mount -o remount,ro /srv/data 2>/dev/null; do :; done'")
@@ -72,14 +72,14 @@ def test_the_disk_of_the_data_cannot_be_written(bench: Bench) -> None:
 
 @pytest.mark.usefixtures("started")
 def test_the_hosts_own_disk_is_full(bench: Bench) -> None:
-    """State, generations and nginx's logs lie on it; the data do not."""
+    """State, generations and nginx's logs are on this disk; the data are not."""
     returns = "never gone: only the host program waits for room"
     with bench.fault("the host's disk is full (state, logs)", returns=returns) as at:
         before = bench.run(f"sha256sum {STATE}")
         with full(bench, "/srv/host"):
             for command in ("renew", "rotate", "certificates"):
                 bench.machine.run(f"wharfinger-host {command}")
-            # A rotation writes keys and state at once: refused in words, and undone by nobody.
+            # A rotation writes keys and state at once: it is refused, and nothing needs undoing.
             said = bench.fails('echo \'{"what": "signing"}\' | wharfinger-host rotate --request -')
             assert "No space left on device" in said
             json.loads(bench.run(f"cat {STATE}"))
@@ -90,12 +90,12 @@ def test_the_hosts_own_disk_is_full(bench: Bench) -> None:
 
 
 def test_the_power_is_cut_the_moment_a_push_is_acknowledged(bench: Bench) -> None:
-    """What the disk has at that moment, without what is only in memory, is looked at."""
+    """Examines what is on the disk at that moment, without what is only in memory."""
     registry, admin = hosts.registry("debian13"), hosts.account("admin")
     layer = b"acknowledged" * 100_000
     answer = registry.push(admin, "load/power", "latest", layer)
-    # Nobody else makes the disk write through while it is copied, and a program that does not care
-    # for that has just written too.
+    # The stopped registry cannot sync the disk while it is copied. Another program has just written
+    # a file without syncing it.
     process = bench.inspected("registry")["State"]["Pid"]
     bench.run(
         f"kill -STOP {process}; echo careless >/srv/data/careless;"
@@ -113,7 +113,7 @@ def test_the_power_is_cut_the_moment_a_push_is_acknowledged(bench: Bench) -> Non
         for hexadecimal in (name, digest(layer).removeprefix("sha256:")):
             data = f"{root}/blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data"
             assert bench.run(f"sha256sum <{data}").split()[0] == hexadecimal
-        # Otherwise this would prove nothing.
+        # If this file were on the copied disk too, the test would prove nothing.
         assert bench.machine.run("test -s /srv/cut/careless").rc == 1
     finally:
         bench.run("umount /srv/cut; rm /srv/cut.img /srv/data/careless")

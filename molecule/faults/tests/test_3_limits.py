@@ -1,4 +1,4 @@
-"""Memory that is used up, and files that cannot be opened any more, under load."""
+"""Memory is used up, and no more files can be opened, under load."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MIB = 2**20
 
 
 def large_manifest(bench: Bench) -> None:
-    """Somebody pushes a manifest of almost 4 MB, the most there may be: it is read into memory.
-    Whether that succeeds is no matter."""
+    """Pushes a manifest of almost 4 MB, the limit: the registry reads it into memory. It does not
+    matter whether the push succeeds."""
     session, attempt = bench.load.session(), Attempt()
     body = os.urandom(4 * MIB - 1024)
     with suppress(httpx.HTTPError, Unexpected):
@@ -40,7 +40,7 @@ def large_manifest(bench: Bench) -> None:
 
 
 def many_scopes(bench: Bench) -> None:
-    """Somebody signs in for very many repositories at once. Whether that succeeds is no matter."""
+    """Signs in for very many repositories at once. It does not matter whether that succeeds."""
     session = bench.load.session()
     names = " ".join(f"repository:load/{number}:pull,push" for number in range(300))
     with suppress(httpx.HTTPError, Unexpected):
@@ -66,13 +66,13 @@ def test_the_memory_of_a_container(bench: Bench, kind: str, work: Callable[[Benc
         finally:
             limit = before["HostConfig"]["Memory"]
             bench.run(f"docker update --memory {limit} --memory-swap {limit} {name}")
-    # Whether a client noticed is chance: the token server is back before most ask for a token.
+    # A client may or may not notice: the token server is back before most clients ask for a token.
     assert restarts(bench, kind) > before["RestartCount"]
 
 
 @contextmanager
 def going_on(work: Callable[[], None]) -> Iterator[None]:
-    """Sixteen do that over and over while the body runs."""
+    """Sixteen threads repeat the work while the body runs."""
     over = threading.Event()
 
     def again() -> None:
@@ -89,11 +89,11 @@ def going_on(work: Callable[[], None]) -> Iterator[None]:
 
 
 def restarts(bench: Bench, kind: str) -> int:
-    """How often docker has started it again."""
+    """How often docker has restarted the container."""
     return int(bench.inspected(kind)["RestartCount"])
 
 
-# As each process's own user, because this root may not do it to others' (no CAP_SYS_RESOURCE).
+# As each process's own user: this root lacks CAP_SYS_RESOURCE and may not limit others' processes.
 LIMIT = r"""
 import os, resource, sys
 from pathlib import Path
@@ -119,7 +119,7 @@ for process in processes:
 
 @contextmanager
 def limited(bench: Bench, processes: Sequence[int], files: int) -> Iterator[None]:
-    """So many files and connections these processes may open, whatever they have open already."""
+    """Limits the files and connections of these processes, including those already open."""
     numbers = [str(process) for process in processes]
     before = set(bench.script(LIMIT, str(files), *numbers).split())
     try:
@@ -132,12 +132,12 @@ def limited(bench: Bench, processes: Sequence[int], files: int) -> Iterator[None
 @pytest.mark.parametrize("kind", ["registry", "token_server"])
 def test_the_files_of_a_container(bench: Bench, kind: str) -> None:
     main = bench.inspected(kind)["State"]["Pid"]
-    # pgrep fails where a process has no children, as here.
+    # pgrep fails if a process has no children, as here.
     processes = [main, *map(int, bench.run(f"pgrep --parent {main} || true").split())]
     returns = "by itself as soon as files can be opened"
     fault = f"no file handles: {kind}"
     with bench.fault(fault, returns=returns) as at, limited(bench, processes, 3):
-        # Longer than clients wait: the token server's take their turn as soon as it can open files.
+        # Longer than clients wait: the token server answers waiting clients as soon as it can.
         time.sleep(PATIENCE + 2 if kind == "token_server" else 3)
         bench.fails_for_somebody(fault, at)
     assert bench.rows[-1].failed > 0
@@ -155,7 +155,7 @@ def test_the_files_of_nginx(bench: Bench) -> None:
 
 
 def test_the_connections_of_nginx(bench: Bench) -> None:
-    """Somebody opens connections and says nothing."""
+    """A client opens connections and sends nothing."""
     address = hosts.variables("debian13")["ansible_host"]
     idle: list[socket.socket] = []
     returns = "by itself once they are closed"
@@ -168,7 +168,7 @@ def test_the_connections_of_nginx(bench: Bench) -> None:
         finally:
             for connection in idle:
                 connection.close()
-    assert len(idle) > 1600  # more than nginx's two workers have room for
+    assert len(idle) > 1600  # more than nginx's two workers accept
 
 
 def test_half_sent_heads_to_nginx(bench: Bench) -> None:
@@ -185,7 +185,7 @@ def test_half_sent_heads_to_nginx(bench: Bench) -> None:
         try:
             assert attacker.stdout is not None
             deadline = time.monotonic() + 60
-            # Where there is no room for them, they do not all get in.
+            # If nginx has no room for all of them, fewer are open at once.
             while int(attacker.stdout.readline()) < 1900 and time.monotonic() < deadline:
                 pass
             assert docker.login("someuser").rc == 0

@@ -1,6 +1,6 @@
 """A clock that jumps by an hour. A container has the clock of its machine, which these tests share
-with others, so nothing is set: tokens are made as they would have been made before a jump, with the
-real key, and the host program is run by another clock (libfaketime)."""
+with others, so no clock is set. Instead, tokens are signed with the real key as they would have
+been before a jump, and the host program runs with another clock (libfaketime)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = 3600
 
 
 def answered(bench: Bench, jump: float) -> int:
-    """What the registry answers to a token that was made just before the clock has jumped."""
+    """The registry's answer to a token that was made just before the clock jumped."""
     registry, account = hosts.registry("debian13"), hosts.account("admin")
     genuine = registry.token(account, SCOPE)
     key = bench.machine.file("/etc/wharfinger/certificates/signing.key").content_string
@@ -31,7 +31,7 @@ def answered(bench: Bench, jump: float) -> int:
     headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
     answer = registry.request("GET", "/v2/load/watched/manifests/kept", headers=headers)
     if answer.status == 401:
-        # From which every client goes on by itself: it asks for another token.
+        # Every client recovers from this answer by itself: it asks for another token.
         assert 'error="invalid_token"' in answer.headers["www-authenticate"]
     return answer.status
 
@@ -41,7 +41,7 @@ def answered(bench: Bench, jump: float) -> int:
     [(HOUR, 401), (-HOUR, 401), (0, 200), (100, 200), (130, 401), (-50, 200), (-80, 401)],
 )
 def test_a_token_from_before_a_jump(bench: Bench, jump: float, status: int) -> None:
-    """A token lasts for 60 seconds here, and the registry forgives 60 seconds more at both ends."""
+    """A token lasts 60 seconds here, and the registry tolerates 60 more seconds at both ends."""
     assert answered(bench, jump) == status
 
 
@@ -57,5 +57,5 @@ def test_the_host_program_by_another_clock(bench: Bench, jump: str) -> None:
         assert json.loads(said)["actions"] == []
         assert bench.state() == state
         assert bench.run("cat /etc/wharfinger/certificates/* | sha256sum") == files
-    # Not what has begun before, at another fault, and ended only now.
+    # Operations that began before, during another fault, do not count.
     assert [operation for operation in bench.load.failures(fault) if operation.start >= began] == []

@@ -1,4 +1,4 @@
-"""Nobody reads what the containers write, under load: dockerd hangs, or is stopped."""
+"""Nothing reads the containers' output, under load: dockerd hangs, or is stopped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from faults import Bench
 
 PIPE = 64 * 1024
-# Asks the container at ADDRESS:PORT, not through nginx, for what makes a line of its own log each
-# time, NUMBER times; prints how many answers came.
+# Sends NUMBER requests directly to the container at ADDRESS:PORT, without nginx. Each request makes
+# a line in the container's log. Prints the number of answers.
 ASK = r"""
 import http.client, sys
 address, port, path, number = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -25,7 +25,7 @@ for _ in range(number):
 print(answered)
 """
 READ = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
-# Each makes a line of 300 bytes at least.
+# Each request makes a line of at least 300 bytes.
 PATHS = {"registry": f"/v2/{'n' * 200}/tags/list", "token_server": f"/auth?service={'s' * 250}"}
 NUMBER = 3000
 METRIC = "wharfinger_{}_log_lines_lost_total"
@@ -51,7 +51,7 @@ def stopped(bench: Bench) -> Iterator[None]:
 
 
 def lost(bench: Bench, kind: str) -> float:
-    """How many lines of its log the container has dropped."""
+    """The number of log lines that the container has dropped."""
     metrics = bench.script(READ, f"http://127.0.0.1:9180/metrics/{kind}").splitlines()
     (line,) = [metric for metric in metrics if metric.startswith(METRIC.format(kind) + " ")]
     return float(line.split()[1])
@@ -72,10 +72,10 @@ def test_nobody_waits_for_dockerd_to_read_a_log(
         for kind, one in serving.items():
             arguments = [one["address"], str(one["port"]), PATHS[kind], str(NUMBER)]
             assert bench.script(ASK, *arguments).strip() == str(NUMBER)
-            # What is dropped comes after two full pipes.
+            # Lines are dropped only after two pipes are full.
             assert (lost(bench, kind) - before[kind]) * 300 > 8 * PIPE
     assert bench.harm == []
-    # docker reads again, and what is written from now on is in its log.
+    # docker reads again, and its log has all lines that are written from now on.
     word = f"since-{state}"
     for kind, path in (
         ("registry", f"/v2/{word}/tags/list"),

@@ -1,5 +1,5 @@
-"""What keeps a timer from its work is told, by the alarm's command, whatever it is: each of these
-once ended in silence. Clients go on meanwhile, and nothing is restarted."""
+"""The alarm's command reports everything that keeps a timer from its work. Each of these faults
+once went unreported. Clients go on meanwhile, and nothing is restarted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLLECT = "wharfinger-contents@collect.service"
 
 @pytest.fixture(autouse=True)
 def alarm(bench: Bench) -> Iterator[None]:
-    """Alarms go to a file."""
+    """The alarm's command appends to a file."""
     before = bench.run(f"cat {SETTINGS}")
     settings = json.loads(before) | {"alert_command": f"cat >>{ALERTS}"}
     bench.run(f"printf %s {shlex.quote(json.dumps(settings))} >{SETTINGS}")
@@ -33,15 +33,15 @@ def alarm(bench: Bench) -> Iterator[None]:
 
 
 def alerts(bench: Bench) -> str:
-    # Where nobody was told anything, there is no file.
+    # Without an alarm, there is no file.
     return bench.run(f"[ ! -e {ALERTS} ] || cat {ALERTS}")
 
 
 def fails_twice(bench: Bench, words: str) -> None:
-    """The renewals' unit fails with these words, twice, and that is told once."""
+    """The unit of the renewals fails with these words twice, and one alarm reports it."""
     for _ in range(2):
         assert bench.machine.run(f"systemctl start {RENEW}").rc != 0
-        # What OnFailure= starts is over.
+        # Until the unit that OnFailure= starts has ended.
         bench.until('[ -z "$(systemctl list-jobs --no-legend)" ]')
     told = alerts(bench)
     assert told.count(words) == 1, told
@@ -49,7 +49,7 @@ def fails_twice(bench: Bench, words: str) -> None:
 
 @contextmanager
 def killed(bench: Bench, unit: str) -> Iterator[None]:
-    """The unit's program is killed each time."""
+    """The unit's program is killed at each start."""
     folder = f"/run/systemd/system/{unit}.d"
     text = '[Service]\nExecStart=\nExecStart=/bin/sh -c "kill -9 $$$$"\n'
     write = f"mkdir -p {folder}; printf %s {shlex.quote(text)} >{folder}/zz.conf"
@@ -62,7 +62,7 @@ def killed(bench: Bench, unit: str) -> Iterator[None]:
 
 @contextmanager
 def replaced(bench: Bench, path: str, text: str) -> Iterator[None]:
-    """A file has another content for a while, or is there only for a while."""
+    """A file has other content, or exists, only while the body runs."""
     bench.run(f"test ! -e {path} || cp -p {path} /run/kept; printf %s {shlex.quote(text)} >{path}")
     try:
         yield
@@ -73,7 +73,7 @@ def replaced(bench: Bench, path: str, text: str) -> Iterator[None]:
 def test_a_damaged_state(bench: Bench) -> None:
     with replaced(bench, f"{VAR}/state.json", '{"format": 3'):
         fails_twice(bench, f"{VAR}/state.json cannot be read (JSONDecodeError)")
-        # A job cannot even begin: that is in its report, which the next renewal tells of.
+        # A job cannot even begin. Its report says so, and the next renewal raises the alarm.
         assert bench.machine.run(f"systemctl start {COLLECT}").rc != 0
         bench.until(f"[ -e {REPORT} ]")
     fails_twice(
@@ -102,7 +102,7 @@ def test_a_lock_that_is_held_for_a_week(bench: Bench) -> None:
     bench.run(f"setsid python3 -c {shlex.quote(hold)} >/dev/null 2>&1 & echo $! >/run/holder")
     try:
         bench.until(f"! flock -n {VAR}/lock true")
-        # Somebody is at work for an hour.
+        # The holder has been at work for an hour.
         bench.run(f"touch -d '1 hour ago' {VAR}/lock; systemctl start {RENEW}")
         assert alerts(bench) == ""
         bench.run(f"touch -d '7 days ago' {VAR}/lock")
@@ -112,8 +112,8 @@ def test_a_lock_that_is_held_for_a_week(bench: Bench) -> None:
 
 
 def test_a_full_disk(bench: Bench) -> None:
-    """Also for the lock's holder, and for what was told."""
-    # A window whose process died, with what it keeps for the way back.
+    """Even the lock's holder and the sent alarms cannot be recorded."""
+    # A window whose process died, with the space that it reserves for the way back.
     bench.script(
         "import json, os\n"
         f"path = '{VAR}/state.json'\n"
@@ -126,12 +126,12 @@ def test_a_full_disk(bench: Bench) -> None:
         "    os.posix_fallocate(file.fileno(), 0, 4 << 20)"
     )
     with full(bench, "/srv/host"):
-        # Whoever fills it goes on to take what comes free.
+        # The process that fills the disk also takes any space that becomes free.
         said = bench.run("wharfinger-host reopen")
         assert "collect: it was interrupted; the registry takes writes again" in said
         assert bench.state()["window"] is None
         fails_twice(bench, "where the host's own files lie: make room")
-        # A job that cannot leave its report.
+        # A killed job that cannot write its report.
         with killed(bench, COLLECT):
             assert bench.machine.run(f"systemctl start {COLLECT}").rc != 0
             bench.until(f"grep -q collect: {ALERTS}")
@@ -159,7 +159,7 @@ def test_a_job_that_is_killed(bench: Bench, unit: str) -> None:
 def test_a_timer_that_does_not_run(bench: Bench) -> None:
     """The check of the contents has a timer by default, once a month."""
     bench.run(f"mkdir -p {VAR}/succeeded; touch -d '100 days ago' {VAR}/succeeded/check_contents")
-    # A host that was off for that long is no reason: it has been up since its boot.
+    # A host that was off for that long raises no alarm: only the time since its boot counts.
     up = float(bench.run("cut -d' ' -f1 /proc/uptime"))
     assert up < 60 * 86400
     bench.run(f"systemctl start {RENEW}")
@@ -167,7 +167,7 @@ def test_a_timer_that_does_not_run(bench: Bench) -> None:
     bench.run(f"wharfinger-host check_contents; rm -f {VAR}/contents/check_contents.json")
     said = bench.machine.run("wharfinger-host status").stdout
     assert "succeeded     check_contents, " in said and "succeeded     renew, " in said
-    # By a clock that is ahead, also of the time since the boot.
+    # The clock is ahead, and so is the time since the boot.
     later = bench.fails("faketime -f +100d wharfinger-host status")
     for job in ("renew", "check_contents"):
         assert f"{job}: it has not succeeded since" in later

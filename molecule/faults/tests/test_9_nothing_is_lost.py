@@ -1,4 +1,4 @@
-"""After everything: each push that was ever acknowledged is there, and the host is well."""
+"""After all faults: every push that was ever acknowledged is there, and the host is well."""
 
 from __future__ import annotations
 

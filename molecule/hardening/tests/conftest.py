@@ -13,11 +13,11 @@ __all__ = ["containers", "machine", "name"]
 
 @pytest.fixture(scope="session")
 def address(name: str) -> str:
-    """The address by which others reach the host under test."""
+    """The address at which others reach the host under test."""
     return str(hosts.variables(name)["ansible_host"])
 
 
 @pytest.fixture(scope="session")
 def neighbour() -> Host:
-    """Another machine on the same network, whose owner means harm."""
+    """Another machine on the same network, with a hostile owner."""
     return hosts.host("neighbour")

@@ -1,4 +1,4 @@
-"""What a neighbour reaches: nginx and SSH, and nothing behind them, whatever routes it makes."""
+"""A neighbour reaches nginx and SSH, and nothing behind them, whatever routes it adds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from testinfra.host import Host
 from support import hosts
 
 OPEN = [22, 80, 443]
-# Which of the TCP ports FIRST,LAST of an address take a connection. Who is silent is asked again:
-# the machine may be busy.
+# Finds the TCP ports from FIRST to LAST of an address that accept a connection. Ports that do not
+# answer are tried again, because the machine may be busy.
 SCAN = r"""
 import json, select, socket, sys, time
 address, (first, last) = sys.argv[1], map(int, sys.argv[2].split(","))
@@ -47,7 +47,7 @@ for attempt in range(3 if len(left) > 1000 else 1):
         left += ask(asked[start : start + 500])
 print(json.dumps({"open": sorted(result["open"]), "closed": result["closed"], "silent": len(left)}))
 """
-# Which of these UDP ports the host does not refuse.
+# Finds the UDP ports that the host does not refuse.
 UDP = r"""
 import json, socket, sys
 silent = []
@@ -72,12 +72,12 @@ PORTS = {"registry": "5000,5001", "token_server": "5001,5003"}
 
 
 def look(host: Host, code: str, address: str, ports: str, namespace: str = "") -> Any:
-    """What one of the programs above prints on `host`."""
+    """The output of one of the programs above on `host`."""
     return json.loads(host.check_output(f"{namespace} python3 -c %s {address} {ports}", code))
 
 
 def opened(host: Host, address: str, ports: str, namespace: str = "") -> list[int]:
-    """The TCP ports from FIRST,LAST that take a connection from `host`."""
+    """The TCP ports from FIRST to LAST that accept a connection from `host`."""
     return list(look(host, SCAN, address, ports, namespace)["open"])
 
 
@@ -100,7 +100,7 @@ def gateway(machine: Host) -> str:
 
 @pytest.fixture
 def routed(neighbour: Host, machine: Host, address: str) -> Iterator[None]:
-    """The neighbour sends what is for the containers' network to the host under test."""
+    """The neighbour routes the containers' network through the host under test."""
     form = "{{(index .IPAM.Config 0).Subnet}}"
     subnet = machine.check_output("docker network inspect wharfinger --format %s", form)
     neighbour.check_output(f"ip route replace {subnet} via {address}")
@@ -128,7 +128,7 @@ def test_no_datagram_is_taken(neighbour: Host, address: str) -> None:
 def test_no_route_leads_to_the_containers(
     neighbour: Host, machine: Host, targets: dict[str, str], gateway: str
 ) -> None:
-    # Packets get that far, and from the host itself somebody answers there.
+    # Packets get as far as the host, and the containers answer the host itself.
     assert machine.check_output("sysctl --values net.ipv4.ip_forward") == "1"
     assert opened(neighbour, gateway, "1,10000") == OPEN
     for kind, target in targets.items():
@@ -141,7 +141,7 @@ def test_no_route_leads_to_the_containers(
 def test_no_route_leads_there_while_the_firewalls_rules_are_gone(
     neighbour: Host, machine: Host, targets: dict[str, str]
 ) -> None:
-    """As after `nft flush ruleset`: the containers of an internal network know no way out."""
+    """As after `nft flush ruleset`: containers of an internal network have no route out."""
     machine.check_output("iptables-save >/run/saved-rules")
     try:
         machine.check_output("iptables --policy FORWARD ACCEPT && iptables --flush")
@@ -155,8 +155,8 @@ def test_no_route_leads_there_while_the_firewalls_rules_are_gone(
 
 @pytest.fixture
 def beside(neighbour: Host, address: str) -> Iterator[str]:
-    """What starts a command on the neighbour in a namespace that has no loopback of its own, and
-    sends what is for 127.0.0.1 to the host under test."""
+    """The prefix of a command that runs on the neighbour in a namespace without a loopback address,
+    which routes 127.0.0.1 to the host under test."""
     own = str(hosts.variables("neighbour")["ansible_host"])
     other = own.rpartition(".")[0] + ".77"
     inside = "ip netns exec beside"
@@ -176,7 +176,7 @@ def test_no_route_leads_to_the_loopback_address(
 ) -> None:
     counted = "PREROUTING --in-interface eth0 --destination 127.0.0.1 --protocol tcp"
     machine.check_output(f"iptables --table raw --insert {counted}")
-    # Somebody listens on this address alone.
+    # A server listens on this address only.
     machine.check_output(
         "systemd-run --quiet --unit=listener python3 -m http.server --bind 127.0.0.1 9999"
     )
@@ -185,7 +185,7 @@ def test_no_route_leads_to_the_loopback_address(
         assert opened(neighbour, "127.0.0.1", "9999,9999", beside) == []
         assert opened(neighbour, "127.0.0.1", "443,443", beside) == []
         assert opened(machine, "127.0.0.1", "9999,9999") == [9999]
-        # The packets have come to the host, and were dropped there.
+        # The packets reached the host and were dropped there.
         rules = machine.check_output("iptables --table raw --list PREROUTING --verbose --exact -n")
         (rule,) = [line for line in rules.splitlines() if "127.0.0.1" in line]
         assert int(rule.split()[0]) >= 2

@@ -1,4 +1,4 @@
-"""What sslyze finds in the served TLS, held against Mozilla's intermediate profile."""
+"""sslyze's findings about the served TLS, compared with Mozilla's intermediate profile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from support import evidence, hosts
 
 PROJECT = Path(__file__).resolve().parents[3]
-# sslyze needs an older cryptography than the rest: an environment of its own, made in seconds.
+# sslyze needs an older cryptography than the project, so it has its own environment.
 SSLYZE = [
     *(str(PROJECT / ".venv/bin/uv"), "run", "--quiet", "--no-project", "--isolated"),
     *("--python", sys.executable),
@@ -24,7 +24,7 @@ OLD = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
 
 @pytest.fixture(scope="module")
 def report(name: str, address: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """sslyze's findings by scan, and its words for people under `text`."""
+    """sslyze's findings by scan, and its readable report under `text`."""
     path = tmp_path_factory.mktemp("sslyze") / "report.json"
     authority = hosts.inventory_file().parent / f"credentials/{name}.wharfinger.test-ca.crt"
     assert authority.exists()
@@ -66,7 +66,7 @@ def test_the_clients_authority_and_no_other_vouches(name: str, report: dict[str,
         }
         assert trusted.pop("Supplied CA file") is True
         assert set(trusted.values()) == {False}
-    # Last, when nothing speaks against it.
+    # Written last, after all checks have passed.
     evidence.write(
         f"tls-{name}.md",
         f"TLS as sslyze sees it, on {name}",

@@ -1,4 +1,4 @@
-"""The CIS Docker Benchmark, number by number (support/cis.py), and what it asks of files."""
+"""The CIS Docker Benchmark, number by number (support/cis.py), and its rules for files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def judged(item: Any, subjects: list[Any]) -> str:
 
 @pytest.fixture(scope="module")
 def rows() -> Rows:
-    """What the tests of this module have found."""
+    """The findings of this module's tests."""
     return []
 
 
@@ -89,7 +89,7 @@ def test_the_daemon_that_came_with_the_toolkit(name: str, machine: Host, rows: R
     asked = [(item.number, item.title, item.words, judged(item, [info])) for item in cis.DAEMON]
     assert [row for row in asked if row[3] == FAIL] == []
     rows += asked
-    # The containers' rows too: no table is written of what is not as asked.
+    # Includes the containers' rows: no table is written if a rule is broken.
     assert [row for row in rows if row[3] == FAIL] == []
     version = info["ServerVersion"]
     head = ("number", "asked", "how it is answered", "result")

@@ -1,4 +1,4 @@
-"""Another user of the host: what can be read, listed and signalled without being root."""
+"""What another user of the host, without root, can read, list and signal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_other(machine: Host, command: str) -> Any:
 
 @pytest.fixture(scope="module")
 def secrets(name: str, machine: Host) -> list[str]:
-    """Everything that only root, or its owner, may know."""
+    """Everything that only root or its owner may know."""
     words = [*hosts.users()["passwords"].values(), hosts.account("someuser").password]
     for file in ("http_secret", "verification_password"):
         words.append(machine.check_output(f"cat /etc/wharfinger/secrets/{file}"))
@@ -49,7 +49,7 @@ def secrets(name: str, machine: Host) -> list[str]:
 )
 def test_keys_data_and_logs_are_closed(machine: Host, path: str) -> None:
     assert machine.file(path).exists
-    # A folder that may be passed through, as the way to others, may not be listed.
+    # Even a folder that others may pass through may not be listed.
     read = as_other(machine, f"if [ -d {path} ]; then ls {path}; else cat {path}; fi")
     assert read.rc != 0, read.stdout
     assert "Permission denied" in read.stderr
@@ -79,7 +79,7 @@ def test_no_file_that_they_can_read_holds_a_secret(
     search = ["runuser", "-u", OTHER, "--", "grep", "-rlFsf", "-", *places.split()]
     grep = hosts.run_with_input(name, search, "\n".join(secrets))
     assert grep.stdout == "", grep.stdout
-    # And a word that must be there is found.
+    # The search finds a word that is certainly there.
     search[-len(places.split()) :] = ["/etc/nginx"]
     assert hosts.run_with_input(name, search, "ssl_certificate_key").stdout
 
@@ -88,7 +88,7 @@ def test_no_process_shows_a_secret(machine: Host, secrets: list[str]) -> None:
     shown = machine.check_output("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
     assert "/registry serve" in shown or "registry serve" in shown
     assert [secret for secret in secrets if secret in shown] == []
-    # Environments are readable by their own user and root only; those of the services hold none.
+    # Only the process's own user and root can read an environment. Those of the services hold none.
     environments = machine.check_output(
         "for one in $(pgrep -f 'registry serve|wharfinger.token_server|nginx'); do"
         " tr '\\0' '\\n' </proc/$one/environ; done"
@@ -104,7 +104,7 @@ def test_no_inspection_and_no_log_shows_a_secret(machine: Host, secrets: list[st
         " docker network inspect wharfinger; journalctl --no-pager --quiet;"
         " find /var/log -type f -not -path '*/journal/*' -exec cat {} +;"
         " for one in $(docker ps --all --quiet); do docker logs $one 2>&1; done"
-        # Not all files of /var/log are text.
+        # Some files of /var/log are not text.
         " ) | tr -cd '\\11\\12\\40-\\176'"
     )
     assert "wharfinger-registry-" in text

@@ -1,5 +1,5 @@
-"""Who may not do what: each account asks the running registry for everything, and gets what the
-model of the rules says, which shares no code with the server that decides."""
+"""Denials: each account asks the running registry for everything, and gets the answer that a model
+of the rules predicts. The model shares no code with the server that decides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def registry(name: str) -> Registry:
 
 @pytest.fixture(scope="module")
 def images(registry: Registry) -> dict[str, Pushed]:
-    """An image in each repository, by repository."""
+    """One image in each repository: repository → image."""
     return push_everywhere(registry, hosts.account("admin"))
 
 
@@ -37,7 +37,7 @@ def policy() -> Policy:
 
 
 def done(registry: Registry, account: Account, verb: str, image: Pushed) -> int:
-    """The status of what the account tries."""
+    """The status of the account's attempt."""
     where = image.repository
     if verb == "push":
         return registry.push(account, where, "by-hardening", os.urandom(64)).status
@@ -75,7 +75,7 @@ def test_the_server_denies_what_the_model_denies(
     denied = sum("denied" in cell for row in rows for cell in row)
     assert denied > 60
     asked = sum(bool(cell) for row in rows for cell in row[2:])
-    # Last, when nothing speaks against it.
+    # Written last, after all checks have passed.
     rules = RULES.read_text().partition("registry_access:")[2].rstrip()
     evidence.write(
         f"denied-{name}.md",
