@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Asks a registry again and again, each time by a new connection, as new clients would:
-`watch.py ADDRESS NAME FILE`. FILE.begun is there after the first request. It ends when FILE.stop is
-there, with one more request; then FILE tells what was met.
+"""Sends requests to a registry, each by a new connection, as new clients would:
+`watch.py ADDRESS NAME FILE`. FILE.begun exists after the first request. When FILE.stop exists, the
+program sends one more request, writes FILE and ends.
 
-FILE is JSON, a list of {"issuer", "certificate" (SHA-256), "status", "count"}, one for each change;
-`error` instead where there was no answer.
+FILE is JSON, a list of {"issuer", "certificate" (SHA-256), "status", "count"}, with a new entry for
+each change. An entry has `error` instead if there was no answer.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 LONGEST = 1800
-# So many requests at least, however fast the change was.
+# The least number of requests, however fast the change was.
 LEAST = 20
 
 
 class Connection(http.client.HTTPSConnection):
-    """To an address, by a name that nobody has to resolve. Every certificate is looked at."""
+    """A connection to an address, with a name that is not resolved. Any certificate is accepted."""
 
     def __init__(self, address: str, name: str) -> None:
         context = ssl.create_default_context()
@@ -44,7 +44,7 @@ class Connection(http.client.HTTPSConnection):
 
 
 def ask(address: str, name: str) -> dict[str, Any]:
-    """One request."""
+    """The answer to one request."""
     connection = Connection(address, name)
     try:
         connection.request("GET", "/v2/", headers={"Host": name})
@@ -64,13 +64,13 @@ def ask(address: str, name: str) -> dict[str, Any]:
 
 
 def main(address: str, name: str, file: str) -> None:
-    """Until told to stop, or half an hour."""
+    """Sends requests until the program is told to stop, for half an hour at most."""
     stop, begun = Path(f"{file}.stop"), Path(f"{file}.begun")
     deadline = time.monotonic() + LONGEST
     stop.unlink(missing_ok=True)
     met: list[dict[str, Any]] = []
     for number in itertools.count(1):
-        # Looked for before the request: the last one comes after everything that was to be seen.
+        # Checked before the request, so that the last request comes after the whole change.
         last = (stop.exists() and number >= LEAST) or time.monotonic() > deadline
         answer = ask(address, name)
         if met and answer.items() <= met[-1].items():

@@ -15,29 +15,29 @@ __all__ = ["containers", "machine", "name"]
 
 @pytest.fixture(scope="session")
 def client() -> Host:
-    """The machine of somebody who uses the registries, with a real Docker."""
+    """A machine that uses the registries, with a real Docker."""
     return hosts.host("client")
 
 
 @pytest.fixture(scope="session")
 def registry(name: str) -> Registry:
-    """The registry under test, by raw requests."""
+    """The registry under test, for raw requests."""
     return hosts.registry(name)
 
 
 @pytest.fixture(scope="session")
 def admin() -> Account:
-    """Who may do everything."""
+    """An account that may do everything."""
     return hosts.account("admin")
 
 
 @pytest.fixture(scope="session")
 def someuser() -> Account:
-    """Who may do everything below someuser/, and push to the group's repositories."""
+    """An account that may do everything below someuser/ and push to its group's repositories."""
     return hosts.account("someuser")
 
 
 @pytest.fixture(scope="session")
 def images(registry: Registry, admin: Account) -> dict[str, Pushed]:
-    """An image in each repository, by repository."""
+    """One image in each repository: repository → image."""
     return push_everywhere(registry, admin)

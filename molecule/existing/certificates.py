@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the certificates that others bring: `certificates.py DIRECTORY`.
+"""Makes the certificates of other authorities: `certificates.py DIRECTORY`.
 
-`chain.crt` and its key are brought.wharfinger.test's, by an intermediate authority under
-`root.crt`; `intranet.crt` and its key are another site's, by an authority of its own.
+`chain.crt` and its key are for brought.wharfinger.test, issued by an intermediate authority under
+`root.crt`. `intranet.crt` and its key are for another site, issued by that site's own authority.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 class Identity:
-    """A key and its certificate, signed by `issuer`, or by itself."""
+    """A key and its certificate, signed by `issuer` or by itself."""
 
     def __init__(self, name: str, issuer: Identity | None = None, *, authority: bool) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -79,7 +79,7 @@ class Identity:
 
 
 def main(directory: str) -> None:
-    """Writes everything, keys for their owner only."""
+    """Writes all files; only their owner may read the keys."""
     root = Identity("Example root", authority=True)
     intermediate = Identity("Example intermediate", root, authority=True)
     server = Identity("brought.wharfinger.test", intermediate, authority=False)

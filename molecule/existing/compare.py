@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares two pictures of a host (picture.py): `compare.py BEFORE NOW [--more] [PREFIX…]`.
 
-Exit code 1 and a line for each item that is gone, another or new. Items that begin with a PREFIX do
-not count; with --more, new ones do not either.
+Prints a line for each item that is gone, different or new, and then ends with exit code 1. Items
+that begin with a PREFIX do not count. With --more, new items do not count either.
 """
 
 from __future__ import annotations

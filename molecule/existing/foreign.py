@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Asks other people's sites and container on a host: `foreign.py ADDRESS ROOT_CERTIFICATE`.
+"""Checks other people's sites and container on a host: `foreign.py ADDRESS ROOT_CERTIFICATE`.
 
-Exit code 1 and a line for each that does not answer as it did when it was set up.
+Prints a line for each that does not answer as it was set up to, and then ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONTAINER = b"somebody's container\n"
 
 
 def ask(address: str, port: int, name: str, context: ssl.SSLContext | None) -> bytes:
-    """The body that `name` is answered with; TLS is for intranet.example.test in any case."""
+    """The body of the answer to `name`. TLS always asks for intranet.example.test."""
     plain = socket.create_connection((address, port), 10)
     with (
         plain
@@ -31,7 +31,7 @@ def ask(address: str, port: int, name: str, context: ssl.SSLContext | None) -> b
 
 
 def main(address: str, root: str) -> int:
-    """Asks each by its name, and nginx by names that no site has too."""
+    """Asks each by its name, and nginx also by names that no site has."""
     trusting = ssl.create_default_context(cafile=root)
     missing = 0
     for port, name, context, wanted in (

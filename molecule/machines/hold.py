@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Holds apt's locks, as unattended-upgrades does: hold.py SECONDS [FILE, waited for before].
+"""Holds apt's locks, as unattended-upgrades does: hold.py SECONDS [FILE to wait for first].
 
-Somebody's apt-get has met them a few seconds before the end, or there was none for SECONDS.
+The program ends a few seconds after an apt-get has met the locks, or after SECONDS without one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-# Longer than whoever waits for the locks takes to try again.
+# Longer than the pause between two attempts of a program that waits for the locks.
 MET = 5
 LOCKS = (
     "/var/lib/dpkg/lock-frontend",
@@ -23,7 +23,7 @@ LOCKS = (
 
 
 def main(seconds: float, *awaited: str) -> None:
-    """Takes the locks once `awaited` is there, and lets go of them at its end."""
+    """Takes the locks when the files `awaited` exist, and releases them at its end."""
     while not all(map(Path.exists, map(Path, awaited))):
         time.sleep(0.05)
     files = [Path(name).open("a") for name in LOCKS]  # noqa: SIM115
@@ -38,9 +38,9 @@ def main(seconds: float, *awaited: str) -> None:
 
 
 def apt_runs() -> bool:
-    """Whether there is an apt-get that needs the locks."""
+    """Whether an apt-get that needs the locks is running."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             words = path.read_bytes().split(b"\0")
             if words[0].endswith(b"apt-get") and b"--simulate" not in words:
                 return True

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Prints as JSON the environment in which a test host reaches the world as this machine does.
+"""Prints, as JSON, the environment in which a test host reaches the internet as this machine does.
 
-Where this machine has to use a proxy, a mirror or a certificate authority of its own, so has a
-host on it; elsewhere that is nothing. `environment.py FILE`: where the host has this machine's
-authorities.
+If this machine needs a proxy, a mirror or its own certificate authority, so do the hosts on it;
+otherwise the environment is empty. `environment.py FILE`: the file on the host with this machine's
+certificate authorities.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the test hosts' images: `images.py [NAME…]`; with no name, those that can be made here.
+"""Makes the test hosts' images: `images.py [NAME…]`; without a name, all but the optional ones.
 
-Each is a minimal Debian or Ubuntu by mmdebstrap, as a person would find it on a fresh machine:
-systemd, SSH, Python, and the user `operator`, who may use sudo. Root file systems are kept under
-$XDG_CACHE_HOME/wharfinger/test-hosts, named by the hash of what they are made from, and imported
-into Docker as wharfinger-test/NAME:HASH and wharfinger-test/NAME:latest.
+Each image is a minimal Debian or Ubuntu, made by mmdebstrap, like a fresh machine: systemd, SSH,
+Python, and the user `operator`, who may use sudo. Root file systems are kept under
+$XDG_CACHE_HOME/wharfinger/test-hosts, named by the hash of their recipe, and imported into Docker
+as wharfinger-test/NAME:HASH and wharfinger-test/NAME:latest.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PACKAGES = (
     "ca-certificates dbus iproute2 iptables openssh-server procps python3 sudo systemd systemd-sysv"
 )
 UBUNTU = "http://archive.ubuntu.com/ubuntu"
-# Debian has no package of Ubuntu's archive keys; this is Ubuntu's own, by its hash.
+# Debian has no package with Ubuntu's archive keys. This is Ubuntu's own package, with its hash.
 UBUNTU_KEYRING = (
     f"{UBUNTU}/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb",
     "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
 )
 
-# What turns the bare system into a host that an operator reaches by SSH.
+# Turns the bare system into a host that an operator reaches by SSH.
 SETUP = r"""set -eu
 chroot "$1" useradd --gid operator --create-home --shell /bin/bash operator
 echo 'operator ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/operator"
@@ -58,7 +58,7 @@ rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one image is made from; its hash names the result."""
+    """What one image is made from. Its hash is part of the image's name."""
 
     suite: str
     packages: str = PACKAGES
@@ -79,28 +79,28 @@ RECIPES = {
     "ubuntu2404": Recipe(
         "noble", f"{PACKAGES} apt ubuntu-keyring", components="main,universe", mirror=UBUNTU
     ),
-    # A machine that uses the registry: Docker is there already.
+    # A machine that uses the registry: Docker is already installed.
     "client": Recipe("trixie", packages=f"{PACKAGES} docker.io docker-cli"),
-    # Machines with the tools that a registry is used with, for tests/client.
+    # Machines with the usual tools of a registry's users, for tests/client.
     "tools13": Recipe(
         "trixie",
         f"{PACKAGES} docker.io docker-cli docker-buildx buildah podman skopeo cosign oras",
     ),
     "tools12": Recipe("bookworm", f"{PACKAGES} docker.io buildah podman skopeo"),
 }
-# Made only when named: no scenario is refused for want of another distribution's mirror, or waits
-# for what it does not use.
+# Made only when named, so that no scenario depends on another distribution's mirror or waits for an
+# image that it does not use.
 OPTIONAL = {"ubuntu2404", "tools13", "tools12"}
 
 
 def cache() -> Path:
-    """Where root file systems are kept between runs."""
+    """The folder that keeps root file systems between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "wharfinger" / "test-hosts"
 
 
 def ubuntu_keyring(directory: Path) -> Path:
-    """Ubuntu's archive keys, downloaded and checked, as mmdebstrap's --keyring takes them."""
+    """Ubuntu's archive keys, downloaded and checked, as a file for mmdebstrap's --keyring."""
     url, wanted = UBUNTU_KEYRING
     package = directory / "ubuntu-keyring.deb"
     with urllib.request.urlopen(url, timeout=60) as answer:
@@ -113,9 +113,9 @@ def ubuntu_keyring(directory: Path) -> Path:
 
 
 def bootstrap(recipe: Recipe, target: Path) -> None:
-    """Writes the root file system as a tar, by a rename, so that a cut-off run leaves nothing."""
+    """Writes the root file system as a tar, renamed last, so that a killed run leaves none."""
     with tempfile.TemporaryDirectory() as keys, tempfile.TemporaryDirectory(dir=cache()) as work:
-        # apt reads the keys as a user of its own.
+        # apt reads the keys as its own user.
         Path(keys).chmod(0o755)
         setup = Path(work) / "setup"
         setup.write_text(recipe.setup)
@@ -131,7 +131,7 @@ def bootstrap(recipe: Recipe, target: Path) -> None:
 
 
 def make(name: str) -> str:
-    """Has the image in Docker and returns its name."""
+    """Ensures that Docker has the image, and returns its name."""
     recipe = RECIPES[name]
     image = f"wharfinger-test/{name}:{recipe.key}"
     present = subprocess.run(["docker", "image", "inspect", image], capture_output=True)
@@ -149,8 +149,8 @@ def make(name: str) -> str:
 
 
 def main(names: list[str]) -> None:
-    """Makes the named images, one process at a time; several at once, for most of it is waiting for
-    mirrors and for dpkg, which takes one core."""
+    """Makes the named images, several at once, because most of the time is waiting for mirrors and
+    for dpkg, which uses one core. A lock admits one process at a time."""
     if shutil.which("mmdebstrap") is None:
         raise SystemExit("mmdebstrap is not installed: apt install mmdebstrap")
     cache().mkdir(parents=True, exist_ok=True)

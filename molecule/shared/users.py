@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The users of a test run, with passwords made for it: `users.py FILE` writes, and
-`users.py FILE change` edits, as an operator would edit registry_users.
+"""The users of a test run, with passwords made for it: `users.py FILE` writes the file, and
+`users.py FILE change` edits it, as an operator would edit registry_users.
 
-The file is JSON: `registry_users` and `registry_robots` are the inventory's variables, `passwords`
-what the users type.
+The file is JSON: `registry_users` and `registry_robots` are the inventory's variables, and
+`passwords` are what the users type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import bcrypt
 
 
 def new() -> dict[str, Any]:
-    """One user of each kind: by password, by hash, generated; one without any right, one to go."""
+    """Users with a password, a hash or a generated password; one has no rights, one leaves."""
     passwords = {name: secrets.token_urlsafe(18) for name in ("admin", "readonly", "stranger")}
     passwords["leaver"] = secrets.token_urlsafe(18)
     return {
@@ -31,7 +31,7 @@ def new() -> dict[str, Any]:
             "stranger": {"password_hash": hashed(passwords["stranger"])},
             "leaver": {"password_hash": hashed(passwords["leaver"])},
         },
-        # One that may do something, one that no rule names, one whose machines are elsewhere.
+        # A robot with rights, a robot that no rule names, and a robot whose machines are elsewhere.
         "registry_robots": {
             "ci": {
                 "addresses": ["10.0.0.0/8", "2001:db8::/32"],
@@ -45,7 +45,7 @@ def new() -> dict[str, Any]:
 
 
 def change(users: dict[str, Any]) -> None:
-    """One user comes, one gets another password, one goes; and a robot comes."""
+    """Adds a user and a robot, changes a user's password, and removes a user."""
     passwords = users["passwords"]
     users["former"] = {"readonly": passwords["readonly"], "leaver": passwords.pop("leaver")}
     passwords["newcomer"] = secrets.token_urlsafe(18)
@@ -62,7 +62,7 @@ def hashed(password: str) -> str:
 
 
 def main(path: str, edit: str = "") -> None:
-    """Replaces the file in one step; only its owner reads it."""
+    """Replaces the file in one step; only its owner may read it."""
     users = json.loads(Path(path).read_text()) if edit else new()
     if edit:
         change(users)

@@ -55,7 +55,7 @@ def test_it_was_tried_once_and_the_next_attempt_waits(machine: Host) -> None:
 
 
 def test_a_person_who_runs_it_sees_the_exit_code(machine: Host) -> None:
-    # The clock is not to be doubted here.
+    # The clock must not be in doubt here.
     forget = "rm -f /var/lib/wharfinger/clock.json"
     said = machine.run(
         f"{forget}; env LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 "

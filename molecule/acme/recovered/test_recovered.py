@@ -1,4 +1,4 @@
-"""The ACME server is back, and then the registry has got another name."""
+"""The ACME server is back, and then the registry has got an additional name."""
 
 from __future__ import annotations
 

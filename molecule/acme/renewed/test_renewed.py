@@ -1,4 +1,4 @@
-"""Seventy days later the timer's service alone has got and installed a new certificate."""
+"""Seventy days later, the timer's service alone has installed a new certificate."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def met(name: str) -> list[dict[str, Any]]:
 
 
 def test_clients_are_given_the_new_certificate_after_the_old_one(met: list[dict[str, Any]]) -> None:
-    # While nginx reloads, old workers and new ones both accept for a moment: what clients meet may
-    # go back and forth before it stays with the new certificate.
+    # While nginx reloads, its old and new workers both accept connections for a moment. Clients may
+    # see both certificates in turn before they see only the new one.
     certificates = [answer["certificate"] for answer in met]
     assert len(set(certificates)) == 2
     assert certificates[0] != certificates[-1]

@@ -1,4 +1,4 @@
-"""The registries serve an ACME server's certificate, and served their own authority's before."""
+"""The registries serve the ACME server's certificate; before, they served their own authority's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_own_authoritys_certificate_was_served_until_the_acme_servers_came(n
     assert len(issuers) == 2
     assert issuers[0].startswith(f"{name}.wharfinger.test CA")
     assert issuers[1].startswith("Pebble Intermediate")
-    # Once somebody answers, there is no moment without an answer, and one change of certificates.
+    # After the first answer, every request is answered, and the certificate changes once.
     begun = next(number for number, answer in enumerate(met) if answer.get("status") == 401)
     assert {answer.get("status") for answer in met[begun:]} == {401}
     assert len({answer["certificate"] for answer in met[begun:]}) == 2
@@ -97,7 +97,7 @@ def test_the_external_accounts_key_is_in_the_settings_only(name: str) -> None:
     secret = (hosts.ephemeral() / "eab_hmac_key").read_text().strip()
     places = ["/etc/wharfinger", "/var/lib/wharfinger", "/var/log", "/root", "/tmp", "/run"]
     places += ["/etc/systemd", "/etc/letsencrypt"]
-    # By standard input: the journal keeps every command line that sudo runs.
+    # By standard input, because the journal keeps every command line that sudo runs.
     search = hosts.run_with_input(name, ["grep", "-rslFf", "-", *places], secret)
     assert search.stdout.split() == ["/etc/wharfinger/certificates/settings.json"]
 

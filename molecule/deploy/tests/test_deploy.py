@@ -37,7 +37,7 @@ def recap(run: str) -> dict[str, int]:
 
 
 def test_the_machine_has_no_service_manager(machine: Host) -> None:
-    # Otherwise this scenario shows nothing that others do not.
+    # Otherwise this scenario would show nothing that others do not.
     assert machine.check_output("cat /proc/1/comm") != "systemd"
 
 

@@ -1,4 +1,4 @@
-"""Nothing of the toolkit is left once its data has been named."""
+"""Nothing of the toolkit is left after a removal with remove_data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry serves beside other people's things, and by other people's certificate."""
+"""The registry serves beside other people's sites, and with a certificate that they issued."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_nothing_of_other_people_has_changed() -> None:
     now.write_text(hosts.script("shared", Path(picture.__file__).read_text(encoding="utf-8")))
     before = hosts.ephemeral() / "shared-before.json"
     compared = subprocess.run(
-        # What was the package's own has room for more connections; the removal puts it back.
+        # The package's nginx.conf was changed to allow more connections; the removal restores it.
         [HERE / "compare.py", before, now, "--more", "file /etc/nginx/nginx.conf"],
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What holds once the users have been changed."""
+"""Checks after the users have been changed."""
 
 from __future__ import annotations
 

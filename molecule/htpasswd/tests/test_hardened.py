@@ -1,4 +1,4 @@
-"""A host where everything that root makes is closed to others, and nothing runs in /tmp."""
+"""A host where all files that root makes are closed to others, and nothing runs in /tmp."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_host_is_as_hardened_as_this_says(machine: Host) -> None:
 
 
 def test_who_must_get_through_a_directory_can_and_nobody_else(machine: Host) -> None:
-    """With another umask they are the same: tests/unit/host/test_umask.py."""
+    """The modes are the same with another umask: tests/unit/host/test_umask.py."""
     (generation,) = machine.check_output(
         "ls -d /var/lib/wharfinger/generations/registry/*/files"
     ).split()[-1:]
@@ -53,10 +53,10 @@ def test_who_must_get_through_a_directory_can_and_nobody_else(machine: Host) -> 
 
 
 def test_the_hosts_timer_does_its_work(machine: Host) -> None:
-    # The first may still have something to do.
+    # The first run may still have something to do.
     for _ in range(2):
         assert machine.run("systemctl start wharfinger-renew.service").rc == 0
-    # The journal has the lines a moment later, and the timer may begin another run just then.
+    # The journal shows the lines a moment later, and the timer may begin another run meanwhile.
     for _ in range(120):
         said = machine.check_output("journalctl --unit=wharfinger-renew --output=cat --lines=3")
         if "nothing is due" in said:

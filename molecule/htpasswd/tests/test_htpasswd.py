@@ -1,4 +1,4 @@
-"""Everybody who can sign in may do everything, and nobody else anything."""
+"""Everybody who can sign in may do everything, and nobody else may do anything."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def recap(log: str) -> dict[str, int]:
 
 
 def test_the_machines_differ_in_what_they_are() -> None:
-    # Otherwise this scenario shows less than it says.
+    # Otherwise this scenario would show less than it claims.
     assert hosts.host("bare12").check_output("cat /proc/1/comm") != "systemd"
     assert hosts.host("bare13").check_output("cat /proc/1/comm") == "systemd"
 

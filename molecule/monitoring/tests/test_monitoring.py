@@ -1,4 +1,4 @@
-"""Debian's Prometheus with scrape configuration, alert rules and dashboard as shipped."""
+"""Debian's Prometheus with the scrape configuration, alert rules and dashboard as shipped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME = "monitoring"
 SHIPPED = Path(__file__).resolve().parents[3] / "templates" / "monitoring"
 LAYER = b"a layer that is pulled"
 USERS_FILE = "/etc/wharfinger/token_server/auth_config.yml"
-# Only there while what they tell of is.
+# These metrics exist only while the condition that they report lasts.
 AT_TIMES = {"wharfinger_host_writes_refused_since_timestamp_seconds"}
 
 
@@ -39,7 +39,7 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="module", autouse=True)
 def used(registry: Registry) -> None:
-    """The registry is pushed to and pulled from, and its contents are checked once."""
+    """Pushes to the registry, pulls from it, and checks its contents once."""
     someuser = hosts.account("someuser")
     assert registry.push(someuser, "someuser/app", "latest", LAYER).status == 201
     token = registry.token(someuser, "repository:someuser/app:pull")
@@ -67,7 +67,7 @@ def asked(path: str, **parameters: str) -> Any:
 
 
 def value(expression: str) -> float | None:
-    """The one value of an expression, None where it has none."""
+    """The only value of an expression, or None."""
     result = asked("query", query=expression)["result"]
     assert len(result) < 2, result
     return float(result[0]["value"][1]) if result else None
@@ -89,7 +89,7 @@ def firing() -> set[str]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """(where, expression) of every alert and every panel, with the dashboard's variables filled."""
+    """(place, expression) of every alert and panel, with the dashboard's variables filled in."""
     rules = yaml.safe_load((SHIPPED / "alerts.yml").read_text())
     for group in rules["groups"]:
         for rule in group["rules"]:
@@ -180,7 +180,7 @@ def test_a_users_file_that_cannot_be_used_fires_until_it_is_mended() -> None:
     keep = f"{USERS_FILE}.kept"
     machine().check_output(f"cp --archive {USERS_FILE} {keep}")
     try:
-        # As a whole and in one step, as the toolkit does it, with the group that may read it.
+        # The whole file in one step, as the toolkit does it, with the group that may read it.
         machine().check_output(
             f"cp --archive {keep} {USERS_FILE}.new && echo nonsense > {USERS_FILE}.new "
             f"&& mv {USERS_FILE}.new {USERS_FILE}"
@@ -191,7 +191,7 @@ def test_a_users_file_that_cannot_be_used_fires_until_it_is_mended() -> None:
     awaited(lambda: "WharfingerConfigurationRejected" not in firing())
 
 
-# A renewal starts a container that was stopped.
+# A renewal would start the stopped container.
 @pytest.mark.usefixtures("no_renewals")
 def test_a_registry_that_does_not_run_fires_until_it_does(registry: Registry) -> None:
     state = json.loads(machine().check_output("wharfinger-host status --json"))["state"]
@@ -199,7 +199,7 @@ def test_a_registry_that_does_not_run_fires_until_it_does(registry: Registry) ->
     machine().check_output("docker stop %s", container)
     try:
         awaited(lambda: "WharfingerDown" in firing())
-        # What clients are answered then is nginx's own, and no error rate sees it.
+        # nginx itself answers clients then, and no error rate counts that.
         assert registry.request("GET", "/v2/").status in (502, 504)
         assert "WharfingerErrors" not in firing()
     finally:
@@ -221,13 +221,13 @@ def test_the_log_says_who_pulled_what() -> None:
     assert (log.mode, log.group) == (0o640, "adm")
 
 
-# A renewal compresses a log that was rotated.
+# A renewal would compress the rotated log.
 @pytest.mark.usefixtures("no_renewals")
 def test_after_a_rotation_lines_go_on(registry: Registry) -> None:
     # Large enough for the timer to rotate it.
     filled = "head --bytes 105M /dev/zero | tr '\\0' '\\n' >>/var/log/wharfinger/access.log"
     machine().check_output(filled)
-    # It ends with 1 where it has problems to tell of, as another test has made them.
+    # It ends with 1 if it has problems to report, and another test may have left some.
     machine().run("wharfinger-host renew")
     log = machine().file("/var/log/wharfinger/access.log")
 
@@ -242,7 +242,7 @@ def test_after_a_rotation_lines_go_on(registry: Registry) -> None:
     assert (rotated.user, rotated.group, rotated.mode) == ("root", "adm", 0o640)
     lines = machine().check_output("grep --invert-match '^$' %s", name).splitlines()
     assert all(json.loads(line)["time"] for line in lines)
-    # nginx has nothing of it open, so nobody but root can change it.
+    # nginx no longer has it open, so only root can change it.
     assert machine().run("find /proc/[0-9]*/fd -lname %s", name).stdout == ""
 
 

@@ -1,4 +1,4 @@
-"""nginx's package is upgraded, and brings another nginx.conf."""
+"""An upgrade of nginx's package brings another nginx.conf."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from testinfra.host import Host
 
 from support import hosts
 
-# A package as the archive has it, with another nginx.conf and a later version. dpkg is told to look
-# over that nginx itself wants exactly the version before.
+# The archive's package with another nginx.conf and a later version. dpkg is told to ignore that
+# nginx itself depends on exactly the previous version.
 LATER = """
 set -e
 cd $(mktemp -d)

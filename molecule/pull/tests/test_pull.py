@@ -1,4 +1,4 @@
-"""The images were pulled, from where the inventory says, and what was pulled is remembered."""
+"""The images were pulled from the place in the inventory, and the host remembers their digests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_container_runs_the_image_that_was_pulled(kind: str, repository: str
     [image] = json.loads(puller.check_output("docker image inspect %s", running[puller]["Image"]))
     pulled = [name for name in image["RepoDigests"] if repository in name]
     assert pulled
-    # The digest that came first is on record, so that no other can follow it unseen.
+    # The first digest is on record, so that another digest cannot replace it unnoticed.
     state = puller.file("/var/lib/wharfinger/state.json").content_string
     assert pulled[0].split("@")[1] in state
 

@@ -1,4 +1,4 @@
-"""The deployment serves what another registry's container had stored as root."""
+"""The deployment serves the data that another registry's container had stored as root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After boots without and with the disk: the data is there, and usable."""
+"""After boots without and with the disk, the data is there and usable."""
 
 from __future__ import annotations
 
