@@ -1,4 +1,4 @@
-"""What holds once the side effects are over; the tests beside it have run before."""
+"""Checks after the side effects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_second_clone_changed_nothing_on_any_host(name: str) -> None:
     for line in log.splitlines():
         if heading := re.match(r"TASK \[(.*)\]", line):
             task = heading[1]
-        # Not `changed: [NAME -> localhost]`: beside its own inventory a new clone has nothing yet.
+        # Not `changed: [NAME -> localhost]`: a new clone has no files beside its inventory yet.
         elif line.startswith(f"changed: [{name}]"):
             changed.append(task)
     assert changed == []

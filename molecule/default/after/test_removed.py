@@ -1,4 +1,7 @@
-"""Who was removed comes back only by name. The tests run as they are written."""
+"""A removed account comes back only by name.
+
+The tests run in the order in which they are written.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ RECORD = "/var/lib/wharfinger/removed_accounts.json"
 
 @pytest.fixture(scope="module")
 def leaver() -> Account:
-    """The user whom the scenario has removed."""
+    """The user that the scenario has removed."""
     return Account("leaver", hosts.users()["former"]["leaver"])
 
 
 @pytest.fixture(scope="module")
 def old_copy(leaver: Account, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What an inventory says that has the removed user, and not yet the robot that came since."""
+    """An old inventory's variables: with the removed user, without the robot that came later."""
     known = hosts.users()
     old = {
         "registry_users": known["registry_users"] | {leaver.name: {"password": leaver.password}},
@@ -40,7 +43,7 @@ def old_copy(leaver: Account, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def remembered(name: str) -> dict[str, str]:
-    """Whom a host remembers as removed, and when."""
+    """The accounts that a host remembers as removed: name → time."""
     record: dict[str, str] = json.loads(hosts.host(name).check_output("cat %s", RECORD))
     return record
 
@@ -88,7 +91,7 @@ def test_who_is_readmitted_by_name_can_sign_in(leaver: Account, old_copy: str) -
     ran = play(USERS, "-e", old_copy, "-e", "readmit=leaver")
     assert ran.returncode == 0, ran.stdout
     assert logins(leaver) == [200, 200]
-    # The old copy has removed the robot that it does not know.
+    # The old copy has removed the robot that is not in it.
     assert [remembered(name).keys() for name in REGISTRIES] == [{"builder"}] * 2
     again = play(USERS, "-e", old_copy)
     assert (again.returncode, set(changed(again).values())) == (0, {0}), again.stdout
@@ -108,6 +111,6 @@ def test_a_robot_comes_back_with_its_secret_by_name(leaver: Account) -> None:
         said(ran),
     )
     assert logins(builder) == [200, 200]
-    # With that run the user is gone again.
+    # That run has removed the user again.
     assert logins(leaver) == [401, 401]
     assert [remembered(name).keys() for name in REGISTRIES] == [{"leaver"}] * 2

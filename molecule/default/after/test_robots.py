@@ -1,4 +1,4 @@
-"""Robots' secrets are replaced while they are used. The tests run as they are written."""
+"""Robots' secrets are replaced in use. The tests run in the order in which they are written."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ formers: dict[str, Account] = {}
 
 
 def rotate(robot: str, *more: str) -> subprocess.CompletedProcess[str]:
-    """Rotates a robot's secret, and remembers the one before."""
+    """Rotates a robot's secret, and remembers the previous one."""
     formers[robot] = hosts.account(robot)
     return play(ROTATE, "-e", f"robot={robot}", *more)
 
 
 def logins(account: Account, *names: str) -> list[int]:
-    """The account's login on each of the hosts, or on all."""
+    """The status of the account's login on each named host, or on all hosts."""
     return [hosts.registry(name).login(account) for name in names or REGISTRIES]
 
 
 def record(name: str, robot: str) -> dict[str, Any]:
-    """What a host remembers of a robot."""
+    """A host's record of a robot."""
     record: dict[str, Any] = json.loads(hosts.host(name).check_output("cat %s", RECORD))[robot]
     return record
 
@@ -78,7 +78,7 @@ def test_what_a_killed_run_has_not_written_the_next_one_writes() -> None:
     assert play(ROTATE, "-e", "robot=ci", "-e", "overlap_ends=now").returncode == 0
     assert logins(formers["ci"]) == [401, 401]
     assert rotate("ci", "--limit", ONE).returncode == 0
-    # As if it had been killed once the host remembered, and before the token server was told.
+    # As if the run had been killed after the host's record and before the token server's file.
     machine.check_output("mv /root/kept.yml %s", FILE)
     ran = play(ROTATE, "-e", "robot=ci", "--limit", ONE)
     assert (ran.returncode, changed(ran)) == (0, {ONE: 1}), ran.stdout
@@ -86,7 +86,7 @@ def test_what_a_killed_run_has_not_written_the_next_one_writes() -> None:
 
 
 def test_a_run_that_reached_one_host_goes_on_with_its_secret_on_the_other() -> None:
-    # The test before has left the robot so.
+    # The previous test has left the robot in this state.
     present = hosts.account("ci")
     assert (logins(present, OTHER), logins(formers["ci"], OTHER)) == ([401], [200])
     until = record(ONE, "ci")["previous"]["until"]

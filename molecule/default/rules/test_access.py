@@ -1,4 +1,4 @@
-"""Who may do what: the sample of docs/access.md, asked of the running registry.
+"""The sample of docs/access.md: what accounts may do, asked of the running registry.
 
 The expectations are written out here, not computed from the rules.
 """

@@ -1,4 +1,4 @@
-"""Ways across the border between what one may do and what one may not."""
+"""Attempts to cross the border between what an account may do and what it may not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def foreign(images: dict[str, Pushed]) -> Pushed:
 
 
 def mount(registry: Registry, account: Account, query: list[tuple[str, str]]) -> Any:
-    """Asks for a blob to be taken over into someuser/thief, with every scope one would like."""
+    """Asks to mount a blob into someuser/thief, with every scope that a thief would like."""
     return registry.call(
         account,
         ["repository:someuser/thief:pull,push", "repository:other/app:pull"],
@@ -31,7 +31,7 @@ def mount(registry: Registry, account: Account, query: list[tuple[str, str]]) ->
 def test_a_blob_can_be_mounted_from_a_repository_that_one_may_read(
     registry: Registry, someuser: Account, images: dict[str, Pushed]
 ) -> None:
-    # Without this, the tests below would pass where nothing can be mounted at all.
+    # Without this, the tests below would pass even if nothing could be mounted at all.
     own = images["someuser/app"]
     answer = registry.call(
         someuser,
@@ -82,7 +82,7 @@ def test_a_foreign_upload_cannot_be_continued(
             target = f"{path}&digest={digest(secret)}" if method == "PUT" else path
             answer = registry.call(someuser, scope, method, target, headers=headers, body=secret)
             assert 400 <= answer.status < 500, (method, target, answer.status)
-    # It is still its owner's, and empty.
+    # The upload is still its owner's, and empty.
     finished = registry.call(
         admin,
         "repository:other/app:pull,push",

@@ -1,4 +1,4 @@
-"""Accounts of machines: what they may, from where, and what nobody gives them."""
+"""Accounts of machines: what they may do, from where, and what nobody grants them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_from_a_wrong_address_a_robot_is_refused(registry: Registry, machine: Ho
     outside = hosts.account("outside")
     answer = registry.token_answer(outside, "repository:team/app:pull")
     assert answer.status == 401
-    # The reason is for the log: from there the secret, a guess and an unknown name are alike.
+    # Only the log has the reason: a client cannot tell its secret from a guess or an unknown name.
     assert answer.json["errors"][0]["message"] == "wrong user or password"
     for other in (Account("outside", "wrong"), Account("unheard-of", outside.password)):
         assert registry.token_answer(other).body == answer.body

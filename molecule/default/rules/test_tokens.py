@@ -1,4 +1,4 @@
-"""Which tokens the registry takes: only its own token server's, for it, in time."""
+"""The registry accepts only its own token server's tokens, for itself, while they are valid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCOPE = "repository:other/app:pull"
 
 @pytest.fixture(scope="module")
 def signing_key(machine: Host) -> str:
-    """The host's own key: what a thief of the key could do, the tests do to have a measure."""
+    """The host's own key. The tests use it as a thief would, to have a valid token to compare."""
     return machine.file("/etc/wharfinger/certificates/signing.key").content_string
 
 
@@ -38,7 +38,7 @@ def signing_certificate(machine: Host) -> bytes:
 
 @pytest.fixture(scope="module")
 def genuine(registry: Registry, admin: Account) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token as the token server makes it."""
+    """Header and claims of a token that the token server has made."""
     token = registry.token(admin, SCOPE)
     claims = jwt.decode(token, options={"verify_signature": False})
     return jwt.get_unverified_header(token), claims
@@ -49,7 +49,7 @@ Ask = Callable[[str], int]
 
 @pytest.fixture
 def ask(registry: Registry, images: dict[str, Pushed]) -> Ask:
-    """The status that a token gets for an image that is there."""
+    """The status of a request with a token for an existing image."""
     path = f"/v2/other/app/manifests/{images['other/app'].digest}"
 
     def status(token: str) -> int:
@@ -62,8 +62,8 @@ def ask(registry: Registry, images: dict[str, Pushed]) -> Ask:
 def signed(
     genuine: tuple[dict[str, Any], dict[str, Any]], key: str, header: Any = None, **claims: Any
 ) -> str:
-    """The genuine token with other claims, signed with a key, by its own algorithm where `header`
-    has none."""
+    """The genuine token with other claims, signed with a key. The algorithm is the genuine one,
+    unless `header` has another."""
     now = int(time.time())
     times = {"iat": now, "nbf": now - 10, "exp": now + 60}
     return jwt.encode(
@@ -82,7 +82,7 @@ def part(content: Any) -> str:
 def test_a_token_signed_like_the_token_servers_is_taken(
     ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]], signing_key: str
 ) -> None:
-    # The measure for everything below: the same token, with nothing wrong.
+    # The comparison for all tests below: the same token, with nothing wrong.
     assert ask(signed(genuine, signing_key)) == 200
 
 
@@ -141,7 +141,7 @@ def test_a_token_signed_with_another_key_is_refused(
         x, y = (part(one.to_bytes(32, "big")) for one in (point.x, point.y))
         key, own = pem(scalar), {"kty": "EC", "crv": "P-256", "x": x, "y": y}
     assert ask(signed(genuine, key, header={"alg": algorithm})) == 401
-    # Nor does it help to bring the key along.
+    # A key in the token's own header does not help either.
     assert ask(signed(genuine, key, header={"alg": algorithm, "jwk": own})) == 401
 
 

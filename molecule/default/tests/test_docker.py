@@ -1,4 +1,4 @@
-"""The registry as people use it: by a real Docker on a machine that trusts only its authority."""
+"""The registry as people use it: a real Docker on a machine that trusts only its authority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the toolkit leaves on a host: containers without rights, files without readers."""
+"""What the toolkit leaves on a host: containers without rights, and files closed to others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import hosts
 def container(
     request: pytest.FixtureRequest, containers: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """What Docker says of one of the containers."""
+    """Docker's description of one of the containers."""
     return containers[request.param]
 
 
@@ -80,11 +80,11 @@ def test_no_password_is_stored_in_clear(name: str) -> None:
     assert len(passwords) >= 7
     places = ["/etc/wharfinger", "/var/lib/wharfinger", "/etc/nginx", "/var/log"]
     places += ["/var/lib/docker/containers", "/root", "/tmp"]
-    # By standard input: the journal keeps every command line that sudo runs.
+    # By standard input, because the journal keeps every command line that sudo runs.
     search = ["grep", "-rlFf", "-", *places]
     grep = hosts.run_with_input(name, search, "\n".join(passwords))
     assert (grep.returncode, grep.stdout) == (1, "")
-    # And a word that must be there is found.
+    # The search finds a word that is certainly there.
     assert hosts.run_with_input(name, search, "ssl_certificate_key").returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""What nginx lets through, and how blobs leave from disk."""
+"""What nginx lets through, and how it sends blobs from disk."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_plain_http_only_leads_to_https(registry: Registry) -> None:
 
 
 def test_the_certificate_covers_the_address_too(registry: Registry) -> None:
-    # The strict client checks the name that it calls by.
+    # The strict client checks the name that it uses.
     assert registry.request("GET", "/v2/", name=registry.address).status in (401, 421)
 
 
@@ -91,7 +91,7 @@ def test_old_versions_of_tls_are_refused(registry: Registry) -> None:
     address = (registry.address, registry.port)
     with socket.create_connection(address, 10) as plain, pytest.raises(ssl.SSLError):
         context.wrap_socket(plain, server_hostname=registry.name)
-    # And a newer one is not: what was refused was the version.
+    # A newer version is accepted, so the version was the reason.
     context.maximum_version = ssl.TLSVersion.TLSv1_3
     with (
         socket.create_connection(address, 10) as plain,
@@ -122,10 +122,10 @@ def test_the_containers_ports_are_closed_to_others(
             "import http.client, sys; c = http.client.HTTPConnection(*sys.argv[1:3], timeout=4); "
             "c.request('GET', sys.argv[3]); print(c.getresponse().status)"
         )
-        # It answers its own host …
+        # The container answers its own host …
         inside = machine.run("python3 -c %s %s %s %s", fetch, address, str(port), path)
         assert inside.stdout.strip() in ("200", "401"), inside.stderr
-        # … but nobody who adds a route to it, nor at the host's own address.
+        # … but no client with a route to it, and not at the host's own address.
         client.check_output("ip route replace %s/32 via %s", address, registry.address)
         try:
             for target in (address, registry.address):

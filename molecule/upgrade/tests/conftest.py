@@ -1,4 +1,4 @@
-"""Each host in turn, with clients that use it from the first to the last of its tests."""
+"""Each host in turn, with clients that use it from its first test to its last."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ACCIDENTS = ("rotation", "maintenance", "switch")
 
 @dataclass
 class Upgrade:
-    """One host: what was done to it, and what was seen."""
+    """The upgrade of one host, and its results."""
 
     site: Site
     load: Load
     accident: str
     commit: str
-    # The operator with the checkout of the commit.
+    # The operator of the earlier commit's checkout.
     before: Operator
     killed: str = ""
     seconds: float = 0
@@ -42,7 +42,7 @@ _upgrades: list[Upgrade] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what happened to the clients, also where all is well."""
+    """Shows what happened to the clients, even if all is well."""
     rows, pages = [], ""
     for upgrade in _upgrades:
         report = upgrade.load.report("before")
@@ -79,10 +79,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def upgrade(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Upgrade]:
-    """A host that its commit has deployed, under load."""
+    """A host that the earlier commit has deployed, under load."""
     accident, _, commit = request.param.partition("-")
     site = Site(tmp_path_factory.mktemp("site"), request.param, "upgrade")
-    # Those that were edited since the first deployment: both checkouts have the same inventory.
+    # No edits since the first deployment: both checkouts use the same inventory.
     site.operator.settings.clear()
     before = Operator(
         site.operator.inventory, site.name, site.operator.settings, hosts.ephemeral() / commit
@@ -95,5 +95,5 @@ def upgrade(
 
 @pytest.fixture(scope="module")
 def images(upgrade: Upgrade) -> dict[str, Pushed]:
-    """Images that were pushed before the upgrade, by repository."""
+    """Images that were pushed before the upgrade: repository → image."""
     return push_everywhere(upgrade.site.registry(), hosts.account("admin"))

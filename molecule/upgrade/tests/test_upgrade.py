@@ -1,6 +1,6 @@
-"""A host of an earlier commit, a change of which was killed, is upgraded: no client notices.
+"""A host of an earlier commit, where a change was killed, is upgraded: no client notices.
 
-The tests run in the order in which they are written, all of them for one host after the other.
+The tests run in the order in which they are written: all for one host, then all for the next.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SCOPE = "repository:load/stable:pull"
 ACCOUNTS = ("admin", "readonly", "someuser", "leaver", "ci")
 
 
-# Run on the host itself, because the moment may last only a second: SIGKILL for the process that
-# holds the lock, while maintenance is at work.
+# Runs on the host itself, because the moment may last only a second: SIGKILL for the process that
+# holds the lock, during maintenance.
 KILL_MAINTENANCE = r"""
 import json, os, re, signal, sys, time
 
@@ -49,7 +49,7 @@ def signs_with(site: Site) -> str:
 
 
 def push(upgrade: Upgrade, tag: str) -> int:
-    """The status of a push by somebody who may push there."""
+    """The status of a push by an account that may push there."""
     answer = upgrade.site.registry().push(
         hosts.account("someuser"), "team/app", tag, tag.encode() * 100
     )
@@ -57,7 +57,7 @@ def push(upgrade: Upgrade, tag: str) -> int:
 
 
 def unneeded(site: Site) -> None:
-    """A blob that no manifest names, pushed so long ago that it may go."""
+    """Pushes a blob that no manifest names, and ages it so that it may be collected."""
     layer = b"unneeded" * 1000
     assert site.registry().upload(hosts.account("someuser"), "team/app", layer).status == 201
     name = digest(layer).removeprefix("sha256:")
@@ -71,7 +71,7 @@ def unneeded(site: Site) -> None:
 
 
 def rotation(upgrade: Upgrade) -> None:
-    """The registry trusts the next signing key, and nothing signs with it yet."""
+    """The registry trusts the next signing key, but nothing signs with it yet."""
     upgrade.killed = "rotation of the signing key, before the new key signs"
     run = upgrade.before.begin(ROTATE, rotate="signing", rotate_wait=False)
     kill(upgrade.site, "sign", run)
@@ -79,12 +79,12 @@ def rotation(upgrade: Upgrade) -> None:
 
 
 def maintenance(upgrade: Upgrade) -> None:
-    """Garbage collection is at work, and the registry only reads."""
+    """Garbage collection is at work, and the registry is read-only."""
     upgrade.killed = "garbage collection, while the registry is read-only"
-    # Their writes would be refused, as every client's.
+    # Their writes would be refused, like every client's.
     upgrade.load.stop("pusher", "chunker", "slow")
     unneeded(upgrade.site)
-    # Not by its own unit, which would end the maintenance as soon as its process has died.
+    # Not in its own unit, which would end the maintenance as soon as the process has died.
     upgrade.site.machine.check_output(
         "systemd-run --unit=test-collection /usr/local/sbin/wharfinger-host collect"
     )
@@ -95,7 +95,7 @@ def maintenance(upgrade: Upgrade) -> None:
 
 
 def switch(upgrade: Upgrade) -> None:
-    """Two generations of the registry run: the new one serves, the old one drains."""
+    """Two generations of the registry run: the new one serves, and the old one drains."""
     upgrade.killed = "generation switch, while the old generation drains"
     upgrade.site.operator.settings["registry_settings"] = {"log": {"level": "debug"}}
     kill(upgrade.site, "draining", upgrade.before.begin("site.yml"))
@@ -114,7 +114,7 @@ def test_no_client_notices_the_upgrade(upgrade: Upgrade, images: dict[str, Pushe
     load.phase("before")
     enough(lambda: len(load.pushed()))
     key = signs_with(site)
-    # The timer would repair what was killed, before the upgrade can.
+    # Otherwise the timer would repair the killed change before the upgrade does.
     with renewals.held(site.machine):
         load.phase("killed")
         {"rotation": rotation, "maintenance": maintenance, "switch": switch}[upgrade.accident](

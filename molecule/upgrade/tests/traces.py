@@ -1,4 +1,4 @@
-"""What an upgraded host has and a host does not that was deployed today."""
+"""Finds what an upgraded host has and a freshly deployed host does not."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from support import hosts, picture
 
-# What the registry holds, and what jobs have reported.
+# The registry's data, and the reports of jobs.
 DATA = re.compile(r"/var/lib/wharfinger/(registry|contents|succeeded)/.*")
-# What is the same on all hosts, contents included.
+# Files whose content, too, is the same on all hosts.
 ALIKE = re.compile(
     r"/(etc/(systemd|cron\.d|logrotate\.d)|usr/local)/.*"
     r"|/etc/nginx/(nginx\.conf|wharfinger/wharfinger\.js)|/etc/docker/daemon\.json"
@@ -19,9 +19,9 @@ GENERATION = re.compile(r"(/var/lib/wharfinger/generations)/(\w+)/(\d+)(.*)")
 
 
 def more(upgraded: str, fresh: str) -> list[str]:
-    """What is on the host `upgraded` alone, by name, or has another owner, mode, version."""
+    """Items that only the host `upgraded` has, or has with another owner, mode or version."""
     for name in (upgraded, fresh):
-        # It leaves small files of its own, which the fresh host may not have yet.
+        # A renewal leaves small files, which the fresh host may not have yet.
         hosts.host(name).check_output("systemctl start wharfinger-renew.service")
     expected, found = traces(fresh), traces(upgraded)
     return [
@@ -30,8 +30,8 @@ def more(upgraded: str, fresh: str) -> list[str]:
 
 
 def traces(name: str) -> dict[str, str]:
-    """What there is (packages, files, images, networks, volumes) and what it is like, by names that
-    are equal on all hosts; without the previous generation, which is kept for going back."""
+    """A host's packages, files, images, networks and volumes with their properties, by names that
+    are equal on all hosts. The previous generation, which is kept for going back, is left out."""
     script = Path(picture.__file__).read_text(encoding="utf-8")
     items: dict[str, str] = json.loads(hosts.script(name, script))
     address = str(hosts.variables(name)["ansible_host"])
@@ -51,13 +51,13 @@ def traces(name: str) -> dict[str, str]:
     for item, what in items.items():
         kind, _, rest = item.partition(" ")
         if kind in {"container", "process"}:
-            continue  # Site.tidy looks at the containers
+            continue  # Site.tidy checks the containers
         if kind == "image":
             identity, _, rest = rest.partition(" ")
             if identity in previous or rest in previous:
                 continue
         elif kind == "package":
-            # What an earlier release needed stays on record until remove.yml takes it away.
+            # A package that an earlier release needed stays on record until remove.yml removes it.
             if rest in state["installed"]["packages"] or what.endswith(" auto"):
                 continue
         elif kind == "network":
