@@ -1,4 +1,4 @@
-"""One registry under load. The tests run as they are written: each changes it."""
+"""One registry under load. Each test changes it, so they run in the order of the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _loads: list[tuple[str, Load]] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what happened to the clients, also where all is well."""
+    """Shows what happened to the clients, even if all is well."""
     page = ""
     for title, load in _loads:
         text = table(load.report("steady"))
@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture(scope="module")
 def loaded(site: Site, request: pytest.FixtureRequest) -> Iterator[Load]:
-    """Clients use the registry from the first to the last test of the file."""
+    """Clients use the registry from the first test of the file to the last."""
     name = request.module.__name__.rpartition(".")[2]
     with new_load(site.kept_authority(name), pace=PACE) as load:
         site.load = load

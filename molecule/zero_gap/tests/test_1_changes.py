@@ -28,13 +28,13 @@ SCOPE = "repository:load/stable:pull"
 
 @pytest.fixture(scope="module")
 def images(site: Site) -> dict[str, Pushed]:
-    """Images that were pushed before the upgrade, by repository."""
+    """Images that were pushed before the upgrade: repository → image."""
     return push_everywhere(site.registry(), hosts.account("admin"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def everybody(loaded: Load, images: dict[str, Pushed]) -> None:
-    """Real clients work beside the pooled ones. First, nothing happens."""
+    """Real clients work beside the pooled ones. At first, nothing changes."""
     for tool in ("docker", "containerd"):
         loaded.add_real(tool, client_command())
     loaded.phase("steady")
@@ -42,7 +42,7 @@ def everybody(loaded: Load, images: dict[str, Pushed]) -> None:
 
 
 def ask(site: Site, token: str) -> int:
-    """The status that a token gets for an image that is there."""
+    """The status of a request with a token for an existing image."""
     headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
     return (
         site.registry().request("GET", "/v2/load/stable/manifests/present", headers=headers).status
@@ -50,8 +50,8 @@ def ask(site: Site, token: str) -> int:
 
 
 def kept(site: Site) -> tuple[str, Callable[[], int]]:
-    """The present signing key's identity, and the status of a token that it has signed and that
-    would count for an hour: what a thief of the key could make is made here, to have a measure."""
+    """The current signing key's identity, and a function for the status of a token that this key
+    has signed for an hour, as a thief of the key could: the comparison for the tests."""
     key = site.machine.file("/etc/wharfinger/certificates/signing.key").content_string
     genuine = site.registry().token(hosts.account("admin"), SCOPE)
     identity = str(jwt.get_unverified_header(genuine)["kid"])
@@ -77,7 +77,7 @@ def signed_by(site: Site) -> dict[str, str]:
 
 
 def served_certificate(site: Site) -> x509.Certificate:
-    """The certificate that the proxy shows."""
+    """The certificate that the proxy serves."""
     registry = site.registry()
     text = ssl.get_server_certificate((registry.address, registry.port))
     return x509.load_pem_x509_certificate(text.encode())
@@ -94,15 +94,15 @@ def test_nothing_fails_while_nothing_happens(site: Site, loaded: Load) -> None:
 
 
 def version(site: Site) -> str:
-    """The version of distribution that serves, as its program says it."""
+    """The version of distribution that serves, as its program reports it."""
     container = site.serving("registry")["Id"]
     said = site.machine.check_output("docker exec %s /registry --version", container)
     return said.split()[-1]
 
 
 def everything_is_there(site: Site, loaded: Load, images: dict[str, Pushed]) -> None:
-    """Everything that any version has answered with 201 can be pulled, with equal digests; a user
-    and a robot still sign in and pull."""
+    """Checks that everything that any version answered with 201 can be pulled with the same digest,
+    and that a user and a robot still sign in and pull."""
     assert loaded.lost(loaded.pushed()) == []
     registry = site.registry()
     for account in map(hosts.account, ("readonly", "ci")):
@@ -192,7 +192,7 @@ def test_another_authority(site: Site, loaded: Load) -> None:
     before = authority().read_bytes()
     site.change("rotate ca", ROTATE, rotate="ca")
     assert authority().read_bytes() != before
-    # Until now everybody has known only the one before, and goes on so; these know only the new.
+    # All clients so far trust only the previous authority, and go on. These trust only the new one.
     new = site.kept_authority("new")
     loaded.add_trusting("new", new)
     loaded.ca_file = str(new)
@@ -208,7 +208,7 @@ def test_another_generation_of_the_token_server(site: Site) -> None:
 
 
 def test_the_end_of_the_authority_before(site: Site, loaded: Load) -> None:
-    # Who knows only that one is a client no more, as the operator is told.
+    # Clients that trust only that authority can no longer connect, as the operator is told.
     loaded.stop("reader", "puller", "pusher", "chunker", "slow", "login", "docker", "containerd")
     for holder in site.holders:
         if holder.session.trusts != loaded.ca_file:
@@ -230,7 +230,7 @@ def test_tokens_issued_just_before_a_change_have_worked_until_they_expired(
         used = [operation for operation in loaded.operations() if operation.client == holder.name]
         assert len(used) > 10
         assert [operation.error for operation in used if operation.error] == []
-        # A token of 60 seconds was still being used in its last ones.
+        # The 60-second token was still in use in its last seconds.
         assert holder.until is not None
         assert used[-1].start + used[-1].seconds > holder.until - 3
 
@@ -254,7 +254,7 @@ def test_a_revoked_keys_tokens_are_refused_at_once_and_going_back_does_not_bring
     assert signs_with(site) != old
     assert ask(site, genuine) == with_old_key() == 401
     site.tidy()
-    # Nor does it bring back a removed user.
+    # Going back does not bring back a removed user either.
     leaver = Account("leaver", hosts.users()["former"]["leaver"])
     before = {kind: site.serving(kind)["Id"] for kind in ("registry", "token_server")}
     for kind in before:

@@ -1,6 +1,6 @@
 """Changes that are cut off in their midst: service goes on, and the next run converges.
 
-Nothing is left over then. The tests run in the order in which they are written.
+Afterwards nothing is left over. The tests run in the order in which they are written.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from support.amount import FULL
 
 ROTATE = "playbooks/rotate_certificates.yml"
 
-# Run on the host itself, because the moment lasts only milliseconds: what `docker kill` does to the
-# container of the generation that is in a phase. By Docker's socket: the command takes longer to
-# start than a generation on a fast machine.
+# Runs on the host itself, because the moment lasts only milliseconds: kills the container of the
+# generation that is in a phase, as `docker kill` does. By Docker's socket, because the command can
+# take longer to start than a generation.
 KILL_CONTAINER = r"""
 import http.client, json, socket, sys, time
 
@@ -55,20 +55,20 @@ sys.exit(f"no {kind} was {phase}, or none ran")
 
 @pytest.fixture(scope="module", autouse=True)
 def everybody(loaded: Load) -> None:
-    """The pooled clients. First, nothing happens."""
+    """The pooled clients. At first, nothing changes."""
     loaded.phase("steady")
     time.sleep(5)
 
 
 @contextmanager
 def cut_off(site: Site, moment: str, playbook: str, **more: Any) -> Iterator[None]:
-    """A run of a playbook whose processes, on host and controller, are killed at that moment."""
+    """Kills a run of a playbook at that moment: its processes on host and controller."""
     assert site.load is not None
     change = f"killed: {moment}"
     site.load.phase(change)
     kill(site, moment, site.operator.begin(playbook, **more))
     yield
-    # Nobody has mended anything yet.
+    # Nothing has been repaired yet.
     time.sleep(2)
     site.served(change)
 
@@ -79,7 +79,7 @@ def setting(site: Site, level: str) -> None:
 
 
 def converges(site: Site, change: str) -> None:
-    """The next run makes it so, without a failed operation, and nothing is left over."""
+    """The next run completes the change without a failed operation, and nothing is left over."""
     assert site.load is not None
     site.load.phase(f"after {change}")
     site.operator.play("site.yml")
@@ -92,7 +92,7 @@ def converges(site: Site, change: str) -> None:
 
 
 def test_a_run_killed_before_the_new_key_signs(site: Site) -> None:
-    # One of the timer's would take it further.
+    # A renewal by the timer would continue the rotation.
     with (
         renewals.held(site.machine),
         cut_off(site, "sign", ROTATE, rotate="signing", rotate_wait=False),
@@ -114,7 +114,7 @@ def test_a_restart_of_the_host_in_the_midst_of_a_rotation(site: Site, loaded: Lo
     while not answers(site):
         assert time.monotonic() < deadline, "the registry does not serve after a restart"
         time.sleep(0.5)
-    # Nobody has done anything; tokens are made and accepted.
+    # Without manual work, tokens are made and accepted.
     loaded.start()
     loaded.phase("after the restart")
     time.sleep(5)
@@ -125,7 +125,7 @@ def test_a_restart_of_the_host_in_the_midst_of_a_rotation(site: Site, loaded: Lo
 
 
 def answers(site: Site) -> bool:
-    """Whether a login succeeds now; who does not answer in 5 seconds does not."""
+    """Whether a login succeeds now. No answer within 5 seconds counts as a failure."""
     assert site.load is not None
     load = site.load
     session = Session(load.target, load.account, load.ca_file, timeout=5)
@@ -168,7 +168,7 @@ def test_a_new_generation_that_is_killed_while_it_starts_is_never_served(site: S
     site.served("docker kill: starting")
     assert site.serving("registry")["Id"] == before
     site.tidy(rotating=True)
-    # The next test's run begins where this one has ended.
+    # The next test's run starts from this state.
     if FULL:
         converges(site, "docker kill: starting")
 
@@ -179,18 +179,18 @@ def test_one_that_is_killed_while_nginx_is_led_to_it_serves_no_longer_than_notic
     assert site.load is not None
     before = site.serving("registry")["Id"]
     setting(site, "debug")
-    # What was on its way to the killed one is lost: these failures are shown, not judged.
+    # Requests on their way to the killed one are lost: these failures are shown, not judged.
     site.load.phase("docker kill: switching")
     run = site.operator.begin("site.yml")
     site.script(KILL_CONTAINER, "registry", "switching")
     done = run.wait()
     assert done.code != 0
-    # Before or after nginx was led to it: either way the one before serves.
+    # Before or after nginx switched to it: in both cases the previous generation serves.
     assert re.search(r"keeps serving|and \d+ serves again", done.said), done.output
     assert site.serving("registry")["Id"] == before
     assert answers(site)
     site.tidy(rotating=True)
-    # Until nginx gives up connecting to the killed one (proxy_connect_timeout).
+    # Until nginx stops trying to connect to the killed one (proxy_connect_timeout).
     time.sleep(12)
     converges(site, "docker kill: switching")
 

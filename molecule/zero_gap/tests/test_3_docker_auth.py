@@ -1,7 +1,7 @@
 """docker_auth's definition in the embedded token server's place, and back: no client notices.
 
-The program of docker_auth cannot be had here. An image stands in for its own that reads the same
-rendered file from the same command line; everything else is as with the real one.
+The program of docker_auth is not available here. Another image takes its place and reads the same
+rendered file from the same command line; everything else is as with the real image.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from load.site import Site
 from support import hosts
 
 ROTATE = "playbooks/rotate_certificates.yml"
-# docker_auth's command line is glog's options, and then the file.
+# docker_auth's command line has glog's options, and then the file.
 PROGRAM = """
 import sys
 from wharfinger.token_server.cli import main
 sys.exit(main(["serve", sys.argv[-1]]))
 """
-# On the host, after a line with the password of who may push.
+# Runs on the host, after a line that sets PASSWORD for an account that may push.
 MAKE = """
 import subprocess, sys
 
@@ -47,13 +47,13 @@ docker("rmi", reference)
 
 @pytest.fixture(scope="module", autouse=True)
 def everybody(loaded: Load) -> None:
-    """The pooled clients. First, nothing happens."""
+    """The pooled clients. At first, nothing changes."""
     loaded.phase("steady")
     time.sleep(5)
 
 
 def algorithm(site: Site) -> str:
-    """With which new tokens are signed."""
+    """The algorithm that signs new tokens."""
     token = site.registry().token(hosts.account("admin"), "repository:load/stable:pull")
     return str(jwt.get_unverified_header(token)["alg"])
 
