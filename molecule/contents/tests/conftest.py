@@ -1,4 +1,4 @@
-"""One registry full of everything. The tests run as they are written: each changes it."""
+"""One registry full of everything. Each test changes it, so they run in the order of the files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="session")
 def amount() -> Amount:
-    """How much is in it. Every walk through the storage takes time for each tag."""
+    """How much the registry holds. Every walk through the storage takes time for each tag."""
     return Amount() if FULL else Amount(repositories=20, large=64 * MIB)
 
 
@@ -31,12 +31,12 @@ def site(amount: Amount) -> Site:
 
 @pytest.fixture(scope="session")
 def client() -> Host:
-    """The machine of somebody who uses the registry, with a real Docker."""
+    """A machine that uses the registry, with a real Docker."""
     return hosts.host("client")
 
 
 @pytest.fixture(scope="module")
 def no_renewals(site: Site) -> Iterator[None]:
-    """The timer begins none beside these tests."""
+    """The timer begins no renewal during these tests."""
     with renewals.held(site.machine):
         yield

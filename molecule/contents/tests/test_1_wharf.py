@@ -1,4 +1,4 @@
-"""`wharf` against a full registry of ours, as users with and without rights, and against another's.
+"""`wharf` with a full registry of ours, as users with and without rights, and with a foreign one.
 
 The tests run in the order in which they are written.
 """
@@ -22,7 +22,7 @@ FOREIGN = "client.wharfinger.test:5000"
 
 @pytest.fixture(scope="module")
 def foreign() -> Registry:
-    """Debian's docker-registry, which knows one user by htpasswd, with an image in each of seven
+    """Debian's docker-registry, with one htpasswd user and an image in each of seven
     repositories."""
     registry = Registry(
         "client.wharfinger.test",
@@ -39,7 +39,7 @@ def foreign() -> Registry:
 
 
 def somebody(folder: Path, user: str) -> Person:
-    """A user of our registry, who knows the foreign one too."""
+    """A user of our registry who also knows the foreign one."""
     folder.mkdir(exist_ok=True)
     credentials = hosts.inventory_file().parent / "credentials"
     return Person(
@@ -55,19 +55,19 @@ def somebody(folder: Path, user: str) -> Person:
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Person:
-    """Who may do everything."""
+    """A user who may do everything."""
     return somebody(tmp_path_factory.mktemp("wharf") / "admin", "admin")
 
 
 @pytest.fixture(scope="module")
 def readonly(tmp_path_factory: pytest.TempPathFactory) -> Person:
-    """Who may pull everything, and not list."""
+    """A user who may pull everything, but not list."""
     return somebody(tmp_path_factory.mktemp("wharf") / "readonly", "readonly")
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Person:
-    """Who may do nothing."""
+    """A user who may do nothing."""
     return somebody(tmp_path_factory.mktemp("wharf") / "stranger", "stranger")
 
 
@@ -109,7 +109,7 @@ def test_room_is_told_by_repository(site: Site, admin: Person) -> None:
     by_name = {row["repository"]: row for row in told["repositories"]}
     [large] = site.content.large.values()
     assert large.size <= by_name[LARGE]["size"] < large.size + 10_000
-    # The base layer of 1 MiB is in team/app too.
+    # The base layer of 1 MiB is also in team/app.
     assert by_name["team/other"]["shared"] >= 1024**2
 
 
@@ -139,7 +139,7 @@ def test_a_digest_that_an_index_needs_is_not_deleted_without_a_word(
     assert asked.code == 2
     assert "tag 1.0-amd64 will be gone too" in asked.words
     assert f"WARNING: the index team/app:1.0 ({index.digest}) still needs it" in asked.words
-    # Here nobody can be asked, so nothing is deleted.
+    # There is no terminal to ask at, so nothing is deleted.
     assert "say --yes" in asked.words
     assert site.pushing("team/app").found("team/app", child) == child
     site.whole()
@@ -175,7 +175,7 @@ def test_against_debians_registry(admin: Person, foreign: Registry) -> None:
     assert listed >= {(f"theirs/{n}/app", tag) for n in range(7) for tag in ("one", "two")}
     shown = admin("show", f"{FOREIGN}/theirs/3/app:one")
     assert shown.code == 0, shown.error
-    # Its release, 2.8, deletes no tag alone, and nothing else is deleted instead.
+    # Release 2.8 cannot delete a single tag, and nothing else is deleted instead.
     refused = admin("rm", f"{FOREIGN}/theirs/3/app:one", "--yes")
     assert refused.code == 1
     assert f"{FOREIGN} does not remove single tags" in refused.words

@@ -1,4 +1,4 @@
-"""Retention: tags go by the rules, and with them what belongs to them; nothing that is needed goes.
+"""Retention removes tags by the rules, and their signatures with them, but nothing that is needed.
 
 The tests run in the order in which they are written.
 """
@@ -34,19 +34,19 @@ RULES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def before(site: Site) -> dict[str, dict[str, str]]:
-    """The tags before all of this, aged as the rules want them."""
+    """The tags before these tests, with the ages that the rules need."""
     for number in range(1, 11):
         site.aged((11 - number) * 10, tag_path("small/000/app", f"v{number}"))
     signed = site.content["signed/app"]
     for number in range(12):
         site.aged(30 - number, tag_path("signed/app", f"v{number}"))
-    # The signatures are the newest, and count nothing.
+    # The signatures are the newest, and do not count.
     site.aged(30, *(revision_path("signed/app", manifest) for manifest in signed.manifests))
     return {name: dict(repository.tags) for name, repository in site.content.repositories.items()}
 
 
 def rows(answer: dict[str, Any], repository: str) -> dict[str, tuple[bool, int | None, str]]:
-    """A repository's tags in the table."""
+    """The table's rows for a repository's tags."""
     return {
         row["tag"]: (row["keep"], row["rule"], row["reason"])
         for row in answer["rows"]
@@ -86,7 +86,7 @@ def test_the_table_says_what_would_go_and_why(
         why = "among the newest 3" if stays else "not among the newest 3"
         assert signed[f"v{number}"] == (stays, 2, why)
         for ending in (".sig", ".att"):
-            # Its manifest stays for a while, and is still signed then.
+            # Its manifest stays for a while, and is still signed during that time.
             assert signed[belonging(name, ending)] == (True, 2, f"belongs to {name}")
     assert rows(answer, "daily/app") == {"latest": (True, None, "no rule names it")}
     assert {(row["repository"], row["tag"]) for row in answer["rows"]} == {
@@ -109,10 +109,10 @@ def test_the_rules_remove_what_the_table_said(
     site.whole()
     for repository in ("small/000/app", "signed/app", "team/app"):
         assert tags(site, repository) == set(site.content[repository].tags)
-    # The manifests are still there until they are collected, for who needs one by its digest.
+    # Until they are collected, the manifests can still be pulled by their digests.
     child = before["team/app"]["1.0-amd64"]
     assert site.pushing("team/app").found("team/app", child) == child
-    # Nothing more goes the next time, and no window is needed for that.
+    # The next run removes nothing, and needs no window.
     number = site.generation()
     with site.settings(retention=RULES):
         assert site.done("retention")["actions"] == []
@@ -128,7 +128,7 @@ def test_with_collection_what_belonged_to_them_goes_too(
         for subject in removed
         for ending in (".sig", ".att")
     ]
-    # They lost their tags just now, however long ago they were pushed.
+    # They have just lost their tags. It does not matter how long ago they were pushed.
     site.done("collect")
     assert set(removed + signatures) <= set(site.stored()["revisions"]["signed/app"])
     site.settled()
@@ -144,7 +144,7 @@ def test_with_collection_what_belonged_to_them_goes_too(
 
 
 def test_a_signature_whose_image_stays_by_its_index_stays_too(site: Site) -> None:
-    """team/app's child of 1.1 has no tag of its own, and is signed."""
+    """A child of team/app:1.1 has no tag of its own, and is signed."""
     pushing = site.pushing("team/app")
     index = site.content["team/app"].manifests[site.content["team/app"].tags["1.1"]]
     child = site.content["team/app"].manifests[index.children[0]]
@@ -162,7 +162,7 @@ def test_a_signature_whose_image_stays_by_its_index_stays_too(site: Site) -> Non
 
 
 def test_a_tag_that_is_moved_meanwhile_is_not_lost(site: Site) -> None:
-    """Somebody pushes old tags again while retention is at work: each that was taken is there."""
+    """Old tags are pushed again while retention is at work: each accepted push is there."""
     name = "moved/app"
     pushing = site.pushing(name)
     old = one_image(pushing, name, "first")
@@ -176,7 +176,7 @@ def test_a_tag_that_is_moved_meanwhile_is_not_lost(site: Site) -> None:
     over = threading.Event()
 
     def move() -> None:
-        # Half of them, over and over, however long it takes until retention begins.
+        # Pushes half of the tags repeatedly, however long it takes until retention begins.
         for number in itertools.cycle(range(150)):
             if over.is_set():
                 break
@@ -203,7 +203,7 @@ def test_a_tag_that_is_moved_meanwhile_is_not_lost(site: Site) -> None:
         finally:
             over.set()
             thread.join()
-    # Those that were pushed again are there, as they were pushed; the others have gone.
+    # The tags that were pushed again are there, as they were pushed. The others are gone.
     site.content[name].tags = {tag: new.digest for tag in {*moved, "new"}}
     assert site.whole()["tags"][name] == site.content[name].tags
 
@@ -225,5 +225,5 @@ def test_by_its_playbook(site: Site) -> None:
     }
     assert tags(site, "small/001/app") == {"v10"}
     site.whole()
-    # What was asked for is what the host's own timer would do too.
+    # The host's own timer uses the same rules.
     assert json.loads(site.machine.check_output("cat %s", SETTINGS))["retention"][0]["newest"] == 1

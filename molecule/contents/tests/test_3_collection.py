@@ -1,4 +1,4 @@
-"""Collection: what nothing needs is gone from the disk, all else stays, and reads go on meanwhile.
+"""Collection frees the disk of unneeded data and keeps all other data, while reads go on.
 
 The tests run in the order in which they are written.
 """
@@ -31,8 +31,8 @@ MIB = 1024 * 1024
 CONTAINER = "wharfinger-collection"
 
 ENOUGH = "/run/held-for-long-enough"
-# Run on the host: stops the collection in its midst, until a file is there (five minutes at most).
-# By Docker's socket: the command takes longer to start than a small registry to be collected.
+# Runs on the host: pauses the collection half-way until a file exists, for five minutes at most.
+# By Docker's socket, because the command takes longer to start than a small collection to end.
 HELD = f"""
 import http.client, os, socket, sys, time
 
@@ -57,14 +57,14 @@ if told("unpause") != 204:
 
 
 def garbage(site: Site, repository: str = "garbage/app") -> str:
-    """Has a blob in the registry that nothing has needed for weeks; its digest."""
+    """Pushes a blob that nothing has needed for weeks, and returns its digest."""
     blob = site.pushing(repository).blob(repository, os.urandom(4096))
     site.aged(20, layer_path(repository, blob))
     return blob
 
 
 def is_there(site: Site, blob: str) -> bool:
-    """Whether a blob lies in the storage."""
+    """Whether a blob is in the storage."""
     return bool(site.machine.file(str(blob_path(blob))).exists)
 
 
@@ -79,7 +79,7 @@ def docker(client: Host) -> Docker:
 
 @pytest.fixture(scope="module")
 def built(docker: Docker, client: Host) -> str:
-    """An image that docker has built, of a layer of 4 MiB; its name."""
+    """The name of an image that docker has built, with a layer of 4 MiB."""
     name = f"{docker.registry.name}/built/app:1"
     client.check_output("mkdir -p /tmp/built && head -c 4194304 /dev/urandom > /tmp/built/app")
     client.check_output("printf 'FROM scratch\\nCOPY app /app\\n' > /tmp/built/Dockerfile")
@@ -97,7 +97,7 @@ def test_without_garbage_nothing_happens(site: Site, built: str) -> None:
 
 
 def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) -> None:
-    # Everything is old: children of kept indexes, subjects, signatures too.
+    # Everything is old, including children of kept indexes, subjects and signatures.
     site.machine.check_output(
         f"find {REPOSITORIES} -path '*/revisions/*' -name link -exec touch -d '20 days ago' {{}} +"
     )
@@ -107,7 +107,7 @@ def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) 
     gone = {
         repository: site.content[repository].untagged for repository in ("daily/app", "daily/multi")
     }
-    # Since `latest` was pushed again, five are without a tag; and an index with three children.
+    # Pushing `latest` again has left five images, and an index with three children, without a tag.
     assert [len(digests) for digests in gone.values()] == [5, 4]
     with site.read():
         answer = site.done("collect")
@@ -135,11 +135,11 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     by_docker = pushing.found("built/app", "1")
     assert by_docker is not None
     pushing.delete("built/app", by_docker)
-    # What they needed stays for its time.
+    # The blobs that they needed stay for a while.
     assert site.done("collect")["blobs"] == 0
     site.settled()
     with site.read(writing=True) as beside:
-        # A docker that wants to push meanwhile does not notice.
+        # A docker that pushes meanwhile does not notice.
         other = docker.image("built/meanwhile")
         meanwhile = threading.Thread(target=lambda: pushes.append(docker("push", other)))
         pushes: list[object] = []
@@ -153,14 +153,14 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     assert answer["freed"] > large.size
     assert not is_there(site, large.digest)
     site.whole()
-    # Nobody was told anything but to wait, in the registry's own form.
+    # Clients were only told to wait, in the registry's own form.
     writer = beside.writer
     assert writer is not None and writer.problems == []
     assert writer.statuses == [202, 503, 202]
     assert {(answer.content_type, answer.code) for answer in writer.refused} == {
         ("application/json", "UNAVAILABLE")
     }
-    # Exactly the same again, to the same registry.
+    # Pushes exactly the same to the same registry again.
     pushing.large(LARGE, large)
     config = configuration(number="1")
     pushing.blob(LARGE, config)
@@ -224,7 +224,7 @@ def test_an_upload_ends_or_is_refused_and_pushing_again_succeeds(
     over = threading.Event()
 
     def push() -> None:
-        """What a person does: pushes again until it works."""
+        """Pushes again until it works, as a person does."""
         deadline = time.monotonic() + 180
         how = upload
         while time.monotonic() < deadline:
@@ -249,7 +249,7 @@ def test_an_upload_ends_or_is_refused_and_pushing_again_succeeds(
         site.done("collect")
     thread.join()
     assert over.is_set(), refused
-    # Each refusal was one that says what it is.
+    # Each refusal says that it is one.
     assert [
         problem for problem in refused if not re.search(r"answered (503|429|400) ", problem)
     ] == []
@@ -294,7 +294,7 @@ def test_an_empty_registry_has_nothing_to_collect(site: Site) -> None:
     try:
         for command in ("collect", "check_contents", "retention"):
             assert site.done(command)["actions"] == []
-        # One blob, and no repository at all.
+        # One blob, and no repository.
         orphan = blob_path(digest(b"nobody's"))
         site.machine.check_output(
             f"mkdir -p {orphan.parent} && printf nobody\\'s > {orphan}"

@@ -1,4 +1,4 @@
-"""Check: what is damaged is found, with the tags that it hits, and repairing it as told heals it.
+"""The check finds damage and the affected tags, and a repair as it says works.
 
 The tests run in the order in which they are written.
 """
@@ -33,7 +33,7 @@ with open(sys.argv[1], "r+b") as file:
 
 @contextmanager
 def damaged(site: Site, digest: str, how: str) -> Iterator[None]:
-    """A blob is damaged for a while: flipped, missing or truncated."""
+    """A blob is damaged while the body runs: flipped, missing or truncated."""
     path = blob_path(digest)
     site.machine.check_output("cp --archive %s /root/saved", str(path))
     size = int(site.machine.check_output("stat --format %%s %s", str(path)))
@@ -60,7 +60,7 @@ def tagged(content: Content, repository: str, tag: str) -> Manifest:
 
 
 def damage_found(site: Site) -> list[dict[str, Any]]:
-    """What a check finds, which exits with 1 where that is anything, and says it."""
+    """The damage that a check finds. If there is any, the check reports it and exits with 1."""
     ran = site.run("check_contents")
     damage: list[dict[str, Any]] = site.report("check_contents")["damage"]
     assert ran.code == (1 if damage else 0), ran.error
@@ -72,7 +72,7 @@ def test_a_whole_registry_is_whole(site: Site) -> None:
     number = site.generation()
     with site.read(writing=True) as beside:
         assert damage_found(site) == []
-    # No window is needed for that.
+    # A check needs no window.
     assert beside.writer is not None
     assert beside.writer.statuses == [202]
     assert site.generation() == number
@@ -80,7 +80,7 @@ def test_a_whole_registry_is_whole(site: Site) -> None:
 
 @pytest.mark.parametrize("how", ["flipped", "missing", "truncated"])
 def test_a_damaged_layer_is_found_with_every_tag_that_it_hits(site: Site, how: str) -> None:
-    # The layer that the images of three platforms share, and another repository.
+    # The images of three platforms share this layer, and so does another repository.
     index = tagged(site.content, "team/app", "1.1")
     shared = layer(site.content["team/app"].manifests[index.children[0]])
     assert shared == layer(tagged(site.content, "team/other", "1"))
@@ -88,7 +88,7 @@ def test_a_damaged_layer_is_found_with_every_tag_that_it_hits(site: Site, how: s
         [finding] = damage_found(site)
     assert finding["digest"] == shared
     assert set(finding["repositories"]) == {"team/app", "team/other"}
-    # All of team/app share it, but for what is signed with.
+    # All tags of team/app share it, except for the signatures.
     names = [tag for tag in site.content["team/app"].tags if not tag.endswith(".sig")]
     tags = {f"team/app:{tag}" for tag in names}
     assert set(finding["tags"]) == tags | {"team/other:1"}
@@ -103,7 +103,7 @@ def test_a_damaged_manifest_is_found(site: Site, how: str) -> None:
         damage = damage_found(site)
     assert name in {finding["digest"] for finding in damage}
     tags = {tag for finding in damage for tag in finding["tags"]}
-    # It is a child of the list too.
+    # It is also a child of the list.
     assert tags == {"classic/app:1", "classic/app:multi"}
 
 
@@ -120,7 +120,7 @@ def test_a_truncated_manifest_is_named_before_anything_is_refused_with_the_way_o
         with site.read(writing=True) as beside:
             ran = site.run("collect")
     finally:
-        # The way on, as the message below says it; later tests collect too.
+        # The way on that the message below suggests. Later tests collect too.
         site.machine.check_output("rm %s", str(path))
         pushing = site.pushing("broken/app")
         pushing.manifest("broken/app", image, "1")
@@ -151,7 +151,7 @@ def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failu
         assert "wharf repair HOST/stale/app" in said and f"stale/app:{name}" in said
         status = site.machine.run("wharfinger-host status").stdout
         assert "lists of referrers that name what was deleted: 1" in status
-        assert "stale/app" not in status  # no problem of the host's
+        assert "stale/app" not in status  # this is not a problem of the host
         site.done("collect")
     finally:
         pushing.delete("stale/app", site.content["stale/app"].tags[name])
@@ -168,7 +168,7 @@ ODD = [
     b'"x": ' + b"[" * 3000 + b"]" * 3000,
 ]
 UNREADABLE = b'{"schemaVersion": 2, "layers": 5, "layers": null}'
-# Run on the host: what a registry without our middleware would have taken.
+# Runs on the host: stores a manifest that a registry without our middleware would have accepted.
 TAKEN = f"""
 import pathlib, shutil, sys
 for path, text in zip(sys.argv[1::2], sys.argv[2::2]):
@@ -226,7 +226,7 @@ def test_odd_manifests_of_one_user_stop_nobody_elses_collection(site: Site) -> N
         path = f"/v2/{repository}/manifests/odd{number}"
         assert pushing.request("GET", path, Accept=MANIFEST).content == data
     assert pushing.size(repository, config) == len(text)
-    # The check names the one and does not fail.
+    # The check names the unreadable manifest and does not fail.
     assert damage_found(site) == []
     kinds = {
         finding["kind"]: finding["tags"] for finding in site.report("check_contents")["harmless"]
@@ -237,14 +237,14 @@ def test_odd_manifests_of_one_user_stop_nobody_elses_collection(site: Site) -> N
 
 
 def test_by_its_playbook(site: Site) -> None:
-    # By its former name too.
+    # Also by its former name.
     site.operator.play("playbooks/check.yml")
     image = tagged(site.content, "a/b/c/d/e", "1")
     with damaged(site, layer(image), "flipped"):
         done = site.operator.begin("playbooks/scrub.yml").wait()
     assert done.code != 0
     assert layer(image) in done.said and "a/b/c/d/e:1" in done.said
-    # Until the next one, the host goes on telling of it.
+    # Until the next check, the host goes on reporting the damage.
     assert layer(image) in site.machine.run("wharfinger-host status").stdout
     assert damage_found(site) == []
     assert layer(image) not in site.machine.run("wharfinger-host status").stdout

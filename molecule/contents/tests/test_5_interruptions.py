@@ -1,8 +1,8 @@
-"""What works in a window is killed in its midst: the host takes writes again by itself, nothing
-that a tag leads to is lost, and the next run goes on.
+"""Jobs are killed in the middle of a window: the host accepts writes again by itself, nothing that
+a tag leads to is lost, and the next run goes on.
 
-tests/engine kills after more of the steps; here every third to fifth does for clients of a full
-registry. The tests run in the order in which they are written.
+tests/engine kills after more of the steps. Here, with clients of a full registry, only some of the
+steps are tried. The tests run in the order in which they are written.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from support.amount import FULL
 pytestmark = pytest.mark.usefixtures("no_renewals")
 
 PROGRAM = "/usr/local/lib/wharfinger/wharfinger-host.pyz"
-# How long the host may take to be open again, in seconds.
+# The longest time, in seconds, until the host accepts writes again.
 AGAIN = 180
 
-# Run on the host: `COMMAND NUMBER`, killed once it has written its memory that many times; the exit
-# code is 0 where it ended before.
+# Runs on the host: `COMMAND NUMBER` is killed when it has saved its state NUMBER times. The exit
+# code is 0 if it ended before.
 KILLED = f"""
 import os, signal, sys
 sys.path.insert(0, {PROGRAM!r})
@@ -45,7 +45,7 @@ def dying(self, state):
 Store.save = dying
 run(sys.argv[1], {{}})
 """
-# The same as the work of the unit, which looks after what it leaves behind.
+# The program runs in the unit, which cleans up after it.
 UNIT = "wharfinger-contents@{}.service"
 OVERRIDE = "/run/systemd/system/{}.d"
 DYING = "/root/killed.py"
@@ -54,7 +54,7 @@ NAME = "killed/app"
 
 @pytest.fixture(scope="module")
 def killed(site: Site) -> Iterator[None]:
-    """The program that dies is on the host."""
+    """Puts the program that dies on the host."""
     site.script(f"from pathlib import Path\nPath({DYING!r}).write_text({KILLED!r})")
     yield
     site.machine.check_output("rm -rf /run/systemd/system/wharfinger-contents@*.service.d")
@@ -62,7 +62,7 @@ def killed(site: Site) -> Iterator[None]:
 
 
 def dies(site: Site, command: str, number: int) -> bool:
-    """The command's unit runs, and is killed after so many steps; False where it ended before."""
+    """Runs the command's unit, which is killed after `number` steps; False if it ended before."""
     unit = UNIT.format(command)
     folder = OVERRIDE.format(unit)
     text = f"[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 {DYING} {command} {number}\\n"
@@ -75,13 +75,13 @@ def dies(site: Site, command: str, number: int) -> bool:
 
 
 def lives(site: Site, command: str) -> None:
-    """The unit is as it was delivered."""
+    """Restores the unit as it was delivered."""
     site.machine.check_output(f"rm -rf {OVERRIDE.format(UNIT.format(command))}")
     site.machine.check_output("systemctl daemon-reload")
 
 
 def work(site: Site) -> None:
-    """There is something to collect: an old revision without a tag, and a blob of nobody."""
+    """Pushes something to collect: an old revision without a tag, and a blob that nothing names."""
     pushing = site.pushing(NAME)
     one_image(pushing, NAME, "latest", number="1")
     one_image(pushing, NAME, "latest", number="2")
@@ -128,7 +128,7 @@ def test_retention_killed_after_a_step_and_at_any_moment(site: Site, killed: Non
     def many() -> None:
         for number in range(100 if FULL else 20):
             pushing.manifest(NAME, old, f"t{number}")
-        # What the rules remove may be there or not.
+        # The tags that the rules remove may still be there or not.
         site.content[NAME].tags = {"latest": old.digest}
 
     with site.settings(retention=rules, brake_at_least=1000), site.read():
@@ -155,7 +155,7 @@ def test_a_window_whose_process_died_without_a_unit_is_ended_by_the_timer(
     site: Site, killed: None
 ) -> None:
     work(site)
-    # Its fourth step is in the midst of a window.
+    # The fourth step is in the middle of a window.
     site.machine.run(f"python3 {DYING} collect 4")
     assert site.state()["window"] is not None
     assert not site.writes()

@@ -1,4 +1,4 @@
-"""Timers: they are there as the inventory says, and go with it."""
+"""Timers exist as long as the inventory has schedules for them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CHECK = "wharfinger-contents@check_contents.timer"
 
 
 def timers(site: Site) -> set[str]:
-    """The timers that wait, or whose service runs."""
-    # A timer whose service is just at work waits for nothing, but is there.
+    """The timers that wait or whose service runs."""
+    # A timer whose service is running does not wait, but exists.
     listed = site.machine.check_output(
         "systemctl list-units --type=timer --no-legend --output=json 'wharfinger-*'"
     )

@@ -1,5 +1,5 @@
-"""Pushes over a slow line beside a collection and a retention: nobody is kept out for their sake,
-and they end whole. Needs nothing of what the other files have pushed."""
+"""Pushes over a slow line during a collection and a retention: no client is kept out because of
+the slow pushes, and they end whole. These tests need no data from the other files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from support import hosts
 from support.registry import digest
 from support.slow import SlowPush
 
-# Seconds for which writes may be refused, also on a busy machine: half of what the pushes take.
+# Seconds for which writes may be refused, even on a busy machine: half of the pushes' time.
 REFUSED = 60
 
 
 class Writer:
-    """Somebody who begins a push all the time; `longest`: for how long that was refused."""
+    """Begins pushes all the time. `longest`: the longest time for which they were refused."""
 
     def __init__(self) -> None:
         self.registry, self.account = hosts.registry(NAME), hosts.account("admin")
@@ -61,7 +61,7 @@ def work(command: str) -> dict[str, Any]:
 
 @pytest.fixture
 def rule() -> Iterator[None]:
-    """Of slow/tags one tag stays."""
+    """A rule that keeps one tag of slow/tags."""
     with Site().settings(retention=[{"number": 1, "on": ["^slow/tags$"], "newest": 1}]):
         yield
 
@@ -73,7 +73,7 @@ def test_slow_pushes_keep_nobody_out_and_end_whole() -> None:
         assert registry.push(admin, "slow/tags", tag, tag.encode()).status == 201
     garbage = os.urandom(1 << 16)
     assert registry.upload(admin, "slow/garbage", garbage).status == 201
-    # Nobody has needed it for longer than registry_untagged_keep.
+    # It has been unneeded for longer than registry_untagged_keep.
     Site().aged(20, layer_path("slow/garbage", digest(garbage)))
     pushes = [
         SlowPush(registry, admin, f"slow/{method.lower()}", method) for method in ("PATCH", "PUT")
@@ -89,7 +89,7 @@ def test_slow_pushes_keep_nobody_out_and_end_whole() -> None:
     assert writer.answers <= {201, 503}
     assert writer.longest <= REFUSED
     assert registry.blob(admin, "slow/garbage", digest(garbage)).status == 404
-    # They are not even near their end, and the work is over.
+    # The jobs are done, and the pushes are far from their end.
     for push in pushes:
         assert push.end() == [201, 202, *([202] if push.method == "PATCH" else []), 201, 201]
         assert push.pulls()

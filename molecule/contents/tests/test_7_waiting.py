@@ -1,9 +1,9 @@
-"""What keeps a run from removing anything: a clock in doubt, the brake, the grace of what nothing
-needs any more.
+"""A run removes nothing if the clock is in doubt, the brake stops it, or the data became unneeded
+only a short time ago.
 
-The clock of a container is its machine's, so the host program alone is shown another one
-(libfaketime), and told what a time server has told the kernel: test machines differ in that. The
-tests run in the order in which they are written.
+A container has the clock of its machine, so only the host program runs with another clock
+(libfaketime). It is also told whether a time server sets the clock, because test machines differ.
+The tests run in the order in which they are written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROGRAM = "/usr/local/lib/wharfinger/wharfinger-host.pyz"
 CLOCK = "/var/lib/wharfinger/clock.json"
 ALERTS = "/root/alerts"
 NAME = "waiting/app"
-# Run on the host: `yes|no COMMAND…`, whether a time server sets the clock.
+# Runs on the host: `yes|no COMMAND…`, where yes means that a time server sets the clock.
 SHOWN = f"""
 import sys
 sys.path.insert(0, {PROGRAM!r})
@@ -32,13 +32,13 @@ from wharfinger.host.__main__ import main
 sys.exit(main(sys.argv[2:]))
 """
 RULES: list[dict[str, Any]] = [{"number": 1, "on": [".*"], "newer_than": 30 * DAY}]
-# For runs that really remove something: what earlier tests have made old stays.
+# For runs that really remove something: data that earlier tests have aged must stay.
 RULES_HERE: list[dict[str, Any]] = [{"number": 1, "on": [f"^{NAME}$"], "newer_than": 30 * DAY}]
 CERTIFICATES = "cat /etc/wharfinger/certificates/*.crt | sha256sum"
 
 
 def shown(site: Site, jump: str, *command: str, synchronised: bool = False) -> tuple[int, str]:
-    """The host program by a clock that is so far from the real one; its exit code and words."""
+    """Runs the host program with a clock that is `jump` off; its exit code and output."""
     library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     faked = f"LD_PRELOAD={library} FAKETIME={jump} FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1"
     which = "yes" if synchronised else "no"
@@ -48,7 +48,7 @@ def shown(site: Site, jump: str, *command: str, synchronised: bool = False) -> t
 
 @pytest.fixture(scope="module", autouse=True)
 def told(site: Site) -> Iterator[None]:
-    """Somebody is told, and the clock was believed just now."""
+    """Alerts go to a file, and the clock has just been trusted."""
     settings = "/etc/wharfinger/certificates/settings.json"
     site.script(
         "import json\nfrom pathlib import Path\n"
@@ -64,7 +64,7 @@ def told(site: Site) -> Iterator[None]:
 
 
 def alerts(site: Site) -> str:
-    """What was told since the last time."""
+    """The alerts since the last call."""
     text = site.machine.run("cat %s", ALERTS).stdout
     site.machine.check_output("rm -f %s", ALERTS)
     return str(text)
@@ -87,7 +87,7 @@ def test_a_clock_that_is_ahead_removes_nothing(site: Site, jump: str, words: str
     assert "Not renewed meanwhile: the server's certificate ends" in told
     assert site.stored() == before
     assert site.machine.check_output(CERTIFICATES) == certificates
-    # It is right again.
+    # The clock is right again.
     assert shown(site, "+0", "renew") == (0, "nothing is due\n")
     assert alerts(site) == ""
 
@@ -100,7 +100,7 @@ def test_a_clock_that_is_behind_during_pushes_costs_none_of_them(site: Site) -> 
         one_image(pushing, NAME, f"behind{number}", number=str(number)) for number in range(3)
     ]
     untagged = one_image(pushing, NAME, number="untagged")
-    # As the registry's process would have written them, which has the same clock.
+    # With the times that the registry would have written by the same clock.
     links = [tag_path(NAME, f"behind{number}") for number in range(3)]
     links += [revision_path(NAME, manifest.digest) for manifest in (*pushed, untagged)]
     site.aged(40, *links)
@@ -109,7 +109,7 @@ def test_a_clock_that_is_behind_during_pushes_costs_none_of_them(site: Site) -> 
         for job in ("retention", "collect"):
             code, said = shown(site, "-40d", job)
             assert code == 1 and "nothing was removed: the clock is in doubt" in said
-        # A time server has set it.
+        # A time server has set the clock.
         for job in ("retention", "collect"):
             code, said = shown(site, "+0", job, synchronised=True)
             assert code == 0, said
@@ -141,7 +141,7 @@ def test_a_full_disk_is_freed_with_the_grace_in_place(site: Site) -> None:
     site.settled(20)
     one_image(pushing, NAME, "latest", number="new")
     del site.content[NAME].manifests[old.digest]
-    # It lost its tag just now.
+    # It has just lost its tag.
     site.done("collect")
     assert old.digest in site.whole()["revisions"][NAME]
     site.operator.play("playbooks/garbage_collect.yml", registry_untagged_keep="1h")
