@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What a part counts is its own, in a shell of its own: it tells by a file.
+# Each part runs in its own shell with its own counts, and reports them in a file.
 # shellcheck disable=SC2030,SC2031
-# What ./test is made of: running one check, counting, and the services that checks need (sourced by it).
+# ./test sources this file: it runs checks, counts tests, and starts the services that checks need.
 
-# In another user's clone (sudo ./test), git would not say which files the project has.
+# In another user's clone (sudo ./test), git would refuse to list the project's files.
 count=${GIT_CONFIG_COUNT:-0}
 export GIT_CONFIG_COUNT=$((count + 1)) "GIT_CONFIG_KEY_$count=safe.directory" "GIT_CONFIG_VALUE_$count=$PWD"
 unset count
@@ -13,10 +13,10 @@ started=()
 lanes=()
 logs=$(mktemp -d)
 
-# Ends what this run started, however it ends.
+# Ends everything that this run has started, however the run ends.
 clean_up() {
   local one
-  # Each lane is a group of processes of its own.
+  # Each lane is a separate process group.
   for one in "${lanes[@]}"; do kill -TERM -- "-$one" 2>/dev/null || true; done
   for one in "${lanes[@]}"; do wait "$one" 2>/dev/null || true; done
   for one in "${started[@]}"; do $one || true; done
@@ -25,20 +25,20 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# A scenario that was cut off still has its hosts.
+# A scenario that was interrupted still has its hosts.
 destroy_scenario() {
   [ -n "${scenario:-}" ] || return 0
   molecule destroy --scenario-name "$scenario" >/dev/null 2>&1 || true
   rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY"
 }
 
-# run_in_lanes COUNT PART…: so many parts at a time, each by run_part; then summary can tell. A part's
-# output comes when it has ended.
+# run_in_lanes COUNT PART…: runs COUNT parts at a time, each by run_part. Then summary has its results.
+# A part's output appears when the part has ended.
 run_in_lanes() {
   local count=$1 lane counts
   shift
   printf '%s\n' "$@" >"$logs/queue"
-  # Groups of processes of their own, so that clean_up can end all of a lane.
+  # Each lane gets its own process group, so that clean_up can end the whole lane.
   set -m
   for ((lane = 0; lane < count; lane++)); do
     run_lane </dev/null &
@@ -52,7 +52,7 @@ run_in_lanes() {
   done < <(cat "$logs"/*.counts)
 }
 
-# One part after the other, as long as there are any. A part that ends before its time has failed.
+# Runs one part after the other until the queue is empty. A part without counts has failed.
 run_lane() {
   local part start
   trap 'exit 130' TERM
@@ -76,13 +76,13 @@ run_lane() {
   done
 }
 
-# The next part of the queue; nothing where it is empty.
+# Prints the next part of the queue, or nothing if the queue is empty.
 next_part() {
   # shellcheck disable=SC2016
   flock "$logs/queue" sh -c 'head -n 1 "$1" && tail -n +2 "$1" >"$1.rest" && cat "$1.rest" >"$1"' sh "$logs/queue"
 }
 
-# The closing lines of pytest in a log, summed: "passed failed skipped". Errors count as failures.
+# Adds up the closing lines of pytest in a log: "passed failed skipped". Errors count as failures.
 count_pytest() {
   sed -nE 's/\x1b\[[0-9;]*m//g; /^=* ?[0-9]+ (passed|failed|skipped|error|xfailed|deselected|warning).* in [0-9.]+s/p' "$1" |
     awk '{ for (i = 1; i < NF; i++) if ($i ~ /^[0-9]+$/) n[$(i + 1)] += $i }
@@ -90,7 +90,7 @@ count_pytest() {
         print m["passed"] + m["xfailed"] + 0, m["failed"] + m["error"] + m["errors"] + m["xpassed"] + 0, m["skipped"] + 0 }'
 }
 
-# Why the tests or tasks of a log failed, in few lines; where nothing says so, the log's end.
+# Prints in a few lines why tests or tasks failed, from a log; if it finds no reason, the log's end.
 reasons() {
   sed -E 's/\x1b\[[0-9;]*m//g' "$1" | awk '
     function show(line) { if (shown++ < 150) print "  " substr(line, 1, 500) }
@@ -105,8 +105,8 @@ reasons() {
     END { exit shown == 0 }' || tail -n 15 "$1" | cut -c 1-500 | sed 's/^/  /'
 }
 
-# check TITLE COMMAND…: runs it, counts its tests (a command without tests counts as one) and shows
-# its output where it fails.
+# check TITLE COMMAND…: runs the command, counts its tests (a command without tests counts as one),
+# and shows its output if it fails.
 check() {
   local title=$1 log=${log:-$logs/log} start=$SECONDS status=0 counts
   shift
@@ -125,7 +125,7 @@ check() {
   fi
 }
 
-# How long each part took, the longest first, and all of them together: what one lane would take.
+# Prints the time of each part, the longest first, and their sum, which is the time for one lane.
 print_times() {
   local seconds part sum=0
   [ -s "$logs/times" ] || return 0
@@ -136,7 +136,7 @@ print_times() {
   printf '%4d:%02d  sum\n' $((sum / 60)) $((sum % 60))
 }
 
-# Why what failed did, once more and in few lines: a long log may have been cut before this.
+# Repeats the reasons of all failures in a few lines, because a long log may have been cut.
 print_reasons() {
   local found=("$logs"/*.reasons)
   [ -e "${found[0]}" ] || return 0
@@ -199,13 +199,13 @@ need_nginx() {
   [ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || apt_install_stopped libnginx-mod-http-js
 }
 
-# Debian's own registry, another release than ours.
+# Debian's own registry, which is a different release from ours.
 need_foreign_registry() {
   need_root
   command -v docker-registry >/dev/null || apt_install_stopped docker-registry
 }
 
-# The two images are in the cache that the tests take them from.
+# Builds the two images into the cache that the tests use.
 need_images() {
   build_tools
   [ -n "${images_are_built:-}" ] || check "images are built" images/build.py build \
@@ -213,7 +213,7 @@ need_images() {
   images_are_built=1
 }
 
-# The root file systems of the test hosts are there as docker images.
+# Makes the docker images of the test hosts.
 need_test_hosts() {
   [ -n "${test_hosts_are_built:-}" ] || check "test hosts are built" molecule/shared/images.py
   test_hosts_are_built=1
