@@ -21,7 +21,6 @@ READ: Mapping[str, tuple[str, ...]] = {
     "retention": ("confirm_deletions", "clock_is_right"),
     "garbage_collect": ("confirm_deletions", "clock_is_right"),
     "scrub": (),
-    "check": (),
     "remove": ("remove_data",),
 }
 #: All of them.

@@ -55,8 +55,6 @@ SCOPES = {
     "retention": _scope("retention", *_CONTENTS),
     "garbage_collect": _scope("garbage_collect", *_CONTENTS),
     "scrub": _scope("scrub", *_CONTENTS),
-    # Its former name, for a release.
-    "check": _scope("scrub", *_CONTENTS),
     "remove": Scope(stopping("remove"), reading=False, tells=False),
 }
 

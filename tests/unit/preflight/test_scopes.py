@@ -44,7 +44,7 @@ PROGRAM = {"host, Python", "host, user", "host, state"}
 READING = {"registry_prot", "registry_pids"}
 USERS = {"registry_access", "registry_hostname", "registry_drain_timeout"}
 ROTATE = {"registry_hostname", "registry_drain_timeout", "certificates_signing_days"}
-LOOKING_AFTER = ("retention", "garbage_collect", "scrub", "check")
+LOOKING_AFTER = ("retention", "garbage_collect", "scrub")
 CONTENTS = {"registry_retention", "registry_gc_schedule", "registry_drain_timeout", "storage_path"}
 MENDED = {"host, engine", "host, nginx"}
 
@@ -183,5 +183,5 @@ def test_every_playbook_for_a_registry_says_what_it_is_about(project: Path) -> N
         if first.get("ansible.builtin.import_role", {}).get("name") == "preflight":
             scopes[path.stem] = first.get("vars", {}).get("preflight__scope", "site")
     assert scopes.pop("rotate_certificates") == "rotate"
-    assert set(scopes.values()) == SCOPES.keys() - {"rotate", "check"}
+    assert set(scopes.values()) == SCOPES.keys() - {"rotate"}
     assert all(name == scope for name, scope in scopes.items())
