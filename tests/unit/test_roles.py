@@ -38,8 +38,7 @@ def test_there_are_roles() -> None:
 def test_every_limit_of_the_token_server_is_a_variable_that_reaches_it() -> None:
     role = ROLES[0].parent / "docker_auth"
     settings = yaml.safe_load((role / "vars" / "main.yml").read_text())["docker_auth__settings"]
-    # Only tests change the length of a window.
-    usual = {name: number for name, number in asdict(Limits()).items() if name != "window"}
+    usual = asdict(Limits())
     assert settings["limits"] == {name: f"{{{{ docker_auth_{name} }}}}" for name in usual}
     defaults = {name: options(role)[name]["default"] for name in used_only("docker_auth_server")}
     assert defaults == {f"docker_auth_{name}": number for name, number in usual.items()}
