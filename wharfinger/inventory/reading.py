@@ -18,9 +18,10 @@ _MERGE = "tag:yaml.org,2002:merge"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*:")
 # A key that may be shown. A key with a colon may be a name and its password, `{admin:secret}`.
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-_TEMPLATE = re.compile(r"(?:[:\[,{]|^\s*-)\s*\{\{")
+_VALUE_BEGINS = r"(?:[:\[,{]|^\s*-)\s*"
+_TEMPLATE = re.compile(_VALUE_BEGINS + r"\{\{")
 # A bare {user}, which YAML takes for a mapping: at the beginning of a value, or anywhere in a flow.
-_USER_FIRST = re.compile(r"(?:[:\[,{]|^\s*-)\s*\{user\}")
+_USER_FIRST = re.compile(_VALUE_BEGINS + r"\{user\}")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _QUOTE_USER = 'a pattern with {user} must be in quotes: write "{user}/**"'
 _QUOTE_TEMPLATE = 'an expression must be in quotes: write "{{ … }}"'
