@@ -98,16 +98,7 @@ def _owners(proc: Path, inodes: set[str]) -> dict[str, int]:
     owners: dict[str, int] = {}
     # Oldest first: a server and its workers share a socket, and the server is named.
     for pid in sorted(process_ids(proc)):
-        folder = f"{proc}/{pid}/fd"
-        try:
-            descriptors = os.listdir(folder)  # noqa: PTH208 (thousands of them: no Path each)
-        except OSError:
-            continue
-        for descriptor in descriptors:
-            try:
-                target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115
-            except OSError:
-                continue
+        for target in _opened_by(proc, pid):
             inode = wanted.get(target)
             if inode is not None:
                 owners.setdefault(inode, pid)
@@ -117,19 +108,28 @@ def _owners(proc: Path, inodes: set[str]) -> dict[str, int]:
 def opened(proc: Path, processes: Iterable[int], files: Iterable[Path]) -> bool:
     """Whether one of these processes has one of these files open."""
     wanted = {str(path) for path in files}
-    for pid in processes:
-        folder = f"{proc}/{pid}/fd"
+    return any(target in wanted for pid in processes for target in _opened_by(proc, pid))
+
+
+def _opened_by(proc: Path, pid: int) -> Iterator[str]:
+    """What the process has open: paths, and `socket:[INODE]`. Nothing if it is gone, or if it is
+    not ours to see. A descriptor that is closed meanwhile is left out."""
+    folder = f"{proc}/{pid}/fd"
+    # A server has thousands of descriptors: no Path for each.
+    try:
+        descriptors = os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return
+    for descriptor in descriptors:
         try:
-            descriptors = os.listdir(folder)  # noqa: PTH208
-            if any(os.readlink(f"{folder}/{descriptor}") in wanted for descriptor in descriptors):  # noqa: PTH115
-                return True
+            target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115
         except OSError:
             continue
-    return False
+        yield target
 
 
 def process_ids(proc: Path) -> Iterator[int]:
-    for name in os.listdir(proc):  # noqa: PTH208
+    for name in os.listdir(proc):  # noqa: PTH208 (only names are needed: no Path each)
         if name.isdecimal():
             yield int(name)
 

@@ -75,6 +75,16 @@ def test_listeners_are_named_with_their_program(tmp_path: Path) -> None:
     ]
 
 
+def test_a_descriptor_that_is_closed_meanwhile_does_not_hide_an_open_file(tmp_path: Path) -> None:
+    folder, log = proc(tmp_path) / "77" / "fd", tmp_path / "access.log"
+    for number in range(4, 12):
+        # As a closed descriptor, a file that is not a link cannot be read as one.
+        (folder / str(number)).write_text("")
+    (folder / "12").symlink_to(log)
+    assert processes.opened(tmp_path, [76, 77], [log])
+    assert not processes.opened(tmp_path, [76, 77], [tmp_path / "error.log"])
+
+
 def test_only_connections_that_may_carry_a_request_count(tmp_path: Path) -> None:
     assert len(processes.connections(proc(tmp_path), "172.31.255.242", 5000)) == 1
     assert processes.connections(tmp_path, "172.31.255.243", 5000) == frozenset()
