@@ -289,7 +289,7 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
 def _writes_taken(host: Host, command: Command) -> list[str]:
     """Ends read-only maintenance whose process is gone; returns what was done. Raises HostError if
     what worked in it may still be at work."""
-    if command.takes_writes is None or host.store.load().window is None:
+    if command.takes_writes is None:
         return []
     from .contents.maintenance import reopen
 
