@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -31,11 +31,9 @@ class Upgrade:
     before: Operator
     killed: str = ""
     seconds: float = 0
-    changed: int = 0
     second_run: str = "not run"
     left_over: str = "not looked at"
     lost: str = "not looked at"
-    notes: list[str] = field(default_factory=list)
 
 
 _upgrades: list[Upgrade] = []

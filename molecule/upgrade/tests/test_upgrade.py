@@ -123,8 +123,7 @@ def test_no_client_notices_the_upgrade(upgrade: Upgrade, images: dict[str, Pushe
         time.sleep(2)
         site.served("killed")
         assert signs_with(site) == key
-        done = site.change("upgrade", "site.yml")
-    upgrade.seconds, upgrade.changed = done.seconds, done.changed
+        upgrade.seconds = site.change("upgrade", "site.yml").seconds
     assert site.state()["window"] is None
     if upgrade.accident == "maintenance":
         load.add_trusting("after", load.ca_file)
