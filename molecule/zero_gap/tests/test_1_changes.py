@@ -17,7 +17,7 @@ from cryptography import x509
 
 from images.registry import recipe
 from load import Load, images_before
-from load.site import Site, authority, client_command, edit_users
+from load.site import Site, client_command, edit_users
 from support import hosts
 from support.images import Pushed, push_everywhere
 from support.registry import MANIFEST, Account, digest
@@ -189,9 +189,9 @@ def test_another_certificate_of_the_server(site: Site) -> None:
 
 
 def test_another_authority(site: Site, loaded: Load) -> None:
-    before = authority().read_bytes()
+    before = hosts.authority(site.name).read_bytes()
     site.change("rotate ca", ROTATE, rotate="ca")
-    assert authority().read_bytes() != before
+    assert hosts.authority(site.name).read_bytes() != before
     # All clients so far trust only the previous authority, and go on. These trust only the new one.
     new = site.kept_authority("new")
     loaded.add_trusting("new", new)

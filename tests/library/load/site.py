@@ -24,15 +24,9 @@ from .clients import Holder
 from .plays import PROJECT, Operator, Played
 
 NAME = "debian13"
-HOSTNAME = f"{NAME}.wharfinger.test"
 # The only files that may exist there while nothing is under way.
 CERTIFICATES = {"ca.crt", "ca.key", "settings.json", "signing.crt", "signing.key", "tls.crt"}
 CERTIFICATES |= {"tls.key", "tls.pem", "tls_before.pem", "trusted.crt"}
-
-
-def authority(name: str = NAME) -> Path:
-    """The certificate of the authority that clients are given today."""
-    return hosts.authority(name)
 
 
 def new_load(ca_file: Path, timeout: float = 60, pace: float = 1.0, name: str = NAME) -> Load:
@@ -65,7 +59,7 @@ class Site:
 
     def kept_authority(self, name: str) -> Path:
         """A copy of today's authority's certificate."""
-        return Path(shutil.copy(authority(self.name), self.folder / f"{name}.crt"))
+        return Path(shutil.copy(hosts.authority(self.name), self.folder / f"{name}.crt"))
 
     def registry(self) -> Registry:
         """The registry by raw requests, for a client that trusts today's authority."""
