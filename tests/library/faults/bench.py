@@ -16,7 +16,7 @@ from testinfra.host import Host
 
 from load.image import made
 from load.plays import PROJECT
-from load.record import Attempt
+from load.record import Attempt, Operation
 from load.site import NAME, new_load
 from load.transfer import Transfer, monolithic
 from support import hosts, renewals
@@ -24,7 +24,7 @@ from support.amount import PACE
 from support.containers import serving
 
 from .report import Row, page, told
-from .watch import Puller, Pusher, out
+from .watch import Puller, Pusher, Seen, out
 
 # Seconds that a client waits for an answer before it gives up.
 PATIENCE = 10
@@ -122,12 +122,12 @@ class Bench:
         time.sleep(1)
         self.load.phase("well")
         pushed = self.acknowledged()[before:]
-        failures = self.load.failures(fault)
-        errors = [failure.error for failure in failures]
         watched = [round_ for watch in (self.pulls, self.pushes) for round_ in watch.since(moment)]
-        errors += [round_.error for round_ in watched if not round_.ok]
+        failures: list[Operation | Seen] = [
+            *self.load.failures(fault),
+            *(round_ for round_ in watched if not round_.ok),
+        ]
         self.harm = [failure.error for failure in failures if failure.start >= self._well]
-        self.harm += [seen.error for seen in watched if not seen.ok and seen.start >= self._well]
         self._well = time.time()
         row = Row(
             fault=fault,
@@ -135,10 +135,10 @@ class Bench:
             pulls=round(out(self.pulls.seen, moment), 1),
             pushes=round(out(self.pushes.seen, moment), 1),
             operations=len(self.load.operations(fault)) + len(watched),
-            failed=len(errors),
+            failed=len(failures),
             pushed=len(pushed),
             lost=tuple(self.lost(pushed)),
-            told=told(errors),
+            told=told([failure.error for failure in failures]),
         )
         self.rows.append(row)
         assert row.lost == ()
