@@ -19,6 +19,10 @@ TAB = "the line is indented with a tab: write spaces"
 EXPRESSION = 'an expression must be in quotes: write "{{ … }}"'
 USER = 'a pattern with {user} must be in quotes: write "{user}/**"'
 OPEN_QUOTE = "the quotation mark that opens here is not closed in its line: close it"
+MISSING_COMMA = (
+    "a comma between two entries is missing, or the } that closes {: write it, and quotes around "
+    "values with such characters"
+)
 BEHIND = "move it to the entries that it belongs to (such as those of registry_users, line 1), "
 
 CASES = {
@@ -97,12 +101,7 @@ CASES = {
         "the [ that opens here is not closed in its line: write ]",
     ),
     "a bracket too many": ("a: [S]]\n", 1, "a ] closes what is not open: remove it"),
-    "a missing comma": (
-        "a: {who: 'S' may: 'S'}\n",
-        1,
-        "a comma between two entries is missing, or the } that closes {: write it, and quotes "
-        "around values with such characters",
-    ),
+    "a missing comma": ("a: {who: 'S' may: 'S'}\n", 1, MISSING_COMMA),
     "at": ("a: @S\n", 1, SPECIAL),
     "percent": ("a:\n  password: %S\n", 2, SPECIAL),
     "star": ("a:\n  password: *S\n", 2, SPECIAL),
@@ -131,8 +130,7 @@ CASES = {
     "a missing comma after a user's quoted place": (
         'a: {on: "{user}/**" may: S}\n',
         1,
-        "a comma between two entries is missing, or the } that closes {: write it, and quotes "
-        "around values with such characters",
+        MISSING_COMMA,
     ),
     "a colon in a value": (
         "a:\n  password: S: S\n",
