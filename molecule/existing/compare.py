@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Compares two pictures of a host (picture.py): `compare.py BEFORE NOW [--more] [PREFIX…]`.
+"""Compares two pictures of a host: `compare.py BEFORE NOW [--more] [PREFIX…]`.
 
-Prints a line for each item that is gone, different or new, and then ends with exit code 1. Items
-that begin with a PREFIX do not count. With --more, new items do not count either.
+tests/library/support/picture.py makes them. Prints a line for each item that is gone, different or
+new, and then ends with exit code 1. Items that begin with a PREFIX do not count. With --more, new
+items do not count either.
 """
 
 from __future__ import annotations

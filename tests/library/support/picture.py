@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A picture of a host, to compare with a later one. Runs on the host as root, prints JSON.
 
-`items` maps everything that exists (a package, a file, a container, a process, …) to its
+The object maps everything that exists (a package, a file, a container, a process, …) to its
 properties.
 """
 
