@@ -98,16 +98,15 @@ def came_in(stack: Stack) -> Seen:
     return Seen(lines)
 
 
-def stories(stack: Stack, past_nginx: Seen = NOTHING) -> tuple[Seen, Seen]:
+def stories(stack: Stack, direct: Seen = NOTHING) -> tuple[Seen, Seen]:
     """nginx's story and the registry's, once both have logged everything (after a minute at most).
 
-    `past_nginx` are the requests that a test sent to the registry directly. Only the registry logs
-    them.
+    `direct` are the requests that a test sent to the registry itself. Only the registry logs them.
     """
     deadline = time.monotonic() + 60
     while True:
         theirs, ours = came_in(stack), passed_on(stack, "registry")
-        if theirs == ours + past_nginx or time.monotonic() > deadline:
+        if theirs == ours + direct or time.monotonic() > deadline:
             return ours, theirs
         time.sleep(0.05)
 
@@ -132,7 +131,7 @@ def test_the_two_logs_can_be_compared(hostile: Stack) -> None:
     path = "/v2/compared/app/tags/list"
     hostile.proxied("GET", path)
     hostile.direct("GET", path, port="registry")
-    ours, theirs = stories(hostile, past_nginx=Seen([("GET", path)]))
+    ours, theirs = stories(hostile, direct=Seen([("GET", path)]))
     assert (ours["GET", path], theirs["GET", path]) == (1, 2)
     # The other tests start without the request that went past nginx.
     (hostile.folder / "registry.log").write_text("")

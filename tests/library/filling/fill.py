@@ -194,7 +194,7 @@ def small(session: Session, content: Content, amount: Amount) -> None:
     """small/NNN/app: v1, v2, …, all different, with the same configuration and layer."""
     layer, config = os.urandom(1024), configuration(of="all")
     first = Pushing(session, content, [SHARED])
-    names = [first.blob(SHARED, content) for content in (layer, config)]
+    names = [first.blob(SHARED, blob) for blob in (layer, config)]
     first.manifest(SHARED, manifests.image(config, [manifests.layer(layer)]), "1")
 
     def push(pushing: Pushing, repository: str) -> None:

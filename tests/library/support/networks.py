@@ -69,8 +69,8 @@ def free_ports(number: int) -> list[int]:
     ports: set[int] = set()
     while len(ports) < number:
         port = random.randrange(10_000, first_for_clients)
-        with socket.socket() as client, contextlib.suppress(OSError):
-            client.bind(("127.0.0.1", port))
+        with socket.socket() as server, contextlib.suppress(OSError):
+            server.bind(("127.0.0.1", port))
             ports.add(port)
     return list(ports)
 
