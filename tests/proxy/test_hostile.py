@@ -67,16 +67,12 @@ Seen = collections.Counter[tuple[str, str]]
 NOTHING = Seen()
 
 
-def access_log(stack: Stack) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (stack.folder / "access.log").read_text().splitlines()]
-
-
 def passed_on(stack: Stack, upstream: str) -> Seen:
     """Method and path of every request that nginx says it gave to the registry or token server."""
     address = f"127.0.0.1:{stack.ports[upstream]}"
     return Seen(
         (entry["method"], entry["path"])
-        for entry in access_log(stack)
+        for entry in stack.access_log()
         if address in entry["upstream"]
     )
 
@@ -85,7 +81,7 @@ def passed_on_for(stack: Stack, client: str) -> Seen:
     """The same for one client address, whatever the upstream."""
     return Seen(
         (entry["method"], entry["path"])
-        for entry in access_log(stack)
+        for entry in stack.access_log()
         if entry["client"] == client and entry["upstream"]
     )
 

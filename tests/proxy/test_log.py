@@ -36,11 +36,10 @@ def logged(stack: Stack, method: str, path: str, **options: Any) -> dict[str, st
     answer = stack.proxied(method, path, headers=headers, **options)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for line in (stack.folder / "access.log").read_text().splitlines():
-            found: dict[str, str] = json.loads(line)
-            if found["agent"] == marker:
-                assert found["status"] == str(answer.status)
-                return found
+        for entry in stack.access_log():
+            if entry["agent"] == marker:
+                assert entry["status"] == str(answer.status)
+                return entry
         time.sleep(0.02)
     raise AssertionError("no line of the log is this request's")
 
@@ -172,8 +171,7 @@ def test_two_authorization_headers_are_not_taken_apart(stack: Stack) -> None:
     deadline = time.monotonic() + 60
     while len(users) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-        text = (stack.folder / "access.log").read_text().splitlines()
-        users = [line["user"] for line in map(json.loads, text) if line["agent"] == "twice"]
+        users = [entry["user"] for entry in stack.access_log() if entry["agent"] == "twice"]
     assert len(users) == 2
     assert "admin" not in users
 

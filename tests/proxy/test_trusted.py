@@ -148,8 +148,7 @@ def test_requests_of_one_address_are_bounded_and_others_are_not(registry: Path) 
 
 def clients(stack: Stack) -> set[str]:
     """The client addresses that nginx has logged."""
-    lines = (stack.folder / "access.log").read_text().splitlines()
-    return {json.loads(line)["client"] for line in lines}
+    return {entry["client"] for entry in stack.access_log()}
 
 
 def test_a_forged_header_changes_nothing(alone: Stack) -> None:

@@ -407,6 +407,10 @@ class Stack:
         host = f"{NAME}:{self.port}"
         return _request(connection, method, path, host=host, headers=headers, **options)
 
+    def access_log(self) -> list[dict[str, str]]:
+        """The requests in nginx's access log, in its order."""
+        return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+
     def raw(self, data: bytes) -> bytes:
         """Sends bytes over TLS and reads until nginx closes or is silent for two seconds."""
         with (
