@@ -45,10 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for upgrade in _upgrades:
         report = upgrade.load.report("before")
         title = f"{upgrade.commit}, {upgrade.killed}"
-        text = table(report)
-        terminalreporter.write_sep("-", title)
-        terminalreporter.write_line(text)
-        pages += f"{title}\n```text\n{text.rstrip()}\n```\n\n"
+        pages += evidence.shown(terminalreporter, title, table(report))
         rows.append(
             [
                 upgrade.commit,

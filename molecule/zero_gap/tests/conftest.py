@@ -19,10 +19,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what happened to the clients, even if all is well."""
     page = ""
     for title, load in _loads:
-        text = table(load.report("steady"))
-        terminalreporter.write_sep("-", title)
-        terminalreporter.write_line(text)
-        page += f"{title}\n```text\n{text.rstrip()}\n```\n\n"
+        page += evidence.shown(terminalreporter, title, table(load.report("steady")))
     evidence.write(
         "changes.md",
         "What clients notice of changes",

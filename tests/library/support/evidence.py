@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pytest
+
 
 def write(name: str, title: str, command: str, text: str) -> None:
     """Replaces the file `name` with a page that says which command made it, and when."""
@@ -21,6 +23,13 @@ def write(name: str, title: str, command: str, text: str) -> None:
     made = f"Made by `{command}`, a part of `./test evidence`, on {day}."
     page = f"# {title}\n{made}\n\n{text.rstrip()}\n"
     Path(folder, name).write_text(page)
+
+
+def shown(terminal: pytest.TerminalReporter, title: str, text: str) -> str:
+    """Prints a text at the end of a run of the tests; returns it as a part of a page."""
+    terminal.write_sep("-", title)
+    terminal.write_line(text)
+    return f"{title}\n```text\n{text.rstrip()}\n```\n\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
