@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from wharfinger import access, containers, contents, docker_auth, images, values
+from wharfinger import access, backups, containers, contents, docker_auth, images, values
 from wharfinger.closing_message import closing_message
 from wharfinger.deployment import host_files
 from wharfinger.deployment.fixed import TOKEN_SERVER_PORT
@@ -153,6 +153,11 @@ def checked_auth_config(text: str, server: str) -> str:
     return text
 
 
+def backup_settings(variables: dict[str, Any]) -> dict[str, Any]:
+    """What the host reads to back itself up (wharfinger.backups.settings)."""
+    return backups.settings(values.plain(variables))
+
+
 def contents_settings(variables: dict[str, Any]) -> dict[str, Any]:
     """What the host reads to look after the registry's contents (wharfinger.contents.settings)."""
     return contents.settings(values.plain(variables))
@@ -172,6 +177,7 @@ def contents_lines(answer: dict[str, Any], job: str, check: bool) -> list[str]:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     # Of a variable, which `-e NAME=false` makes a text: as preflight reads it.
     "boolean": values.boolean,
+    "backup_settings": backup_settings,
     "checked_auth_config": checked_auth_config,
     "checked_pins": checked_pins,
     "gateway_address": gateway,

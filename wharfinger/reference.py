@@ -32,6 +32,7 @@ PLAYBOOKS = {
     "retention": "retention",
     "garbage_collect": "garbage_collect",
     "scrub": "scrub",
+    "backup": "backup",
     "remove": "remove",
 }
 _TYPES = {

@@ -36,7 +36,12 @@ def test_a_bare_on_reaches_the_hosts_file_of_retention() -> None:
         "check_rate": "100m",
         "storage_path": "/srv/registry",
         "drain_timeout": "10m",
-        "schedules": {"retention": "", "gc": "", "check": ""},
+        "schedules": {
+            "registry_retention_schedule": "",
+            "registry_gc_schedule": "",
+            "registry_check_schedule": "",
+            "backup_schedule": "",
+        },
     }
     assert True in variables["retention"][0]
     rule = FILTERS["contents_settings"](variables)["retention"][0]

@@ -14,13 +14,11 @@ _ROWS = 200
 
 
 def lines(job: str, answer: Mapping[str, Any], *, check: bool) -> list[str]:
-    """What the host program has answered for `retention`, `collect` or `check_contents`.
+    """What the host program has answered for a job.
 
     check: in check mode nothing was done, and the answer says what would be done.
     """
-    sentences = {"retention": _retention, "collect": _collect, "check_contents": _check}[job](
-        answer, "would be " if check else ""
-    )
+    sentences = _LINES[job](answer, "would be " if check else "")
     refused = answer.get("window_seconds")
     if refused:
         sentences.append(f"pushes were refused for {refused:.0f} s, pulls went on")
@@ -86,3 +84,21 @@ def _check(answer: Mapping[str, Any], would: str) -> list[str]:
         *stale[:_ROWS],
         *([f"and {len(stale) - _ROWS} more"] if len(stale) > _ROWS else []),
     ]
+
+
+def _backup(answer: Mapping[str, Any], would: str) -> list[str]:
+    if would:
+        return [*answer["actions"]]
+    return [
+        f"backup {answer['snapshot']}: {answer['tags']} tags, {answer['manifests']} manifests, "
+        f"{readable_size(answer['bytes'])}, of which {readable_size(answer['added'])} are new; "
+        f"{answer['seconds']:.0f} s"
+    ]
+
+
+_LINES = {
+    "retention": _retention,
+    "collect": _collect,
+    "check_contents": _check,
+    "backup": _backup,
+}

@@ -75,31 +75,32 @@ def _meant(word: str) -> str | None:
     return fits[0] if len(fits) == 1 and len(word) > 1 else None
 
 
-# Job of the host program → the middle of its variable's name, and its command in a crontab, in two
-# parts. In the order in which jobs run that are due at once: tags are removed first, then their
-# space is freed.
+_REOPEN = "; wharfinger-host reopen"
+_SCRUB = "nice -n 19 ionice -c 3 wharfinger-host check_contents"
+# Job of the host program → its variable, and its command in a crontab, in two parts. In the order in
+# which jobs run that are due at once: tags are removed first, then their space is freed.
 _JOBS = {
-    "retention": ("retention", "wharfinger-host retention", "; wharfinger-host reopen"),
-    "collect": ("gc", "wharfinger-host collect", "; wharfinger-host reopen"),
-    "check_contents": ("check", "nice -n 19 ionice -c 3 wharfinger-host check_contents", ""),
+    "retention": ("registry_retention_schedule", "wharfinger-host retention", _REOPEN),
+    "collect": ("registry_gc_schedule", "wharfinger-host collect", _REOPEN),
+    "check_contents": ("registry_check_schedule", _SCRUB, ""),
+    "backup": ("backup_schedule", "wharfinger-host backup", ""),
 }
 # systemd does this by OnFailure=.
 _FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"
 
 
 def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Job of the host program → its timer: job, name, calendar, cron (the fields), command.
+    """Job of the host program → its timer: job, variable, calendar, cron (the fields), command.
 
-    schedules: `retention`, `gc` and `check` as the inventory has them; a job with an empty one has
-    no timer. Raises ValueError for a text that is not a schedule.
+    schedules: variable → its value in the inventory; a job with an empty one has no timer. Raises ValueError for a text that is not a schedule.
     """
     entries = {}
-    for job, (name, command, afterwards) in _JOBS.items():
-        when = schedule(schedules[name])
+    for job, (variable, command, afterwards) in _JOBS.items():
+        when = schedule(schedules[variable])
         if when is not None:
             entries[job] = {
                 "job": job,
-                "name": name,
+                "variable": variable,
                 "calendar": when.calendar,
                 "cron": when.cron,
                 "command": f"{command} || {_FAILED.format(job)}{afterwards}",
@@ -109,5 +110,5 @@ def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def intervals(schedules: Mapping[str, str]) -> dict[str, int]:
     """Job of the host program → seconds from one run of its timer to the next. As `timers`."""
-    parsed = {job: schedule(schedules[name]) for job, (name, *_) in _JOBS.items()}
+    parsed = {job: schedule(schedules[variable]) for job, (variable, *_) in _JOBS.items()}
     return {job: when.seconds for job, when in parsed.items() if when is not None}

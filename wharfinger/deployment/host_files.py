@@ -15,6 +15,7 @@ ETC = "/etc/wharfinger"
 CERTIFICATES = f"{ETC}/certificates"
 REGISTRY = f"{ETC}/registry"
 TOKEN_SERVER = f"{ETC}/token_server"
+BACKUP = f"{ETC}/backup"
 VAR = "/var/lib/wharfinger"
 NGINX = "/etc/nginx"
 UNITS = "/etc/systemd/system"
@@ -147,7 +148,34 @@ HOST_FILES: tuple[HostFile, ...] = (
         )
         for job in JOBS
     ),
-    _crontab("contents", "wharfinger-contents", "when the three run", JOBS),
+    _crontab("contents", "wharfinger-contents", "when the jobs run", JOBS),
+    HostFile(
+        f"{BACKUP}/settings.json",
+        "what a backup needs to know",
+        "backup",
+        mode="0600",
+        when="backup_repository",
+        compared=True,
+    ),
+    # What may be a secret that a person has chosen is not compared by its digest.
+    *(
+        HostFile(
+            f"{BACKUP}/{name}",
+            holds,
+            "backup",
+            mode="0600",
+            secret=True,
+            when="backup_repository",
+            removed_by=removed_by,
+        )
+        for name, holds, removed_by in (
+            ("repository", "where backups go", REMOVE),
+            ("password", "what they are encrypted with", REMOVE_DATA),
+            ("environment", "variables that open the repository", REMOVE),
+            ("ssh_key", "the key for an sftp repository", REMOVE),
+            ("known_hosts", "the sftp server's host keys", REMOVE),
+        )
+    ),
     HostFile(
         f"{ETC}/contents.json",
         "retention's rules, schedules and limits",
@@ -278,7 +306,12 @@ HOST_FILES: tuple[HostFile, ...] = (
     HostFile(f"{VAR}/acme-work/", "certbot's work and log"),
     HostFile(f"{VAR}/contents/", "the report of each job's last run"),
     HostFile(f"{VAR}/succeeded/", "when each job last succeeded"),
+    HostFile(f"{VAR}/backup/", "a backup's list, restic's cache, a restore that is under way"),
     HostFile(f"{VAR}/check.lock", "held while a check runs"),
+    HostFile(f"{VAR}/backup.lock", "held while a backup or restore runs"),
+    HostFile(f"{VAR}/blobs.lock", "held while no blob may be removed"),
+    HostFile(f"{VAR}/links.lock", "held while a backup reads its list"),
+    HostFile(f"{VAR}/collection_waits.lock", "held by a collection that waits for a backup"),
     HostFile(f"{VAR}/clock.json", "the last look at the clock"),
     HostFile(
         f"{VAR}/state.json",

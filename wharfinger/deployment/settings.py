@@ -56,6 +56,7 @@ class Setting:
 
 _ACCOUNTS = ("users", "rotate_robots")
 _SERVING = (*_ACCOUNTS, "rotate", "rollback")
+_BACKUP = ("backup",)
 _CONTENTS = ("retention", "garbage_collect", "scrub")
 
 
@@ -117,6 +118,14 @@ SETTINGS: Mapping[str, Setting] = {
     "storage_path": Setting(stops=(*_CONTENTS, "remove")),
     "storage_free_minimum": Setting(Size(0)),
     "container_engine_free_minimum": Setting(Size(0)),
+    "backup_repository": Setting(stops=_BACKUP),
+    "backup_schedule": Setting(stops=_BACKUP),
+    "backup_keep": Setting(stops=_BACKUP),
+    "backup_rate": Setting(stops=_BACKUP),
+    "backup_password": Setting(stops=_BACKUP),
+    "backup_environment": Setting(stops=_BACKUP),
+    "backup_ssh_key": Setting(stops=_BACKUP),
+    "backup_ssh_host_keys": Setting(stops=_BACKUP),
     "preflight_clock_tolerance": Setting(Number(1, 3600)),
 }
 

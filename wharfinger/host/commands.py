@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +50,8 @@ class Command:
     instead: an answer that makes waiting for the lock unnecessary; None: the command waits.
     nothing: its output in words if it had nothing to do; None: its output is JSON.
     words: its whole answer in words, with the exit code, if that is more than its actions.
+    after_backup: the part of a backup that it waits for before it takes the lock, "list" or "end";
+      a backup that begins meanwhile waits for it.
     options: its own command-line arguments.
     """
 
@@ -61,6 +64,7 @@ class Command:
     instead: Callable[[Host, Request], Answer | None] = lambda host, request: None
     nothing: str | None = None
     words: Callable[[Answer], tuple[str, int]] | None = None
+    after_backup: str = ""
     options: tuple[Option, ...] = ()
 
     def load(self) -> Function:
@@ -110,6 +114,12 @@ def _nothing_is_open(host: Host, request: Request) -> Answer | None:
     return {"actions": []} if host.store.load().window is None else None
 
 
+def _backups_in_words(answer: Answer) -> tuple[str, int]:
+    from .backup.restore import in_words
+
+    return in_words(answer), 0
+
+
 def _refresh_unlocked(host: Host, request: Request) -> Answer | None:
     if not is_held(host.paths.lock):
         return None
@@ -154,6 +164,9 @@ COMMANDS = {
         Command("rotate", functions.rotate, takes_writes="tried", measured=True),
         Command("rollback", functions.rollback, takes_writes="tried", measured=True),
         Command("remove", functions.remove),
+        Command("backup_repository", functions.backup_repository, locked=False),
+        Command("backups", functions.backups, locked=False, words=_backups_in_words),
+        Command("restore", functions.restore),
         # Commands of timers.
         Command(
             "renew",
@@ -169,6 +182,7 @@ COMMANDS = {
             takes_writes="needed",
             measured=True,
             nothing="every tag stays",
+            after_backup="list",
         ),
         Command(
             "collect",
@@ -176,6 +190,7 @@ COMMANDS = {
             takes_writes="needed",
             measured=True,
             nothing="there is nothing to collect",
+            after_backup="end",
         ),
         Command(
             "check_contents",
@@ -183,6 +198,13 @@ COMMANDS = {
             locked=False,
             measured=True,
             nothing="nothing is damaged",
+        ),
+        Command(
+            "backup",
+            functions.backup,
+            locked=False,
+            measured=True,
+            nothing="nothing was saved",
         ),
         Command(
             "reopen",
@@ -273,7 +295,7 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
     if answer is not None:
         return answer
     try:
-        with locked(host.paths.lock, command.name, patience):
+        with _beside_backups(host, command), locked(host.paths.lock, command.name, patience):
             reopened = _writes_taken(host, command)
             answer = function(host, request, False)
             return {**answer, "actions": [*reopened, *answer["actions"]]} if reopened else answer
@@ -284,6 +306,21 @@ def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
 
             report_failure(host, command.name, problem)
         raise
+
+
+@contextmanager
+def _beside_backups(host: Host, command: Command) -> Iterator[None]:
+    """Waits for what this command must not disturb of a backup, and keeps the next one waiting."""
+    if not command.after_backup:
+        yield
+        return
+    paths, patience = host.paths, _HELD_TOO_LONG
+    with ExitStack() as held:
+        if command.after_backup == "end":
+            with locked(paths.collection_waits, command.name, patience):
+                held.enter_context(locked(paths.blobs_lock, command.name, patience))
+        held.enter_context(locked(paths.links_lock, command.name, patience))
+        yield
 
 
 def _writes_taken(host: Host, command: Command) -> list[str]:

@@ -17,6 +17,24 @@ Answer = dict[str, Any]
 Function = Callable[[Host, Request, bool], Answer]
 
 
+def backup() -> Function:
+    from .backup.backup import backup
+
+    return backup
+
+
+def backup_repository() -> Function:
+    from .backup.backup import repository
+
+    return repository
+
+
+def backups() -> Function:
+    from .backup.restore import backups
+
+    return backups
+
+
 def certificates() -> Function:
     from .keys.renewal import certificates
 
@@ -124,6 +142,12 @@ def renew() -> Function:
     from .timer import renew
 
     return renew
+
+
+def restore() -> Function:
+    from .backup.restore import restore
+
+    return restore
 
 
 def retention() -> Function:

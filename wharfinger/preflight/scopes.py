@@ -55,6 +55,9 @@ SCOPES = {
     "retention": _scope("retention", *_CONTENTS),
     "garbage_collect": _scope("garbage_collect", *_CONTENTS),
     "scrub": _scope("scrub", *_CONTENTS),
+    "backup": _scope("backup", "host, data"),
+    # It ends with site.yml.
+    "restore": Scope(None),
     "remove": Scope(stopping("remove"), reading=False, tells=False),
 }
 

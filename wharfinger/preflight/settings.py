@@ -10,6 +10,7 @@ from typing import Any
 
 from wharfinger import images, values
 from wharfinger.access.robots import read_network
+from wharfinger.backups import check_backups
 from wharfinger.deployment import host_files
 from wharfinger.deployment.problems import Refuse, Report
 from wharfinger.deployment.settings import SETTINGS, Duration, Number, Range, Size, used_only
@@ -140,6 +141,7 @@ def check_settings(
     _check_limits(checked, given, refuse)
     _check_images(checked, controller, report)
     check_contents(checked, refuse, report)
+    check_backups(checked, refuse)
     return checked
 
 

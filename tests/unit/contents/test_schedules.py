@@ -59,17 +59,32 @@ def test_any_other_text_is_answered_with_examples(text: str) -> None:
     assert str(refused.value) == 'daily 03:30, sun 03:30, monthly 03:30, or "" for never'
 
 
+NEVER = {
+    "registry_retention_schedule": "",
+    "registry_gc_schedule": "",
+    "registry_check_schedule": "",
+    "backup_schedule": "",
+}
+
+
 def test_an_empty_schedule_has_no_timer() -> None:
     assert schedule("") is None
-    assert timers({"retention": "", "gc": "", "check": ""}) == {}
+    assert timers(NEVER) == {}
 
 
 def test_each_job_has_its_timer_and_accepts_pushes_again() -> None:
-    found = timers({"retention": "daily 03:00", "gc": "sun 03:00", "check": "monthly 04:30"})
+    found = timers(
+        NEVER
+        | {
+            "registry_retention_schedule": "daily 03:00",
+            "registry_gc_schedule": "sun 03:00",
+            "registry_check_schedule": "monthly 04:30",
+        }
+    )
     assert list(found) == ["retention", "collect", "check_contents"]
     assert found["collect"] == {
         "job": "collect",
-        "name": "gc",
+        "variable": "registry_gc_schedule",
         "calendar": "Sun *-*-* 03:00:00",
         "cron": "0 3 * * 0",
         "command": "wharfinger-host collect || wharfinger-host failed "

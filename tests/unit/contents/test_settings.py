@@ -22,7 +22,12 @@ VARIABLES: dict[str, Any] = {
     "brake_at_least": 50,
     "check_rate": "100m",
     "drain_timeout": "10m",
-    "schedules": {"retention": "", "gc": "sun 03:30", "check": "monthly 03:30"},
+    "schedules": {
+        "registry_retention_schedule": "",
+        "registry_gc_schedule": "sun 03:30",
+        "registry_check_schedule": "monthly 03:30",
+        "backup_schedule": "",
+    },
 }
 
 

@@ -12,7 +12,12 @@ import pytest
 from wharfinger.contents import timers
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
-ALL = {"retention": "sun 03:30", "gc": "sun 03:30", "check": "monthly 04:30"}
+ALL = {
+    "registry_retention_schedule": "sun 03:30",
+    "registry_gc_schedule": "sun 03:30",
+    "registry_check_schedule": "monthly 04:30",
+    "backup_schedule": "",
+}
 
 
 def rendered(name: str, **variables: object) -> str:
@@ -43,7 +48,7 @@ def test_cron_runs_what_is_due_at_once_one_after_the_other_tags_first() -> None:
         "30 4 1 * * root { nice -n 19 ionice -c 3 wharfinger-host check_contents "
         f"{failed.format('check_contents')}; }} {log}",
     ]
-    assert len(lines(ALL | {"gc": "", "check": ""})) == 1
+    assert len(lines(ALL | {"registry_gc_schedule": "", "registry_check_schedule": ""})) == 1
 
 
 RENEWALS = [line for line in rendered("cron.d/wharfinger.j2").splitlines() if " root " in line]

@@ -126,6 +126,8 @@ def summary(report: Mapping[str, Any]) -> str:
         return (
             f"{when}: {report['untagged']} untagged revisions and {report['freed']} bytes removed"
         )
+    if report["job"] == "backup":
+        return f"{when}: {report['tags']} tags, {report['bytes']} bytes, {report['added']} new"
     stale = report.get("stale") or ()
     more = f"; lists of referrers that name what was deleted: {len(stale)}" if stale else ""
     return f"{when}: {report['blobs']} blobs, {report['bytes']} bytes, nothing damaged{more}"

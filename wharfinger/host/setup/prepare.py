@@ -82,6 +82,7 @@ def directories(host: Host, check: bool) -> list[str]:
         (paths.token_server, 0o750, host.token_server_id),
         (paths.registry, 0o750, host.registry_id),
         (paths.secrets, 0o700, root),
+        (paths.backup, 0o700, root),
         (paths.var, 0o711, root),
         (paths.generations, 0o700, root),
         (paths.images, 0o700, root),

@@ -17,8 +17,9 @@ class Busy(HostError):
 
 
 @contextmanager
-def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
-    """Holds the lock. Waits at most `timeout` seconds, then raises Busy, which names the holder."""
+def locked(path: Path, command: str, timeout: float) -> Iterator[int]:
+    """Holds the lock. Waits at most `timeout` seconds, then raises Busy, which names the holder.
+    Yields the descriptor: a process that inherits it holds the lock too, as long as it lives."""
     try:
         path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -33,7 +34,7 @@ def locked(path: Path, command: str, timeout: float) -> Iterator[None]:
             os.utime(descriptor)
             holder = f"{command}, process {os.getpid()}, since {time.strftime('%H:%M:%S')}"
             os.pwrite(descriptor, holder.encode(), 0)
-        yield
+        yield descriptor
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
     finally:

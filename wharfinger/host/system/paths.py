@@ -171,6 +171,46 @@ class Paths:
         return self.reports / "untagged.json"
 
     @property
+    def backup(self) -> Path:
+        """Where backups go: the repository's place, its password and what opens the way there."""
+        return self.etc / "backup"
+
+    @property
+    def backup_settings(self) -> Path:
+        """What the host must know to back itself up (backup/settings.py)."""
+        return self.backup / "settings.json"
+
+    @property
+    def backup_work(self) -> Path:
+        """The list of a backup, and what a restore has under way."""
+        return self.var / "backup"
+
+    @property
+    def backup_cache(self) -> Path:
+        """restic's copy of the repository's index, so that it is not fetched for each backup."""
+        return self.var / "backup" / "cache"
+
+    @property
+    def backup_lock(self) -> Path:
+        """One backup or restore at a time."""
+        return self.var / "backup.lock"
+
+    @property
+    def blobs_lock(self) -> Path:
+        """Held by a backup from its list to its end: no blob goes meanwhile."""
+        return self.var / "blobs.lock"
+
+    @property
+    def links_lock(self) -> Path:
+        """Held by a backup while it reads its list: no tag and no manifest goes by a job."""
+        return self.var / "links.lock"
+
+    @property
+    def collection_waits(self) -> Path:
+        """Held by a garbage collection that waits for a backup."""
+        return self.var / "collection_waits.lock"
+
+    @property
     def images(self) -> Path:
         """The directory of images that were copied to this host and are not loaded yet."""
         return self.var / "images"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from .errors import HostError
+
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -39,6 +41,10 @@ class Runner(Protocol):
         timeout: float = 30,
         environment: Mapping[str, str] | None = None,
     ) -> Result: ...
+
+    def start(
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], keep_open: int
+    ) -> subprocess.Popen[bytes]: ...
 
     def which(self, program: str) -> str | None: ...
 
@@ -75,6 +81,23 @@ class SystemRunner:
             done.stdout.decode("utf-8", "replace"),
             done.stderr.decode("utf-8", "replace"),
         )
+
+    def start(
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], keep_open: int
+    ) -> subprocess.Popen[bytes]:
+        """Begins a program that works for long; its output and errors are its `stdout`. It inherits
+        the descriptor `keep_open`. Raises HostError where it is not installed."""
+        try:
+            return subprocess.Popen(
+                list(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "LC_ALL": "C", "PATH": _SEARCH, **environment},
+                pass_fds=(keep_open,),
+            )
+        except FileNotFoundError as problem:
+            raise HostError(f"{arguments[0]} is not installed") from problem
 
     def which(self, program: str) -> str | None:
         """The program's file, searched in the PATH of a root shell (with sbin)."""

@@ -1,0 +1,1 @@
+"""What the list of a backup holds while clients push and delete."""

@@ -1,0 +1,1 @@
+"""Backup and restore: what of a registry is saved, and how it comes back."""
