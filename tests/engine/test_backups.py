@@ -1,0 +1,272 @@
+"""Backups by the real restic: what comes back, and what is said where it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.storage_tree import Tree
+from wharfinger.host.backup import backup as backups
+from wharfinger.host.backup import restore as restores
+from wharfinger.host.contents import reports
+from wharfinger.host.system.context import Host
+from wharfinger.host.system.errors import HostError
+from wharfinger.host.system.lock import is_held
+from wharfinger.host.system.paths import Paths
+
+HOSTNAME = "registry.example.com"
+Machine = Callable[[str], Host]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Makes hosts that share one repository, in a directory."""
+
+    def made(name: str) -> Host:
+        folder = tmp_path / name
+        host = Host.real(Paths(etc=folder / "etc", var=folder / "var"))
+        host.registry_id = os.getgid()
+        host.paths.backup.mkdir(parents=True)
+        host.paths.var.mkdir(parents=True)
+        write(host, "repository", str(tmp_path / "repository"))
+        write(host, "password", "the right one")
+        settings = {
+            "hostname": HOSTNAME,
+            "storage_path": str(folder / "data"),
+            "keep": {"last": 2},
+            "rate": 0,
+            "free_minimum": 0,
+            "version": "0.1.0",
+        }
+        write(host, "settings.json", json.dumps(settings))
+        return host
+
+    return made
+
+
+def write(host: Host, name: str, text: str) -> None:
+    (host.paths.backup / name).write_text(text)
+
+
+def tree_of(host: Host) -> Tree:
+    return Tree(host.paths.etc.parent / "data")
+
+
+def filled(host: Host) -> Tree:
+    tree = tree_of(host)
+    for number in range(12):
+        tree.image(f"team/app{number % 3}", f"image {number}", tag=f"v{number}", age=number * 100)
+    members = [tree.image("team/index", name) for name in ("amd64", "arm64")]
+    tree.index("team/index", members, tag="latest", age=7)
+    host.paths.secrets.mkdir(parents=True)
+    host.paths.http_secret.write_text("secret")
+    return tree
+
+
+def files(tree: Tree) -> dict[str, tuple[bytes, float]]:
+    return {
+        str(path.relative_to(tree.root)): (
+            path.read_bytes(),
+            path.stat().st_mtime if path.name == "link" else 0.0,
+        )
+        for path in sorted(tree.root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def backed_up(host: Host) -> dict[str, Any]:
+    backups.repository(host, {}, False)
+    return backups.backup(host, {}, False)
+
+
+def test_what_was_backed_up_comes_back_as_it_was(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    answer = backed_up(first)
+    assert (answer["tags"], answer["manifests"]) == (13, 15)
+    restored = restores.restore(second, {}, False)
+    assert restored["tags"] == 13
+    assert files(tree_of(second)) == files(tree)
+    assert second.paths.http_secret.read_text() == "secret"
+    assert not (second.paths.etc.parent / "data/.wharfinger-restore").exists()
+
+
+def test_the_second_backup_adds_next_to_nothing_and_older_ones_go(machine: Machine) -> None:
+    host = machine("first")
+    filled(host)
+    sizes = [backed_up(host)["added"] for _ in range(3)]
+    assert sizes[1] < sizes[0] / 10
+    rows = restores.backups(host, {}, False)["snapshots"]
+    assert len(rows) == 2
+    assert [row["hostname"] for row in rows] == [HOSTNAME] * 2
+    report = reports.report(host, "backup")
+    assert report is not None
+    assert report["ok"]
+    assert rows[-1]["id"] == report["snapshot"]
+
+
+def test_a_snapshot_is_restored_by_its_id(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    older = backed_up(first)["snapshot"]
+    before = files(tree)
+    tree.image("team/app0", "a later one", tag="later")
+    backed_up(first)
+    restores.restore(second, {"snapshot": older}, False)
+    assert files(tree_of(second)) == before
+
+
+@pytest.mark.parametrize("wanted", ["0123abcd", "latest; rm", "../latest"])
+def test_an_unknown_snapshot_is_named(machine: Machine, wanted: str) -> None:
+    first, second = machine("first"), machine("second")
+    filled(first)
+    known = backed_up(first)["snapshot"]
+    with pytest.raises(HostError) as refused:
+        restores.restore(second, {"snapshot": wanted}, False)
+    expected = {
+        "0123abcd": "snapshot=0123abcd: the repository has no such backup of "
+        f"{HOSTNAME}; the latest are: {known}"
+    }
+    said = f"snapshot={wanted}: write latest, or an id that `wharfinger-host backups` shows"
+    assert str(refused.value) == expected.get(wanted, said)
+
+
+def test_another_password_is_told_and_makes_no_second_repository(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    filled(first)
+    backed_up(first)
+    write(second, "password", "another one")
+    for act in (backups.repository, backups.backup):
+        with pytest.raises(HostError, match="does not open it: it was made with another one"):
+            act(second, {}, False)
+    with pytest.raises(HostError) as refused:
+        request = {"absent": True, "password_file": "credentials/x-backup_password"}
+        backups.repository(second, request, False)
+    assert str(refused.value) == (
+        "backup_repository: a repository is there already, and this controller does not have its "
+        "password: bring credentials/x-backup_password from the controller that made it, or write "
+        "its password as backup_password"
+    )
+
+
+def test_no_repository_is_told_and_none_is_made_by_a_backup(machine: Machine) -> None:
+    host = machine("first")
+    filled(host)
+    with pytest.raises(HostError) as refused:
+        backups.backup(host, {}, False)
+    assert str(refused.value) == "backup_repository: there is no repository yet: run site.yml"
+    assert not (host.paths.etc.parent.parent / "repository").exists()
+    request = {"absent": True, "password_file": "x"}
+    assert backups.repository(host, request, False) == {"actions": []}
+
+
+def damaged(repository: Path) -> None:
+    """One byte in the middle of the largest pack is flipped: in the largest blob of a small
+    repository."""
+    pack = max(repository.glob("data/*/*"), key=lambda path: path.stat().st_size)
+    pack.chmod(0o600)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)
+
+
+def test_a_damaged_blob_is_named_and_no_tag_leads_to_it(machine: Machine, tmp_path: Path) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    layer = os.urandom(200_000)
+    broken = tree.image("team/large", "large", tag="broken", layers=[layer])
+    digest = "sha256:" + next(
+        path.parent.name
+        for path in tree.root.glob("blobs/sha256/*/*/data")
+        if path.stat().st_size == len(layer)
+    )
+    backed_up(first)
+    damaged(tmp_path / "repository")
+    with pytest.raises(HostError) as refused:
+        restores.restore(second, {}, False)
+    lines = str(refused.value).splitlines()
+    assert "missing or damaged in the repository" in lines[0]
+    assert digest in lines
+    assert "tags left out: team/large:broken" in lines
+    restored = tree_of(second)
+    assert not restored.blob_path(digest).exists()
+    assert not restored.revision_path("team/large", broken).exists()
+    assert restored.tag_path("team/app0", "v0").exists()
+
+
+def test_a_restore_that_was_cut_off_goes_on(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    snapshot = backed_up(first)["snapshot"]
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restores._Restore, "_links", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            restores.restore(second, {}, False)
+    assert not (tree_of(second).root / "repositories").exists()
+    backed_up(first)
+    with pytest.raises(HostError) as refused:
+        restores.restore(second, {}, False)
+    assert f"end it with -e snapshot={snapshot}" in str(refused.value)
+    restores.restore(second, {"snapshot": snapshot}, False)
+    assert files(tree_of(second)) == files(tree)
+
+
+def test_nothing_that_is_there_is_overwritten(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    filled(first)
+    backed_up(first)
+    tree_of(second).image("app", "mine", tag="latest")
+    with pytest.raises(HostError, match="holds repositories already: move them away first"):
+        restores.restore(second, {}, False)
+
+
+def test_a_backup_that_is_killed_leaves_no_snapshot_and_frees_its_locks(
+    machine: Machine, tmp_path: Path
+) -> None:
+    host = machine("first")
+    tree = filled(host)
+    backups.repository(host, {}, False)
+    tree.blob(os.urandom(40_000_000))
+    # As slow as a line to another town.
+    settings = json.loads((host.paths.backup / "settings.json").read_text())
+    write(host, "settings.json", json.dumps(settings | {"rate": 1_000_000}))
+    program = (
+        "from pathlib import Path; from wharfinger.host.system.context import Host; "
+        "from wharfinger.host.system.paths import Paths; "
+        "from wharfinger.host.backup.backup import backup; "
+        f"backup(Host.real(Paths(etc=Path({str(host.paths.etc)!r}), "
+        f"var=Path({str(host.paths.var)!r}))), {{}}, False)"
+    )
+    command = [str(Path(".venv/bin/python").resolve()), "-c", program]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while not (host.paths.backup_work / "files").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        assert is_held(host.paths.blobs_lock)
+        process.kill()
+        process.wait()
+        # restic goes on, so what keeps a collection out does too.
+        assert is_held(host.paths.blobs_lock)
+        os.killpg(process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while is_held(host.paths.blobs_lock) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert not is_held(host.paths.blobs_lock)
+    assert restores.backups(host, {}, False)["snapshots"] == []
+    write(host, "settings.json", json.dumps(settings))
+    assert backups.backup(host, {}, False)["tags"] == 13
