@@ -107,7 +107,7 @@ def test_the_second_backup_adds_next_to_nothing_and_older_ones_go(machine: Machi
     rows = restores.backups(host, {}, False)["snapshots"]
     assert len(rows) == 2
     assert [row["hostname"] for row in rows] == [HOSTNAME] * 2
-    report = reports.report(host, "backup")
+    report = reports.last_report(host, "backup")
     assert report is not None
     assert report["ok"]
     assert rows[-1]["id"] == report["snapshot"]

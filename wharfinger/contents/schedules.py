@@ -77,8 +77,8 @@ def _meant(word: str) -> str | None:
 
 _REOPEN = "; wharfinger-host reopen"
 _SCRUB = "nice -n 19 ionice -c 3 wharfinger-host check_contents"
-# Job of the host program → its variable, and its command in a crontab, in two parts. In the order in
-# which jobs run that are due at once: tags are removed first, then their space is freed.
+# Job of the host program → its variable, and its command in a crontab, in two parts. In the order
+# in which jobs run that are due at once: tags are removed first, then their space is freed.
 _JOBS = {
     "retention": ("registry_retention_schedule", "wharfinger-host retention", _REOPEN),
     "collect": ("registry_gc_schedule", "wharfinger-host collect", _REOPEN),
@@ -92,7 +92,8 @@ _FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $
 def timers(schedules: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Job of the host program → its timer: job, variable, calendar, cron (the fields), command.
 
-    schedules: variable → its value in the inventory; a job with an empty one has no timer. Raises ValueError for a text that is not a schedule.
+    schedules: variable → its value in the inventory; a job with an empty one has no timer. Raises
+    ValueError for a text that is not a schedule.
     """
     entries = {}
     for job, (variable, command, afterwards) in _JOBS.items():

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..contents.reports import reported
+from ..contents.reports import run_and_report
 from ..contents.storage import Storage
 from ..system.context import Host
 from ..system.errors import HostError
@@ -71,7 +71,7 @@ def backup(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         with locked(host.paths.backup_lock, "backup", 5):
             return _Backup(host, settings).run(noted)
 
-    return reported(host, "backup", act)
+    return run_and_report(host, "backup", act)
 
 
 class _Backup:

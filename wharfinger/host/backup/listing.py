@@ -23,7 +23,7 @@ from ...oci.digests import DIGEST
 from ...oci.manifests import Manifest
 from ...oci.names import REPOSITORY, TAG
 from ..contents.storage.layout import MISSING, Link, Storage
-from ..contents.storage.reading import manifest
+from ..contents.storage.reading import read_manifest
 from ..system.errors import HostError
 
 TAG_LINK = "tag"
@@ -75,7 +75,7 @@ class Counts:
 def write(storage: Storage, stream: IO[str]) -> Counts:
     """Reads the storage and writes the list. Raises HostError where the storage cannot be read."""
     counts = Counts()
-    for repository in storage.filled():
+    for repository in storage.with_contents():
         entries = _repository(storage, repository, counts)
         stream.writelines(entry.line() for entry in entries)
         counts.add(entries)
@@ -186,7 +186,7 @@ def _leave_out_unfinished(
 def _is_finished(
     storage: Storage, name: str, revisions: dict[str, Link], layers: dict[str, Link]
 ) -> bool:
-    content = manifest(storage, name)
+    content = read_manifest(storage, name)
     if not isinstance(content, Manifest):
         # Nothing is known of what it needs; the registry has taken it all the same.
         return True

@@ -22,7 +22,7 @@ from typing import Any
 from ...oci.digests import ALGORITHMS
 from ...oci.manifests import Manifest
 from ..contents.storage import Storage
-from ..contents.storage.reading import manifest
+from ..contents.storage.reading import read_manifest
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_text, write_atomically
@@ -158,7 +158,7 @@ class _Restore:
                 f"restore: a restore of snapshot {begun[:8]} was begun on this host: end it with "
                 f"-e snapshot={begun[:8]}, or empty {self.storage.root} first"
             )
-        if next(self.storage.filled(), None) is not None:
+        if next(self.storage.with_contents(), None) is not None:
             raise HostError(
                 f"restore: {self.storage.root} holds repositories already: move them away first, "
                 "or leave them and run site.yml without a restore"
@@ -267,7 +267,7 @@ class _Restore:
             found = {
                 digest
                 for digest in revisions - broken
-                if isinstance(content := manifest(self.storage, digest), Manifest)
+                if isinstance(content := read_manifest(self.storage, digest), Manifest)
                 and any(one.digest in broken for one in content.references)
             }
             if not found:
