@@ -21,6 +21,8 @@ READ: Mapping[str, tuple[str, ...]] = {
     "retention": ("confirm_deletions", "clock_is_right"),
     "garbage_collect": ("confirm_deletions", "clock_is_right"),
     "scrub": (),
+    "backup": (),
+    "restore": ("snapshot",),
     "remove": ("remove_data",),
 }
 #: All of them.
@@ -32,6 +34,7 @@ _PLAYBOOKS = {
     **dict.fromkeys(READ["rotate_robots"], "playbooks/rotate_robots.yml"),
     "rollback": "playbooks/rollback.yml",
     "remove_data": "playbooks/remove.yml",
+    "snapshot": "playbooks/restore.yml",
     "confirm_deletions": "playbooks/retention.yml or playbooks/garbage_collect.yml",
 }
 ROTATE = ("signing", "tls", "ca", "all")

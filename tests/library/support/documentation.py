@@ -55,6 +55,7 @@ INVENTORIES: Mapping[str, Inventory] = {
                 'certificates_alert_command: mail -s "$WHARFINGER_HOSTNAME" admin@example.com',
             ),
             ("docs/images.md", "images_source: archive"),
+            ("docs/backup.md", "# group_vars/registry/backup.yml"),
         )
     ),
     "access": Inventory(

@@ -693,7 +693,7 @@ def test_only_one_command_works_at_a_time_and_the_holder_is_named(host: Host) ->
 
 def test_an_unknown_command_and_a_missing_key_are_named(host: Host) -> None:
     assert message("frob", {}, host).startswith(
-        "unknown command 'frob': one of certificates, check_contents, collect, contents"
+        "unknown command 'frob': one of backup, backup_repository, backups, certificates"
     )
     assert message("network", {}, host) == "network: the request lacks the key 'name'"
 

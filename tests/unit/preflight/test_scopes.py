@@ -57,6 +57,7 @@ MENDED = {"host, engine", "host, nginx"}
         ("rotate", PROGRAM | READING | ROTATE | MENDED | {"host, clock"}),
         ("rollback", PROGRAM | READING | MENDED | {"registry_hostname", "registry_drain_timeout"}),
         *((scope, PROGRAM | READING | MENDED | CONTENTS) for scope in LOOKING_AFTER),
+        ("backup", PROGRAM | READING),
         ("remove", PROGRAM | {"storage_path"}),
     ],
 )
@@ -123,6 +124,10 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
         "rotate": ["registry_hostname"],
         "rollback": ["registry_hostname"],
         **{key: ["registry_gc_schedule"] for key in LOOKING_AFTER},
+        "backup": [],
+        "restore": [
+            *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
+        ],
         "remove": [],
     }
 

@@ -61,6 +61,8 @@ PACKAGES = (
     "python3-cryptography",
     "python3-requests",
     "openssl",
+    "openssh-client",
+    "restic",
     "ca-certificates",
     "cron",
     "certbot",
