@@ -34,6 +34,8 @@ _LOCKED = "repository is already locked"
 # Both forms that restic takes: sftp:USER@HOST:PATH and sftp://USER@HOST:PORT/PATH.
 _SFTP = re.compile(r"sftp:(?://(?P<where>[\w.@-]+)(?::(?P<port>\d+))?/|(?P<host>[\w.@-]+):)")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+# restic reads these characters of a pattern as wildcards.
+_WILDCARDS = re.compile(r"([\\*?\[])")
 
 
 class NoRepository(HostError):
@@ -223,6 +225,11 @@ class Running:
 
 # Clients' requests go first.
 _BESIDE = ("nice", "-n", "19", "ionice", "-c", "3")
+
+
+def pattern(path: Path) -> str:
+    """The pattern that matches this path alone."""
+    return _WILDCARDS.sub(r"\\\1", str(path))
 
 
 def failure(command: str, words: str) -> HostError:

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,18 +27,16 @@ from ..system.errors import HostError
 from ..system.files import exists, read_text, write_atomically
 from ..system.lock import locked
 from ..system.names import REGISTRY
-from . import identity, listing
+from . import identity, links, listing
 from .backup import ABOUT, FORMAT, LIST
 from .listing import HISTORY, LAYER, REVISION, TAG_LINK, Entry
-from .restic import Restic, Snapshot
+from .restic import Restic, Snapshot, pattern
 from .settings import Settings, load
 
 # In this order: what a link leads to is there before the link.
 _ORDER = (LAYER, REVISION, HISTORY, TAG_LINK)
 _CHUNK = 1 << 20
 _SNAPSHOT = re.compile(r"latest|[0-9a-f]{8,64}")
-# Of a storage's path: restic reads these as wildcards.
-_WILDCARDS = re.compile(r"([\\*?\[])")
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,7 @@ class _Restore:
             return
         target = self.host.paths.backup_work / "restored"
         shutil.rmtree(target, ignore_errors=True)
-        self.restic.restore(snapshot.id, [_pattern(path) for path in wanted], target)
+        self.restic.restore(snapshot.id, [pattern(path) for path in wanted], target)
         for saved, path in there.items():
             came, here = target / path.relative_to("/"), saved.at(self.host.paths)
             if came.exists() and not exists(here):
@@ -216,8 +213,8 @@ class _Restore:
             if not wanted:
                 continue
             shutil.rmtree(self.beside, ignore_errors=True)
-            pattern = f"{_pattern(blobs)}/{algorithm}/{start}*"
-            self.restic.restore(snapshot.id, [pattern], self.beside)
+            part = f"{pattern(blobs)}/{algorithm}/{start}*"
+            self.restic.restore(snapshot.id, [part], self.beside)
             came = self.beside / blobs.relative_to("/")
             missing -= {one for one in wanted if self._placed(came, one)}
         return missing
@@ -237,7 +234,7 @@ class _Restore:
         except FileNotFoundError:
             return False
         place = self.storage.blob_path(digest)
-        self._folder(place.parent)
+        links.folder(place.parent, self.host.registry_id)
         os.chown(source, self.host.registry_id, self.host.registry_id)
         source.rename(place)
         return True
@@ -256,7 +253,7 @@ class _Restore:
                     if kind == TAG_LINK:
                         lost.append(f"{entry.repository}:{entry.name}")
                     continue
-                self._link(entry)
+                links.write(self.storage, entry, self.host.registry_id)
         return lost
 
     def _whole(self, entries: list[Entry], damaged: set[str]) -> set[str]:
@@ -274,38 +271,6 @@ class _Restore:
                 return revisions - broken
             broken |= found
 
-    def _link(self, entry: Entry) -> None:
-        path = self._path(entry)
-        if exists(path):
-            return
-        self._folder(path.parent)
-        partial = path.with_name(".link.new")
-        partial.write_text(entry.digest)
-        os.chown(partial, self.host.registry_id, self.host.registry_id)
-        os.utime(partial, ns=(entry.written, entry.written))
-        partial.rename(path)
-
-    def _path(self, entry: Entry) -> Path:
-        storage, repository = self.storage, entry.repository
-        if entry.kind == LAYER:
-            return storage.layer_path(repository, entry.name)
-        if entry.kind == REVISION:
-            return storage.link_path(repository, digest=entry.name)
-        if entry.kind == TAG_LINK:
-            return storage.link_path(repository, tag=entry.name)
-        algorithm, _, value = entry.digest.partition(":")
-        index = storage.tags_path(repository) / entry.name / "index"
-        return index / algorithm / value / "link"
-
-    def _folder(self, path: Path) -> None:
-        """A folder of the storage, with those above it, as the registry makes them."""
-        if exists(path):
-            return
-        self._folder(path.parent)
-        with suppress(FileExistsError):
-            path.mkdir(mode=0o755)
-        os.chown(path, self.host.registry_id, self.host.registry_id)
-
 
 def _parts() -> Iterator[tuple[str, str]]:
     """The blobs in parts, by the beginnings of their digests: a restore that is cut off has lost
@@ -313,10 +278,6 @@ def _parts() -> Iterator[tuple[str, str]]:
     for algorithm in ALGORITHMS:
         for digit in "0123456789abcdef":
             yield algorithm, digit
-
-
-def _pattern(path: Path) -> str:
-    return _WILDCARDS.sub(r"\\\1", str(path))
 
 
 def _damaged(snapshot: Snapshot, damaged: set[str], lost: list[str]) -> str:
