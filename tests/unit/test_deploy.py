@@ -338,3 +338,23 @@ def test_the_tests_may_run_in_another_users_clone() -> None:
             text=True,
         )
         assert ran.stdout == files
+
+
+def test_a_password_that_sudo_remembers_for_the_terminal_is_asked_for_again(
+    deploy: Deploy, tmp_path: Path
+) -> None:
+    # Ansible runs sudo without a terminal, where sudo asks again: the second ./deploy failed there.
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    remembers = (
+        '#!/bin/sh\ncase $1 in *k*) echo "sudo: a password is required" >&2; exit 1;; esac\n'
+    )
+    for name, text in {"id": "#!/bin/sh\necho 1000\n", "sudo": remembers}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    ran = deploy(variables={"PATH": f"{programs}:{os.environ['PATH']}"})
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "error: root is needed, and sudo asks for a password: start ./deploy in a terminal, or as "
+        "root.\n"
+    )

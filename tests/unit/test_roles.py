@@ -157,3 +157,14 @@ def test_what_is_true_or_false_is_read_so_where_it_is_used(role: Path) -> None:
                 after = line[found.end() :]
                 if found[0] in known and not after.startswith(":"):
                     assert after.startswith(" | boolean"), f"{file.name}: {line}"
+
+
+def test_the_role_of_the_playbooks_with_one_job_needs_no_other_role() -> None:
+    # They import preflight and this role only: another role's variable would be undefined there.
+    foreign = {name for role in ROLES if role != CONTENTS for name in options(role)}
+    files = [*CONTENTS.glob("tasks/*.yml"), *CONTENTS.glob("vars/*.yml")]
+    expressions = [text for file in files for text in re.findall(r"{{.*?}}", file.read_text())]
+    # preflight_facts.NAME is what preflight took from the inventory.
+    words = {word for text in expressions for word in re.findall(r"(?<![.\w])[a-z_]+", text)}
+    assert "preflight_facts" in words
+    assert words & (foreign - set(options(CONTENTS))) == set()

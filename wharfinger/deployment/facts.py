@@ -267,7 +267,7 @@ class Deployment:
     credentials: the directory of generated passwords. ca: the authority's file for clients; "" if
     they need none. ca_key: the path at which certificates_ca_offline keeps the authority's key.
     storage_path and drain_timeout: as the inventory has them, for playbooks that do not include the
-    roles of these variables.
+    roles of these variables. backup_schedule: the same; "" without a backup_repository.
     """
 
     hostname: str
@@ -285,3 +285,4 @@ class Deployment:
     deployed: Served
     storage_path: str
     drain_timeout: str
+    backup_schedule: str

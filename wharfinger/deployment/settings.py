@@ -119,7 +119,8 @@ SETTINGS: Mapping[str, Setting] = {
     "storage_free_minimum": Setting(Size(0)),
     "container_engine_free_minimum": Setting(Size(0)),
     "backup_repository": Setting(stops=_BACKUP),
-    "backup_schedule": Setting(stops=_BACKUP),
+    # Every job of the contents writes the timers.
+    "backup_schedule": Setting(stops=(*_BACKUP, *_CONTENTS)),
     "backup_keep": Setting(stops=_BACKUP),
     "backup_rate": Setting(stops=_BACKUP),
     "backup_password": Setting(stops=_BACKUP),

@@ -63,3 +63,11 @@ def test_clients_need_the_authority_that_not_every_system_knows(
     facts = deployment(settings, HOST, "/i")
     assert facts.ca == ca
     assert facts.ca_key == "/i/credentials/r.example.com-ca.key"
+
+
+@pytest.mark.parametrize(("repository", "schedule"), [("", ""), ("/mnt/backup", "daily 01:30")])
+def test_backups_are_scheduled_once_they_have_a_place(
+    settings: dict[str, Any], repository: str, schedule: str
+) -> None:
+    facts = deployment(settings | {"backup_repository": repository}, HOST, "/i")
+    assert facts.backup_schedule == schedule
