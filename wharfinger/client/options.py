@@ -27,6 +27,7 @@ User = Annotated[
     str | None,
     typer.Option(
         "--user",
+        "-u",
         metavar="NAME",
         help="Log in as NAME, for this command only. The password is asked for, or read from "
         "standard input with --password-stdin. Without this: docker's logins (config.json and "

@@ -155,12 +155,13 @@ def test_auths_of_another_form_are_refused(app: str, wharf: Wharf, config: Path)
 # wharf login
 
 
+@pytest.mark.parametrize("option", ["--user", "-u"])
 def test_a_login_is_kept_as_docker_keeps_it(
-    app: str, wharf: Wharf, config: Path, fake: Fake
+    app: str, wharf: Wharf, config: Path, option: str
 ) -> None:
     others = {"auths": {"other.test": {"auth": encoded("x", "y")}}, "psFormat": "table"}
     config.write_text(json.dumps(others))
-    ran = wharf("login", HOST, "--user", "bob", "--password-stdin", input="pw\n")
+    ran = wharf("login", HOST, option, "bob", "--password-stdin", input="pw\n")
     assert (ran.code, ran.out) == (
         0,
         f"bob is logged in at {HOST}; the password is in {config}, unencrypted (base64), as docker "

@@ -64,6 +64,14 @@ def test_the_rows_of_the_host_are_shown(playbook: Path, wharf: Wharf) -> None:
     )
 
 
+def test_the_password_for_sudo_is_asked_for_by_ansible(playbook: Path, wharf: Wharf) -> None:
+    (playbook / "answer").write_text(printed({"rows": ROWS}))
+    for option in ("-K", "--ask-become-pass"):
+        (playbook / "called").unlink(missing_ok=True)
+        assert wharf("retention", "--dry-run", "-i", str(playbook), option).code == 0
+        assert (playbook / "called").read_text().endswith(" playbooks/retention.yml --check -K\n")
+
+
 def test_what_others_print_beside_the_answer_does_not_matter(
     playbook: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

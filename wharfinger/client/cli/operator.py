@@ -101,6 +101,12 @@ def retention(
     removed: Annotated[
         bool, typer.Option("--removed", help="Only the tags that would be removed.")
     ] = False,
+    ask_become_pass: Annotated[
+        bool,
+        typer.Option(
+            "--ask-become-pass", "-K", help="Ask for the password that sudo wants on the host."
+        ),
+    ] = False,
     output: Output,
 ) -> None:
     """Show which tags retention would remove.
@@ -118,4 +124,5 @@ def retention(
 
     if not dry_run:
         refuse(inventory)
-    show_dry_run(inventory, limit, removed, output)
+    arguments = [*(["--limit", limit] if limit else []), *(["-K"] if ask_become_pass else [])]
+    show_dry_run(inventory, arguments, removed, output)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,8 +37,9 @@ def refuse(inventory: Path) -> NoReturn:
     )
 
 
-def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -> None:
-    """Prints a row for each tag, or with `removed` for each that would go."""
+def dry_run(inventory: Path, arguments: Sequence[str], removed: bool, output: Output) -> None:
+    """Prints a row for each tag, or with `removed` for each that would go. `arguments` are further
+    ones of ansible-playbook."""
     if not inventory.exists():
         raise UsageError(f"--inventory {inventory}: there is no such file or directory")
     if not (PROJECT / PLAYBOOK).exists():
@@ -50,8 +52,9 @@ def dry_run(inventory: Path, limit: str | None, removed: bool, output: Output) -
         raise ClientError("ansible-playbook is not installed here: run ./deploy once")
     # Absolute: the command runs in the project's folder, because of its ansible.cfg.
     command = [ansible_playbook, "-i", str(inventory.resolve()), str(PLAYBOOK), "--check"]
-    command += ["--limit", limit] if limit else []
-    with progress("the host is asked"):
+    command += arguments
+    # Ansible reads a password from the terminal itself, where a moving line would hide the question.
+    with nullcontext() if "-K" in arguments else progress("the host is asked"):
         done = subprocess.run(
             command,
             cwd=PROJECT,
