@@ -53,7 +53,7 @@ def dry_run(inventory: Path, arguments: Sequence[str], removed: bool, output: Ou
     # Absolute: the command runs in the project's folder, because of its ansible.cfg.
     command = [ansible_playbook, "-i", str(inventory.resolve()), str(PLAYBOOK), "--check"]
     command += arguments
-    # Ansible reads a password from the terminal itself, where a moving line would hide the question.
+    # Ansible asks at the terminal itself, where a moving line would hide the question.
     with nullcontext() if "-K" in arguments else progress("the host is asked"):
         done = subprocess.run(
             command,
