@@ -15,6 +15,7 @@ import pytest
 
 from support.storage_tree import Tree
 from wharfinger.host.backup import backup as backups
+from wharfinger.host.backup import links
 from wharfinger.host.backup import restore as restores
 from wharfinger.host.contents import reports
 from wharfinger.host.system.context import Host
@@ -213,7 +214,7 @@ def test_a_restore_that_was_cut_off_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(restores._Restore, "_links", cut_off)
+        patched.setattr(links, "write_all", cut_off)
         with pytest.raises(KeyboardInterrupt):
             restores.restore(second, {}, False)
     assert not (tree_of(second).root / "repositories").exists()

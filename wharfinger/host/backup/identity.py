@@ -6,20 +6,24 @@ for minutes), generations, images, jobs, rotations under way and locks. site.yml
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..system.files import write_atomically
 from ..system.paths import Paths
 
 
 @dataclass(frozen=True)
 class Saved:
     """A file of the host, or with a `/` at its end a directory. `path` is below etc ("etc/…") or
-    var ("var/…")."""
+    var ("var/…"). `always`: it replaces the host's own, which a bare host has made just before."""
 
     path: str
     holds: str
+    always: bool = False
 
     def at(self, paths: Paths) -> Path:
         """Where it lies on this host."""
@@ -35,10 +39,10 @@ SAVED = (
     Saved("etc/certificates/tls.crt", "the server's certificate"),
     Saved("etc/certificates/tls.key", "its key"),
     Saved("etc/acme/", "the account at the ACME server"),
-    Saved("etc/secrets/http_secret", "what signs the state of uploads"),
+    Saved("etc/secrets/http_secret", "what signs the state of uploads", always=True),
     Saved("var/users.json", "users and robots with the hashes of their passwords"),
     Saved("var/removed_accounts.json", "which accounts were removed, and when"),
-    Saved("var/clock.json", "how late it was at least"),
+    Saved("var/clock.json", "how late it was at least", always=True),
 )
 
 
@@ -48,3 +52,38 @@ def present(paths: Paths) -> Iterator[Path]:
         path = saved.at(paths)
         if path.exists():
             yield path
+
+
+def conflicting(paths: Paths, came: Mapping[Saved, Path]) -> list[Path]:
+    """The files of this host that differ from those that came from a snapshot, and that a restore
+    must not replace: they belong to another deployment."""
+    return [
+        path
+        for saved in SAVED
+        if not saved.always
+        and (path := saved.at(paths)).exists()
+        and not (saved in came and _same(path, came[saved]))
+    ]
+
+
+def put(paths: Paths, came: Mapping[Saved, Path]) -> None:
+    """Copies the files that came from a snapshot to their places on this host: /etc and /var may be
+    on different disks."""
+    for saved, source in came.items():
+        target = saved.at(paths)
+        if target.exists() and not saved.always:
+            continue
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if source.is_dir():
+            partial = target.with_name(f".{target.name}.new")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(source, partial, symlinks=True)
+            partial.rename(target)
+        else:
+            write_atomically(target, source.read_bytes(), stat.S_IMODE(source.stat().st_mode))
+
+
+def _same(first: Path, second: Path) -> bool:
+    if first.is_dir():
+        return True  # a directory has what its owner adds to it
+    return second.is_file() and first.read_bytes() == second.read_bytes()

@@ -140,13 +140,15 @@ class Restic:
         """Removes locks whose process is gone: after half an hour those of other hosts too."""
         self._quick("unlock")
 
-    def restore(self, snapshot: str, included: Sequence[str], target: Path) -> None:
+    def restore(
+        self, snapshot: str, included: Sequence[str], target: Path, *, whole: bool = False
+    ) -> None:
         """Restores what the patterns name below `target`. What is damaged is left out or has wrong
-        content: whoever calls this compares digests."""
+        content: the caller compares digests. With `whole`, damage raises HostError instead."""
         arguments = ["restore", snapshot, "--no-lock", "--target", str(target)]
-        for pattern in included:
-            arguments += ["--include", pattern]
-        self._run(arguments, _LONG, tolerated="There were")
+        for included_pattern in included:
+            arguments += ["--include", included_pattern]
+        self._run(arguments, _LONG, tolerated="" if whole else "There were")
 
     def dump(self, snapshot: str, path: str) -> str:
         """The text of one small file of a snapshot."""

@@ -1,53 +1,42 @@
 """`restore`: brings a snapshot back to a host whose registry does not serve yet.
 
-The order is the one in which a push writes: blobs, layers, manifests, tags. So whatever is there
-when it is cut off is whole, and the next run goes on. restic brings blobs into a folder beside the
-storage; each is compared with its digest before it takes its place. What a snapshot has and no
-manifest or layer link needs is left out.
+First everything that would make the restore a mistake is looked for; nothing is changed yet. The
+order is then the one in which a push writes: blobs, layers, manifests, tags. So whatever is there
+when a restore is cut off is whole, and the next run goes on. restic brings blobs into a folder
+beside the storage; each is compared with its digest before it takes its place (blobs.py). What a
+snapshot has and no manifest or layer link needs is left out.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...oci.digests import ALGORITHMS
-from ...oci.manifests import Manifest
+from ...deployment.certificate import Certificate
 from ..contents.storage import Storage
-from ..contents.storage.reading import read_manifest
+from ..keys import certificates
+from ..system import restoring
 from ..system.context import Host
 from ..system.errors import HostError
-from ..system.files import exists, read_text, write_atomically
+from ..system.files import exists
 from ..system.lock import locked
 from ..system.names import REGISTRY
-from . import identity, links, listing
-from .backup import ABOUT, FORMAT, LIST
-from .listing import HISTORY, LAYER, REVISION, TAG_LINK, Entry
+from ..system.restoring import BRINGING, RESTORED, Restoring
+from . import identity, links, snapshots
+from .backup import FORMAT
+from .blobs import Blobs
+from .listing import LAYER, REVISION
 from .restic import Restic, Snapshot, pattern
 from .settings import Settings, load
+from .snapshots import About
 
-# In this order: what a link leads to is there before the link.
-_ORDER = (LAYER, REVISION, HISTORY, TAG_LINK)
-_CHUNK = 1 << 20
 _SNAPSHOT = re.compile(r"latest|[0-9a-f]{8,64}")
-
-
-@dataclass(frozen=True)
-class About:
-    """What a snapshot says of itself (about.json)."""
-
-    hostname: str
-    storage_path: Path
-    etc: Path
-    var: Path
-    began: float
 
 
 def backups(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -55,8 +44,8 @@ def backups(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     Returns `snapshots`: {"id", "time", "hostname"} each."""
     hostname = str(request.get("hostname") or load(host).hostname)
     rows = [
-        {"id": one.short_id, "time": one.time, "hostname": one.hostname}
-        for one in Restic(host).snapshots(hostname)
+        {"id": snapshot.short_id, "time": snapshot.time, "hostname": snapshot.hostname}
+        for snapshot in Restic(host).snapshots(hostname)
     ]
     return {"actions": [], "snapshots": rows}
 
@@ -69,218 +58,241 @@ def in_words(answer: Mapping[str, Any]) -> str:
     return "\n".join(lines) or "there are no backups yet"
 
 
+@dataclass(frozen=True)
+class Authority:
+    """The controller's authority: `file`, the path of its certificate beside the inventory; its
+    `certificates` there as PEM, the present one first; `offline`: its key stays there too."""
+
+    file: str = ""
+    certificates: tuple[str, ...] = ()
+    offline: bool = False
+
+
 def restore(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`restore`: the storage's content and the registry's identity are a snapshot's.
 
-    Request: {"snapshot": "latest" or an id}. Only where no registry serves and the storage is empty
-    or a restore was cut off. Returns `snapshot`, `tags`, `manifests` and `blobs`. Raises HostError,
-    naming each blob that is damaged or missing in the repository and the tags that need it; nothing
-    that needs it has a tag then.
+    Request: {"snapshot": "latest" or an id, "authority": as `Authority`, "leave_out_damaged": go on
+    without what is damaged in the repository}. Only where no registry serves and the storage is
+    empty, or a restore was cut off. Returns `snapshot`, `tags`, `manifests` and `left_out`, the
+    tags that need damaged blobs. Raises HostError, naming each blob that is damaged or missing in
+    the repository and the tags that need it; nothing that needs it has a link then.
     """
+    if check and not exists(host.paths.backup_settings):
+        return {"actions": ["the registry would be restored from backup_repository"]}
     settings = load(host)
+    wanted = checked(request)
+    named = request.get("authority") or {}
+    authority = Authority(
+        str(named.get("file", "")),
+        tuple(filter(None, named.get("certificates", ()))),
+        bool(named.get("offline")),
+    )
+    with locked(host.paths.backup_lock, "restore", 5):
+        restore = _Restore(host, settings, authority, bool(request.get("leave_out_damaged")))
+        return restore.run(wanted, check)
+
+
+def checked(request: Mapping[str, Any]) -> str:
+    """The snapshot that the request names. Raises HostError."""
     wanted = str(request.get("snapshot") or "latest")
     if not _SNAPSHOT.fullmatch(wanted):
         raise HostError(
             f"snapshot={wanted}: write latest, or an id that `wharfinger-host backups` shows"
         )
-    with locked(host.paths.backup_lock, "restore", 5):
-        return _Restore(host, settings).run(wanted, check)
+    return wanted
+
+
+def restored(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """`restored`: the restore is over, where the inventory wants no verification. No request
+    keys."""
+    if not check:
+        restoring.verified(host.paths.restoring)
+    return {"actions": []}
+
+
+def check_version(snapshot: Snapshot, about: About, version: str) -> None:
+    """Raises HostError if the snapshot was made by a newer version than this one."""
+    if about.format > FORMAT or _numbers(about.version) > _numbers(version):
+        raise HostError(
+            f"snapshot {snapshot.short_id} was made by a newer version ({about.version}, this "
+            f"checkout is {version}): restore it with a checkout of that version or a later one"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 class _Restore:
     """One restore of one host's registry."""
 
-    def __init__(self, host: Host, settings: Settings) -> None:
+    def __init__(
+        self, host: Host, settings: Settings, authority: Authority, leave_out: bool
+    ) -> None:
         self.host = host
         self.settings = settings
+        self.authority = authority
+        self.leave_out = leave_out
         self.restic = Restic(host)
         self.storage = Storage(settings.storage_path)
-        self.record = host.paths.backup_work / "restoring.json"
-        # On the storage's file system, so that a blob takes its place by a rename.
-        self.beside = settings.storage_path / ".wharfinger-restore"
+        self.work = host.paths.backup_work
 
     def run(self, wanted: str, check: bool) -> dict[str, Any]:
-        snapshot = self._snapshot(wanted)
-        self._nothing_is_overwritten(snapshot)
-        about = self._about(snapshot)
+        begun = restoring.load(self.host.paths.restoring)
+        if begun is not None and begun.step == RESTORED:
+            return self._goes_on(begun, wanted)
+        snapshot = snapshots.find(self.restic, self.settings.hostname, wanted)
+        self._check_host(snapshot, begun)
+        about = snapshots.about(self.restic, snapshot)
+        check_version(snapshot, about, self.settings.version)
+        self._check_authority(snapshot, about)
         if check:
             return {
                 "actions": [f"snapshot {snapshot.short_id} ({snapshot.time}) would be restored"]
             }
-        self.host.paths.backup_work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        begun = json.dumps({"snapshot": snapshot.id}).encode() + b"\n"
-        write_atomically(self.record, begun, 0o600)
-        entries = list(listing.read(self._list(snapshot, about).splitlines()))
-        self._identity(snapshot, about)
-        damaged = self._blobs(snapshot, about, entries)
-        lost = self._links(entries, damaged)
-        shutil.rmtree(self.beside, ignore_errors=True)
-        if damaged:
-            raise HostError(_damaged(snapshot, damaged, lost))
-        self.record.unlink()
-        count = [entry.kind for entry in entries].count
+        self._put_identity(snapshot, about, begun is not None)
+        listed = snapshots.fetch_list(self.restic, snapshot, self.work / "list")
+        needed = (entry.digest for entry in listed.entries() if entry.kind in (REVISION, LAYER))
+        blobs = Blobs(
+            self.restic,
+            snapshot,
+            about,
+            self.storage,
+            # On the storage's file system, so that a blob takes its place by a rename.
+            self.settings.storage_path / ".wharfinger-restore",
+            self.host.registry_id,
+        )
+        damaged = blobs.bring(needed, everything=True)
+        left_out = links.write_all(self.storage, listed.entries(), damaged, self.host.registry_id)
+        if damaged and not self.leave_out:
+            raise HostError(_damaged(snapshot, damaged, left_out))
+        shutil.rmtree(self.work / "list")
+        restoring.save(self.host.paths.restoring, Restoring(snapshot.id, RESTORED))
+        actions = [
+            f"snapshot {snapshot.short_id} of {snapshot.time}: {about.tags} tags, "
+            f"{about.manifests} manifests"
+        ]
+        if left_out:
+            actions.append(f"left out, since blobs of them are damaged: {_some(left_out)}")
         return {
             "snapshot": snapshot.short_id,
-            "tags": count(TAG_LINK),
-            "manifests": count(REVISION),
-            "actions": [
-                f"snapshot {snapshot.short_id} of {snapshot.time}: {count(TAG_LINK)} tags, "
-                f"{count(REVISION)} manifests"
-            ],
+            "tags": about.tags,
+            "manifests": about.manifests,
+            "left_out": sorted(left_out),
+            "actions": actions,
         }
 
-    def _snapshot(self, wanted: str) -> Snapshot:
-        snapshots = self.restic.snapshots(self.settings.hostname)
-        found = [one for one in snapshots if wanted == "latest" or one.id.startswith(wanted)]
-        if found:
-            return found[-1]
-        known = ", ".join(one.short_id for one in snapshots[-10:]) or "none"
-        raise HostError(
-            f"snapshot={wanted}: the repository has no such backup of {self.settings.hostname}; "
-            f"the latest are: {known}"
-        )
+    @staticmethod
+    def _goes_on(begun: Restoring, wanted: str) -> dict[str, Any]:
+        """Everything was restored by an earlier run, and the registry is deployed next."""
+        if wanted != "latest" and not begun.snapshot.startswith(wanted):
+            raise HostError(
+                f"snapshot={wanted}: snapshot {begun.snapshot[:8]} has been restored on this host "
+                "already: to restore another one, remove the registry first (playbooks/remove.yml "
+                "-e remove_data=true)"
+            )
+        return {"snapshot": begun.snapshot[:8], "left_out": [], "actions": []}
 
-    def _nothing_is_overwritten(self, snapshot: Snapshot) -> None:
+    def _check_host(self, snapshot: Snapshot, begun: Restoring | None) -> None:
+        """Raises HostError if a restore would overwrite something."""
         if self.host.store.load().kinds[REGISTRY].generations:
             raise HostError(
                 "restore: a registry is on this host already, and a restore would mix its content "
-                "with the backup's: restore on a fresh host, or remove this one first "
-                "(playbooks/remove.yml)"
+                "with the backup's: write -e only=REPOSITORY to bring single repositories back, or "
+                "restore on a fresh host, or remove this one first (playbooks/remove.yml)"
             )
-        begun = json.loads(read_text(self.record) or "{}").get("snapshot")
-        if begun == snapshot.id:
+        if begun is not None and not begun.only:
+            if begun.snapshot != snapshot.id:
+                raise HostError(
+                    f"restore: a restore of snapshot {begun.snapshot[:8]} was begun on this host: "
+                    f"end it with -e snapshot={begun.snapshot[:8]}, or give it up with "
+                    "playbooks/remove.yml -e remove_data=true"
+                )
             return
-        if begun:
-            raise HostError(
-                f"restore: a restore of snapshot {begun[:8]} was begun on this host: end it with "
-                f"-e snapshot={begun[:8]}, or empty {self.storage.root} first"
-            )
         if next(self.storage.with_contents(), None) is not None:
             raise HostError(
                 f"restore: {self.storage.root} holds repositories already: move them away first, "
                 "or leave them and run site.yml without a restore"
             )
 
-    def _about(self, snapshot: Snapshot) -> About:
-        [path] = [one for one in snapshot.paths if one.endswith(f"/{ABOUT}")]
-        raw = json.loads(self.restic.dump(snapshot.id, path))
-        if int(raw["format"]) > FORMAT:
-            raise HostError(
-                f"snapshot {snapshot.short_id} was made by a newer version ({raw['version']}): "
-                "restore it with a checkout of that version or a later one"
-            )
-        return About(
-            raw["hostname"],
-            Path(raw["storage_path"]),
-            Path(raw["etc"]),
-            Path(raw["var"]),
-            float(raw["began"]),
-        )
-
-    def _list(self, snapshot: Snapshot, about: About) -> str:
-        [path] = [one for one in snapshot.paths if one.endswith(f"/{LIST}")]
-        return self.restic.dump(snapshot.id, path)
-
-    def _identity(self, snapshot: Snapshot, about: About) -> None:
-        """The files that make this registry the one of the backup; those that are here stay: the
-        inventory's and the controller's win."""
-        tops = {"etc": about.etc, "var": about.var}
-        there = {
-            saved: tops[saved.path.partition("/")[0]] / saved.path.partition("/")[2]
-            for saved in identity.SAVED
-        }
-        wanted = [path for path in there.values() if str(path) in snapshot.paths]
-        if not wanted:
+    def _check_authority(self, snapshot: Snapshot, about: About) -> None:
+        """Raises HostError if clients may trust another authority than the snapshot's, or nobody
+        here could sign with the snapshot's."""
+        path = str(about.etc / "certificates/ca.crt")
+        if path not in snapshot.paths or not self.authority.certificates:
             return
-        target = self.host.paths.backup_work / "restored"
-        shutil.rmtree(target, ignore_errors=True)
-        self.restic.restore(snapshot.id, [pattern(path) for path in wanted], target)
-        for saved, path in there.items():
-            came, here = target / path.relative_to("/"), saved.at(self.host.paths)
-            if came.exists() and not exists(here):
-                here.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                came.rename(here)
-        shutil.rmtree(target)
+        saved = self.restic.dump(snapshot.id, path)
+        if any(pem.strip() == saved.strip() for pem in self.authority.certificates):
+            return
+        file = self.authority.file
+        here, there = self._certificate(self.authority.certificates[0]), self._certificate(saved)
+        which = (
+            f"restore: the authority beside the inventory ({file}, made {_day_made(here)}) is "
+            f"{{}} than that of snapshot {snapshot.short_id} (made {_day_made(there)})"
+        )
+        if here is not None and there is not None and here.not_before >= there.not_before:
+            raise HostError(
+                which.format("newer")
+                + ", and clients that trust only the newer one would refuse the restored registry: "
+                "restore a snapshot that was made later, or, if clients still trust the older "
+                f"authority, move {file} and the keys beside it away"
+            )
+        if self.authority.offline:
+            raise HostError(
+                which.format("older")
+                + ", and certificates_ca_offline keeps the key on the controller: bring "
+                f"{file} and its key from the controller that has the newer ones"
+            )
 
-    def _blobs(self, snapshot: Snapshot, about: About, entries: Iterable[Entry]) -> set[str]:
-        """Brings the blobs that are missing; those that are damaged in the repository, or missing
-        there. A layer link leads to a blob, and so does a manifest's."""
-        needed = {entry.digest for entry in entries if entry.kind in (REVISION, LAYER)}
-        missing = {digest for digest in needed if self.storage.blob_size(digest) is None}
-        blobs = about.storage_path / "docker/registry/v2/blobs"
-        for algorithm, start in _parts():
-            wanted = {one for one in missing if one.startswith(f"{algorithm}:{start}")}
-            if not wanted:
-                continue
-            shutil.rmtree(self.beside, ignore_errors=True)
-            part = f"{pattern(blobs)}/{algorithm}/{start}*"
-            self.restic.restore(snapshot.id, [part], self.beside)
-            came = self.beside / blobs.relative_to("/")
-            missing -= {one for one in wanted if self._placed(came, one)}
-        return missing
+    def _certificate(self, pem: str) -> Certificate | None:
+        with tempfile.NamedTemporaryFile("w", suffix=".crt") as file:
+            file.write(pem)
+            file.flush()
+            return certificates.facts(self.host.runner, Path(file.name))
 
-    def _placed(self, came: Path, digest: str) -> bool:
-        """Puts one blob in its place where it is whole."""
-        algorithm, _, value = digest.partition(":")
-        source = came / algorithm / value[:2] / value / "data"
+    def _put_identity(self, snapshot: Snapshot, about: About, begun: bool) -> None:
+        """The files that make this registry the one of the backup. Nothing of this host is changed
+        before all of them are there."""
+        tops = {"etc": about.etc, "var": about.var}
+        wanted = {}
+        for saved in identity.SAVED:
+            top, _, below = saved.path.partition("/")
+            if str(tops[top] / below) in snapshot.paths:
+                wanted[saved] = tops[top] / below
+        folder = self.work / "identity"
+        self.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         try:
-            with source.open("rb") as stream:
-                content = hashlib.new(algorithm)
-                while chunk := stream.read(_CHUNK):
-                    content.update(chunk)
-                if content.hexdigest() != value:
-                    return False
-                os.fsync(stream.fileno())
-        except FileNotFoundError:
-            return False
-        place = self.storage.blob_path(digest)
-        links.folder(place.parent, self.host.registry_id)
-        os.chown(source, self.host.registry_id, self.host.registry_id)
-        source.rename(place)
-        return True
-
-    def _links(self, entries: list[Entry], damaged: set[str]) -> list[str]:
-        """Writes the links but those that need what is damaged; the tags that are left out."""
-        whole = self._whole(entries, damaged) if damaged else None
-        lost = []
-        for kind in _ORDER:
-            for entry in entries:
-                if entry.kind != kind:
-                    continue
-                if entry.digest in damaged or (
-                    whole is not None and kind != LAYER and entry.digest not in whole
-                ):
-                    if kind == TAG_LINK:
-                        lost.append(f"{entry.repository}:{entry.name}")
-                    continue
-                links.write(self.storage, entry, self.host.registry_id)
-        return lost
-
-    def _whole(self, entries: list[Entry], damaged: set[str]) -> set[str]:
-        """The manifests that need nothing that is damaged."""
-        broken = set(damaged)
-        revisions = {entry.digest for entry in entries if entry.kind == REVISION}
-        while True:
-            found = {
-                digest
-                for digest in revisions - broken
-                if isinstance(content := read_manifest(self.storage, digest), Manifest)
-                and any(one.digest in broken for one in content.references)
-            }
-            if not found:
-                return revisions - broken
-            broken |= found
+            if wanted:
+                patterns = [pattern(path) for path in wanted.values()]
+                self.restic.restore(snapshot.id, patterns, folder, whole=True)
+            came = {saved: folder / str(path).lstrip("/") for saved, path in wanted.items()}
+            others = identity.conflicting(self.host.paths, came)
+            if others and not begun:
+                raise HostError(
+                    "restore: this host has files of another deployment already, which a restore "
+                    f"does not replace: {', '.join(map(str, others))}: remove that deployment "
+                    "first (playbooks/remove.yml)"
+                )
+            restoring.save(self.host.paths.restoring, Restoring(snapshot.id, BRINGING))
+            identity.put(self.host.paths, came)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _parts() -> Iterator[tuple[str, str]]:
-    """The blobs in parts, by the beginnings of their digests: a restore that is cut off has lost
-    one of them at most."""
-    for algorithm in ALGORITHMS:
-        for digit in "0123456789abcdef":
-            yield algorithm, digit
+def _day_made(certificate: Certificate | None) -> str:
+    if certificate is None:
+        return "at an unknown time"
+    return time.strftime("%Y-%m-%d", time.gmtime(certificate.not_before))
 
 
-def _damaged(snapshot: Snapshot, damaged: set[str], lost: list[str]) -> str:
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = [f"and {len(ordered) - 50} more"] if len(ordered) > 50 else []
+    return ", ".join([*ordered[:50], *more])
+
+
+def _damaged(snapshot: Snapshot, damaged: set[str], left_out: list[str]) -> str:
     shown = sorted(damaged)[:20]
     more = len(damaged) - len(shown)
     lines = [
@@ -288,8 +300,9 @@ def _damaged(snapshot: Snapshot, damaged: set[str], lost: list[str]) -> str:
         "the repository; everything that does not need them was restored:",
         *shown,
         *([f"and {more} more"] if more else []),
-        f"tags left out: {', '.join(sorted(lost)[:50]) or 'none'}",
-        "Restore an older snapshot on an empty host, or run restore again if the repository can "
-        "be repaired (`restic check --read-data`)",
+        f"tags left out: {_some(left_out) or 'none'}",
+        "No registry was started. Run restore again once the repository is repaired (`restic check "
+        "--read-data` shows what is wrong), or with -e leave_out_damaged=true to serve without "
+        "them, or restore an older snapshot on an empty host",
     ]
     return "\n".join(lines)

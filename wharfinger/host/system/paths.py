@@ -186,6 +186,11 @@ class Paths:
         return self.var / "backup"
 
     @property
+    def restoring(self) -> Path:
+        """The restore that is not over (restoring.py)."""
+        return self.backup_work / "restoring.json"
+
+    @property
     def backup_cache(self) -> Path:
         """restic's copy of the repository's index, so that it is not fetched for each backup."""
         return self.var / "backup" / "cache"

@@ -1,0 +1,112 @@
+"""Brings blobs of a snapshot into a registry's storage: each is compared with its digest first."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from ..contents.storage.layout import Storage
+from . import links
+from .restic import Restic, Snapshot, pattern
+from .snapshots import About
+
+_CHUNK = 1 << 20
+# restic compares every file below the folders that it enters with every pattern.
+_PATTERNS = 200
+
+
+class Blobs:
+    """The blobs of one snapshot, on their way into `storage`.
+
+    `beside`: a folder on the storage's file system, so that a blob takes its place by a rename; it
+    is removed afterwards. `owner`: the id that the registry runs as.
+    """
+
+    def __init__(
+        self,
+        restic: Restic,
+        snapshot: Snapshot,
+        about: About,
+        storage: Storage,
+        beside: Path,
+        owner: int,
+    ) -> None:
+        self._restic = restic
+        self._snapshot = snapshot
+        self._blobs = about.blobs
+        self._storage = storage
+        self._beside = beside
+        self._owner = owner
+
+    def bring(self, digests: Iterable[str], *, everything: bool = False) -> set[str]:
+        """Brings those that the storage lacks. With `everything` they are all that the snapshot
+        has, and restic need not look for each. Returns those that are damaged or missing in the
+        repository."""
+        lacking: set[str] = set()
+        complete: set[str] = set()
+        for digest in digests:
+            if self._storage.blob_size(digest) is None:
+                lacking.add(digest)
+            else:
+                complete.add(_part(digest))
+        failed: set[str] = set()
+        try:
+            for part, wanted in itertools.groupby(sorted(lacking), _part):
+                whole = everything and part not in complete
+                for patterns, some in self._requests(part, list(wanted), whole):
+                    shutil.rmtree(self._beside, ignore_errors=True)
+                    self._restic.restore(self._snapshot.id, patterns, self._beside)
+                    failed |= {digest for digest in some if not self._place(digest)}
+        finally:
+            shutil.rmtree(self._beside, ignore_errors=True)
+        return failed
+
+    def _requests(
+        self, part: str, wanted: list[str], whole: bool
+    ) -> Iterator[tuple[list[str], Collection[str]]]:
+        """Patterns for restic, and the blobs that they name."""
+        top = pattern(self._blobs)
+        if whole:
+            algorithm, _, digit = part.partition(":")
+            yield [f"{top}/{algorithm}/{digit}*"], wanted
+            return
+        for start in range(0, len(wanted), _PATTERNS):
+            some = wanted[start : start + _PATTERNS]
+            yield [f"{top}/{_below(digest)}" for digest in some], some
+
+    def _place(self, digest: str) -> bool:
+        """Puts one blob in its place. False if it did not come, or came with another content."""
+        algorithm, _, value = digest.partition(":")
+        source = self._beside / str(self._blobs).lstrip("/") / _below(digest) / "data"
+        try:
+            with source.open("rb") as stream:
+                content = hashlib.new(algorithm)
+                while chunk := stream.read(_CHUNK):
+                    content.update(chunk)
+                if content.hexdigest() != value:
+                    return False
+                os.fsync(stream.fileno())
+        except FileNotFoundError:
+            return False
+        place = self._storage.blob_path(digest)
+        links.folder(place.parent, self._owner)
+        os.chown(source, self._owner, self._owner)
+        source.rename(place)
+        return True
+
+
+def _part(digest: str) -> str:
+    """The blobs come in parts, by the beginnings of their digests: a restore that is cut off has
+    lost one of them at most."""
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}:{value[0]}"
+
+
+def _below(digest: str) -> str:
+    """A blob's folder below the folder of all blobs."""
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}/{value[:2]}/{value}"
