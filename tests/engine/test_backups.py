@@ -146,7 +146,7 @@ def test_another_password_is_told_and_makes_no_second_repository(machine: Machin
     backed_up(first)
     write(second, "password", "another one")
     for act in (backups.repository, backups.backup):
-        with pytest.raises(HostError, match="does not open it: it was made with another one"):
+        with pytest.raises(HostError, match="was made with another password than this host has"):
             act(second, {}, False)
     with pytest.raises(HostError) as refused:
         request = {"absent": True, "password_file": "credentials/x-backup_password"}
@@ -163,8 +163,11 @@ def test_no_repository_is_told_and_none_is_made_by_a_backup(machine: Machine) ->
     filled(host)
     with pytest.raises(HostError) as refused:
         backups.backup(host, {}, False)
-    assert str(refused.value) == "backup_repository: there is no repository yet: run site.yml"
-    assert not (host.paths.etc.parent.parent / "repository").exists()
+    place = host.paths.etc.parent.parent / "repository"
+    assert str(refused.value) == (
+        f"backup_repository: there is no repository at {place} yet: run site.yml, which makes it"
+    )
+    assert not place.exists()
     request = {"absent": True, "password_file": "x"}
     assert backups.repository(host, request, False) == {"actions": []}
 

@@ -22,7 +22,9 @@ from ..system.errors import HostError
 from ..system.files import exists, write_atomically
 from ..system.lock import is_held, locked
 from . import identity, listing
-from .restic import NoRepository, Restic
+from .failures import no_repository
+from .place import on_one_disk
+from .restic import Restic
 from .settings import Settings, load
 
 # What a snapshot of this toolkit looks like. A later one may have another.
@@ -51,10 +53,18 @@ def repository(host: Host, request: Mapping[str, Any], check: bool) -> dict[str,
                 "made it, or write its password as backup_password"
             )
         return {"actions": []}
-    if restic.exists():
-        return {"actions": []}
-    restic.create()
-    return {"actions": ["backup_repository: the repository was made"]}
+    actions = []
+    if not restic.exists():
+        restic.create()
+        actions = [f"backup_repository: the repository was made at {restic.place}"]
+    directory = restic.place.directory
+    if directory and on_one_disk(directory, load(host).storage_path):
+        warning = (
+            f"backup_repository: {directory} is on the same file system as the registry's data, "
+            "and would be lost with it: mount another disk there, or write a place on another host"
+        )
+        return {"actions": actions, "warnings": [warning]}
+    return {"actions": actions}
 
 
 def backup(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -86,7 +96,7 @@ class _Backup:
     def run(self, noted: dict[str, Any]) -> dict[str, Any]:
         """What `backup` returns."""
         if not self.restic.exists():
-            raise NoRepository("backup_repository: there is no repository yet: run site.yml")
+            raise no_repository(self.restic.place)
         before = self.restic.snapshots(self.settings.hostname)
         paths = self.host.paths
         with locked(paths.blobs_lock, "backup", _COLLECTION) as held:

@@ -1,8 +1,7 @@
 """restic, which stores, encrypts and deduplicates backups: what Debian 12's 0.14 can do.
 
-Everything secret reaches it by files and the environment, never by an argument. Newer versions
-have exit codes for a missing repository, a wrong password and a lock (10 to 12); 0.14 has not, so
-its words are read in all of them.
+Everything secret reaches it by files and the environment, never by an argument. failures.py reads
+its messages.
 """
 
 from __future__ import annotations
@@ -21,29 +20,19 @@ from typing import Any
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import read_text
+from .failures import Locked, NoRepository, failure, is_other_password
+from .place import place_of, remember, remembered, unmounted
 
 # Seconds. A repository far away may need minutes to load its index.
 _QUICK = 600.0
 _LONG = 7 * 86400.0
 # Of all snapshots, those that this toolkit has made.
 TAG = "wharfinger"
-_ABSENT = "Is there a repository at the following location?"
-_NEWER_ABSENT = "repository does not exist"
-_WRONG_PASSWORD = "wrong password or no key found"
-_LOCKED = "repository is already locked"
-# Both forms that restic takes: sftp:USER@HOST:PATH and sftp://USER@HOST:PORT/PATH.
-_SFTP = re.compile(r"sftp:(?://(?P<where>[\w.@-]+)(?::(?P<port>\d+))?/|(?P<host>[\w.@-]+):)")
+# Names in the file of variables whose values no message may hold.
+_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|PASS$")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 # restic reads these characters of a pattern as wildcards.
 _WILDCARDS = re.compile(r"([\\*?\[])")
-
-
-class NoRepository(HostError):
-    """Nothing is at the repository's place yet."""
-
-
-class Locked(HostError):
-    """Somebody else works on the repository, or died while doing so."""
 
 
 @dataclass(frozen=True)
@@ -67,37 +56,49 @@ class Restic:
         self._host = host
         self._folder = host.paths.backup
         self._rate = rate
+        self.place = place_of(host)
 
     def exists(self) -> bool:
-        """Whether there is a repository that the password opens. Raises HostError if there is one
-        that it does not open, or if nobody can tell."""
+        """Whether there is a repository that the password opens; if so, this host remembers it.
+        Raises HostError if the password does not open it, if a repository that this host remembers
+        is gone, or if the place cannot be reached."""
         try:
-            self._quick("cat", "config", "--no-lock")
+            config = self._quick("cat", "config", "--no-lock")
         except NoRepository:
             return False
+        remember(self._host, self.place, str(json.loads(config)["id"]))
         return True
 
     def is_taken(self) -> bool:
-        """Whether there is a repository, whoever knows its password."""
-        with tempfile.NamedTemporaryFile("w", prefix="wharfinger-") as nobodys:
-            nobodys.write(secrets.token_hex())
-            nobodys.flush()
-            environment = self._environment() | {"RESTIC_PASSWORD_FILE": nobodys.name}
+        """Whether there is a repository, whatever its password is. Raises HostError if the place
+        cannot be reached."""
+        with tempfile.NamedTemporaryFile("w", prefix="wharfinger-") as random_password:
+            random_password.write(secrets.token_hex())
+            random_password.flush()
             done = self._host.runner.run(
                 self._command("cat", "config", "--no-lock", "--no-cache"),
                 timeout=_QUICK,
-                environment=environment,
+                environment=self._environment() | {"RESTIC_PASSWORD_FILE": random_password.name},
             )
-        if _WRONG_PASSWORD in done.words:
+        if is_other_password(done.words):
             return True
-        problem = failure("cat", done.words)
+        problem = self._failure("cat", done.words)
         if isinstance(problem, NoRepository):
             return False
         raise problem
 
     def create(self) -> None:
-        """Makes the repository. Fails where there is one already."""
+        """Makes the repository. Raises HostError where there is one already, and where the disk for
+        it is not mounted."""
+        directory = self.place.directory
+        mount = directory and unmounted(directory, self._host.paths.fstab)
+        if mount:
+            raise HostError(
+                f"backup_repository: {mount} is in /etc/fstab and not mounted, so backups would go "
+                f"to the disk below it: mount {mount}, then run site.yml"
+            )
         self._quick("init")
+        self.exists()
 
     def snapshots(self, hostname: str) -> list[Snapshot]:
         """This registry's snapshots, the oldest first."""
@@ -118,10 +119,12 @@ class Restic:
         if parent:
             arguments += ["--parent", parent]
         command = [*_BESIDE, *self._command(*arguments)]
+        # The lock of a host that burnt while it removed backups would stop every later one.
+        self.unlock()
         process = self._host.runner.start(
             command, environment=self._environment(), keep_open=keep_open
         )
-        running = Running(process)
+        running = Running(process, self._failure)
         try:
             yield running
         finally:
@@ -171,15 +174,27 @@ class Restic:
         )
         if done.ok or (tolerated and tolerated in done.error):
             return done.output
-        raise failure(arguments[0], done.words)
+        raise self._failure(arguments[0], done.words)
+
+    def _failure(self, command: str, words: str) -> HostError:
+        variables = _variables(read_text(self._folder / "environment") or "")
+        values = [value for name, value in variables if value and _SECRET.search(name)]
+        problem = failure(command, words, self.place, values)
+        known = remembered(self._host, self.place)
+        if isinstance(problem, NoRepository) and known:
+            return HostError(
+                f"backup_repository: the repository at {self.place} (id {known[:10]}) is gone. Is "
+                "its disk mounted, its server the right one? If it is lost for good, remove "
+                f"{self._host.paths.backup_repository} and run site.yml, which makes a new one"
+            )
+        return problem
 
     def _command(self, *arguments: str) -> list[str]:
         options = []
         if self._rate:
             options += ["--limit-upload", str(max(1, self._rate // 1024))]
-        reached = _sftp(read_text(self._folder / "repository") or "")
-        if reached:
-            options += ["-o", f"sftp.command={_ssh(self._folder, *reached)}"]
+        if self.place.ssh:
+            options += ["-o", f"sftp.command={_ssh(self._folder, *self.place.ssh)}"]
         return ["restic", *options, *arguments]
 
     def _environment(self) -> dict[str, str]:
@@ -195,8 +210,11 @@ class Restic:
 class Running:
     """A restic that works beside this process."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], failure: Callable[[str, str], HostError]
+    ) -> None:
         self._process = process
+        self._failure = failure
 
     def wait(self, on_poll: Callable[[], None]) -> dict[str, Any]:
         """Its summary, once it has ended; `on_poll` is called at each line that it writes, about
@@ -213,9 +231,14 @@ class Running:
                 summary = message
             elif message.get("message_type") == "error":
                 words.append(str(message.get("error", {}).get("message") or message))
+            elif message.get("message_type") == "exit_error":
+                # Of restic 0.17 and later.
+                words.append(str(message.get("message")))
         code = self._process.wait()
         if code != 0 or summary is None:
-            raise failure("backup", "\n".join(words[-20:]) or f"it ended with exit code {code}")
+            raise self._failure(
+                "backup", "\n".join(words[-20:]) or f"it ended with exit code {code}"
+            )
         return summary
 
     def end(self) -> None:
@@ -234,34 +257,13 @@ def pattern(path: Path) -> str:
     return _WILDCARDS.sub(r"\\\1", str(path))
 
 
-def failure(command: str, words: str) -> HostError:
-    """What restic said, as the error that it means."""
-    if _WRONG_PASSWORD in words:
-        return HostError(
-            "backup_repository: a repository is there, and the password that this host has does "
-            "not open it: it was made with another one. Bring credentials/backup_password from the "
-            "controller that made it, or write its password as backup_password, and run site.yml"
-        )
-    if _ABSENT in words or _NEWER_ABSENT in words:
-        return NoRepository("backup_repository: there is no repository yet: run site.yml")
-    if _LOCKED in words:
-        return Locked(f"backup_repository: somebody else works on it: {words}")
-    return HostError(f"restic {command}: {words or 'it failed without a word'}")
-
-
-def _sftp(repository: str) -> tuple[str, str] | None:
-    """Of an sftp repository: [USER@]HOST, and the port."""
-    found = _SFTP.match(repository)
-    if found is None:
-        return None
-    return found["where"] or found["host"], found["port"] or "22"
-
-
 def _ssh(folder: Path, where: str, port: str) -> str:
     # restic 0.14 knows no sftp.args, so the whole command is written.
     return (
         f"ssh -i {folder}/ssh_key -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking="
-        f"yes -o UserKnownHostsFile={folder}/known_hosts -p {port} {where} -s sftp"
+        f"yes -o UserKnownHostsFile={folder}/known_hosts -o ConnectTimeout=30 "
+        # A line that is cut off must not hold the backup's locks for ever.
+        f"-o ServerAliveInterval=30 -o ServerAliveCountMax=6 -p {port} {where} -s sftp"
     )
 
 

@@ -21,6 +21,7 @@ class Paths:
     nginx: Path = Path(host_files.NGINX)
     nginx_pid: Path = Path("/run/nginx.pid")
     nginx_log: Path = Path("/var/log/nginx")
+    fstab: Path = Path("/etc/fstab")
     # The access log and the token server's decisions (logs.py).
     log: Path = Path("/var/log/wharfinger")
     # While this file is there, nginx tells clients to close their connections.
@@ -179,6 +180,11 @@ class Paths:
     def backup_settings(self) -> Path:
         """What the host must know to back itself up (backup/settings.py)."""
         return self.backup / "settings.json"
+
+    @property
+    def backup_repository(self) -> Path:
+        """Which repository this host last opened (backup/place.py)."""
+        return self.backup_work / "repository.json"
 
     @property
     def backup_work(self) -> Path:
