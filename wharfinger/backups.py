@@ -5,11 +5,13 @@ Pure: no Ansible, no I/O.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from wharfinger import __version__, contents, values
+from wharfinger.deployment.host_files import ETC, VAR
 from wharfinger.deployment.problems import Refuse
 from wharfinger.host.backup.settings import KEEP
 from wharfinger.suggestions import nearest
@@ -19,7 +21,7 @@ _PLACES = (
     "rest:https://HOST/"
 )
 _REMOTE = re.compile(
-    r"sftp:(//)?[A-Za-z0-9._@-]+(:[0-9]+)?[:/].+|s3:(https?://)?[^/\s]+/\S+|rest:https?://\S+"
+    r"sftp:(//)?[A-Za-z0-9._@-]+(:[0-9]+)?[:/].+|s3:(https?://)?[^/\s:]+(:[0-9]+)?/\S+|rest:https?://\S+"
 )
 _DIRECTORY = re.compile(r"/[A-Za-z0-9._/@+-]+")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -36,10 +38,17 @@ def check_backups(checked: dict[str, Any], refuse: Refuse) -> None:
             contents.schedule(checked["backup_schedule"])
         except ValueError as instead:
             refuse(
-                "backup_schedule", f"{checked['backup_schedule']!r} is no schedule: write {instead}"
+                "backup_schedule",
+                f"{checked['backup_schedule']!r} is not a schedule: write {instead}",
             )
     _check_keep(checked, refuse)
     _check_environment(checked, refuse)
+    if "backup_password" in checked and not is_one_line(checked["backup_password"]):
+        refuse(
+            "backup_password",
+            "begins or ends with a space, or has more than one line, which restic leaves out: "
+            "write one line without them",
+        )
     repository = checked.get("backup_repository", "")
     if repository:
         _check_repository(repository, checked, refuse)
@@ -61,18 +70,18 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_one_line(text: str) -> bool:
+    """Whether restic takes the text as a password as it is."""
+    return text == text.strip() and len(text.splitlines()) <= 1
+
+
 def _check_repository(repository: str, checked: Mapping[str, Any], refuse: Refuse) -> None:
     name = "backup_repository"
     if not (_DIRECTORY.fullmatch(repository) or _REMOTE.fullmatch(repository)):
-        refuse(name, f"is no place for backups: write {_PLACES}")
+        refuse(name, f"is not a place for backups: write {_PLACES}")
         return
-    storage = str(checked.get("storage_path", "")).rstrip("/")
-    if storage and f"{repository}/".startswith(f"{storage}/"):
-        refuse(
-            name,
-            f"lies in storage_path ({storage}), and would be lost with it: write a directory on "
-            "another disk, or a place on another host",
-        )
+    if repository.startswith("/"):
+        _check_directory(repository, str(checked.get("storage_path", "")), refuse)
     if repository.startswith("sftp:"):
         for needed, what in (
             ("backup_ssh_key", "the private key that opens the server"),
@@ -88,6 +97,25 @@ def _check_repository(repository: str, checked: Mapping[str, Any], refuse: Refus
                 f"lacks {' and '.join(missing)}, which an S3 repository needs: write them, their "
                 "values from ansible-vault",
             )
+
+
+def _check_directory(repository: str, storage: str, refuse: Refuse) -> None:
+    directory = posixpath.normpath(repository)
+    elsewhere = "write a directory on another disk, or a place on another host"
+    for taken, what in ((storage, "storage_path"), (ETC, "the keys"), (VAR, "the host's state")):
+        if taken and _is_within(directory, taken):
+            refuse(
+                "backup_repository",
+                f"lies in {taken} ({what}), and would be lost with it: {elsewhere}",
+            )
+            return
+        if taken and _is_within(taken, directory):
+            refuse("backup_repository", f"holds {taken} ({what}): {elsewhere}")
+            return
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def _check_rate(checked: dict[str, Any], refuse: Refuse) -> None:

@@ -19,6 +19,7 @@ from wharfinger.registry import configuration
 from .acme import check_acme_files
 from .acme_server import check_answer
 from .authority import check_authority
+from .backup_password import check_backup_password
 from .certificates import check_provided
 from .controller import check_credentials
 from .extra_vars import check_extra_vars
@@ -87,6 +88,7 @@ def check(
         check_provided(good, controller, files)
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
+    check_backup_password(good, controller, files)
     if scope in ("site", "users"):
         check_secrets(good, facts, controller, files)
     check_host(good, facts, controller, obstacles)

@@ -45,7 +45,7 @@ _MEANINGS = (
     (
         r"Host key verification failed",
         "{server} shows a host key that backup_ssh_host_keys does not have. If the server was "
-        "set up again: run ssh-keyscan {server}, compare the key with /etc/ssh/*.pub on the "
+        "set up again: run {keyscan}, compare the key with /etc/ssh/*.pub on the "
         "server, and write its lines as backup_ssh_host_keys",
     ),
     (
@@ -148,8 +148,9 @@ def failure(command: str, words: str, place: Place, secrets: Iterable[str] = ())
     directory = re.escape(str(place.directory)) if place.directory else "(?!)"
     for pattern, meaning in _MEANINGS:
         if re.search(pattern.replace("DIRECTORY", directory), words):
-            values = {"server": place.server, "user": place.user, "bucket": place.bucket}
-            return HostError(f"{name}: " + meaning.format(**values, place=place))
+            values = {"place": place, "server": place.server, "bucket": place.bucket}
+            values |= {"user": place.user, "keyscan": place.keyscan}
+            return HostError(f"{name}: {meaning.format(**values)}")
     for secret in secrets:
         words = words.replace(secret, "***")
     return HostError(

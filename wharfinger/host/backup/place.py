@@ -61,6 +61,13 @@ class Place:
         return self.ssh[0].rpartition("@")[0] or "root" if self.ssh else ""
 
     @property
+    def keyscan(self) -> str:
+        """The command that shows an sftp server's host keys."""
+        where, port = self.ssh or ("", "22")
+        option = "" if port == "22" else f"-p {port} "
+        return f"ssh-keyscan {option}{where.rpartition('@')[2]}"
+
+    @property
     def bucket(self) -> str:
         """The bucket of an S3 server."""
         match = _S3.match(self.text)
