@@ -98,11 +98,13 @@ def test_a_bare_host_becomes_this_registry(
     signing = first.file("/etc/wharfinger/certificates/signing.crt").content_string
     for unit in ("nginx", "docker.socket", "docker", "cron"):
         first.run(f"systemctl stop {unit}")
+    # The same inventory, in which the registry's host has another address.
     folder = tmp_path_factory.mktemp("inventory")
-    for path in hosts.inventory_file().parent.iterdir():
-        (folder / path.name).symlink_to(path.resolve())
-    (folder / "restored.yml").write_text(json.dumps({"registry": {"hosts": {SECOND: {}}}}))
-    operator = Operator(folder, SECOND)
+    for name in ("group_vars", "credentials"):
+        (folder / name).symlink_to((hosts.inventory_file().parent / name).resolve())
+    moved = {"registry": {"hosts": {FIRST: hosts.variables(SECOND)}}}
+    (folder / "hosts.yml").write_text(json.dumps(moved))
+    operator = Operator(folder, FIRST)
     restored = operator.play("playbooks/restore.yml")
     assert "snapshot" in restored.said
     second = hosts.host(SECOND)
