@@ -10,6 +10,7 @@ from typing import Any
 from ..deployment.fixed import JOBS
 from .contents import reports
 from .contents.maintenance import reopen
+from .contents.untagged import note_untagged
 from .keys import certificates, expiry
 from .keys import settings as key_settings
 from .keys.expiry import day
@@ -101,8 +102,6 @@ class _Run:
 
     def renew(self) -> None:
         """Renews what is due."""
-        from .contents.untagged import note_untagged  # only here: its import takes long
-
         with self._part(), self.renewal.signing_key() as key:
             key.begin_if_due()
         with self._part():

@@ -8,7 +8,7 @@ from typing import Any
 from ..system import names
 from ..system.context import Host
 from ..system.errors import HostError
-from ..system.state import Generation, State
+from ..system.state import KINDS, Generation, State
 from .generations import Generations, generations_of
 from .records import Records
 from .specification import Specification
@@ -24,14 +24,7 @@ def rollback(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     serves again.
     """
     state = host.store.load()
-    requested = request.get("kind")
-    kinds = list(state.rollback) or ([str(requested)] if requested else _changed_last(state))
-    if not kinds:
-        raise HostError(
-            "there is nothing to roll back to: no generation precedes the ones that serve"
-        )
-    # The token server first: the registry always trusts the key that it signs with.
-    kinds = [kind for kind in (names.TOKEN_SERVER, names.REGISTRY) if kind in kinds]
+    kinds = _kinds(state, request.get("kind"))
     deployment = f"rollback {host.clock.now():.0f}"
     every_kind = [
         generations_of(host, state, kind, {**request, "deployment": deployment}) for kind in kinds
@@ -70,6 +63,23 @@ def _planned_action(generations: Generations) -> str:
     """What a rollback would do. Raises HostError if it would be refused."""
     target, _ = previous(generations.records)
     return f"{generations.kind}: the image and settings of generation {target.number} serve again"
+
+
+def _kinds(state: State, requested: Any) -> list[str]:
+    """The kinds to roll back, in the order in which that happens."""
+    if requested is not None and requested not in KINDS:
+        raise HostError(
+            f"the request's kind is {requested!r}: write {' or '.join(sorted(KINDS))}, or leave it "
+            "out to go back with all that the last deployment changed"
+        )
+    # A rollback that was killed is finished first.
+    kinds = list(state.rollback) or ([str(requested)] if requested else _changed_last(state))
+    if not kinds:
+        raise HostError(
+            "there is nothing to roll back to: no generation precedes the ones that serve"
+        )
+    # The token server first: the registry always trusts the key that it signs with.
+    return [kind for kind in (names.TOKEN_SERVER, names.REGISTRY) if kind in kinds]
 
 
 def _changed_last(state: State) -> list[str]:

@@ -31,7 +31,7 @@ def get(
 def served(address: str, port: int, name: str, timeout: float) -> str | None:
     """SHA-256 (hex) of the certificate that a client of `name` gets at address:port; None if there
     is no TLS. The certificate is not verified, only identified."""
-    import ssl  # only here: it takes long to import
+    import ssl  # only here: 10 ms that most commands save
 
     context = ssl.create_default_context()
     context.check_hostname = False

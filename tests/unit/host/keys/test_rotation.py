@@ -781,6 +781,17 @@ def test_what_cannot_be_gone_back_to_is_refused_with_what_to_do(world: World) ->
     )
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_a_kind_that_nothing_has_is_refused(world: World, check: bool) -> None:
+    host, _ = world()
+    with pytest.raises(HostError) as caught:
+        run("rollback", {"kind": "nginx"}, host=host, check=check)
+    assert str(caught.value) == (
+        "the request's kind is 'nginx': write registry or token_server, or leave it out to go back "
+        "with all that the last deployment changed"
+    )
+
+
 def test_without_a_kind_that_goes_back_which_the_last_deployment_changed(world: World) -> None:
     host, machine = world()
     folder = host.paths.etc.parent

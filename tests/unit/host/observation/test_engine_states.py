@@ -342,9 +342,12 @@ def test_an_engine_that_is_slow_is_asked_once_more(
     with socketserver.ThreadingUnixStreamServer(str(host.paths.docker_socket), Slow) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        facts = engine_facts.look(host, {})
-        over.set()
-        server.shutdown()
+        # Also after a failure: the server waits for the thread that answers late.
+        try:
+            facts = engine_facts.look(host, {})
+        finally:
+            over.set()
+            server.shutdown()
     assert facts["engine"]["state"] == state.name
 
 
