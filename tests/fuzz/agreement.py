@@ -69,21 +69,23 @@ class Outcome:
     differences: list[str] = field(default_factory=list)
 
 
-def understood(found: Inventory, *, accepted: bool) -> tuple[Inventory, Policy]:
+def understood(inventory: Inventory, *, accepted: bool) -> tuple[Inventory, Policy]:
     """The model of what preflight accepts, or of an inventory with rules that it would refuse.
 
     Model, compiler and server must agree in both cases. An inventory that must be accepted loses
     the rules in which preflight finds a mistake.
     """
     while True:
-        policy, review = examine(found.users, found.groups, found.access, found.robots)
+        policy, review = examine(
+            inventory.users, inventory.groups, inventory.access, inventory.robots
+        )
         if not accepted:
-            return found, replace(policy, rules=tuple(_rules(found.access)))
+            return inventory, replace(policy, rules=tuple(_rules(inventory.access)))
         faulty = {int(error.place.removeprefix("rule ")) for error in review.errors}
         if not faulty:
-            return found, policy
-        rules = [rule for number, rule in enumerate(found.access, 1) if number not in faulty]
-        found = replace(found, access=rules)
+            return inventory, policy
+        rules = [rule for number, rule in enumerate(inventory.access, 1) if number not in faulty]
+        inventory = replace(inventory, access=rules)
 
 
 def _rules(access: Sequence[dict[str, Any]]) -> Iterator[Rule]:
@@ -130,12 +132,12 @@ def by_the_reading(content: dict[str, Any], question: Question) -> list[str]:
     if (question.user or "") not in content["users"]:
         return []
     text = ":".join(scope(question))
-    found = docker_auth.access(content, question.user or "", text, SERVICE, question.address)
-    actions: list[str] = found["actions"]
+    decision = docker_auth.access(content, question.user or "", text, SERVICE, question.address)
+    actions: list[str] = decision["actions"]
     return actions
 
 
-def by_the_server(found: config.Configuration, question: Question) -> tuple[list[str], bool]:
+def by_the_server(server: config.Configuration, question: Question) -> tuple[list[str], bool]:
     """The granted actions, and whether the request was valid at all.
 
     The server refuses a name that no scope can have before it looks at the rules. The rules are
@@ -147,26 +149,26 @@ def by_the_server(found: config.Configuration, question: Question) -> tuple[list
     if question.user is not None:
         header = "Basic " + base64.b64encode(f"{question.user}:secret".encode()).decode()
     account = question.user or ""
-    address = token_request.client_address(found.server, question.address, "127.0.0.1")
-    user = found.users.get(account)
+    address = token_request.client_address(server.server, question.address, "127.0.0.1")
+    user = server.users.get(account)
     try:
         request = token_request.read_request(query, None, header)
     except token_request.BadRequest:
         if user is None:
             return [], False
-        asked = acl.Question(
+        acl_question = acl.Question(
             *(account, kind, name, SERVICE, address, tuple(actions.split(","))),
             labels=tuple(user.labels.items()),
         )
-        return list(found.acl.decide(asked).actions), False
+        return list(server.acl.decide(acl_question).actions), False
     if user is None:
         return [], True
-    if (request.account, [(one.type, one.name) for one in request.scopes]) != (
+    if (request.account, [(part.type, part.name) for part in request.scopes]) != (
         account,
         [(kind, name)],
     ):
         raise AssertionError(f"{query!r} was read as {request}")
-    (answer,) = decide(found, request, user, address)
+    (answer,) = decide(server, request, user, address)
     return list(answer.actions), True
 
 
@@ -174,44 +176,46 @@ def compare(seed: int, number: int, questions: int = PER_RULE_SET) -> Outcome:
     """Asks one set of rules this many questions."""
     rng = random.Random(f"{seed}:{number}")
     accepted = number % 2 == 0
-    found, policy = understood(inventories.inventory(rng), accepted=accepted)
-    outcome = Outcome(number, hashlib.blake2b(repr(found).encode(), digest_size=12).digest())
+    inventory, policy = understood(inventories.inventory(rng), accepted=accepted)
+    outcome = Outcome(number, hashlib.blake2b(repr(inventory).encode(), digest_size=12).digest())
     counts = outcome.counts
     text = compiled(policy)
     try:
         server = config.load(text)
     except config.ConfigurationError as error:
-        outcome.differences.append(f"rule set {number}: {found}: the server refuses it: {error}")
+        outcome.differences.append(
+            f"rule set {number}: {inventory}: the server refuses it: {error}"
+        )
         return outcome
     content = yaml.load(text, Loader=_LOADER)
     counts["sets of rules that preflight accepts"] += accepted
     counts["acl entries"] += len(content["acl"])
     for _ in range(questions):
-        question = inventories.question(rng, found)
+        question = inventories.question(rng, inventory)
         model = by_the_model(policy, question)
         reading = by_the_reading(content, question)
-        served, asked = by_the_server(server, question)
+        served, valid = by_the_server(server, question)
         counts["pairs"] += 1
         counts["something is granted"] += bool(model)
         counts["nothing is granted"] += not model
         counts["not signed in"] += question.user is None
-        counts["robots"] += question.user in found.robots
+        counts["robots"] += question.user in inventory.robots
         counts["robots from where they may not"] += _is_elsewhere(policy, question)
         counts["repositories of no possible name"] += not _is_a_name(question.repository)
         counts["the catalog"] += question.repository is None
-        counts["no scope: refused with 400"] += not asked
-        counts["of these the rules would grant"] += bool(model) and not asked
+        counts["no scope: refused with 400"] += not valid
+        counts["of these the rules would grant"] += bool(model) and not valid
         if question.user in policy.robots:
             address = token_request.client_address(server.server, question.address, None)
             refused = bool(not_allowed_reason(server.users[question.user], address, 0.0))
             if refused != _is_elsewhere(policy, question):
                 outcome.differences.append(
-                    f"rule set {number}: {found.robots}: {question}: the server "
+                    f"rule set {number}: {inventory.robots}: {question}: the server "
                     f"{'refuses' if refused else 'takes'} the login, the model does not"
                 )
         if not model == reading == served:
             outcome.differences.append(
-                f"rule set {number}: {found}: {question}: the model gives {model}, "
+                f"rule set {number}: {inventory}: {question}: the model gives {model}, "
                 f"the compiled file {reading}, the server {served}"
             )
     return outcome
@@ -228,10 +232,10 @@ def _is_a_name(repository: str | None) -> bool:
 
 def _share(job: tuple[int, range, int]) -> list[Outcome]:
     seed, numbers, questions = job
-    found = [compare(seed, number, questions) for number in numbers]
+    outcomes = [compare(seed, number, questions) for number in numbers]
     # The cached patterns belong to rules that will not be asked again.
     docker_auth.expression.cache_clear()
-    return found
+    return outcomes
 
 
 @dataclass
@@ -257,8 +261,8 @@ def outcomes(
             yield from _share(job)
         return
     with multiprocessing.get_context("fork").Pool(workers) as pool:
-        for found in pool.imap(_share, jobs):
-            yield from found
+        for outcomes in pool.imap(_share, jobs):
+            yield from outcomes
 
 
 def run(

@@ -34,6 +34,8 @@ def write(page: Path, heading: str, text: str) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     old = page.read_text(encoding="utf-8") if page.exists() else f"{TITLE}\n"
     first, *chapters = re.split(r"(?m)^(?=## )", old)
-    others = [one.rstrip("\n") for one in chapters if not one.startswith(f"## {heading}\n")]
+    others = [
+        chapter.rstrip("\n") for chapter in chapters if not chapter.startswith(f"## {heading}\n")
+    ]
     whole = "\n\n".join([first.rstrip("\n"), *others, text.rstrip("\n")]) + "\n"
     page.write_text(whole, encoding="utf-8")

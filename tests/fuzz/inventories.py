@@ -126,9 +126,9 @@ def pattern(rng: random.Random) -> str:
     return "/".join(rng.choice(SEGMENTS) for _ in range(rng.choice((1, 2, 2, 2, 3, 3, 4))))
 
 
-def question(rng: random.Random, found: Inventory) -> Question:
+def question(rng: random.Random, inventory: Inventory) -> Question:
     """A question that usually has something to do with the inventory."""
-    signed_in = [*found.users, *found.robots]
+    signed_in = [*inventory.users, *inventory.robots]
     user: str | None = rng.choice(signed_in)
     chance = rng.random()
     if chance < 0.15:
@@ -139,12 +139,12 @@ def question(rng: random.Random, found: Inventory) -> Question:
     if rng.random() < 0.06:
         return Question(user, address, ("list",), None)
     verbs = tuple(_some(rng, VERBS, 1, 3))
-    return Question(user, address, verbs, repository(rng, found, user))
+    return Question(user, address, verbs, repository(rng, inventory, user))
 
 
-def repository(rng: random.Random, found: Inventory, user: str | None) -> str:
+def repository(rng: random.Random, inventory: Inventory, user: str | None) -> str:
     """A name: often one that a pattern matches or nearly matches, sometimes a hostile one."""
-    patterns = [on for rule in found.access if rule["on"] != "all" for on in rule["on"]]
+    patterns = [on for rule in inventory.access if rule["on"] != "all" for on in rule["on"]]
     if not patterns or rng.random() < 0.2:
         segments = [rng.choice(PLAIN) for _ in range(rng.choice((1, 2, 2, 3, 4)))]
     else:

@@ -53,14 +53,14 @@ class Result:
     how: str
     count: int = 0
     seconds: float = 0.0
-    found: list[Path] = field(default_factory=list)
+    saved: list[Path] = field(default_factory=list)
     # Problems other than failing inputs: of the run, or of the server after it.
     problems: list[str] = field(default_factory=list)
     note: str = ""
 
     @property
     def failures(self) -> int:
-        return len(self.found) + len(self.problems)
+        return len(self.saved) + len(self.problems)
 
 
 def save(target: str, data: bytes) -> Path:
@@ -97,14 +97,14 @@ def guided(target: str, seconds: float, seed: int) -> Result:
         runs = re.findall(r"^#(\d+)\s", done.stderr, re.MULTILINE)
         result.count = int((units or runs or ["0"])[-1])
         for path in Path(folder).glob("found-*"):
-            result.found.append(save(target, path.read_bytes()))
-        if done.returncode and not result.found:
+            result.saved.append(save(target, path.read_bytes()))
+        if done.returncode and not result.saved:
             print(done.stderr[-3000:], file=sys.stderr)
             result.problems.append(f"atheris ended with {done.returncode}")
         elif done.returncode:
-            reason = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", done.stderr, re.MULTILINE)
-            told = reason[-1] if reason else done.stderr[-2000:]
-            print(f"{target}: {told}", file=sys.stderr)
+            reasons = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", done.stderr, re.MULTILINE)
+            reason = reasons[-1] if reasons else done.stderr[-2000:]
+            print(f"{target}: {reason}", file=sys.stderr)
     return result
 
 
@@ -113,19 +113,19 @@ def plain(target: str, seconds: float | None, count: int | None, seed: int) -> R
     result = Result(target, "mutations of the seeds")
     originals = list(mutations.seeds(target).values())
     rng = random.Random(f"{target}:{seed}")
-    found = mutations.mutants(originals, targets.WORDS[target], rng)
+    mutants = mutations.mutants(originals, targets.WORDS[target], rng)
     begun = time.monotonic()
-    for data in _bounded(itertools.chain(originals, found), seconds, count):
+    for data in _bounded(itertools.chain(originals, mutants), seconds, count):
         result.count += 1
         try:
             targets.TARGETS[target](data)
         except Exception as error:
             path = save(target, data)
-            if path in result.found:
+            if path in result.saved:
                 continue
-            result.found.append(path)
+            result.saved.append(path)
             print(f"{target}: {type(error).__name__}: {error}", file=sys.stderr)
-            if len(result.found) >= 5:
+            if len(result.saved) >= 5:
                 break
     result.seconds = time.monotonic() - begun
     return result
@@ -154,7 +154,7 @@ def over_the_wire(seconds: float | None, count: int | None, seed: int) -> Result
     for reason, data in outcome.failures[:20]:
         print(f"{WIRE}: {reason}", file=sys.stderr)
         if data:
-            result.found.append(save(WIRE, data))
+            result.saved.append(save(WIRE, data))
         else:
             result.problems.append(reason)
     if outcome.files[1] > outcome.files[0]:
@@ -178,14 +178,14 @@ def report(results: Sequence[Result], command: str) -> str:
             "`wire`: any bytes on a running server's socket. What each promises is in",
             "tests/fuzz/targets.py and tests/fuzz/wire.py.",
             "",
-            evidence.made(command, sum(one.seconds for one in results)),
+            evidence.made(command, sum(result.seconds for result in results)),
             "",
             "| target | how | seeds | inputs | seconds | failures | |",
             "|---|---|---|---|---|---|---|",
             *(
-                f"| {one.target} | {one.how} | {seeds[one.target]} | {one.count:,} "
-                f"| {one.seconds:.0f} | {one.failures} | {one.note} |"
-                for one in results
+                f"| {result.target} | {result.how} | {seeds[result.target]} | {result.count:,} "
+                f"| {result.seconds:.0f} | {result.failures} | {result.note} |"
+                for result in results
             ),
         ],
     )
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for problem in result.problems:
             print(f"  {problem}")
-        for path in result.found:
+        for path in result.saved:
             print(f"  saved: {os.path.relpath(path)}")
     amount_given = f"--minutes {options.minutes:g}" if seconds else f"--count {options.count}"
     command = f"tests/fuzz/long.py {amount_given} --seed {options.seed}"
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command += " --plain" if options.plain else ""
     if options.report:
         evidence.write(options.report, HEADING, report(results, command))
-    return 1 if any(one.failures for one in results) else 0
+    return 1 if any(result.failures for result in results) else 0
 
 
 if __name__ == "__main__":

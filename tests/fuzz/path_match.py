@@ -20,28 +20,28 @@ class BadPattern(ValueError):
 
 @cache
 def terms(pattern: str) -> tuple[Term, ...]:
-    found: list[Term] = []
+    parsed: list[Term] = []
     at = 0
     while at < len(pattern):
         character = pattern[at]
         at += 1
         if character == "*":
-            found.append(("run", lambda c: c != "/"))
+            parsed.append(("run", lambda c: c != "/"))
         elif character == "?":
-            found.append(("one", lambda c: c != "/"))
+            parsed.append(("one", lambda c: c != "/"))
         elif character == "[":
-            at = _class(pattern, at, found)
+            at = _class(pattern, at, parsed)
         else:
             if character == "\\":
                 if at == len(pattern):
                     raise BadPattern
                 character = pattern[at]
                 at += 1
-            found.append(("one", lambda c, wanted=character: c == wanted))  # type: ignore[misc]
-    return tuple(found)
+            parsed.append(("one", lambda c, wanted=character: c == wanted))  # type: ignore[misc]
+    return tuple(parsed)
 
 
-def _class(pattern: str, at: int, found: list[Term]) -> int:
+def _class(pattern: str, at: int, parsed: list[Term]) -> int:
     negated = pattern[at : at + 1] == "^"
     at += negated
     ranges: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ def _class(pattern: str, at: int, found: list[Term]) -> int:
             high, at = _escaped(pattern, at + 1)
         ranges.append((low, high))
     members = tuple(ranges)
-    found.append(("one", lambda c: any(lo <= c <= hi for lo, hi in members) != negated))
+    parsed.append(("one", lambda c: any(lo <= c <= hi for lo, hi in members) != negated))
     return at + 1
 
 
@@ -83,8 +83,8 @@ def match(pattern: str, name: str) -> bool:
 
 def _runs(wanted: tuple[Term, ...], reached: set[int]) -> set[int]:
     """The positions reached so far, and those behind runs that match nothing (more)."""
-    found = set(reached)
+    positions = set(reached)
     for position in range(len(wanted)):
-        if position in found and wanted[position][0] == "run":
-            found.add(position + 1)
-    return found
+        if position in positions and wanted[position][0] == "run":
+            positions.add(position + 1)
+    return positions

@@ -30,8 +30,8 @@ LONGEST_LINE = 1500
 
 
 def parts(data: bytes, count: int) -> list[bytes]:
-    found = data.split(DIVIDER, count - 1)
-    return found + [b""] * (count - len(found))
+    pieces = data.split(DIVIDER, count - 1)
+    return pieces + [b""] * (count - len(pieces))
 
 
 def text(data: bytes) -> str:
@@ -76,37 +76,39 @@ def request(data: bytes) -> None:
     """
     query, form, authorization, real_ip, connection = parts(data, 5)
     header = authorization.decode("latin-1") if authorization else None
-    found = rules()
+    configuration = rules()
     address: addresses.Address = acl.ANY_ADDRESS
     with contextlib.suppress(token_request.BadRequest):
-        address = token_request.client_address(found.server, text(real_ip), text(connection))
+        address = token_request.client_address(
+            configuration.server, text(real_ip), text(connection)
+        )
         assert ipaddress.ip_address(str(address)) == address
         assert getattr(address, "ipv4_mapped", None) is None, address
     try:
-        asked = token_request.read_request(query, form or None, header)
+        request = token_request.read_request(query, form or None, header)
     except (token_request.BadRequest, token_request.BadCredentials) as error:
         assert len(str(error)) < LONGEST_LINE, error
         if (query + form).count(SECRET.encode()) == form.count(f"&password={SECRET}&".encode()):
             assert SECRET not in str(error), error
         return
-    assert len(asked.scopes) <= token_request.MOST_SCOPES
-    assert "password" not in repr(asked).partition("account=")[0]
-    if len(asked.password) > 12 and text(asked.password) not in text(query + form):
-        assert repr(asked.password)[2:-1] not in repr(asked)
-    for scope in asked.scopes:
+    assert len(request.scopes) <= token_request.MOST_SCOPES
+    assert "password" not in repr(request).partition("account=")[0]
+    if len(request.password) > 12 and text(request.password) not in text(query + form):
+        assert repr(request.password)[2:-1] not in repr(request)
+    for scope in request.scopes:
         assert scope.name and "\0" not in scope.name and " " not in scope.name, scope
         assert list(scope.actions) == sorted(scope.actions), scope
-    for user in found.users.values():
-        answers = decide(found, asked, user, address)
-        for scope, answer in zip(asked.scopes, answers, strict=True):
+    for user in configuration.users.values():
+        answers = decide(configuration, request, user, address)
+        for scope, answer in zip(request.scopes, answers, strict=True):
             assert set(answer.actions) <= set(scope.actions), (scope, answer)
-            json.dumps([scope.name, answer.actions, rule(found, answer)]).encode()
+            json.dumps([scope.name, answer.actions, rule(configuration, answer)]).encode()
 
 
 def reader(data: bytes) -> None:
     """Any bytes as configuration: valid, or refused with messages that contain no secret."""
     try:
-        found = config.load(data)
+        configuration = config.load(data)
     except config.ConfigurationError as error:
         message = str(error)
         assert error.problems and message
@@ -120,15 +122,15 @@ def reader(data: bytes) -> None:
             assert len(str(problem)) < LONGEST_LINE, len(str(problem))
             assert "\n" not in str(problem), problem
     else:
-        assert config.listens_on(data) == (found.server.host, found.server.port)
-        assert SECRET not in repr(found.users).replace("password=", "")
-        for account, user in list(found.users.items())[:3]:
+        assert config.listens_on(data) == (configuration.server.host, configuration.server.port)
+        assert SECRET not in repr(configuration.users).replace("password=", "")
+        for account, user in list(configuration.users.items())[:3]:
             for name in ("a/b", "", "x" * 300):
                 question = acl.Question(
                     *(account, "repository", name, "s", acl.ANY_ADDRESS, ("pull",)),
                     labels=tuple(user.labels.items()),
                 )
-                assert set(found.acl.decide(question).actions) <= {"pull"}
+                assert set(configuration.acl.decide(question).actions) <= {"pull"}
         return
     # The health check also reads a file that was refused.
     with contextlib.suppress(config.ConfigurationError):
@@ -251,7 +253,7 @@ class _Choices:
     def __init__(self, data: bytes) -> None:
         self._bytes = iter(data)
 
-    def one(self, choices: Sequence[str]) -> str:
+    def pick(self, choices: Sequence[str]) -> str:
         return choices[next(self._bytes, 0) % len(choices)]
 
     def often(self, of: int) -> bool:
@@ -266,22 +268,22 @@ def decision(data: bytes) -> None:
         match: dict[str, Any] = {}
         for key, values in VALUES.items():
             if choices.often(2):
-                match[key] = choices.one(values)
+                match[key] = choices.pick(values)
         if choices.often(3) and not choices.often(2):
-            match["labels"] = {choices.one(("l", "m")): choices.one((*LABEL_VALUES, "/^[gh]$/"))}
+            match["labels"] = {choices.pick(("l", "m")): choices.pick((*LABEL_VALUES, "/^[gh]$/"))}
         if not choices.often(4):
-            match["ip"] = choices.one(NETWORKS)
-        actions = [choices.one(ACTIONS)] if choices.often(4) else []
+            match["ip"] = choices.pick(NETWORKS)
+        actions = [choices.pick(ACTIONS)] if choices.often(4) else []
         entries.append({"match": match or {"account": "*"}, "actions": actions})
-    account = choices.one(ACCOUNTS)
+    account = choices.pick(ACCOUNTS)
     labels = {
-        label: [choices.one(LABEL_VALUES) for _ in range(next(choices._bytes, 0) % 3)]
+        label: [choices.pick(LABEL_VALUES) for _ in range(next(choices._bytes, 0) % 3)]
         for label in ("l", "m")
     }
-    kind, name = choices.one(("repository", "registry", "x")), choices.one(NAMES)
-    service, ip = choices.one(("s", "t", "")), choices.one(CLIENTS)
-    actions = choices.one(("pull", "pull,push", "*", "delete,pull,x"))
-    found = acl.AccessControlList(
+    kind, name = choices.pick(("repository", "registry", "x")), choices.pick(NAMES)
+    service, ip = choices.pick(("s", "t", "")), choices.pick(CLIENTS)
+    actions = choices.pick(("pull", "pull,push", "*", "delete,pull,x"))
+    access_list = acl.AccessControlList(
         acl.Entry(
             {key: value for key, value in entry["match"].items() if key in VALUES},
             entry["match"].get("labels", {}),
@@ -298,7 +300,7 @@ def decision(data: bytes) -> None:
     expected = docker_auth.access(file, account, f"{kind}:{name}:{actions}", service, ip)
     for _ in range(2):
         # Twice, because the matcher caches which entries concern a user.
-        answer = found.decide(question)
+        answer = access_list.decide(question)
         assert list(answer.actions) == expected["actions"], (entries, question, answer, expected)
 
 

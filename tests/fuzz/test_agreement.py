@@ -88,7 +88,7 @@ NAMES = policy.Policy._names
 
 
 def star_takes_many(pattern: Any, path: Any, user: Any) -> bool:
-    return MATCHES(["**" if one == "*" else one for one in pattern], path, user)
+    return MATCHES(["**" if segment == "*" else segment for segment in pattern], path, user)
 
 
 def empty_segments_count(pattern: Any, path: Any, user: Any) -> bool:
@@ -96,7 +96,7 @@ def empty_segments_count(pattern: Any, path: Any, user: Any) -> bool:
 
 
 def any_user(pattern: Any, path: Any, user: Any) -> bool:
-    return MATCHES(["*" if one == "{user}" else one for one in pattern], path, user)
+    return MATCHES(["*" if segment == "{user}" else segment for segment in pattern], path, user)
 
 
 def one_character_too_many(pattern: str) -> str:
@@ -130,19 +130,21 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "compiler: everyone includes robots": (
         compiler,
         "_principals",
-        lambda who, found: [{"account": "/.+/"}] if who == "everyone" else PRINCIPALS(who, found),
+        lambda who, inventory: (
+            [{"account": "/.+/"}] if who == "everyone" else PRINCIPALS(who, inventory)
+        ),
     ),
     "compiler: robots may come from everywhere": (
         compiler,
         "_principals",
-        lambda who, found: [
-            {k: v for k, v in one.items() if k != "ip"} for one in PRINCIPALS(who, found)
+        lambda who, inventory: [
+            {k: v for k, v in match.items() if k != "ip"} for match in PRINCIPALS(who, inventory)
         ],
     ),
     "server: robots may log in from everywhere": (
         agreement,
         "not_allowed_reason",
-        lambda *asked: "",
+        lambda *arguments: "",
     ),
     "model: robots are everyone": (
         policy.Policy,
@@ -155,7 +157,7 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "model: who is in no group": (policy.Policy, "groups_of", lambda self, user: ()),
     "server: values are not quoted": (acl, "quote", lambda value: value),
     "server: a prefix that is too long": (acl, "literal_prefix", one_character_too_many),
-    "server: grants what was not asked": (acl, "_granted", lambda asked, actions: actions),
+    "server: grants what was not requested": (acl, "_granted", lambda requested, actions: actions),
     "server: the last entry decides": (
         acl.AccessControlList,
         "_find_concerning",
@@ -170,9 +172,9 @@ def test_a_fault_in_one_of_the_three_is_found(fault: str, monkeypatch: pytest.Mo
     where, name, wrong = FAULTS[fault]
     monkeypatch.setattr(where, name, wrong)
     docker_auth.expression.cache_clear()
-    found = next((n for n in range(RULE_SETS) if agreement.compare(1, n).differences), None)
+    detected = next((n for n in range(RULE_SETS) if agreement.compare(1, n).differences), None)
     docker_auth.expression.cache_clear()
-    assert found is not None
+    assert detected is not None
 
 
 def test_the_vocabulary_has_names_that_a_regular_expression_would_misread() -> None:

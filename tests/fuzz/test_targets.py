@@ -21,8 +21,8 @@ def test_a_seed(target: str, name: str) -> None:
 @pytest.mark.parametrize("target", targets.TARGETS)
 def test_mutations_of_the_seeds(target: str) -> None:
     originals = list(mutations.seeds(target).values())
-    found = mutations.mutants(originals, targets.WORDS[target], random.Random(target))
-    for number, data in enumerate(itertools.islice(found, MUTANTS)):
+    mutants = mutations.mutants(originals, targets.WORDS[target], random.Random(target))
+    for number, data in enumerate(itertools.islice(mutants, MUTANTS)):
         try:
             targets.TARGETS[target](data)
         except Exception as error:

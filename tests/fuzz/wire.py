@@ -106,16 +106,16 @@ def whole(answer: bytes) -> bool:
 
 def statuses(answer: bytes) -> list[str]:
     """The status of each answer in a connection's bytes. AssertionError if something is not one."""
-    found = []
+    codes = []
     rest = answer
     while rest:
         head, blank, rest = rest.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         status = re.fullmatch(rb"HTTP/1\.1 (\d{3}) [A-Za-z -]*", lines[0])
         assert status, f"no status line: {lines[0]!r}"
-        assert blank or found, "the head is cut off"
+        assert blank or codes, "the head is cut off"
         code = int(status[1])
-        found.append(status[1].decode())
+        codes.append(status[1].decode())
         if code == 100:
             continue
         assert code in STATUSES, f"status {code}"
@@ -132,7 +132,7 @@ def statuses(answer: bytes) -> list[str]:
         body, rest = rest[:length], rest[length:]
         if headers.get(b"content-type") == b"application/json" and len(body) == length:
             json.loads(body)
-    return found
+    return codes
 
 
 def run(server: Running, requests: Iterable[bytes], *, seed: int, clients: int = 16) -> Outcome:
@@ -154,15 +154,15 @@ def run(server: Running, requests: Iterable[bytes], *, seed: int, clients: int =
             if data is None:
                 return
             reason = None
-            found = Counter[str]()
+            codes = Counter[str]()
             try:
                 answer = talk(server.port, data, random.Random(f"{seed}:{number}"))
-                found.update(statuses(answer) or ["closed without an answer"])
+                codes.update(statuses(answer) or ["closed without an answer"])
             except (OSError, AssertionError, ValueError) as error:
                 reason = f"{type(error).__name__}: {error}"
             with lock:
                 outcome.requests += 1
-                outcome.statuses += found
+                outcome.statuses += codes
                 if reason:
                     outcome.failures.append((reason, data))
 
@@ -185,8 +185,8 @@ def run(server: Running, requests: Iterable[bytes], *, seed: int, clients: int =
 
 
 def memory(process: Path) -> int:
-    found = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
-    return int(found[1]) if found else 0
+    line = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
+    return int(line[1]) if line else 0
 
 
 def _open_files(process: Path) -> int:
@@ -205,9 +205,9 @@ def conversations(seed: int, count: int | None = None) -> Iterable[bytes]:
     """All seeds, then `count` mutations of them, or endless ones."""
     originals = list(mutations.seeds("wire").values())
     yield from originals
-    found = mutations.mutants(originals, WORDS, random.Random(f"wire:{seed}"))
+    mutants = mutations.mutants(originals, WORDS, random.Random(f"wire:{seed}"))
     if count is None:
-        yield from found
+        yield from mutants
         return
-    for _, data in zip(range(count), found, strict=False):
+    for _, data in zip(range(count), mutants, strict=False):
         yield data
