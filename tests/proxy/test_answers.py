@@ -116,24 +116,26 @@ def comparable(answer: Answer) -> tuple[dict[str, str], object]:
     headers.pop("content-length", None)
     parts = answer.body.split(b"--" + several[1].encode())
     assert not answer.body or parts[-1].strip() == b"--"
-    found = []
+    ranges = []
     for part in parts[1:-1]:
         head, _, body = part[2:-2].partition(b"\r\n\r\n")
         lines = (line.split(b": ", 1) for line in head.split(b"\r\n"))
-        found.append(({name.lower(): value for name, value in lines}, body))
-    return headers, found
+        ranges.append(({name.lower(): value for name, value in lines}, body))
+    return headers, ranges
 
 
 def assert_same(stack: Stack, method: str, request: dict[str, str]) -> None:
     token = stack.signer.token(PULL)
-    ours = stack.proxied(method, PATH, token=token, headers=request)
-    theirs = stack.direct(method, PATH, token=token, headers=request)
-    assert ours.status == theirs.status
-    (headers, body), (registrys, registrys_body) = comparable(ours), comparable(theirs)
-    for name in {name for status, name in ALLOWED if status == ours.status} - set(registrys):
+    proxied = stack.proxied(method, PATH, token=token, headers=request)
+    direct = stack.direct(method, PATH, token=token, headers=request)
+    assert proxied.status == direct.status
+    (headers, body), (direct_headers, direct_body) = comparable(proxied), comparable(direct)
+    for name in {name for status, name in ALLOWED if status == proxied.status} - set(
+        direct_headers
+    ):
         headers.pop(name, None)
-    assert headers == registrys
-    assert body == registrys_body
+    assert headers == direct_headers
+    assert body == direct_body
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -243,11 +245,11 @@ def test_what_is_answered_differently_is_known(
 ) -> None:
     """If nginx or the registry changes, the list of differences must be reviewed."""
     del why
-    ours, headers, body = raw(compared.raw(text(compared, request_)))
-    theirs, registrys_headers, _ = raw(compared.raw_direct(text(compared, request_)))
-    assert (ours, theirs) == (status, registrys)
+    code, headers, body = raw(compared.raw(text(compared, request_)))
+    direct_code, direct_headers, _ = raw(compared.raw_direct(text(compared, request_)))
+    assert (code, direct_code) == (status, registrys)
     assert int(headers["content-length"]) == len(body)
-    assert headers["x-content-type-options"] == registrys_headers["x-content-type-options"]
+    assert headers["x-content-type-options"] == direct_headers["x-content-type-options"]
     if status == 412:
         assert headers["content-type"] == "application/json"
         assert b"leave If-Match and If-Unmodified-Since out" in body

@@ -102,8 +102,8 @@ def test_several_ranges_hold_the_same_parts(stack: Stack, blob: str) -> None:
         )
         assert boundary
         sections = answer.body.split(b"--" + boundary[1].encode())
-        found = [section.strip(b"\r\n").partition(b"\r\n\r\n") for section in sections[1:-1]]
-        parts.append([(re.findall(rb"(?i)content-range: (\S+ \S+)", h), b) for h, _, b in found])
+        halves = [section.strip(b"\r\n").partition(b"\r\n\r\n") for section in sections[1:-1]]
+        parts.append([(re.findall(rb"(?i)content-range: (\S+ \S+)", h), b) for h, _, b in halves])
     assert parts[0] == parts[1]
     assert [body for _, body in parts[0]] == [CONTENT[0:4], CONTENT[10:13], CONTENT[-2:]]
 

@@ -101,9 +101,9 @@ def stories(stack: Stack, direct: Seen = NOTHING) -> tuple[Seen, Seen]:
     """
     deadline = time.monotonic() + 60
     while True:
-        theirs, ours = came_in(stack), passed_on(stack, "registry")
-        if theirs == ours + direct or time.monotonic() > deadline:
-            return ours, theirs
+        received, sent = came_in(stack), passed_on(stack, "registry")
+        if received == sent + direct or time.monotonic() > deadline:
+            return sent, received
         time.sleep(0.05)
 
 
@@ -119,16 +119,16 @@ def past_nginx(stack: Stack) -> int:
     while mark not in (log := (stack.folder / "tokens.log").read_text()):
         assert time.monotonic() < deadline, log
         time.sleep(0.05)
-    asked = [json.loads(line) for line in log.splitlines() if '"event":"token"' in line]
-    return len([entry for entry in asked if not entry.get("service", "").startswith("mark-")])
+    requests = [json.loads(line) for line in log.splitlines() if '"event":"token"' in line]
+    return len([entry for entry in requests if not entry.get("service", "").startswith("mark-")])
 
 
 def test_the_two_logs_can_be_compared(hostile: Stack) -> None:
     path = "/v2/compared/app/tags/list"
     hostile.proxied("GET", path)
     hostile.direct("GET", path, port="registry")
-    ours, theirs = stories(hostile, direct=Seen([("GET", path)]))
-    assert (ours["GET", path], theirs["GET", path]) == (1, 2)
+    sent, received = stories(hostile, direct=Seen([("GET", path)]))
+    assert (sent["GET", path], received["GET", path]) == (1, 2)
     # The other tests start without the request that went past nginx.
     (hostile.folder / "registry.log").write_text("")
     (hostile.folder / "access.log").write_text("")
@@ -314,19 +314,19 @@ def test_no_request_is_hidden_in_another(hostile: Stack, target: str) -> None:
         # The next client on nginx's kept connections gets the answer to its own request.
         name = f"bystander/{target}-{number}"
         bystander = hostile.signer.token(("repository", name, ["pull"]))
-        found = hostile.proxied("GET", f"/v2/{name}/tags/list", token=bystander)
-        assert json.loads(found.body)["errors"][0]["detail"] == {"name": name}
-    ours, theirs = stories(hostile)
-    assert theirs["GET", f"/v2/bystander/{target}-0/tags/list"] == 1
-    assert theirs - ours == NOTHING, "the registry has got what nginx has not passed on"
+        answer = hostile.proxied("GET", f"/v2/{name}/tags/list", token=bystander)
+        assert json.loads(answer.body)["errors"][0]["detail"] == {"name": name}
+    sent, received = stories(hostile)
+    assert received["GET", f"/v2/bystander/{target}-0/tags/list"] == 1
+    assert received - sent == NOTHING, "the registry has got what nginx has not passed on"
     # decisions.log has the requests through nginx, the token server's own log has all others.
     assert past_nginx(hostile) == 0
     kept = (hostile.folder / "decisions.log").read_text().splitlines()
-    asked = [json.loads(line) for line in kept]
-    assert len(asked) <= passed_on(hostile, "tokens").total()
-    assert not [entry for entry in asked if entry["client"] != "127.0.0.1"]
+    decisions = [json.loads(line) for line in kept]
+    assert len(decisions) <= passed_on(hostile, "tokens").total()
+    assert not [entry for entry in decisions if entry["client"] != "127.0.0.1"]
     if target == "login":
-        assert asked
+        assert decisions
 
 
 # -- malformed and oversized -----------------------------------------------------------------------
@@ -682,6 +682,6 @@ def test_one_address_cannot_hold_every_connection_by_logins(hostile: Stack, dige
     with other, hostile.trust.wrap_socket(other, server_hostname=NAME) as tls:
         tls.sendall(f"GET /auth HTTP/1.1\r\n{OK}\r\n".encode())
         assert tls.recv(65536)[9:12] == b"200"
-    for one in held.sockets:
-        one.close()
+    for connection in held.sockets:
+        connection.close()
     log_in_and_pull(hostile, digest)

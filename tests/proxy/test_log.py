@@ -223,7 +223,7 @@ def test_no_request_makes_a_long_line(stack: Stack) -> None:
     lines = text.splitlines()
     assert len(lines) >= 3
     assert max(map(len, lines)) < 4000
-    fields = [value for one in lines for value in json.loads(one).values()]
+    fields = [value for line in lines for value in json.loads(line).values()]
     assert max(map(len, fields)) == 256
 
 

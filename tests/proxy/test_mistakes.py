@@ -21,7 +21,7 @@ MALFORMED = "the request is malformed, or its headers are too large"
 CHUNK = "a chunk of a blob is sent as application/octet-stream"
 
 
-def asked(stack: Stack, method: str, path: str, **options: object) -> Answer:
+def call(stack: Stack, method: str, path: str, **options: object) -> Answer:
     return stack.proxied(method, path, token=stack.signer.token(ACCESS, CATALOG), **options)
 
 
@@ -77,14 +77,14 @@ def test_the_longest_names_that_there_are_reach_the_registry(stack: Stack) -> No
     missing = stack.proxied("GET", f"/v2/{name}/manifests/{'t' * 128}", token=token)
     assert (missing.status, missing.code) == (404, "MANIFEST_UNKNOWN")
     last = quote(name, safe="")
-    assert asked(stack, "GET", f"/v2/_catalog?last={last}").status == 200
+    assert call(stack, "GET", f"/v2/_catalog?last={last}").status == 200
 
 
 # -- what the registry takes for its own fault -----------------------------------------------------
 
 
 def upload(stack: Stack) -> str:
-    started = asked(stack, "POST", f"/v2/{REPOSITORY}/blobs/uploads/")
+    started = call(stack, "POST", f"/v2/{REPOSITORY}/blobs/uploads/")
     assert started.status == 202
     return str(started["Location"]).split(f":{stack.port}", 1)[1]
 
@@ -93,21 +93,21 @@ def upload(stack: Stack) -> str:
 @pytest.mark.parametrize("path", [LIST, "/v2/_catalog"])
 def test_a_list_cannot_go_on_after_what_is_no_name(stack: Stack, path: str, value: str) -> None:
     for query in (f"last={value}", f"n=5&last={value}", f"last={value}&n=5"):
-        answer = asked(stack, "GET", f"{path}?{query}")
+        answer = call(stack, "GET", f"{path}?{query}")
         assert (answer.status, message(answer)) == (400, MALFORMED)
 
 
 @pytest.mark.parametrize("value", ["", "a", "zz", "%zz", "%ff", "a/b/", "..", "a" * 255])
 def test_a_list_goes_on_after_any_other_word(stack: Stack, value: str) -> None:
-    asked(stack, "POST", f"/v2/{REPOSITORY}/blobs/uploads/")
-    assert asked(stack, "GET", f"/v2/_catalog?last={value}").status == 200
-    assert asked(stack, "GET", f"/v2/_catalog?blast={'a' * 300}").status == 200
+    call(stack, "POST", f"/v2/{REPOSITORY}/blobs/uploads/")
+    assert call(stack, "GET", f"/v2/_catalog?last={value}").status == 200
+    assert call(stack, "GET", f"/v2/_catalog?blast={'a' * 300}").status == 200
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "x" * 5_000])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "PUT", "DELETE"])
 def test_an_upload_has_no_such_name(stack: Stack, method: str, name: str) -> None:
-    answer = asked(stack, method, f"/v2/{REPOSITORY}/blobs/uploads/{name}")
+    answer = call(stack, method, f"/v2/{REPOSITORY}/blobs/uploads/{name}")
     assert answer.status == 414
 
 
@@ -121,7 +121,7 @@ def test_an_upload_has_no_such_name(stack: Stack, method: str, name: str) -> Non
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 def test_a_chunks_place_is_two_numbers(stack: Stack, method: str, value: str) -> None:
     headers = {"Content-Range": value, "Content-Type": "application/octet-stream"}
-    answer = asked(stack, method, upload(stack), headers=headers, body=b"hello")
+    answer = call(stack, method, upload(stack), headers=headers, body=b"hello")
     assert (answer.status, message(answer)) == (400, MALFORMED)
 
 
@@ -130,10 +130,10 @@ def test_a_chunk_in_its_place_is_taken_and_one_elsewhere_refused_by_the_registry
 ) -> None:
     path = upload(stack)
     headers = {"Content-Range": "0-4", "Content-Type": "application/octet-stream"}
-    assert asked(stack, "PATCH", path, headers=headers, body=b"hello").status == 202
+    assert call(stack, "PATCH", path, headers=headers, body=b"hello").status == 202
     for value in ("4-0", "1-5", "5-9"):
         headers = {"Content-Range": value}
-        answer = asked(stack, "PATCH", upload(stack), headers=headers, body=b"hello")
+        answer = call(stack, "PATCH", upload(stack), headers=headers, body=b"hello")
         assert (answer.status, answer.code) == (416, "RANGE_INVALID")
 
 
@@ -142,11 +142,11 @@ def test_a_chunk_in_its_place_is_taken_and_one_elsewhere_refused_by_the_registry
 )
 def test_a_chunk_is_of_bytes(stack: Stack, value: str) -> None:
     headers = {"Content-Type": value}
-    answer = asked(stack, "PATCH", upload(stack), headers=headers, body=b"hello")
+    answer = call(stack, "PATCH", upload(stack), headers=headers, body=b"hello")
     assert (answer.status, message(answer)) == (415, CHUNK)
     # At the end of an upload the registry accepts any type.
     path = f"{upload(stack)}&digest=sha256:{'0' * 64}"
-    assert asked(stack, "PUT", path, headers=headers, body=b"hello").code == "DIGEST_INVALID"
+    assert call(stack, "PUT", path, headers=headers, body=b"hello").code == "DIGEST_INVALID"
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_what_the_registry_says_of_a_blob_is_passed_on(
     stack: Stack, method: str, digest: str
 ) -> None:
     path = f"/v2/{REPOSITORY}/blobs/{digest}"
-    ours = asked(stack, method, path)
-    theirs = stack.direct(method, path, token=stack.signer.token(ACCESS))
-    assert 400 <= ours.status < 500
-    assert (ours.status, ours["Content-Type"]) == (theirs.status, theirs["Content-Type"])
-    assert ours.body == theirs.body
+    proxied = call(stack, method, path)
+    direct = stack.direct(method, path, token=stack.signer.token(ACCESS))
+    assert 400 <= proxied.status < 500
+    assert (proxied.status, proxied["Content-Type"]) == (direct.status, direct["Content-Type"])
+    assert proxied.body == direct.body
 
 
 def test_a_blobs_address_with_two_readings_is_a_malformed_request(stack: Stack) -> None:
-    answer = asked(stack, "GET", f"/v2/{REPOSITORY}%2fx/blobs/sha256:{'0' * 64}")
+    answer = call(stack, "GET", f"/v2/{REPOSITORY}%2fx/blobs/sha256:{'0' * 64}")
     assert (answer.status, message(answer)) == (400, MALFORMED)
 
 
@@ -220,7 +220,7 @@ def test_who_asks_for_too_many_repositories_gets_as_many_as_there_may_be(
 ) -> None:
     path, names = f"/v2/_catalog?{first}", []
     while path:
-        answer = asked(small_pages, "GET", path)
+        answer = call(small_pages, "GET", path)
         assert answer.status == 200, answer.body
         page = json.loads(answer.body)["repositories"]
         assert len(page) <= 3
@@ -235,14 +235,14 @@ def test_who_asks_for_too_many_repositories_gets_as_many_as_there_may_be(
 def test_any_other_page_is_the_registrys_own(small_pages: Stack, query: str) -> None:
     path = f"/v2/_catalog?{query}"
     token = small_pages.signer.token(CATALOG)
-    ours, theirs = (
+    proxied, direct = (
         ask("GET", path, token=token) for ask in (small_pages.proxied, small_pages.direct)
     )
-    assert (ours.status, ours.body, ours["Link"]) == (200, theirs.body, theirs["Link"])
+    assert (proxied.status, proxied.body, proxied["Link"]) == (200, direct.body, direct["Link"])
 
 
 @pytest.mark.parametrize("query", ["n=-1", "n=x", "n=1e9", "n=+5"])
 def test_what_is_no_number_is_refused_by_the_registry(small_pages: Stack, query: str) -> None:
-    answer = asked(small_pages, "GET", f"/v2/_catalog?{query}")
+    answer = call(small_pages, "GET", f"/v2/_catalog?{query}")
     assert (answer.status, answer.code) == (400, "PAGINATION_NUMBER_INVALID")
     assert small_pages.proxied("GET", "/v2/_catalog?n=10000").status == 401

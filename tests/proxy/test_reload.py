@@ -52,9 +52,9 @@ def client(stack: Stack) -> Iterator[Callable[..., httpx.Response]]:
 
         def request(method: str, path: str, **options: object) -> httpx.Response:
             # The certificate is for this name.
-            asked = pool.build_request(method, path, **options)  # type: ignore[arg-type]
-            asked.extensions["sni_hostname"] = NAME
-            return pool.send(asked)
+            outgoing = pool.build_request(method, path, **options)  # type: ignore[arg-type]
+            outgoing.extensions["sni_hostname"] = NAME
+            return pool.send(outgoing)
 
         yield request
 
@@ -96,7 +96,11 @@ def test_every_answer_ends_its_connection_while_the_flag_is_there(
         closing.touch()
         during = answers(stack, request)
     known = [200, 200, 404, 404, 400, 200, 200, 206, 416, 304, 404, 421, 202, 400]
-    assert [one.status_code for one in before] == [one.status_code for one in during] == known
+    assert (
+        [answer.status_code for answer in before]
+        == [answer.status_code for answer in during]
+        == known
+    )
     # The server for unknown names is not the registry's, and 400 ends a connection anyway.
     for number, answer in enumerate(during):
         assert "close" in answer.headers.get_list("Connection", split_commas=True) or (
@@ -133,7 +137,7 @@ def test_a_client_that_is_busy_leaves_before_the_reload(
     # The only connection is gone, so the reload waits no longer.
     assert time.monotonic() - began < 60
     assert not closing.exists()
-    assert [one for one in nginx.workers() if one not in workers]
+    assert [worker for worker in nginx.workers() if worker not in workers]
 
 
 def test_a_client_that_only_rests_does_not_stop_the_reload(

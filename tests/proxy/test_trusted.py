@@ -81,13 +81,13 @@ def test_a_64_has_a_hundred_logins_in_hand_as_an_ipv4_address_has(
     held = [begun(behind, addresses.format(number)) for number in range(1, 101)]
     try:
         deadline = time.monotonic() + 60
-        while (found := answer(behind, same, "x")).status != 429 and time.monotonic() < deadline:
+        while (refusal := answer(behind, same, "x")).status != 429 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert b"too many requests at once from one address" in found.body
+        assert b"too many requests at once from one address" in refusal.body
         assert login(behind, other, "x") == 401
     finally:
-        for one in held:
-            one.close()
+        for connection in held:
+            connection.close()
 
 
 def decisions(stack: Stack, number: int) -> list[dict[str, Any]]:
@@ -109,11 +109,11 @@ def test_nginx_keeps_every_decision_and_the_client_sees_none(registry: Path) -> 
             credentials = base64.b64encode(b"ci:gone").decode()
             head = f"GET /auth HTTP/1.1\r\nHost: {NAME}\r\nX-Forwarded-For: {INSIDE}\r\n"
             tls.sendall(f"{head}Authorization: Basic {credentials}\r\n\r\n".encode())
-        found = decisions(stack, 3)
-        assert [(one["account"], one["client"], one["result"]) for one in found] == [
+        entries = decisions(stack, 3)
+        assert [(entry["account"], entry["client"], entry["result"]) for entry in entries] == [
             ("ci", INSIDE, result) for result in ("granted", "wrong_password", "wrong_password")
         ]
-        assert [one["number"] for one in found] == [1, 2, 3]
+        assert [entry["number"] for entry in entries] == [1, 2, 3]
         assert '"event":"token"' not in (stack.folder / "tokens.log").read_text()
 
 
@@ -142,8 +142,8 @@ def test_requests_of_one_address_are_bounded_and_others_are_not(registry: Path) 
             assert stack.proxied("GET", path, headers=headers).status == 429
             headers = {"X-Forwarded-For": "2001:db8:0:1::1"}
             assert stack.proxied("GET", path, headers=headers).status in (200, 404)
-        for one in held:
-            one.close()
+        for connection in held:
+            connection.close()
 
 
 def clients(stack: Stack) -> set[str]:
