@@ -41,8 +41,8 @@ def images(project: Path) -> dict[str, dict[str, object]]:
         text=True,
         check=True,
     )
-    found: dict[str, dict[str, object]] = json.loads(built.stdout)
-    return found
+    images: dict[str, dict[str, object]] = json.loads(built.stdout)
+    return images
 
 
 @pytest.fixture

@@ -116,9 +116,9 @@ class Stack:
             {
                 "kind": kind,
                 "source": "build",
-                **{k: one[k] for k in ("path", "reference", "ids", "inputs")},
+                **{k: image[k] for k in ("path", "reference", "ids", "inputs")},
             }
-            for kind, one in images.items()
+            for kind, image in images.items()
         ]
         self.images = run("images", {"load": load}, host=self.host)["images"]
 
@@ -225,13 +225,13 @@ class Stack:
         `configuration` is the digest to wait for; for the registry, it is text that is put before
         the registry's own configuration."""
         # A busy machine may be slow to start a container.
-        asked = {"wait": 120, "drain_timeout": 30, **(request or {})}
+        options = {"wait": 120, "drain_timeout": 30, **(request or {})}
         if kind == "token_server":
-            asked["configuration"] = more.pop("configuration", None)
+            options["configuration"] = more.pop("configuration", None)
             spec = self.token_server_spec(**more)
         else:
             spec = self.registry_spec(**more)
-        return run("ensure", {"spec": spec, **asked}, host=self.host)
+        return run("ensure", {"spec": spec, **options}, host=self.host)
 
     def site(self) -> str:
         return (
@@ -268,8 +268,8 @@ class Stack:
         )
 
     def containers(self) -> list[str]:
-        found = self.host.engine.containers({"wharfinger.stack": STACK})
-        return sorted(one.name for one in found)
+        containers = self.host.engine.containers({"wharfinger.stack": STACK})
+        return sorted(container.name for container in containers)
 
     def stop_nginx(self) -> None:
         if self.host.nginx.running():

@@ -50,16 +50,16 @@ class Contents:
 
     def pulls(self, reference: str, layer: bytes, repository: str = REPOSITORY) -> bool:
         """Whether the image can be pulled and its layer is the same, byte for byte."""
-        found = self.registry.pull(self.account, repository, reference)
-        if found.status != 200:
+        manifest = self.registry.pull(self.account, repository, reference)
+        if manifest.status != 200:
             return False
         blob = self.registry.blob(self.account, repository, digest(layer))
         return blob.status == 200 and blob.body == layer
 
     def pushed(self, tag: str) -> str:
         """The digest that a tag points to."""
-        found = self.registry.pull(self.account, REPOSITORY, tag)
-        return found.headers["docker-content-digest"]
+        manifest = self.registry.pull(self.account, REPOSITORY, tag)
+        return manifest.headers["docker-content-digest"]
 
     def upload_of_nobody(self) -> None:
         """A blob that nothing needs."""
@@ -180,9 +180,9 @@ def test_a_damaged_blob_is_found_and_repaired_by_removing_it_and_pushing_again(
     name = digest(LARGE).partition(":")[2]
     path = contents.stack.folder / f"storage/docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
     path.write_bytes(LARGE[:-1] + bytes([LARGE[-1] ^ 1]))
-    with pytest.raises(HostError) as found:
+    with pytest.raises(HostError) as refused:
         contents.run("check_contents", rate=0)
-    assert f"{REPOSITORY}:v1" in str(found.value) and str(path) in str(found.value)
+    assert f"{REPOSITORY}:v1" in str(refused.value) and str(path) in str(refused.value)
     path.unlink()
     contents.push("v1", LARGE)
     assert contents.run("check_contents", rate=0)["damage"] == []
@@ -256,8 +256,8 @@ def test_a_slow_upload_is_finished_or_refused_and_never_half_there(contents: Con
     contents.run("collect")
     client.join()
     assert answers[-1] in (201, 503)
-    found = contents.registry.blob(contents.account, REPOSITORY, digest(slow))
-    assert found.status == (200 if answers[-1] == 201 else 404)
+    blob = contents.registry.blob(contents.account, REPOSITORY, digest(slow))
+    assert blob.status == (200 if answers[-1] == 201 else 404)
     contents.push("slow", slow)
     assert contents.pulls("slow", slow)
 
@@ -273,8 +273,8 @@ def test_slow_uploads_keep_nobody_out_and_end_whole(contents: Contents) -> None:
         SlowPush(contents.registry, contents.account, f"{REPOSITORY}/{method.lower()}", method)
         for method in ("PATCH", "PUT")
     ]
-    for one in pushes:
-        one.begin()
+    for push in pushes:
+        push.begin()
     with Load() as load:
         removed = contents.run("retention")
         freed = contents.run("collect")
@@ -286,10 +286,10 @@ def test_slow_uploads_keep_nobody_out_and_end_whole(contents: Contents) -> None:
         assert "registry: generation 1 is paused" in answer["actions"]
         # Far less than the pushes take.
         assert answer["window_seconds"] <= 60
-    assert [one.end()[-1] for one in pushes] == [201, 201]
-    for one in pushes:
-        assert {status for _, status in statuses(one)} <= {201, 202}
-        assert one.pulls()
+    assert [push.end()[-1] for push in pushes] == [201, 201]
+    for push in pushes:
+        assert {status for _, status in statuses(push)} <= {201, 202}
+        assert push.pulls()
     assert contents.run("check_contents", rate=0)["damage"] == []
     assert contents.stack.containers() == [f"{STACK}-registry-1", f"{STACK}-token_server-1"]
 
@@ -327,12 +327,12 @@ class Cache(Contents):
         )
 
     def upload(self, *blobs: bytes) -> None:
-        for one in blobs:
-            assert self.registry.upload(self.account, REPOSITORY, one).status == 201
+        for blob in blobs:
+            assert self.registry.upload(self.account, REPOSITORY, blob).status == 201
 
     def blobs(self, *blobs: bytes) -> list[int]:
         """The status of the answer for each blob."""
-        return [self.registry.blob(self.account, REPOSITORY, digest(one)).status for one in blobs]
+        return [self.registry.blob(self.account, REPOSITORY, digest(blob)).status for blob in blobs]
 
 
 @pytest.fixture
@@ -392,7 +392,9 @@ def test_indexes_that_are_pushed_beside_collections_have_all_their_members(cache
         while not over.is_set():
             number += 1
             layers = [f"layer {part} of {writer}, {number}".encode() for part in range(3)]
-            sent = [cache.registry.upload(cache.account, REPOSITORY, one).status for one in layers]
+            sent = [
+                cache.registry.upload(cache.account, REPOSITORY, layer).status for layer in layers
+            ]
             tag = f"cache-{writer}-{number}"
             answer = cache.put(tag, manifests.cache(layers[:-1], layers[-1]))
             if answer.status == 201:
@@ -402,14 +404,14 @@ def test_indexes_that_are_pushed_beside_collections_have_all_their_members(cache
             assert set(sent) <= {201, 202, 503, 429}, sent
 
     writers = [threading.Thread(target=push, args=(number,)) for number in range(3)]
-    for one in writers:
-        one.start()
+    for thread in writers:
+        thread.start()
     for number in range(2):
         cache.upload(f"so that there is something to collect {number}".encode())
         cache.run("collect")
     over.set()
-    for one in writers:
-        one.join()
+    for thread in writers:
+        thread.join()
     assert accepted
     assert set(refused) <= {400, 503, 429}
     for layers in accepted.values():

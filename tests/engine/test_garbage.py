@@ -133,20 +133,20 @@ def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Colle
     nobodys = tree.blob(b"nobody's")
     storage = Storage(tree.path)
     layers = held_blobs(storage, 14 * DAY, NOW, needed_blobs(storage))
-    expected = garbage(storage, (), [one for found in layers.values() for one in found])
+    expected = garbage(storage, (), [name for names in layers.values() for name in names])
     before = usage(storage)
     with named_by_manifests(storage, layers):
         done = collect()
         assert done.returncode == 0, done.stderr
     assert expected[0] == 2
     assert usage(storage) == Usage(before.blobs - expected[0], before.bytes - expected[1])
-    assert not any(tree.blob_path(one).exists() for one in (old, nobodys))
-    assert all(tree.blob_path(one).exists() for one in (deleted, *waiting))
+    assert not any(tree.blob_path(name).exists() for name in (old, nobodys))
+    assert all(tree.blob_path(name).exists() for name in (deleted, *waiting))
     assert tree.layer_path("app", waiting[0]).exists()
     # Their grace period is over.
     assert held_blobs(storage, 14 * DAY, NOW + 15 * DAY, needed_blobs(storage)) == {}
     assert collect().returncode == 0
-    assert not any(tree.blob_path(one).exists() for one in (deleted, *waiting))
+    assert not any(tree.blob_path(name).exists() for name in (deleted, *waiting))
 
 
 def _empty(path: Path) -> None:

@@ -112,14 +112,17 @@ class Server:
             self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             self._connection.request(
-                method, path, body, {name.replace("_", "-"): one for name, one in headers.items()}
+                method,
+                path,
+                body,
+                {name.replace("_", "-"): value for name, value in headers.items()},
             )
             answer = self._connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException):
             self._connection = None
             return 0, {}, b""
-        return answer.status, {name.lower(): one for name, one in answer.getheaders()}, content
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
 
     def put_manifest(self, repository: str, reference: str, kind: str, data: bytes) -> int:
         path = f"/v2/{repository}/manifests/{reference}"
@@ -188,12 +191,12 @@ def server(request: pytest.FixtureRequest, program: Path, tmp_path: Path) -> Ser
 
 def marked(output: str) -> dict[str, set[str]]:
     """The digests that a collection marks for each repository's manifests."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    marks: defaultdict[str, set[str]] = defaultdict(set)
     for repository, name in re.findall(
         r"^(\S+): marking blob (sha(?:256|384|512):[0-9a-f]+)$", output, re.MULTILINE
     ):
-        found[repository].add(name)
-    return found
+        marks[repository].add(name)
+    return marks
 
 
 def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> None:
@@ -201,19 +204,19 @@ def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> N
     unread: set[str] = set()
     with server.running():
         for seed in range(NUMBER):
-            one, repository = mutated(seed), f"r{seed}"
-            server.write_blobs(repository, one.blobs)
-            if server.put_manifest(repository, "tag", one.kind, one.data) == 201:
-                accepted[repository] = one
-            server.forget_members(repository, one.blobs)
-        for repository, one in accepted.items():
+            mutant, repository = mutated(seed), f"r{seed}"
+            server.write_blobs(repository, mutant.blobs)
+            if server.put_manifest(repository, "tag", mutant.kind, mutant.data) == 201:
+                accepted[repository] = mutant
+            server.forget_members(repository, mutant.blobs)
+        for repository, mutant in accepted.items():
             status, kind, body = server.get_manifest(repository, "tag")
-            read = parse(one.data)
+            read = parse(mutant.data)
             if isinstance(read, Unreadable):
                 unread.add(repository)
-                assert status != 200, (one, read)
+                assert status != 200, (mutant, read)
             else:
-                assert (status, kind, body) == (200, read.media_type, one.data), (one, read)
+                assert (status, kind, body) == (200, read.media_type, mutant.data), (mutant, read)
     assert len(accepted) > NUMBER // 4
     # Our registry refuses a manifest that it could not return.
     assert not (unread and server.members)
@@ -226,28 +229,31 @@ def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> N
         marks = marked(server.collect("--dry-run"))
         server.collect()
     everywhere = set().union(*marks.values())
-    for repository, one in accepted.items():
-        read = parse(one.data)
+    for repository, mutant in accepted.items():
+        read = parse(mutant.data)
         if isinstance(read, Manifest):
             ours = {each.digest for each in read.references}
-            assert marks[repository] <= ours <= everywhere, (one, read)
-    damage = [one for one in scrub(storage)["damage"] if one["kind"] != "wrong size"]
-    assert [one for one in damage if not _is_elsewhere(one, accepted)] == []
+            assert marks[repository] <= ours <= everywhere, (mutant, read)
+    damage = [entry for entry in scrub(storage)["damage"] if entry["kind"] != "wrong size"]
+    assert [entry for entry in damage if not _is_elsewhere(entry, accepted)] == []
     with server.running():
-        for repository, one in accepted.items():
-            read = parse(one.data)
-            present = {digest(data) for data in one.blobs}
+        for repository, mutant in accepted.items():
+            read = parse(mutant.data)
+            present = {digest(data) for data in mutant.blobs}
             if isinstance(read, Manifest):
-                assert server.get_manifest(repository, "tag")[2] == one.data
+                assert server.get_manifest(repository, "tag")[2] == mutant.data
                 present &= {each.digest for each in read.references}
             missing = [name for name in present if not server.has_blob(repository, name)]
-            assert missing == [], (one, read)
+            assert missing == [], (mutant, read)
 
 
 def _is_elsewhere(damage: dict[str, Any], accepted: dict[str, Mutated]) -> bool:
     """Whether only indexes reference the damaged object. Their members are blobs that stand in for
     manifests."""
-    return all(accepted[one].kind in (OCI_INDEX, DOCKER_LIST) for one in damage["repositories"])
+    return all(
+        accepted[repository].kind in (OCI_INDEX, DOCKER_LIST)
+        for repository in damage["repositories"]
+    )
 
 
 # -- each form of reference ------------------------------------------------------------------------
@@ -321,7 +327,9 @@ def push_every_form(pushed: Pushed) -> None:
     pushed.manifest(
         "subject",
         OCI_INDEX,
-        written(OCI_INDEX, manifests=[{**one, "artifactType": "a/b"} for one in referrers]),
+        written(
+            OCI_INDEX, manifests=[{**referrer, "artifactType": "a/b"} for referrer in referrers]
+        ),
         subject["digest"].replace(":", "-"),
     )
     # An index may also have a subject, and no list needs to name a referrer.
@@ -380,9 +388,9 @@ def test_each_form_of_reference_survives_a_collection(server: Server) -> None:
     storage = server.storage
     shutil.rmtree(server.root / "repositories/garbage")
     assert obstacles(storage) == []
-    found = plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)
-    assert (found["removals"], found["damage"]) == ([], [])
-    apply(storage, found["removals"])
+    plan = plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)
+    assert (plan["removals"], plan["damage"]) == ([], [])
+    apply(storage, plan["removals"])
     with collectable(storage, server.journal):
         server.collect()
     assert storage.blob_size(digest(b"nobody's")) is None
@@ -426,7 +434,7 @@ def test_what_could_not_be_given_back_is_refused_or_harms_nobody_else(
     assert (storage.blob_size(digest(b"nobody's")) is not None) == unread
     assert storage.blob_size(digest(b"nobody's either")) is None
     assert scrub(storage)["damage"] == []
-    assert [one["kind"] for one in scrub(storage)["harmless"]] == ["unread manifest"] * unread
+    assert [entry["kind"] for entry in scrub(storage)["harmless"]] == ["unread manifest"] * unread
 
 
 FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"

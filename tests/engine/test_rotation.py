@@ -78,9 +78,9 @@ def token(stack: Stack) -> str:
     return str(json.loads(body)["token"])
 
 
-def bearer(one: str) -> dict[str, str]:
+def bearer(encoded: str) -> dict[str, str]:
     """The headers of a client that reads a manifest with this token."""
-    return {"Authorization": f"Bearer {one}", "Accept": OCI_IMAGE}
+    return {"Authorization": f"Bearer {encoded}", "Accept": OCI_IMAGE}
 
 
 def reads(stack: Stack, by: str) -> int:
@@ -150,16 +150,16 @@ class Readers:
 
     def _work(self) -> None:
         login = basic(ACCOUNT, self.stack.host.paths.verification_password.read_text().strip())
-        asked = f"/auth?service={SERVICE.replace(' ', '%20')}&scope=repository:{REPOSITORY}:pull"
+        address = f"/auth?service={SERVICE.replace(' ', '%20')}&scope=repository:{REPOSITORY}:pull"
         worked = time.monotonic()
         while not self._stop.is_set():
-            status, body = self._fetch(asked, login)
+            status, body = self._fetch(address, login)
             if status == 200:
-                found = str(json.loads(body)["token"])
-                self.algorithms.append(algorithm_of(found))
+                encoded = str(json.loads(body)["token"])
+                self.algorithms.append(algorithm_of(encoded))
                 until = time.monotonic() + 2
                 while time.monotonic() < until and not self._stop.is_set():
-                    status, _ = self._fetch(MANIFEST, bearer(found))
+                    status, _ = self._fetch(MANIFEST, bearer(encoded))
                     if status != 200:
                         break
                     self.answers.append(status)
@@ -179,8 +179,8 @@ class Readers:
         return [status for status in self.answers if status != 200]
 
 
-def algorithm_of(one: str) -> str:
-    return str(jwt.get_unverified_header(one)["alg"])
+def algorithm_of(encoded: str) -> str:
+    return str(jwt.get_unverified_header(encoded)["alg"])
 
 
 def refused_to_go_back(stack: Stack, kind: str) -> str:
@@ -289,7 +289,7 @@ def test_the_registry_knows_hundreds_of_keys_of_ours_and_none_with_a_zero_byte_i
     assert len(others) >= 3
     with (deployed.host.paths.registry / "token_signing.pem").open("ab") as bundle:
         bundle.writelines(map(certificate_of, [*ours, *others]))
-    restart(deployed, *(one for one in deployed.containers() if "registry" in one))
+    restart(deployed, *(name for name in deployed.containers() if "registry" in name))
     assert {reads(deployed, signed(claims, key)) for key in ours} == {200}
     assert {reads(deployed, signed(claims, key)) for key in others} == {401}
 
@@ -343,7 +343,7 @@ def test_during_a_failed_upgrade_a_restarted_old_container_refuses_what_was_revo
     with Load() as load, pytest.raises(HostError, match="keeps serving"):
         deployed.ensure("registry", configuration="no yaml: [\n")
     assert load.failed == []
-    (name,) = [one for one in deployed.containers() if "registry" in one]
+    (name,) = [container for container in deployed.containers() if "registry" in container]
     restart(deployed, name)
     deployed.verify()
     assert reads(deployed, old) == 401
@@ -395,11 +395,11 @@ def test_sigkill_in_a_rotation_under_load_fails_no_request_and_the_timer_leads_i
                 answer = run("renew", {}, host=deployed.host)
             assert len(deployed.containers()) == 2
             left = {path.name for path in deployed.host.paths.certificates.iterdir()}
-            assert not {one for one in left if "next" in one or one.startswith(".")}, left
+            assert not {name for name in left if "next" in name or name.startswith(".")}, left
             assert "signing_previous.crt" not in left
             if what == "ca":
                 run("rotate", {"what": "ca", "finish": True}, host=deployed.host)
     assert kills == len(steps)
     assert load.failed == []
     deployed.verify()
-    assert len([one for one in deployed.containers() if one.startswith(STACK)]) == 2
+    assert len([name for name in deployed.containers() if name.startswith(STACK)]) == 2
