@@ -79,15 +79,15 @@ def read() -> None:
             "openssl dgst": lambda: hash_all(tree, "openssl dgst -sha256"),
             "the check": lambda: scrub(storage),
         }
-        found = scrub(storage)
-        assert not found["damage"] and not found["harmless"], found
+        report = scrub(storage)
+        assert not report["damage"] and not report["harmless"], report
         taken: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(ROUNDS):
             for name, act in sides.items():
                 taken[name].append(seconds(act))
-    size = found["bytes"] / MEGABYTE
+    size = report["bytes"] / MEGABYTE
     speeds = {name: size / statistics.median(times) for name, times in taken.items()}
-    print(f"{found['blobs']} blobs, {size:.0f} MB")
+    print(f"{report['blobs']} blobs, {size:.0f} MB")
     for name, speed in speeds.items():
         print(f"{name:12} {speed:7.0f} MB/s   the check: {speeds['the check'] / speed:.2f} x")
 

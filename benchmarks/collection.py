@@ -62,7 +62,7 @@ def check(bench: Bench) -> None:
     for _ in range(2):
         seconds["sha256sum"].append(on_host(bench, HASHED)[0])
         seconds["check"].append(on_host(bench, "wharfinger-host check_contents --json")[0])
-    rates = {name: stored / 1e6 / min(found) for name, found in seconds.items()}
+    rates = {name: stored / 1e6 / min(times) for name, times in seconds.items()}
     print(f"{stored / 1e9:.1f} GB in the storage")
     print(f"sha256sum of all blobs {rates['sha256sum']:8.0f} MB/s")
     ratio = rates["check"] / rates["sha256sum"]

@@ -67,7 +67,7 @@ class Bench:
     def address(self, host: str) -> str:
         """A host's address, once it has been created."""
         known = yaml.safe_load((self.directory / "instances.yml").read_text())
-        return next(str(one["address"]) for one in known if one["instance"] == host)
+        return next(str(instance["address"]) for instance in known if instance["instance"] == host)
 
     def ssh(self, host: str, command: str) -> None:
         """Runs a command as root on a host."""
@@ -203,8 +203,8 @@ def measure(bench: Bench, images: dict[str, Any], quick: bool) -> None:
     line("a fresh host by site.yml", bench.play("site.yml"), hand, 2.5)
     again = several(bench, "site.yml")
     line("site.yml again, nothing changes (aim 15 s)", again)
-    one = new_users(bench, users)
-    line("users.yml, one new user (aim 6 s)", one)
+    seconds = new_users(bench, users)
+    line("users.yml, one new user (aim 6 s)", seconds)
     if quick:
         return
     hashed = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(10)).decode()
@@ -212,7 +212,7 @@ def measure(bench: Bench, images: dict[str, Any], quick: bool) -> None:
     bench.write_inventory(users)
     bench.play("site.yml")
     line("site.yml again, with 1,000 hashed users more", several(bench, "site.yml"), again, 1.3)
-    line("users.yml, one new user beside 1,000 hashed ones", new_users(bench, users), one, 1.3)
+    line("users.yml, one new user beside 1,000 hashed ones", new_users(bench, users), seconds, 1.3)
 
 
 if __name__ == "__main__":

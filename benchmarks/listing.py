@@ -84,18 +84,18 @@ class Bench:
     def wharf(self) -> float:
         """Seconds, including the start of the program and the catalog."""
         began = time.monotonic()
-        told = self._run([*self._wharf("repositories"), "--tags"])
+        output = self._run([*self._wharf("repositories"), "--tags"])
         seconds = time.monotonic() - began
-        assert len(told.splitlines()) == self.tags
+        assert len(output.splitlines()) == self.tags
         return seconds
 
     def curl(self, script: str, lines: list[str]) -> float:
         """Seconds of a loop over repositories that are already known."""
         began = time.monotonic()
-        told = self._run(["bash", "-c", script], "\n".join(lines) + "\n")
+        output = self._run(["bash", "-c", script], "\n".join(lines) + "\n")
         seconds = time.monotonic() - began
-        lists = told.replace("}{", "}\n{").splitlines()
-        assert sum(len(json.loads(one)["tags"]) for one in lists) == self.tags
+        lists = output.replace("}{", "}\n{").splitlines()
+        assert sum(len(json.loads(tag_list)["tags"]) for tag_list in lists) == self.tags
         return seconds
 
     def with_tokens(self) -> float:
@@ -137,7 +137,7 @@ def main() -> None:
             for _ in range(options.runs):
                 for side, run in sides.items():
                     seconds[side].append(run())
-    medians = {side: statistics.median(found) for side, found in seconds.items()}
+    medians = {side: statistics.median(times) for side, times in seconds.items()}
     ours_took = medians["wharf repositories --tags"]
     print(f"{bench.tags} tags in {len(bench.names)} repositories, median of {options.runs}")
     print(f"{'':42} {'s':>6} {'x wharf':>8}")

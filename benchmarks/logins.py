@@ -126,20 +126,20 @@ class Clients:
     """Clients that start now in their own process, for some seconds or until all are done."""
 
     def __init__(self, port: int, scripts: list[Script], seconds: float = 3600) -> None:
-        self._ours, theirs = _PROCESSES.Pipe()
-        self._process = _PROCESSES.Process(target=_run, args=(port, scripts, seconds, theirs))
+        self._receiver, sender = _PROCESSES.Pipe()
+        self._process = _PROCESSES.Process(target=_run, args=(port, scripts, seconds, sender))
         self._process.start()
-        theirs.close()
+        sender.close()
 
     def measured(self) -> Measured:
-        found: Measured = self._ours.recv()
+        measured: Measured = self._receiver.recv()
         self._process.join()
-        return found
+        return measured
 
 
 def _run(port: int, scripts: list[Script], seconds: float, answer: Connection) -> None:
     """As fast as Python can be: sockets and epoll, nothing in between."""
-    found = Measured()
+    measured = Measured()
     poll = select.epoll()
     clients: dict[int, list[Any]] = {}
     begun = time.perf_counter()
@@ -173,11 +173,11 @@ def _run(port: int, scripts: list[Script], seconds: float, answer: Connection) -
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             if len(body) < length:
                 continue
-            found.took.append(time.perf_counter() - client[3])
-            found.statuses[int(head[9:12])] += 1
+            measured.took.append(time.perf_counter() - client[3])
+            measured.statuses[int(head[9:12])] += 1
             send(client)
-    found.seconds = time.perf_counter() - begun
-    answer.send(found)
+    measured.seconds = time.perf_counter() - begun
+    answer.send(measured)
 
 
 # The server
@@ -232,8 +232,8 @@ class Server:
 
     def in_force(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz") as answer:
-            found: str = json.load(answer)["configuration"]
-        return found
+            digest: str = json.load(answer)["configuration"]
+        return digest
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -314,8 +314,8 @@ class Row:
     aim: str = ""
 
     @classmethod
-    def of(cls, what: str, found: Measured, ratio: str = "", aim: str = "") -> Row:
-        return cls(what, found.rate, found.within(0.5), found.within(0.99), ratio, aim)
+    def of(cls, what: str, measured: Measured, ratio: str = "", aim: str = "") -> Row:
+        return cls(what, measured.rate, measured.within(0.5), measured.within(0.99), ratio, aim)
 
     def __str__(self) -> str:
         rate = "" if self.rate is None else f"{self.rate:,.0f}"
@@ -337,26 +337,29 @@ def beside_guessers(folder: Path, seconds: float, rounds: int) -> list[Row]:
     accounts = [f"user{CLIENTS + n}" for n in range(GUESSERS)]
     addresses = [f"10.1.0.{n}" for n in range(GUESSERS)]
     many = [guessing(*pair) for pair in zip(accounts, addresses, strict=True)]
-    one = [guessing("victim", address) for address in addresses]
+    single = [guessing("victim", address) for address in addresses]
     alone, beside_many, beside_one = Measured(), Measured(), Measured()
     guesses = {"many": Measured(), "one": Measured()}
     with serving(folder, "guessed", users) as server:
         Clients(server.port, ours, 2).measured()
         # Until the account reaches its limit.
         for _ in range(30):
-            if Clients(server.port, one, 1).measured().statuses[429] > 100:
+            if Clients(server.port, single, 1).measured().statuses[429] > 100:
                 break
         for number in range(rounds):
             progress(f"returning users, round {number + 1} of {rounds}")
             alone += Clients(server.port, ours, seconds).measured()
-            for scripts, name, found in ((many, "many", beside_many), (one, "one", beside_one)):
+            for scripts, name, measured in (
+                (many, "many", beside_many),
+                (single, "one", beside_one),
+            ):
                 guessers = Clients(server.port, scripts, seconds + 1)
                 time.sleep(0.5)
-                found += Clients(server.port, ours, seconds).measured()
+                measured += Clients(server.port, ours, seconds).measured()
                 guesses[name] += guessers.measured()
-    for found in (alone, beside_many, beside_one):
-        if found.failed:
-            raise SystemExit(f"returning users were refused: {found.statuses}")
+    for measured in (alone, beside_many, beside_one):
+        if measured.failed:
+            raise SystemExit(f"returning users were refused: {measured.statuses}")
     base = alone.within(0.99)
     refused = guesses["one"]
     return [
@@ -457,9 +460,9 @@ def many_users(folder: Path, seconds: float, rounds: int) -> list[Row]:
         # Until the log has been written.
         time.sleep(0.1)
         work = [event["ms"] for event in large.events("reload")]
-    for found in (with_few, with_many):
-        if found.failed:
-            raise SystemExit(f"returning users were refused: {found.statuses}")
+    for measured in (with_few, with_many):
+        if measured.failed:
+            raise SystemExit(f"returning users were refused: {measured.statuses}")
     name = f"{MANY_USERS:,} users and {MANY_RULES:,} rules"
     return [
         Row.of("returning users, 8 users and 2 rules", with_few),

@@ -35,12 +35,12 @@ def pss(pids: list[int]) -> float:
 
 def named(*names: str) -> list[int]:
     """This host's own processes, not those of a docker within a container."""
-    found = subprocess.run(
+    processes = subprocess.run(
         ["pgrep", "-x", "|".join(names)], capture_output=True, text=True, check=False
     )
     return [
         int(pid)
-        for pid in found.stdout.split()
+        for pid in processes.stdout.split()
         if "/docker/" not in Path(f"/proc/{pid}/cgroup").read_text()
     ]
 
@@ -59,9 +59,9 @@ class Watch:
         self._on = False
 
     def look(self) -> None:
-        found = {part: pss(pids) for part, pids in self.parts.items()}
-        found["all"] = sum(found.values())
-        self.most = {part: max(value, self.most.get(part, 0)) for part, value in found.items()}
+        sizes = {part: pss(pids) for part, pids in self.parts.items()}
+        sizes["all"] = sum(sizes.values())
+        self.most = {part: max(value, self.most.get(part, 0)) for part, value in sizes.items()}
 
     def __enter__(self) -> Watch:
         self.most = {}

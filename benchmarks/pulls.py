@@ -33,7 +33,7 @@ from benchmarks.stack import (
     table,
     together,
 )
-from benchmarks.transfers import REPOSITORY, asked, draw
+from benchmarks.transfers import REPOSITORY, command_line, draw
 from benchmarks.transfers import Bench as Transfers
 
 BLKIO = Path("/sys/fs/cgroup/blkio")
@@ -53,13 +53,13 @@ class Bench(Transfers):
     def address(self, side: str, digest: str) -> str:
         return f"{self.stack.sides[side]}/v2/{REPOSITORY}/blobs/{digest}"
 
-    def one(self, side: str, digest: str, size: int) -> float:
+    def pull(self, side: str, digest: str, size: int) -> float:
         """MB/s to one client."""
         words = ("--output", "/dev/null", "--write-out", "%{size_download} %{time_total}")
         with self.spending(side, size):
-            told = said(*self.stack.curl(REPOSITORY, *words, self.address(side, digest))).split()
-        assert int(told[0]) == size
-        return size / MB / float(told[1])
+            figures = said(*self.stack.curl(REPOSITORY, *words, self.address(side, digest))).split()
+        assert int(figures[0]) == size
+        return size / MB / float(figures[1])
 
     def checked(self, side: str, digest: str, size: int) -> float:
         """MB/s to one client that computes the digest of what it receives, as docker does."""
@@ -72,8 +72,8 @@ class Bench(Transfers):
                 ["openssl", "dgst", "-sha256", "-r"], stdin=curl.stdout, stdout=subprocess.PIPE
             ) as sha256,
         ):
-            found, _ = sha256.communicate()
-        assert found.decode().split()[0] == digest.removeprefix("sha256:")
+            output, _ = sha256.communicate()
+        assert output.decode().split()[0] == digest.removeprefix("sha256:")
         return size / MB / (time.monotonic() - began)
 
     def many(self, side: str, digest: str, size: int, clients: int) -> float:
@@ -127,7 +127,7 @@ def latencies(bench: Bench, digest: str, seconds: float) -> list[float]:
     """Milliseconds of small pulls, one after another, on two connections in turn."""
     trust = ssl.create_default_context(cafile=str(bench.stack.ca))
     host = bench.stack.sides["ours"].removeprefix("https://")
-    found = []
+    times = []
     headers = {"Authorization": f"Bearer {bench.token}"}
     connections = [http.client.HTTPSConnection(host, context=trust, timeout=60) for _ in "ab"]
     until = time.monotonic() + seconds
@@ -138,10 +138,10 @@ def latencies(bench: Bench, digest: str, seconds: float) -> list[float]:
             answer = connection.getresponse()
             assert answer.status == 200
             answer.read()
-            found.append((time.monotonic() - began) * 1000)
+            times.append((time.monotonic() - began) * 1000)
     for connection in connections:
         connection.close()
-    return sorted(found)
+    return sorted(times)
 
 
 def beside_a_slow_disk(bench: Bench, digest: str, seconds: float) -> list[list[str]]:
@@ -170,13 +170,13 @@ def beside_a_slow_disk(bench: Bench, digest: str, seconds: float) -> list[list[s
     return rows
 
 
-def _row(found: list[float]) -> list[str]:
-    return [f"{found[len(found) // 2]:.1f}", f"{found[int(len(found) * 0.99)]:.1f}"]
+def _row(times: list[float]) -> list[str]:
+    return [f"{times[len(times) // 2]:.1f}", f"{times[int(len(times) * 0.99)]:.1f}"]
 
 
 def main() -> None:
     """Measures and prints."""
-    options = asked(__doc__)
+    options = command_line(__doc__)
     with running() as stack:
         bench = Bench(stack)
         big, middle = bench.push(400 * MB), bench.push(40 * MB)
@@ -184,7 +184,7 @@ def main() -> None:
         said("sync")
         results = {
             "one client, 400 MB (MB/s)": alternating(
-                SIDES, options.rounds, lambda side: bench.one(side, big, 400 * MB)
+                SIDES, options.rounds, lambda side: bench.pull(side, big, 400 * MB)
             ),
             "one client that checks the digest as docker does, 400 MB (MB/s)": alternating(
                 SIDES, options.rounds, lambda side: bench.checked(side, big, 400 * MB)

@@ -26,7 +26,7 @@ from benchmarks.stack import (
     said,
     together,
 )
-from benchmarks.transfers import REPOSITORY, asked, draw
+from benchmarks.transfers import REPOSITORY, command_line, draw
 from benchmarks.transfers import Bench as Transfers
 
 # Without this, curl would wait for a 100 Continue.
@@ -50,9 +50,11 @@ class Bench(Transfers):
             f'url = "{address}"\noutput = /dev/null\n' * times
             + 'write-out = "%header{location}\\n"\n'
         )
-        told = said(*self.stack.curl(REPOSITORY, *words, "--config", str(config))).split()
-        assert len(told) == times
-        return [self.stack.sides[side] + location[location.index("/v2/") :] for location in told]
+        locations = said(*self.stack.curl(REPOSITORY, *words, "--config", str(config))).split()
+        assert len(locations) == times
+        return [
+            self.stack.sides[side] + location[location.index("/v2/") :] for location in locations
+        ]
 
     def clean(self) -> None:
         """Removes uploads that were started but not finished."""
@@ -107,7 +109,7 @@ class Bench(Transfers):
 
 def main() -> None:
     """Measures and prints."""
-    options = asked(__doc__)
+    options = command_line(__doc__)
     with running() as stack:
         bench = Bench(stack)
         big, middle = bench.file(400 * MB), bench.file(40 * MB)

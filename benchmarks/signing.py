@@ -52,8 +52,8 @@ def server(folder: Path, algorithm: str, users: dict[str, Any]) -> Iterator[Serv
     keys = folder / algorithm
     keys.mkdir()
     make_key(keys, algorithm)
-    with serving(keys, "auth_config", users) as one:
-        yield one
+    with serving(keys, "auth_config", users) as server:
+        yield server
 
 
 def processor(process: int) -> float:
@@ -75,8 +75,8 @@ def measure(folder: Path, seconds: float, rounds: int) -> list[Row]:
         digest = hashlib.sha256(secret.encode()).hexdigest()
         robot = {"password": hashed(4), "labels": {DIGESTS: [digest]}}
         users[f"user{CLIENTS + number}"] = robot
-    found = {(kind, algorithm): Measured() for kind in kinds for algorithm in ALGORITHMS}
-    taken = dict.fromkeys(found, 0.0)
+    results = {(kind, algorithm): Measured() for kind in kinds for algorithm in ALGORITHMS}
+    taken = dict.fromkeys(results, 0.0)
     bare = 0.0
     with ExitStack() as stack:
         servers = {
@@ -88,22 +88,22 @@ def measure(folder: Path, seconds: float, rounds: int) -> list[Row]:
                 Clients(warm.port, scripts, 2).measured()
         for number in range(rounds):
             progress(f"round {number + 1} of {rounds}")
-            for kind, algorithm in found:
-                one = servers[algorithm]
-                before = processor(one.process.pid)
-                found[kind, algorithm] += Clients(one.port, kinds[kind], seconds).measured()
-                taken[kind, algorithm] += processor(one.process.pid) - before
+            for kind, algorithm in results:
+                server = servers[algorithm]
+                before = processor(server.process.pid)
+                results[kind, algorithm] += Clients(server.port, kinds[kind], seconds).measured()
+                taken[kind, algorithm] += processor(server.process.pid) - before
             bare += bare_bcrypt(stored, COMPARISONS)
-    if refused := sum(measured.failed for measured in found.values()):
+    if refused := sum(measured.failed for measured in results.values()):
         raise SystemExit(f"{refused} logins were refused")
     bcrypt = COMPARISONS * rounds / bare
-    each = {key: taken[key] / len(found[key].took) for key in found}
+    each = {key: taken[key] / len(results[key].took) for key in results}
     rows = []
-    for (kind, algorithm), measured in found.items():
+    for (kind, algorithm), measured in results.items():
         what = f"{kind}, {algorithm} ({each[kind, algorithm] * 1e6:.0f} µs of processor time each)"
         ratio, aim = f"{measured.rate / bcrypt:.0f} × bcrypt", ""
         if algorithm == "ES256":
-            rate = measured.rate / found[kind, "RS256"].rate
+            rate = measured.rate / results[kind, "RS256"].rate
             time = each[kind, "RS256"] / each[kind, "ES256"]
             ratio += f"; {rate:.2f} × RS256, by processor time {time:.2f} ×"
             aim = "4 × RS256, 100 × bcrypt"

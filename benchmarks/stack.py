@@ -120,10 +120,10 @@ class Stack:
         assert self.nginx
         deadline = time.monotonic() + 10
         children = Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children")
-        while len(found := children.read_text().split()) < 2:
+        while len(pids := children.read_text().split()) < 2:
             assert time.monotonic() < deadline, "nginx has no workers"
             time.sleep(0.05)
-        return [int(pid) for pid in found]
+        return [int(pid) for pid in pids]
 
     def cpu(self) -> float:
         """Seconds of CPU that everything on the server's side has taken so far."""
@@ -321,8 +321,8 @@ def _containers(stack: Stack, images: dict[str, Any]) -> None:
     """Starts the containers as the host program does."""
     loaded = {}
     for kind in ("registry", "token_server"):
-        told = said("docker", "load", "--quiet", "--input", images[kind]["path"])
-        loaded[kind] = told.rpartition(": ")[2].strip()
+        output = said("docker", "load", "--quiet", "--input", images[kind]["path"])
+        loaded[kind] = output.rpartition(": ")[2].strip()
     live = stack.folder / "live"
     mounts = {
         "token_server": [f"{stack.folder}/tokens:/config:ro"],
@@ -348,8 +348,8 @@ def _containers(stack: Stack, images: dict[str, Any]) -> None:
             "serve",
             "/config/auth_config.yml" if token_server else "/etc/distribution/config.yml",
         )
-        told = said("docker", "inspect", "--format", "{{.State.Pid}}", f"{NETWORK}-{kind}")
-        stack.processes[kind] = int(told)
+        pid = said("docker", "inspect", "--format", "{{.State.Pid}}", f"{NETWORK}-{kind}")
+        stack.processes[kind] = int(pid)
     for kind, port in (
         ("token_server", containers.TOKEN_SERVER_PORT),
         ("registry", containers.REGISTRY_PORT),
@@ -362,13 +362,13 @@ def alternating(
     sides: Sequence[str], rounds: int, run: Callable[[str], float], warm: bool = True
 ) -> dict[str, float]:
     """The median of the results of `run` for each side; the sides take turns."""
-    found: dict[str, list[float]] = {side: [] for side in sides}
+    results: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(rounds + warm):
         for side in sides:
             value = run(side)
             if number >= warm:
-                found[side].append(value)
-    return {side: statistics.median(values) for side, values in found.items()}
+                results[side].append(value)
+    return {side: statistics.median(values) for side, values in results.items()}
 
 
 def together(commands: Sequence[list[str]], patience: float | None = None) -> float:
@@ -379,9 +379,9 @@ def together(commands: Sequence[list[str]], patience: float | None = None) -> fl
         for command in commands
     ]
     for process in running:
-        _, told = process.communicate()
+        _, output = process.communicate()
         if process.returncode and patience is None:
-            sys.exit(f"{process.args!r}\n{told.decode()[-2000:]}")
+            sys.exit(f"{process.args!r}\n{output.decode()[-2000:]}")
     return time.monotonic() - began
 
 
@@ -398,9 +398,9 @@ def ratios(
     """Head and rows of a table: each side's result, and its ratio to the registry itself."""
     head = [what, "the registry itself, no TLS", "here, TLS", "×", "usual recipe, TLS", "×"]
     rows = []
-    for name, found in results.items():
-        row = [name, f"{found['direct']:,.0f}"]
+    for name, speeds in results.items():
+        row = [name, f"{speeds['direct']:,.0f}"]
         for side in ("ours", "usual"):
-            row += [f"{found[side]:,.0f}", f"{found[side] / found['direct']:.2f}"]
+            row += [f"{speeds[side]:,.0f}", f"{speeds[side] / speeds['direct']:.2f}"]
         rows.append(row)
     return head, rows

@@ -143,7 +143,7 @@ def quiet(*command: str) -> None:
 @contextmanager
 def memory(bench: Bench, load: Load) -> Iterator[list[tuple[str, dict[str, float]]]]:
     """Collects (phase, memory by container) until the end."""
-    found: list[tuple[str, dict[str, float]]] = []
+    samples: list[tuple[str, dict[str, float]]] = []
     process = subprocess.Popen(
         [*bench.ssh(), "sudo", "python3", "-"],
         stdin=subprocess.PIPE,
@@ -157,12 +157,12 @@ def memory(bench: Bench, load: Load) -> Iterator[list[tuple[str, dict[str, float
 
     def listen() -> None:
         for line in lines:
-            found.append((load.record.phases[-1][0], json.loads(line)))
+            samples.append((load.record.phases[-1][0], json.loads(line)))
 
     thread = threading.Thread(target=listen)
     thread.start()
     try:
-        yield found
+        yield samples
     finally:
         process.terminate()
         thread.join()
@@ -197,20 +197,21 @@ def changes(bench: Bench, load: Load, quick: bool) -> None:
 
 def tell(bench: Bench, load: Load, samples: list[tuple[str, dict[str, float]]]) -> None:
     """Prints the table, one line for each change."""
-    phases = {one["name"]: one for one in load.report(STEADY)["phases"]}
+    phases = {phase["name"]: phase for phase in load.report(STEADY)["phases"]}
     steady, idle = phases[STEADY], phases[IDLE]
     print(
         f"{'change':32} {'s':>6} {'requests':>8} {'failed':>6} {'retried':>7} {'p50 ms':>7}"
         f" {'p99 ms':>7} {'x steady':>8} {'x idle run':>10}"
     )
     for name in [STEADY, *bench.changes]:
-        one = phases[name]
-        seconds = bench.seconds.get(name, one["seconds"])
-        to_idle = one["p99_ms"] / idle["p99_ms"]
+        phase = phases[name]
+        seconds = bench.seconds.get(name, phase["seconds"])
+        to_idle = phase["p99_ms"] / idle["p99_ms"]
         print(
-            f"{name:32} {seconds:6.1f} {one['requests']:8} {one['failed']:6} {one['retried']:7}"
-            f" {one['p50_ms']:7.1f} {one['p99_ms']:7.1f} {one['p99_ms'] / steady['p99_ms']:8.2f}"
-            f" {to_idle:10.2f}"
+            f"{name:32} {seconds:6.1f} {phase['requests']:8} {phase['failed']:6}"
+            f" {phase['retried']:7}"
+            f" {phase['p50_ms']:7.1f} {phase['p99_ms']:7.1f}"
+            f" {phase['p99_ms'] / steady['p99_ms']:8.2f} {to_idle:10.2f}"
         )
     signing = [bench.seconds[name] for name in bench.changes if name.startswith("rotate signing")]
     print(f"\na whole signing rotation without the wait: {sum(signing):.1f} s")
@@ -225,13 +226,13 @@ def tell(bench: Bench, load: Load, samples: list[tuple[str, dict[str, float]]]) 
 
 def tell_memory(samples: list[tuple[str, dict[str, float]]]) -> None:
     """Prints all containers' memory while two generations of a kind live, against one of each."""
-    usual = [sum(one.values()) for phase, one in samples if phase == STEADY and len(one) == 2]
+    usual = [sum(sizes.values()) for phase, sizes in samples if phase == STEADY and len(sizes) == 2]
     overlap: dict[str, float] = {}
-    for _, one in samples:
-        kinds = Counter(name.rsplit("-", 1)[0] for name in one)
+    for _, sizes in samples:
+        kinds = Counter(name.rsplit("-", 1)[0] for name in sizes)
         for kind, number in kinds.items():
             if number > 1:
-                overlap[kind] = max(overlap.get(kind, 0), sum(one.values()))
+                overlap[kind] = max(overlap.get(kind, 0), sum(sizes.values()))
     base = statistics.median(usual)
     print(f"memory of all containers, steady: {base / 2**20:.0f} MiB")
     for kind, most in sorted(overlap.items()):

@@ -48,14 +48,14 @@ class Bench:
     def tell(self, done: str, results: Mapping[str, Mapping[str, float]]) -> None:
         """Prints the ratios (`done`: pulled, pushed), and how much CPU one client has cost."""
         table(*ratios(done, results))
-        spent = {side: sorted(found)[len(found) // 2] for side, found in self.spent.items()}
+        spent = {side: sorted(seconds)[len(seconds) // 2] for side, seconds in self.spent.items()}
         print(
             "\nSeconds of the servers' CPU for 1 GB, one client: "
             + ", ".join(f"{side} {seconds:.2f}" for side, seconds in spent.items())
         )
 
 
-def asked(about: str | None) -> argparse.Namespace:
+def command_line(about: str | None) -> argparse.Namespace:
     """The command line: `rounds`, and `picture`, a file or None."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=5)
@@ -63,15 +63,15 @@ def asked(about: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def draw(path: Path, title: str, found: Mapping[str, float]) -> None:
+def draw(path: Path, title: str, speeds: Mapping[str, float]) -> None:
     """MB/s by side, as bars; the target is 0.9 of the registry itself."""
     bars(
         path,
         title,
         "MB/s",
         [
-            Bar("the registry itself, no TLS", found["direct"]),
-            Bar("here, TLS", found["ours"], 0.9 * found["direct"], True),
-            Bar("the usual recipe, TLS", found["usual"]),
+            Bar("the registry itself, no TLS", speeds["direct"]),
+            Bar("here, TLS", speeds["ours"], 0.9 * speeds["direct"], True),
+            Bar("the usual recipe, TLS", speeds["usual"]),
         ],
     )
