@@ -105,9 +105,9 @@ def ubuntu_keyring(directory: Path) -> Path:
     package = directory / "ubuntu-keyring.deb"
     with urllib.request.urlopen(url, timeout=60) as answer:
         package.write_bytes(answer.read())
-    found = hashlib.sha256(package.read_bytes()).hexdigest()
-    if found != wanted:
-        raise SystemExit(f"{url}: its SHA-256 is {found}, not {wanted}")
+    sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
+    if sha256 != wanted:
+        raise SystemExit(f"{url}: its SHA-256 is {sha256}, not {wanted}")
     subprocess.run(["dpkg-deb", "--extract", package, directory], check=True)
     return directory / "usr/share/keyrings/ubuntu-archive-keyring.gpg"
 

@@ -104,9 +104,9 @@ def test_every_kind_of_manifest_is_shown(site: Site, admin: Person, reference: s
     assert site.content[repository].tags[tag] in shown.output
 
 
-def test_room_is_told_by_repository(site: Site, admin: Person) -> None:
-    told = admin("du", HOSTNAME, "--json").json
-    by_name = {row["repository"]: row for row in told["repositories"]}
+def test_du_lists_the_size_of_each_repository(site: Site, admin: Person) -> None:
+    report = admin("du", HOSTNAME, "--json").json
+    by_name = {row["repository"]: row for row in report["repositories"]}
     [large] = site.content.large.values()
     assert large.size <= by_name[LARGE]["size"] < large.size + 10_000
     # The base layer of 1 MiB is also in team/app.
@@ -123,11 +123,11 @@ def test_without_list_the_catalog_is_closed_and_repositories_can_be_named(
     assert len(readonly("tags", f"{HOSTNAME}/team/app", "--json").json) == 4
 
 
-def test_who_may_nothing_is_told_so(stranger: Person) -> None:
-    told = stranger("tags", f"{HOSTNAME}/team/app")
-    assert told.code == 3
-    assert told.output == ""
-    assert f"stranger may not pull team/app on {HOSTNAME}" in told.words
+def test_a_user_without_rights_is_refused_by_name(stranger: Person) -> None:
+    run = stranger("tags", f"{HOSTNAME}/team/app")
+    assert run.code == 3
+    assert run.output == ""
+    assert f"stranger may not pull team/app on {HOSTNAME}" in run.words
 
 
 def test_a_digest_that_an_index_needs_is_not_deleted_without_a_word(
@@ -135,13 +135,13 @@ def test_a_digest_that_an_index_needs_is_not_deleted_without_a_word(
 ) -> None:
     index = site.content["team/app"].manifests[site.content["team/app"].tags["1.0"]]
     child = index.children[0]
-    asked = admin("rm", f"{HOSTNAME}/team/app@{child}")
-    assert asked.code == 2
-    assert "tag 1.0-amd64 will be gone too" in asked.words
-    assert f"WARNING: the index team/app:1.0 ({index.digest}) still needs it" in asked.words
+    run = admin("rm", f"{HOSTNAME}/team/app@{child}")
+    assert run.code == 2
+    assert "tag 1.0-amd64 will be gone too" in run.words
+    assert f"WARNING: the index team/app:1.0 ({index.digest}) still needs it" in run.words
     # There is no terminal to ask at, so nothing is deleted.
-    assert "say --yes" in asked.words
-    assert site.pushing("team/app").found("team/app", child) == child
+    assert "say --yes" in run.words
+    assert site.pushing("team/app").digest_of("team/app", child) == child
     site.whole()
 
 
@@ -184,13 +184,13 @@ def test_against_debians_registry(admin: Person, foreign: Registry) -> None:
     assert admin("rm", f"{FOREIGN}/theirs/3/app@{name}", "--yes").code == 0
 
 
-def test_a_wrong_password_is_told(tmp_path: Path, foreign: Registry) -> None:
+def test_a_wrong_password_is_reported(tmp_path: Path, foreign: Registry) -> None:
     person = somebody(tmp_path / "wrong", "readonly")
-    told = person(
+    run = person(
         "tags", f"{FOREIGN}/theirs/1/app", "--user", "readonly", "--password-stdin", text="wrong"
     )
-    assert told.code == 3
-    assert "readonly" in told.words
+    assert run.code == 3
+    assert "readonly" in run.words
 
 
 def test_the_inventory_tells_who_may_do_what(admin: Person) -> None:
@@ -199,8 +199,8 @@ def test_the_inventory_tells_who_may_do_what(admin: Person) -> None:
     assert yes.code == 0, yes.error
     no = admin("can", "readonly", "push", "team/app", "--inventory", inventory)
     assert no.code == 3
-    told = admin("access", "--inventory", inventory, "--json")
-    assert "developers" in json.dumps(told.json)
+    run = admin("access", "--inventory", inventory, "--json")
+    assert "developers" in json.dumps(run.json)
 
 
 def test_retention_is_shown_from_here(site: Site, admin: Person) -> None:

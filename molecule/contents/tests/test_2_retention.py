@@ -111,7 +111,7 @@ def test_the_rules_remove_what_the_table_said(
         assert tags(site, repository) == set(site.content[repository].tags)
     # Until they are collected, the manifests can still be pulled by their digests.
     child = before["team/app"]["1.0-amd64"]
-    assert site.pushing("team/app").found("team/app", child) == child
+    assert site.pushing("team/app").digest_of("team/app", child) == child
     # The next run removes nothing, and needs no window.
     number = site.generation()
     with site.settings(retention=RULES):

@@ -132,7 +132,7 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     image = site.content[LARGE].manifests[site.content[LARGE].tags["1"]]
     [large] = site.content.large.values()
     pushing.delete(LARGE, image.digest)
-    by_docker = pushing.found("built/app", "1")
+    by_docker = pushing.digest_of("built/app", "1")
     assert by_docker is not None
     pushing.delete("built/app", by_docker)
     # The blobs that they needed stay for a while.
@@ -172,7 +172,7 @@ def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
     client.check_output("docker image rm --force %s", built)
     pulled = docker("pull", built)
     assert pulled.rc == 0, pulled.stderr
-    assert pushing.found("built/app", "1") == by_docker
+    assert pushing.digest_of("built/app", "1") == by_docker
     site.served()
 
 
@@ -277,12 +277,12 @@ def test_a_long_window_says_until_when(site: Site, docker: Docker) -> None:
     site.machine.check_output("rm %s", ENOUGH)
     assert writer.problems == []
     assert writer.statuses == [202, 503, 429, 202]
-    told = [answer for answer in writer.refused if answer.status == 429]
-    assert {(answer.content_type, answer.code) for answer in told} == {
+    answers = [answer for answer in writer.refused if answer.status == 429]
+    assert {(answer.content_type, answer.code) for answer in answers} == {
         ("application/json", "TOOMANYREQUESTS")
     }
     sentence = r"takes no changes until \d\d:\d\d UTC at the latest: pulling goes on"
-    assert re.search(sentence, told[0].message), told[0]
+    assert re.search(sentence, answers[0].message), answers[0]
     # docker shows the sentence at once.
     assert pushed.rc != 0
     assert re.search(sentence, pushed.stderr), pushed.stderr

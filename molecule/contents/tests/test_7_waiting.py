@@ -47,7 +47,7 @@ def shown(site: Site, jump: str, *command: str, synchronised: bool = False) -> t
 
 
 @pytest.fixture(scope="module", autouse=True)
-def told(site: Site) -> Iterator[None]:
+def alert_file(site: Site) -> Iterator[None]:
     """Alerts go to a file, and the clock has just been trusted."""
     settings = "/etc/wharfinger/certificates/settings.json"
     site.script(
@@ -82,9 +82,9 @@ def test_a_clock_that_is_ahead_removes_nothing(site: Site, jump: str, words: str
             assert f"it has jumped {words} since this boot began" in said
     code, said = shown(site, jump, "renew")
     assert code == 1 and "the clock is in doubt" in said
-    told = alerts(site)
-    assert f"it has jumped {words} since this boot began, and no time server sets it" in told
-    assert "Not renewed meanwhile: the server's certificate ends" in told
+    alert = alerts(site)
+    assert f"it has jumped {words} since this boot began, and no time server sets it" in alert
+    assert "Not renewed meanwhile: the server's certificate ends" in alert
     assert site.stored() == before
     assert site.machine.check_output(CERTIFICATES) == certificates
     # The clock is right again.

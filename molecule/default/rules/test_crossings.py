@@ -97,14 +97,14 @@ def test_a_foreign_upload_cannot_be_continued(
 def test_a_state_of_one_upload_is_of_no_use_for_another(
     registry: Registry, admin: Account, someuser: Account
 ) -> None:
-    theirs = registry.call(
+    foreign = registry.call(
         admin, "repository:other/app:pull,push", "POST", "/v2/other/app/blobs/uploads/"
     )
-    ours = registry.call(
+    own = registry.call(
         someuser, "repository:someuser/app:pull,push", "POST", "/v2/someuser/app/blobs/uploads/"
     )
     mixed = (
-        f"{urlsplit(ours.headers['location']).path}?{urlsplit(theirs.headers['location']).query}"
+        f"{urlsplit(own.headers['location']).path}?{urlsplit(foreign.headers['location']).query}"
     )
     answer = registry.call(
         someuser,

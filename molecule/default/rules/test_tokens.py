@@ -138,7 +138,7 @@ def test_a_token_signed_with_another_key_is_refused(
     else:
         scalar = ec.generate_private_key(ec.SECP256R1())
         point = scalar.public_key().public_numbers()
-        x, y = (part(one.to_bytes(32, "big")) for one in (point.x, point.y))
+        x, y = (part(coordinate.to_bytes(32, "big")) for coordinate in (point.x, point.y))
         key, own = pem(scalar), {"kty": "EC", "crv": "P-256", "x": x, "y": y}
     assert ask(signed(genuine, key, header={"alg": algorithm})) == 401
     # A key in the token's own header does not help either.

@@ -33,8 +33,8 @@ def test_the_toolkits_files_are_gone(name: str, path: str) -> None:
 def test_other_peoples_sites_and_container_answer() -> None:
     address = hosts.variables("shared")["ansible_host"]
     root = hosts.ephemeral() / "certificates/intranet_root.crt"
-    asked = subprocess.run([HERE / "foreign.py", address, root], capture_output=True, text=True)
-    assert (asked.returncode, asked.stdout) == (0, "")
+    run = subprocess.run([HERE / "foreign.py", address, root], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "")
 
 
 def test_docker_and_nginx_stay_where_they_were_and_go_where_they_came() -> None:

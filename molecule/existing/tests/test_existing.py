@@ -51,8 +51,8 @@ def test_nothing_of_other_people_has_changed() -> None:
 def test_other_peoples_sites_and_container_answer() -> None:
     address = hosts.variables("shared")["ansible_host"]
     root = hosts.ephemeral() / "certificates/intranet_root.crt"
-    asked = subprocess.run([HERE / "foreign.py", address, root], capture_output=True, text=True)
-    assert (asked.returncode, asked.stdout) == (0, "")
+    run = subprocess.run([HERE / "foreign.py", address, root], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "")
 
 
 def test_engine_and_proxy_that_were_there_are_not_on_record_as_brought() -> None:

@@ -85,8 +85,8 @@ def test_the_hosts_own_disk_is_full(bench: Bench) -> None:
             json.loads(bench.run(f"cat {STATE}"))
             time.sleep(3)
         assert bench.run(f"sha256sum {STATE}") == before
-        assert [one for one in bench.pulls.since(at) if not one.ok] == []
-        assert [one for one in bench.pushes.since(at) if not one.ok] == []
+        assert [operation for operation in bench.pulls.since(at) if not operation.ok] == []
+        assert [operation for operation in bench.pushes.since(at) if not operation.ok] == []
 
 
 def test_the_power_is_cut_the_moment_a_push_is_acknowledged(bench: Bench) -> None:

@@ -63,14 +63,18 @@ def test_nobody_waits_for_dockerd_to_read_a_log(
 ) -> None:
     generations = bench.state()["kinds"]
     serving = {
-        kind: next(one for one in generations[kind]["generations"] if one["phase"] == "serving")
+        kind: next(
+            generation
+            for generation in generations[kind]["generations"]
+            if generation["phase"] == "serving"
+        )
         for kind in PATHS
     }
     before = {kind: lost(bench, kind) for kind in PATHS}
     name = f"dockerd is {state}"
     with bench.fault(name, returns="the containers go on"), engine(bench):
-        for kind, one in serving.items():
-            arguments = [one["address"], str(one["port"]), PATHS[kind], str(NUMBER)]
+        for kind, generation in serving.items():
+            arguments = [generation["address"], str(generation["port"]), PATHS[kind], str(NUMBER)]
             assert bench.script(ASK, *arguments).strip() == str(NUMBER)
             # Lines are dropped only after two pipes are full.
             assert (lost(bench, kind) - before[kind]) * 300 > 8 * PIPE
@@ -81,7 +85,7 @@ def test_nobody_waits_for_dockerd_to_read_a_log(
         ("registry", f"/v2/{word}/tags/list"),
         ("token_server", f"/auth?service={word}"),
     ):
-        one = serving[kind]
-        bench.script(ASK, one["address"], str(one["port"]), path, "1")
+        generation = serving[kind]
+        bench.script(ASK, generation["address"], str(generation["port"]), path, "1")
         read = f"docker logs --since 60s {bench.container(kind)} 2>&1 | grep --quiet {word}"
         bench.until(read)

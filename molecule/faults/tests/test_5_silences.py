@@ -43,8 +43,8 @@ def fails_twice(bench: Bench, words: str) -> None:
         assert bench.machine.run(f"systemctl start {RENEW}").rc != 0
         # Until the unit that OnFailure= starts has ended.
         bench.until('[ -z "$(systemctl list-jobs --no-legend)" ]')
-    told = alerts(bench)
-    assert told.count(words) == 1, told
+    alert = alerts(bench)
+    assert alert.count(words) == 1, alert
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def no_renewals() -> Iterator[None]:
         yield
 
 
-def asked(path: str, **parameters: str) -> Any:
+def prometheus(path: str, **parameters: str) -> Any:
     """Prometheus' answer."""
     address = hosts.variables(NAME)["ansible_host"]
     query = urllib.parse.urlencode(parameters)
@@ -68,7 +68,7 @@ def asked(path: str, **parameters: str) -> Any:
 
 def value(expression: str) -> float | None:
     """The only value of an expression, or None."""
-    result = asked("query", query=expression)["result"]
+    result = prometheus("query", query=expression)["result"]
     assert len(result) < 2, result
     return float(result[0]["value"][1]) if result else None
 
@@ -83,7 +83,7 @@ def awaited(condition: Callable[[], bool], seconds: float = 180) -> None:
 def firing() -> set[str]:
     return {
         alert["labels"]["alertname"]
-        for alert in asked("alerts")["alerts"]
+        for alert in prometheus("alerts")["alerts"]
         if alert["state"] == "firing"
     }
 
@@ -110,7 +110,7 @@ def test_every_target_is_up() -> None:
     def health() -> dict[str, str]:
         return {
             target["labels"]["job"]: target["health"]
-            for target in asked("targets")["activeTargets"]
+            for target in prometheus("targets")["activeTargets"]
         }
 
     wanted = {f"wharfinger_{name}" for name in ("token_server", "registry", "nginx", "host")}
@@ -129,7 +129,7 @@ def test_every_metric_that_is_asked_for_is_there() -> None:
 
     def scraped() -> bool:
         nonlocal missing
-        missing = names - set(asked("label/__name__/values"))
+        missing = names - set(prometheus("label/__name__/values"))
         return missing <= AT_TIMES
 
     with contextlib.suppress(AssertionError):
@@ -138,17 +138,17 @@ def test_every_metric_that_is_asked_for_is_there() -> None:
 
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
-def test_every_expression_can_be_asked(where: str, expression: str) -> None:
-    asked("query", query=expression)
+def test_prometheus_accepts_every_expression(where: str, expression: str) -> None:
+    prometheus("query", query=expression)
 
 
 def test_the_panels_show_something() -> None:
     empty = [
         where
         for where, expression in expressions()
-        if not asked("query", query=expression)["result"]
+        if not prometheus("query", query=expression)["result"]
     ]
-    alerts = {rule["name"] for group in asked("rules")["groups"] for rule in group["rules"]}
+    alerts = {rule["name"] for group in prometheus("rules")["groups"] for rule in group["rules"]}
     assert set(empty) - alerts <= {"Another generation serves"}
 
 

@@ -51,8 +51,8 @@ def test_a_container_that_is_not_would_be_found(containers: dict[str, dict[str, 
     loose["Config"] |= {"User": "", "Env": ["SECRET=x"], "Healthcheck": {"Test": None}}
     loose["State"] = {"Health": {"Status": "starting"}}
     loose["Path"] = "/usr/sbin/sshd"
-    asked = [item for item in cis.CONTAINERS if item.check]
-    assert [item.number for item in asked if judged(item, [loose]) == PASS] == []
+    items = [item for item in cis.CONTAINERS if item.check]
+    assert [item.number for item in items if judged(item, [loose]) == PASS] == []
 
 
 def test_the_images_hold_no_setuid_program_and_no_shell(
@@ -86,9 +86,9 @@ def test_dockers_files_are_as_asked(machine: Host, rows: Rows) -> None:
 
 def test_the_daemon_that_came_with_the_toolkit(name: str, machine: Host, rows: Rows) -> None:
     info = json.loads(machine.check_output("docker info --format '{{json .}}'"))
-    asked = [(item.number, item.title, item.words, judged(item, [info])) for item in cis.DAEMON]
-    assert [row for row in asked if row[3] == FAIL] == []
-    rows += asked
+    results = [(item.number, item.title, item.words, judged(item, [info])) for item in cis.DAEMON]
+    assert [row for row in results if row[3] == FAIL] == []
+    rows += results
     # Includes the containers' rows: no table is written if a rule is broken.
     assert [row for row in rows if row[3] == FAIL] == []
     version = info["ServerVersion"]

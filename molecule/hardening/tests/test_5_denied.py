@@ -74,14 +74,14 @@ def test_the_server_denies_what_the_model_denies(
     assert wrong == []
     denied = sum("denied" in cell for row in rows for cell in row)
     assert denied > 60
-    asked = sum(bool(cell) for row in rows for cell in row[2:])
+    requests = sum(bool(cell) for row in rows for cell in row[2:])
     # Written last, after all checks have passed.
     rules = RULES.read_text().partition("registry_access:")[2].rstrip()
     evidence.write(
         f"denied-{name}.md",
         f"Who may not do what, asked of the registry on {name}",
         "molecule verify --scenario-name hardening",
-        f"{denied} of {asked} requests are denied, each as the model in"
+        f"{denied} of {requests} requests are denied, each as the model in"
         " `wharfinger/access` says, which shares no code with the token server. The rules, of"
         " which the first that matches decides; `someuser` is in the group `developers`:\n\n"
         f"```yaml\nregistry_access:{rules}\n```\n\n"

@@ -23,9 +23,9 @@ def more(upgraded: str, fresh: str) -> list[str]:
     for name in (upgraded, fresh):
         # A renewal leaves small files, which the fresh host may not have yet.
         hosts.host(name).check_output("systemctl start wharfinger-renew.service")
-    expected, found = traces(fresh), traces(upgraded)
+    expected, actual = traces(fresh), traces(upgraded)
     return [
-        f"{name} ({what})" for name, what in sorted(found.items()) if expected.get(name) != what
+        f"{name} ({what})" for name, what in sorted(actual.items()) if expected.get(name) != what
     ]
 
 
@@ -47,7 +47,7 @@ def traces(name: str) -> dict[str, str]:
     previous = json.dumps(
         [generation for _, generation in generations if generation["phase"] == "retired"]
     )
-    found = {}
+    kept = {}
     for item, what in items.items():
         kind, _, rest = item.partition(" ")
         if kind in {"container", "process"}:
@@ -73,5 +73,5 @@ def traces(name: str) -> dict[str, str]:
                 rest = f"{folder}/{container}/{phase}{below}"
             if " -> " not in what and not ALIKE.fullmatch(rest):
                 what = " ".join(what.split()[:2])  # owner and mode
-        found[f"{kind} {rest}".replace(name, "NAME").replace(address, "ADDRESS")] = what
-    return found
+        kept[f"{kind} {rest}".replace(name, "NAME").replace(address, "ADDRESS")] = what
+    return kept
