@@ -183,5 +183,5 @@ def test_an_index_without_its_members_is_refused(
         assert answer.status_code == 400, answer.text
         errors = [(error["code"], error["detail"]) for error in answer.json()["errors"]]
         assert errors == [("MANIFEST_BLOB_UNKNOWN", digest) for digest in lacking]
-    assert pushing.found(repository, "1") is None
+    assert pushing.digest_of(repository, "1") is None
     pushing.manifest(repository, kind([layer]), "1")

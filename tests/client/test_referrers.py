@@ -118,7 +118,7 @@ class Image:
         assert by_tool["oras"] - {self.digest} == by_tool["regctl"]
         return by_tool["regctl"]
 
-    def all_of_it_works(self) -> None:
+    def verify(self) -> None:
         """Every tool attaches and lists, and signatures are verified."""
         before = self.listed()
         self.number += 1
@@ -159,7 +159,7 @@ def image(bench: Bench, request: pytest.FixtureRequest) -> Image:
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     image = Image(bench, f"team/{name}")
     image.push()
-    image.all_of_it_works()
+    image.verify()
     return image
 
 
@@ -189,39 +189,39 @@ def removed(image: Image, *references: str) -> str:
 def test_what_was_attached_is_deleted(image: Image, how: str) -> None:
     """Deletes one of three attachments, then the others."""
     for number in (1, 99):
-        there = image.listed()
-        for digest in sorted(there)[:number]:
+        digests = image.listed()
+        for digest in sorted(digests)[:number]:
             if how == "wharf":
                 said = removed(image, f"@{digest}")
                 assert f"taken out of the list of referrers {image.repository}:" in said
             else:
                 image.run(DELETIONS[how], X=digest)
-            there.remove(digest)
-            assert image.listed() == there
+            digests.remove(digest)
+            assert image.listed() == digests
             assert image.tried("crane manifest $I@$X", X=digest)[0] != 0
         if number == 1:
-            image.all_of_it_works()
+            image.verify()
     # oras leaves an empty list.
     tags = ["1", image.list_tag] if how == "oras" else ["1"]
     assert image.run("crane ls $I").split() == tags
-    image.all_of_it_works()
+    image.verify()
 
 
 def test_the_image_itself_is_deleted_and_pushed_again(image: Image) -> None:
-    there, digest, tag = image.listed(), image.digest, image.list_tag
+    digests, digest, tag = image.listed(), image.digest, image.list_tag
     removed(image, f"@{digest}")
     assert image.run("crane ls $I").split() == [tag]
     image.push()
-    assert (image.digest, image.listed()) == (digest, there)
+    assert (image.digest, image.listed()) == (digest, digests)
     image.run(VERIFY)
-    image.all_of_it_works()
+    image.verify()
 
 
 def test_the_list_itself_is_removed(image: Image) -> None:
     said = removed(image, f":{image.list_tag}")
     assert f"this is the list of 3 signatures and other referrers of {image.digest}" in said
     assert image.listed() == set()
-    image.all_of_it_works()
+    image.verify()
 
 
 def test_a_signature_of_the_older_scheme_is_removed(image: Image) -> None:
@@ -236,7 +236,7 @@ def test_a_signature_of_the_older_scheme_is_removed(image: Image) -> None:
         removed(image, end.format(name))
         assert image.tried(verify)[0] != 0
     image.run(f"{sign}; {verify}")
-    image.all_of_it_works()
+    image.verify()
 
 
 def test_retention_and_the_collection_take_an_image_with_all_of_its_own(image: Image) -> None:
@@ -244,7 +244,7 @@ def test_retention_and_the_collection_take_an_image_with_all_of_its_own(image: I
     old, gone = image.digest, image.listed()
     image.tag = "2"
     image.push()
-    image.all_of_it_works()
+    image.verify()
     stays = image.listed()
     storage, now = image.bench.storage, time.time() + 1
     rule = {"number": 1, "on": [image.repository], "newest": 1}
@@ -255,32 +255,32 @@ def test_retention_and_the_collection_take_an_image_with_all_of_its_own(image: I
     assert image.listed() == stays
     for digest in (old, *gone):
         assert image.tried("crane manifest $I@$X", X=digest)[0] != 0
-    image.all_of_it_works()
+    image.verify()
     image.tag = "1"
     image.push()
     assert (image.digest, image.listed()) == (old, set())
-    image.all_of_it_works()
+    image.verify()
 
 
 def test_the_collection_takes_former_lists_and_no_more(image: Image) -> None:
-    there = image.listed()
+    digests = image.listed()
     storage = image.bench.storage
     removals = [
         removal
         for removal in plan_untagged(storage, {"untagged_keep": 0.0}, time.time() + 1)["removals"]
         if removal.repository == image.repository
     ]
-    assert removals and not {removal.digest for removal in removals} & there
+    assert removals and not {removal.digest for removal in removals} & digests
     apply(storage, removals)
-    assert image.listed() == there
+    assert image.listed() == digests
     image.run(VERIFY)
-    image.all_of_it_works()
+    image.verify()
 
 
 def test_a_stale_list_is_named_and_repaired(image: Image) -> None:
-    image.all_of_it_works()
-    there = image.listed()
-    gone = sorted(there)[: len(STALE)]
+    image.verify()
+    digests = image.listed()
+    gone = sorted(digests)[: len(STALE)]
     for delete, digest in zip(STALE.values(), gone, strict=True):
         image.run(delete, X=digest)
         image.number += 1
@@ -300,25 +300,25 @@ def test_a_stale_list_is_named_and_repaired(image: Image) -> None:
         assert (ran.code, ran.err) == (0, "")
         lines = [f"{server}/{name}: {digest} is gone, {would}taken out" for digest in gone]
         assert sorted(ran.out.splitlines()) == lines
-    assert image.listed() == there - set(gone)
-    image.all_of_it_works()
+    assert image.listed() == digests - set(gone)
+    image.verify()
 
 
 def test_a_user_without_a_right_changes_nothing(image: Image) -> None:
-    there = image.listed()
+    digests = image.listed()
     for user, words in (
         ("cleaner", "first, and cleaner may not pull and push team/"),
         ("writer", "wharf: writer may not delete team/"),
     ):
-        for digest in there:
+        for digest in digests:
             ran = image.bench.people[user]("rm", f"{image.repository}@{digest}", "--yes")
             assert (ran.code, ran.out, words in ran.err) == (3, "", True), ran.err
-        assert image.listed() == there
+        assert image.listed() == digests
 
 
 def test_deleting_and_attaching_at_the_same_time_leave_a_list_that_works(image: Image) -> None:
     """An entry may be lost or come back if both write at once. `wharf repair` fixes that."""
-    there = image.listed()
+    digests = image.listed()
     name = f"{image.bench.served.name}/{image.repository}"
     # A client that attaches while wharf writes may be refused. The result is checked afterwards.
     script = """
@@ -328,9 +328,9 @@ done
 """
     with ThreadPoolExecutor() as pool:
         attaching = pool.submit(image.bench.machine.tried, script, I=name)
-        for digest in sorted(there):
+        for digest in sorted(digests):
             image.bench.wharf("rm", f"{image.repository}@{digest}", "--yes")
         attaching.result()
     assert image.bench.wharf("repair", image.repository).code == 0
-    assert not image.listed() & there
-    image.all_of_it_works()
+    assert not image.listed() & digests
+    image.verify()
