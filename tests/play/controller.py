@@ -48,13 +48,13 @@ class Run:
     @property
     def mistakes(self) -> dict[str, list[str]]:
         """Host → preflight's sentences, in order. Their number must be the one that it states."""
-        found = {}
+        mistakes = {}
         for host, message in self.said.items():
             head, *lines = message.split("\n  - ")
             count = _COUNT.fullmatch(head)
             assert count and int(count[1]) == len(lines), (host, message)
-            found[host] = lines
-        return found
+            mistakes[host] = lines
+        return mistakes
 
     @property
     def tasks(self) -> list[str]:
@@ -193,11 +193,11 @@ def readable_by_all(*folders: Path, since: float) -> Iterator[tuple[Path, str]]:
             below[:] = [name for name in below if _mode(Path(root, name)) & stat.S_IXOTH]
             for path in (Path(root, name) for name in files):
                 try:
-                    found = path.lstat()
+                    status = path.lstat()
                     if (
-                        stat.S_ISREG(found.st_mode)
-                        and found.st_mode & stat.S_IROTH
-                        and found.st_ctime >= since
+                        stat.S_ISREG(status.st_mode)
+                        and status.st_mode & stat.S_IROTH
+                        and status.st_ctime >= since
                     ):
                         with path.open("rb") as file:
                             yield path, file.read(2**24).decode(errors="replace")

@@ -51,11 +51,11 @@ def test_every_obstacle_on_the_host_is_reported_at_once_and_nothing_is_changed(
 ) -> None:
     machine.run(OCCUPY)
     try:
-        there = {"storage_path": "/srv/theirs"}
+        occupied = {"storage_path": "/srv/theirs"}
         hosts = {
-            "occupied": there,
+            "occupied": occupied,
             # The host shares this machine's clock, so a changed Python tells another time.
-            "behind": {**there, "ansible_python_interpreter": "/opt/behind/python3"},
+            "behind": {**occupied, "ansible_python_interpreter": "/opt/behind/python3"},
         }
         inventory = controller.inventory("occupied", settings, hosts)
         plain = machine.run("pgrep -f 'http.server 80'").split()[0]

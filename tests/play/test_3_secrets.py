@@ -108,7 +108,7 @@ def test_a_certificate_that_has_expired_does_not_keep_a_user_who_is_removed(
     inventory = controller.inventory("later", later, {"instance": {}})
     expired(inventory / "expired.crt")
     refused = controller.play("expired, site.yml", inventory)
-    assert any(" expired on " in one for one in refused.mistakes["instance"])
+    assert any(" expired on " in message for message in refused.mistakes["instance"])
     run = controller.play("expired, users.yml", inventory, playbook="playbooks/users.yml")
     assert run.code == 0, run.output[-4000:]
     assert "certificates_tls_key: 'expired.key' does not exist on the controller" in run.output

@@ -23,7 +23,7 @@ from support import hosts, renewals
 from support.amount import PACE
 from support.containers import serving
 
-from .report import Row, page, told
+from .report import Row, error_counts, page
 from .watch import Puller, Pusher, Seen, out
 
 # Seconds that a client waits for an answer before it gives up.
@@ -138,7 +138,7 @@ class Bench:
             failed=len(failures),
             pushed=len(pushed),
             lost=tuple(self.lost(pushed)),
-            told=told([failure.error for failure in failures]),
+            errors=error_counts([failure.error for failure in failures]),
         )
         self.rows.append(row)
         assert row.lost == ()

@@ -23,7 +23,7 @@ _WORDS = {
 @dataclass(frozen=True)
 class Row:
     """One fault. `returns`: how service returns; `pulls` and `pushes`: seconds from the fault until
-    they succeeded for good, 0 if none failed; `told`: the errors of failed operations, and how
+    they succeeded for good, 0 if none failed; `errors`: those of failed operations, and how
     often each occurred; `pushed`: manifests answered with 201 meanwhile; `lost`: those of them that
     could not be pulled."""
 
@@ -35,7 +35,7 @@ class Row:
     failed: int
     pushed: int
     lost: tuple[str, ...] = ()
-    told: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,7 +57,7 @@ def words(error: str) -> str:
     return _WORDS.get(kind, error[:80])
 
 
-def told(errors: Iterable[str]) -> dict[str, int]:
+def error_counts(errors: Iterable[str]) -> dict[str, int]:
     """How often each error occurred, the most frequent first."""
     return dict(Counter(map(words, errors)).most_common())
 
@@ -88,7 +88,7 @@ def markdown(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        said = "; ".join(f"{text} ({count})" for text, count in list(row.told.items())[:4])
+        said = "; ".join(f"{text} ({count})" for text, count in list(row.errors.items())[:4])
         lines.append(
             f"| {row.fault} | {row.returns} | {_seconds(row.pulls)} | {_seconds(row.pushes)} "
             f"| {row.failed} of {row.operations} | {said or '-'} | {row.pushed} | {len(row.lost)} |"

@@ -53,7 +53,7 @@ class Roamer(Client):
 
 
 @dataclass(frozen=True)
-class Told:
+class Answer:
     """The answer to a client that wants to write. `at`: seconds of a monotonic clock."""
 
     at: float
@@ -69,19 +69,19 @@ class Writer(threading.Thread):
     def __init__(self, session: Session) -> None:
         super().__init__(name="writer", daemon=True)
         self.session = session
-        self.told: list[Told] = []
+        self.answers: list[Answer] = []
         self.problems: list[str] = []
         self._over = threading.Event()
 
     def run(self) -> None:
         while not self._over.is_set():
             try:
-                self.told.append(self.ask())
+                self.answers.append(self.ask())
             except (httpx.HTTPError, ValueError, KeyError) as problem:
                 self.problems.append(f"{type(problem).__name__}: {problem}")
             self._over.wait(0.2)
 
-    def ask(self) -> Told:
+    def ask(self) -> Answer:
         """Asks once; returns the answer."""
         attempt = Attempt()
         headers = self.session.authorization(attempt, f"repository:{WRITER}:pull,push")
@@ -97,7 +97,7 @@ class Writer(threading.Thread):
             [error] = json.loads(answer.content)["errors"]
             code, message = error["code"], error["message"]
         kind = answer.headers.get("content-type", "")
-        return Told(time.monotonic(), answer.status_code, kind, code, message)
+        return Answer(time.monotonic(), answer.status_code, kind, code, message)
 
     def end(self) -> None:
         self._over.set()
@@ -107,14 +107,14 @@ class Writer(threading.Thread):
     def statuses(self) -> list[int]:
         """The statuses of the answers; a status that repeats in a row is listed once."""
         statuses: list[int] = []
-        for answer in self.told:
+        for answer in self.answers:
             if not statuses or statuses[-1] != answer.status:
                 statuses.append(answer.status)
         return statuses
 
     @property
-    def refused(self) -> list[Told]:
-        return [answer for answer in self.told if answer.status != 202]
+    def refused(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status != 202]
 
     @property
     def window(self) -> float:

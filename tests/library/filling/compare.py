@@ -23,12 +23,12 @@ def missing(session: Session, content: Content) -> list[str]:
     problems: list[str] = []
 
     def tag(pushing: Pushing, repository: str, name: str, wanted: str) -> None:
-        present = pushing.found(repository, name)
+        present = pushing.digest_of(repository, name)
         if present != wanted:
             problems.append(f"{repository}:{name} is {present} instead of {wanted}")
 
     def manifest(pushing: Pushing, repository: str, wanted: str) -> None:
-        if pushing.found(repository, wanted) != wanted:
+        if pushing.digest_of(repository, wanted) != wanted:
             problems.append(f"{repository}@{wanted} is not there")
 
     def blob(pushing: Pushing, repository: str, name: str, size: int) -> None:

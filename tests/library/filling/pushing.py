@@ -119,7 +119,7 @@ class Pushing:
 
     # -- read --------------------------------------------------------------------------------------
 
-    def found(self, repository: str, reference: str) -> str | None:
+    def digest_of(self, repository: str, reference: str) -> str | None:
         """The digest of a manifest, by HEAD; None if it does not exist."""
         answer = self.request("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPTED)
         if answer.status_code == 404:

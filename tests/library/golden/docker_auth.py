@@ -28,12 +28,12 @@ def access(
         "ip": ip,
     }
     labels = (config["users"][user] or {}).get("labels") or {}
-    asked = actions.split(",")
+    requested = actions.split(",")
     granted: list[str] = []
     for entry in config["acl"]:
         if all(holds(key, wanted, question, labels) for key, wanted in entry["match"].items()):
             everything = entry["actions"] == ["*"]
-            granted = [action for action in asked if everything or action in entry["actions"]]
+            granted = [action for action in requested if everything or action in entry["actions"]]
             break
     return {"type": question["type"], "name": name, "actions": sorted(granted)}
 
