@@ -36,9 +36,9 @@ def test_the_parts_times_come_before_the_last_line_the_longest_first() -> None:
     code, lines = ran("waits-0", "waits-2.2")
     assert code == 0
     assert lines[-1] == "4 passed, 0 failed, 2 skipped"
-    told = [re.fullmatch(r" +0:0(\d)  (\S+)", line) for line in lines[:-1]]
-    assert [one and one[2] for one in told] == ["waits-2.2", "waits-0", "sum"]
-    seconds = [int(one[1]) for one in told if one]
+    rows = [re.fullmatch(r" +0:0(\d)  (\S+)", line) for line in lines[:-1]]
+    assert [row and row[2] for row in rows] == ["waits-2.2", "waits-0", "sum"]
+    seconds = [int(row[1]) for row in rows if row]
     assert seconds[0] >= 2
     assert seconds[2] == seconds[0] + seconds[1]
 
@@ -103,8 +103,8 @@ def test_why_a_part_failed_is_repeated_in_few_lines_before_the_times(tmp_path: P
         text=True,
     )
     assert done.returncode == 1, done.stderr
-    _, _, told = done.stdout.partition("failures:\n")
-    assert told.splitlines()[:-6] == [
+    _, _, failures = done.stdout.partition("failures:\n")
+    assert failures.splitlines()[:-6] == [
         "a-1:",
         "  test_docker_kill[registry]",
         "  E       AssertionError: watching pulls",
@@ -117,4 +117,4 @@ def test_why_a_part_failed_is_repeated_in_few_lines_before_the_times(tmp_path: P
         "  one",
         "  two",
     ]
-    assert told.splitlines()[-1] == "45 passed, 3 failed, 0 skipped"
+    assert failures.splitlines()[-1] == "45 passed, 3 failed, 0 skipped"

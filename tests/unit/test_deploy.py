@@ -87,7 +87,7 @@ def shows(ran: subprocess.CompletedProcess[str], host: str = "one.test") -> None
 def test_an_inventory_is_looked_for_where_the_caller_is(
     deploy: Deploy, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    shows(deploy(*(one.replace("PWD", tmp_path.name) for one in arguments)))
+    shows(deploy(*(argument.replace("PWD", tmp_path.name) for argument in arguments)))
 
 
 def test_from_the_checkout_its_own_inventories_are_meant(deploy: Deploy, checkout: Path) -> None:
@@ -229,8 +229,8 @@ def test_root_writes_nothing_into_another_users_home(deploy: Deploy, tmp_path: P
         (home / name).mkdir()
     for folder in (home, *home.iterdir()):
         os.chown(folder, 1234, 1234)
-    there = {name: str(home if name == "HOME" else home / name) for name in names}
-    shows(deploy("-i", "i1", variables=there))
+    folders = {name: str(home if name == "HOME" else home / name) for name in names}
+    shows(deploy("-i", "i1", variables=folders))
     assert sorted(path.name for path in home.rglob("*")) == sorted(names[1:])
 
 

@@ -16,8 +16,12 @@ from wharfinger.token_server import config
 
 
 def test_every_block_is_fed_to_what_reads_it() -> None:
-    fed = Counter([*AUTH_CONFIG, *(key for one in INVENTORIES.values() for key in one.blocks)])
-    missing = [f"{one.page}, line {one.line}" for key, one in blocks().items() if key not in fed]
+    fed = Counter(
+        [*AUTH_CONFIG, *(key for inventory in INVENTORIES.values() for key in inventory.blocks)]
+    )
+    missing = [
+        f"{block.page}, line {block.line}" for key, block in blocks().items() if key not in fed
+    ]
     assert missing == [], "add these to tests/library/support/documentation.py"
     assert set(fed) == set(blocks()), "these are in no page any more"
 

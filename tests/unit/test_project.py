@@ -42,13 +42,13 @@ def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
         ".".join(words) for words in (("proxy", "golang", "org"), ("registry", "npmjs", "org"))
     ]
     paths = ["/" + "work/", "/" + "farm/", "/" + "root/."]
-    found = {
+    places = {
         f"{path.relative_to(PROJECT)}: {word}"
         for path in files()
         for word in hosts + paths
         if word in text(path)
     }
-    assert found == set()
+    assert places == set()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)

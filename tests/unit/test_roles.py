@@ -57,8 +57,8 @@ def test_what_the_roles_name_as_packages_is_looked_for_on_the_host() -> None:
         for text in texts
         for key in re.split(r"^(?=\w)", text, flags=re.MULTILINE)
         if re.match(r"\w+__(\w*packages|engine|nginx):", key)
-        for found in re.findall(r"\[('[^\]]*)\]", key)
-        for word in re.findall(r"'([a-z0-9.-]+)'", found)
+        for names in re.findall(r"\[('[^\]]*)\]", key)
+        for word in re.findall(r"'([a-z0-9.-]+)'", names)
     }
     assert {"nginx", "docker.io", "docker-cli", "certbot", "cron", "ca-certificates"} <= named
     assert named - set(PACKAGES) == set()
@@ -146,16 +146,18 @@ def test_a_tag_reaches_the_tasks_that_are_included(role: Path) -> None:
 
 def test_what_is_true_or_false_is_read_so_where_it_is_used(role: Path) -> None:
     # `-e NAME=false` makes a text of it, which Jinja treats as true and `when` refuses.
-    known = {name for one in ROLES for name, spec in options(one).items() if spec["type"] == "bool"}
+    known = {
+        name for each in ROLES for name, spec in options(each).items() if spec["type"] == "bool"
+    }
     assert known
     files = [*(role / "tasks").glob("*.yml"), *(role / "vars").glob("*.yml")]
     for file in files:
         for line in file.read_text().splitlines():
             if line.lstrip().startswith("#"):
                 continue
-            for found in re.finditer(r"\w+", line):
-                after = line[found.end() :]
-                if found[0] in known and not after.startswith(":"):
+            for word in re.finditer(r"\w+", line):
+                after = line[word.end() :]
+                if word[0] in known and not after.startswith(":"):
                     assert after.startswith(" | boolean"), f"{file.name}: {line}"
 
 

@@ -50,7 +50,7 @@ def rules(
     longest: int = 3,
     words: tuple[str, ...] = WORDS,
 ) -> list[Rule]:
-    found = []
+    rules = []
     who = st.lists(st.sampled_from(words), unique=True, min_size=1, max_size=2).map(tuple)
     for number in range(1, draw(st.integers(0, 6)) + 1):
         may = draw(verbs)
@@ -61,8 +61,8 @@ def rules(
             some = st.lists(patterns(segments, longest), unique=True, min_size=1, max_size=2)
             on = tuple(draw(some))
             may = draw(st.sampled_from([("all",), may]))
-        found.append(Rule(number, draw(who), may, on))
-    return found
+        rules.append(Rule(number, draw(who), may, on))
+    return rules
 
 
 @st.composite

@@ -54,8 +54,8 @@ def compiled_allows(
     if (user or "") not in config["users"]:
         return False
     kind, name, action = scope(verb, repository)
-    found = docker_auth.access(config, user or "", f"{kind}:{name}:{action}", ip=address)
-    return bool(found["actions"] == [action])
+    decision = docker_auth.access(config, user or "", f"{kind}:{name}:{action}", ip=address)
+    return bool(decision["actions"] == [action])
 
 
 def server_allows(
@@ -92,7 +92,7 @@ def of_robots(*rules: Rule) -> Policy:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    found=inventories.policies(),
+    policy=inventories.policies(),
     questions=st.lists(inventories.repositories, min_size=1, max_size=8),
     addresses=st.lists(st.sampled_from(inventories.ADDRESSES), min_size=1, max_size=8),
 )
@@ -111,18 +111,18 @@ def of_robots(*rules: Rule) -> Policy:
 @example(of_robots(Rule(1, ("robot:ci.job",), ("all",), ("{user}/*",))), ["ci.job/x"], [AWAY])
 @example(of_robots(Rule(1, ("anonymous",), ("pull",), ("**",))), ["x"], [HERE])
 def test_model_compiled_file_and_token_server_agree(
-    found: Policy, questions: list[str], addresses: list[str]
+    policy: Policy, questions: list[str], addresses: list[str]
 ) -> None:
-    config = configured(found)
+    config = configured(policy)
     loaded = load(yaml.safe_dump(config, sort_keys=False))
     for user in ASKERS:
         for repository, address in zip(questions, itertools.cycle(addresses), strict=False):
             for verb in VERBS:
                 question = (user, verb, None if verb == "list" else repository, address)
-                decided = found.decide(*question)
-                asked = (user, verb, repository, address)
-                assert compiled_allows(config, *asked) == decided.allowed, (found, question)
-                assert server_allows(loaded, *asked) == decided.allowed, (found, question)
+                decided = policy.decide(*question)
+                request = (user, verb, repository, address)
+                assert compiled_allows(config, *request) == decided.allowed, (policy, question)
+                assert server_allows(loaded, *request) == decided.allowed, (policy, question)
 
 
 def test_everyone_is_told_from_robots_by_a_label_only_where_there_are_robots() -> None:

@@ -89,7 +89,7 @@ def test_groups_become_labels_and_anonymous_a_user_without_name() -> None:
 def test_without_a_rule_for_anonymous_nobody_gets_in_without_login() -> None:
     policy = Policy(("admin",), {}, POLICY.rules[:1])
     assert compile_users(policy, HASHES).keys() == {RESERVED, "admin"}
-    assert [found["match"].get("account") for found in compile_acl(policy)] == [
+    assert [entry["match"].get("account") for entry in compile_acl(policy)] == [
         RESERVED,
         RESERVED,
         "admin",

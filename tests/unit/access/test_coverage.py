@@ -40,15 +40,15 @@ def small_rules(draw: Any) -> list[Rule]:
         st.lists(pattern, unique=True, min_size=1, max_size=2).map(tuple),
     )
     may = st.sampled_from([(), ("pull",), ("all",)])
-    found = []
+    rules = []
     for number in range(1, draw(st.integers(2, 6)) + 1):
         rule = Rule(number, draw(who), draw(may), draw(on))
         if rule.everything and draw(st.booleans()):
             rule = replace(rule, may=("list",))
         nameless = any("{user}" in pattern for pattern in rule.on) and "anonymous" in rule.who
         # Such a rule is an error of its own and is never compared with others.
-        found.append(replace(rule, who=("everyone",)) if nameless else rule)
-    return found
+        rules.append(replace(rule, who=("everyone",)) if nameless else rule)
+    return rules
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,11 +68,11 @@ def test_a_rule_is_called_useless_exactly_when_it_never_decides(
         deciding.add(decision.rule)
         if decision.allowed:
             given_something.add(user)
-    found = coverage.examine(MEMBERS, members, rules, [ROBOT])
-    assert set(found.useless) == {rule.number for rule in rules} - deciding
-    assert set(found.empty_handed) == set(MEMBERS) - given_something
-    assert set(found.idle_robots) == {ROBOT} - given_something
-    for number, earlier in found.useless.items():
+    result = coverage.examine(MEMBERS, members, rules, [ROBOT])
+    assert set(result.useless) == {rule.number for rule in rules} - deciding
+    assert set(result.empty_handed) == set(MEMBERS) - given_something
+    assert set(result.idle_robots) == {ROBOT} - given_something
+    for number, earlier in result.useless.items():
         assert earlier
         assert all(other < number for other in earlier)
 

@@ -16,10 +16,10 @@ def test_the_tests_evaluator_decides_as_docker_auth_did(project: Path) -> None:
             if question["status"] != 200:
                 continue
             scopes = " ".join(question["scopes"]).split()
-            found = [
+            access = [
                 docker_auth.access(case, question["user"] or "", scope, question["service"])
                 for scope in scopes
             ]
-            assert found == question["access"], (case["acl"], question)
+            assert access == question["access"], (case["acl"], question)
             compared += len(scopes)
     assert compared > 1000

@@ -63,13 +63,15 @@ def test_a_wrong_group_is_told(groups: object, message: str) -> None:
 
 
 def test_a_member_whose_own_entry_is_wrong_is_not_called_unknown() -> None:
-    found = errors(users={**USERS, "Bob": {}}, groups={"team": ["Bob"]}, access=[rule(who="Bob")])
-    assert found == [f"registry_users, Bob: a user's {NAME}: write bob"]
+    messages = errors(
+        users={**USERS, "Bob": {}}, groups={"team": ["Bob"]}, access=[rule(who="Bob")]
+    )
+    assert messages == [f"registry_users, Bob: a user's {NAME}: write bob"]
 
 
 def test_a_rule_for_a_group_whose_own_entry_is_wrong_is_not_told_once_more() -> None:
-    found = errors(groups={"team": None}, access=[rule(who="group:team")] * 2)
-    assert found == [
+    messages = errors(groups={"team": None}, access=[rule(who="group:team")] * 2)
+    assert messages == [
         "registry_groups, team: is nothing (null): write a list of users, as in "
         "`team: [someuser]`, or [] for none"
     ]

@@ -32,14 +32,14 @@ def given(name: str = "ci", on: str = "team/**") -> dict[str, Any]:
 def errors(
     robots: object, access: object = None, groups: object = GROUPS, **kinds: Any
 ) -> list[str]:
-    _, found = examine(USERS, groups, access or rules(), robots, today=TODAY, **kinds)
-    return [str(error) for error in found.errors]
+    _, review = examine(USERS, groups, access or rules(), robots, today=TODAY, **kinds)
+    return [str(error) for error in review.errors]
 
 
 def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
-    _, found = examine(USERS, GROUPS, rules(*access), robots, today=TODAY)
-    assert found.errors == []
-    return [str(warning) for warning in found.warnings]
+    _, review = examine(USERS, GROUPS, rules(*access), robots, today=TODAY)
+    assert review.errors == []
+    return [str(warning) for warning in review.warnings]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
     ],
 )
 def test_a_wrong_entry_of_a_robot_is_told(entry: object, message: str) -> None:
-    found = errors({"ci": entry})
-    assert found == [f"registry_robots, ci: {message}"]
-    assert SECRET not in found[0]
+    messages = errors({"ci": entry})
+    assert messages == [f"registry_robots, ci: {message}"]
+    assert SECRET not in messages[0]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_a_rule_for_a_robot_that_is_none_is_told(who: object, message: str) -> N
 
 
 def test_a_rule_for_a_robot_whose_own_entry_is_wrong_is_not_told_once_more() -> None:
-    found = errors({"CI": {}}, rules(given("CI")))
-    assert found == [f"registry_robots, CI: {NAME}: write ci"]
+    messages = errors({"CI": {}}, rules(given("CI")))
+    assert messages == [f"registry_robots, CI: {NAME}: write ci"]
 
 
 def test_a_robot_in_a_group_is_told_where_to_write_it() -> None:
@@ -398,14 +398,14 @@ def test_the_other_server_is_told_only_what_it_knows() -> None:
 
 
 def test_a_robots_rule_has_an_entry_for_each_network() -> None:
-    found = [
-        one["match"]
-        for one in compile_acl(POLICY)
-        if one["match"].get("account") in ("ci", "nodes")
+    matches = [
+        entry["match"]
+        for entry in compile_acl(POLICY)
+        if entry["match"].get("account") in ("ci", "nodes")
     ]
     own = {"type": "repository", "name": "/^${account}(/[^/]+)+$/"}
     team = {"type": "repository", "name": "/^team/[^/]+$/"}
-    assert found == [
+    assert matches == [
         {"account": "ci", "ip": "10.0.0.0/8", **own},
         {"account": "ci", "ip": "2001:db8::/32", **own},
         {"account": "ci", "ip": "10.0.0.0/8", **team},

@@ -100,10 +100,10 @@ from .messages import (
     ],
 )
 def test_a_wrong_entry_of_a_user_is_told_without_its_value(entry: object, message: str) -> None:
-    found = errors(users={**USERS, "bob": entry})
-    assert found == [f"registry_users, bob: {message}"]
-    assert SECRET not in found[0]
-    assert HASH not in found[0]
+    messages = errors(users={**USERS, "bob": entry})
+    assert messages == [f"registry_users, bob: {message}"]
+    assert SECRET not in messages[0]
+    assert HASH not in messages[0]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,6 @@ def test_a_right_entry_of_a_user_is_accepted(entry: object) -> None:
     ],
 )
 def test_a_wrong_name_of_a_user_is_told(users: object, messages: list[str]) -> None:
-    found = errors(users=users, groups={})
-    assert found == [f"registry_users{message}" for message in messages]
-    assert SECRET not in "".join(found)
+    actual = errors(users=users, groups={})
+    assert actual == [f"registry_users{message}" for message in messages]
+    assert SECRET not in "".join(actual)

@@ -302,9 +302,9 @@ def test_an_upload_elsewhere_never_sees_the_login(fake: Fake, wharf: Wharf) -> N
     fake.before = [elsewhere]
     ran = wharf("copy", f"{REPOSITORY}:1", f"{HOST}/other:1", *BOB, input="pw")
     assert ran.code == 3
-    there = [request for request in fake.requests if request.url.host == "storage.test"]
-    assert there
-    assert not any("authorization" in request.headers for request in there)
+    requests = [request for request in fake.requests if request.url.host == "storage.test"]
+    assert requests
+    assert not any("authorization" in request.headers for request in requests)
 
 
 def test_any_client_of_httpx_can_log_in_with_it(fake: Fake) -> None:

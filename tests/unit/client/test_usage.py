@@ -12,21 +12,21 @@ CONFIG = len(CONFIGURATION)
 
 
 @pytest.fixture
-def two(fake: Fake) -> tuple[bytes, bytes]:
-    one, other = image(("shared", SHARED), ("own", OWN)), image(("shared", SHARED))
-    fake.push("team/one", "1", one)
-    fake.push("team/one", "latest", one)
-    fake.push("team/other", "1", other)
-    return one, other
+def images(fake: Fake) -> tuple[bytes, bytes]:
+    first, second = image(("shared", SHARED), ("own", OWN)), image(("shared", SHARED))
+    fake.push("team/one", "1", first)
+    fake.push("team/one", "latest", first)
+    fake.push("team/other", "1", second)
+    return first, second
 
 
 def test_each_blob_counts_once_and_what_is_shared_is_shown(
-    fake: Fake, wharf: Wharf, two: tuple[bytes, bytes]
+    fake: Fake, wharf: Wharf, images: tuple[bytes, bytes]
 ) -> None:
-    one, other = two
+    first, second = images
     ran = wharf("du", HOST)
-    size = SHARED + OWN + CONFIG + len(one)
-    smaller = SHARED + CONFIG + len(other)
+    size = SHARED + OWN + CONFIG + len(first)
+    smaller = SHARED + CONFIG + len(second)
     shared = SHARED + CONFIG
     total = size + smaller - shared
     assert ran.lines == [
@@ -37,7 +37,7 @@ def test_each_blob_counts_once_and_what_is_shared_is_shown(
 
 
 def test_a_repository_alone_shares_with_nobody(
-    fake: Fake, wharf: Wharf, two: tuple[bytes, bytes]
+    fake: Fake, wharf: Wharf, images: tuple[bytes, bytes]
 ) -> None:
     usage = wharf("du", f"{HOST}/team/one", "--json").json
     assert usage["repositories"][0]["shared"] == 0
@@ -74,7 +74,7 @@ def test_missing_and_damaged_manifests_are_named(fake: Fake, wharf: Wharf) -> No
 
 
 def test_repositories_that_may_not_be_read_are_left_out(
-    fake: Fake, wharf: Wharf, two: tuple[bytes, bytes]
+    fake: Fake, wharf: Wharf, images: tuple[bytes, bytes]
 ) -> None:
     fake.auth, fake.allowed = "bearer", lambda scope: "team/other" not in scope
     ran = wharf("du", HOST, "--user", "bob", "--password-stdin", input="pw")

@@ -50,7 +50,7 @@ def defined(raw: dict[str, Any]) -> dict[str, Any]:
 
 def hashes_of(raw: dict[str, Any], *live: dict[str, str]) -> set[str]:
     """The hashes with one after the other live."""
-    return {specification.read(raw).with_startup_inputs(one).hash for one in live}
+    return {specification.read(raw).with_startup_inputs(inputs).hash for inputs in live}
 
 
 ALL = [
@@ -79,7 +79,9 @@ def test_every_container_is_hardened_and_publishes_nothing(raw: dict[str, Any]) 
 
 @pytest.mark.parametrize("raw", ALL)
 def test_configuration_is_mounted_as_directories_read_only(raw: dict[str, Any]) -> None:
-    written = [one["Target"] for one in defined(raw)["HostConfig"]["Mounts"] if not one["ReadOnly"]]
+    written = [
+        mount["Target"] for mount in defined(raw)["HostConfig"]["Mounts"] if not mount["ReadOnly"]
+    ]
     assert written in ([], ["/var/lib/registry/docker"])
 
 
@@ -93,14 +95,16 @@ def test_docker_auth_gets_the_flags_without_which_it_does_not_start() -> None:
 
 def test_a_change_of_users_is_a_generation_of_docker_auth_but_not_of_the_embedded_server() -> None:
     def hashes(server: str) -> set[str]:
-        return hashes_of(token_server(server), *({"configuration": one} for one in ("c1", "c2")))
+        return hashes_of(
+            token_server(server), *({"configuration": digest} for digest in ("c1", "c2"))
+        )
 
     assert len(hashes("cesanta")) == 2
     assert len(hashes("embedded")) == 1
 
 
 def test_another_signing_certificate_is_another_generation_of_whoever_reads_it() -> None:
-    keys = [{"signing": one} for one in ("s1", "s2")]
+    keys = [{"signing": fingerprint} for fingerprint in ("s1", "s2")]
     assert len(hashes_of(registry(), *keys)) == 2
     assert len(hashes_of(registry(proof={**PROOF, "auth": "htpasswd"}), *keys)) == 1
     for server in ("cesanta", "embedded"):
@@ -108,7 +112,7 @@ def test_another_signing_certificate_is_another_generation_of_whoever_reads_it()
 
 
 def test_the_registrys_data_are_a_directory_that_only_the_right_disk_has() -> None:
-    sources = {one["Source"] for one in defined(registry())["HostConfig"]["Mounts"]}
+    sources = {mount["Source"] for mount in defined(registry())["HostConfig"]["Mounts"]}
     assert "/srv/data/docker" in sources
     assert "/srv/data" not in sources
 

@@ -21,9 +21,9 @@ from wharfinger.contents import schedule, timers
     ],
 )
 def test_a_schedule_for_systemd_and_cron(text: str, calendar: str, cron: str) -> None:
-    found = schedule(text)
-    assert found is not None
-    assert (found.calendar, found.cron, str(found)) == (calendar, cron, text)
+    parsed = schedule(text)
+    assert parsed is not None
+    assert (parsed.calendar, parsed.cron, str(parsed)) == (calendar, cron, text)
     if shutil.which("systemd-analyze"):
         said = subprocess.run(
             ["systemd-analyze", "calendar", calendar], capture_output=True, text=True, check=False
@@ -73,7 +73,7 @@ def test_an_empty_schedule_has_no_timer() -> None:
 
 
 def test_each_job_has_its_timer_and_accepts_pushes_again() -> None:
-    found = timers(
+    jobs = timers(
         NEVER
         | {
             "registry_retention_schedule": "daily 03:00",
@@ -81,8 +81,8 @@ def test_each_job_has_its_timer_and_accepts_pushes_again() -> None:
             "registry_check_schedule": "monthly 04:30",
         }
     )
-    assert list(found) == ["retention", "collect", "check_contents"]
-    assert found["collect"] == {
+    assert list(jobs) == ["retention", "collect", "check_contents"]
+    assert jobs["collect"] == {
         "job": "collect",
         "variable": "registry_gc_schedule",
         "calendar": "Sun *-*-* 03:00:00",
@@ -90,4 +90,4 @@ def test_each_job_has_its_timer_and_accepts_pushes_again() -> None:
         "command": "wharfinger-host collect || wharfinger-host failed "
         "--unit wharfinger-contents@collect.service --code $?; wharfinger-host reopen",
     }
-    assert found["retention"]["command"].endswith("; wharfinger-host reopen")
+    assert jobs["retention"]["command"].endswith("; wharfinger-host reopen")

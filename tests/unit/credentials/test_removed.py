@@ -28,7 +28,7 @@ def test_who_is_removed_is_remembered_until_readmitted() -> None:
 
 def test_of_very_many_who_were_removed_the_newest_are_remembered() -> None:
     before = {f"u{number:05}": BEFORE for number in range(REMOVED)}
-    found = remembered(before, {"ann": {}}, {}, NOW)
-    assert len(found) == REMOVED
-    assert found["ann"] == NOW
-    assert "u00000" not in found
+    names = remembered(before, {"ann": {}}, {}, NOW)
+    assert len(names) == REMOVED
+    assert names["ann"] == NOW
+    assert "u00000" not in names

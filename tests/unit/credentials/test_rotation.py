@@ -60,8 +60,8 @@ def test_a_dry_run_too_finds_nothing_to_begin_where_a_rotation_lasts(
     answer, _ = rotated(credentials, [seen(robot, LATER)], {})
     assert answer["lasting"] == {"ci": LATER}
     known = {**robot, "previous": {"hash": "$2b$04$old", "until": LATER}}
-    asked = Rotation.of(answer, datetime.fromisoformat(NOW))
-    assert robot_record("ci", known, credentials, asked) == known
+    rotation = Rotation.of(answer, datetime.fromisoformat(NOW))
+    assert robot_record("ci", known, credentials, rotation) == known
 
 
 def test_without_overlap_a_secret_is_made_whatever_lasts(
@@ -102,8 +102,8 @@ def limited(credentials: Credentials, robot: dict[str, Any], **more: Any) -> dic
         "robot: ci is also on b, which this run leaves out and where the new secret does not work "
         f"yet: run playbooks/rotate_robots.yml -e robot=ci --limit b from here{when}"
     ]
-    asked = Rotation.of(answer, datetime.fromisoformat(NOW))
-    made: dict[str, Any] = robot_record("ci", robot, credentials, asked)
+    rotation = Rotation.of(answer, datetime.fromisoformat(NOW))
+    made: dict[str, Any] = robot_record("ci", robot, credentials, rotation)
     assert made["generated"] != robot["generated"]
     return made
 
@@ -112,12 +112,12 @@ def limited(credentials: Credentials, robot: dict[str, Any], **more: Any) -> dic
 def test_a_host_that_a_limited_rotation_left_out_gets_the_same_secret_later(
     robot: dict[str, Any], credentials: Credentials, overlap: dict[str, int]
 ) -> None:
-    one = limited(credentials, robot, **overlap)
+    record = limited(credentials, robot, **overlap)
     answer, _ = rotated(credentials, [seen(robot)], {"a": {"ci"}}, **overlap)
     assert (answer["changed"], answer["names"]) == (False, ["ci"])
-    asked = Rotation.of(answer, datetime.fromisoformat(NOW))
-    other = robot_record("ci", robot, credentials, asked)
-    assert other["generated"] == one["generated"]
+    rotation = Rotation.of(answer, datetime.fromisoformat(NOW))
+    other = robot_record("ci", robot, credentials, rotation)
+    assert other["generated"] == record["generated"]
     assert other.get("previous", {}).get("digest") == (None if overlap else robot["generated"])
 
 
@@ -147,17 +147,17 @@ def test_a_host_whose_secret_is_of_another_controller_gets_a_new_one(
 def test_without_a_limit_a_leaked_secret_is_replaced_everywhere(
     robot: dict[str, Any], credentials: Credentials
 ) -> None:
-    one = limited(credentials, robot, overlap=0)
-    answer, warnings = rotated(credentials, [seen(one), seen(robot)], {}, overlap=0)
+    record = limited(credentials, robot, overlap=0)
+    answer, warnings = rotated(credentials, [seen(record), seen(robot)], {}, overlap=0)
     assert (answer["changed"], warnings) == (True, [])
 
 
 def test_an_overlap_does_not_end_on_some_hosts_alone(
     robot: dict[str, Any], credentials: Credentials
 ) -> None:
-    one = limited(credentials, robot)
+    record = limited(credentials, robot)
     with pytest.raises(CredentialsError) as caught:
-        rotated(credentials, [seen(one, UNTIL)], {"b": {"ci"}}, overlap_ends=True)
+        rotated(credentials, [seen(record, UNTIL)], {"b": {"ci"}}, overlap_ends=True)
     assert str(caught.value) == (
         "overlap_ends: ci is also on b, which this run leaves out: while one host takes the former "
         "secret alone and another the present one alone, no secret works on both. Run it without "
@@ -170,16 +170,16 @@ def test_an_overlap_does_not_end_on_some_hosts_alone(
 def test_where_overlaps_end_a_host_that_missed_the_rotation_gets_the_present_secret(
     robot: dict[str, Any], credentials: Credentials, remembers: bool
 ) -> None:
-    one = limited(credentials, robot)
-    hosts = [seen(one, UNTIL), seen(robot), {}]
+    record = limited(credentials, robot)
+    hosts = [seen(record, UNTIL), seen(robot), {}]
     hosts[0]["ci"]["former"] = robot["generated"]
     if not remembers:
         (credentials.directory / ".rotations.json").unlink()
     answer, _ = rotated(credentials, hosts, {}, overlap_ends=True)
-    asked = Rotation.of(answer, datetime.fromisoformat(NOW))
-    for known in (one, robot):
-        made = robot_record("ci", known, credentials, asked)
-        assert made == {key: value for key, value in one.items() if key != "previous"} | {
+    rotation = Rotation.of(answer, datetime.fromisoformat(NOW))
+    for known in (record, robot):
+        made = robot_record("ci", known, credentials, rotation)
+        assert made == {key: value for key, value in record.items() if key != "previous"} | {
             "hash": made["hash"]
         }
     # Another copy of the inventory does not have it.

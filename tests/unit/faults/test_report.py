@@ -38,7 +38,7 @@ def test_an_error_in_few_words(error: str, said: str) -> None:
 def test_service_is_out_until_it_succeeds_for_good(
     rounds: list[tuple[float, float, str]], seconds: float
 ) -> None:
-    assert out([Seen(*one) for one in rounds], 10) == seconds
+    assert out([Seen(*seen) for seen in rounds], 10) == seconds
 
 
 def test_the_page_counts_what_was_acknowledged_and_lost() -> None:

@@ -239,27 +239,27 @@ CASES = {
 def test_a_mistake_is_told_with_its_line_and_without_a_value(
     text: str, line: int, message: str
 ) -> None:
-    found = mistakes(re.sub(r"\bS\b", SECRET, text).encode(), "variables")
-    assert [(one.line, one.message) for one in found] == [(line, message)]
-    assert found[0].within("users.yml") == f"users.yml, line {line}: {message}"
+    reported = mistakes(re.sub(r"\bS\b", SECRET, text).encode(), "variables")
+    assert [(mistake.line, mistake.message) for mistake in reported] == [(line, message)]
+    assert reported[0].within("users.yml") == f"users.yml, line {line}: {message}"
     assert SECRET not in message
 
 
 def test_what_is_not_utf_8_is_told_with_its_line() -> None:
-    found = mistakes("a: 1\n# Schlüssel\n".encode("latin-1"), "variables")
-    assert [one.within("users.yml") for one in found] == [
+    reported = mistakes("a: 1\n# Schlüssel\n".encode("latin-1"), "variables")
+    assert [mistake.within("users.yml") for mistake in reported] == [
         "users.yml, line 2: a character is not encoded as UTF-8: save the file as UTF-8"
     ]
 
 
 def test_every_key_that_is_written_twice_is_told() -> None:
     text = "a: {b: 1, b: 2}\nc:\n  d: 1\n  d: 2\n  d: 3\na: 1\n"
-    assert [one.line for one in mistakes(text.encode(), "variables")] == [1, 4, 5, 6]
+    assert [mistake.line for mistake in mistakes(text.encode(), "variables")] == [1, 4, 5, 6]
 
 
 def test_a_password_that_became_a_part_of_a_key_is_not_shown() -> None:
     text = f"registry_users: {{admin:{SECRET}, admin:{SECRET}}}\n"
-    assert [one.message for one in mistakes(text.encode(), "variables")] == [
+    assert [mistake.message for mistake in mistakes(text.encode(), "variables")] == [
         "a key is written a second time, the first is in line 1: keep one of the two, or rename one"
     ]
 
@@ -288,8 +288,8 @@ GROUPS = {
 
 @pytest.mark.parametrize(("text", "line", "message"), GROUPS.values(), ids=GROUPS)
 def test_groups_and_hosts_have_their_shape(text: str, line: int, message: str) -> None:
-    found = mistakes(text.encode(), "inventory")
-    assert [(one.line, one.message) for one in found] == [(line, message)]
+    reported = mistakes(text.encode(), "inventory")
+    assert [(mistake.line, mistake.message) for mistake in reported] == [(line, message)]
 
 
 GOOD = [
@@ -326,8 +326,8 @@ def test_a_plugins_configuration_is_no_list_of_groups() -> None:
 @pytest.mark.parametrize("text", [case[0] for case in CASES.values()])
 def test_a_mistake_that_is_cut_off_anywhere_still_gets_an_answer(text: str) -> None:
     for end in range(len(text)):
-        for one in mistakes(text[:end].encode(), "variables"):
-            assert one.line is None or 1 <= one.line <= text.count("\n") + 1
+        for mistake in mistakes(text[:end].encode(), "variables"):
+            assert mistake.line is None or 1 <= mistake.line <= text.count("\n") + 1
 
 
 # Ansible reads these, but with a meaning that their author did not intend.

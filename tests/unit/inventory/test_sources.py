@@ -18,10 +18,10 @@ def test_an_older_ansible_decrypts_by_itself(
     file.parent.mkdir()
     file.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
 
-    def found() -> list[str]:
+    def messages() -> list[str]:
         return variable_mistakes(DataLoader(), [tmp_path], ["registry"], [])
 
-    assert found() == [f"{file}: {CLOSED}"]
+    assert messages() == [f"{file}: {CLOSED}"]
     # ansible-core 2.17 and 2.18 lack it, and nothing else says which passwords were given.
     monkeypatch.delattr(vault, "VaultSecretsContext")
-    assert found() == []
+    assert messages() == []

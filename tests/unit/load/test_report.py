@@ -39,11 +39,11 @@ def record() -> Record:
 
 
 def test_totals_are_those_of_all_phases_and_kinds(record: Record) -> None:
-    found = report(record)
+    totals = report(record)
     whole = {"requests": 9, "operations": 7, "failed": 1, "retried": 2}
-    assert {name: found[name] for name in whole} == whole
-    for parts in (found["phases"], found["kinds"].values()):
-        assert {name: sum(one[name] for one in parts) for name in whole} == whole
+    assert {name: totals[name] for name in whole} == whole
+    for parts in (totals["phases"], totals["kinds"].values()):
+        assert {name: sum(part[name] for part in parts) for name in whole} == whole
 
 
 def test_an_operation_belongs_to_the_phase_in_which_it_ended(record: Record) -> None:
@@ -66,11 +66,11 @@ def test_latencies_are_compared_with_the_steady_phase(record: Record) -> None:
 
 
 def test_failures_are_told_with_client_kind_and_phase(record: Record) -> None:
-    found = report(record)
-    assert [(one["kind"], one["phase"], one["error"]) for one in found["failures"]] == [
-        ("push", "change", "ReadError: reset")
-    ]
-    assert "FAILED push by client in change: ReadError: reset" in table(found)
+    totals = report(record)
+    assert [
+        (failure["kind"], failure["phase"], failure["error"]) for failure in totals["failures"]
+    ] == [("push", "change", "ReadError: reset")]
+    assert "FAILED push by client in change: ReadError: reset" in table(totals)
 
 
 def test_of_a_long_failure_both_ends_are_told(record: Record) -> None:
@@ -87,7 +87,10 @@ def test_whatever_goes_wrong_in_an_operation_is_a_failure_and_no_more() -> None:
         raise Unexpected("500 instead of 201")
     with record.operation("client", "push"):
         pass
-    assert [one.error for one in record.operations] == ["Unexpected: 500 instead of 201", ""]
+    assert [operation.error for operation in record.operations] == [
+        "Unexpected: 500 instead of 201",
+        "",
+    ]
 
 
 def test_an_operation_that_the_end_cuts_off_is_none() -> None:

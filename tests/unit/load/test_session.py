@@ -106,8 +106,8 @@ def serve(certificate: Path) -> Iterator[Serve]:
         return Session(Target(NAME, "127.0.0.1", port), Account("me", "secret"), str(certificate))
 
     yield begin
-    for one in sockets:
-        one.close()
+    for connection in sockets:
+        connection.close()
 
 
 def test_a_request_on_a_connection_used_before_is_sent_once_more(serve: Serve) -> None:

@@ -36,28 +36,28 @@ def read(**fields: Any) -> Manifest | Unreadable:
 
 @pytest.mark.parametrize("media_type", [OCI_IMAGE, DOCKER_IMAGE])
 def test_an_image_has_a_config_layers_and_perhaps_a_subject(media_type: str) -> None:
-    found = read(
+    manifest = read(
         mediaType=media_type,
         config={"digest": A, "size": 7},
         layers=[{"digest": B, "size": 8}, {"digest": C}],
         subject={"digest": C},
         artifactType="application/spdx+json",
     )
-    assert found == Manifest(
+    assert manifest == Manifest(
         media_type,
         blobs=(Descriptor(B, 8), Descriptor(C, None)),
         config=Descriptor(A, 7),
         subject=C,
         artifact_type="application/spdx+json",
     )
-    assert isinstance(found, Manifest)
-    assert [one.digest for one in found.contents] == [A, B, C]
+    assert isinstance(manifest, Manifest)
+    assert [descriptor.digest for descriptor in manifest.contents] == [A, B, C]
 
 
 @pytest.mark.parametrize("media_type", [OCI_INDEX, DOCKER_LIST])
 def test_an_index_has_children(media_type: str) -> None:
-    found = read(mediaType=media_type, manifests=[{"digest": A, "size": 7}])
-    assert found == Manifest(media_type, children=(Descriptor(A, 7),))
+    manifest = read(mediaType=media_type, manifests=[{"digest": A, "size": 7}])
+    assert manifest == Manifest(media_type, children=(Descriptor(A, 7),))
 
 
 def test_without_a_media_type_the_fields_tell() -> None:
@@ -80,8 +80,8 @@ def test_names_of_fields_are_matched_as_the_registry_matches_them() -> None:
     ],
 )
 def test_a_layer_from_elsewhere_need_not_be_here(layer: dict[str, Any]) -> None:
-    found = read(layers=[{"digest": A, "size": 7, **layer}])
-    assert found == Manifest(OCI_IMAGE, blobs=(Descriptor(A, 7, elsewhere=True),))
+    manifest = read(layers=[{"digest": A, "size": 7, **layer}])
+    assert manifest == Manifest(OCI_IMAGE, blobs=(Descriptor(A, 7, elsewhere=True),))
 
 
 def test_what_only_older_registries_read_stops_a_collection() -> None:
@@ -156,11 +156,11 @@ def test_an_index_of_layers_has_blobs_and_no_children() -> None:
     layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": A, "size": 7}
     config = {"mediaType": "application/vnd.buildkit.cacheconfig.v0", "digest": B, "size": 8}
     child = {"mediaType": OCI_IMAGE, "digest": C}
-    found = read(mediaType=OCI_INDEX, manifests=[layer, child, config])
-    assert isinstance(found, Manifest)
-    assert found.children == (Descriptor(C, None),)
-    assert found.contents == found.blobs == (Descriptor(A, 7), Descriptor(B, 8))
-    assert {one.digest for one in found.members} == {A, B, C}
+    manifest = read(mediaType=OCI_INDEX, manifests=[layer, child, config])
+    assert isinstance(manifest, Manifest)
+    assert manifest.children == (Descriptor(C, None),)
+    assert manifest.contents == manifest.blobs == (Descriptor(A, 7), Descriptor(B, 8))
+    assert {descriptor.digest for descriptor in manifest.members} == {A, B, C}
 
 
 D = f"sha256:{4:064x}"
@@ -168,9 +168,9 @@ D = f"sha256:{4:064x}"
 
 def digests(text: str) -> list[str]:
     """The digests that a manifest refers to."""
-    found = parse(text.encode())
-    assert isinstance(found, Manifest), found
-    return [one.digest for one in (*found.children, *found.contents)]
+    manifest = parse(text.encode())
+    assert isinstance(manifest, Manifest), manifest
+    return [descriptor.digest for descriptor in (*manifest.children, *manifest.contents)]
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ def test_what_the_registry_does_not_look_at_is_ignored_where_it_is_malformed(
 
 
 def test_a_subject_counts_whatever_else_is_said_of_it() -> None:
-    found = read(config={"digest": A}, subject={"digest": B, "size": "7", "mediaType": 5})
-    assert isinstance(found, Manifest)
-    assert found.subject == B
+    manifest = read(config={"digest": A}, subject={"digest": B, "size": "7", "mediaType": 5})
+    assert isinstance(manifest, Manifest)
+    assert manifest.subject == B
 
 
 @given(values)

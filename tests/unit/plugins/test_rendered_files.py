@@ -49,8 +49,8 @@ def test_a_file_and_its_name_are_on_the_disk_before_it_counts_as_written(
     }
     wanted["secret"] = True
     differences = [{"prepared": f"{path}: changed; its content is secret and not shown\n"}]
-    told = bring([wanted], [], lambda *_: False, check=False)
-    assert told == ([str(path)], differences)
+    result = bring([wanted], [], lambda *_: False, check=False)
+    assert result == ([str(path)], differences)
     assert events == [
         "sync .auth_config.yml.new",
         "rename .auth_config.yml.new auth_config.yml",

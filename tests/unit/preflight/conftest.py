@@ -116,11 +116,11 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def specs(project: Path) -> dict[str, dict[str, Any]]:
     """The real roles' argument specs."""
-    found = {}
+    options = {}
     for path in sorted(project.glob("roles/*/meta/argument_specs.yml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found[path.parents[1].name] = content["argument_specs"]["main"].get("options", {})
-    return found
+        options[path.parents[1].name] = content["argument_specs"]["main"].get("options", {})
+    return options
 
 
 @pytest.fixture

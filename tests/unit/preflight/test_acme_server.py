@@ -52,7 +52,7 @@ VALID = {"tls": {"not_after": NOW + 1}}
 
 
 @pytest.mark.parametrize(
-    ("host", "asked"),
+    ("host", "needed"),
     [
         ({}, True),
         ({"certificates": {"tls": None}}, True),
@@ -64,8 +64,10 @@ VALID = {"tls": {"not_after": NOW + 1}}
         ({"certificates": VALID, "acme_accounts": [OWN]}, False),
     ],
 )
-def test_it_is_asked_until_a_certificate_has_come(host: dict[str, Any], asked: bool) -> None:
-    assert must_be_asked(settings(), HostFacts.of({"clock": NOW} | host)) is asked
+def test_the_acme_server_must_answer_until_a_certificate_has_come(
+    host: dict[str, Any], needed: bool
+) -> None:
+    assert must_be_asked(settings(), HostFacts.of({"clock": NOW} | host)) is needed
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,8 @@ def test_a_key_on_its_way_back_to_the_host_is_the_right_one(offline: Judge, key:
     (message,) = offline(certificates_ca_offline=False).errors
     assert message.startswith(f"certificates_ca_offline: {KEY} is not the key of the host's")
     # The host has its own key, so the one on the controller is not used.
-    here = authority(key_matches=True)
-    assert offline(certificates_ca_offline=False, ca=here).errors == []
+    own = authority(key_matches=True)
+    assert offline(certificates_ca_offline=False, ca=own).errors == []
 
 
 def test_a_run_that_ended_before_the_controller_knew_of_the_next_authority(

@@ -106,8 +106,10 @@ QUOTE = "write text in quotation marks"
 def test_the_message_says_what_it_became_and_what_to_write(
     judged: Read, tmp_path: Path, text: str, message: str
 ) -> None:
-    found = [one.replace(str(tmp_path / "settings.yml"), "FILE") for one in judged(text)[0].errors]
-    assert found == [f"{text.partition(':')[0]}: {message}"]
+    messages = [
+        error.replace(str(tmp_path / "settings.yml"), "FILE") for error in judged(text)[0].errors
+    ]
+    assert messages == [f"{text.partition(':')[0]}: {message}"]
 
 
 PLACES = (

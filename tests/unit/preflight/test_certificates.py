@@ -172,10 +172,10 @@ class Provided:
 
 
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
-        client.wrap_bio(back, there, server_hostname=name),
-        server.wrap_bio(there, back, server_side=True),
+        client.wrap_bio(outgoing, incoming, server_hostname=name),
+        server.wrap_bio(incoming, outgoing, server_side=True),
     ]
     waiting = set(ends)
     while waiting:

@@ -60,13 +60,13 @@ def test_what_access_says_arrives_word_for_word(judge: Judge) -> None:
     _, said = examine(users, {}, access)
     assert said.warnings
     assert judge(registry_users=users, registry_access=access).warnings == [
-        str(one) for one in said.warnings
+        str(warning) for warning in said.warnings
     ]
     wrong = [{"who": "nobody-here", "may": "all", "on": "all"}]
     _, said = examine(users, {}, wrong)
     assert said.errors
     assert judge(registry_users=users, registry_access=wrong).errors == [
-        str(one) for one in said.errors
+        str(error) for error in said.errors
     ]
 
 
@@ -78,7 +78,7 @@ def test_access_is_judged_by_the_way_of_signing_in(judge: Judge) -> None:
 
 def test_what_the_registrys_review_says_arrives_word_for_word(judge: Judge) -> None:
     settings, environment = {"lgo": {}}, {"REGISTRY_HTTP_ADDR": ":1"}
-    said = [str(one) for one in review(settings, environment)]
+    said = [str(problem) for problem in review(settings, environment)]
     assert len(said) == 2
     assert judge(registry_settings=settings, registry_environment=environment).errors == said
 
@@ -87,7 +87,7 @@ def test_what_the_registrys_review_warns_of_arrives_word_for_word(
     judge: Judge,
 ) -> None:
     settings = {"notifications": {"endpoints": [{"name": "ci", "url": "https://ci.example.com"}]}}
-    said = [str(one) for one in warnings(settings, {})]
+    said = [str(warning) for warning in warnings(settings, {})]
     assert said
     report = judge(registry_settings=settings)
     assert (report.errors, report.warnings) == ([], said)

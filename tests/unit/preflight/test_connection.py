@@ -106,23 +106,23 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("said", "told"), SAID)
-def test_what_to_do_is_told(said: str, told: str) -> None:
-    assert advice(said, HOST, "inventory/team") == told
+@pytest.mark.parametrize(("said", "advised"), SAID)
+def test_what_to_do_is_told(said: str, advised: str) -> None:
+    assert advice(said, HOST, "inventory/team") == advised
 
 
 def test_a_host_without_addresses_of_its_own_is_called_by_its_name() -> None:
     said = f"{SSH}me@registry1: Permission denied (publickey)."
-    told = advice(said, {"inventory_hostname": "registry1"}, "inventory/team")
-    assert told is not None and told.startswith(
+    advised = advice(said, {"inventory_hostname": "registry1"}, "inventory/team")
+    assert advised is not None and advised.startswith(
         "host, SSH: registry1 does not let me in: see that `ssh me@registry1` works"
     )
 
 
 def test_another_port_has_a_host_key_of_its_own() -> None:
     said = f"{SSH}REMOTE HOST IDENTIFICATION HAS CHANGED!"
-    told = advice(said, HOST | {"ansible_port": 2222}, "inventory/team")
-    assert told is not None and "`ssh-keygen -R '[10.0.0.5]:2222'`" in told
+    advised = advice(said, HOST | {"ansible_port": 2222}, "inventory/team")
+    assert advised is not None and "`ssh-keygen -R '[10.0.0.5]:2222'`" in advised
 
 
 def test_an_interpreter_that_was_chosen_is_named() -> None:

@@ -173,8 +173,8 @@ def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) 
     ],
 )
 def test_a_rule_with_a_mistake(errors: Strings, entry: object, messages: list[str]) -> None:
-    found = errors(registry_retention=[{"on": "first", "newest": 1}, entry], **COLLECTED)
-    assert found == [f"registry_retention, rule 2: {message}" for message in messages]
+    problems = errors(registry_retention=[{"on": "first", "newest": 1}, entry], **COLLECTED)
+    assert problems == [f"registry_retention, rule 2: {message}" for message in messages]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ OWN = ["10.0.0.5", "2001:db8::5"]
 
 
 @pytest.mark.parametrize(
-    ("resolved", "here"),
+    ("resolved", "own"),
     [
         (["10.0.0.5"], True),
         (["192.0.2.9", "2001:db8::5"], True),
@@ -23,8 +23,8 @@ OWN = ["10.0.0.5", "2001:db8::5"]
         ([], False),
     ],
 )
-def test_a_name_leads_here_by_an_address_of_the_host(resolved: list[str], here: bool) -> None:
-    assert resolves_here(resolved, OWN) is here
+def test_a_name_leads_to_the_host_by_its_own_address(resolved: list[str], own: bool) -> None:
+    assert resolves_here(resolved, OWN) is own
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def test_who_says_that_the_clock_is_right_is_told_what_the_controllers_says(
     judge: Judge, scope: str
 ) -> None:
     month = 31 * 86400 + 3600
-    (found,) = errors(judge, scope, {"clock_is_right": "true"}, host={"clock": NOW + month})
-    assert found.startswith("host, clock: it is 31 days ahead of the controller's")
+    (error,) = errors(judge, scope, {"clock_is_right": "true"}, host={"clock": NOW + month})
+    assert error.startswith("host, clock: it is 31 days ahead of the controller's")
 
 
 NAMES = "write -e robot=NAME with one of ci, nodes, or -e robot=all"

@@ -242,11 +242,11 @@ def test_metrics_may_stay_where_they_are_or_beside_a_program_on_another_address(
 
 
 def nginx(*servers: tuple[list[str], list[str]], ours: bool = False) -> dict[str, Any]:
-    found = [
+    sites = [
         {"file": "/etc/nginx/site", "ours": ours, "listen": listen, "names": names}
         for listen, names in servers
     ]
-    return {"nginx": {"present": True, "running": True, "servers": found}}
+    return {"nginx": {"present": True, "running": True, "servers": sites}}
 
 
 @pytest.mark.parametrize(
@@ -301,8 +301,8 @@ def nginx(*servers: tuple[list[str], list[str]], ours: bool = False) -> dict[str
 def test_a_server_of_somebody_else_that_conflicts(
     errors: Strings, listen: list[str], names: list[str], message: str
 ) -> None:
-    found = errors(host=nginx((listen, names)), registry_extra_hostnames=["r2.example.com"])
-    assert found == [message]
+    messages = errors(host=nginx((listen, names)), registry_extra_hostnames=["r2.example.com"])
+    assert messages == [message]
 
 
 @pytest.mark.parametrize(
@@ -403,8 +403,8 @@ ENGINES = {
 
 
 def test_the_table_of_engine_states_has_a_message_for_each_that_stops_a_deployment() -> None:
-    stopping = {name for name, one in STATES.items() if one.deployment == "stops"}
-    assert set(ENGINES) == stopping == {name for name, one in STATES.items() if one.message}
+    stopping = {name for name, state in STATES.items() if state.deployment == "stops"}
+    assert set(ENGINES) == stopping == {name for name, state in STATES.items() if state.message}
 
 
 @pytest.mark.parametrize("state", ENGINES)
@@ -440,7 +440,7 @@ def test_an_engine_that_would_not_start_again_is_a_warning(warnings: Strings) ->
 def test_the_documentation_has_every_engine_state(project: Path) -> None:
     text = (project / "docs" / "platforms.md").read_text()
     rows = re.findall(r"^\| `([^`]+)` \|.*\| (installs|starts|uses|stops)", text, re.MULTILINE)
-    assert dict(rows) == {name: one.deployment for name, one in STATES.items()}
+    assert dict(rows) == {name: state.deployment for name, state in STATES.items()}
 
 
 @pytest.mark.parametrize(
@@ -776,7 +776,7 @@ def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(
 
 
 @pytest.mark.parametrize(
-    ("found", "mount", "message"),
+    ("storage", "mount", "message"),
     [
         (
             {"source_there": False},
@@ -793,12 +793,12 @@ def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(
     ],
 )
 def test_what_cannot_be_mounted_is_told_before_anything_is_changed(
-    errors: Callable[..., list[str]], found: dict[str, bool], mount: dict[str, str], message: str
+    errors: Callable[..., list[str]], storage: dict[str, bool], mount: dict[str, str], message: str
 ) -> None:
-    assert errors(storage_mount=mount, host={"storage": found}) == [message]
+    assert errors(storage_mount=mount, host={"storage": storage}) == [message]
     # A mount that already exists needs nothing more.
     present = {"is_mount": True, "is_source": True}
-    assert errors(storage_mount=mount, host={"storage": {**found, **present}}) == []
+    assert errors(storage_mount=mount, host={"storage": {**storage, **present}}) == []
 
 
 def test_a_package_that_is_brought_may_mount(errors: Callable[..., list[str]]) -> None:

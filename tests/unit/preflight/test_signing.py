@@ -12,7 +12,7 @@ Said = Callable[..., list[str]]
 
 def of(rotating: bool, **algorithms: str) -> dict[str, Any]:
     """A host with these keys, during a rotation or not."""
-    certificates = {name: {"algorithm": one} for name, one in algorithms.items()}
+    certificates = {name: {"algorithm": algorithm} for name, algorithm in algorithms.items()}
     return {"certificates": certificates, "state": {"rotating": rotating}}
 
 

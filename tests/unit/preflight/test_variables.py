@@ -35,7 +35,7 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 
 
-def found(**variables: Any) -> list[str]:
+def messages_for(**variables: Any) -> list[str]:
     report = Report()
     check_variables({"storage_path": "/srv", **variables}, SPECS, {}, report)
     return [str(problem) for problem in report.errors]
@@ -167,7 +167,7 @@ def test_a_missing_variable_without_default_is_an_error() -> None:
 
 
 def test_an_optional_variable_may_be_empty() -> None:
-    assert found(storage_note=None) == []
+    assert messages_for(storage_note=None) == []
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_an_optional_variable_may_be_empty() -> None:
     ],
 )
 def test_entries_and_keys_are_checked_too(variables: dict[str, Any], messages: list[str]) -> None:
-    assert found(**variables) == messages
+    assert messages_for(**variables) == messages
 
 
 def test_defaults_are_filled_in_and_numbers_converted() -> None:

@@ -224,8 +224,14 @@ def test_mistake_in_a_list_names_its_place() -> None:
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    found = review({"log": {"levl": 1, "level": "x"}, "proxy": {}}, {"FOO": "1", "BAR": "2"})
-    assert [problem.place for problem in found] == ["log.levl", "log.level", "proxy", "FOO", "BAR"]
+    problems = review({"log": {"levl": 1, "level": "x"}, "proxy": {}}, {"FOO": "1", "BAR": "2"})
+    assert [problem.place for problem in problems] == [
+        "log.levl",
+        "log.level",
+        "proxy",
+        "FOO",
+        "BAR",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -363,8 +369,8 @@ variable_names = st.sampled_from(
 def test_whatever_yaml_holds_is_answered_without_a_value_in_it(
     settings: object, variables: object
 ) -> None:
-    found = [*review(settings, variables), *warnings(settings, variables)]
-    assert not any(PLANTED in problem.message for problem in found)
+    problems = [*review(settings, variables), *warnings(settings, variables)]
+    assert not any(PLANTED in problem.message for problem in problems)
 
 
 def test_secret_in_the_environment_is_warned_of() -> None:
@@ -462,9 +468,9 @@ def test_environment_of_the_operator_comes_over_the_toolkits() -> None:
 
 @pytest.mark.parametrize("limit", [1, 9, 10, 50, 99, 100, 999, 1000, 1090, 25_000])
 def test_every_larger_number_is_over_the_catalogs_limit_and_no_other(limit: int) -> None:
-    found = configuration.catalog({"catalog": {"maxentries": limit}}, {})
-    assert found["limit"] == limit
-    pattern = re.compile(found["over"])
+    limits = configuration.catalog({"catalog": {"maxentries": limit}}, {})
+    assert limits["limit"] == limit
+    pattern = re.compile(limits["over"])
     for number in {*range(2_000), *range(max(limit - 50, 0), limit + 50), limit * 10, 10**20}:
         assert bool(pattern.fullmatch(str(number))) is (number > limit)
 
@@ -493,7 +499,7 @@ def test_the_middleware_that_checks_indexes_is_asked_for_where_the_image_has_it(
 
 
 @pytest.mark.parametrize(
-    ("settings", "variables", "asked"),
+    ("settings", "variables", "checked"),
     [
         ({"validation": {"manifests": {"indexes": {"platforms": "none"}}}}, {}, False),
         ({"validation": {"disabled": True}}, {}, False),
@@ -504,9 +510,9 @@ def test_the_middleware_that_checks_indexes_is_asked_for_where_the_image_has_it(
     ],
 )
 def test_what_the_inventory_says_of_indexes_stands(
-    settings: dict[str, Any], variables: dict[str, Any], asked: bool
+    settings: dict[str, Any], variables: dict[str, Any], checked: bool
 ) -> None:
-    assert checks_members({"index_members": True}, settings, variables) is asked
+    assert checks_members({"index_members": True}, settings, variables) is checked
 
 
 def test_the_middleware_has_the_name_that_the_binary_gives_it(project: Path) -> None:

@@ -39,11 +39,11 @@ def test_own_site_does_not_count_as_another() -> None:
 
 
 def test_the_name_of_the_last_deployment_is_read_from_our_own_site() -> None:
-    theirs = Site(names=("theirs.example.com",))
-    ours = Site(ours=True, names=("registry.example.com", "10.0.0.5"))
-    assert served_name([theirs, Site(ours=True), ours]) == "registry.example.com"
+    foreign = Site(names=("theirs.example.com",))
+    own = Site(ours=True, names=("registry.example.com", "10.0.0.5"))
+    assert served_name([foreign, Site(ours=True), own]) == "registry.example.com"
     long = r"~^registry\-of\-a\-team\-with\-a\-long\-name\.example\.com$"
     assert served_name([Site(ours=True, names=(long,))]) == (
         "registry-of-a-team-with-a-long-name.example.com"
     )
-    assert served_name([theirs]) == ""
+    assert served_name([foreign]) == ""

@@ -65,8 +65,8 @@ def test_crons_lines_are_shell(line: str) -> None:
 
 def test_only_a_check_that_was_missed_is_made_up_for() -> None:
     made_up = {
-        job: "Persistent=true" in rendered("systemd/wharfinger-contents.timer.j2", timer=one)
-        for job, one in timers(ALL).items()
+        job: "Persistent=true" in rendered("systemd/wharfinger-contents.timer.j2", timer=timer)
+        for job, timer in timers(ALL).items()
     }
     assert made_up == {"retention": False, "collect": False, "check_contents": True}
 
@@ -88,10 +88,12 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text.replace("/usr/local/sbin/wharfinger-host", "/bin/true"))
     units = [f"wharfinger-contents@{job}.service" for job in timers(ALL)]
     failed = "wharfinger-failed@{}.service"
-    units += ["wharfinger-renew.service", *(failed.format(one) for one in [*units])]
-    for job, one in timers(ALL).items():
+    units += ["wharfinger-renew.service", *(failed.format(unit) for unit in [*units])]
+    for job, settings in timers(ALL).items():
         name = f"wharfinger-contents@{job}.timer"
-        (tmp_path / name).write_text(rendered("systemd/wharfinger-contents.timer.j2", timer=one))
+        (tmp_path / name).write_text(
+            rendered("systemd/wharfinger-contents.timer.j2", timer=settings)
+        )
         units.append(name)
     said = subprocess.run(
         ["systemd-analyze", "verify", *units],

@@ -67,7 +67,7 @@ def test_whoever_imports_it_chooses_the_prometheus(dashboard: Any, panels: list[
     chosen = {"type": "prometheus", "uid": "${source}"}
     asking = [registry, *dashboard["annotations"]["list"], *panels]
     asking += [target for panel in panels for target in panel["targets"]]
-    assert [one for one in asking if one["datasource"] != chosen] == []
+    assert [source for source in asking if source["datasource"] != chosen] == []
 
 
 def test_every_panel_has_a_unit_that_grafana_knows(panels: list[Any]) -> None:
@@ -79,7 +79,7 @@ def test_no_panel_lies_over_another_or_over_the_edge(dashboard: Any) -> None:
     for place in places:
         assert min(place.values()) >= 0
         assert place["x"] + place["w"] <= 24
-    for one, other in itertools.combinations(places, 2):
-        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
-        assert beside or above, (one, other)
+    for first, second in itertools.combinations(places, 2):
+        beside = first["x"] + first["w"] <= second["x"] or second["x"] + second["w"] <= first["x"]
+        above = first["y"] + first["h"] <= second["y"] or second["y"] + second["h"] <= first["y"]
+        assert beside or above, (first, second)

@@ -101,16 +101,16 @@ def test_explain_says_why_a_user_may_not_log_in(
     content = settings(keys)
     content["users"]["someuser"]["addresses"] = ["10.0.0.0/8"]
     file.write_text(yaml.safe_dump(content))
-    asked = ["explain", str(file), "someuser", "repository:someuser/a:pull"]
-    assert main(asked) == 0
+    command = ["explain", str(file), "someuser", "repository:someuser/a:pull"]
+    assert main(command) == 0
     assert capsys.readouterr().out == (
         "repository:someuser/a: nothing (someuser may not log in from 127.0.0.1: 401)\n"
     )
-    assert main([*asked, "--ip", "10.1.2.3"]) == 0
+    assert main([*command, "--ip", "10.1.2.3"]) == 0
     assert capsys.readouterr().out == "repository:someuser/a: pull (acl[2] rule 3)\n"
     content["users"]["someuser"]["expires"] = "2026-01-01T00:00:00Z"
     file.write_text(yaml.safe_dump(content))
-    assert main([*asked, "--ip", "10.1.2.3"]) == 0
+    assert main([*command, "--ip", "10.1.2.3"]) == 0
     assert capsys.readouterr().out == (
         "repository:someuser/a: nothing (someuser expired at 2026-01-01T00:00:00Z: 401)\n"
     )

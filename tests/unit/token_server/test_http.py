@@ -70,10 +70,10 @@ def test_another_protocol_is_not_spoken(server: Running) -> None:
 
 def test_stopping_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens_server, "DRAIN", 1)
-    asked = asyncio.Event()
+    requested = asyncio.Event()
 
     async def never(scope: Any, receive: Any, send: Any) -> None:
-        asked.set()
+        requested.set()
         await asyncio.Event().wait()
 
     async def conversation() -> None:
@@ -83,7 +83,7 @@ def test_stopping_waits_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -
         serving = asyncio.create_task(http.serve([listener]))
         _, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
-        await asked.wait()
+        await requested.wait()
         http.should_exit = True
         await asyncio.wait_for(serving, 10)
         writer.close()

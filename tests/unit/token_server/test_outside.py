@@ -25,7 +25,7 @@ ADDRESSES = ["10.0.0.0/8", "2001:db8::/32"]
 WRONG = "wrong user or password"
 
 
-class Asked:
+class Server:
     """An issuer with recorded bcrypt calls and a clock that stands still."""
 
     def __init__(self, content: dict[str, Any], clock: Clock) -> None:
@@ -73,21 +73,21 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 @pytest.fixture
-def asked(keys: Path, clock: Clock, stored: list[bytes]) -> Iterator[Asked]:
+def server(keys: Path, clock: Clock, stored: list[bytes]) -> Iterator[Server]:
     users = {
         "ci": {"password": hashed("secret"), "addresses": ADDRESSES},
         "owner": {"password": hashed("secret")},
     }
-    made = Asked(settings(keys, users=users), clock)
+    made = Server(settings(keys, users=users), clock)
     yield made
     made.issuer.close()
 
 
 def test_from_outside_a_right_and_a_wrong_secret_look_like_an_unknown_name(
-    asked: Asked, stored: list[bytes]
+    server: Server, stored: list[bytes]
 ) -> None:
     right, wrong, unknown = (
-        asked.login(account, password, OUTSIDE)[0]
+        server.login(account, password, OUTSIDE)[0]
         for account, password in (("ci", "secret"), ("ci", "no"), ("nobody", "secret"))
     )
     assert visible(right) == visible(wrong) == visible(unknown)
@@ -101,20 +101,20 @@ def test_from_outside_a_right_and_a_wrong_secret_look_like_an_unknown_name(
 
 
 def test_from_outside_many_guesses_are_answered_and_delayed_like_those_at_an_unknown_name(
-    asked: Asked,
+    server: Server,
 ) -> None:
     def besieged(account: str, network: str) -> list[tuple[int, str, str]]:
-        replies = asked.guesses(account, network, 120)
+        replies = server.guesses(account, network, 120)
         # Then the right secret; an unknown name has none. Time passes, and all of it again.
-        replies += asked.login(account, "secret", f"{network}.9.9")
-        asked.clock.now += 3600
-        replies += asked.guesses(account, network, 130)[120:]
+        replies += server.login(account, "secret", f"{network}.9.9")
+        server.clock.now += 3600
+        replies += server.guesses(account, network, 130)[120:]
         # One address that tries many names.
         for number in range(400):
-            replies += asked.login(f"{account}{number}", "x", f"{network}.8.8")
+            replies += server.login(f"{account}{number}", "x", f"{network}.8.8")
         return [
             *map(visible, replies),
-            *map(visible, asked.login(account, "secret", f"{network}.8.8")),
+            *map(visible, server.login(account, "secret", f"{network}.8.8")),
         ]
 
     robot, nobody = besieged("ci", "192.168"), besieged("nobody", "172.16")
@@ -123,52 +123,52 @@ def test_from_outside_many_guesses_are_answered_and_delayed_like_those_at_an_unk
     assert any("Retry-After" in headers for _, headers, _ in robot)
 
 
-def test_guesses_from_outside_lock_nobody_out_inside(asked: Asked) -> None:
-    asked.guesses("ci", "192.168", 200)
-    assert asked.guesses("ci", "192.168", 201)[-1].status == 429
+def test_guesses_from_outside_lock_nobody_out_inside(server: Server) -> None:
+    server.guesses("ci", "192.168", 200)
+    assert server.guesses("ci", "192.168", 201)[-1].status == 429
     # No address is known yet.
     for address in (INSIDE, "::ffff:10.0.0.2", "2001:db8::1"):
-        assert asked.login("ci", "secret", address)[0].status == 200
+        assert server.login("ci", "secret", address)[0].status == 200
 
 
-def test_guesses_from_inside_count(asked: Asked) -> None:
-    asked.guesses("ci", "10.1", 100)
-    assert asked.login("ci", "secret", INSIDE)[0].status == 429
+def test_guesses_from_inside_count(server: Server) -> None:
+    server.guesses("ci", "10.1", 100)
+    assert server.login("ci", "secret", INSIDE)[0].status == 429
 
 
 def test_a_right_secret_from_outside_is_not_remembered_and_does_not_make_the_address_known(
-    asked: Asked, stored: list[bytes]
+    server: Server, stored: list[bytes]
 ) -> None:
-    asked.login("ci", "secret", OUTSIDE)
-    assert asked.issuer.login.passwords.remembered == {"right": 0, "wrong": 1}
-    knows = asked.issuer.login.passwords.guard.knows
+    server.login("ci", "secret", OUTSIDE)
+    assert server.issuer.login.passwords.remembered == {"right": 0, "wrong": 1}
+    knows = server.issuer.login.passwords.guard.knows
     assert not any(knows(name, OUTSIDE) for name in ("ci", outsider("ci")))
     # The password is remembered as wrong under the name that counts for outsiders.
-    assert asked.login("ci", "secret", INSIDE, OUTSIDE)[0].status == 200
-    assert asked.login("ci", "secret", INSIDE, OUTSIDE)[1].status == 401
-    assert asked.issuer.login.passwords.remembered == {"right": 1, "wrong": 1}
+    assert server.login("ci", "secret", INSIDE, OUTSIDE)[0].status == 200
+    assert server.login("ci", "secret", INSIDE, OUTSIDE)[1].status == 401
+    assert server.issuer.login.passwords.remembered == {"right": 1, "wrong": 1}
     assert not knows("ci", OUTSIDE)
 
 
-def test_a_known_address_that_was_removed_is_outside(asked: Asked, keys: Path) -> None:
-    assert asked.login("owner", "secret", OUTSIDE)[0].status == 200
+def test_a_known_address_that_was_removed_is_outside(server: Server, keys: Path) -> None:
+    assert server.login("owner", "secret", OUTSIDE)[0].status == 200
     users = {"owner": {"password": hashed("secret"), "addresses": ADDRESSES}}
     content = yaml.safe_dump(settings(keys, users=users))
-    asked.issuer.use(config.load(content, check_keys=True))
-    asked.guesses("owner", "192.168", 100)
-    assert asked.login("owner", "secret", OUTSIDE, INSIDE)[0].status == 429
-    assert asked.login("owner", "secret", INSIDE)[0].status == 200
+    server.issuer.use(config.load(content, check_keys=True))
+    server.guesses("owner", "192.168", 100)
+    assert server.login("owner", "secret", OUTSIDE, INSIDE)[0].status == 429
+    assert server.login("owner", "secret", INSIDE)[0].status == 200
 
 
 @pytest.mark.parametrize("name", [b"\xed\xa0\x80ci", b"\xed\xb0\x80ci"])
-def test_no_client_can_send_the_name_that_counts_for_outsiders(asked: Asked, name: bytes) -> None:
+def test_no_client_can_send_the_name_that_counts_for_outsiders(server: Server, name: bytes) -> None:
     header = basic(name, "x")["Authorization"]
     form = b"grant_type=password&password=x&username=" + b"".join(b"%%%02x" % byte for byte in name)
 
     async def both() -> list[Reply]:
         return [
-            await asked.issuer.answer(b"", None, header, OUTSIDE, None),
-            await asked.issuer.answer(b"", form, None, OUTSIDE, None),
+            await server.issuer.answer(b"", None, header, OUTSIDE, None),
+            await server.issuer.answer(b"", form, None, OUTSIDE, None),
         ]
 
     assert [(reply.status, reply.log["result"]) for reply in asyncio.run(both())] == [

@@ -176,8 +176,8 @@ def test_what_dockerd_itself_says_of_its_settings(host: Host) -> None:
     assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, there: bool) -> None:
+@pytest.mark.parametrize("installed", [True, False])
+def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, installed: bool) -> None:
     # The messages of containerd 1.6.20 (Debian 12) and 1.7.24 (Debian 13).
     runner(host).answers["containerd config dump"] = Result(
         1,
@@ -185,7 +185,7 @@ def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, there
         "containerd: failed to load TOML: /etc/containerd/config.toml: (3, 11): cannot have "
         "multiple equals for the same key",
     )
-    if not there:
+    if not installed:
         # Only containerd is installed, and no engine yet.
         runner(host).programs.clear()
         shows(host, MISSING, MISSING, CONTAINERD)

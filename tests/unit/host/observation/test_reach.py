@@ -105,10 +105,10 @@ def test_docker_speaks_plain_http_where_it_is_told_to(
             "127.0.0.1" if host == "images.test" else host, *rest, **more
         ),
     )
-    there = f"images.test:{port}"
-    assert Docker({}, {}).ask(there) != ""
-    assert Docker({"insecure-registries": [there]}, {}).ask(there) == ""
-    assert Docker({"insecure-registries": ["127.0.0.0/8"]}, {}).ask(there) == ""
+    address = f"images.test:{port}"
+    assert Docker({}, {}).ask(address) != ""
+    assert Docker({"insecure-registries": [address]}, {}).ask(address) == ""
+    assert Docker({"insecure-registries": ["127.0.0.0/8"]}, {}).ask(address) == ""
 
 
 def test_a_mirror_stands_for_docker_hub_alone(serve: Serve, nobody: str) -> None:
