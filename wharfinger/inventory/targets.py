@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wharfinger.suggestions import nearest
+from wharfinger.wording import listed
 
-# At most so many names are shown.
+# How many names a message shows.
 _NAMES = 20
 _SPECIAL_TAGS = frozenset({"all", "always", "never", "tagged", "untagged"})
 
@@ -27,7 +28,9 @@ def limit_mistake(loader: Any, top: Any, limit: str) -> str | None:
     manager.subset(limit)
     if not manager.hosts or manager.list_hosts("all"):
         return None
-    return f"--limit {limit}: matches no host, so nothing was done: {_there_is(manager.groups)}"
+    return (
+        f"--limit {limit}: matches no host, so nothing was done: {_hosts_by_group(manager.groups)}"
+    )
 
 
 def no_hosts_message(patterns: Iterable[str], limit: str | None, groups: Mapping[str, Any]) -> str:
@@ -41,37 +44,37 @@ def no_hosts_message(patterns: Iterable[str], limit: str | None, groups: Mapping
     if hosts:
         return (
             f"--limit {limit}: matches no host of the group {pattern}, so nothing was done: "
-            f"write one of {_listed(hosts)}"
+            f"write one of {listed(hosts, _NAMES)}"
         )
     near = nearest(pattern, set(groups) - {pattern})
     instead = f"`{pattern}:` for `{near}:`" if near else f"hosts under `{pattern}:` and `hosts:`"
     return (
         f"{pattern}: no host is in this group, so nothing was done: write {instead} in the "
-        f"inventory's hosts.yml; {_there_is(groups)}"
+        f"inventory's hosts.yml; {_hosts_by_group(groups)}"
     )
 
 
 def selection_mistakes(
-    plays: Sequence[Any], asked: Mapping[str, Iterable[str]], start: str | None
+    plays: Sequence[Any], given: Mapping[str, Iterable[str]], start: str | None
 ) -> list[str]:
     """A sentence for each tag that no task has, and for a start task that does not exist.
 
-    plays: Ansible's. asked: option, such as --tags → its tags. start: the value of --start-at-task.
+    plays: Ansible's. given: option, such as --tags → its tags. start: the value of --start-at-task.
     """
     tasks = [task for play in plays for task in _tasks(play)]
     tags = {tag for tagged in (*plays, *tasks) for tag in tagged.tags}
     names = {name for task in tasks for name in (task.name, task.get_name())}
-    mistakes = [words for option in asked for words in tag_mistakes(option, asked[option], tags)]
+    mistakes = [words for option in given for words in tag_mistakes(option, given[option], tags)]
     return mistakes + start_mistakes(start, names)
 
 
-def tag_mistakes(option: str, asked: Iterable[str], known: Collection[str]) -> list[str]:
+def tag_mistakes(option: str, given: Iterable[str], known: Collection[str]) -> list[str]:
     """A sentence for each tag of --tags or --skip-tags that no task has."""
     tags = sorted(set(known) - _SPECIAL_TAGS)
     instead = f"write one of {', '.join(tags)}" if tags else f"leave {option} out"
     return [
         f"{option} {tag}: no task has this tag, so nothing was done: {instead}"
-        for tag in asked
+        for tag in given
         if tag not in known and tag not in _SPECIAL_TAGS
     ]
 
@@ -114,16 +117,11 @@ def _tasks(play: Any) -> list[Any]:
     return tasks
 
 
-def _there_is(groups: Mapping[str, Any]) -> str:
+def _hosts_by_group(groups: Mapping[str, Any]) -> str:
     members = {
         name: [host.name for host in group.get_hosts()]
         for name, group in sorted(groups.items())
         if name != "all"
     }
-    listed = [f"{name} ({_listed(hosts)})" for name, hosts in members.items() if hosts]
-    return f"the inventory has {_listed(listed)}" if listed else "the inventory has no host"
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:_NAMES])
-    return shown if len(names) <= _NAMES else f"{shown} and {len(names) - _NAMES} more"
+    filled = [f"{name} ({listed(hosts, _NAMES)})" for name, hosts in members.items() if hosts]
+    return f"the inventory has {listed(filled, _NAMES)}" if filled else "the inventory has no host"
