@@ -81,7 +81,7 @@ def host_at(folder: Path) -> Host:
         closing=folder / "closing",
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",
-        told=folder / "run" / "told.json",
+        sent_alerts=folder / "run" / "told.json",
         confirmation=folder / "run" / "asked.json",
         units=folder / "units",
         cron=folder / "cron.d",

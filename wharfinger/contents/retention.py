@@ -185,7 +185,7 @@ def _newer_than(value: object, wrong: list[str]) -> int | None:
 def _matching(value: object, wrong: list[str]) -> tuple[str, ...]:
     words, mistakes = texts("matching", value, _EXAMPLES["matching"], no_text=_no_tag)
     wrong += mistakes
-    wrong += [f"matching: {found}" for word in words if (found := _tag_mistake(word))]
+    wrong += [f"matching: {mistake}" for word in words if (mistake := _tag_mistake(word))]
     return words
 
 

@@ -104,12 +104,12 @@ def plan(
             begun.append(name)
             continue
         present = credentials.read(name)
-        here = present is not None and all(
+        current = present is not None and all(
             host[name]["generated"] in identities(name, present)
             for host, until in zip(hosts, ends, strict=True)
             if until > now
         )
-        if not here:
+        if not current:
             raise another_copy_error(name, max(last))
         # A host that does not know the robot yet gets its present secret.
         if len(last) == sum(name in host for host in hosts):

@@ -43,8 +43,8 @@ def check_authority(
     file = f"credentials/{hostname}-ca.key"
     authority = host.certificates.ca
     on_host = bool(authority and authority.key_matches)
-    there = on_controller(file, controller).is_file()
-    if there and (good[OFFLINE] or (authority and not on_host)):
+    exists = on_controller(file, controller).is_file()
+    if exists and (good[OFFLINE] or (authority and not on_host)):
         # Without certificates_ca_offline the key is about to return to the host.
         _check_key(f"credentials/{hostname}", authority, controller, report)
     elif good[OFFLINE] and authority and not on_host:

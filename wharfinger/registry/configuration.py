@@ -170,11 +170,11 @@ def _keys() -> _Key:
 
 def _add_key(root: _Key, path: str, type_: str, variable: str) -> None:
     steps = path.replace("[]", ".[]").split(".")
-    here = root
+    key = root
     for step, token in zip(steps, variable.split("_")[1:], strict=True):
-        here.type = {"*": "map", "[]": "list"}.get(step, "section")
-        here = here.children.setdefault(step, _Key(token=token))
-    here.type = type_
+        key.type = {"*": "map", "[]": "list"}.get(step, "section")
+        key = key.children.setdefault(step, _Key(token=token))
+    key.type = type_
 
 
 def _known_values(key: _Key, path: str = "") -> Iterator[str]:
@@ -310,8 +310,8 @@ def _unknown(key: _Key, name: str, path: str) -> str:
         known for known in _known_values(_keys()) if known.rpartition(".")[2] == name.lower()
     )
     hint = allowed[near] if near else next(elsewhere, None)
-    here = ", ".join(sorted(allowed))
-    write = f"did you mean {hint}?" if hint else f"the keys here are {here}"
+    keys = ", ".join(sorted(allowed))
+    write = f"did you mean {hint}?" if hint else f"the keys here are {keys}"
     return f"distribution {VERSION} does not know this key and would ignore it: {write}"
 
 

@@ -392,7 +392,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         interfaces=folder / "interfaces",
         metrics=folder / "run" / "host.prom",
         alert=folder / "run" / "alert.json",
-        told=folder / "run" / "told.json",
+        sent_alerts=folder / "run" / "told.json",
         confirmation=folder / "run" / "asked.json",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",

@@ -29,13 +29,13 @@ def copy_reference(source: str, target: str, connection: Connection) -> None:
         )
     if not origin.tag and not origin.digest:
         origin = origin.with_tag(DEFAULT_TAG)
-    here = connection.settings(origin.registry)
-    there = connection.settings(goal.registry)
+    source_settings = connection.settings(origin.registry)
+    target_settings = connection.settings(goal.registry)
 
     async def main() -> str:
         async with (
-            Transport(origin.registry, here, notice=notice) as source_transport,
-            Transport(goal.registry, there, notice=notice) as target_transport,
+            Transport(origin.registry, source_settings, notice=notice) as source_transport,
+            Transport(goal.registry, target_settings, notice=notice) as target_transport,
         ):
             first = Registry(source_transport)
             second = first if origin.registry == goal.registry else Registry(target_transport)

@@ -45,7 +45,7 @@ def tell(
         _keep_in_memory(host, alerted)
         return f"{host.paths.state}: {problem.strerror or problem}"
     with suppress(OSError):
-        host.paths.told.unlink(missing_ok=True)
+        host.paths.sent_alerts.unlink(missing_ok=True)
     return failure
 
 
@@ -92,14 +92,14 @@ def _sent(
 def _in_memory(host: Host) -> _Alerted:
     """What was reported while state.json could not be written or read."""
     with suppress(HostError, OSError):
-        return Store(host.paths.told).load().alerted
+        return Store(host.paths.sent_alerts).load().alerted
     return {}
 
 
 def _keep_in_memory(host: Host, alerted: _Alerted) -> None:
     with suppress(OSError):
-        host.paths.told.parent.mkdir(parents=True, exist_ok=True)
-        Store(host.paths.told).save(State(alerted=alerted))
+        host.paths.sent_alerts.parent.mkdir(parents=True, exist_ok=True)
+        Store(host.paths.sent_alerts).save(State(alerted=alerted))
 
 
 class Reported(HostError):

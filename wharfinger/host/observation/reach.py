@@ -190,19 +190,19 @@ def environment(paths: Paths) -> dict[str, str]:
             return dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
     # Both Debian's unit and its init script read this file.
     files = [paths.docker_defaults]
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     units = paths.docker_units
     for file in sorted(units.glob("*.conf")) if os.access(units, os.R_OK) else ():
         for key, value in _assigned(file):
             if key == "EnvironmentFile":
                 files.append(Path(value.strip().removeprefix("-")))
             elif key == "Environment":
-                found |= _assignments(value)
+                variables |= _assignments(value)
     # In systemd, a file overrides a line of the unit.
     for file in files:
         for key, value in _assigned(file):
-            found |= _assignments(f"{key}={value}")
-    return found
+            variables |= _assignments(f"{key}={value}")
+    return variables
 
 
 def _assigned(file: Path) -> list[tuple[str, str]]:

@@ -81,10 +81,10 @@ class Way:
     def to(cls, hostname: str) -> Way:
         """The way to this host by this name, or else by the address of its default route."""
         resolved = observe.Names([hostname]).answers()[1][hostname]
-        here = [address for address in resolved if is_own(address)]
+        own = [address for address in resolved if is_own(address)]
         # Of the addresses of localhost, every nginx listens on the IPv4 one.
-        here.sort(key=lambda address: ":" in address)
-        return cls(resolved, here[0] if here else primary_address() or "127.0.0.1", bool(here))
+        own.sort(key=lambda address: ":" in address)
+        return cls(resolved, own[0] if own else primary_address() or "127.0.0.1", bool(own))
 
     def warning(self, hostname: str) -> str | None:
         """What to enter in DNS if the name does not lead to the host; None if it does."""

@@ -28,9 +28,9 @@ class Paths:
     closing: Path = Path("/run/wharfinger-closing")
     # The host's metrics, which nginx serves to Prometheus (metrics.py). A boot removes them.
     metrics: Path = Path("/run/wharfinger/host.prom")
-    # In memory, for the alarm of last resort (alert.py).
+    # In memory, for alert.py: the alarm of last resort, and alerts that state.json could not keep.
     alert: Path = Path("/run/wharfinger/alert.json")
-    told: Path = Path("/run/wharfinger/told.json")
+    sent_alerts: Path = Path("/run/wharfinger/told.json")
     # What a person requests of a job's next run (contents/confirmation.py).
     confirmation: Path = Path("/run/wharfinger/asked.json")
     docker_socket: Path = Path("/var/run/docker.sock")
@@ -57,11 +57,11 @@ class Paths:
     def at(self, path: str) -> Path:
         """The place of the file that has this path on a real host."""
         wanted = Path(path)
-        root, here = Path("/"), Path("/")
+        root, place = Path("/"), Path("/")
         for field in fields(self):
             if isinstance(field.default, Path) and wanted.is_relative_to(field.default):
-                root, here = max((root, here), (field.default, getattr(self, field.name)))
-        return here / wanted.relative_to(root)
+                root, place = max((root, place), (field.default, getattr(self, field.name)))
+        return place / wanted.relative_to(root)
 
     @property
     def timers(self) -> Path:

@@ -1064,7 +1064,7 @@ def test_on_a_full_disk_an_alarm_is_sent_once_a_day_and_again_once_it_is_over(
     with pytest.raises(HostError):
         run("renew", {}, host=host)
     assert alerts(host, tmp_path).count("nginx refuses") == 2
-    assert not host.paths.told.exists()
+    assert not host.paths.sent_alerts.exists()
     machine.nginx_refuses = None
     run("renew", {}, host=host)
     assert host.store.load().alerted == {}
