@@ -63,7 +63,8 @@ _ADVICE: tuple[tuple[str, str, str], ...] = (
         "it asks {user} for a password there: run the same command with -K (--ask-become-pass)",
     ),
     (
-        r"Incorrect \S+ password|incorrect password attempt",
+        # The last is that of ansible_connection: local.
+        r"Incorrect \S+ password|incorrect password attempt|Duplicate become password prompt",
         "host, sudo",
         "it does not take this password: give -K the password that {user} has there",
     ),

@@ -68,9 +68,17 @@ SAID = [
         )
         for words in ("Missing sudo password", f"{MODULE}sudo: a password is required")
     ),
-    (
-        "Incorrect sudo password",
-        "host, sudo: it does not take this password: give -K the password that operator has there",
+    *(
+        (
+            words,
+            "host, sudo: it does not take this password: give -K the password that operator has "
+            "there",
+        )
+        for words in (
+            "Incorrect sudo password",
+            "Duplicate become password prompt encountered waiting for become success.\n"
+            ">>> Standard Error\n[sudo via ansible, key=abc] password:\nSorry, try again.",
+        )
     ),
     (
         f"{MODULE}operator is not in the sudoers file.",
