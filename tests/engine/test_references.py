@@ -461,7 +461,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_clients_mistake_in_a_manifest_is_no_fault_of_the_registry(
+def test_a_clients_mistake_in_a_manifest_is_not_an_error_of_the_registry(
     server: Server, mistake: str
 ) -> None:
     kind, fields = MISTAKES[mistake]

@@ -26,7 +26,7 @@ def one_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_fails_is_saved_as_a_seed_and_told(
+def test_a_failing_input_is_saved_as_a_seed_and_reported(
     one_target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "report.md"

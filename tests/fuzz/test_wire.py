@@ -40,12 +40,12 @@ def test_the_server_answers_http_to_any_bytes_and_stays_as_it_was(server: Runnin
         (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbodyHTTP/1.1 999 No\r\n\r\n", "status 999"),
     ],
 )
-def test_what_is_no_answer_is_a_failure(answer: bytes, reason: str) -> None:
+def test_bytes_that_are_not_an_answer_are_a_failure(answer: bytes, reason: str) -> None:
     with pytest.raises(AssertionError, match=reason):
         wire.statuses(answer)
 
 
-def test_answers_are_told_apart() -> None:
+def test_answers_are_split_correctly() -> None:
     first = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
     head = b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\n"
     assert wire.statuses(first + head + first) == ["100", "200", "404", "100", "200"]

@@ -358,7 +358,7 @@ def test_a_dry_run_succeeds_on_a_fresh_host(dry: Run) -> None:
     assert "Docker Engine is absent: it would be installed and started." in dry.output
 
 
-def test_a_dry_run_shows_the_files_that_are_no_secret(dry: Run) -> None:
+def test_a_dry_run_shows_the_files_that_are_not_secret(dry: Run) -> None:
     assert '+  "live-restore": true' in dry.output
     assert "auth_config.yml: changed; its content is secret and not shown" in dry.output
 

@@ -65,7 +65,7 @@ def deployed(machine: Machine, controller: Controller, settings: dict[str, Any])
     return inventory
 
 
-def test_a_name_that_is_in_no_dns_is_told_at_the_end_and_no_failure(
+def test_a_name_without_a_dns_entry_is_reported_at_the_end_and_not_a_failure(
     deployed: Path, machine: Machine, controller: Controller
 ) -> None:
     said = " ".join(controller.runs["deployment"].output.split())

@@ -147,7 +147,7 @@ def test_every_header_is_the_registrys(
 
 
 @pytest.mark.parametrize("value", KNOWN)
-def test_a_known_blob_is_told_to_be_known(compared: Stack, value: str) -> None:
+def test_a_304_answers_a_client_that_knows_the_blob(compared: Stack, value: str) -> None:
     """The comparison alone would also hold if both sides sent the whole blob again."""
     answer = compared.proxied(
         "GET", PATH, token=compared.signer.token(PULL), headers={"If-None-Match": value}

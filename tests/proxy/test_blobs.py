@@ -108,7 +108,7 @@ def test_several_ranges_hold_the_same_parts(stack: Stack, blob: str) -> None:
     assert [body for _, body in parts[0]] == [CONTENT[0:4], CONTENT[10:13], CONTENT[-2:]]
 
 
-def test_time_of_the_file_is_no_condition(stack: Stack, blob: str) -> None:
+def test_the_files_time_is_not_a_condition(stack: Stack, blob: str) -> None:
     """The registry does not know a blob's time. nginx knows the file's, which a restore changes."""
     file = stack.storage / "docker/registry/v2/blobs/sha256" / DIGEST[7:9] / DIGEST[7:] / "data"
     condition = {"If-Modified-Since": formatdate(int(file.stat().st_mtime), usegmt=True)}

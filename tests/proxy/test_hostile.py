@@ -354,9 +354,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("title", MALFORMED)
-def test_what_is_no_request_is_refused_before_it_reaches_anybody(
-    hostile: Stack, title: str
-) -> None:
+def test_a_malformed_request_is_refused_and_not_passed_on(hostile: Stack, title: str) -> None:
     # No other test uses this address. nginx may still be logging requests of other tests.
     client = f"127.0.1.{1 + list(MALFORMED).index(title)}"
     answer = quick(hostile, MALFORMED[title], source=client)

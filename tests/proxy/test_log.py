@@ -355,7 +355,7 @@ def test_what_the_host_program_has_written_is_served(stack: Stack, tmp_path: Pat
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4"
 
 
-def test_the_digest_in_a_blobs_address_is_no_repository(stack: Stack) -> None:
+def test_the_digest_in_a_blobs_address_is_not_logged_as_a_repository(stack: Stack) -> None:
     digest = "sha256:" + hashlib.sha256(b"x").hexdigest()
     line = logged(stack, "GET", f"/v2/team/app/blobs/{digest}")
     assert (line["repository"], line["verb"], line["user"]) == ("team/app", "pull", "")

@@ -181,7 +181,9 @@ def test_anything_in_a_second_line_is_seen_by_nginx_1_23_and_newer(
     assert answer[0] == (200 if newer else 404)
 
 
-def test_what_is_not_there_is_told_by_the_registry(stack: Stack, manifests: dict[str, str]) -> None:
+def test_the_registry_answers_for_a_missing_manifest(
+    stack: Stack, manifests: dict[str, str]
+) -> None:
     path = f"/v2/{REPOSITORY}/manifests/none"
     answer = stack.proxied("GET", path, token=stack.signer.token(ACCESS))
     assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")

@@ -44,7 +44,7 @@ def message(answer: Answer) -> str:
         "/v2/a/b/blobs/uploads/?mount=sha256:0&from={}",
     ],
 )
-def test_an_address_that_is_too_long_is_told_so(
+def test_an_address_that_is_too_long_is_answered_with_414(
     stack: Stack, path: str, size: int, signed_in: bool
 ) -> None:
     token = stack.signer.token(ACCESS) if signed_in else None
@@ -54,7 +54,7 @@ def test_an_address_that_is_too_long_is_told_so(
 
 
 @pytest.mark.parametrize("path", ["/v2/{}/tags/list", "/auth?scope={}", "/{}"])
-def test_one_that_is_too_long_for_nginx_itself_likewise(stack: Stack, path: str) -> None:
+def test_an_address_too_long_for_nginx_is_answered_with_414(stack: Stack, path: str) -> None:
     answer = stack.proxied("GET", path.format("a" * 40_000))
     assert (answer.status, message(answer)) == (414, TOO_LONG)
 
@@ -91,7 +91,7 @@ def upload(stack: Stack) -> str:
 
 @pytest.mark.parametrize("value", ["a" * 256, "a" * 5_000, "%61" * 256, "%00", "a%00b", "a/" * 200])
 @pytest.mark.parametrize("path", [LIST, "/v2/_catalog"])
-def test_a_list_cannot_go_on_after_what_is_no_name(stack: Stack, path: str, value: str) -> None:
+def test_a_list_cannot_go_on_after_an_invalid_name(stack: Stack, path: str, value: str) -> None:
     for query in (f"last={value}", f"n=5&last={value}", f"last={value}&n=5"):
         answer = call(stack, "GET", f"{path}?{query}")
         assert (answer.status, message(answer)) == (400, MALFORMED)
@@ -242,7 +242,9 @@ def test_any_other_page_is_the_registrys_own(small_pages: Stack, query: str) -> 
 
 
 @pytest.mark.parametrize("query", ["n=-1", "n=x", "n=1e9", "n=+5"])
-def test_what_is_no_number_is_refused_by_the_registry(small_pages: Stack, query: str) -> None:
+def test_the_registry_refuses_a_page_size_that_is_not_a_number(
+    small_pages: Stack, query: str
+) -> None:
     answer = call(small_pages, "GET", f"/v2/_catalog?{query}")
     assert (answer.status, answer.code) == (400, "PAGINATION_NUMBER_INVALID")
     assert small_pages.proxied("GET", "/v2/_catalog?n=10000").status == 401

@@ -86,7 +86,7 @@ def test_path_with_two_readings_is_refused(stack: Stack, path: str) -> None:
     assert (answer.status, answer.code) == (400, "UNSUPPORTED")
 
 
-def test_encoded_colon_of_a_digest_is_no_second_reading(stack: Stack, digest: str) -> None:
+def test_an_encoded_colon_in_a_digest_is_not_read_differently(stack: Stack, digest: str) -> None:
     token = stack.signer.token(("repository", "private/app", ["pull"]))
     path = f"/v2/private/app/blobs/{digest.replace(':', '%3A')}"
     assert stack.proxied("GET", path, token=token).body == SECRET_CONTENT
@@ -234,7 +234,7 @@ def test_upload_reaches_the_registry_while_it_is_still_being_sent(stack: Stack) 
         assert response.status == 202
 
 
-def test_unknown_name_is_told_which_one_is_served(stack: Stack) -> None:
+def test_a_request_for_an_unknown_name_is_answered_with_the_served_name(stack: Stack) -> None:
     answer = stack.proxied("GET", "/v2/", name="other.example.com")
     assert answer.status == 421
     message = json.loads(answer.body)["errors"][0]["message"]

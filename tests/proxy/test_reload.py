@@ -163,7 +163,7 @@ def test_a_client_that_only_rests_does_not_stop_the_reload(
 
 
 @pytest.mark.usefixtures("patient")
-def test_with_nobody_there_or_in_a_hurry_there_is_no_wait(
+def test_a_reload_without_clients_or_in_a_hurry_does_not_wait(
     stack: Stack, nginx: SystemNginx, closing: Path
 ) -> None:
     began = time.monotonic()

@@ -43,7 +43,7 @@ def test_the_parts_times_come_before_the_last_line_the_longest_first() -> None:
     assert seconds[2] == seconds[0] + seconds[1]
 
 
-def test_a_part_that_ends_before_its_time_is_told_with_its_time_too() -> None:
+def test_a_part_that_ends_early_is_listed_with_its_time() -> None:
     code, lines = ran("cut-off", "waits-0")
     assert code == 1
     assert lines[-1] == "2 passed, 1 failed, 1 skipped"

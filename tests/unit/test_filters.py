@@ -80,7 +80,7 @@ def test_the_paths_that_clients_need_stay_on_one_line_each() -> None:
     assert f"{folder}/NAME\n" in shown
 
 
-def test_each_is_made_anew_by_its_own_command() -> None:
+def test_each_secret_is_replaced_by_its_own_command() -> None:
     passwords = {
         "kept": ["someuser", "ci"],
         "stale": ["nodes"],

@@ -157,7 +157,7 @@ def test_an_inventory_that_does_not_exist_is_answered_with_those_that_do(tmp_pat
         )
 
 
-def test_an_empty_folder_is_no_inventory(tmp_path: Path) -> None:
+def test_an_empty_folder_is_not_an_inventory(tmp_path: Path) -> None:
     (tmp_path / "group_vars").mkdir()
     assert error(play("users.yml", tmp_path)) == (
         f"1 mistake in the inventory; nothing was changed. - {tmp_path}: holds no inventory: "
@@ -256,7 +256,7 @@ def test_every_file_that_ansible_would_read_is_read_ahead_and_none_other(
         ),
     ],
 )
-def test_one_file_s_mistake_is_told_with_its_line(
+def test_a_files_mistake_is_reported_with_its_line(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     written(tmp_path, ELSEWHERE)
@@ -394,7 +394,7 @@ def test_hosts_that_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     assert together(tmp_path, hosts, "site") == []
 
 
-def test_machines_that_are_told_apart_by_port_or_way_only(tmp_path: Path) -> None:
+def test_machines_that_differ_only_by_port_or_connection(tmp_path: Path) -> None:
     hosts: dict[str, object] = {
         f"{name}.test": {
             "registry_hostname": "{{ inventory_hostname }}",

@@ -19,7 +19,7 @@ def test_a_duration_is_seconds(value: object, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "ten", "10 minutes", "-5", "1.5h", "1h30m", 1.5, True, None])
-def test_what_is_no_duration_is_refused(value: object) -> None:
+def test_a_malformed_duration_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
         duration(value)
 
@@ -42,7 +42,7 @@ def test_a_size_is_bytes(value: object, number: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "much", "1.5g", "-1", "5x", True, None, 2.0])
-def test_what_is_no_size_is_refused(value: object) -> None:
+def test_a_malformed_size_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
         size(value)
 

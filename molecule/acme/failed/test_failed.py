@@ -65,7 +65,7 @@ def test_a_person_who_runs_it_sees_the_exit_code(machine: Host) -> None:
     assert MESSAGE in said.stderr
 
 
-def test_no_secret_was_told(name: str, machine: Host) -> None:
+def test_no_secret_was_printed(name: str, machine: Host) -> None:
     secret = (hosts.ephemeral() / "eab_hmac_key").read_text().strip()
     journal = machine.check_output("journalctl --output cat")
     assert "wharfinger-renew" in journal

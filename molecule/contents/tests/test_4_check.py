@@ -136,7 +136,7 @@ def test_a_truncated_manifest_is_named_before_anything_is_refused_with_the_way_o
     assert damage_found(site) == []
 
 
-def test_a_list_of_referrers_that_names_what_was_deleted_is_told_and_is_no_failure(
+def test_a_list_of_referrers_with_a_deleted_manifest_is_reported_and_not_a_failure(
     site: Site,
 ) -> None:
     pushing = site.pushing("stale/app")

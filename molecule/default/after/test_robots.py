@@ -97,7 +97,7 @@ def test_a_run_that_reached_one_host_goes_on_with_its_secret_on_the_other() -> N
     assert record(ONE, "ci")["previous"]["until"] == until
 
 
-def test_an_overlap_ends_when_it_is_told_to() -> None:
+def test_an_overlap_ends_on_request() -> None:
     ran = play(ROTATE, "-e", "robot=all", "-e", "overlap_ends=now")
     assert ran.returncode == 0, ran.stdout
     assert logins(formers["ci"]) == [401, 401]

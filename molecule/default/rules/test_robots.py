@@ -55,7 +55,9 @@ def test_what_everyone_may_no_robot_may(registry: Registry, admin: Account) -> N
         assert registry.pull(hosts.account(robot), "welcome/app", digest).status == 401
 
 
-def test_what_is_anonymous_is_no_robots(registry: Registry, images: dict[str, Pushed]) -> None:
+def test_rights_of_anonymous_are_not_a_robots(
+    registry: Registry, images: dict[str, Pushed]
+) -> None:
     digest = images["public/app"].digest
     assert registry.pull(hosts.account("anonymous"), "public/app", digest).status == 200
     assert registry.pull(hosts.account("nodes"), "public/app", digest).status == 401

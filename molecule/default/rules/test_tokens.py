@@ -154,7 +154,7 @@ def test_a_token_without_signature_is_refused(
         assert ask(f"{part(header)}.{part(genuine[1])}.{signature}") == 401
 
 
-def test_the_public_key_is_no_shared_secret(
+def test_the_public_key_does_not_work_as_a_shared_secret(
     ask: Ask, genuine: tuple[dict[str, Any], dict[str, Any]], signing_certificate: bytes
 ) -> None:
     public = load_pem_x509_certificate(signing_certificate).public_key()

@@ -154,7 +154,7 @@ def test_another_signing_key(site: Site) -> None:
     assert signed_by(site)["alg"] == "ES256"
 
 
-def test_then_there_is_no_way_back_to_the_release_before(site: Site) -> None:
+def test_then_there_is_no_way_back_to_the_former_release(site: Site) -> None:
     before = {kind: site.serving(kind)["Id"] for kind in ("registry", "token_server")}
     with site.during("no way back"):
         for kind in before:

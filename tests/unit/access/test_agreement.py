@@ -125,7 +125,7 @@ def test_model_compiled_file_and_token_server_agree(
                 assert server_allows(loaded, *request) == decided.allowed, (policy, question)
 
 
-def test_everyone_is_told_from_robots_by_a_label_only_where_there_are_robots() -> None:
+def test_users_have_a_label_that_distinguishes_them_from_robots_only_if_there_are_robots() -> None:
     rules = (Rule(1, ("everyone",), ("pull",), ("**",)),)
     without = configured(policy(*rules))
     assert without["acl"][-1]["match"]["account"] == "/.+/"

@@ -58,7 +58,7 @@ from .messages import (
         ),
     ],
 )
-def test_a_wrong_group_is_told(groups: object, message: str) -> None:
+def test_a_wrong_group_is_reported(groups: object, message: str) -> None:
     assert errors(groups=groups) == [f"registry_groups{message}"]
 
 
@@ -69,7 +69,7 @@ def test_a_member_whose_own_entry_is_wrong_is_not_called_unknown() -> None:
     assert messages == [f"registry_users, Bob: a user's {NAME}: write bob"]
 
 
-def test_a_rule_for_a_group_whose_own_entry_is_wrong_is_not_told_once_more() -> None:
+def test_a_rule_for_a_group_with_a_mistake_is_not_reported_again() -> None:
     messages = errors(groups={"team": None}, access=[rule(who="group:team")] * 2)
     assert messages == [
         "registry_groups, team: is nothing (null): write a list of users, as in "

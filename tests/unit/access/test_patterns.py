@@ -106,7 +106,7 @@ COMPONENT = (
         ),
     ],
 )
-def test_a_wrong_pattern_is_told(pattern: str, message: str) -> None:
+def test_a_wrong_pattern_is_reported(pattern: str, message: str) -> None:
     assert errors(access=[rule(on=["fine/*", pattern])]) == [
         f"registry_access, rule 1: on: {message}"
     ]

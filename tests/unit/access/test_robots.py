@@ -139,7 +139,7 @@ def warnings(robots: object, *access: dict[str, Any]) -> list[str]:
         ),
     ],
 )
-def test_a_wrong_entry_of_a_robot_is_told(entry: object, message: str) -> None:
+def test_a_wrong_entry_of_a_robot_is_reported(entry: object, message: str) -> None:
     messages = errors({"ci": entry})
     assert messages == [f"registry_robots, ci: {message}"]
     assert SECRET not in messages[0]
@@ -194,7 +194,7 @@ def test_a_right_entry_of_a_robot_is_accepted(entry: object) -> None:
         ),
     ],
 )
-def test_a_wrong_name_of_a_robot_is_told(robots: object, message: str) -> None:
+def test_a_wrong_name_of_a_robot_is_reported(robots: object, message: str) -> None:
     assert errors(robots) == [message]
 
 
@@ -210,18 +210,18 @@ def test_a_wrong_name_of_a_robot_is_told(robots: object, message: str) -> None:
         ({"robot": "ci"}, "who is a mapping: write robot:NAME without a space after the colon"),
     ],
 )
-def test_a_rule_for_a_robot_that_is_none_is_told(who: object, message: str) -> None:
+def test_a_rule_for_an_unknown_robot_is_reported(who: object, message: str) -> None:
     wrong = {"who": who, "may": ["pull"], "on": "team/**"}
     access = [wrong, given(), *rules()]
     assert errors({"ci": {}}, access) == [f"registry_access, rule 1: {message}"]
 
 
-def test_a_rule_for_a_robot_whose_own_entry_is_wrong_is_not_told_once_more() -> None:
+def test_a_rule_for_a_robot_with_a_mistake_is_not_reported_again() -> None:
     messages = errors({"CI": {}}, rules(given("CI")))
     assert messages == [f"registry_robots, CI: {NAME}: write ci"]
 
 
-def test_a_robot_in_a_group_is_told_where_to_write_it() -> None:
+def test_a_robot_in_a_group_is_answered_with_where_to_write_it() -> None:
     assert errors({"ci": {}}, groups={"developers": ["someuser", "ci"]}) == [
         'registry_groups, developers: "ci" is a robot, and a group has users only: remove it '
         "here, and write robot:ci beside group:developers in the who of its rules"
@@ -257,7 +257,7 @@ def test_an_expiry_needs_the_embedded_server() -> None:
     ]
 
 
-def test_a_robot_named_like_a_segment_is_told_where_its_own_rule_uses_user() -> None:
+def test_a_robot_named_like_a_segment_is_reported_if_its_own_rule_uses_user() -> None:
     others = {"who": "group:developers", "may": ["pull"], "on": "ci/**"}
     own = {"who": "everyone", "may": "all", "on": "{user}/**"}
     # The rule `own` gives the robot nothing, so ci/** is not its own place.
@@ -275,7 +275,7 @@ def test_a_robot_named_like_a_segment_is_told_where_its_own_rule_uses_user() -> 
     ]
 
 
-def test_a_name_that_no_repository_can_have_is_told_where_user_applies() -> None:
+def test_a_name_that_no_repository_can_have_is_reported_if_a_rule_uses_user() -> None:
     assert errors({"ci.": {}}, rules(given("ci."))) == []
     assert errors({"ci.": {}}, rules(given("ci.", on="{user}/*"))) == [
         "registry_robots, ci.: this name cannot be part of a repository's name, and "
@@ -392,7 +392,7 @@ def test_a_robots_limits_are_written_for_the_embedded_server() -> None:
     }
 
 
-def test_the_other_server_is_told_only_what_it_knows() -> None:
+def test_docker_auth_gets_only_settings_that_it_knows() -> None:
     users = compile_users(POLICY, HASHES, PREVIOUS, server="cesanta")
     assert users["ci"] == {"password": "hash of ci"}
 
@@ -415,6 +415,6 @@ def test_a_robots_rule_has_an_entry_for_each_network() -> None:
     ]
 
 
-def test_a_robot_without_a_hash_is_no_robot() -> None:
+def test_a_robot_without_a_hash_is_not_compiled() -> None:
     with pytest.raises(ValueError, match=r"^no password hash is known for: ci, nodes$"):
         compile_users(POLICY, {"admin": "x", "someuser": "x"})

@@ -156,7 +156,7 @@ from .messages import (
         ),
     ],
 )
-def test_a_wrong_rule_is_told_with_its_number(entry: object, messages: list[str]) -> None:
+def test_a_wrong_rule_is_reported_with_its_number(entry: object, messages: list[str]) -> None:
     first = {"who": "admin", "may": "all", "on": "all"}
     assert errors(access=[first, entry]) == [
         f"registry_access, rule 2: {message}" for message in messages
@@ -167,7 +167,7 @@ def test_a_wrong_rule_is_told_with_its_number(entry: object, messages: list[str]
     ("access", "kind"),
     [(None, "nothing (null)"), ({"who": "x"}, "a mapping"), ("x", "text")],
 )
-def test_rules_that_are_no_list_are_told(access: object, kind: str) -> None:
+def test_rules_that_are_not_a_list_are_reported(access: object, kind: str) -> None:
     assert errors(access=access) == [
         f"registry_access: is {kind}: write a list of rules, as in "
         '`- {who: someuser, may: [pull, push], on: "{user}/**"}`, or [] for none'
@@ -195,7 +195,7 @@ def test_push_without_pull_is_warned_of_since_the_registry_asks_for_both() -> No
     assert examine({"someuser": {}}, {}, [rule(may=["push", "pull"])])[1].warnings == []
 
 
-def test_all_mistakes_are_told_at_once_and_make_no_policy() -> None:
+def test_all_mistakes_are_reported_at_once_and_give_no_policy() -> None:
     users = {"admin": {"pasword": SECRET}}
     groups = {"team": ["bob"]}
     rules = [rule(who="admn"), rule(may="pul", who="admin")]

@@ -61,7 +61,7 @@ def never(number: int, rules: str, first: int) -> str:
         ),
     ],
 )
-def test_a_rule_that_earlier_ones_always_answer_is_told(
+def test_a_rule_that_earlier_rules_always_answer_is_reported(
     rules: list[Any], messages: list[str]
 ) -> None:
     assert errors(access=rules) == messages
@@ -85,7 +85,7 @@ def test_a_rule_with_something_left_to_decide_is_accepted(rules: list[Any]) -> N
     assert errors(access=rules) == []
 
 
-def test_a_user_named_like_a_first_segment_is_told_where_a_rule_uses_user() -> None:
+def test_a_user_named_like_a_first_segment_is_reported_if_a_rule_uses_user() -> None:
     users = {**USERS, "team": {}}
     elsewhere = rule(who="admin", on=["x", "team/**"])
     assert errors(users=users, access=[elsewhere]) == []
@@ -96,7 +96,7 @@ def test_a_user_named_like_a_first_segment_is_told_where_a_rule_uses_user() -> N
     ]
 
 
-def test_a_user_named_like_a_later_segment_is_told_where_user_stands_at_it() -> None:
+def test_a_user_named_like_a_later_segment_is_reported_if_a_rule_uses_user_there() -> None:
     users = {**USERS, "shared": {}}
     rules = [rule(on="team/{user}/**"), rule(who="admin", on="team/shared/*")]
     assert errors(users=users, access=rules) == [
@@ -109,7 +109,9 @@ def test_a_user_named_like_a_later_segment_is_told_where_user_stands_at_it() -> 
 
 @pytest.mark.parametrize("name", ["ci.", "a..b", "a___b", "a-_b"])
 @pytest.mark.parametrize("who", ["NAME", "group:team", "everyone"])
-def test_a_name_that_no_repository_can_have_is_told_where_user_applies(name: str, who: str) -> None:
+def test_a_name_that_no_repository_can_have_is_reported_if_a_rule_uses_user(
+    name: str, who: str
+) -> None:
     users, groups = {**USERS, name: {}}, {"team": [name]}
     mine = rule(who=name if who == "NAME" else who, on="{user}/**")
     assert errors(users, groups, [rule(who="admin"), mine]) == [

@@ -99,7 +99,7 @@ from .messages import (
         ),
     ],
 )
-def test_a_wrong_entry_of_a_user_is_told_without_its_value(entry: object, message: str) -> None:
+def test_a_wrong_entry_of_a_user_is_reported_without_its_value(entry: object, message: str) -> None:
     messages = errors(users={**USERS, "bob": entry})
     assert messages == [f"registry_users, bob: {message}"]
     assert SECRET not in messages[0]
@@ -173,7 +173,7 @@ def test_a_right_entry_of_a_user_is_accepted(entry: object) -> None:
         ),
     ],
 )
-def test_a_wrong_name_of_a_user_is_told(users: object, messages: list[str]) -> None:
+def test_a_wrong_name_of_a_user_is_reported(users: object, messages: list[str]) -> None:
     actual = errors(users=users, groups={})
     assert actual == [f"registry_users{message}" for message in messages]
     assert SECRET not in "".join(actual)

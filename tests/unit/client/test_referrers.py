@@ -84,7 +84,7 @@ def test_what_is_a_list(tag: str, kind: str, expected: bool) -> None:
     assert is_list(tag, digest(b"another"), kind) is expected
 
 
-def test_an_index_tagged_with_its_own_digest_is_no_list() -> None:
+def test_an_index_tagged_with_its_own_digest_is_not_a_list_of_referrers() -> None:
     assert not is_list(LIST, digest(SUBJECT), "application/vnd.oci.image.index.v1+json")
 
 

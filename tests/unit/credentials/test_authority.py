@@ -88,7 +88,7 @@ def test_the_host_never_has_the_authoritys_key(site: Site) -> None:
     assert site.deploy(host)["actions"] == []
 
 
-def test_a_host_made_anew_has_the_same_authority(site: Site) -> None:
+def test_a_host_that_was_set_up_again_has_the_same_authority(site: Site) -> None:
     first, second = site.host("one"), site.host("two")
     site.deploy(first)
     site.deploy(second)

@@ -98,7 +98,7 @@ def test_a_robots_record_of_an_earlier_version_learns_what_its_secret_is(
 
 
 @pytest.mark.parametrize("text", ["", "x" * 100])
-def test_what_is_no_secret_at_all_is_none_of_a_robot(
+def test_text_that_is_not_a_secret_is_not_a_robots_secret(
     robot: dict[str, Any], credentials: Credentials, text: str
 ) -> None:
     (credentials.directory / "ci").write_text(text)

@@ -811,7 +811,7 @@ def test_a_disk_that_has_lost_the_data_is_not_taken_for_a_new_one(
     assert run("prepare", request, host=host)["changed"] is False
 
 
-def test_another_storage_path_does_not_begin_anew_beside_the_data(
+def test_another_storage_path_does_not_start_empty_beside_the_data(
     host: Host, tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
@@ -857,7 +857,7 @@ def test_the_directories_have_the_modes_of_the_table_of_files(host: Host) -> Non
             assert path.stat().st_mode & 0o7777 == int(file.mode, 8), file.path
 
 
-def test_remove_keeps_data_keys_and_what_was_recorded_until_told_otherwise(
+def test_remove_keeps_data_keys_and_records_by_default(
     host: Host, machine: Machine, tmp_path: Path
 ) -> None:
     storage = tmp_path / "storage"

@@ -236,7 +236,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("text", "line", "message"), CASES.values(), ids=CASES)
-def test_a_mistake_is_told_with_its_line_and_without_a_value(
+def test_a_mistake_is_reported_with_its_line_and_without_a_value(
     text: str, line: int, message: str
 ) -> None:
     reported = mistakes(re.sub(r"\bS\b", SECRET, text).encode(), "variables")
@@ -245,14 +245,14 @@ def test_a_mistake_is_told_with_its_line_and_without_a_value(
     assert SECRET not in message
 
 
-def test_what_is_not_utf_8_is_told_with_its_line() -> None:
+def test_bytes_that_are_not_utf_8_are_reported_with_their_line() -> None:
     reported = mistakes("a: 1\n# Schlüssel\n".encode("latin-1"), "variables")
     assert [mistake.within("users.yml") for mistake in reported] == [
         "users.yml, line 2: a character is not encoded as UTF-8: save the file as UTF-8"
     ]
 
 
-def test_every_key_that_is_written_twice_is_told() -> None:
+def test_every_key_that_is_written_twice_is_reported() -> None:
     text = "a: {b: 1, b: 2}\nc:\n  d: 1\n  d: 2\n  d: 3\na: 1\n"
     assert [mistake.line for mistake in mistakes(text.encode(), "variables")] == [1, 4, 5, 6]
 
@@ -318,7 +318,7 @@ def test_another_file_beside_the_hosts_is_nobodys_hosts() -> None:
     assert mistakes(b"- a\n- b\n", "inventory") == []
 
 
-def test_a_plugins_configuration_is_no_list_of_groups() -> None:
+def test_a_plugins_configuration_is_not_read_as_groups() -> None:
     text = "plugin: ansible.builtin.constructed\ngroups: {registry: x}\nhosts: [a]\n"
     assert mistakes(text.encode(), "inventory") == []
 

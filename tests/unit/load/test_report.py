@@ -65,7 +65,7 @@ def test_latencies_are_compared_with_the_steady_phase(record: Record) -> None:
     assert report(record, "change")["phases"][0]["p99_ratio"] == 0.4
 
 
-def test_failures_are_told_with_client_kind_and_phase(record: Record) -> None:
+def test_failures_are_reported_with_client_kind_and_phase(record: Record) -> None:
     totals = report(record)
     assert [
         (failure["kind"], failure["phase"], failure["error"]) for failure in totals["failures"]
@@ -73,7 +73,7 @@ def test_failures_are_told_with_client_kind_and_phase(record: Record) -> None:
     assert "FAILED push by client in change: ReadError: reset" in table(totals)
 
 
-def test_of_a_long_failure_both_ends_are_told(record: Record) -> None:
+def test_a_long_failure_is_reported_with_its_beginning_and_end(record: Record) -> None:
     add(record, "push", error="Put https://" + "x" * 3000 + ": EOF")
     line = table(report(record)).splitlines()[-1]
     assert line.startswith("FAILED push by client in steady: Put https://xxx")

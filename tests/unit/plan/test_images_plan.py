@@ -105,7 +105,7 @@ def test_a_bundle_with_a_newer_image_of_the_same_inputs_is_loaded() -> None:
     assert planned("archive", recorded=recorded, wanted=bundle)[1] == ["token_server"]
 
 
-def test_a_refresh_makes_images_anew_and_leaves_pulled_ones() -> None:
+def test_a_refresh_builds_images_again_and_leaves_pulled_images() -> None:
     recorded = {
         "registry": record("pull", reference="hub/registry:3"),
         "token_server": record("build", inputs="t1"),
@@ -148,7 +148,7 @@ def test_a_host_that_has_the_pinned_image_pulls_nothing() -> None:
     assert pinned("", ONE) == ([], [])
 
 
-def test_another_image_that_a_host_pulled_before_is_replaced_and_told() -> None:
+def test_another_image_that_a_host_has_pulled_is_replaced_and_reported() -> None:
     assert pinned(ONE, OTHER) == (
         [ONE],
         [
@@ -170,14 +170,14 @@ def test_the_pins_of_this_checkout_are_for_the_images_that_it_pulls() -> None:
 @pytest.mark.parametrize(
     "digest", [f" {ONE}", "sha256:" + "A" * 64, "1" * 64, None, 12, ["x"], f"{ONE}\n"]
 )
-def test_what_is_no_digest_is_refused(digest: object) -> None:
+def test_a_malformed_digest_is_refused(digest: object) -> None:
     assert problems({"hub/registry:3": digest}) == [
         "hub/registry:3: the value is not a digest: write sha256: and 64 hexadecimal digits in "
         'lower case, or "" where the image is not pinned'
     ]
 
 
-def test_a_key_that_is_no_reference_is_refused() -> None:
+def test_a_malformed_reference_is_refused() -> None:
     assert problems({3.1: ONE}) == [
         "a key is a number: write an image's reference, in quotes, such as "
         '"docker.io/library/registry:3.1.2"'

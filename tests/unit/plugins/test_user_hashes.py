@@ -50,7 +50,7 @@ def test_what_the_host_says_of_a_failure_is_the_answer(run: Any) -> None:
     assert run({"failed": True, "msg": "no"}) == {"changed": False, "failed": True, "msg": "no"}
 
 
-def test_a_password_that_is_not_generated_cannot_be_made_anew(run: Any) -> None:
+def test_a_password_that_is_not_generated_cannot_be_generated_again(run: Any) -> None:
     with pytest.raises(AnsibleActionFail) as caught:
         run({}, users={"ann": {"password": "x"}, "ben": {}}, regenerate="ann", state="renewed")
     assert str(caught.value) == (

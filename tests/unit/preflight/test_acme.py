@@ -116,7 +116,7 @@ def test_an_external_accounts_key_without_its_identifier(acme: Judge) -> None:
 
 
 @pytest.mark.parametrize("key", ["planted+planted/", "planted planted", "planted\neab-kid = x"])
-def test_an_external_accounts_key_that_is_no_base64url_is_not_shown(acme: Judge, key: str) -> None:
+def test_an_external_accounts_key_that_is_not_base64url_is_not_shown(acme: Judge, key: str) -> None:
     report = acme(certificates_acme_eab_kid="1", certificates_acme_eab_hmac_key=key)
     assert report.errors == [
         "certificates_acme_eab_hmac_key: is not base64url, which has letters, digits, - and _ "
@@ -142,7 +142,7 @@ def test_addresses_are_not_proven(acme: Judge) -> None:
     ]
 
 
-def test_a_wildcard_is_no_name_of_a_registry(acme: Judge) -> None:
+def test_a_wildcard_is_not_a_registrys_name(acme: Judge) -> None:
     (message,) = acme(registry_extra_hostnames=["*.example.com"]).errors
     assert message.startswith(
         "registry_extra_hostnames, entry 1: '*.example.com' is not a host name"

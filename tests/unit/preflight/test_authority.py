@@ -125,7 +125,7 @@ def test_a_key_that_is_missing_for_what_is_asked(offline: Judge, what: str) -> N
         {"certificates_tls_source": "acme", "tls": server(trusted=False)},
     ],
 )
-def test_a_key_is_not_missed_where_nothing_is_to_be_signed(
+def test_a_missing_key_is_not_a_mistake_if_nothing_must_be_signed(
     offline: Judge, changes: dict[str, Any]
 ) -> None:
     assert offline(**changes).errors == []

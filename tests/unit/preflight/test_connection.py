@@ -115,7 +115,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("said", "advised"), SAID)
-def test_what_to_do_is_told(said: str, advised: str) -> None:
+def test_the_message_says_what_to_do(said: str, advised: str) -> None:
     assert advice(said, HOST, "inventory/team") == advised
 
 

@@ -49,7 +49,7 @@ def test_rules_without_a_mistake(warnings: Strings) -> None:
         ),
     ],
 )
-def test_what_is_no_list_of_rules(errors: Strings, value: object, message: str) -> None:
+def test_rules_that_are_not_a_list(errors: Strings, value: object, message: str) -> None:
     assert errors(registry_retention=value) == [f"registry_retention: {message}"]
 
 

@@ -96,9 +96,7 @@ def test_confirmations_that_are_none(
 
 
 @pytest.mark.parametrize("scope", ["retention", "garbage_collect", "rotate", "site"])
-def test_who_says_that_the_clock_is_right_is_told_what_the_controllers_says(
-    judge: Judge, scope: str
-) -> None:
+def test_clock_is_right_is_answered_with_the_controllers_time(judge: Judge, scope: str) -> None:
     month = 31 * 86400 + 3600
     (error,) = errors(judge, scope, {"clock_is_right": "true"}, host={"clock": NOW + month})
     assert error.startswith("host, clock: it is 31 days ahead of the controller's")
@@ -148,7 +146,7 @@ def test_what_is_wrong_with_a_rotation_of_robots(
     assert errors(judge, "rotate_robots", playbook_vars, **ROBOTS) == [message]
 
 
-def test_where_there_are_no_robots_none_is_rotated(judge: Judge) -> None:
+def test_without_robots_a_rotation_is_refused(judge: Judge) -> None:
     assert errors(judge, "rotate_robots", {"robot": "all"}) == [
         "robot: registry_robots is empty: add a robot there, and run playbooks/users.yml"
     ]
@@ -167,7 +165,7 @@ def test_the_other_token_server_knows_one_secret_of_a_robot(judge: Judge) -> Non
 
 
 @pytest.mark.parametrize("scope", ["site", "users"])
-def test_a_robots_secret_is_not_made_anew_as_a_users_password_is(judge: Judge, scope: str) -> None:
+def test_a_robots_secret_is_not_replaced_by_the_command_for_users(judge: Judge, scope: str) -> None:
     assert errors(judge, scope, {"regenerate": "ci"}, **ROBOTS) == [
         "regenerate: ci is a robot: run playbooks/rotate_robots.yml -e robot=ci, with -e "
         "overlap=0 if the old secret must be refused at once"
@@ -262,7 +260,7 @@ def test_rollback_of_something_unknown(judge: Judge, kind: str) -> None:
 
 @pytest.mark.parametrize("scope", ["site", "users"])
 @pytest.mark.parametrize("name", ["nobody", "hashed", ""])
-def test_only_a_generated_password_is_made_anew(judge: Judge, scope: str, name: str) -> None:
+def test_only_a_generated_password_can_be_replaced(judge: Judge, scope: str, name: str) -> None:
     users = {"hashed": {"password": "long enough"}, "b": {}, "a": {}}
     changes = {"registry_users": users, "registry_access": EVERYONE}
     assert errors(judge, scope, {"regenerate": name}, **changes) == [
@@ -271,7 +269,7 @@ def test_only_a_generated_password_is_made_anew(judge: Judge, scope: str, name: 
     ]
 
 
-def test_where_no_password_is_generated_none_is_made_anew(judge: Judge) -> None:
+def test_without_generated_passwords_none_can_be_replaced(judge: Judge) -> None:
     changes = {"registry_users": {}, "registry_access": EVERYONE}
     assert errors(judge, "users", {"regenerate": "me"}, **changes) == [
         "regenerate: registry_users has no user 'me' without password and password_hash, and only "

@@ -82,7 +82,7 @@ def test_a_clock_that_is_far_off(errors: Strings, offset: float, how_far: str) -
     ]
 
 
-def test_a_slow_look_at_the_host_is_no_wrong_clock(errors: Strings) -> None:
+def test_slow_observation_of_the_host_is_not_a_wrong_clock(errors: Strings) -> None:
     assert errors(host={"clock": NOW}, controller={"clock": [NOW - 300, NOW + 300]}) == []
     assert errors(host={"clock": NOW - 60}) == []
     assert len(errors(host={"clock": NOW - 60}, preflight_clock_tolerance=30)) == 1
@@ -318,7 +318,7 @@ def test_a_server_of_somebody_else_that_conflicts(
         (["localhost:8080"], ["registry.example.com"]),
     ],
 )
-def test_a_server_of_somebody_else_that_is_no_conflict(
+def test_a_server_of_somebody_else_that_does_not_conflict(
     errors: Strings, listen: list[str], names: list[str]
 ) -> None:
     assert errors(host=nginx((listen, names))) == []
@@ -328,7 +328,7 @@ def test_one_ssl_is_enough_for_all_servers_of_a_port(errors: Strings) -> None:
     assert errors(host=nginx((["443"], ["a.lan"]), (["443 ssl"], ["b.lan"]))) == []
 
 
-def test_the_toolkits_own_site_is_no_conflict(errors: Strings) -> None:
+def test_the_toolkits_own_site_does_not_conflict(errors: Strings) -> None:
     own = nginx((["443 ssl"], ["registry.example.com"]), ours=True)
     assert errors(host=own) == []
 
@@ -792,7 +792,7 @@ def test_a_host_that_could_hardly_be_observed_is_judged_by_what_is_known(
         ),
     ],
 )
-def test_what_cannot_be_mounted_is_told_before_anything_is_changed(
+def test_a_mount_that_cannot_work_is_reported_before_anything_is_changed(
     errors: Callable[..., list[str]], storage: dict[str, bool], mount: dict[str, str], message: str
 ) -> None:
     assert errors(storage_mount=mount, host={"storage": storage}) == [message]

@@ -53,7 +53,7 @@ def test_an_image_that_is_there_is_not_pulled(judge: Judge, specs: dict[str, Any
     assert judge(host=host).errors == []
 
 
-def test_a_teams_token_server_and_docker_auth_are_told_of_by_their_variables(judge: Judge) -> None:
+def test_a_teams_token_server_and_docker_auth_are_reported_by_their_variables(judge: Judge) -> None:
     host = {"registries": WHY}
     own = {"images_registry": "images.test/registry:3", "images_token_server": "images.test/t:1"}
     [said] = judge(host=host, **own).errors
@@ -67,7 +67,7 @@ def test_a_teams_token_server_and_docker_auth_are_told_of_by_their_variables(jud
     ]
 
 
-def test_what_is_no_image_is_refused_without_being_shown(
+def test_a_malformed_image_reference_is_refused_without_being_shown(
     judge: Judge, specs: dict[str, Any]
 ) -> None:
     pasted = "https://me:planted@images.test/registry:3"

@@ -56,7 +56,7 @@ def test_a_robot_about_to_expire_is_warned_of(warnings: Said) -> None:
     ]
 
 
-def test_the_other_token_server_knows_no_expiry(errors: Said) -> None:
+def test_docker_auth_does_not_support_expiry(errors: Said) -> None:
     given = of({"expires": "2028-01-01"}, docker_auth_server="cesanta")
     assert errors(**given) == [
         "registry_robots, ci: only the embedded token server supports expires: remove it, or "

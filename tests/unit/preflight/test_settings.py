@@ -409,7 +409,7 @@ def test_an_offline_key_of_no_authority_is_a_warning(judge: Judge) -> None:
     ]
 
 
-def test_a_default_that_is_not_used_is_no_warning(warnings: Strings) -> None:
+def test_a_default_that_is_not_used_gives_no_warning(warnings: Strings) -> None:
     # Ansible passes the roles' defaults on as if the inventory contained them.
     directory = "https://acme-v02.api.letsencrypt.org/directory"
     assert warnings(certificates_acme_directory=directory, certificates_acme_email="") == []
@@ -427,7 +427,7 @@ def test_any_line_of_shell_may_alert(errors: Strings) -> None:
     assert errors(certificates_alert_command="curl -d @- 'https://x/?a=1' || logger -t ca") == []
 
 
-def test_a_host_of_which_nobody_would_be_told_is_a_warning(warnings: Strings) -> None:
+def test_a_host_whose_alerts_nobody_would_get_is_a_warning(warnings: Strings) -> None:
     assert warnings(certificates_alert_command="") == []
     assert warnings(reverse_proxy_metrics_listen="", certificates_alert_command="logger") == []
     assert warnings(reverse_proxy_metrics_listen="", certificates_alert_command="") == [

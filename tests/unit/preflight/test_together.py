@@ -17,7 +17,7 @@ def judged(*hosts: Registry) -> Report:
     return report
 
 
-def test_a_name_for_two_without_an_authority_to_mix_up_is_told() -> None:
+def test_two_hosts_with_one_name_are_reported_without_authorities_too() -> None:
     report = judged(ONE, TWO)
     assert report.errors == []
     assert [str(problem) for problem in report.warnings] == [

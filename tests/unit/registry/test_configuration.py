@@ -223,7 +223,7 @@ def test_mistake_in_a_list_names_its_place() -> None:
     )
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     problems = review({"log": {"levl": 1, "level": "x"}, "proxy": {}}, {"FOO": "1", "BAR": "2"})
     assert [problem.place for problem in problems] == [
         "log.levl",

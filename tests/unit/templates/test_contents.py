@@ -63,7 +63,7 @@ def test_crons_lines_are_shell(line: str) -> None:
     assert said.returncode == 0, said.stderr
 
 
-def test_only_a_check_that_was_missed_is_made_up_for() -> None:
+def test_only_a_missed_scrub_is_made_up_for() -> None:
     made_up = {
         job: "Persistent=true" in rendered("systemd/wharfinger-contents.timer.j2", timer=timer)
         for job, timer in timers(ALL).items()

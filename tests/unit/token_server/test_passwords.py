@@ -337,7 +337,7 @@ def test_the_same_login_many_times_at_once_costs_a_bcrypt_per_core(
     assert len(checked.calls) <= (os.cpu_count() or 1)
 
 
-def test_too_many_waiting_logins_are_told_to_come_back(
+def test_too_many_waiting_logins_are_refused_for_a_time(
     verifier: Passwords, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "MOST_WAITING", 30)

@@ -446,7 +446,7 @@ def test_without_a_login_the_rules_for_the_anonymous_user_apply(server: Running,
 
 
 @pytest.mark.parametrize("offered", [{}, {"Authorization": "Basic Og=="}])
-def test_without_a_login_and_an_anonymous_user_the_answer_is_to_log_in(
+def test_without_a_login_and_an_anonymous_user_the_answer_is_401(
     start: Start, keys: Path, offered: dict[str, str]
 ) -> None:
     users = {"someuser": {"password": hashed("pw")}}

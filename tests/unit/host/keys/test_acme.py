@@ -183,7 +183,7 @@ def test_the_account_is_in_a_file_of_roots_and_so_is_the_servers_authority(host:
     assert order["ca"] == "-----BEGIN CERTIFICATE-----\nACME\n"
 
 
-def test_an_external_account_is_told_only_until_there_is_an_account(host: Host) -> None:
+def test_an_external_account_is_sent_only_until_there_is_an_account(host: Host) -> None:
     acme.obtain(host, settings())
     acme.obtain(host, settings(), force=True)
     assert certbot(host).orders[1]["ini"] == "email = ops@example.test\n"
@@ -638,7 +638,7 @@ def test_certbot_that_is_missing_or_hangs_is_named(host: Host, code: int, messag
     assert str(refused(host, settings())) == message
 
 
-def test_an_account_that_the_server_has_forgotten_is_made_anew(host: Host) -> None:
+def test_an_account_that_the_server_has_forgotten_is_created_again(host: Host) -> None:
     acme.obtain(host, settings())
     log = LOG.format("accountDoesNotExist", "The request specified", "Account x not found")
     failing(host, "", "AttributeError: can't set attribute", log)
@@ -790,7 +790,7 @@ def warnings(host: Host, addresses: list[str], own: set[str] | None = None) -> l
     )
 
 
-def test_a_name_that_leads_to_this_host_is_no_matter(host: Host) -> None:
+def test_a_name_that_leads_to_this_host_is_not_a_problem(host: Host) -> None:
     assert warnings(host, ["10.0.0.1", "fd00::1"], own={"10.0.0.1", "fd00::1"}) == []
 
 

@@ -43,7 +43,7 @@ def due(present: Certificate | None, names: tuple[str, ...] = NAMES) -> bool:
         (certificate(5, life=18), True),
     ],
 )
-def test_a_servers_certificate_that_no_longer_fits_is_made_anew(
+def test_a_servers_certificate_that_no_longer_fits_is_replaced(
     present: Certificate | None, expected: bool
 ) -> None:
     assert due(present) is expected

@@ -644,7 +644,7 @@ def test_another_name_joins_the_certificate_when_no_client_is_left_that_would_re
     assert leads(host, "ca.crt")
 
 
-def test_another_hostname_means_an_authority_that_clients_must_trust_anew(world: World) -> None:
+def test_another_hostname_means_an_authority_that_clients_must_trust_again(world: World) -> None:
     host, _ = world()
     answer = deploy(host, hostname="other.example.com", names=["other.example.com"])
     (action,) = [
@@ -722,7 +722,7 @@ def test_an_authority_that_has_lost_its_key_is_replaced_by_nobody_unasked(world:
     assert leads(host, "ca.crt")
 
 
-def test_the_timer_makes_no_authority_that_clients_would_have_to_trust_anew(world: World) -> None:
+def test_the_timer_makes_no_authority_that_clients_would_have_to_trust(world: World) -> None:
     host, _ = world()
     before = host.paths.served.read_bytes()
     (host.paths.certificates / "ca.crt").unlink()
@@ -853,7 +853,7 @@ def test_the_timer_renews_the_server_in_its_last_month_and_the_signing_key_too(
     assert host.store.load().rotation is not None
 
 
-def test_what_fails_is_told_once_a_day_and_the_exit_is_an_error(
+def test_a_failure_is_reported_once_a_day_and_the_exit_code_is_an_error(
     world: World, tmp_path: Path
 ) -> None:
     host, machine = world()
@@ -951,7 +951,7 @@ def test_a_clock_that_was_ahead_leaves_no_certificate_of_the_future(world: World
     assert host.paths.served.read_bytes() == before
 
 
-def test_a_clock_nine_years_ahead_replaces_nothing_and_is_told(
+def test_a_clock_nine_years_ahead_replaces_nothing_and_is_reported(
     world: World, tmp_path: Path
 ) -> None:
     host, machine = world()
@@ -1009,7 +1009,7 @@ def test_a_person_ends_the_doubt(world: World) -> None:
     run("renew", {}, host=host)
 
 
-def test_a_certificate_that_openssl_does_not_read_is_no_reason_to_make_another(
+def test_a_certificate_that_openssl_cannot_read_is_not_replaced(
     world: World,
 ) -> None:
     host, _ = world()
@@ -1024,7 +1024,7 @@ def test_a_certificate_that_openssl_does_not_read_is_no_reason_to_make_another(
     assert path.read_text() == "damaged"
 
 
-def test_a_full_disk_is_told_too(world: World, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_full_disk_is_reported_too(world: World, tmp_path: Path, monkeypatch: Any) -> None:
     host, machine = world()
     deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
     machine.seconds = time.time() + 80 * 86400
@@ -1082,7 +1082,7 @@ def renewed_twice(host: Host) -> str:
 
 
 @pytest.mark.parametrize("reboot", [False, True])
-def test_a_damaged_state_is_told_once_a_day(world: World, tmp_path: Path, reboot: bool) -> None:
+def test_a_damaged_state_is_reported_once_a_day(world: World, tmp_path: Path, reboot: bool) -> None:
     host, machine = world()
     deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
     run("renew", {}, host=host)
@@ -1104,7 +1104,7 @@ def test_a_damaged_state_is_told_once_a_day(world: World, tmp_path: Path, reboot
     assert alerts(host, tmp_path).count("cannot be read (TypeError)") == 1
 
 
-def test_damaged_settings_are_told_by_what_the_last_renewal_knew(
+def test_damaged_settings_are_reported_by_the_command_of_the_last_renewal(
     world: World, tmp_path: Path
 ) -> None:
     host, _ = world()
@@ -1124,7 +1124,7 @@ def test_damaged_settings_are_told_by_what_the_last_renewal_knew(
     )
 
 
-def test_a_lock_that_is_held_for_days_is_told_and_one_of_hours_is_not(
+def test_a_lock_held_for_days_is_reported_and_a_lock_held_for_hours_is_not(
     world: World, tmp_path: Path
 ) -> None:
     host, machine = world()
@@ -1157,7 +1157,7 @@ def test_where_the_locks_holder_cannot_be_written_the_timer_works_all_the_same(
     assert run("reopen", {}, host=host)["actions"] == []
 
 
-def test_a_site_that_somebody_removed_is_told(world: World, tmp_path: Path) -> None:
+def test_a_site_that_somebody_removed_is_reported(world: World, tmp_path: Path) -> None:
     host, _ = world()
     deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
     host.paths.site.unlink()
@@ -1166,7 +1166,7 @@ def test_a_site_that_somebody_removed_is_told(world: World, tmp_path: Path) -> N
     assert alerts(host, tmp_path) == f"{HOSTNAME}: {text}\n"
 
 
-def test_an_error_of_the_program_itself_is_told_without_its_words(
+def test_an_error_of_the_program_itself_is_reported_without_its_text(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, _ = world()
@@ -1204,7 +1204,7 @@ def test_a_command_that_cannot_tell_is_named_without_its_words(world: World) -> 
     assert "planted-secret" not in str(caught.value)
 
 
-def test_a_host_that_was_never_deployed_is_told_what_to_run(tmp_path: Path) -> None:
+def test_a_host_that_was_never_deployed_names_the_command_to_run(tmp_path: Path) -> None:
     host = host_of(tmp_path, Machine())
     run("prepare", {}, host=host)
     with pytest.raises(HostError) as caught:

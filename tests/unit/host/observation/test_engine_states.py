@@ -72,7 +72,7 @@ def test_an_engine_whose_service_is_stopped(host: Host) -> None:
     assert engine_facts.unanswered(host, CLIENT) == (STOPPED, None)
 
 
-def test_a_client_is_no_engine(host: Host) -> None:
+def test_a_client_is_not_an_engine(host: Host) -> None:
     runner(host).programs.clear()
     shows(host, MISSING, MISSING, MISSING)
     assert engine_facts.unanswered(host, CLIENT) == (CLIENT_ONLY, None)
@@ -197,7 +197,7 @@ def test_settings_of_a_containerd_with_which_it_does_not_start(host: Host, insta
     )
 
 
-def test_a_containerd_alone_is_no_engine(host: Host) -> None:
+def test_containerd_alone_is_not_an_engine(host: Host) -> None:
     runner(host).programs.clear()
     runner(host).programs["containerd"] = "/usr/bin/containerd"
     shows(host, MISSING, MISSING, CONTAINERD)

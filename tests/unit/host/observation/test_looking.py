@@ -184,7 +184,7 @@ def test_an_engine_that_cannot_work_is_recognised(
     assert engine_facts.facts(info, SOCKET)["state"] == (problem or "running")
 
 
-def test_the_two_image_stores_are_told_apart() -> None:
+def test_the_two_image_stores_are_distinguished() -> None:
     classic = {"DriverStatus": [["Backing Filesystem", "extfs"]]}
     containerd = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
     assert engine_facts.facts(classic, SOCKET)["images_store"] == "classic"
@@ -416,7 +416,7 @@ def sizes(free: int, total: int, flags: int = 0) -> os.statvfs_result:
         (500, 1000, os.ST_RDONLY, "is mounted read-only: look for the reason in the kernel's log"),
     ],
 )
-def test_a_disk_that_has_no_room_or_cannot_be_written_is_told(
+def test_a_disk_that_has_no_room_or_cannot_be_written_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, total: int, flags: int, said: str
 ) -> None:
     host = host_of(tmp_path, Machine())

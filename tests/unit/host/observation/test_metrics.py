@@ -54,7 +54,7 @@ def test_a_host_without_anything_has_a_file_that_says_so(host: Host) -> None:
     assert not any(name.startswith(("generation", "certificate", "job")) for name, _ in values)
 
 
-def test_the_storage_the_generations_and_the_jobs_are_told_of(tmp_path: Path, host: Host) -> None:
+def test_storage_generations_and_jobs_have_metrics(tmp_path: Path, host: Host) -> None:
     run("ensure", {"spec": spec(tmp_path)}, host=host)
     state = host.store.load()
     state.storage_path = str(tmp_path)
@@ -94,7 +94,7 @@ def test_what_changes_them_writes_them_and_all_may_read(
     assert host.paths.metrics.parent.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_run_that_fails_is_told_of_too(host: Host) -> None:
+def test_a_failed_run_has_metrics_too(host: Host) -> None:
     with pytest.raises(HostError):
         run("renew", {}, host=host)  # never deployed
     assert host.paths.metrics.exists()

@@ -81,7 +81,7 @@ def test_a_registry_answers_whatever_it_answers(serve: Serve, status: int) -> No
     assert requests == ["GET /v2/"]
 
 
-def test_why_there_is_no_answer(serve: Serve, nobody: str, tmp_path: Path) -> None:
+def test_the_reason_for_no_answer_is_given(serve: Serve, nobody: str, tmp_path: Path) -> None:
     private, _ = serve(200, tls=True)
     request = {"registries": [nobody, private, "registry.invalid"]}
     answer = run("reachable", request, host=host_of(tmp_path, Machine()))
@@ -92,7 +92,7 @@ def test_why_there_is_no_answer(serve: Serve, nobody: str, tmp_path: Path) -> No
     assert "name" in registries["registry.invalid"].lower()
 
 
-def test_docker_speaks_plain_http_where_it_is_told_to(
+def test_docker_speaks_plain_http_to_insecure_registries(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, _ = serve(200)
@@ -220,7 +220,7 @@ def test_an_acme_server_that_answers(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "body"), [(200, b"<html>"), (200, b"{}"), (200, b"5"), (404, b"")]
 )
-def test_what_answers_is_no_acme_server(
+def test_a_server_that_is_not_an_acme_server_is_refused(
     serve: Serve, tmp_path: Path, status: int, body: bytes
 ) -> None:
     name, _ = serve(status, tls=True, body=body)

@@ -538,7 +538,7 @@ def test_challenges_are_read_as_they_come() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.!.c", "a.W10.c", "a.eyJ.c"])
-def test_what_is_no_token_is_none(token: str) -> None:
+def test_text_that_is_not_a_token_has_no_claims(token: str) -> None:
     assert claims(token) is None
 
 

@@ -191,7 +191,7 @@ def test_where_no_report_can_be_left_an_alarm_is_sent(
     assert alerts(host).count("r.example.com: collect: it was killed (SIGKILL)") == 1
 
 
-def test_a_renewal_that_was_killed_is_told_and_one_that_failed_has_told_already(
+def test_a_killed_renewal_is_reported_and_a_failed_renewal_has_reported_itself(
     host: Host,
 ) -> None:
     ended(host, "exit-code", 1)

@@ -180,7 +180,7 @@ def test_it_is_kept_on_disk_and_damage_is_a_doubt(tmp_path: Path) -> None:
     assert loaded is not None and loaded.doubt
 
 
-def test_what_an_operator_is_told() -> None:
+def test_messages_for_the_operator() -> None:
     record = judge(believed(), Reading("a", NOW + 31 * DAY, 1900))
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(NOW + 31 * DAY))
     assert clock_check.sentence(record, NOW + 31 * DAY) == (
@@ -197,7 +197,7 @@ def test_the_kernels_own_words() -> None:
     assert clock.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def test_what_a_clock_that_was_ahead_has_told_is_told_again(tmp_path: Path) -> None:
+def test_an_alert_of_a_clock_that_was_ahead_is_sent_again(tmp_path: Path) -> None:
     machine = Machine(seconds=NOW)
     host = host_of(tmp_path, machine)
     assert isinstance(host.runner, FakeRunner)
