@@ -186,7 +186,7 @@ def removed(image: Image, *references: str) -> str:
 
 
 @pytest.mark.parametrize("how", DELETIONS)
-def test_what_was_attached_is_deleted(image: Image, how: str) -> None:
+def test_attachments_are_deleted(image: Image, how: str) -> None:
     """Deletes one of three attachments, then the others."""
     for number in (1, 99):
         digests = image.listed()

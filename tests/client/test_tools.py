@@ -382,7 +382,7 @@ def test_a_tool_does_what_its_users_do(bench: Bench, use: Use) -> None:
 
 
 @pytest.mark.parametrize("use", EVERY)
-def test_it_gets_it_back(bench: Bench, use: Use) -> None:
+def test_a_tool_pulls_what_it_pushed(bench: Bench, use: Use) -> None:
     bench.run(use, use.again)
 
 
@@ -435,7 +435,7 @@ def test_a_collection_keeps_everything_that_a_tag_leads_to(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("use", EVERY)
-def test_it_gets_it_back_after_the_collection(bench: Bench, use: Use) -> None:
+def test_a_tool_pulls_what_it_pushed_after_a_collection(bench: Bench, use: Use) -> None:
     bench.run(use, use.again)
 
 
@@ -531,7 +531,7 @@ crane pull $R/public/app:1 public.tar
 
 
 @pytest.mark.parametrize("user", GIVEN)
-def test_what_the_rules_give_is_done(bench: Bench, user: str) -> None:
+def test_requests_that_the_rules_allow_succeed(bench: Bench, user: str) -> None:
     code, text = as_user(bench, user, GIVEN[user])
     assert code == 0, text
 
@@ -569,7 +569,9 @@ def test_what_the_rules_give_is_done(bench: Bench, user: str) -> None:
         ("anonymous", "crane catalog $R"),
     ],
 )
-def test_what_the_rules_do_not_give_is_refused(bench: Bench, user: str, script: str) -> None:
+def test_requests_that_the_rules_do_not_allow_are_refused(
+    bench: Bench, user: str, script: str
+) -> None:
     code, text = as_user(bench, user, f"echo signed in; {script}")
     assert code != 0 and "signed in" in text
     assert re.search(r"(?i)denied|unauthorized|insufficient_scope", text), text

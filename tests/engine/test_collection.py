@@ -75,7 +75,7 @@ def contents(deployed: Stack) -> Contents:
     return Contents(deployed)
 
 
-def test_what_was_deleted_is_collected_and_can_be_pushed_again(contents: Contents) -> None:
+def test_a_deleted_image_is_collected_and_can_be_pushed_again(contents: Contents) -> None:
     other = b"a layer that stays"
     deleted = contents.push("gone", LARGE)
     contents.push("kept", other, f"{REPOSITORY}/a/b")

@@ -119,7 +119,7 @@ def test_exactly_what_was_expected_is_deleted(tree: Tree, collect: Collect, seed
     assert obstacles(storage) == []
 
 
-def test_what_is_in_its_grace_survives_the_collection(tree: Tree, collect: Collect) -> None:
+def test_a_collection_keeps_blobs_in_their_grace_period(tree: Tree, collect: Collect) -> None:
     """Layers of a push without a manifest, and everything that a deleted manifest needed."""
     tree.image("app", "kept", tag="v1", layers=[b"kept"])
     deleted = tree.image("app", "deleted", layers=[b"of the deleted"])
@@ -167,7 +167,7 @@ def _cut(path: Path) -> None:
         lambda tree, digest, layer: tree.image("Upper", "image"),
     ],
 )
-def test_where_a_collection_ends_with_an_error_it_does_not_begin(
+def test_a_collection_that_would_fail_does_not_begin(
     tree: Tree, collect: Collect, damage: Callable[[Tree, str, str], object]
 ) -> None:
     digest = tree.image("app", "image", tag="v1")
@@ -177,7 +177,7 @@ def test_where_a_collection_ends_with_an_error_it_does_not_begin(
 
 
 @pytest.mark.parametrize("content", [{"schemaVersion": 1}, {"schemaVersion": 2, "layers": 5}])
-def test_what_the_registry_cannot_read_ends_no_collection(
+def test_a_manifest_that_the_registry_cannot_read_does_not_end_a_collection(
     tree: Tree, collect: Collect, tmp_path: Path, content: dict[str, object]
 ) -> None:
     unread = tree.manifest("app", content, 0)

@@ -199,7 +199,7 @@ def marked(output: str) -> dict[str, set[str]]:
     return marks
 
 
-def test_whatever_the_registry_takes_is_read_as_it_reads_it(server: Server) -> None:
+def test_manifests_are_read_as_the_registry_reads_them(server: Server) -> None:
     accepted: dict[str, Mutated] = {}
     unread: set[str] = set()
     with server.running():
@@ -409,7 +409,7 @@ PUSHED_AS_ANOTHER = [
 
 
 @pytest.mark.parametrize(("kind", "text"), PUSHED_AS_ANOTHER)
-def test_what_could_not_be_given_back_is_refused_or_harms_nobody_else(
+def test_a_manifest_that_could_not_be_pulled_is_refused_or_harms_nothing_else(
     server: Server, kind: str, text: str
 ) -> None:
     with server.running():

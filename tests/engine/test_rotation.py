@@ -232,7 +232,7 @@ def test_the_kind_of_key_changes_by_rotations_alone_and_no_client_notices(deploy
     deployed.verify()
 
 
-def test_who_logs_in_again_after_a_revocation_goes_on_with_the_other_kind_of_key(
+def test_a_client_that_logs_in_after_a_revocation_continues_with_the_other_kind_of_key(
     deployed: Stack,
 ) -> None:
     deployed.verify()

@@ -33,7 +33,7 @@ def disk(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", documentation.INVENTORIES)
-def test_what_docs_show_deploys(
+def test_the_documentations_examples_deploy(
     machine: Machine, disk: None, controller: Controller, name: str
 ) -> None:
     folder = controller.directory / f"documented-{name}"

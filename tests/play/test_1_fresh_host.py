@@ -458,7 +458,7 @@ def test_the_comparison_sees_one_changed_mode(machine: Machine) -> None:
         ),
     ],
 )
-def test_what_a_playbook_is_asked_is_judged_before_anything_is_changed(
+def test_a_playbooks_options_are_checked_before_anything_is_changed(
     machine: Machine,
     controller: Controller,
     settings: dict[str, Any],

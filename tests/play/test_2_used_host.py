@@ -93,7 +93,7 @@ def test_every_obstacle_on_the_host_is_reported_at_once_and_nothing_is_changed(
     assert run.mistakes == {"occupied": expected, "behind": [expected[0], clock, *expected[1:]]}
 
 
-def test_what_others_have_in_docker_and_nginx_is_named_and_left_alone(
+def test_other_peoples_containers_and_sites_are_named_and_left_alone(
     machine: Machine, served: None, controller: Controller, settings: dict[str, Any]
 ) -> None:
     machine.run(

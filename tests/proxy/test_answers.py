@@ -240,7 +240,7 @@ def test_http_1_0_is_answered_alike(compared: Stack, request_: dict[str, str]) -
 @pytest.mark.parametrize(
     ("request_", "status", "registrys", "why"), DOCUMENTED, ids=lambda value: str(value)[:60]
 )
-def test_what_is_answered_differently_is_known(
+def test_differences_from_the_registrys_answers_are_listed(
     compared: Stack, request_: dict[str, str], status: int, registrys: int, why: str
 ) -> None:
     """If nginx or the registry changes, the list of differences must be reviewed."""

@@ -621,7 +621,7 @@ def log_in_and_pull(stack: Stack, digest: str) -> None:
     assert blob.body == SECRET_CONTENT
 
 
-def test_who_sends_slowly_keeps_nobody_out_and_not_for_long(hostile: Stack, digest: str) -> None:
+def test_slow_clients_keep_nobody_out_and_are_cut_off(hostile: Stack, digest: str) -> None:
     begun = time.monotonic()
     host = f"HTTP/1.1\r\nHost: {NAME}\r\n"
     upload = f"POST /v2/a/b/blobs/uploads/ {host}Content-Length: 9999999\r\n\r\n"

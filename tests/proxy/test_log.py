@@ -343,7 +343,7 @@ def test_nothing_of_a_request_for_metrics_goes_on(
     assert set(seen["headers"]) <= {"host", "connection"}
 
 
-def test_what_the_host_program_has_written_is_served(stack: Stack, tmp_path: Path) -> None:
+def test_metrics_of_the_host_program_are_served(stack: Stack, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{stack.ports['metrics']}/metrics/host"
     with pytest.raises(HTTPError, match="404"):
         urllib.request.urlopen(address)

@@ -138,7 +138,7 @@ def ask_the_registry(
 @pytest.mark.parametrize("accept", ANYTHING, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_who_takes_anything_gets_the_manifest_that_is_there(
+def test_a_client_that_accepts_anything_gets_the_stored_manifest(
     stack: Stack, manifests: dict[str, str], method: str, kind: str, accept: list[str]
 ) -> None:
     for reference in (kind, manifests[kind]):
@@ -150,7 +150,7 @@ def test_who_takes_anything_gets_the_manifest_that_is_there(
 
 @pytest.mark.parametrize("accept", NAMED, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_who_names_types_gets_the_registrys_own_answer(
+def test_a_client_that_names_types_gets_the_registrys_own_answer(
     stack: Stack, manifests: dict[str, str], kind: str, accept: list[str]
 ) -> None:
     for reference in (kind, manifests[kind], "none", f"sha256:{'0' * 64}"):

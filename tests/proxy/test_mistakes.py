@@ -153,7 +153,7 @@ def test_a_chunk_is_of_bytes(stack: Stack, value: str) -> None:
     "digest", ["sha256:" + "0" * 64, "sha256:0", "sha1:" + "0" * 40, "x", "sha512:" + "0" * 128]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT", "POST", "PATCH"])
-def test_what_the_registry_says_of_a_blob_is_passed_on(
+def test_the_registrys_error_for_a_blob_is_passed_on(
     stack: Stack, method: str, digest: str
 ) -> None:
     path = f"/v2/{REPOSITORY}/blobs/{digest}"
@@ -215,7 +215,7 @@ def small_pages(registry: Path, _possible: None) -> Iterator[Stack]:
         *("x=1&n=10000", "n=10000&n=1", "xn=5&n=10000"),
     ],
 )
-def test_who_asks_for_too_many_repositories_gets_as_many_as_there_may_be(
+def test_a_page_of_too_many_repositories_is_cut_to_the_limit(
     small_pages: Stack, first: str
 ) -> None:
     path, names = f"/v2/_catalog?{first}", []

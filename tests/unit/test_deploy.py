@@ -182,7 +182,7 @@ CASES = FOREIGN if FULL else together(FOREIGN)
 
 
 @pytest.mark.parametrize("variables", CASES.values(), ids=CASES)
-def test_what_the_caller_has_set_for_other_work_changes_nothing(
+def test_the_callers_settings_for_other_work_change_nothing(
     deploy: Deploy, tmp_path: Path, variables: dict[str, str | None]
 ) -> None:
     foreign = tmp_path / "foreign"
@@ -274,7 +274,7 @@ def test_the_locked_collections_come_first(deploy: Deploy, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o555])
-def test_who_else_may_write_to_the_callers_folder_does_not_matter(
+def test_a_callers_folder_that_others_may_write_to_does_not_matter(
     deploy: Deploy, tmp_path: Path, mode: int
 ) -> None:
     # Ansible would take the first file from here, and ignores it if anyone may write.

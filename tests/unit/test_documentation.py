@@ -51,7 +51,7 @@ def test_docs_say_how_long_a_removed_users_token_works(project: Path) -> None:
         assert "five minutes" not in text, page
 
 
-def test_what_the_sample_leaves_in_comments_is_right_too(project: Path) -> None:
+def test_the_samples_commented_lines_are_valid_too(project: Path) -> None:
     sample = project / "inventory/example/group_vars/registry/settings.yml"
     lines = re.findall(r"^# (registry_\w+:.*|  - \{.*)$", sample.read_text(encoding="utf-8"), re.M)
     settings = yaml.safe_load("\n".join(lines))
@@ -63,7 +63,7 @@ def test_what_the_sample_leaves_in_comments_is_right_too(project: Path) -> None:
 
 
 @pytest.mark.parametrize("heading", ["Add a variable", "Add a check of preflight"])
-def test_what_contributors_are_shown_is_in_the_code(project: Path, heading: str) -> None:
+def test_the_examples_in_contributing_are_in_the_code(project: Path, heading: str) -> None:
     page = (project / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     diff = section.partition("```diff\n")[2].partition("```")[0]

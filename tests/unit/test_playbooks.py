@@ -285,7 +285,7 @@ def test_files_and_yaml_of_e_are_read_ahead_too(tmp_path: Path) -> None:
     assert SECRET not in ran.stdout + ran.stderr
 
 
-def test_what_a_vault_encrypts_is_read_too_where_its_password_is_given(tmp_path: Path) -> None:
+def test_a_vaults_content_is_read_if_its_password_is_given(tmp_path: Path) -> None:
     vault = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(b"open"))])
     (tmp_path / "password").write_text("open\n")
     (tmp_path / "group_vars").mkdir()
@@ -298,7 +298,7 @@ def test_what_a_vault_encrypts_is_read_too_where_its_password_is_given(tmp_path:
     )
 
 
-def test_what_is_encrypted_for_others_is_left_alone(tmp_path: Path) -> None:
+def test_content_encrypted_for_others_is_left_alone(tmp_path: Path) -> None:
     closed = VaultLib([(DEFAULT_VAULT_ID_MATCH, VaultSecret(b"theirs"))]).encrypt("a: 1\n")
     for folder in ("group_vars", "host_vars"):
         (tmp_path / folder).mkdir()

@@ -49,7 +49,7 @@ def test_every_option_has_a_default_or_must_be_set(role: Path) -> None:
     assert without == {name for name, option in options(role).items() if option.get("required")}
 
 
-def test_what_the_roles_name_as_packages_is_looked_for_on_the_host() -> None:
+def test_packages_that_roles_name_are_looked_for_on_the_host() -> None:
     # A package that is not looked for would count as missing at every run.
     texts = [path.read_text() for path in ROLES[0].parent.glob("*/vars/main.yml")]
     named = {
@@ -72,7 +72,7 @@ def test_every_role_says_in_words_what_it_does(role: Path) -> None:
         assert (role / link).exists(), link
 
 
-def test_what_is_generated_from_the_specifications_is_fresh() -> None:
+def test_generated_files_are_fresh() -> None:
     # docs/reference.md and every role's defaults.
     done = subprocess.run(
         [sys.executable, ROLES[0].parents[1] / "bin/generate", "--check"],
@@ -144,7 +144,7 @@ def test_a_tag_reaches_the_tasks_that_are_included(role: Path) -> None:
             assert included["apply"]["tags"] == task["tags"], task["name"]
 
 
-def test_what_is_true_or_false_is_read_so_where_it_is_used(role: Path) -> None:
+def test_booleans_are_read_as_booleans_where_they_are_used(role: Path) -> None:
     # `-e NAME=false` makes a text of it, which Jinja treats as true and `when` refuses.
     known = {
         name for each in ROLES for name, spec in options(each).items() if spec["type"] == "bool"

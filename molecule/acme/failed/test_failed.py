@@ -48,7 +48,7 @@ def test_the_alarm_was_given_once(name: str, machine: Host) -> None:
     assert alerts.count(MESSAGE) == 1
 
 
-def test_it_was_tried_once_and_the_next_attempt_waits(machine: Host) -> None:
+def test_the_server_was_asked_once_and_the_next_attempt_waits(machine: Host) -> None:
     failed = json.loads(machine.file("/var/lib/wharfinger/acme-work/failed.json").content_string)
     assert failed["count"] == 1
     assert failed["again"] - failed["at"] == 3600

@@ -31,7 +31,7 @@ def test_another_certificate_is_served(name: str) -> None:
 
 
 @pytest.mark.parametrize("more", ["", "-too"])
-def test_it_is_for_both_names(name: str, more: str) -> None:
+def test_the_certificate_is_for_both_names(name: str, more: str) -> None:
     address = hosts.variables(name)["ansible_host"]
     registry = Registry(
         f"{name}{more}.wharfinger.test", address, str(hosts.ephemeral() / "root.crt")

@@ -40,7 +40,7 @@ def test_the_own_authoritys_certificate_was_served_until_the_acme_servers_came(n
     assert len({answer["certificate"] for answer in met[begun:]}) == 2
 
 
-def test_who_trusts_only_the_acme_servers_root_can_sign_in(name: str) -> None:
+def test_a_client_that_trusts_only_the_acme_servers_root_can_sign_in(name: str) -> None:
     address = hosts.variables(name)["ansible_host"]
     root = hosts.ephemeral() / "root.crt"
     registry = Registry(f"{name}.wharfinger.test", address, str(root))

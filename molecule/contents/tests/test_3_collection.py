@@ -125,7 +125,7 @@ def test_old_revisions_that_nothing_leads_to_go_and_all_others_stay(site: Site) 
     assert answer["freed"] == freed > 0
 
 
-def test_what_was_deleted_and_collected_can_be_pushed_and_pulled_again(
+def test_a_collected_image_can_be_pushed_and_pulled_again(
     site: Site, docker: Docker, built: str, client: Host
 ) -> None:
     pushing = site.pushing(LARGE, "built/app")

@@ -87,7 +87,7 @@ def test_an_old_copy_of_the_inventory_brings_nobody_back(
     assert logins(leaver) == [401, 401]
 
 
-def test_who_is_readmitted_by_name_can_sign_in(leaver: Account, old_copy: str) -> None:
+def test_a_readmitted_user_can_sign_in(leaver: Account, old_copy: str) -> None:
     ran = play(USERS, "-e", old_copy, "-e", "readmit=leaver")
     assert ran.returncode == 0, ran.stdout
     assert logins(leaver) == [200, 200]

@@ -72,7 +72,7 @@ def test_a_third_secret_is_refused_and_nothing_changes() -> None:
     assert hosts.account("ci") == present
 
 
-def test_what_a_killed_run_has_not_written_the_next_one_writes() -> None:
+def test_the_next_run_writes_what_a_killed_run_has_not_written() -> None:
     machine = hosts.host(ONE)
     machine.check_output("cp -p %s /root/kept.yml", FILE)
     assert play(ROTATE, "-e", "robot=ci", "-e", "overlap_ends=now").returncode == 0

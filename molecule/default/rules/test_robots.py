@@ -47,7 +47,7 @@ def test_a_robot_does_what_its_rules_say(registry: Registry, images: dict[str, P
     assert registry.push(nodes, "ci/own", "latest", os.urandom(512)).status == 401
 
 
-def test_what_everyone_may_no_robot_may(registry: Registry, admin: Account) -> None:
+def test_rules_for_everyone_do_not_apply_to_robots(registry: Registry, admin: Account) -> None:
     pushed = registry.push(admin, "welcome/app", "latest", os.urandom(512))
     digest = pushed.headers["docker-content-digest"]
     assert registry.pull(hosts.account("stranger"), "welcome/app", digest).status == 200

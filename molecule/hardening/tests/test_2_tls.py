@@ -43,7 +43,7 @@ def test_nothing_is_found_against_the_profile(name: str, report: dict[str, Any])
     assert report["code"] == 0
 
 
-def test_what_is_old_is_refused(report: dict[str, Any]) -> None:
+def test_old_protocols_and_ciphers_are_refused(report: dict[str, Any]) -> None:
     for protocol in OLD:
         suites = report[f"{protocol}_cipher_suites"]["result"]
         assert suites["accepted_cipher_suites"] == [], protocol

@@ -24,7 +24,7 @@ def test_the_host_is_as_hardened_as_this_says(machine: Host) -> None:
         assert option in machine.check_output(f"findmnt --noheadings --output=OPTIONS {place}")
 
 
-def test_who_must_get_through_a_directory_can_and_nobody_else(machine: Host) -> None:
+def test_only_users_who_need_a_directory_can_enter_it(machine: Host) -> None:
     """The modes are the same with another umask: tests/unit/host/test_umask.py."""
     (generation,) = machine.check_output(
         "ls -d /var/lib/wharfinger/generations/registry/*/files"

@@ -75,7 +75,7 @@ def test_another_apt_is_waited_for_by_the_deployment(name: str) -> None:
 
 
 @machines
-def test_what_ansibles_apt_module_needs_is_not_brought(name: str) -> None:
+def test_the_packages_of_ansibles_apt_module_are_not_installed(name: str) -> None:
     assert not hosts.host(name).package("python3-apt").is_installed
 
 

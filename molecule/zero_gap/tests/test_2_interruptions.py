@@ -173,7 +173,7 @@ def test_a_new_generation_that_is_killed_while_it_starts_is_never_served(site: S
         converges(site, "docker kill: starting")
 
 
-def test_one_that_is_killed_while_nginx_is_led_to_it_serves_no_longer_than_noticed(
+def test_a_generation_killed_while_nginx_switches_to_it_serves_only_until_it_is_noticed(
     site: Site,
 ) -> None:
     assert site.load is not None

@@ -111,7 +111,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_whoever_reads_may_stop_reading() -> None:
+def test_a_reader_of_the_output_may_stop_reading() -> None:
     # `true` reads nothing at all, and is gone before anything is written.
     done = shell("$WHARF --help | true; exit ${PIPESTATUS[0]}")
     assert (done.returncode, done.stderr) == (1, "")

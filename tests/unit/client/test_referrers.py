@@ -108,7 +108,7 @@ def test_the_last_entry_takes_the_tag_along(app: Fake, wharf: Wharf) -> None:
     assert changes(app)[-2:] == [f"DELETE {LIST}", f"DELETE {digest(C)}"]
 
 
-def test_where_single_tags_cannot_be_removed_the_empty_list_is_deleted(
+def test_if_single_tags_cannot_be_removed_the_empty_list_is_deleted(
     app: Fake, wharf: Wharf
 ) -> None:
     app.deletes_tags = False
@@ -118,7 +118,7 @@ def test_where_single_tags_cannot_be_removed_the_empty_list_is_deleted(
     assert app.repositories["app"] == {"1": digest(SUBJECT)}
 
 
-def test_who_may_not_push_deletes_nothing(app: Fake, wharf: Wharf) -> None:
+def test_a_user_who_may_not_push_deletes_nothing(app: Fake, wharf: Wharf) -> None:
     app.auth, app.allowed = "token", lambda scope: "push" not in scope
     before = dict(app.repositories["app"])
     ran = wharf(
@@ -132,7 +132,7 @@ def test_who_may_not_push_deletes_nothing(app: Fake, wharf: Wharf) -> None:
     assert (app.repositories["app"], digest(A) in app.blobs["app"]) == (before, True)
 
 
-def test_who_may_not_delete_leaves_the_list_alone(app: Fake, wharf: Wharf) -> None:
+def test_a_user_who_may_not_delete_leaves_the_list_alone(app: Fake, wharf: Wharf) -> None:
     app.auth, app.allowed = "token", lambda scope: "delete" not in scope
     ran = wharf(
         "rm", f"{APP}@{digest(A)}", "--yes", "--user", "bob", "--password-stdin", input="pw\n"
@@ -162,7 +162,7 @@ def test_a_registry_with_the_referrers_api_keeps_them_itself(app: Fake, wharf: W
 
 
 @pytest.mark.parametrize("moment", ["before it is written", "after it is written", "after all"])
-def test_what_is_attached_meanwhile_stays(app: Fake, wharf: Wharf, moment: str) -> None:
+def test_an_attachment_added_meanwhile_stays(app: Fake, wharf: Wharf, moment: str) -> None:
     """Another client writes the list with its entry, and with ours again if it has read the list
     before."""
     new = referrer("new")
@@ -248,7 +248,7 @@ def test_an_index_beside_the_list_still_needs_it(app: Fake, wharf: Wharf) -> Non
     [image(("plain", 1)), index(A, media_type=DOCKER_LIST)],
     ids=["an image", "a Docker list"],
 )
-def test_what_only_has_the_name_of_a_list_is_not_touched(
+def test_a_tag_that_only_looks_like_a_list_is_not_touched(
     app: Fake, wharf: Wharf, other: bytes
 ) -> None:
     app.push("app", LIST, other)

@@ -210,7 +210,7 @@ def test_a_tag_that_went_away_meanwhile_does_not_hold_it_up(
     assert wharf("rm", f"{APP}@{name}", terminal=True).out == f"deleted {APP}@{name}\n"
 
 
-def test_one_that_fails_does_not_stop_the_others(fake: Fake, wharf: Wharf) -> None:
+def test_a_removal_that_fails_does_not_stop_the_others(fake: Fake, wharf: Wharf) -> None:
     name = fake.push("app", "1", A)
     ran = wharf("rm", f"{APP}:nothing", f"{APP}@{name}", "--yes")
     assert (ran.code, ran.out) == (1, f"deleted {APP}@{name}\n")

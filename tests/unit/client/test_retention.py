@@ -72,7 +72,7 @@ def test_the_password_for_sudo_is_asked_for_by_ansible(playbook: Path, wharf: Wh
         assert (playbook / "called").read_text().endswith(" playbooks/retention.yml --check -K\n")
 
 
-def test_what_others_print_beside_the_answer_does_not_matter(
+def test_other_output_beside_the_answer_does_not_matter(
     playbook: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As profile_tasks of ANSIBLE_CALLBACKS_ENABLED and ANSIBLE_DEBUG do.
@@ -109,9 +109,7 @@ def test_damage_is_reported(playbook: Path, wharf: Wharf) -> None:
     )
 
 
-def test_what_would_prevent_a_run_from_removing_anything_is_reported(
-    playbook: Path, wharf: Wharf
-) -> None:
+def test_reasons_why_a_run_would_remove_nothing_are_reported(playbook: Path, wharf: Wharf) -> None:
     more = {"held": "60 of 100 tags would go", "doubt": "the clock is in doubt"}
     (playbook / "answer").write_text(printed({"rows": ROWS, **more}))
     ran = wharf("retention", "--dry-run", "-i", str(playbook))
@@ -159,7 +157,7 @@ def test_a_failure_is_reported(
     assert (ran.code, ran.err) == (1, f"wharf: {message}\n")
 
 
-def test_it_never_applies_anything(wharf: Wharf) -> None:
+def test_a_dry_run_applies_nothing(wharf: Wharf) -> None:
     ran = wharf("retention", "-i", "inventory/local")
     assert (ran.code, ran.err) == (
         2,
@@ -168,7 +166,7 @@ def test_it_never_applies_anything(wharf: Wharf) -> None:
     )
 
 
-def test_where_it_cannot_be_asked(
+def test_calls_that_cannot_reach_the_hosts(
     playbook: Path, wharf: Wharf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = wharf("retention", "--dry-run", "-i", "nowhere")

@@ -215,7 +215,7 @@ def test_without_tls_only_with_the_option(wharf: Wharf, started: list[Server]) -
     assert wharf("tags", f"{host}/app", "--plain-http").out == "1\n"
 
 
-def test_nobody_listens(wharf: Wharf) -> None:
+def test_a_port_on_which_nothing_listens(wharf: Wharf) -> None:
     server = Server(("127.0.0.1", 0), Handler)
     host = f"127.0.0.1:{server.server_address[1]}"
     server.server_close()

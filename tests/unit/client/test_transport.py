@@ -121,7 +121,7 @@ def test_a_deletion_is_never_sent_twice(fake: Fake, wharf: Wharf) -> None:
         ),
     ],
 )
-def test_what_an_error_says_is_shown_on_one_clean_line(
+def test_an_error_message_is_shown_on_one_clean_line(
     fake: Fake, wharf: Wharf, answer: httpx.Response, said: str
 ) -> None:
     filled(fake).before = [lambda request: answer]

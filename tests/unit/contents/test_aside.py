@@ -54,7 +54,7 @@ def test_nothing_is_written_if_nothing_is_special(
     restore(journal)
 
 
-def test_what_the_registry_cannot_read_is_hidden_and_its_blobs_are_named(
+def test_a_manifest_that_the_registry_cannot_read_is_hidden_and_its_blobs_are_named(
     tree: Tree, storage: Storage, journal: Path
 ) -> None:
     unread = tree.manifest("app", UNREADABLE, 500)
@@ -126,7 +126,7 @@ def test_a_damaged_journal_is_an_error_that_says_what_to_do(journal: Path, text:
     assert journal.exists()
 
 
-def test_what_is_pushed_again_after_a_kill_is_not_undone(
+def test_a_manifest_pushed_again_after_a_kill_stays(
     tree: Tree, storage: Storage, journal: Path
 ) -> None:
     digest = tree.manifest("app", UNREADABLE, 500)

@@ -21,7 +21,7 @@ from wharfinger.oci.digests import digest_of
 from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
 
 
-def test_what_no_manifest_names_is_garbage(tree: Tree, storage: Storage) -> None:
+def test_blobs_that_no_manifest_names_are_garbage(tree: Tree, storage: Storage) -> None:
     image = tree.image("app", "image", age=90 * DAY)
     tree.index("app", [image], tag="v1", age=90 * DAY)
     assert garbage(storage) == (0, 0)

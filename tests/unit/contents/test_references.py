@@ -80,7 +80,7 @@ def test_nothing_that_stays_loses_what_it_needs(contents: Contents) -> None:
 
 
 @given(repositories())
-def test_what_belongs_to_a_revision_lives_and_dies_with_it(contents: Contents) -> None:
+def test_referrers_are_kept_and_removed_with_their_revision(contents: Contents) -> None:
     tags_gone, gone = removed(contents)
     for name, subject in signatures(contents).items():
         assert (name in tags_gone) == (subject in gone)

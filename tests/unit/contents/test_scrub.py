@@ -339,7 +339,7 @@ def test_a_manifest_that_the_registry_cannot_read_is_not_damage(
         b'"x": ' + b"[" * 3000 + b"]" * 3000,
     ],
 )
-def test_what_the_registry_accepts_and_ignores_is_not_damage(
+def test_fields_that_the_registry_ignores_are_not_damage(
     tree: Tree, storage: Storage, fields: bytes
 ) -> None:
     layer = tree.layer("app", b"layer")
@@ -584,7 +584,7 @@ def test_a_build_cache_is_sound_where_its_layers_are(tree: Tree, storage: Storag
     assert only(storage)["kind"] == "missing layer link"
 
 
-def test_what_an_index_calls_a_blob_may_be_a_manifest(tree: Tree, storage: Storage) -> None:
+def test_a_blob_in_an_index_may_be_a_manifest(tree: Tree, storage: Storage) -> None:
     child = tree.image("app", "amd64")
     size = tree.blob_path(child).stat().st_size
     entry = {"mediaType": "application/x-of-ours", "digest": child, "size": size}

@@ -152,7 +152,7 @@ def test_the_timer_only_warns(site: Site) -> None:
     ) in str(caught.value)
 
 
-def test_what_was_signed_for_another_request_is_refused(site: Site) -> None:
+def test_a_certificate_for_another_request_is_refused(site: Site) -> None:
     host = site.host("one")
     site.deploy(host)
     signed = site.authority.sign(run("rotate", {"what": "tls"}, host=host)["wanted"])

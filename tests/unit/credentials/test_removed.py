@@ -17,7 +17,7 @@ def test_a_removed_users_password_that_still_lies_here_is_named(credentials: Cre
     assert with_secret_here(known, {"here"}, credentials) == []
 
 
-def test_who_is_removed_is_remembered_until_readmitted() -> None:
+def test_a_removed_user_is_remembered_until_readmitted() -> None:
     first = remembered({}, {"ann": {}, "ben": {}}, {"ben": {}}, BEFORE)
     assert first == {"ann": BEFORE}
     # The moment stays, even if a killed run has left her among the users.
@@ -26,7 +26,7 @@ def test_who_is_removed_is_remembered_until_readmitted() -> None:
     assert remembered(first, {"ben": {}}, {"ann": {}, "ben": {}}, NOW) == {}
 
 
-def test_of_very_many_who_were_removed_the_newest_are_remembered() -> None:
+def test_of_very_many_removed_users_the_newest_are_remembered() -> None:
     before = {f"u{number:05}": BEFORE for number in range(REMOVED)}
     names = remembered(before, {"ann": {}}, {}, NOW)
     assert len(names) == REMOVED

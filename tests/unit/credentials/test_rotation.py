@@ -167,7 +167,7 @@ def test_an_overlap_does_not_end_on_some_hosts_alone(
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_where_overlaps_end_a_host_that_missed_the_rotation_gets_the_present_secret(
+def test_a_host_that_missed_a_rotation_gets_the_present_secret_when_overlaps_end(
     robot: dict[str, Any], credentials: Credentials, remembers: bool
 ) -> None:
     record = limited(credentials, robot)

@@ -39,7 +39,7 @@ def test_every_template_for_a_host_has_a_row() -> None:
     assert {name for name in left if not name.startswith("monitoring/")} == set()
 
 
-def test_what_roles_write_has_a_row() -> None:
+def test_every_file_that_a_role_writes_has_a_row() -> None:
     paths = {file.path for file in HOST_FILES}
     for path in (PROJECT / "roles").glob("*/*/*.yml"):
         for named in re.findall(r"\bpath: (/[^\s,}\]]+)", path.read_text(), re.MULTILINE):

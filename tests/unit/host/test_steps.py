@@ -136,7 +136,7 @@ def test_data_of_another_owner_shows_the_command_to_run(host: Host, tmp_path: Pa
     )
 
 
-def test_what_was_installed_is_added_up_over_runs() -> None:
+def test_installed_packages_are_added_up_over_runs() -> None:
     assert merged({"packages": ["a"]}, {"packages": ["a", "b"], "x": 1}) == {
         "packages": ["a", "b"],
         "x": 1,
@@ -440,7 +440,7 @@ def test_an_image_that_docker_had_already_stays(host: Host, machine: Machine) ->
     assert "sha256:a" in machine.images
 
 
-def test_of_an_image_with_another_name_only_ours_goes(host: Host, machine: Machine) -> None:
+def test_only_our_name_of_an_image_is_removed(host: Host, machine: Machine) -> None:
     deployed(host, "a", "b")
     machine.images["sha256:a"]["RepoTags"].append("mine:1")
     assert deployed(host, "c") == ["image wharfinger/registry:a: removed"]

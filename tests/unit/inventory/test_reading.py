@@ -310,7 +310,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_what_ansible_reads_is_left_alone(text: str) -> None:
+def test_files_that_ansible_reads_give_no_mistakes(text: str) -> None:
     assert mistakes(text.encode(), "variables") == []
 
 
@@ -335,7 +335,7 @@ READ_BY_ANSIBLE = ("a list of users", "text", "non-breaking spaces")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "twice" not in name])
-def test_what_is_refused_is_refused_by_ansible_too(name: str) -> None:
+def test_ansible_refuses_the_same_files(name: str) -> None:
     text = CASES[name][0]
     if name in (*READ_BY_ANSIBLE, "one key in two words"):
         DataLoader().load(text)

@@ -81,7 +81,7 @@ def test_a_long_failure_is_reported_with_its_beginning_and_end(record: Record) -
     assert 600 < len(line) < 700
 
 
-def test_whatever_goes_wrong_in_an_operation_is_a_failure_and_no_more() -> None:
+def test_an_exception_in_an_operation_is_a_failure_and_ends_nothing() -> None:
     record = Record()
     with record.operation("client", "push"):
         raise Unexpected("500 instead of 201")

@@ -120,7 +120,7 @@ def test_what_only_older_registries_read_stops_a_collection() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_says_why(data: bytes, why: str) -> None:
+def test_an_unreadable_manifest_says_why(data: bytes, why: str) -> None:
     assert parse(data) == Unreadable(why)
 
 
@@ -219,7 +219,7 @@ def test_it_is_read_as_the_registry_reads_it(text: str, wanted: list[str]) -> No
         ('{"schemaVersion":2,"layers":5,"layers":null}', "its field layers is not a list"),
     ],
 )
-def test_what_the_registry_cannot_read_is_unreadable(text: str, why: str) -> None:
+def test_a_manifest_that_the_registry_cannot_read_is_unreadable(text: str, why: str) -> None:
     assert parse(text.encode()) == Unreadable(why)
 
 

@@ -74,5 +74,5 @@ def test_the_acme_server_must_answer_until_a_certificate_has_come(
     "other",
     [{"certificates_tls_source": "own_ca"}, {"certificates_acme_directory": "http://acme.test"}],
 )
-def test_nobody_is_asked_without_a_server(other: dict[str, str]) -> None:
+def test_without_a_server_nothing_is_asked(other: dict[str, str]) -> None:
     assert must_be_asked(settings(**other), HostFacts.of({"clock": NOW})) is False

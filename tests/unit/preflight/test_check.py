@@ -54,7 +54,7 @@ def test_many_mistakes_are_reported_together(judge: Judge) -> None:
     assert not any("\n" in error for error in report.errors)
 
 
-def test_what_access_says_arrives_word_for_word(judge: Judge) -> None:
+def test_messages_of_the_access_rules_arrive_word_for_word(judge: Judge) -> None:
     users: dict[str, Any] = {"admin": {}, "eve": {}}
     access = [{"who": "admin", "may": "all", "on": "all"}]
     _, said = examine(users, {}, access)
@@ -76,14 +76,14 @@ def test_access_is_judged_by_the_way_of_signing_in(judge: Judge) -> None:
     assert judge(registry_auth="htpasswd").errors != []
 
 
-def test_what_the_registrys_review_says_arrives_word_for_word(judge: Judge) -> None:
+def test_errors_of_the_registrys_review_arrive_word_for_word(judge: Judge) -> None:
     settings, environment = {"lgo": {}}, {"REGISTRY_HTTP_ADDR": ":1"}
     said = [str(problem) for problem in review(settings, environment)]
     assert len(said) == 2
     assert judge(registry_settings=settings, registry_environment=environment).errors == said
 
 
-def test_what_the_registrys_review_warns_of_arrives_word_for_word(
+def test_warnings_of_the_registrys_review_arrive_word_for_word(
     judge: Judge,
 ) -> None:
     settings = {"notifications": {"endpoints": [{"name": "ci", "url": "https://ci.example.com"}]}}

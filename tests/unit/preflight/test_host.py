@@ -646,7 +646,7 @@ def test_the_same_source_by_whatever_name_is_mounted(
     assert errors(storage_mount={**MOUNT, "src": src}, host={"storage": storage}) == []
 
 
-def test_what_the_host_itself_has_compared_decides(errors: Strings) -> None:
+def test_the_hosts_own_comparison_decides(errors: Strings) -> None:
     storage = {"exists": True, "is_mount": True, "source": "tmpfs", "is_source": False, "uid": 0}
     mount = {"src": "/data/registry", "fstype": "none", "opts": "bind"}
     assert errors(storage_mount=mount, host={"storage": storage}) == [

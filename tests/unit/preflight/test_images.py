@@ -30,7 +30,7 @@ def test_pull_without_an_image_registry_names_build(judge: Judge) -> None:
         {"images_registry": "else.test/registry:3"},
     ],
 )
-def test_nobody_is_needed_from_whom_nothing_is_pulled(
+def test_an_image_registry_from_which_nothing_is_pulled_need_not_answer(
     judge: Judge, variables: dict[str, Any]
 ) -> None:
     assert judge(host={"registries": WHY | {"else.test": ""}}, **variables).errors == []

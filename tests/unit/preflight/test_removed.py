@@ -63,7 +63,7 @@ def test_a_rotation_of_robots_lets_nobody_in_again(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES.keys() - {"site", "users", "rotate_robots"}))
-def test_what_changes_no_users_asks_nothing(judge: Judge, scope: str) -> None:
+def test_a_playbook_that_changes_no_users_asks_nothing(judge: Judge, scope: str) -> None:
     assert errors(judge, scope, ANN) == []
 
 
@@ -86,7 +86,7 @@ def test_somebody_must_be_named(judge: Judge, nobody: object) -> None:
     ]
 
 
-def test_who_is_readmitted_must_be_in_the_inventory(judge: Judge) -> None:
+def test_a_readmitted_user_must_be_in_the_inventory(judge: Judge) -> None:
     assert errors(judge, "users", {}, readmit="ann,anne,bob") == [
         "readmit: 'anne', 'bob': neither in registry_users nor in registry_robots: add the "
         "account there too, or correct the name"

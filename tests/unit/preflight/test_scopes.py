@@ -132,7 +132,7 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
     }
 
 
-def test_what_cannot_be_resolved_stops_all_but_removal(judge: Judge) -> None:
+def test_an_unresolved_variable_stops_everything_but_removal(judge: Judge) -> None:
     unresolved = (
         Problem("registry_users", "", "needs x"),
         Problem("storage_path", "", "needs y"),

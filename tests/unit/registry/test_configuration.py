@@ -366,9 +366,7 @@ variable_names = st.sampled_from(
 
 
 @given(settings=anything, variables=anything | st.dictionaries(variable_names, anything))
-def test_whatever_yaml_holds_is_answered_without_a_value_in_it(
-    settings: object, variables: object
-) -> None:
+def test_no_message_contains_a_value(settings: object, variables: object) -> None:
     problems = [*review(settings, variables), *warnings(settings, variables)]
     assert not any(PLANTED in problem.message for problem in problems)
 
@@ -418,7 +416,7 @@ def test_facts_that_cost_time_to_find_out_are_in_the_file() -> None:
     assert environment({})["OTEL_TRACES_EXPORTER"] == "none"
 
 
-def test_where_metrics_are_wanted_nginx_reaches_the_debug_listener() -> None:
+def test_with_metrics_nginx_reaches_the_debug_listener() -> None:
     assert rendered(metrics=True)["http"]["debug"] == {
         "addr": ":5001",
         "prometheus": {"enabled": True, "path": "/metrics"},
@@ -509,7 +507,7 @@ def test_the_middleware_that_checks_indexes_is_asked_for_where_the_image_has_it(
         ({"log": {"level": "debug"}}, {"REGISTRY_LOG_LEVEL": "debug", "TZ": "UTC"}, True),
     ],
 )
-def test_what_the_inventory_says_of_indexes_stands(
+def test_the_inventorys_settings_for_indexes_take_precedence(
     settings: dict[str, Any], variables: dict[str, Any], checked: bool
 ) -> None:
     assert checks_members({"index_members": True}, settings, variables) is checked

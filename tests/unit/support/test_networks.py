@@ -14,7 +14,7 @@ br-1\t0000620A\t00000000\t0001\t0\t0\t0\tF0FFFFFF\t0\t0\t0
 """
 
 
-def test_what_is_routed_is_taken_but_for_the_default_route() -> None:
+def test_routed_subnets_are_taken_except_the_default_route() -> None:
     assert routed(TABLE) == [IPv4Network("172.17.0.0/16"), IPv4Network("10.98.0.0/28")]
 
 

@@ -61,7 +61,9 @@ def test_panels_and_what_they_ask_have_names_of_their_own(
         assert len(set(references)) == len(references), panel["title"]
 
 
-def test_whoever_imports_it_chooses_the_prometheus(dashboard: Any, panels: list[Any]) -> None:
+def test_the_prometheus_is_chosen_when_the_dashboard_is_imported(
+    dashboard: Any, panels: list[Any]
+) -> None:
     source, registry = dashboard["templating"]["list"]
     assert (source["name"], source["type"]) == ("source", "datasource")
     chosen = {"type": "prometheus", "uid": "${source}"}

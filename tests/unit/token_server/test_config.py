@@ -542,7 +542,7 @@ def test_the_nodes_of_rarer_files_are_those_that_yaml_makes(text: str) -> None:
         ("a: 1\n---\nb: 2\n", "2: is not YAML: but found another document"),
     ],
 )
-def test_what_yaml_refuses_is_refused(text: str, problem: str) -> None:
+def test_invalid_yaml_is_refused(text: str, problem: str) -> None:
     assert messages(text) == [problem]
     with pytest.raises(yaml.composer.ComposerError):
         yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

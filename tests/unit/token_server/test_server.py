@@ -659,7 +659,7 @@ def raw(server: Running, request: bytes) -> bytes:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
     ],
 )
-def test_what_is_not_http_is_refused_and_the_server_goes_on(
+def test_bytes_that_are_not_http_are_refused_and_the_server_goes_on(
     server: Running, request_bytes: bytes
 ) -> None:
     assert raw(server, request_bytes)[9:12] in (b"400", b"")

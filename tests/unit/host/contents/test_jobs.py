@@ -150,7 +150,7 @@ def test_with_nothing_to_collect_no_write_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize("job", ["retention", "collect"])
-def test_where_another_container_writes_too_nothing_is_done(world: World, job: str) -> None:
+def test_a_job_does_nothing_if_another_container_may_write(world: World, job: str) -> None:
     world.tree.image("team/app", "old", tag="v1", age=100)
     world.tree.image("team/app", "new", tag="v2", age=10)
     world.tree.blob(b"garbage")
@@ -256,7 +256,7 @@ def test_a_manifest_that_the_registry_cannot_read_does_not_stop_the_collection(
 
 
 @pytest.mark.parametrize("command", ["reopen", "ensure"])
-def test_what_a_killed_collection_put_aside_comes_back(world: World, command: str) -> None:
+def test_files_that_a_killed_collection_put_aside_come_back(world: World, command: str) -> None:
     unread = world.tree.manifest("odd/app", UNREADABLE, 20 * DAY)
     world.tree.blob(b"garbage")
 
@@ -469,7 +469,7 @@ def test_a_clock_in_doubt_removes_nothing(world: World) -> None:
     assert run("retention", {}, host=world.host)["removed"] == 0
 
 
-def test_what_was_pushed_by_a_clock_that_was_behind_is_not_old_afterwards(world: World) -> None:
+def test_an_image_pushed_while_the_clock_was_behind_is_not_old_afterwards(world: World) -> None:
     rule = {"number": 1, "on": ["^team/[^/]+$"], "newest": 1, "newer_than": 14 * DAY}
     world.settings(retention=[rule], untagged_keep=14 * DAY)
     for number in range(3):

@@ -241,7 +241,7 @@ def test_an_address_is_refused_before_anybody_is_asked(host: Host) -> None:
 @pytest.mark.parametrize(
     ("answer", "met"), [((404, b""), "status 404"), ((200, b"hello"), "another server")]
 )
-def test_nobody_is_asked_before_our_own_proxy_hands_out_the_proof(
+def test_the_acme_server_is_not_asked_before_our_own_proxy_serves_the_proof(
     host: Host, answer: tuple[int, bytes], met: str
 ) -> None:
     answering(host, lambda _path, _headers: answer)
@@ -362,7 +362,7 @@ def test_a_damaged_memory_makes_a_new_one(host: Host) -> None:
     assert acme.obtain(host, settings()).new
 
 
-def test_what_a_kill_left_does_not_disturb_the_next_run(host: Host) -> None:
+def test_leftovers_of_a_killed_run_do_not_disturb_the_next_run(host: Host) -> None:
     left = host.paths.var / "acme-work" / "request"
     left.mkdir(parents=True)
     (left / "chain.pem").write_text("half")
@@ -769,7 +769,7 @@ def test_a_clock_that_was_set_back_does_not_lengthen_a_pause(host: Host, machine
     assert acme.obtain(host, settings()).new
 
 
-def test_what_is_remembered_is_roots_and_without_secrets(host: Host) -> None:
+def test_the_remembered_attempt_belongs_to_root_and_has_no_secrets(host: Host) -> None:
     failing(host, "", f"bad {HMAC}")
     refused(host, settings())
     path = host.paths.var / "acme-work" / "failed.json"
@@ -830,7 +830,7 @@ def test_something_else_at_that_address_is_said(
     ]
 
 
-def test_nobody_at_that_address_is_said(host: Host) -> None:
+def test_an_address_on_which_nothing_listens_is_reported(host: Host) -> None:
     def closed(path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         raise ConnectionRefusedError(111, "Connection refused")
 

@@ -49,7 +49,7 @@ def test_a_servers_certificate_that_no_longer_fits_is_replaced(
     assert due(present) is expected
 
 
-def test_what_is_missing_or_near_its_end_is_aged() -> None:
+def test_a_missing_or_expiring_certificate_is_due() -> None:
     assert aged(None, NOW, 30)
     assert aged(certificate(29, life=365), NOW, 30)
     assert not aged(certificate(31, life=365), NOW, 30)

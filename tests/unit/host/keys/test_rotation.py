@@ -368,7 +368,7 @@ def test_an_upgrade_is_gone_back_from_until_the_key_is_es256_and_not_afterwards(
 
 
 @pytest.mark.parametrize("kind", ["registry", "token_server"])
-def test_where_something_that_serves_knows_rsa_only_the_next_key_is_rsa_too(
+def test_the_next_key_is_rsa_if_a_serving_generation_knows_only_rsa(
     world: World, kind: str
 ) -> None:
     host, machine = world()
@@ -548,7 +548,7 @@ def test_a_key_before_that_no_record_knows_is_forgotten_once_its_tokens_have_exp
     assert machine.broken == []
 
 
-def test_who_checks_passwords_keeps_no_key_of_a_rotation(world: World) -> None:
+def test_a_registry_with_htpasswd_keeps_no_key_of_a_rotation(world: World) -> None:
     host, _ = world()
     run("rotate", {"what": "signing"}, host=host)
     run("certificates", {"settings": {**SETTINGS, "auth": "htpasswd"}}, host=host)
@@ -657,7 +657,7 @@ def test_another_hostname_means_an_authority_that_clients_must_trust_again(world
     assert certificate(host, "ca_previous.crt") == b""
 
 
-def test_what_nginx_does_not_serve_is_an_error(world: World) -> None:
+def test_a_certificate_that_nginx_does_not_serve_is_an_error(world: World) -> None:
     host, _ = world()
     host.served = lambda *_: "another"
     with pytest.raises(HostError) as caught:
@@ -878,7 +878,7 @@ def test_a_failure_is_reported_once_a_day_and_the_exit_code_is_an_error(
     assert host.store.load().alerted == {}
 
 
-def test_what_differs_in_numbers_only_is_the_same_problem(world: World, tmp_path: Path) -> None:
+def test_problems_that_differ_only_in_numbers_are_the_same(world: World, tmp_path: Path) -> None:
     host, machine = world()
     deploy(host, alert_command=f"cat >>{tmp_path}/alerts")
     for number in range(3):

@@ -210,7 +210,7 @@ def test_a_path_is_on_the_mount_that_is_nearest_and_came_last() -> None:
     assert holding(mounts, Path("/usr"))["source"] == "/dev/a"
 
 
-def test_what_is_mounted_is_compared_with_what_the_inventory_names(tmp_path: Path) -> None:
+def test_the_mount_is_compared_with_the_inventorys(tmp_path: Path) -> None:
     disk, place = tmp_path / "disk", tmp_path / "place"
     disk.mkdir()
     place.symlink_to(disk)  # to os.stat what a bind mount is

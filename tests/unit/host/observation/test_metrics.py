@@ -100,7 +100,7 @@ def test_a_failed_run_has_metrics_too(host: Host) -> None:
     assert host.paths.metrics.exists()
 
 
-def test_what_cannot_be_written_fails_nothing(tmp_path: Path, host: Host) -> None:
+def test_metrics_that_cannot_be_written_fail_nothing(tmp_path: Path, host: Host) -> None:
     host.paths.metrics.parent.write_text("no directory")
     run("ensure", {"spec": spec(tmp_path)}, host=host)
     (host.paths.reports).mkdir()

@@ -124,7 +124,7 @@ def test_a_report_of_an_earlier_version_counts_as_a_success(host: Host) -> None:
     assert watching.last_success(host, "retention") is None
 
 
-def test_what_succeeds_is_noted_and_what_fails_or_waits_is_not(
+def test_successes_are_noted_and_failures_and_waits_are_not(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers: list[Any] = [HostError("no"), {"actions": [], "waits": True}, {"actions": []}]
@@ -178,7 +178,7 @@ def test_a_job_that_has_said_itself_why_is_left_alone(host: Host) -> None:
     assert "it ended with exit code 1" in reports.problems(host)[0]
 
 
-def test_where_no_report_can_be_left_an_alarm_is_sent(
+def test_an_alarm_is_sent_if_no_report_can_be_written(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:

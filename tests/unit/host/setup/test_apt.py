@@ -130,7 +130,7 @@ def test_a_dpkg_that_was_killed_is_led_to_its_end(host: Host) -> None:
     assert runner.calls[1][-2:] == ["--configure", "-a"]
 
 
-def test_what_apt_objects_to_is_said(host: Host) -> None:
+def test_apts_errors_are_reported(host: Host) -> None:
     turns(
         host,
         apt_get=[
@@ -157,7 +157,7 @@ def test_a_dry_run_asks_apt_for_nothing(host: Host) -> None:
     ]
 
 
-def test_who_holds_a_lock_of_apt_is_seen(host: Host) -> None:
+def test_the_holder_of_apts_lock_is_named(host: Host) -> None:
     (lock,) = host.paths.apt_locks
     assert apt.holder(host) is None
     lock.touch()

@@ -154,7 +154,7 @@ def test_where_nginx_refuses_it_the_package_has_its_own_back(
     assert not package(conf).exists()
 
 
-def test_what_its_owner_has_changed_since_stays(host: Host, conf: Path) -> None:
+def test_a_file_that_its_owner_has_changed_since_stays(host: Host, conf: Path) -> None:
     run("site", REQUEST, host=host)
     mine = conf.read_text() + "# mine\n"
     conf.write_text(mine)

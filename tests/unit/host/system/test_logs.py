@@ -149,7 +149,7 @@ def test_a_decision_that_was_not_written_is_counted(host: Host) -> None:
     assert "wharfinger_host_decisions_lost 3\n" in metrics.text(host)
 
 
-def test_none_is_missed_across_a_rotation(host: Host) -> None:
+def test_no_line_is_missed_across_a_rotation_of_the_log(host: Host) -> None:
     decisions(host, [1, 2])
     assert lost(host) == 0
     decisions(host, [3, 5])

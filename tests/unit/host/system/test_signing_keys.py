@@ -76,7 +76,7 @@ def test_a_certificate_says_the_same_as_its_key(tmp_path: Path, algorithm: str) 
         printed(ed25519.Ed25519PrivateKey.generate()),
     ],
 )
-def test_what_signs_no_tokens_is_none(text: str) -> None:
+def test_a_key_that_signs_no_tokens_is_not_read(text: str) -> None:
     assert signing_keys.read(text) is None
 
 
