@@ -205,6 +205,16 @@ need_foreign_registry() {
   command -v docker-registry >/dev/null || apt_install_stopped docker-registry
 }
 
+# restic, and the servers that its repositories are tried on.
+need_repositories() {
+  need_root
+  need_command restic
+  command -v sshd >/dev/null || apt_install_stopped openssh-server
+  [ -n "${servers_are_built:-}" ] || check "repository servers are built" \
+    env PYTHONPATH=".:tests/library" python -m support.servers
+  servers_are_built=1
+}
+
 # Builds the two images into the cache that the tests use.
 need_images() {
   build_tools

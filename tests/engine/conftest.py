@@ -17,6 +17,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.system.engine import DockerEngine, answers
 from wharfinger.host.system.files import remove_tree
 
+from .registries_on_disk import Machine, machine_in
 from .stack import NETWORK, STACK, Stack, host_at
 
 
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.engine)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Makes hosts that share one repository for backups."""
+    return machine_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -43,12 +43,18 @@ rm /root/patterns /root/readable
 
 @pytest.fixture(scope="module")
 def deployed(machine: Machine, controller: Controller, settings: dict[str, Any]) -> Path:
-    """Runs a deployment, a change that fails, and the making of a new password. Returns their
-    inventory."""
+    """Runs a deployment, a change that fails, the making of a new password, and a backup. Returns
+    their inventory."""
     machine.run(f"touch {MARK}")
     # Neither DNS nor /etc/hosts has the name.
     settings = settings | {"registry_hosts_entry": False}
-    inventory = controller.inventory("deployed", settings, {"instance": {}})
+    plant = controller.secrets.plant
+    backed_up = {
+        "backup_repository": "/srv/backups",
+        "backup_environment": {"B2_ACCOUNT_KEY": plant("in backup_environment")},
+        "backup_ssh_key": f"-----BEGIN\n{plant('in backup_ssh_key')}\n",
+    }
+    inventory = controller.inventory("deployed", settings | backed_up, {"instance": {}})
     broken = copy.deepcopy(settings)
     # distribution does not start with this, and only the attempt shows that.
     broken["registry_settings"]["validation"] = {"manifests": {"urls": {"allow": ["("]}}}
@@ -57,6 +63,7 @@ def deployed(machine: Machine, controller: Controller, settings: dict[str, Any])
         ("deployment", inventory, 0, "site.yml", ()),
         ("failing change", failing, 2, "site.yml", ()),
         ("new password", inventory, 0, "playbooks/users.yml", ("-e", "regenerate=someuser")),
+        ("backup", inventory, 0, "playbooks/backup.yml", ()),
     ):
         run = controller.play(name, place, *options, playbook=playbook)
         assert run.code == code, f"{name}: {run.output[-4000:]}"
@@ -82,6 +89,8 @@ def remember(machine: Machine, controller: Controller, inventory: Path, when: st
     values = controller.secrets.values
     generated = (inventory / "credentials" / "someuser").read_text().strip()
     values[f"someuser's password, {when}"] = generated
+    file = inventory / "credentials" / f"{NAME}-backup_password"
+    values["the backups' password"] = file.read_text().strip()
     for name in ("http_secret", "verification_password"):
         values[name] = machine.run(f"cat /etc/wharfinger/secrets/{name}").strip()
     for name in ("ca", "tls", "signing"):
@@ -118,7 +127,7 @@ def test_a_certificate_that_has_expired_does_not_keep_a_user_who_is_removed(
 
 def test_no_output_of_any_run_shows_a_secret(deployed: Path, controller: Controller) -> None:
     runs = controller.runs
-    assert {"deployment", "failing change", "new password"} <= runs.keys()
+    assert {"deployment", "failing change", "new password", "backup"} <= runs.keys()
     shown = {name: controller.secrets.in_text(run.output) for name, run in runs.items()}
     assert shown == {name: [] for name in runs}
 
@@ -130,6 +139,7 @@ def test_no_process_was_given_a_secret_as_an_argument(
     # The host's processes are visible on this machine, so the watch has seen both sides.
     assert "ansible-playbook -i " in text
     assert "-m wharfinger.token_server serve" in text
+    assert "restic backup " in text
     assert controller.secrets.in_text(text) == []
 
 
@@ -176,4 +186,5 @@ def test_no_file_that_everybody_on_the_controller_can_read_holds_a_secret(
     assert controller.directory / "open" in files
     assert [path for path, text in files.items() if controller.secrets.in_text(text)] == []
     assert stat.S_IMODE((deployed / "credentials").stat().st_mode) == 0o700
-    assert stat.S_IMODE((deployed / "credentials" / "someuser").stat().st_mode) == 0o600
+    for name in ("someuser", f"{NAME}-backup_password"):
+        assert stat.S_IMODE((deployed / "credentials" / name).stat().st_mode) == 0o600

@@ -22,7 +22,7 @@ from ..system.errors import HostError
 from ..system.files import exists, write_atomically
 from ..system.lock import is_held, locked
 from . import identity, listing
-from .failures import no_repository
+from .failures import Locked, no_repository
 from .place import on_one_disk
 from .restic import Restic
 from .settings import Settings, load
@@ -121,7 +121,11 @@ class _Backup:
             f"snapshot {noted['snapshot']}: {counts.tags} tags, {counts.manifests} manifests"
         ]
         if self.settings.keep:
-            self.restic.forget(self.settings.hostname, self.settings.keep, prune=True)
+            try:
+                self.restic.forget(self.settings.hostname, self.settings.keep, prune=True)
+            except Locked as locked_by:
+                # Another host's backup is under way. This one is made all the same.
+                actions.append(f"older backups stay until the next one: {locked_by}")
         return {**noted, "actions": actions}
 
     def _list(self) -> listing.Counts:

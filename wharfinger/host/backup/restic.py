@@ -179,6 +179,10 @@ class Restic:
     def _failure(self, command: str, words: str) -> HostError:
         variables = _variables(read_text(self._folder / "environment") or "")
         values = [value for name, value in variables if value and _SECRET.search(name)]
+        if self.place.ssh and "unable to start the sftp session" in words:
+            # restic 0.14 may end before it has passed on what ssh said, so ssh is asked again.
+            ssh = self._host.runner.run(_ssh(self._folder, *self.place.ssh).split(), timeout=60)
+            words += "\n" + ssh.error
         problem = failure(command, words, self.place, values)
         known = remembered(self._host, self.place)
         if isinstance(problem, NoRepository) and known:
