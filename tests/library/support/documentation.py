@@ -69,8 +69,16 @@ INVENTORIES: Mapping[str, Inventory] = {
             ),
             ("docs/storage.md", "storage_path: /srv/registry"),
             ("docs/images.md", "images_registry: registry.example.com/mirror/registry:3.1.2"),
+            (
+                "docs/backup.md",
+                "# sftp: the key has no passphrase; ssh-keyscan HOST shows the host keys. Compare "
+                "them with the server's own",
+            ),
         ),
-        {"vault_admin_password": "a password of the vault"},
+        {
+            "vault_admin_password": "a password of the vault",
+            "vault_backup_ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----",
+        },
     ),
     "robots": Inventory(
         (
@@ -81,13 +89,22 @@ INVENTORIES: Mapping[str, Inventory] = {
                 CERTIFICATES,
                 "certificates_acme_directory: https://acme.example.com/acme/acme/directory",
             ),
+            (
+                "docs/backup.md",
+                "# S3: the keys may read, write and delete in this bucket, and nothing else",
+            ),
         ),
-        {"vault_acme_eab_hmac_key": "c2VjcmV0"},
+        {
+            "vault_acme_eab_hmac_key": "c2VjcmV0",
+            "vault_backup_key_id": "an id of the vault",
+            "vault_backup_secret_key": "a secret of the vault",
+        },
     ),
     # Only rules: the page names their variable above each of them.
     "wishes": Inventory(
-        (WISHES,),
+        (WISHES, ("README.md", "# inventory/NAME/group_vars/registry/backup.yml")),
         {
+            "vault_backup_ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----",
             "registry_users": {"admin": {}, "bob": {}, "someuser": {}},
             "registry_groups": {"interns": ["someuser"]},
             "registry_robots": {"ci": {}},
