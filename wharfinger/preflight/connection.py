@@ -109,7 +109,8 @@ def advice(said: str, variables: Mapping[str, Any], inventory: str) -> str | Non
     """One sentence, `SUBJECT: what is wrong: what to do`; None for an unknown error.
 
     said: the output of Ansible, ssh and sudo. variables: the host's; inventory_hostname and its
-    ansible_… are used. inventory: as it was given to ansible-playbook.
+    ansible_… are used. With several hosts in the run, a second sentence says how to leave this one
+    out. inventory: as it was given to ansible-playbook.
     """
     for pattern, subject, text in _ADVICE:
         match = re.search(pattern, said)
@@ -133,5 +134,7 @@ def advice(said: str, variables: Mapping[str, Any], inventory: str) -> str | Non
             else f"run `.venv/bin/ansible -i {inventory} {name} --become -m raw -a "
             "'apt-get update && apt-get install --yes python3'`",
         )
-        return f"{subject}: {filled}"
+        several = len(variables.get("ansible_play_hosts_all") or ()) > 1
+        without = f". To go on without this host: --limit '!{name}'" if several else ""
+        return f"{subject}: {filled}{without}"
     return None

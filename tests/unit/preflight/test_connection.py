@@ -119,6 +119,18 @@ def test_the_message_says_what_to_do(said: str, advised: str) -> None:
     assert advice(said, HOST, "inventory/team") == advised
 
 
+def test_a_run_for_several_hosts_can_leave_one_out() -> None:
+    down = f"{SSH}ssh: connect to host 10.0.0.5 port 22: No route to host"
+    several = HOST | {"ansible_play_hosts_all": ["registry1", "registry2"]}
+    assert advice(down, several, "inventory/team") == (
+        "host, SSH: 10.0.0.5 cannot be reached: see that the machine is up, that ansible_host "
+        "is right, and that no firewall is in between. To go on without this host: --limit "
+        "'!registry1'"
+    )
+    alone = HOST | {"ansible_play_hosts_all": ["registry1"]}
+    assert advice(down, alone, "inventory/team") == advice(down, HOST, "inventory/team")
+
+
 def test_a_host_without_addresses_of_its_own_is_called_by_its_name() -> None:
     said = f"{SSH}me@registry1: Permission denied (publickey)."
     advised = advice(said, {"inventory_hostname": "registry1"}, "inventory/team")
