@@ -33,14 +33,12 @@ def check_backups(checked: dict[str, Any], refuse: Refuse) -> None:
     number in `checked`. Messages hold no value that may be secret: a repository may have a
     password in it."""
     _check_rate(checked, refuse)
-    if "backup_schedule" in checked:
-        try:
-            contents.schedule(checked["backup_schedule"])
-        except ValueError as instead:
-            refuse(
-                "backup_schedule",
-                f"{checked['backup_schedule']!r} is not a schedule: write {instead}",
-            )
+    for name in ("backup_schedule", "backup_drill_schedule"):
+        if name in checked:
+            try:
+                contents.schedule(checked[name])
+            except ValueError as instead:
+                refuse(name, f"{checked[name]!r} is not a schedule: write {instead}")
     _check_keep(checked, refuse)
     _check_environment(checked, refuse)
     if "backup_password" in checked and not is_one_line(checked["backup_password"]):
@@ -57,8 +55,8 @@ def check_backups(checked: dict[str, Any], refuse: Refuse) -> None:
 def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The content of /etc/wharfinger/backup/settings.json (sizes in bytes).
 
-    variables: `keep`, `rate` and `free_minimum` as the inventory writes them; `hostname` and
-    `storage_path`.
+    variables: `keep`, `rate`, `free_minimum` and `drill_size` as the inventory writes them;
+    `hostname` and `storage_path`.
     """
     return {
         "hostname": str(variables["hostname"]),
@@ -66,6 +64,7 @@ def settings(variables: Mapping[str, Any]) -> dict[str, Any]:
         "keep": {str(name): int(number) for name, number in variables["keep"].items()},
         "rate": values.size(variables["rate"]),
         "free_minimum": values.size(variables["free_minimum"]),
+        "drill_size": values.size(variables["drill_size"]),
         "version": __version__,
     }
 

@@ -33,6 +33,7 @@ PLAYBOOKS = {
     "garbage_collect": "garbage_collect",
     "scrub": "scrub",
     "backup": "backup",
+    "backup_drill": "backup_drill",
     "remove": "remove",
 }
 _TYPES = {

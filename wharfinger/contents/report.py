@@ -96,9 +96,27 @@ def _backup(answer: Mapping[str, Any], would: str) -> list[str]:
     ]
 
 
+def _drill(answer: Mapping[str, Any], would: str) -> list[str]:
+    if would:
+        return [*answer["actions"]]
+    return [
+        f"snapshot {answer['snapshot']}: {answer['sample']} of {answer['tags']} tags restored, "
+        f"served and compared: {answer['manifests']} manifests, {answer['blobs']} blobs, "
+        f"{readable_size(answer['bytes'])}",
+        *(
+            [f"restored at {readable_size(answer['speed'])} per second"]
+            if answer.get("speed")
+            else []
+        ),
+        f"part {answer['turn']} of {answer['turns']} of the repository was read and is whole; "
+        f"{answer['seconds']:.0f} s",
+    ]
+
+
 _LINES = {
     "retention": _retention,
     "collect": _collect,
     "check_contents": _check,
     "backup": _backup,
+    "drill": _drill,
 }

@@ -76,14 +76,15 @@ def _meant(word: str) -> str | None:
 
 
 _REOPEN = "; wharfinger-host reopen"
-_SCRUB = "nice -n 19 ionice -c 3 wharfinger-host check_contents"
+_BESIDE = "nice -n 19 ionice -c 3 wharfinger-host"
 # Job of the host program → its variable, and its command in a crontab, in two parts. In the order
 # in which jobs run that are due at once: tags are removed first, then their space is freed.
 _JOBS = {
     "retention": ("registry_retention_schedule", "wharfinger-host retention", _REOPEN),
     "collect": ("registry_gc_schedule", "wharfinger-host collect", _REOPEN),
-    "check_contents": ("registry_check_schedule", _SCRUB, ""),
+    "check_contents": ("registry_check_schedule", f"{_BESIDE} check_contents", ""),
     "backup": ("backup_schedule", "wharfinger-host backup", ""),
+    "drill": ("backup_drill_schedule", f"{_BESIDE} drill", ""),
 }
 # systemd does this by OnFailure=.
 _FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"

@@ -267,7 +267,8 @@ class Deployment:
     credentials: the directory of generated passwords. ca: the authority's file for clients; "" if
     they need none. ca_key: the path at which certificates_ca_offline keeps the authority's key.
     storage_path and drain_timeout: as the inventory has them, for playbooks that do not include the
-    roles of these variables. backup_schedule: the same; "" without a backup_repository.
+    roles of these variables. backup_schedule and backup_drill_schedule: the same; "" without a
+    backup_repository.
     """
 
     hostname: str
@@ -286,3 +287,4 @@ class Deployment:
     storage_path: str
     drain_timeout: str
     backup_schedule: str
+    backup_drill_schedule: str

@@ -22,7 +22,9 @@ VERIFICATION_ACCOUNT = "wharfinger-verification"
 
 # The timers' jobs on the registry's contents. Each is a command of the host program; with systemd
 # it runs as the unit of this name, with the job after the @.
-JOBS = ("retention", "collect", "check_contents", "backup")
+BACKUP = "backup"
+DRILL = "drill"
+JOBS = ("retention", "collect", "check_contents", BACKUP, DRILL)
 JOB_UNIT = "wharfinger-contents@"
 # The renewals' command, and all of those whose successes are noted.
 RENEW = "renew"

@@ -81,6 +81,10 @@ def _unit(role: str, name: str, holds: str, template: str = "", job: str = "") -
     )
 
 
+# Of jobs that nothing waits for.
+_BESIDE = f"{JOB_UNIT}check_contents.service.d/wharfinger.conf"
+
+
 def _crontab(role: str, name: str, holds: str, jobs: tuple[str, ...] = ()) -> HostFile:
     return HostFile(
         f"{CRON}/{name}",
@@ -133,10 +137,14 @@ HOST_FILES: tuple[HostFile, ...] = (
     _unit("certificates", "wharfinger-renew.timer", "when they run"),
     _unit("certificates", "wharfinger-failed@.service", "reports a job that was killed"),
     _crontab("certificates", "wharfinger", "the renewals"),
-    _unit("contents", f"{JOB_UNIT}.service", "retention, garbage collection and check"),
+    _unit("contents", f"{JOB_UNIT}.service", "the jobs: retention, garbage collection and others"),
     *(
-        _unit("contents", f"{JOB_UNIT}{job}.service.d/wharfinger.conf", f"the same: {job}'s own")
-        for job in ("collect", "check_contents")
+        _unit("contents", f"{JOB_UNIT}{job}.service.d/wharfinger.conf", holds, template)
+        for job, holds, template in (
+            ("collect", "the same: collect's own", ""),
+            ("check_contents", "the same: check_contents' own", _BESIDE),
+            ("drill", "the same: drill's own", _BESIDE),
+        )
     ),
     *(
         _unit(
@@ -306,9 +314,14 @@ HOST_FILES: tuple[HostFile, ...] = (
     HostFile(f"{VAR}/acme-work/", "certbot's work and log"),
     HostFile(f"{VAR}/contents/", "the report of each job's last run"),
     HostFile(f"{VAR}/succeeded/", "when each job last succeeded"),
-    HostFile(f"{VAR}/backup/", "a backup's list, restic's cache, a restore that is under way"),
+    HostFile(
+        f"{VAR}/backup/",
+        "a backup's list, the newest backup, restic's cache, a restore that is under way",
+    ),
     HostFile(f"{VAR}/check.lock", "held while a check runs"),
     HostFile(f"{VAR}/backup.lock", "held while a backup or restore runs"),
+    HostFile(f"{VAR}/drill.lock", "held while a backup or a drill runs"),
+    HostFile(f"{VAR}/deployment.json", "how long a deployment takes"),
     HostFile(f"{VAR}/blobs.lock", "held while no blob may be removed"),
     HostFile(f"{VAR}/links.lock", "held while a backup reads its list"),
     HostFile(f"{VAR}/collection_waits.lock", "held by a collection that waits for a backup"),
@@ -336,6 +349,7 @@ HOST_FILES: tuple[HostFile, ...] = (
     HostFile("/run/wharfinger/host.prom", "metrics of the host"),
     HostFile("/run/wharfinger/alert.json", "the alarm of last resort"),
     HostFile("/run/wharfinger/told.json", "which alarms were sent"),
+    HostFile("/run/wharfinger/drill/", "the socket of a drill's registry"),
     HostFile("/run/wharfinger/asked.json", "what a person asks of a job's next run"),
 )
 

@@ -56,7 +56,7 @@ class Setting:
 
 _ACCOUNTS = ("users", "rotate_robots")
 _SERVING = (*_ACCOUNTS, "rotate", "rollback")
-_BACKUP = ("backup",)
+_BACKUP = ("backup", "backup_drill")
 _CONTENTS = ("retention", "garbage_collect", "scrub")
 
 
@@ -121,6 +121,8 @@ SETTINGS: Mapping[str, Setting] = {
     "backup_repository": Setting(stops=_BACKUP),
     # Every job of the contents writes the timers.
     "backup_schedule": Setting(stops=(*_BACKUP, *_CONTENTS)),
+    "backup_drill_schedule": Setting(stops=(*_BACKUP, *_CONTENTS)),
+    "backup_drill_size": Setting(Size(1 << 20), stops=_BACKUP),
     "backup_keep": Setting(stops=_BACKUP),
     "backup_rate": Setting(stops=_BACKUP),
     "backup_password": Setting(stops=_BACKUP),

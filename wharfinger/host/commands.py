@@ -207,6 +207,13 @@ COMMANDS = {
             nothing="nothing was saved",
         ),
         Command(
+            "drill",
+            functions.drill,
+            locked=False,
+            measured=True,
+            nothing="nothing was restored",
+        ),
+        Command(
             "reopen",
             functions.reopen,
             measured=True,

@@ -59,6 +59,12 @@ def contents() -> Function:
     return contents
 
 
+def drill() -> Function:
+    from .backup.drill import drill
+
+    return drill
+
+
 def ensure() -> Function:
     from .contents.maintenance import ensure
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..deployment.fixed import JOBS
+from .backup.drill_leftovers import clean_up
 from .contents import reports
 from .contents.maintenance import reopen
 from .contents.untagged import note_untagged
@@ -93,6 +94,8 @@ class _Run:
             outcome.actions += closed(host, network, check=False)
         with self._part():
             outcome.actions += reopen(host, {}, False)["actions"]
+        with self._part():
+            outcome.actions += clean_up(host)
         with self._part():
             outcome.actions += logs.keep(host, by_age=rotate_logs_by_age)
         self.renewal.state = host.store.load()

@@ -70,4 +70,7 @@ def deployment(settings: Mapping[str, Any], host: HostFacts, base: str) -> Deplo
         storage_path=settings["storage_path"],
         drain_timeout=settings["registry_drain_timeout"],
         backup_schedule=settings["backup_schedule"] if settings["backup_repository"] else "",
+        backup_drill_schedule=(
+            settings["backup_drill_schedule"] if settings["backup_repository"] else ""
+        ),
     )

@@ -22,6 +22,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "garbage_collect": ("confirm_deletions", "clock_is_right"),
     "scrub": (),
     "backup": (),
+    "backup_drill": (),
     "restore": ("snapshot",),
     "remove": ("remove_data",),
 }

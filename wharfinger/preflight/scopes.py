@@ -56,6 +56,7 @@ SCOPES = {
     "garbage_collect": _scope("garbage_collect", *_CONTENTS),
     "scrub": _scope("scrub", *_CONTENTS),
     "backup": _scope("backup", "host, data"),
+    "backup_drill": _scope("backup_drill", "host, data", "host, engine"),
     # It ends with site.yml.
     "restore": Scope(None),
     "remove": Scope(stopping("remove"), reading=False, tells=False),

@@ -64,6 +64,7 @@ NEVER = {
     "registry_gc_schedule": "",
     "registry_check_schedule": "",
     "backup_schedule": "",
+    "backup_drill_schedule": "",
 }
 
 

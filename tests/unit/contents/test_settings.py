@@ -27,6 +27,7 @@ VARIABLES: dict[str, Any] = {
         "registry_gc_schedule": "sun 03:30",
         "registry_check_schedule": "monthly 03:30",
         "backup_schedule": "",
+        "backup_drill_schedule": "",
     },
 }
 

@@ -71,3 +71,4 @@ def test_backups_are_scheduled_once_they_have_a_place(
 ) -> None:
     facts = deployment(settings | {"backup_repository": repository}, HOST, "/i")
     assert facts.backup_schedule == schedule
+    assert facts.backup_drill_schedule == ("sun 05:30" if repository else "")

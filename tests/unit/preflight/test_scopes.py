@@ -125,6 +125,7 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
         "rollback": ["registry_hostname"],
         **{key: ["registry_gc_schedule"] for key in LOOKING_AFTER},
         "backup": [],
+        "backup_drill": [],
         "restore": [
             *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
         ],

@@ -17,6 +17,7 @@ ALL = {
     "registry_gc_schedule": "sun 03:30",
     "registry_check_schedule": "monthly 04:30",
     "backup_schedule": "",
+    "backup_drill_schedule": "",
 }
 
 

@@ -21,7 +21,7 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, write_atomically
 from ..system.lock import is_held, locked
-from . import identity, listing
+from . import identity, listing, recovery
 from .failures import Locked, no_repository
 from .place import on_one_disk
 from .restic import Restic
@@ -34,6 +34,8 @@ ABOUT = "about.json"
 # Seconds. A garbage collection may be at work for a day.
 _COLLECTION = 26 * 3600.0
 _RETENTION = 3600.0
+# It reads a part of the whole repository.
+_DRILL = 26 * 3600.0
 
 
 def repository(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -78,7 +80,11 @@ def backup(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         return {"actions": [f"a backup of {settings.storage_path} would be made"]}
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
-        with locked(host.paths.backup_lock, "backup", 5):
+        # A drill reads the repository, which this backup may prune.
+        with (
+            locked(host.paths.backup_lock, "backup", 5),
+            locked(host.paths.drill_lock, "backup", _DRILL),
+        ):
             return _Backup(host, settings).run(noted)
 
     return run_and_report(host, "backup", act)
@@ -98,7 +104,7 @@ class _Backup:
         if not self.restic.exists():
             raise no_repository(self.restic.place)
         before = self.restic.snapshots(self.settings.hostname)
-        paths = self.host.paths
+        paths, began = self.host.paths, self.host.clock.now()
         with locked(paths.blobs_lock, "backup", _COLLECTION) as held:
             with locked(paths.links_lock, "backup", _RETENTION):
                 counts = self._list()
@@ -107,6 +113,9 @@ class _Backup:
                 self.settings.hostname, files, before[-1].id if before else "", held
             ) as running:
                 summary = running.wait(self._make_way)
+        recovery.note_backup(
+            self.host, summary["snapshot_id"], began, summary["total_bytes_processed"]
+        )
         noted |= {
             "snapshot": summary["snapshot_id"],
             "repositories": counts.repositories,

@@ -22,6 +22,10 @@ class Locked(HostError):
     """Another process works on the repository, or died while doing so."""
 
 
+class Damaged(HostError):
+    """The repository is not what restic has written."""
+
+
 # How a directory, an sftp server, an S3 server and a rest-server say that a file is not there.
 _ABSENT = re.compile(
     r"unable to open config file: (?:\w+: )?"
@@ -31,6 +35,7 @@ _ABSENT = re.compile(
 )
 _WRONG_PASSWORD = "wrong password or no key found"
 _LOCKED = "already locked"
+_DAMAGED = "repository contains errors"
 _HOLDER = re.compile(r"by PID (?P<pid>\d+) on (?P<host>\S+)")
 _AGE = re.compile(r"lock was created at .*?\((?P<age>[^)]+) ago\)")
 
@@ -145,6 +150,8 @@ def failure(command: str, words: str, place: Place, secrets: Iterable[str] = ())
         return no_repository(place)
     if _LOCKED in words:
         return Locked(f"{name}: {_holder(words)}")
+    if _DAMAGED in words:
+        return Damaged(words)
     directory = re.escape(str(place.directory)) if place.directory else "(?!)"
     for pattern, meaning in _MEANINGS:
         if re.search(pattern.replace("DIRECTORY", directory), words):

@@ -11,7 +11,7 @@ import re
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +152,25 @@ class Restic:
         for included_pattern in included:
             arguments += ["--include", included_pattern]
         self._run(arguments, _LONG, tolerated="" if whole else "There were")
+
+    def sizes(self, snapshot: str, folders: Iterable[Path]) -> dict[str, int]:
+        """The files in these folders of a snapshot: path → bytes."""
+        output = self._quick("ls", "--json", "--no-lock", snapshot, *map(str, folders))
+        nodes = [json.loads(line) for line in output.splitlines()]
+        return {
+            node["path"]: int(node.get("size", 0)) for node in nodes if node.get("type") == "file"
+        }
+
+    def check(self, part: int, parts: int) -> None:
+        """Checks everything that describes the content, and reads one of so many `parts` (1 to 256)
+        of the content itself. Raises Damaged with restic's words."""
+        self._locking("check", f"--read-data-subset={part}/{parts}")
+
+    def holding(self, snapshot: str, packs: Sequence[str]) -> list[str]:
+        """The paths of a snapshot's files of which a part is in one of these packs."""
+        arguments = ["find", "--json", "--no-lock", "--snapshot", snapshot]
+        output = self._run([*arguments, "--pack", *packs], _LONG)
+        return sorted({str(row["path"]) for row in json.loads(output or "[]")})
 
     def dump(self, snapshot: str, path: str) -> str:
         """The text of one small file of a snapshot."""

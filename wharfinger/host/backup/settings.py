@@ -21,7 +21,7 @@ class Settings:
     """`hostname`: the registry's, under which its snapshots are found. `keep`: how many snapshots
     stay, by one of KEEP; empty: the host removes none. `rate`: bytes per second, 0 for no limit.
     `free_minimum`: bytes of free space below which a waiting collection goes first. `version`: of
-    the toolkit that deployed this host."""
+    the toolkit that deployed this host. `drill_size`: bytes that a drill restores at most."""
 
     hostname: str
     storage_path: Path
@@ -29,6 +29,7 @@ class Settings:
     rate: int = 0
     free_minimum: int = 0
     version: str = ""
+    drill_size: int = 2 << 30
 
 
 def load(host: Host) -> Settings:
@@ -48,6 +49,7 @@ def load(host: Host) -> Settings:
             rate=int(raw["rate"]),
             free_minimum=int(raw["free_minimum"]),
             version=str(raw["version"]),
+            drill_size=int(raw.get("drill_size", Settings.drill_size)),
         )
     except (ValueError, TypeError, KeyError) as problem:
         raise HostError(f"{path} cannot be read: run site.yml, which writes it") from problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...deployment.fixed import JOBS
@@ -97,9 +97,9 @@ def _write(
     write_atomically(host.paths.reports / f"{job}.json", data, 0o600)
 
 
-def problems(host: Host) -> list[str]:
+def problems(host: Host, jobs: Iterable[str] = JOBS) -> list[str]:
     """The problems that the last run of each job had or found."""
-    reports = (last_report(host, job) for job in JOBS)
+    reports = (last_report(host, job) for job in jobs)
     return [
         str(report["problem"])
         for report in reports
@@ -128,6 +128,12 @@ def summary(report: Mapping[str, Any]) -> str:
         )
     if report["job"] == "backup":
         return f"{when}: {report['tags']} tags, {report['bytes']} bytes, {report['added']} new"
+    if report["job"] == "drill":
+        return (
+            f"{when}: {report['sample']} of {report['tags']} tags of snapshot {report['snapshot']} "
+            f"restored and compared, part {report['turn']} of {report['turns']} of the repository "
+            "read"
+        )
     stale = report.get("stale") or ()
     more = f"; lists of referrers that name what was deleted: {len(stale)}" if stale else ""
     return f"{when}: {report['blobs']} blobs, {report['bytes']} bytes, nothing damaged{more}"

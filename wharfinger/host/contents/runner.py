@@ -15,8 +15,19 @@ from .reports import last_report
 
 # Seconds beyond a job's own limit: it waits for the lock, and drains at the end.
 _AROUND = 3600.0
-# Jobs that keep no client waiting. A first backup of many terabytes takes days.
-_LONG = {"check_contents": 24 * _AROUND, "backup": 14 * 24 * _AROUND}
+# Jobs that keep no client waiting. A first backup of many terabytes takes days, and a drill may
+# wait a day for a backup.
+_LONG = {
+    "check_contents": 24 * _AROUND,
+    "backup": 14 * 24 * _AROUND,
+    "drill": 3 * 24 * _AROUND,
+}
+
+# The answers of a dry run, where a job needs no look at the host for it.
+_DRY = {
+    "backup": "a backup would be made",
+    "drill": "a sample of the newest backup would be restored and compared",
+}
 
 
 def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -54,8 +65,8 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
 
 
 def _dry_run(job: str, host: Host, request: Mapping[str, Any]) -> dict[str, Any]:
-    if job == "backup":
-        return {"actions": ["a backup would be made"]}
+    if job in _DRY:
+        return {"actions": [_DRY[job]]}
     # Imported only here, because the modules that read the storage take long to import.
     from .collection import collect
     from .retention import retention

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...deployment.fixed import JOBS
+from ..backup import recovery
 from ..contents import reports
 from ..keys import certificates
 from ..system import logs
@@ -28,6 +29,20 @@ _CERTIFICATES = ("tls", "ca", "ca_previous", "signing", "signing_next", "signing
 _JOB_GAUGES = (
     ("job_last_run_timestamp_seconds", "When the job last began.", "at"),
     ("job_last_run_seconds", "How long it took.", "seconds"),
+)
+# Metrics of backups: name, help, and the key of recovery.look.
+_BACKUP_GAUGES = (
+    (
+        "backup_newest_timestamp_seconds",
+        "When the newest whole backup began: what was pushed later is lost with the host (RPO).",
+        "began",
+    ),
+    ("backup_newest_bytes", "What it holds.", "bytes"),
+    (
+        "restore_estimate_seconds",
+        "An estimate of how long a restore on a bare host takes (RTO).",
+        "rto_seconds",
+    ),
 )
 
 Samples = Iterable[tuple[Mapping[str, str], float]]
@@ -91,6 +106,7 @@ def _lines(host: Host, state: State) -> Iterator[str]:
     )
     yield from _space(data_of(host, state))
     yield from _of_jobs(host)
+    yield from _of_backups(host)
 
 
 def _of_jobs(host: Host) -> Iterator[str]:
@@ -120,6 +136,14 @@ def _of_jobs(host: Host) -> Iterator[str]:
         "1 where it did what it should and found no damage.",
         (({"job_name": job}, int(bool(report["ok"]))) for job, report in last.items()),
     )
+
+
+def _of_backups(host: Host) -> Iterator[str]:
+    """RPO and RTO."""
+    facts = recovery.look(host) or {}
+    for name, about, key in _BACKUP_GAUGES:
+        value = facts.get(key)
+        yield from _gauge(name, about, [({}, value)] if value is not None else ())
 
 
 def _ends(host: Host) -> Samples:

@@ -10,6 +10,7 @@ from typing import Any
 from ...deployment.certificate import Certificate
 from ...deployment.fixed import JOBS, WATCHED
 from ...deployment.reported import plain
+from ..backup import recovery
 from ..contents import reports
 from ..keys import certificates, expiry
 from ..keys import settings as key_settings
@@ -45,9 +46,10 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     certificates (not_after in seconds since 1970; where each is in use), rotation (the step of the
     signing key's that comes next, and `until`), next (what is under way), watched (whether the
     renewals run by themselves), busy (whether a command is at work), window (a time without writes
-    that is under way: state.py), contents (by job, what its last run left: reports.py), succeeded
-    (by job of a timer, when it last did, in seconds since 1970, or null), alerted (what the last
-    renewal could not do), storage, and `problems`: one sentence each, empty if well."""
+    that is under way: state.py), contents (by job, what its last run left: reports.py), recovery
+    (RPO and RTO: backup/recovery.py, or null), succeeded (by job of a timer, when it last did, in
+    seconds since 1970, or null), alerted (what the last renewal could not do), storage, and
+    `problems`: one sentence each, empty if well."""
     if exists(host.paths.state) and not os.access(host.paths.state, os.R_OK):
         raise HostError(f"{host.paths.state} is readable by root only: run it with sudo")
     state = host.store.load()
@@ -72,12 +74,8 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         "watched": watched(host),
         "busy": is_held(host.paths.lock),
         "window": state.window and vars(state.window),
-        "contents": {
-            # Without the list of tags, which may be very long.
-            job: {key: value for key, value in report.items() if key != "rows"}
-            for job in JOBS
-            if (report := reports.last_report(host, job)) is not None
-        },
+        "contents": _of_jobs(host),
+        "recovery": recovery.look(host),
         "succeeded": {job: last_success(host, job) for job in WATCHED},
         "alerted": [str(alert["text"]) for alert in state.alerted.values()],
         "storage": storage_facts.look(storage_facts.data_of(host, state), host),
@@ -89,6 +87,15 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     sentences += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(sentences))
     return answer
+
+
+def _of_jobs(host: Host) -> dict[str, Any]:
+    """The last report of each job, without the list of tags, which may be very long."""
+    return {
+        job: {key: value for key, value in report.items() if key != "rows"}
+        for job in JOBS
+        if (report := reports.last_report(host, job)) is not None
+    }
 
 
 def _reported(certificate: Certificate) -> dict[str, Any]:
@@ -186,6 +193,7 @@ def text(answer: Mapping[str, Any]) -> str:
     for job, moment in answer["succeeded"].items():
         if moment is not None:
             lines.append(f"{'succeeded':13} {job}, {in_words(answer['now'] - moment)} ago")
+    lines += [f"{name:13} {words}" for name, words in recovery.in_words(answer["recovery"])]
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")

@@ -24,6 +24,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ...oci.digests import digest_of
 from ...oci.media_types import OCI_IMAGE
+from ..backup.recovery import note_deployment
 from ..rollout.challenge import Challenge, challenge, claims, error_words, granted
 from ..rollout.readiness_check import ACCOUNT, REPOSITORY, TAG, basic
 from ..system.context import Host
@@ -31,6 +32,7 @@ from ..system.errors import HostError
 from ..system.files import exists, read_text
 from ..system.processes import is_own, primary_address
 from . import observe
+from .watching import of_backups
 
 # The account has no rights here.
 FORBIDDEN = f"{ACCOUNT}-denied/probe"
@@ -434,13 +436,15 @@ class Verification:
 
 
 def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Request: {"hostname", "port", "auth": "token" | "htpasswd", "service", "issuer", "ca_file"}.
+    """Request: {"hostname", "port", "auth": "token" | "htpasswd", "service", "issuer", "ca_file",
+    "deployment_began"}.
 
     ca_file, optional: the authority to trust instead of the one that clients must trust
-    (trusted.crt, else the system's roots). Returns digest, done (what was proven), seconds, and
-    warnings, with what to enter in DNS, if the hostname does not lead to this host. Raises
-    HostError with the hop that failed (TLS, proxy, token server, registry, storage) and what to
-    look at.
+    (trusted.crt, else the system's roots). deployment_began, optional: when the deployment that
+    ends with this began, by this host's clock. Returns digest, done (what was proven), seconds, and
+    warnings: what to enter in DNS, if the hostname does not lead to this host, and backups that
+    failed or are late. Raises HostError with the hop that failed (TLS, proxy, token server,
+    registry, storage) and what to look at.
     """
     if check:
         return {"actions": []}
@@ -461,10 +465,12 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     )
     proven = steps.run()
     warning = way.warning(hostname)
+    if "deployment_began" in request:
+        note_deployment(host, host.clock.now() - float(request["deployment_began"]))
     return {
         "actions": [],
         "digest": proven,
         "done": steps.done,
-        "warnings": [warning] if warning else [],
+        "warnings": [*([warning] if warning else []), *of_backups(host)],
         "seconds": round(time.monotonic() - began, 3),
     }

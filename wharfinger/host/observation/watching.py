@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...deployment.fixed import JOB_UNIT, JOBS, RENEW, WATCHED
+from ...deployment.fixed import BACKUP, DRILL, JOB_UNIT, JOBS, RENEW, WATCHED
 from ..contents import reports
 from ..system.context import Host
 from ..system.durations import in_words
@@ -74,7 +74,8 @@ def since(host: Host, job: str) -> float | None:
 
 def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
     """One sentence for each job of `watched` that has not succeeded for two intervals and a day
-    while the host was up."""
+    while the host was up. For a backup it is two intervals, up or not: its age is what is lost with
+    the host."""
     now = host.clock.now()
     # No timer ran before the boot.
     boot = now - host.clock.monotonic()
@@ -83,7 +84,10 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
     for job in watched:
         every = every_of.get(job, math.inf)
         last = since(host, job)
-        if last is not None and now - max(last, boot) > 2 * every + _DAY:
+        if last is None:
+            continue
+        start, grace = (last, 0.0) if job == BACKUP else (max(last, boot), _DAY)
+        if now - start > 2 * every + grace:
             day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(last))
             unit = "wharfinger-renew" if job == RENEW else f"{JOB_UNIT}{job}"
             sentences.append(
@@ -92,6 +96,16 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
                 f"see `systemctl status {unit}.timer` and `journalctl -u {unit}`"
             )
     return sentences
+
+
+def of_backups(host: Host) -> list[str]:
+    """What is wrong with backups and drills, one line each: they failed, or are late."""
+    sentences = []
+    for problem in reports.problems(host, (BACKUP, DRILL)):
+        first, *more = problem.splitlines()
+        hint = " `sudo wharfinger-host status` on the host says which" if more else ""
+        sentences.append(first + hint)
+    return sentences + overdue(host, (BACKUP, DRILL))
 
 
 def _interval(seconds: float) -> str:

@@ -101,9 +101,11 @@ class Engine(Protocol):
     def remove_image(self, reference: str) -> bool: ...
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP by a socket in the file system."""
+
     def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("docker", timeout=timeout)
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
@@ -130,7 +132,7 @@ class DockerEngine:
         length: int | None = None,
     ) -> tuple[int, bytes]:
         """One request; returns status and body. Raises HostError if docker does not answer."""
-        connection = _Connection(self._path, timeout)
+        connection = UnixConnection(self._path, timeout)
         headers = {"Connection": "close"}
         payload: bytes | IO[bytes] | None = None
         if isinstance(body, Mapping):

@@ -33,6 +33,9 @@ class Paths:
     sent_alerts: Path = Path("/run/wharfinger/told.json")
     # What a person requests of a job's next run (contents/confirmation.py).
     confirmation: Path = Path("/run/wharfinger/asked.json")
+    # Where the registry of a drill listens (backup/drill_registry.py), in a folder of its own. The
+    # kernel takes at most 107 bytes.
+    drill_socket: Path = Path("/run/wharfinger/drill/registry.sock")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")
@@ -205,6 +208,27 @@ class Paths:
     def backup_lock(self) -> Path:
         """One backup or restore at a time."""
         return self.var / "backup.lock"
+
+    @property
+    def drill_lock(self) -> Path:
+        """Held by a drill, and by a backup: each reads what the other one may change."""
+        return self.var / "drill.lock"
+
+    @property
+    def drill_record(self) -> Path:
+        """What the next drill must know: which part of the repository it reads, and how fast the
+        last one restored."""
+        return self.backup_work / "drill.json"
+
+    @property
+    def newest_backup(self) -> Path:
+        """The newest whole snapshot: its id, when it began, and its bytes."""
+        return self.backup_work / "newest.json"
+
+    @property
+    def deployment_record(self) -> Path:
+        """How long a deployment of this host takes (backup/recovery.py)."""
+        return self.var / "deployment.json"
 
     @property
     def blobs_lock(self) -> Path:
