@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make wharfinger's two images on the controller, or take them from a bundle.
+"""Build Wharfinger's two images on the controller, or take them from a bundle.
 
     images/build.py inputs --architecture amd64
     images/build.py ready --architecture amd64 [--only registry] [--cache DIR]
@@ -7,8 +7,8 @@
     images/build.py bundle --architecture amd64 --output FILE [--cache DIR]
     images/build.py open FILE [--architecture amd64] [--cache DIR]
 
-The answer is JSON on standard output, progress goes to standard error. Needs Python 3.11 and,
-for building, what the recipes name: see docs/images.md.
+The answer is JSON on standard output; progress goes to standard error. It needs Python 3.11, and
+for building the programs that docs/images.md names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 if not __package__:
-    # Run as a file, Python looks for modules in images/; ours are named from the repository's root.
+    # When this file is the program, Python looks for modules in images/. Ours are named from the
+    # repository's root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from images import bundle as bundles
@@ -37,7 +38,7 @@ from images.registry import recipe as registry
 from images.token_server import recipe as token_server
 from images.toolbox import ARCHITECTURES, BuildError, say
 
-# Older images of a kind stay for going back; more would only fill the disk.
+# How many images of a kind the cache keeps: the older ones serve a return to an older checkout.
 KEPT_IMAGES = 4
 
 _SHARED_SOURCES = (Path(image_tar.__file__), Path(toolbox.__file__))
@@ -45,7 +46,7 @@ _SHARED_SOURCES = (Path(image_tar.__file__), Path(toolbox.__file__))
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one image is made. The functions are those of its recipe.py."""
+    """How an image is made. The functions are those of its recipe.py."""
 
     name: str
     version: Callable[[], str]
@@ -75,23 +76,31 @@ RECIPES = {
 
 
 def wanted(kind: str, architecture: str) -> Wanted:
-    """What this checkout asks for."""
+    """The image that belongs to this checkout.
+
+    The recipes import ids and ports from wharfinger/deployment/fixed.py. Their settings are part of
+    the hash, that file is not: a change of another number in it builds nothing.
+    """
     recipe = RECIPES[kind]
-    inputs = toolbox.hash_sources([*recipe.sources(), *_SHARED_SOURCES], architecture=architecture)
+    inputs = toolbox.hash_sources(
+        [*recipe.sources(), *_SHARED_SOURCES],
+        architecture=architecture,
+        settings=json.dumps(recipe.settings, sort_keys=True),
+    )
     version = recipe.version()
     return Wanted(version, inputs, f"{recipe.name}:{version}-{inputs[:12]}")
 
 
 def default_cache() -> Path:
-    """Where images are kept when nothing else is said (XDG base directory specification)."""
+    """The folder of images unless --cache names another (XDG base directory specification)."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "wharfinger" / "images"
 
 
 def build(kind: str, architecture: str, cache: Path, *, refresh: bool = False) -> Built:
-    """The image of this checkout: from the cache, or made now.
+    """The image of this checkout, from the cache or built now.
 
-    ``refresh`` makes it anew with the Debian packages of today, and replaces the one in the
+    With ``refresh`` it is built again with today's Debian packages and replaces the image in the
     cache. Raises BuildError.
     """
     goal = wanted(kind, architecture)
@@ -99,23 +108,26 @@ def build(kind: str, architecture: str, cache: Path, *, refresh: bool = False) -
     with _lock(cache / f".lock-{kind}-{architecture}", f"{goal.reference} is being built"):
         prefix = f"{kind}-{architecture}-"
         folder = cache / f"{prefix}{goal.inputs[:12]}"
-        found = None if refresh else _from_cache(folder, goal)
-        if found is None:
+        image = None if refresh else _from_cache(folder, goal)
+        if image is None:
             for left_over in cache.glob(f".{prefix}*"):  # of a build that was killed
                 shutil.rmtree(left_over, ignore_errors=True)
             work = Path(tempfile.mkdtemp(dir=cache, prefix=f".{prefix}"))
             try:
-                found = _make(kind, architecture, goal, work, folder)
+                image = _make(kind, architecture, goal, work, folder)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
             _forget_old(cache, prefix)
         folder.touch()
-    return found
+    return image
 
 
 def ready(kinds: Sequence[str], architecture: str, cache: Path) -> dict[str, Wanted]:
-    """The images that are not in the cache, which this machine can make: it has the tools, and what
-    is downloaded can be had. Raises BuildError where it cannot."""
+    """The images that are not in the cache.
+
+    Raises BuildError if this machine cannot build one of them: a tool is missing, or a source of
+    downloads does not answer.
+    """
     goals = {kind: wanted(kind, architecture) for kind in kinds}
     missing = {
         kind: goal
@@ -125,8 +137,8 @@ def ready(kinds: Sequence[str], architecture: str, cache: Path) -> dict[str, Wan
     if "token_server" in missing:
         token_server.require_tools(f"building {token_server.NAME} for {architecture}")
     with ThreadPoolExecutor(len(KINDS)) as pool:
-        for asked in [pool.submit(downloads.check, kind, architecture) for kind in missing]:
-            asked.result()
+        for check in [pool.submit(downloads.check, kind, architecture) for kind in missing]:
+            check.result()
     return missing
 
 
@@ -151,7 +163,7 @@ def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) 
     )
     if wanted(kind, architecture) != goal:
         raise BuildError(
-            f"{goal.reference}: its sources were edited while it was being made: run it again"
+            f"{goal.reference}: its sources were edited while it was being built: run it again"
         )
     built = Built(
         **asdict(goal),
@@ -161,7 +173,7 @@ def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) 
         size=tar.stat().st_size,
     )
     (result / "image.json").write_text(json.dumps(asdict(built)), encoding="utf-8")
-    # A folder appears whole or not at all. The one that a refresh replaces goes just before.
+    # A folder appears whole or not at all. A refresh first moves the old folder away.
     if folder.exists():
         folder.rename(work / "replaced")
     result.rename(folder)
@@ -171,15 +183,15 @@ def _make(kind: str, architecture: str, goal: Wanted, work: Path, folder: Path) 
 
 def _from_cache(folder: Path, goal: Wanted) -> Built | None:
     try:
-        known = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / "image.json").read_text(encoding="utf-8"))
         # The cache may have been moved since.
-        built = Built(**{**known, "path": str(folder / "image.tar")})
-        whole = (
+        built = Built(**{**record, "path": str(folder / "image.tar")})
+        intact = (
             built.inputs == goal.inputs and toolbox.file_sha256(Path(built.path)) == built.sha256
         )
     except (OSError, ValueError, TypeError):
         return None
-    return built if whole else None
+    return built if intact else None
 
 
 def _forget_old(cache: Path, prefix: str) -> None:
@@ -189,13 +201,16 @@ def _forget_old(cache: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, held: str) -> Iterator[None]:
-    """Hold ``path`` locked; the kernel lets go of it however this process ends."""
+def _lock(path: Path, activity: str) -> Iterator[None]:
+    """Hold a lock on ``path``. The kernel releases it however this process ends.
+
+    ``activity``: what the process that holds it does, such as "a:b is being built".
+    """
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{held} by another process: waiting for it")
+            say(f"{activity} by another process: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -203,7 +218,8 @@ def _lock(path: Path, held: str) -> Iterator[None]:
 def build_all(
     kinds: Sequence[str], architecture: str, cache: Path, *, refresh: bool = False
 ) -> dict[str, Built]:
-    """Several images at once. All of them are tried; the first failure is raised."""
+    """Build several images at once. If some fail, the others are still built, and the first
+    failure is raised."""
     with ThreadPoolExecutor(len(kinds)) as pool:
         futures = {
             kind: pool.submit(build, kind, architecture, cache, refresh=refresh) for kind in kinds
@@ -212,7 +228,7 @@ def build_all(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit status 0, 1 (a sentence on standard error), 2 (usage)."""
+    """The command line. Exit status 0, 1 (with a message on standard error) or 2 (usage)."""
     options = _parser().parse_args(arguments)
     cache = Path(options.cache).expanduser().resolve() if options.cache else default_cache()
     try:
@@ -252,14 +268,14 @@ def _answer(options: argparse.Namespace, cache: Path) -> Mapping[str, Wanted]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="images/build.py",
-        description="Make wharfinger's two images, or take them from a bundle.",
+        description="Build Wharfinger's two images, or take them from a bundle.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     descriptions = {
-        "inputs": "say which images this checkout asks for, without making them",
-        "ready": "say whether this machine has what making them needs; nothing is made",
-        "build": "make the images that are not in the cache",
-        "bundle": "make the images and write them to one file, for images_source: archive",
+        "inputs": "print which images belong to this checkout, without building them",
+        "ready": "check that this machine can build the missing images, without building them",
+        "build": "build the images that are not in the cache",
+        "bundle": "build the images and write them to one file, for images_source: archive",
         "open": "check a bundle and unpack it into the cache",
     }
     for name, description in descriptions.items():
@@ -267,18 +283,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--architecture",
             default=None if name == "open" else toolbox.native_architecture(),
-            help=f"{' or '.join(ARCHITECTURES)}: the host's (default: this machine's; "
+            help=f"of the host: {' or '.join(ARCHITECTURES)} (default: this machine's; "
             "open: the bundle's)",
         )
-        command.add_argument("--only", choices=KINDS, help="one image instead of both")
+        command.add_argument("--only", choices=KINDS, help="this image only")
         command.add_argument("--cache", help=f"default: {default_cache()}")
         command.add_argument(
-            "--refresh", action="store_true", help="make it anew, with the packages of today"
+            "--refresh", action="store_true", help="build again, with today's Debian packages"
         )
         if name == "bundle":
             command.add_argument("--output", required=True, help="the file to write")
         if name == "open":
-            command.add_argument("file", help="the file that the command bundle has made")
+            command.add_argument("file", help="a file that `bundle` has written")
     return parser
 
 

@@ -24,7 +24,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Wanted:
-    """An image by what it is made from: known without building, and without a network."""
+    """An image, named by what it is built from. This needs no build and no network.
+
+    ``inputs`` is the hash of the sources, ``reference`` is NAME:VERSION-HASH.
+    """
 
     version: str
     inputs: str
@@ -33,10 +36,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Built(Wanted):
-    """An image that exists.
+    """An image that has been built.
 
-    ``path`` is its tar, ``sha256`` and ``size`` (bytes) are the tar's; ``ids`` are the digests
-    by which an engine knows it: of the configuration (classic store) and of the manifest
+    ``path`` is its tar; ``sha256`` and ``size`` (bytes) are the tar's. ``ids`` are the two digests
+    by which an engine may know the image: its configuration's (classic store) and its manifest's
     (containerd store).
     """
 
@@ -49,7 +52,7 @@ class Built(Wanted):
 def write(built: Mapping[str, Built], architecture: str, output: Path) -> None:
     """Write one tar with the images and an index of their digests, for ``images_source: archive``.
 
-    Raises BuildError where ``output`` cannot be written.
+    Raises BuildError if ``output`` cannot be written.
     """
     index: dict[str, object] = {"format": FORMAT, "architecture": architecture}
     index["images"] = {
@@ -80,61 +83,61 @@ def write(built: Mapping[str, Built], architecture: str, output: Path) -> None:
 def unpack(path: Path, architecture: str | None, cache: Path) -> dict[str, Built]:
     """Check every digest of a bundle and unpack its images into the cache.
 
-    ``architecture`` is what the images must be for, or None for whatever they are for. Raises
-    BuildError, whose sentence begins with ``images_archive: FILE``.
+    ``architecture`` is the one that the images must have; None accepts any. Raises BuildError,
+    whose message begins with ``images_archive: FILE``.
     """
     where = f"images_archive: {path}"
     try:
         with tarfile.open(path, "r:") as archive:
             images = _index(where, archive, architecture)
             return {
-                kind: _image(where, archive, kind, known, cache) for kind, known in images.items()
+                kind: _image(where, archive, kind, image, cache) for kind, image in images.items()
             }
     except FileNotFoundError:
         raise BuildError(
             f"{where}: there is no such file: write the path of a file on the controller that "
-            "images/build.py bundle has made"
+            "`images/build.py bundle` has written"
         ) from None
     except tarfile.ReadError:
         raise BuildError(
-            f"{where}: it is damaged or no bundle: copy the bundle again, or make it with "
-            "images/build.py bundle"
+            f"{where}: it is damaged or not a bundle: copy the bundle again, or make one with "
+            "`images/build.py bundle`"
         ) from None
     except OSError as error:
         raise BuildError(f"{where}: {error.filename or 'the file'}: {error.strerror}") from None
 
 
 def _index(where: str, archive: tarfile.TarFile, architecture: str | None) -> dict[str, Built]:
-    """What bundle.json says, once it is known to be understood."""
+    """The images that bundle.json lists, by kind. Raises BuildError if it cannot be used."""
     first = archive.next()
     file = archive.extractfile(first) if first and first.name == INDEX else None
     if file is None:
         raise BuildError(
-            f"{where}: it does not begin with {INDEX}, so it is no bundle: write the path of a "
-            "file that images/build.py bundle has made"
+            f"{where}: it does not begin with {INDEX}, so it is not a bundle: write the path of a "
+            "file that `images/build.py bundle` has written"
         )
     try:
         index = json.loads(file.read())
         made_for = index["architecture"]
-        images = {kind: Built(**known) for kind, known in index["images"].items()}
+        images = {kind: Built(**image) for kind, image in index["images"].items()}
         understood = index["format"] == FORMAT and set(images) <= set(KINDS)
     except (ValueError, KeyError, TypeError, AttributeError):
         understood = False
     if not understood:
         raise BuildError(
-            f"{where}: its {INDEX} is of another version of the toolkit: make the bundle with "
-            "this one"
+            f"{where}: its {INDEX} was written by another version of the toolkit: make the bundle "
+            "with this version"
         )
     if architecture is not None and made_for != architecture:
         raise BuildError(
-            f"{where}: its images are for {made_for}, the host is {architecture}: make a bundle "
-            f"with --architecture {architecture}"
+            f"{where}: its images are for {made_for}, but the host is {architecture}: make a "
+            f"bundle with --architecture {architecture}"
         )
     return images
 
 
-def _image(where: str, archive: tarfile.TarFile, kind: str, known: Built, cache: Path) -> Built:
-    """One image, checked, in the cache under its own digest."""
+def _image(where: str, archive: tarfile.TarFile, kind: str, listed: Built, cache: Path) -> Built:
+    """Check an image against the index, and put it into the cache under its own digest."""
     name = f"{kind}.tar"
     try:
         source = archive.extractfile(name)
@@ -144,36 +147,36 @@ def _image(where: str, archive: tarfile.TarFile, kind: str, known: Built, cache:
         raise BuildError(f"{where}: {name} is missing: copy the bundle again")
     folder = cache / "archive"
     folder.mkdir(parents=True, exist_ok=True)
-    path, temporary = folder / f"{known.sha256}.tar", folder / f".{name}.{os.getpid()}"
+    path, temporary = folder / f"{listed.sha256}.tar", folder / f".{name}.{os.getpid()}"
     try:
         with temporary.open("w+b") as file:
-            seen = hashlib.sha256()
+            hashing = hashlib.sha256()
             while block := source.read(1 << 20):
-                seen.update(block)
+                hashing.update(block)
                 file.write(block)
-            sha256 = seen.hexdigest()
-            if sha256 != known.sha256:
+            sha256 = hashing.hexdigest()
+            if sha256 != listed.sha256:
                 raise BuildError(
-                    f"{where}: {name}: its SHA-256 is {sha256}, {INDEX} says {known.sha256}: "
+                    f"{where}: {name}: its SHA-256 is {sha256}, but {INDEX} says {listed.sha256}: "
                     "copy the bundle again"
                 )
             file.seek(0)
-            # What an engine will call the image is calculated, not believed.
+            # An engine goes by these digests, so they are computed and not taken from the index.
             ids = _ids(file)
-            if ids != known.ids:
+            if ids != listed.ids:
                 raise BuildError(
-                    f"{where}: {name}: the image in it is {' and '.join(ids) or 'none'}, {INDEX} "
-                    f"says {' and '.join(map(str, known.ids))}: make the bundle again"
+                    f"{where}: {name}: the image in it is {' and '.join(ids) or 'none'}, but "
+                    f"{INDEX} says {' and '.join(map(str, listed.ids))}: make the bundle again"
                 )
-        # Also where it is there already: what is there may have been damaged since.
+        # Replaces a file that already exists, since that may have been damaged.
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Built(**{**asdict(known), "path": str(path), "size": path.stat().st_size})
+    return Built(**{**asdict(listed), "path": str(path), "size": path.stat().st_size})
 
 
 def _ids(file: IO[bytes]) -> list[str]:
-    """The digests of an image tar's configuration and manifest; empty where it has none."""
+    """The digests of an image tar's configuration and manifest; empty if it is not an image."""
     digests: dict[str, str] = {}
     documents: dict[str, bytes] = {}
     try:

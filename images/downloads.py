@@ -1,6 +1,6 @@
-"""Whether what a build downloads can be had: asked before anything is changed on a host.
+"""Checks that a build's sources of downloads answer, before anything is changed on a host.
 
-Apart from the recipes, whose files decide which image is wanted.
+It is not part of the recipes, because their files are hashed into the image's name.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from images.registry import recipe as registry
 from images.token_server import recipe as token_server
 from images.toolbox import BuildError, install_wheels, pinned, run
 
-# Where mmdebstrap asks, unless told otherwise.
+# The mirror that mmdebstrap uses by default.
 MIRROR = "http://deb.debian.org/debian"
-# Seconds for one answer.
-PATIENCE = 10
+# Seconds to wait for an answer.
+TIMEOUT = 10
 _DRY = ("--dry-run",)
 
 
 def check(kind: str, architecture: str) -> None:
-    """Raises BuildError where the image of this kind cannot be built for want of an answer. Each
-    source is asked in the way in which the build asks it, or not at all."""
+    """Ask each source of downloads of this image, in the way in which the build asks it.
+
+    Raises BuildError if one does not answer.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if kind == "registry":
@@ -39,7 +41,7 @@ def check(kind: str, architecture: str) -> None:
 
 def _registry(work: Path, doing: str) -> None:
     go = shutil.which("go")
-    # Without a `go` that knows its own, only one that the surroundings name is known.
+    # Without a `go` to ask, only a proxy that the environment names is known.
     proxies = run([go, "env", "GOPROXY"], doing=doing) if go else os.environ.get("GOPROXY", "")
     proxy = re.split(r"[,|]", proxies.strip())[0]
     if proxy.startswith("https://"):
@@ -60,18 +62,18 @@ def _token_server(work: Path, architecture: str, doing: str) -> None:
 
 
 def answers(url: str, doing: str) -> None:
-    """Raises BuildError where nobody answers, asked through the surroundings' proxies. An answer is
-    enough, whatever it says."""
+    """Raises BuildError if nothing answers at ``url``. The environment's proxies are used, and
+    every answer counts, an error of HTTP too."""
     try:
-        urllib.request.build_opener().open(url, timeout=PATIENCE).close()
+        urllib.request.build_opener().open(url, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as answer:
         answer.close()
     except (OSError, http.client.HTTPException, ValueError) as problem:
-        # Of an address that cannot be read Python quotes a part: it may be the proxy's password.
-        odd = isinstance(problem, (http.client.InvalidURL, ValueError))
-        why = "an address cannot be read" if odd else getattr(problem, "reason", problem)
+        # Python quotes a part of an invalid address, and that may be the proxy's password.
+        invalid = isinstance(problem, (http.client.InvalidURL, ValueError))
+        why = "an address is invalid" if invalid else getattr(problem, "reason", problem)
         raise BuildError(
             f"{doing} needs {urlsplit(url).hostname}, which does not answer the controller "
-            f"({why}): open the way there, or use a bundle (images_source: archive), which needs "
-            "nothing"
+            f"({why}): allow the connection, or use a bundle (images_source: archive), which needs "
+            "none"
         ) from None

@@ -1,9 +1,9 @@
-"""Container images from plain entries, byte for byte the same wherever they are made.
+"""Container images from plain entries, byte for byte the same wherever they are built.
 
-One tar serves every engine: it is an OCI image layout (OCI image specification 1.1), which the
-containerd image store reads, and carries the ``manifest.json`` that ``docker load`` of the
-classic store has read since 1.10. Layers are not compressed: the output of compressors differs
-between versions, and with it the digest.
+One tar serves every engine. It is an OCI image layout (OCI image specification 1.1), which the
+containerd image store reads, and it has the ``manifest.json`` that ``docker load`` of the classic
+store has read since 1.10. Layers are not compressed, because the output of compressors differs
+between versions, and the digest with it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from wharfinger.oci.media_types import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, OCI_LAY
 
 @dataclass(frozen=True)
 class Entry:
-    """One path of an image: a file (``content``), a symbolic link (``target``) or a directory.
+    """A path of an image: a file (``content``), a symbolic link (``target``) or a directory.
 
-    ``path`` is relative to the image's root, without a leading slash. Everything belongs to root.
+    ``path`` is relative to the image's root, without a leading slash. Its owner is root.
     """
 
     path: str
@@ -34,9 +34,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Image:
-    """What a built image is known by: digests are ``sha256:`` and 64 hexadecimal digits.
+    """The two digests of a built image, each ``sha256:`` and 64 hexadecimal digits.
 
-    The classic store of an engine calls the image by its configuration's digest, the containerd
+    The classic store of an engine knows the image by its configuration's digest, the containerd
     store by its manifest's.
     """
 
@@ -45,7 +45,7 @@ class Image:
 
 
 def directory(path: str, mode: int = 0o755) -> Entry:
-    """An empty directory; parents of other entries need not be given."""
+    """An empty directory. Parents of other entries are added without it."""
     return Entry(path, mode)
 
 
@@ -60,15 +60,15 @@ def digest(content: bytes) -> str:
 
 
 def layer(entries: Iterable[Entry]) -> bytes:
-    """A layer: sorted by path, every time 0, every owner 0, missing parents added as 0755.
+    """A layer: sorted by path, with time 0 and owner 0; missing parents are added with mode 0755.
 
-    Raises ValueError where a path occurs twice or leaves the root.
+    Raises ValueError if a path occurs twice or leaves the root.
     """
     known: dict[str, Entry] = {}
     for entry in entries:
         parts = PurePosixPath(entry.path).parts
         if not parts or entry.path != "/".join(parts) or ".." in parts or parts[0] == "/":
-            raise ValueError(f"{entry.path!r} is no path below an image's root")
+            raise ValueError(f"{entry.path!r} is not a path below an image's root")
         if entry.path in known:
             raise ValueError(f"{entry.path!r} occurs twice in one layer")
         known[entry.path] = entry
@@ -102,8 +102,8 @@ def write(
 ) -> Image:
     """Write the image's tar to ``output``.
 
-    ``reference`` is NAME:TAG on no registry, ``architecture`` Debian's (and Go's) word for it,
-    ``settings`` the ``config`` object of the OCI image configuration without its labels.
+    ``reference`` is NAME:TAG without a registry. ``architecture`` is amd64 or arm64. ``settings``
+    is the ``config`` object of the OCI image configuration, without its labels.
     """
     platform: dict[str, object] = {"architecture": architecture, "os": "linux"}
     if architecture == "arm64":
@@ -135,7 +135,7 @@ def write(
                     **_descriptor(OCI_IMAGE, manifest),
                     "platform": platform,
                     "annotations": {
-                        # containerd's import wants the name spelt out, as docker does itself.
+                        # containerd's import needs the whole name, as docker writes it.
                         "io.containerd.image.name": f"docker.io/{name}:{tag}",
                         "org.opencontainers.image.ref.name": tag,
                     },
@@ -156,7 +156,7 @@ def write(
         _add_file(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add_file(archive, "index.json", index)
         _add_file(archive, "manifest.json", classic)
-        # Two equal layers are one blob.
+        # Equal layers are one blob.
         blobs = {_blob_path(blob): blob for blob in (manifest, configuration, *layers)}
         for path, blob in blobs.items():
             _add_file(archive, path, blob)

@@ -1,4 +1,4 @@
-"""What the recipes share: running programs, hashing sources, and errors made for reading."""
+"""What the recipes share: running programs, hashing sources, and an error for the operator."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ARCHITECTURES = ("amd64", "arm64")
 
 
 class BuildError(Exception):
-    """One sentence for the operator: what is wrong, where, and what to do instead."""
+    """A message for the operator: what is wrong, where, and what to do instead."""
 
 
 def native_architecture() -> str:
-    """This machine's architecture in Debian's words."""
+    """This machine's architecture, by Debian's name."""
     machine = platform.machine()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def say(message: str) -> None:
-    """Progress goes to standard error: standard output is for the answer."""
+    """Print progress to standard error, since standard output is for the answer."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -38,7 +38,10 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """The standard output of ``command``; BuildError with the end of its own words if it fails."""
+    """The standard output of ``command``. Raises BuildError with the end of its output if it fails.
+
+    ``doing``: the task, with which the message begins.
+    """
     try:
         done = subprocess.run(
             command,
@@ -62,15 +65,15 @@ def install_wheels(
 ) -> None:
     """Install the hash-locked ``requirements`` into the folder ``target``, wheels only.
 
-    uv, because it can choose wheels for another Python and another architecture than its own.
+    It uses uv, which can choose wheels for another Python and another architecture than its own.
     """
-    # First the one of this program's own environment, which need not be activated.
-    beside = str(Path(sys.executable).parent)
-    uv = shutil.which("uv", path=os.pathsep.join([beside, *os.get_exec_path()]))
+    # First look in this program's own environment, which need not be activated.
+    environment = str(Path(sys.executable).parent)
+    uv = shutil.which("uv", path=os.pathsep.join([environment, *os.get_exec_path()]))
     if uv is None:
         raise BuildError(
             f"{doing} needs uv, which is neither beside {sys.executable} nor on PATH: run "
-            "./deploy, which brings it, or install it (pipx install uv)"
+            "./deploy, which installs it, or install it yourself (pipx install uv)"
         )
     run(
         [
@@ -91,7 +94,7 @@ def install_wheels(
             str(requirements),
         ],
         doing=doing,
-        # The system's CAs, among which a TLS-inspecting proxy's may be; uv has a list of its own.
+        # The system's CAs may include a TLS-inspecting proxy's. By default uv has its own list.
         environment={"UV_SYSTEM_CERTS": "true", **os.environ, "UV_LINK_MODE": "copy"},
     )
 
@@ -105,7 +108,7 @@ def pinned(requirements: Path, package: str) -> str:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """The files of a source folder, sorted, without what editors and Python leave behind."""
+    """The files of a source folder, sorted, without leftovers of editors and Python."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -118,7 +121,10 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def hash_sources(paths: Iterable[Path], **facts: str) -> str:
-    """64 hexadecimal digits over names and contents of files, and over ``facts``."""
+    """The SHA-256 of names and contents of files and of ``facts``, as 64 hexadecimal digits.
+
+    Raises BuildError if a file is missing.
+    """
     state = hashlib.sha256()
     for key, value in sorted(facts.items()):
         state.update(f"{key}={value}\0".encode())

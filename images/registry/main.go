@@ -1,5 +1,5 @@
-// Command registry is distribution's registry with the drivers that wharfinger uses, and a
-// healthcheck command: the image holds nothing else that could ask.
+// Command registry is distribution's registry with the drivers that Wharfinger uses. It has a
+// healthcheck command, because the image holds no other program.
 package main
 
 import (
@@ -21,8 +21,8 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/middleware/redirect"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/s3-aws"
 
-	// The image has no certificates of its own: S3 over TLS needs roots. Used only where the
-	// system has none, so mounting others takes effect.
+	// S3 over TLS needs root certificates, and the image has none. These are used only if the
+	// system has none, so mounted certificates take effect.
 	_ "golang.org/x/crypto/x509roots/fallback"
 )
 
@@ -42,7 +42,7 @@ func healthcheck(_ *cobra.Command, _ []string) error {
 }
 
 // output writes the log to standard error and never waits. Standard error is docker's pipe, which
-// nobody reads while dockerd is stopped: lines that find it full are dropped and counted.
+// nobody reads while dockerd is stopped. While it is full, lines are dropped and counted.
 type output struct{ lost prometheus.Counter }
 
 func (o output) Write(line []byte) (int, error) {
@@ -52,11 +52,11 @@ func (o output) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// neverWait is for a serving registry only: what other commands print must be complete.
+// neverWait is for a serving registry only: the output of other commands must be complete.
 func neverWait(_ *cobra.Command, _ []string) {
 	for _, descriptor := range []int{syscall.Stdout, syscall.Stderr} {
 		if err := syscall.SetNonblock(descriptor, true); err != nil {
-			fmt.Fprintln(os.Stderr, "the log may hold requests up:", err)
+			fmt.Fprintln(os.Stderr, "writing the log may delay requests:", err)
 		}
 	}
 	lost := prometheus.NewCounter(prometheus.CounterOpts{

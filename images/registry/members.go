@@ -18,15 +18,14 @@ import (
 )
 
 // BuildKit before 0.21 keeps its cache as an index whose members are layers. distribution 3 refuses
-// such an index, because it looks for members among the manifests only. To switch its check off
-// would let in every index that lacks a member: one whose members a garbage collection has just
-// taken, for example. So this middleware checks in its place, and takes a member that is a blob of
-// the repository as well as one that is a manifest of it.
+// such an index, because it looks for members only among the manifests. Without distribution's check,
+// an index could be stored although a garbage collection has just removed its members. So this
+// middleware checks instead: a member must be a manifest or a blob of the repository.
 //
-// It also refuses a manifest that distribution takes by its Content-Type and reads otherwise once it
-// is stored, where only the content counts: such a manifest cannot be pulled, and a garbage
-// collection of the whole registry ends at it. And it names a client's mistakes to which distribution
-// answers 500, as to a broken disk.
+// It also refuses a manifest whose Content-Type and content disagree. distribution would store it by
+// its Content-Type and later read it by its content: it could not be pulled, and a garbage collection
+// of the whole registry would end at it. And it answers 400 to mistakes of a client to which
+// distribution answers 500, as if a disk were broken.
 const membersName = "index-members"
 
 func init() {
@@ -53,8 +52,8 @@ func (r membersRepository) Manifests(ctx context.Context, options ...distributio
 	return membersService{manifests, unchecked, r.Blobs(ctx)}, nil
 }
 
-// membersService stores an index through `unchecked` once it has checked it, everything else as
-// distribution does.
+// membersService checks an index itself and then stores it through `unchecked`. It stores everything
+// else as distribution does.
 type membersService struct {
 	distribution.ManifestService
 	unchecked distribution.ManifestService
@@ -78,8 +77,8 @@ func (s membersService) Put(ctx context.Context, manifest distribution.Manifest,
 	stored, err := s.ManifestService.Put(ctx, manifest, options...)
 	var failed distribution.ErrManifestVerification
 	if errors.As(err, &failed) {
-		for _, one := range failed {
-			if one.Error() == invalidURL {
+		for _, failure := range failed {
+			if failure.Error() == invalidURL {
 				return "", errcode.ErrorCodeManifestInvalid.WithDetail(invalidURL)
 			}
 		}
@@ -87,12 +86,12 @@ func (s membersService) Put(ctx context.Context, manifest distribution.Manifest,
 	return stored, err
 }
 
-// The words of an error that distribution does not export, for a foreign layer's address that is
-// none or is not allowed.
+// The text of an error that distribution does not export: the address of a foreign layer is malformed
+// or not allowed.
 const invalidURL = "invalid URL on layer"
 
-// wellFormed returns an error where schemaVersion is not 2 or a digest is malformed: distribution
-// stores no such manifest either.
+// wellFormed returns an error if schemaVersion is not 2 or a digest is malformed. distribution does
+// not store such a manifest either.
 func wellFormed(manifest distribution.Manifest) error {
 	_, content, err := manifest.Payload()
 	if err != nil {
@@ -105,23 +104,23 @@ func wellFormed(manifest distribution.Manifest) error {
 	if versioned.SchemaVersion != 2 {
 		return fmt.Errorf("its schemaVersion is %d and not 2", versioned.SchemaVersion)
 	}
-	for at, member := range manifest.References() {
+	for index, member := range manifest.References() {
 		if err := member.Digest.Validate(); err != nil {
-			return fmt.Errorf("its reference %d has no digest that can be read: %w", at+1, err)
+			return fmt.Errorf("the digest of its reference %d is malformed: %w", index+1, err)
 		}
 	}
 	return nil
 }
 
-// check returns distribution's own error where the repository lacks a member.
+// check returns distribution's own error if the repository lacks a member.
 func (s membersService) check(ctx context.Context, index distribution.Manifest) error {
 	var missing distribution.ErrManifestVerification
 	for _, member := range index.References() {
-		found, err := s.exists(ctx, member.Digest)
+		exists, err := s.exists(ctx, member.Digest)
 		if err != nil {
 			return err
 		}
-		if !found {
+		if !exists {
 			missing = append(missing, distribution.ErrManifestBlobUnknown{Digest: member.Digest})
 		}
 	}
@@ -132,9 +131,9 @@ func (s membersService) check(ctx context.Context, index distribution.Manifest) 
 }
 
 func (s membersService) exists(ctx context.Context, member digest.Digest) (bool, error) {
-	found, err := s.ManifestService.Exists(ctx, member)
-	if found || err != nil {
-		return found, err
+	isManifest, err := s.ManifestService.Exists(ctx, member)
+	if isManifest || err != nil {
+		return isManifest, err
 	}
 	_, err = s.blobs.Stat(ctx, member)
 	if errors.Is(err, distribution.ErrBlobUnknown) {
@@ -143,8 +142,9 @@ func (s membersService) exists(ctx context.Context, member digest.Digest) (bool,
 	return err == nil, err
 }
 
-// readsBack returns an error where a manifest without a mediaType is not what distribution takes it
-// for when it is read again: an index where it has `manifests`, an image otherwise.
+// readsBack returns an error if distribution would read a stored manifest as another kind than it was
+// pushed as. Without a mediaType, distribution reads content with `manifests` as an index and other
+// content as an image.
 func readsBack(manifest distribution.Manifest) error {
 	_, content, err := manifest.Payload()
 	if err != nil {
@@ -166,7 +166,7 @@ func readsBack(manifest distribution.Manifest) error {
 	}
 	_, pushedAsIndex := manifest.(*ocischema.DeserializedImageIndex)
 	if isIndex := index.Manifests != nil; isIndex != pushedAsIndex {
-		return fmt.Errorf("it has no mediaType, and its Content-Type says something else than its field manifests: give it the mediaType %s or %s",
+		return fmt.Errorf("it has no mediaType, and its Content-Type contradicts its field manifests: give it the mediaType %s or %s",
 			v1.MediaTypeImageManifest, v1.MediaTypeImageIndex)
 	}
 	return nil

@@ -1,4 +1,4 @@
-"""The registry's image: one static binary, compiled from the hash-locked module in this folder."""
+"""The registry's image: a static binary, compiled from the hash-locked module in this folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from images.image_tar import Entry, directory, layer, symlink
 from images.toolbox import ROOT, install_wheels, pinned, run, say
+from wharfinger.deployment.fixed import REGISTRY_ID, REGISTRY_PORT
 
 NAME = "wharfinger/registry"
 MODULE = "github.com/distribution/distribution/v3"
@@ -21,17 +22,18 @@ SETTINGS = {
     "Entrypoint": ["/registry"],
     "Cmd": ["serve", "/etc/distribution/config.yml"],
     "Env": ["PATH=/bin", "OTEL_TRACES_EXPORTER=none"],
-    "ExposedPorts": {"5000/tcp": {}},
-    "User": "64500:64500",
+    "ExposedPorts": {f"{REGISTRY_PORT}/tcp": {}},
+    "User": f"{REGISTRY_ID}:{REGISTRY_ID}",
     "WorkingDir": "/",
 }
 
-# Says that the binary has the middleware of members.go: a configuration that names it must not meet
-# an image without it (the official one, or one that an older checkout has made).
+# Says that the binary has the middleware of members.go. An image without it (the official one, or
+# one of an older checkout) would not start with a configuration that names the middleware.
 LABELS = {"io.wharfinger.index-members": "yes"}
 
-# What the surroundings decide about downloads. Everything else that could change what the
-# compiler writes (GOFLAGS, GOAMD64, GOEXPERIMENT, a configuration by `go env -w`) stays out.
+# The environment may decide how to download. It must not change what the compiler writes (by
+# GOFLAGS, GOAMD64, GOEXPERIMENT or a configuration of `go env -w`), so only these variables are
+# passed on.
 _DOWNLOAD_VARIABLES = re.compile(
     r"(GOPROXY|GONOPROXY|GOAUTH|NETRC|HOME|PATH|TMPDIR|SSL_CERT_(FILE|DIR)|(https?|no)_proxy)",
     re.IGNORECASE,
@@ -41,23 +43,23 @@ _DOWNLOAD_VARIABLES = re.compile(
 def version(modules: Path = FOLDER) -> str:
     """The registry's version, as go.mod in the folder ``modules`` requires it."""
     text = (modules / "go.mod").read_text(encoding="utf-8")
-    found = re.search(rf"^\s*(?:require )?{re.escape(MODULE)} v(\S+)$", text, re.MULTILINE)
-    assert found, "go.mod requires the registry's module"
-    return found[1]
+    required = re.search(rf"^\s*(?:require )?{re.escape(MODULE)} v(\S+)$", text, re.MULTILINE)
+    assert required, "go.mod requires the registry's module"
+    return required[1]
 
 
 def sources(modules: Path = FOLDER) -> list[Path]:
-    """Every file that takes part in the image."""
+    """Every file that the image is built from."""
     own = [FOLDER / name for name in (*_PROGRAM, "go_bin.txt", "recipe.py")]
     return [*own, *(modules / name for name in _LOCKS)]
 
 
 def build(work: Path, architecture: str, modules: Path = FOLDER) -> list[bytes]:
-    """The image's layers. ``work`` is an empty folder that the caller removes; go.mod and go.sum
-    in the folder ``modules`` say what is compiled.
+    """The image's layers. ``work`` is an empty folder that the caller removes. go.mod and go.sum in
+    the folder ``modules`` lock what is compiled.
 
-    The module cache and the compiler's cache live there too: nothing of them is of use to
-    anything else on the controller, and together they take 1.2 GB.
+    The module cache and the compiler's cache are in ``work`` too: they take 1.2 GB, and nothing
+    else on the controller can use them.
     """
     doing = f"building {NAME} for {architecture}"
     go = _toolchain(work, doing)
@@ -67,8 +69,8 @@ def build(work: Path, architecture: str, modules: Path = FOLDER) -> list[bytes]:
         "GOENV": "off",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
-        # go.sum beside go.mod locks every module; the checksum database would add nothing to
-        # that, and is not reachable everywhere.
+        # go.sum locks every module. The checksum database would add nothing, and it cannot be
+        # reached from everywhere.
         "GOSUMDB": "off",
         "GOTELEMETRY": "off",
         "GOFLAGS": "-mod=readonly -modcacherw",
@@ -107,7 +109,7 @@ def build(work: Path, architecture: str, modules: Path = FOLDER) -> list[bytes]:
         layer(
             [
                 Entry("registry", 0o755, binary.read_bytes()),
-                # Where docker.io/library/registry has it, so that one path fits both.
+                # The path in docker.io/library/registry, so that the same path fits both images.
                 symlink("bin/registry", "/registry"),
                 directory("etc/distribution"),
                 directory("etc/wharfinger/registry"),

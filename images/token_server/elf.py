@@ -1,4 +1,4 @@
-"""Which shared libraries an ELF file asks for (System V ABI, chapters 4 and 5), 64 bit."""
+"""The shared libraries that a 64 bit ELF file needs (System V ABI, chapters 4 and 5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DT_NEEDED, _DT_STRTAB = 1, 5
 
 
 def needed(content: bytes) -> list[str]:
-    """Names of the libraries and the path of the loader; an empty list where it is no ELF file."""
+    """Names of the libraries and the path of the loader; empty if this is not an ELF file."""
     if content[:6] != b"\x7fELF\x02\x01":
         return []
     (table,) = struct.unpack_from("<Q", content, 32)

@@ -1,8 +1,8 @@
 """The token server's image: Debian's Python, hash-locked wheels, wharfinger/token_server, no shell.
 
-Of Debian's packages only what Python needs at run time stays: its library, the shared libraries
-that any kept file asks for, certificates, and the packages' licences and versions (which
-vulnerability scanners read from /var/lib/dpkg/status.d).
+Of Debian's packages the image keeps only what Python needs at run time: Python's library, the
+shared libraries that a kept file needs, certificates, and the packages' licences and versions
+(which vulnerability scanners read from /var/lib/dpkg/status.d).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from images.toolbox import (
     say,
     source_files,
 )
+from wharfinger.deployment.fixed import TOKEN_SERVER_ID, TOKEN_SERVER_PORT
 
 NAME = "wharfinger/token-server"
 FOLDER = ROOT / "images" / "token_server"
@@ -48,14 +49,14 @@ SETTINGS = {
         "PYTHONUNBUFFERED=1",
         f"SSL_CERT_FILE=/{CERTIFICATES}",
     ],
-    "ExposedPorts": {"5002/tcp": {}},
-    "User": "64501:64501",
+    "ExposedPorts": {f"{TOKEN_SERVER_PORT}/tcp": {}},
+    "User": f"{TOKEN_SERVER_ID}:{TOKEN_SERVER_ID}",
     "WorkingDir": "/",
 }
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 _PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 
-# Of Python's library: what a server never imports, and what would pull in more libraries.
+# Parts of Python's library that a server never imports or that need more shared libraries.
 _UNUSED = re.compile(
     rf"{LIBRARY}/("
     r"__pycache__|.*/__pycache__|_pyrepl|config-[^/]*|curses|dbm|ensurepip|idlelib|lib2to3|"
@@ -63,7 +64,7 @@ _UNUSED = re.compile(
     r"sitecustomize\.py|lib-dynload/(_curses|_dbm|_gdbm|_sqlite3|_test|_ctypes_test|_tkinter|"
     r"readline|xx)[^/]*)(/|$)"
 )
-# Packages' folders of documentation: only the licences stay.
+# Of the packages' documentation only the licences are kept.
 _LICENCE = re.compile(r"usr/share/(common-licenses/[^/]+|doc/[^/]+/copyright)")
 _WHEEL_WASTE = re.compile(
     r"bin/|(.*/)?__pycache__/|.*\.(pyi|pyx|pxd|c|h|pth)$|\.lock$|"
@@ -71,7 +72,7 @@ _WHEEL_WASTE = re.compile(
 )
 _LIBRARIES_BY_NAME = ("libgcc_s.so.1",)  # glibc loads it when a thread is cancelled
 
-# Runs in the new root's namespace before the downloaded packages go.
+# Runs in the new root's namespace, before mmdebstrap removes the downloaded packages.
 _RECORD_PACKAGES = """\
 mkdir -p "$1/var/lib/dpkg/status.d"
 for package in "$1"/var/cache/apt/archives/*.deb; do
@@ -81,11 +82,11 @@ done"""
 
 
 def version() -> str:
-    """The project's version: the token server has none of its own."""
+    """The project's version, which is the token server's too."""
     text = (ROOT / "wharfinger" / "__init__.py").read_text(encoding="utf-8")
-    found = re.search(r'^__version__(?:: \w+)? = "([^"]+)"$', text, re.MULTILINE)
-    assert found, "wharfinger/__init__.py names the version"
-    return found[1]
+    assignment = re.search(r'^__version__(?:: \w+)? = "([^"]+)"$', text, re.MULTILINE)
+    assert assignment, "wharfinger/__init__.py names the version"
+    return assignment[1]
 
 
 def application() -> list[Path]:
@@ -100,7 +101,7 @@ def application() -> list[Path]:
 
 
 def sources() -> list[Path]:
-    """Every file that takes part in the image."""
+    """Every file that the image is built from."""
     own = [FOLDER / name for name in ("compile.py", "elf.py", "recipe.py")]
     return [*own, PACKAGES, REQUIREMENTS, *application()]
 
@@ -141,7 +142,7 @@ def build(work: Path, architecture: str) -> list[bytes]:
 
 
 def require_tools(doing: str) -> None:
-    """Raises BuildError where this machine lacks a program that `build` runs."""
+    """Raises BuildError if this machine lacks a program that `build` runs."""
     missing = []
     if shutil.which("mmdebstrap") is None:
         missing.append("mmdebstrap")
@@ -153,12 +154,12 @@ def require_tools(doing: str) -> None:
         raise BuildError(
             f"{doing} needs {', '.join(missing)} on the controller: "
             f"sudo apt-get install {' '.join(missing)}; "
-            "or use a bundle (images_source: archive), which needs nothing there"
+            "or use a bundle (images_source: archive), which needs none of them"
         )
 
 
 def _debian(output: Path, architecture: str, doing: str) -> Path:
-    """Unpack Debian's packages into the tar ``output``; nothing of them is executed."""
+    """Unpack Debian's packages into the tar ``output``. None of their programs is run."""
     packages = [
         line.strip()
         for line in PACKAGES.read_text(encoding="utf-8").splitlines()
@@ -197,7 +198,7 @@ def _read(archive_path: Path) -> dict[str, Entry]:
             elif member.isfile():
                 extracted = archive.extractfile(member)
                 assert extracted is not None
-                # No set-user-id bits, whatever a package brings.
+                # Without set-user-id bits, even if a package has them.
                 entries[path] = Entry(path, member.mode & 0o755, extracted.read())
             elif member.isdir() and path != ".":
                 entries[path] = directory(path, member.mode & 0o755)
@@ -205,7 +206,7 @@ def _read(archive_path: Path) -> dict[str, Entry]:
 
 
 def _system(archive: Path, architecture: str, wheels: list[Entry]) -> list[Entry]:
-    """Of Debian's files, those that the server can use."""
+    """The files of Debian's packages that the server can use."""
     everything = _read(archive)
     kept: dict[str, Entry] = {}
     for path, entry in everything.items():
@@ -228,8 +229,8 @@ def _system(archive: Path, architecture: str, wheels: list[Entry]) -> list[Entry
     for path, mode in (("config", 0o755), ("tmp", 0o1777)):
         kept[path] = directory(path, mode)
     for path, text in (
-        ("etc/passwd", "wharfinger:x:64501:64501::/:/nonexistent\n"),
-        ("etc/group", "wharfinger:x:64501:\n"),
+        ("etc/passwd", f"wharfinger:x:{TOKEN_SERVER_ID}:{TOKEN_SERVER_ID}::/:/nonexistent\n"),
+        ("etc/group", f"wharfinger:x:{TOKEN_SERVER_ID}:\n"),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     ):
         kept[path] = Entry(path, content=text.encode())
@@ -239,39 +240,39 @@ def _system(archive: Path, architecture: str, wheels: list[Entry]) -> list[Entry
 def _add_libraries(
     kept: dict[str, Entry], everything: dict[str, Entry], triplet: str, wheels: list[Entry]
 ) -> None:
-    """Add every shared library that a kept file or a wheel asks for, and those these ask for."""
+    """Add the shared libraries that the kept files and the wheels need, and all that these need."""
     bundled = {PurePosixPath(entry.path).name for entry in wheels}
-    asked = [
+    needs = [
         (entry.path, name)
         for entry in [*kept.values(), *wheels]
         for name in needed(entry.content or b"")
     ]
-    asked += [("glibc", name) for name in _LIBRARIES_BY_NAME]
-    while asked:
-        by, name = asked.pop()
+    needs += [("glibc", name) for name in _LIBRARIES_BY_NAME]
+    while needs:
+        user, name = needs.pop()
         if name.startswith("/"):
             path = _resolve(name.lstrip("/"), everything)
         else:
             path = f"usr/lib/{triplet}/{name}"
             if path not in everything and name in bundled:
                 continue
-        # A link leads to another name, which leads to the file.
+        # A link is kept together with the file to which it leads.
         while path not in kept:
             entry = everything.get(path)
             if entry is None:
                 raise BuildError(
-                    f"{NAME}: {by} needs {name}, which no package brings: add its package to "
+                    f"{NAME}: {user} needs {name}, which no package has: add its package to "
                     f"{PACKAGES.relative_to(ROOT)}"
                 )
             kept[path] = entry
             if entry.target is None:
-                asked += [(path, more) for more in needed(entry.content or b"")]
+                needs += [(path, library) for library in needed(entry.content or b"")]
                 break
             path = os.path.normpath(f"{PurePosixPath(path).parent}/{entry.target}")
 
 
 def _resolve(path: str, everything: dict[str, Entry]) -> str:
-    """``path`` with a leading link such as lib64 -> usr/lib64 followed."""
+    """``path``, after following a leading link such as lib64 -> usr/lib64."""
     first, _, rest = path.partition("/")
     entry = everything.get(first)
     return f"{entry.target}/{rest}" if entry is not None and entry.target else path
@@ -305,7 +306,7 @@ def _compile(
         entry.path for entry in compiler if PurePosixPath(entry.path).name.startswith("ld-linux")
     ]
     run(
-        # By its own loader: nothing is executed as root of that tree, no chroot is needed.
+        # Started by that tree's own loader, so it needs neither root nor a chroot.
         [
             str(python_root / sorted(loaders)[0]),
             "--library-path",
@@ -332,7 +333,7 @@ def _compile(
 
 
 def _unpack(entries: Iterable[Entry], root: Path) -> None:
-    """Write files and links below ``root``, which holds nothing yet."""
+    """Write files and links below ``root``, an empty or missing folder."""
     for entry in entries:
         path = root / entry.path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -305,7 +305,7 @@ def cases(controller: Controller, machine: Machine) -> Cases:
             {"images_source": "archive", "images_archive": "../bundle.tar"},
             [
                 f"images_archive: {folder}/mistakes/../bundle.tar: registry.tar: its SHA-256 is "
-                f"{sha256}, bundle.json says {'0' * 64}: copy the bundle again"
+                f"{sha256}, but bundle.json says {'0' * 64}: copy the bundle again"
             ],
         ),
         "no-image-registry": (

@@ -1,7 +1,6 @@
 """Numbers and names that are the same on every host: user ids, ports, an account, timers' jobs.
 
-The images' recipes repeat the ids and ports: if they imported this file, each change of it would
-rebuild the images. A test compares them.
+The images' recipes import them too. Files of Go and YAML repeat a few, which tests compare.
 """
 
 from __future__ import annotations

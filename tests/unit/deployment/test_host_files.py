@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from images.registry import recipe as registry_image
-from images.token_server import recipe as token_server_image
 from wharfinger.deployment import fixed, host_files
 from wharfinger.deployment.host_files import HOST_FILES, REMOVE, REMOVE_DATA, TIMERS, UNITS
 
@@ -100,14 +98,7 @@ def test_every_file_of_ours_goes_by_one_of_the_two_removals() -> None:
     )
 
 
-def test_the_images_have_the_same_ids_and_ports() -> None:
-    ids = (fixed.REGISTRY_ID, fixed.TOKEN_SERVER_ID)
-    ports = (fixed.REGISTRY_PORT, fixed.TOKEN_SERVER_PORT)
-    for image, user, port in zip((registry_image, token_server_image), ids, ports, strict=True):
-        assert image.SETTINGS["User"] == f"{user}:{user}"
-        assert image.SETTINGS["ExposedPorts"] == {f"{port}/tcp": {}}
-    recipe = (PROJECT / "images/token_server/recipe.py").read_text()
-    assert f"wharfinger:x:{fixed.TOKEN_SERVER_ID}:{fixed.TOKEN_SERVER_ID}:" in recipe
+def test_the_registrys_healthcheck_uses_its_debug_port() -> None:
     main = (PROJECT / "images/registry/main.go").read_text()
     assert f'"http://127.0.0.1:{fixed.REGISTRY_DEBUG_PORT}/debug/health"' in main
 

@@ -1,4 +1,4 @@
-"""The cache of images: what is made, when, and what survives a kill or a second process."""
+"""The cache of images: when an image is built, two builds at once, and builds that are killed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -32,10 +33,10 @@ def test_an_image_is_made_once_and_then_comes_from_the_cache(
 
 
 def test_two_caches_hold_the_same_image(kitchen: Kitchen, tmp_path: Path) -> None:
-    one = build.build("registry", "amd64", tmp_path / "one")
-    two = build.build("registry", "amd64", tmp_path / "two")
-    assert (one.ids, one.sha256) == (two.ids, two.sha256)
-    assert Path(one.path).read_bytes() == Path(two.path).read_bytes()
+    first = build.build("registry", "amd64", tmp_path / "first")
+    second = build.build("registry", "amd64", tmp_path / "second")
+    assert (first.ids, first.sha256) == (second.ids, second.sha256)
+    assert Path(first.path).read_bytes() == Path(second.path).read_bytes()
 
 
 def test_an_edited_source_gives_another_reference_and_another_image(
@@ -50,6 +51,15 @@ def test_an_edited_source_gives_another_reference_and_another_image(
 
 def test_architectures_have_different_references(kitchen: Kitchen) -> None:
     assert build.wanted("registry", "amd64") != build.wanted("registry", "arm64")
+
+
+def test_other_settings_give_another_reference(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = build.wanted("registry", "amd64")
+    changed = replace(build.RECIPES["registry"], settings={"User": "2"})
+    monkeypatch.setitem(build.RECIPES, "registry", changed)
+    assert build.wanted("registry", "amd64").reference != before.reference
 
 
 def test_the_reference_names_version_and_inputs(kitchen: Kitchen) -> None:
@@ -111,7 +121,7 @@ def test_sources_edited_during_the_build_are_an_error_and_no_image(
     with pytest.raises(BuildError) as caught:
         build.build("registry", "amd64", tmp_path / "cache")
     assert str(caught.value) == (
-        f"{goal.reference}: its sources were edited while it was being made: run it again"
+        f"{goal.reference}: its sources were edited while it was being built: run it again"
     )
     assert not list((tmp_path / "cache").glob("registry-*"))
 
@@ -190,7 +200,9 @@ def test_two_processes_make_an_image_once_and_the_second_says_what_it_waits_for(
     assert (tmp_path / "log").read_text() == "made\n"
 
 
-def test_a_killed_build_leaves_no_image_and_the_next_one_tidies_up(tmp_path: Path) -> None:
+def test_a_killed_build_leaves_no_image_and_the_next_build_removes_its_leftovers(
+    tmp_path: Path,
+) -> None:
     killed = start(tmp_path, 60)
     wait_for(tmp_path / "log")
     killed.send_signal(signal.SIGKILL)
@@ -290,17 +302,17 @@ def test_the_hash_of_sources_sees_content_names_and_facts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("images.toolbox.ROOT", tmp_path)
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_text("same")
-    two.write_text("same")
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("same")
+    second.write_text("same")
     hashes = [
-        hash_sources([one], architecture="amd64"),
-        hash_sources([two], architecture="amd64"),
-        hash_sources([one], architecture="arm64"),
-        hash_sources([one, two], architecture="amd64"),
+        hash_sources([first], architecture="amd64"),
+        hash_sources([second], architecture="amd64"),
+        hash_sources([first], architecture="arm64"),
+        hash_sources([first, second], architecture="amd64"),
     ]
-    one.write_text("other")
-    hashes.append(hash_sources([one], architecture="amd64"))
+    first.write_text("other")
+    hashes.append(hash_sources([first], architecture="amd64"))
     assert len(set(hashes)) == len(hashes)
 
 
@@ -313,22 +325,22 @@ def test_a_source_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.M
     )
 
 
-def test_what_editors_and_python_leave_behind_is_no_source(tmp_path: Path) -> None:
+def test_leftovers_of_editors_and_python_are_not_sources(tmp_path: Path) -> None:
     for name in ("a.py", "data.json", "__pycache__/a.pyc", ".a.py.swp", ".cache/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     assert [path.name for path in source_files(tmp_path)] == ["a.py", "data.json"]
 
 
-def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
+def test_what_building_needs_is_checked_for_images_that_are_not_in_the_cache(
     kitchen: Kitchen,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    asked: list[str] = []
-    monkeypatch.setattr(downloads, "check", lambda kind, _architecture: asked.append(kind))
+    checked: list[str] = []
+    monkeypatch.setattr(downloads, "check", lambda kind, _architecture: checked.append(kind))
     cache = tmp_path / "cache"
     words = ["ready", "--architecture", "amd64", "--cache", str(cache)]
     assert build.main(words) == 1
@@ -337,7 +349,7 @@ def test_what_building_needs_is_asked_of_images_that_are_not_in_the_cache(
     assert build.main([*words, "--only", "registry"]) == 0
     build.build("token_server", "amd64", cache)
     assert build.main(words) == 0
-    assert asked == ["registry", "registry"]
+    assert checked == ["registry", "registry"]
 
 
 @pytest.mark.parametrize(
@@ -365,8 +377,8 @@ def test_a_build_without_network_is_refused_by_what_it_would_download(
     assert build.main(words) == 1
     assert (
         f"for amd64 needs {host}, which does not answer the controller ([Errno 111] Connection "
-        "refused): open the way there, or use a bundle (images_source: archive), which needs "
-        "nothing\n"
+        "refused): allow the connection, or use a bundle (images_source: archive), which needs "
+        "none\n"
     ) in capfd.readouterr().err
 
 
@@ -388,7 +400,7 @@ def test_a_package_index_that_does_not_answer_is_noticed_before_a_build(
             downloads.check(kind, "amd64")
 
 
-def test_an_odd_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://me:x@y:planted/z@127.0.0.1:1")
     with pytest.raises(BuildError) as caught:
         downloads.answers("http://nowhere.invalid/x", "building")
@@ -396,7 +408,7 @@ def test_an_odd_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "building needs nowhere.invalid, which does not answer" in str(caught.value)
 
 
-def test_any_answer_is_one() -> None:
+def test_an_error_of_http_is_an_answer_too() -> None:
     class Refusing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(403)

@@ -56,27 +56,27 @@ def refusal(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *mor
     assert build.main(["open", str(path), "--cache", str(cache), *more]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    left = [found.name for found in cache.rglob("*") if found.is_file()]
-    assert "registry.tar" not in " ".join(left)
+    names = [path.name for path in cache.rglob("*") if path.is_file()]
+    assert "registry.tar" not in " ".join(names)
     return captured.err.rstrip("\n")
 
 
-def test_open_gives_what_build_gave(
+def test_open_prints_the_images_that_were_built(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built = build.build_all(build.KINDS, "amd64", tmp_path / "cache")
     assert build.main(["open", str(bundle), "--cache", str(tmp_path / "opened")]) == 0
     answer = json.loads(capsys.readouterr().out)
     for kind, image in built.items():
-        known = answer[kind]
-        assert Path(known["path"]).read_bytes() == Path(image.path).read_bytes()
-        assert Path(known["path"]).is_relative_to(tmp_path / "opened")
-        assert known["ids"] == image.ids
-        assert (known["inputs"], known["reference"]) == (image.inputs, image.reference)
-        assert known["size"] == image.size
+        opened = answer[kind]
+        assert Path(opened["path"]).read_bytes() == Path(image.path).read_bytes()
+        assert Path(opened["path"]).is_relative_to(tmp_path / "opened")
+        assert opened["ids"] == image.ids
+        assert (opened["inputs"], opened["reference"]) == (image.inputs, image.reference)
+        assert opened["size"] == image.size
 
 
-def test_opening_twice_mends_a_damaged_cache(
+def test_opening_again_replaces_a_damaged_file_in_the_cache(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["open", str(bundle), "--cache", str(tmp_path / "opened")]
@@ -111,7 +111,7 @@ def test_a_flipped_bit_in_an_image_is_refused_with_both_digests(
     damaged = content[member.offset_data : member.offset_data + member.size]
     assert refusal(bundle, tmp_path, capsys) == (
         f"images_archive: {bundle}: registry.tar: its SHA-256 is "
-        f"{hashlib.sha256(damaged).hexdigest()}, bundle.json says "
+        f"{hashlib.sha256(damaged).hexdigest()}, but bundle.json says "
         f"{hashlib.sha256(whole).hexdigest()}: copy the bundle again"
     )
 
@@ -142,11 +142,11 @@ def test_an_image_other_than_the_index_says_is_refused(
     rewrite(bundle, change_index(swap))
     assert refusal(bundle, tmp_path, capsys) == (
         f"images_archive: {bundle}: registry.tar: the image in it is {' and '.join(real)}, "
-        f"bundle.json says {' and '.join(claimed)}: make the bundle again"
+        f"but bundle.json says {' and '.join(claimed)}: make the bundle again"
     )
 
 
-def test_a_member_that_is_no_image_is_refused(
+def test_a_member_that_is_not_an_image_is_refused(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def swap(members: Members) -> None:
@@ -175,7 +175,7 @@ def test_images_for_another_architecture_are_refused(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refusal(bundle, tmp_path, capsys, "--architecture", "arm64") == (
-        f"images_archive: {bundle}: its images are for amd64, the host is arm64: make a bundle "
+        f"images_archive: {bundle}: its images are for amd64, but the host is arm64: make a bundle "
         "with --architecture arm64"
     )
 
@@ -186,7 +186,7 @@ def test_a_file_that_does_not_exist_is_answered_with_what_to_write(
     path = tmp_path / "nothing.tar"
     assert refusal(path, tmp_path, capsys) == (
         f"images_archive: {path}: there is no such file: write the path of a file on the "
-        "controller that images/build.py bundle has made"
+        "controller that `images/build.py bundle` has written"
     )
 
 
@@ -196,8 +196,8 @@ def test_a_file_that_is_no_tar_is_refused(
     path = tmp_path / "text.tar"
     path.write_text("not a tar at all\n" * 100)
     assert refusal(path, tmp_path, capsys) == (
-        f"images_archive: {path}: it is damaged or no bundle: copy the bundle again, or make it "
-        "with images/build.py bundle"
+        f"images_archive: {path}: it is damaged or not a bundle: copy the bundle again, or make "
+        "one with `images/build.py bundle`"
     )
 
 
@@ -206,8 +206,8 @@ def test_one_image_alone_is_no_bundle(
 ) -> None:
     path = Path(build.build("registry", "amd64", tmp_path / "cache").path)
     assert refusal(path, tmp_path, capsys) == (
-        f"images_archive: {path}: it does not begin with bundle.json, so it is no bundle: write "
-        "the path of a file that images/build.py bundle has made"
+        f"images_archive: {path}: it does not begin with bundle.json, so it is not a bundle: write "
+        "the path of a file that `images/build.py bundle` has written"
     )
 
 
@@ -228,8 +228,8 @@ def test_a_bundle_of_another_version_is_refused(
 ) -> None:
     rewrite(bundle, change_index(change))
     assert refusal(bundle, tmp_path, capsys) == (
-        f"images_archive: {bundle}: its bundle.json is of another version of the toolkit: make "
-        "the bundle with this one"
+        f"images_archive: {bundle}: its bundle.json was written by another version of the "
+        "toolkit: make the bundle with this version"
     )
 
 

@@ -86,17 +86,17 @@ def test_everything_in_a_layer_belongs_to_root_and_has_no_time() -> None:
 
 
 def test_missing_parents_are_added_and_modes_are_kept() -> None:
-    found = members(layer(ENTRIES))
-    assert found["usr"].isdir()
-    assert found["usr"].mode == 0o755
-    assert found["usr/bin/program"].mode == 0o755
-    assert found["tmp"].mode == 0o1777
-    assert found["bin"].linkname == "usr/bin"
+    entries = members(layer(ENTRIES))
+    assert entries["usr"].isdir()
+    assert entries["usr"].mode == 0o755
+    assert entries["usr/bin/program"].mode == 0o755
+    assert entries["tmp"].mode == 0o1777
+    assert entries["bin"].linkname == "usr/bin"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../b", "", ".", "a//b"])
 def test_a_path_outside_the_root_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match="is no path below an image's root"):
+    with pytest.raises(ValueError, match="is not a path below an image's root"):
         layer([Entry(path, content=b"")])
 
 

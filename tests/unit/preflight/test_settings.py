@@ -480,7 +480,7 @@ def test_an_archive_that_is_not_there(errors: Strings, tmp_path: Path) -> None:
 def test_errors_of_opening_the_archive_arrive(errors: Strings, tmp_path: Path) -> None:
     (tmp_path / "bundle.tar").write_bytes(b"")
     said = (
-        "images_archive: bundle.tar: registry.tar: its SHA-256 is 00, bundle.json says 11: "
+        "images_archive: bundle.tar: registry.tar: its SHA-256 is 00, but bundle.json says 11: "
         "copy the bundle again"
     )
     changes: dict[str, Any] = {"images_source": "archive", "images_archive": "bundle.tar"}
