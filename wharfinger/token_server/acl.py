@@ -205,10 +205,10 @@ class AccessControlList:
         )
 
 
-def _granted(asked: tuple[str, ...], actions: tuple[str, ...]) -> tuple[str, ...]:
+def _granted(requested: tuple[str, ...], actions: tuple[str, ...]) -> tuple[str, ...]:
     if actions == ("*",):
-        return tuple(sorted(asked))
-    return tuple(sorted(set(asked) & set(actions)))
+        return tuple(sorted(requested))
+    return tuple(sorted(set(requested) & set(actions)))
 
 
 def _variables(entry: Entry, question: Question) -> dict[str, str]:
