@@ -64,7 +64,7 @@ def ask(address: str, name: str) -> dict[str, Any]:
 
 
 def main(address: str, name: str, file: str) -> None:
-    """Sends requests until the program is told to stop, for half an hour at most."""
+    """Sends requests until FILE.stop exists, for at most half an hour."""
     stop, begun = Path(f"{file}.stop"), Path(f"{file}.begun")
     deadline = time.monotonic() + LONGEST
     stop.unlink(missing_ok=True)

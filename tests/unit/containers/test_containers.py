@@ -1,4 +1,4 @@
-"""What the two containers are, the one of docker_auth included, which no test here can run."""
+"""The definitions of the containers, docker_auth included, which no test here can run."""
 
 from __future__ import annotations
 
