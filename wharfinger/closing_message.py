@@ -13,6 +13,11 @@ _NOTES = {
         "the host has a {what} that this controller lacks, and keeps it (for a new one: {renew})"
     ),
     "stale": "{file} is not the {what} on the host, which keeps its own (for a new one: {renew})",
+    "from_backup": (
+        "has the {what} of the backup, which this controller lacks: if it was changed since, the "
+        "changed one is not valid (for a new one: {renew})"
+    ),
+    "newer": "{file} is not the {what} of the backup, and is the valid one",
     "chosen": (
         "its secret does not look like a generated one, so it counts as a chosen password (for a "
         "generated one: {renew})"

@@ -22,7 +22,17 @@ def machine_in(folder: Path) -> Machine:
 
     def made(name: str) -> Host:
         top = folder / name
-        host = Host.real(Paths(etc=top / "etc", var=top / "var"))
+        host = Host.real(
+            Paths(
+                etc=top / "etc",
+                var=top / "var",
+                nginx=top / "nginx",
+                nginx_pid=top / "nginx.pid",
+                nginx_log=top / "log",
+                log=top / "log",
+                metrics=top / "host.prom",
+            )
+        )
         host.registry_id = os.getgid()
         host.paths.backup.mkdir(parents=True)
         host.paths.var.mkdir(parents=True)
@@ -75,3 +85,13 @@ def files(tree: Tree) -> dict[str, tuple[bytes, float]]:
 def backed_up(host: Host) -> dict[str, Any]:
     backups.repository(host, {}, False)
     return backups.backup(host, {}, False)
+
+
+def damaged(repository: Path) -> None:
+    """One byte in the middle of the largest pack is flipped: in the largest blob of a small
+    repository."""
+    pack = max(repository.glob("data/*/*"), key=lambda path: path.stat().st_size)
+    pack.chmod(0o600)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)

@@ -18,7 +18,7 @@ from wharfinger.host.contents import reports
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.lock import is_held
 
-from .registries_on_disk import HOSTNAME, Machine, backed_up, files, filled, tree_of, write
+from .registries_on_disk import HOSTNAME, Machine, backed_up, damaged, files, filled, tree_of, write
 
 
 def test_what_was_backed_up_comes_back_as_it_was(machine: Machine) -> None:
@@ -103,16 +103,6 @@ def test_no_repository_is_told_and_none_is_made_by_a_backup(machine: Machine) ->
     assert not place.exists()
     request = {"absent": True, "password_file": "x"}
     assert backups.repository(host, request, False) == {"actions": []}
-
-
-def damaged(repository: Path) -> None:
-    """One byte in the middle of the largest pack is flipped: in the largest blob of a small
-    repository."""
-    pack = max(repository.glob("data/*/*"), key=lambda path: path.stat().st_size)
-    pack.chmod(0o600)
-    content = bytearray(pack.read_bytes())
-    content[len(content) // 2] ^= 1
-    pack.write_bytes(content)
 
 
 def test_a_damaged_blob_is_named_and_no_tag_leads_to_it(machine: Machine, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from wharfinger.access import VERIFICATION_ACCOUNT
 
 from .errors import CredentialsError
 from .folder import Credentials
+from .hashes import identities, is_of
 from .records import robot_record, user_record
 from .removed import remembered, with_secret_here
 from .rotation import Rotation, instant
@@ -47,7 +48,9 @@ def accounts(
     Returns `hashes` (name → bcrypt hash), `digests` (name → SHA-256 of a generated secret),
     `previous` (robot → its previous secret, while that is valid), `record` and `removed_accounts`
     (texts of the host's files), and names for the operator: `chosen`, `readmitted`, `generated`,
-    `kept`, `stale`, `removed`. Raises CredentialsError.
+    `kept`, `stale`, `removed`; after a restore, of what the host has from the backup,
+    `from_backup` (this controller lacks the file) and `newer` (the file here is another one, and
+    wins). Raises CredentialsError.
     """
     now = datetime.now(UTC)
     rotation = Rotation.of(rotated, now)
@@ -56,9 +59,13 @@ def accounts(
     robots = [str(name) for name in robots]
     known: Mapping[str, Record] = prepared.get("users", {})
     removed_before: Mapping[str, str] = prepared.get("removed", {})
-    records = _user_records(plain, known, credentials, regenerate)
+    restored = bool(prepared.get("restored"))
+    generated = [name for name, user in plain.items() if not user]
+    newer = _newer_here(known, {*generated, *robots}, credentials) if restored else []
+    current = {name: record for name, record in known.items() if name not in newer}
+    records = _user_records(plain, current, credentials, regenerate)
     for name in robots:
-        records[name] = robot_record(name, known.get(name), credentials, rotation)
+        records[name] = robot_record(name, current.get(name), credentials, rotation)
     removed = remembered(removed_before, known, records, instant(now))
     return {
         "changed": credentials.changed or prepared.get("changed", False),
@@ -74,10 +81,26 @@ def accounts(
             if not plain.get(name) and name != regenerate and name not in credentials.written
         ),
         "generated": sorted(credentials.written),
-        "kept": sorted(credentials.kept),
+        "kept": [] if restored else sorted(credentials.kept),
+        "from_backup": sorted(credentials.kept) if restored else [],
+        "newer": newer,
         "stale": sorted(credentials.stale),
         "removed": with_secret_here(known, {*records, *elsewhere}, credentials),
     }
+
+
+def _newer_here(
+    known: Mapping[str, Record], names: Collection[str], credentials: Credentials
+) -> list[str]:
+    """The accounts whose password here is not the one that a backup has."""
+    return sorted(
+        name
+        for name, record in known.items()
+        if name in names
+        and (present := credentials.read(name)) is not None
+        and not is_of(record, present)
+        and record.get("generated") not in identities(name, present)
+    )
 
 
 def _user_records(

@@ -197,7 +197,8 @@ class HostFacts(Facts):
     init: systemd, sysvinit or none. watched: a timer or cron runs the renewals. prepared: `prepare`
     has nothing to do. addresses: None if unknown. clock: seconds since 1970. uids: user id → the
     user with this id, or None. files: path → SHA-256, or None. packages: name → version, or None.
-    resolved: name → addresses. removed: account → when it was removed. registries: image registry →
+    resolved: name → addresses. half_restored: what to do about a restore of the whole registry that
+    was cut off, or None. removed: account → when it was removed. registries: image registry →
     "" or why it does not answer the host. acme: the same for the ACME server. Both: None if not
     checked.
     """
@@ -236,6 +237,7 @@ class HostFacts(Facts):
     certificates: Certificates = field(default_factory=Certificates)
     acme_accounts: tuple[str, ...] = ()
     missing_data: str | None = None
+    half_restored: str | None = None
     robots: Mapping[str, Robot] = field(default_factory=dict)
     removed: Mapping[str, str] = field(default_factory=dict)
     removed_error: str | None = None

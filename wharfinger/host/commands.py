@@ -12,10 +12,12 @@ from pathlib import Path
 from ..deployment.fixed import JOBS, WATCHED
 from . import functions
 from .functions import Answer, Function, Request
+from .system import restoring
 from .system.context import Host
 from .system.errors import HostError
 from .system.files import UMASK
 from .system.lock import Busy, held_since, is_held, locked
+from .system.restoring import CLOSED
 from .system.state import OPENING
 
 # Seconds to wait for the lock: its holder may wait for requests to end, or for an ACME server.
@@ -52,6 +54,7 @@ class Command:
     words: its whole answer in words, with the exit code, if that is more than its actions.
     after_backup: the part of a backup that it waits for before it takes the lock, "list" or "end";
       a backup that begins meanwhile waits for it.
+    after_restore: it does not run before a restored registry has been verified.
     options: its own command-line arguments.
     """
 
@@ -65,6 +68,7 @@ class Command:
     nothing: str | None = None
     words: Callable[[Answer], tuple[str, int]] | None = None
     after_backup: str = ""
+    after_restore: bool = False
     options: tuple[Option, ...] = ()
 
     def load(self) -> Function:
@@ -111,7 +115,9 @@ def _renewed_by_others(host: Host, request: Request) -> Answer | None:
 
 def _nothing_is_open(host: Host, request: Request) -> Answer | None:
     """An answer if no maintenance is under way, as after every job that was not killed."""
-    return {"actions": []} if host.store.load().window is None else None
+    record = restoring.load(host.paths.restoring)
+    closed = record is not None and record.step == CLOSED
+    return {"actions": []} if host.store.load().window is None and not closed else None
 
 
 def _backups_in_words(answer: Answer) -> tuple[str, int]:
@@ -167,6 +173,8 @@ COMMANDS = {
         Command("backup_repository", functions.backup_repository, locked=False),
         Command("backups", functions.backups, locked=False, words=_backups_in_words),
         Command("restore", functions.restore),
+        Command("restore_repositories", functions.restore_repositories, locked=False),
+        Command("restored", functions.restored),
         # Commands of timers.
         Command(
             "renew",
@@ -182,6 +190,7 @@ COMMANDS = {
             takes_writes="needed",
             measured=True,
             nothing="every tag stays",
+            after_restore=True,
             after_backup="list",
         ),
         Command(
@@ -190,6 +199,7 @@ COMMANDS = {
             takes_writes="needed",
             measured=True,
             nothing="there is nothing to collect",
+            after_restore=True,
             after_backup="end",
         ),
         Command(
@@ -205,6 +215,7 @@ COMMANDS = {
             locked=False,
             measured=True,
             nothing="nothing was saved",
+            after_restore=True,
         ),
         Command(
             "drill",
@@ -295,6 +306,8 @@ def _answered(host: Host, command: Command, request: Request, check: bool) -> An
 
 def _run(host: Host, command: Command, request: Request, check: bool) -> Answer:
     function = command.load()
+    if command.after_restore:
+        restoring.refuse(host.paths.restoring, command.name)
     if check or not command.locked:
         return function(host, request, check)
     patience = float(request.get("lock_timeout", _PATIENCE))

@@ -156,6 +156,18 @@ def restore() -> Function:
     return restore
 
 
+def restored() -> Function:
+    from .backup.restore import restored
+
+    return restored
+
+
+def restore_repositories() -> Function:
+    from .backup.repositories import restore_repositories
+
+    return restore_repositories
+
+
 def retention() -> Function:
     from .contents.retention import retention
 

@@ -79,7 +79,7 @@ def check(
     _check_access(good, controller, values)
     check_two_secrets(good, facts, controller, values)
     _check_registry(good, values)
-    if scope in ("site", "rotate"):
+    if scope in ("site", "restore", "rotate"):
         rotate = (playbook_vars or {}).get("rotate") if scope == "rotate" else None
         check_authority(good, facts, controller, rotate, values)
     # The host has the files of the last deployment: one that is gone from the controller, or has
@@ -89,12 +89,15 @@ def check(
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
     check_backup_password(good, controller, files)
-    if scope in ("site", "users"):
+    if scope in ("site", "restore", "users"):
         check_secrets(good, facts, controller, files)
     check_host(good, facts, controller, obstacles)
     check_reachable(good, facts, obstacles)
     check_answer(facts, obstacles)
-    if scope == "site":
+    if scope == "site" and facts.half_restored:
+        # Half of a registry would be served, with an authority that no client trusts.
+        obstacles.error("host, restore", facts.half_restored)
+    if scope in ("site", "restore"):
         check_signing_key(good, facts, obstacles)
         check_credentials(good, facts, controller, obstacles)
     report = report_of_scope(scope, unresolved + reading.errors, values, files, obstacles)

@@ -23,7 +23,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "scrub": (),
     "backup": (),
     "backup_drill": (),
-    "restore": ("snapshot",),
+    "restore": ("snapshot", "only", "leave_out_damaged"),
     "remove": ("remove_data",),
 }
 #: All of them.
@@ -35,7 +35,7 @@ _PLAYBOOKS = {
     **dict.fromkeys(READ["rotate_robots"], "playbooks/rotate_robots.yml"),
     "rollback": "playbooks/rollback.yml",
     "remove_data": "playbooks/remove.yml",
-    "snapshot": "playbooks/restore.yml",
+    **dict.fromkeys(READ["restore"], "playbooks/restore.yml"),
     "confirm_deletions": "playbooks/retention.yml or playbooks/garbage_collect.yml",
 }
 ROTATE = ("signing", "tls", "ca", "all")
@@ -70,7 +70,7 @@ def check_extra_vars(
             )
             if near:
                 report.error(name, f"is an unknown variable: write -e {near}=…")
-    for name in ("confirm_deletions", "clock_is_right"):
+    for name in ("confirm_deletions", "clock_is_right", "leave_out_damaged"):
         if name in READ[scope]:
             _truth(name, "true", playbook_vars, report)
     if scope == "rotate":

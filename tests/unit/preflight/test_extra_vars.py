@@ -49,6 +49,7 @@ def errors(judge: Judge, scope: str, playbook_vars: dict[str, Any], **changes: A
         ("rollback", {"rollback": "token_server"}),
         ("users", {"regenerate": "admin"}),
         ("site", {"regenerate": "admin"}),
+        ("restore", {"snapshot": "0123abcd", "only": "team/app", "leave_out_damaged": "true"}),
         ("remove", {"remove_data": "registry.example.com"}),
         ("rotate_robots", {"robot": "ci"}),
         ("rotate_robots", {"robot": "all", "overlap": "2h"}),
@@ -74,6 +75,12 @@ def test_what_may_be_asked(judge: Judge, scope: str, playbook_vars: dict[str, An
             {"clock_is_right": "maybe"},
             "clock_is_right: 'maybe' is neither true nor false: write -e clock_is_right=true, or "
             "leave it out",
+        ),
+        (
+            "restore",
+            {"leave_out_damaged": "perhaps"},
+            "leave_out_damaged: 'perhaps' is neither true nor false: write -e "
+            "leave_out_damaged=true, or leave it out",
         ),
         (
             "site",
@@ -288,6 +295,8 @@ def test_without_generated_passwords_none_can_be_replaced(judge: Judge) -> None:
         ("rotate", "rollback", "rollback"),
         ("rotate", "regenerate", "users"),
         ("site", "remove_data", "remove"),
+        ("site", "only", "restore"),
+        ("backup", "snapshot", "restore"),
     ],
 )
 def test_what_another_playbook_is_asked(judge: Judge, scope: str, name: str, playbook: str) -> None:

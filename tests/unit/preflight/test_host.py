@@ -823,3 +823,9 @@ def test_a_folder_that_cannot_be_written_stops_the_first_deployment(
     ]
     serving = {"state": {"generations": {"registry": {"serving": {"number": 1}}}}}
     assert errors(controller=closed, host=serving) == []
+
+
+def test_half_of_a_restore_is_not_deployed(judge: Judge) -> None:
+    host = {"half_restored": "the host's own words: its own cure"}
+    assert judge(host=host).errors == ["host, restore: the host's own words: its own cure"]
+    assert judge(host=host, scope="restore").errors == []

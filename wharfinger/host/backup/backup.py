@@ -32,7 +32,7 @@ FORMAT = 1
 LIST = "list.jsonl"
 ABOUT = "about.json"
 # Seconds. A garbage collection may be at work for a day.
-_COLLECTION = 26 * 3600.0
+COLLECTION = 26 * 3600.0
 _RETENTION = 3600.0
 # It reads a part of the whole repository.
 _DRILL = 26 * 3600.0
@@ -105,7 +105,7 @@ class _Backup:
             raise no_repository(self.restic.place)
         before = self.restic.snapshots(self.settings.hostname)
         paths, began = self.host.paths, self.host.clock.now()
-        with locked(paths.blobs_lock, "backup", _COLLECTION) as held:
+        with locked(paths.blobs_lock, "backup", COLLECTION) as held:
             with locked(paths.links_lock, "backup", _RETENTION):
                 counts = self._list()
             files = self._files()

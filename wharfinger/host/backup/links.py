@@ -18,10 +18,11 @@ from .listing import HISTORY, LAYER, REVISION, TAG_LINK, Entry
 _ORDER = {LAYER: 0, REVISION: 1, HISTORY: 2, TAG_LINK: 3}
 
 
-def write(storage: Storage, entry: Entry, owner: int) -> None:
-    """Writes the link of one entry of a snapshot's list, with its time. One that exists stays."""
+def write(storage: Storage, entry: Entry, owner: int, *, replace: bool = False) -> None:
+    """Writes the link of one entry of a snapshot's list, with its time. One that exists stays,
+    unless `replace` says otherwise."""
     path = place(storage, entry)
-    if exists(path):
+    if exists(path) and not replace:
         return
     folder(path.parent, owner)
     partial = path.with_name(".link.new")

@@ -173,7 +173,7 @@ class _Restore:
             f"{about.manifests} manifests"
         ]
         if left_out:
-            actions.append(f"left out, since blobs of them are damaged: {_some(left_out)}")
+            actions.append(f"left out, since blobs of them are damaged: {some_of(left_out)}")
         return {
             "snapshot": snapshot.short_id,
             "tags": about.tags,
@@ -189,7 +189,7 @@ class _Restore:
             raise HostError(
                 f"snapshot={wanted}: snapshot {begun.snapshot[:8]} has been restored on this host "
                 "already: to restore another one, remove the registry first (playbooks/remove.yml "
-                "-e remove_data=true)"
+                "-e remove_data=HOSTNAME)"
             )
         return {"snapshot": begun.snapshot[:8], "left_out": [], "actions": []}
 
@@ -206,7 +206,7 @@ class _Restore:
                 raise HostError(
                     f"restore: a restore of snapshot {begun.snapshot[:8]} was begun on this host: "
                     f"end it with -e snapshot={begun.snapshot[:8]}, or give it up with "
-                    "playbooks/remove.yml -e remove_data=true"
+                    "playbooks/remove.yml -e remove_data=HOSTNAME"
                 )
             return
         if next(self.storage.with_contents(), None) is not None:
@@ -286,7 +286,8 @@ def _day_made(certificate: Certificate | None) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(certificate.not_before))
 
 
-def _some(names: Iterable[str]) -> str:
+def some_of(names: Iterable[str]) -> str:
+    """The first fifty names, for a message."""
     ordered = sorted(names)
     more = [f"and {len(ordered) - 50} more"] if len(ordered) > 50 else []
     return ", ".join([*ordered[:50], *more])
@@ -300,7 +301,7 @@ def _damaged(snapshot: Snapshot, damaged: set[str], left_out: list[str]) -> str:
         "the repository; everything that does not need them was restored:",
         *shown,
         *([f"and {more} more"] if more else []),
-        f"tags left out: {_some(left_out) or 'none'}",
+        f"tags left out: {some_of(left_out) or 'none'}",
         "No registry was started. Run restore again once the repository is repaired (`restic check "
         "--read-data` shows what is wrong), or with -e leave_out_damaged=true to serve without "
         "them, or restore an older snapshot on an empty host",

@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ from ..rollout import generations, proxy
 from ..rollout.drain import Draining, Pause
 from ..rollout.generations import Generations
 from ..rollout.records import Records
+from ..system import restoring
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import drawing_on, read_text
 from ..system.names import REGISTRY
+from ..system.restoring import BRINGING, CLOSED
 from ..system.state import CLOSING, OPENING, WORKING, Generation, MaintenanceRecord, State
 from .pausing import Pauser
 
@@ -274,17 +277,28 @@ def _interruption(record: MaintenanceRecord) -> str:
 
 
 def reopen(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`reopen`: ends maintenance whose process has died, so that the registry takes writes again.
-    No request keys.
+    """`reopen`: ends maintenance whose process has died, so that the registry takes writes again;
+    so do repositories whose restore has died. No request keys.
 
     Called under the lock, so no living process is in maintenance.
     """
     state = host.store.load()
+    actions = _repositories_reopened(host, state, check)
     if state.window is None:
-        return {"actions": []}
+        return {"actions": actions}
     interrupted = state.window
     if check:
         return {"actions": [_interruption(interrupted)]}
     maintenance = Maintenance(host, state, interrupted, 600)
     _reopen(host, state, maintenance)
-    return {"actions": [_interruption(interrupted), *maintenance.actions]}
+    return {"actions": [*actions, _interruption(interrupted), *maintenance.actions]}
+
+
+def _repositories_reopened(host: Host, state: State, check: bool) -> list[str]:
+    record = restoring.load(host.paths.restoring)
+    if record is None or record.step != CLOSED:
+        return []
+    if not check:
+        restoring.save(host.paths.restoring, replace(record, step=BRINGING))
+        proxy.apply(host, state, proxy.serving_now(state))
+    return [f"{', '.join(record.only)}: writes are accepted again"]

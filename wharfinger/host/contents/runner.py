@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...deployment.fixed import JOB_UNIT, JOBS
+from ..system import restoring
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists
@@ -40,6 +41,8 @@ def contents(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, A
     job = str(request.get("job"))
     if job not in JOBS:
         raise HostError(f"contents: {job!r} is not a job: use one of {', '.join(JOBS)}")
+    if job != "check_contents":
+        restoring.refuse(host.paths.restoring, job)
     settings = contents_settings.requested(host, request, check)
     if check:
         return _dry_run(job, host, request)

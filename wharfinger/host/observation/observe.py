@@ -37,7 +37,7 @@ from ..keys import acme, certificates
 from ..rollout.proxy import is_current
 from ..setup import apt, main_settings
 from ..setup.prepare import missing_data, prepare, removed_accounts
-from ..system import processes, storage_facts
+from ..system import processes, restoring, storage_facts
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_text, sha256
@@ -320,10 +320,21 @@ def _remembered(
         "prepared": prepared,
         # It is unknown what is on a file system that is not mounted yet.
         "missing_data": None if to_come else missing_data(host, path),
+        "half_restored": _half_restored(host),
         "robots": _robots(host),
         "verification_hash": state.verification_hash,
         "state": Memory(**summary(state, containers, images, is_current(host, state))),
     } | _removed(host, request.get("accounts") or ())
+
+
+def _half_restored(host: Host) -> str | None:
+    try:
+        record = restoring.load(host.paths.restoring)
+    except HostError as problem:
+        return str(problem)
+    if record is None or record.only or record.step == restoring.RESTORED:
+        return None
+    return record.problem()
 
 
 def _robots(host: Host) -> dict[str, Robot]:

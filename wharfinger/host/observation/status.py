@@ -15,7 +15,7 @@ from ..contents import reports
 from ..keys import certificates, expiry
 from ..keys import settings as key_settings
 from ..rollout.proxy import is_current
-from ..system import clock_check, storage_facts
+from ..system import clock_check, restoring, storage_facts
 from ..system.context import Host
 from ..system.durations import in_words
 from ..system.errors import HostError
@@ -82,7 +82,7 @@ def status(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     }
     in_doubt = clock_check.doubt(host, check=True)
     sentences = problems(answer, host.clock.now()) + ([in_doubt] if in_doubt else [])
-    sentences += _expiring(host) + reports.problems(host) + overdue(host)
+    sentences += _restore_problems(host) + _expiring(host) + reports.problems(host) + overdue(host)
     answer["now"] = host.clock.now()
     sentences += storage_facts.problems(host, storage_facts.data_of(host, state))
     answer["problems"] = list(dict.fromkeys(sentences))
@@ -101,6 +101,13 @@ def _of_jobs(host: Host) -> dict[str, Any]:
 def _reported(certificate: Certificate) -> dict[str, Any]:
     """The certificate's facts without `trusted`, which was not checked here."""
     return {key: value for key, value in plain(certificate).items() if key != "trusted"}
+
+
+def _restore_problems(host: Host) -> list[str]:
+    record = restoring.load(host.paths.restoring)
+    if record is None or is_held(host.paths.backup_lock):
+        return []
+    return [record.problem()]
 
 
 def _expiring(host: Host) -> list[str]:

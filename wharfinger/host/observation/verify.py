@@ -27,6 +27,7 @@ from ...oci.media_types import OCI_IMAGE
 from ..backup.recovery import note_deployment
 from ..rollout.challenge import Challenge, challenge, claims, error_words, granted
 from ..rollout.readiness_check import ACCOUNT, REPOSITORY, TAG, basic
+from ..system import restoring
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_text
@@ -444,7 +445,7 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     ends with this began, by this host's clock. Returns digest, done (what was proven), seconds, and
     warnings: what to enter in DNS, if the hostname does not lead to this host, and backups that
     failed or are late. Raises HostError with the hop that failed (TLS, proxy, token server,
-    registry, storage) and what to look at.
+    registry, storage) and what to look at. A restore is over by this, and the jobs run again.
     """
     if check:
         return {"actions": []}
@@ -464,6 +465,7 @@ def verify(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
         password,
     )
     proven = steps.run()
+    restoring.verified(host.paths.restoring)
     warning = way.warning(hostname)
     if "deployment_began" in request:
         note_deployment(host, host.clock.now() - float(request["deployment_began"]))

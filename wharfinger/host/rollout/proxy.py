@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...deployment.fixed import REGISTRY_DEBUG_PORT
-from ..system import logs
+from ..system import logs, restoring
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import exists, read_bytes, read_text, write_atomically
@@ -20,17 +20,28 @@ from ..system.state import KINDS, OPENING, Generation, State
 
 # The registry's debug listener (http.debug in its configuration).
 METRICS_PORT = REGISTRY_DEBUG_PORT
+# docker tries again by itself.
+_RESTORING = 503
 
 
-def refusal(status: int | None = None, until: float = 0) -> list[str]:
+def refusal(status: int | None = None, until: float = 0, repositories: str = "") -> list[str]:
     """nginx's configuration that refuses writes with `status`; None refuses none (pure).
 
-    The site file has the sentences for clients. They name `until` (seconds since 1970).
+    `repositories`: a regular expression of those to which writes are refused meanwhile. The site
+    file has the sentences for clients. They name `until` (seconds since 1970).
     """
-    closed = [] if status is None else [f"    ~^(POST|PUT|PATCH|DELETE)$ {status};"]
+    key, closed = "$request_method", []
+    if status is not None:
+        closed = [f"    ~^(POST|PUT|PATCH|DELETE)$ {status};"]
+    elif repositories:
+        # The site refuses paths that could be written in other ways.
+        key = '"$request_method $request_uri"'
+        closed = [
+            f'    "~^(POST|PUT|PATCH|DELETE) /v2/({repositories})/(manifests|blobs)/" {_RESTORING};'
+        ]
     moment = time.strftime("%H:%M UTC", time.gmtime(until)) if status else ""
     return [
-        "map $request_method $wharfinger_closed {",
+        f"map {key} $wharfinger_closed {{",
         '    default "";',
         *closed,
         "}",
@@ -40,13 +51,17 @@ def refusal(status: int | None = None, until: float = 0) -> list[str]:
     ]
 
 
-def _current_refusal(state: State, serving: Mapping[str, Generation | None]) -> list[str]:
-    """Refuses writes from the beginning of maintenance until a writable registry serves."""
+def _current_refusal(
+    host: Host, state: State, serving: Mapping[str, Generation | None]
+) -> list[str]:
+    """Refuses writes from the beginning of maintenance until a writable registry serves, or those
+    to repositories that are being restored."""
     maintenance, registry = state.window, serving.get(REGISTRY)
     if maintenance is None or (
         maintenance.step == OPENING and not (registry and registry.readonly)
     ):
-        return refusal()
+        record = restoring.load(host.paths.restoring)
+        return refusal(repositories="" if record is None else record.pattern())
     return refusal(maintenance.status, maintenance.until)
 
 
@@ -172,7 +187,7 @@ def _wanted(
     if exists(host.paths.nginx):
         present = read_text(host.paths.upstreams) or ""
         wanted[host.paths.upstreams] = upstreams(
-            serving, present, _current_refusal(state, serving)
+            serving, present, _current_refusal(host, state, serving)
         ).encode()
     if site is not None:
         wanted[host.paths.site] = site.encode()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..system import restoring
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import directory, exists, read_bytes, read_text, write_atomically
@@ -48,12 +49,15 @@ def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     if {"installed", "mount_point", "storage", "program"} & request.keys():
         return {"actions": actions}
     users = json.loads(read_text(host.paths.users) or "{}")
+    record = restoring.load(host.paths.restoring)
     return {
         "actions": actions,
         "verification_hash": state.verification_hash,
         "verification_digest": _digest(_verification_password(host)),
         "users": users,
         "removed": removed_accounts(host),
+        # Then passwords beside the inventory may be newer than these.
+        "restored": record is not None and not record.only,
     }
 
 

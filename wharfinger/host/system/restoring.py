@@ -8,6 +8,7 @@ are written; meanwhile nginx refuses writes to them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,17 @@ CLOSED = "closed"  # the links of `only` are being written, and nginx refuses wr
 RESTORED = "restored"  # everything has been brought; nobody has verified the registry yet
 
 
+# At the end of a name in `only`: all repositories below it.
+BELOW = "/**"
+
+
+def covers(name: str, repository: str) -> bool:
+    """Whether `name`, one of `only`, means this repository."""
+    if name.endswith(BELOW):
+        return repository.startswith(name.removesuffix("**"))
+    return repository == name
+
+
 @dataclass(frozen=True)
 class Restoring:
     """`snapshot`: its id. `only`: the repositories; empty for the whole registry."""
@@ -29,10 +41,14 @@ class Restoring:
     step: str
     only: Sequence[str] = ()
 
-    @property
-    def closed(self) -> Sequence[str]:
-        """The repositories to which nginx refuses writes."""
-        return self.only if self.step == CLOSED else ()
+    def pattern(self) -> str:
+        """A regular expression of the repositories to which nginx refuses writes; "" if it refuses
+        none."""
+        names = [
+            re.escape(name.removesuffix(BELOW)) + ("/.+" if name.endswith(BELOW) else "")
+            for name in (self.only if self.step == CLOSED else ())
+        ]
+        return "|".join(names)
 
     def problem(self) -> str:
         """What a person has to do about it, if no restore is at work."""
@@ -49,7 +65,7 @@ class Restoring:
             )
         return (
             f"the restore of snapshot {self.snapshot[:8]} was cut off: run {again}, or give it up "
-            "with playbooks/remove.yml -e remove_data=true"
+            "with playbooks/remove.yml -e remove_data=HOSTNAME"
         )
 
 
