@@ -58,7 +58,7 @@ def taken(act: Callable[[], object]) -> Taken:
     """Runs `act` in a process of its own, so that its memory is known."""
     os.sync()
     context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
+    receiver, sender = context.Pipe()
 
     def run() -> None:
         began = time.monotonic()
@@ -68,13 +68,13 @@ def taken(act: Callable[[], object]) -> Taken:
             resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ]
         cpu = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-        theirs.send(Taken(seconds, cpu, max(usage.ru_maxrss for usage in usages) * 1024))
+        sender.send(Taken(seconds, cpu, max(usage.ru_maxrss for usage in usages) * 1024))
 
     process = context.Process(target=run)
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        result: Taken = ours.recv()
+        result: Taken = receiver.recv()
     except EOFError:
         sys.exit("what was to be measured failed")
     process.join()
@@ -169,10 +169,10 @@ def transfers(folder: Path, size: int) -> None:
         rows.append(
             [
                 f"{what}, {size / GB:g} GB",
-                *(f"{size / MB / one.seconds:,.0f}" for one in (side, other)),
+                *(f"{size / MB / measured.seconds:,.0f}" for measured in (side, other)),
                 f"{other.seconds / side.seconds:.2f}",
-                *(f"{one.cpu:.1f}" for one in (side, other)),
-                *(f"{one.memory / MB:.0f}" for one in (side, other)),
+                *(f"{measured.cpu:.1f}" for measured in (side, other)),
+                *(f"{measured.memory / MB:.0f}" for measured in (side, other)),
             ]
         )
     head = ["what", "here (MB/s)", "restic alone (MB/s)", "×"]
@@ -234,8 +234,8 @@ def many_links(folder: Path, number: int) -> None:
     back = taken(restore)
     shutil.rmtree(copy)
     rows = [
-        [what, f"{one.seconds:.0f}", f"{one.cpu:.0f}", f"{one.memory / MB:.0f}"]
-        for what, one in (
+        [what, f"{measured.seconds:.0f}", f"{measured.cpu:.0f}", f"{measured.memory / MB:.0f}"]
+        for what, measured in (
             ("the list is read from the storage", written),
             ("its links are written", back),
         )
@@ -267,7 +267,7 @@ def memory(folder: Path, most: int) -> None:
         rows.append(
             [
                 f"{number:,} ({number * CHUNK / TB:.2f} TB)",
-                *(f"{one.memory / MB:.0f}" for one in (first, again, listed, restored)),
+                *(f"{measured.memory / MB:.0f}" for measured in (first, again, listed, restored)),
                 f"{(largest - base) / MB / max(number * CHUNK / TB, 0.001):,.0f}",
             ]
         )

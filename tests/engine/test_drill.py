@@ -90,9 +90,9 @@ def backed_up(host: Host) -> str:
 
 
 def report(host: Host) -> dict[str, Any]:
-    found = reports.last_report(host, "drill")
-    assert found is not None
-    return found
+    newest = reports.last_report(host, "drill")
+    assert newest is not None
+    return newest
 
 
 def nothing_is_left(host: Host) -> bool:

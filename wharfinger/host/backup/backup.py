@@ -167,7 +167,7 @@ class _Backup:
         if exists(blobs):
             saved.append(blobs)
         path = self.work / "files"
-        write_atomically(path, "".join(f"{one}\n" for one in saved).encode(), 0o600)
+        write_atomically(path, "".join(f"{source}\n" for source in saved).encode(), 0o600)
         return path
 
     def _make_way(self) -> None:

@@ -163,7 +163,7 @@ class _Drill:
         """The images of the sample, and the bytes of each blob (digest → size). Their manifests are
         restored."""
         known = _linked(entries, {tag.repository for tag in tags})
-        revisions = {entry.digest for found in known.values() for entry in found.values()}
+        revisions = {entry.digest for linked in known.values() for entry in linked.values()}
         manifests: dict[str, Any] = {}
         wanted = {tag.digest for tag in tags}
         while wanted:
@@ -193,8 +193,8 @@ class _Drill:
         files = {str(self._file(digest)): digest for digest in digests}
         sizes: dict[str, int] = {}
         for part in _parts(sorted(files)):
-            found = self.restic.sizes(self.snapshot.id, [Path(file).parent for file in part])
-            sizes |= {files[path]: size for path, size in found.items() if path in files}
+            reported = self.restic.sizes(self.snapshot.id, [Path(file).parent for file in part])
+            sizes |= {files[path]: size for path, size in reported.items() if path in files}
         return sizes
 
     def _served(self, chosen: Sequence[Image], sizes: Mapping[str, int]) -> Iterator[str]:

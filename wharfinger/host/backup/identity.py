@@ -54,7 +54,7 @@ def present(paths: Paths) -> Iterator[Path]:
             yield path
 
 
-def conflicting(paths: Paths, came: Mapping[Saved, Path]) -> list[Path]:
+def conflicting(paths: Paths, restored: Mapping[Saved, Path]) -> list[Path]:
     """The files of this host that differ from those that came from a snapshot, and that a restore
     must not replace: they belong to another deployment."""
     return [
@@ -62,14 +62,14 @@ def conflicting(paths: Paths, came: Mapping[Saved, Path]) -> list[Path]:
         for saved in SAVED
         if not saved.always
         and (path := saved.at(paths)).exists()
-        and not (saved in came and _same(path, came[saved]))
+        and not (saved in restored and _same(path, restored[saved]))
     ]
 
 
-def put(paths: Paths, came: Mapping[Saved, Path]) -> None:
+def put(paths: Paths, restored: Mapping[Saved, Path]) -> None:
     """Copies the files that came from a snapshot to their places on this host: /etc and /var may be
     on different disks."""
-    for saved, source in came.items():
+    for saved, source in restored.items():
         target = saved.at(paths)
         if target.exists() and not saved.always:
             continue

@@ -190,9 +190,9 @@ def _is_finished(
     if not isinstance(content, Manifest):
         # Nothing is known of what it needs; the registry has taken it all the same.
         return True
-    here = {blob.digest for blob in content.contents if not blob.elsewhere}
+    needed = {blob.digest for blob in content.contents if not blob.elsewhere}
     return (
-        here <= layers.keys() and {child.digest for child in content.children} <= revisions.keys()
+        needed <= layers.keys() and {child.digest for child in content.children} <= revisions.keys()
     )
 
 

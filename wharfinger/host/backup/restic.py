@@ -104,10 +104,10 @@ class Restic:
         """This registry's snapshots, the oldest first."""
         output = self._quick("snapshots", "--json", "--no-lock", "--host", hostname, "--tag", TAG)
         rows: list[dict[str, Any]] = json.loads(output or "null") or []
-        found = [
+        snapshots = [
             Snapshot(row["id"], row["time"], row["hostname"], tuple(row["paths"])) for row in rows
         ]
-        return sorted(found, key=lambda snapshot: snapshot.time)
+        return sorted(snapshots, key=lambda snapshot: snapshot.time)
 
     @contextmanager
     def backup(self, hostname: str, files: Path, parent: str, keep_open: int) -> Iterator[Running]:

@@ -225,12 +225,12 @@ class _Restore:
         if any(pem.strip() == saved.strip() for pem in self.authority.certificates):
             return
         file = self.authority.file
-        here, there = self._certificate(self.authority.certificates[0]), self._certificate(saved)
+        own, backed_up = self._certificate(self.authority.certificates[0]), self._certificate(saved)
         which = (
-            f"restore: the authority beside the inventory ({file}, made {_day_made(here)}) is "
-            f"{{}} than that of snapshot {snapshot.short_id} (made {_day_made(there)})"
+            f"restore: the authority beside the inventory ({file}, made {_day_made(own)}) is "
+            f"{{}} than that of snapshot {snapshot.short_id} (made {_day_made(backed_up)})"
         )
-        if here is not None and there is not None and here.not_before >= there.not_before:
+        if own is not None and backed_up is not None and own.not_before >= backed_up.not_before:
             raise HostError(
                 which.format("newer")
                 + ", and clients that trust only the newer one would refuse the restored registry: "
@@ -266,8 +266,8 @@ class _Restore:
             if wanted:
                 patterns = [pattern(path) for path in wanted.values()]
                 self.restic.restore(snapshot.id, patterns, folder, whole=True)
-            came = {saved: folder / str(path).lstrip("/") for saved, path in wanted.items()}
-            others = identity.conflicting(self.host.paths, came)
+            restored = {saved: folder / str(path).lstrip("/") for saved, path in wanted.items()}
+            others = identity.conflicting(self.host.paths, restored)
             if others and not begun:
                 raise HostError(
                     "restore: this host has files of another deployment already, which a restore "
@@ -275,7 +275,7 @@ class _Restore:
                     "first (playbooks/remove.yml)"
                 )
             restoring.save(self.host.paths.restoring, Restoring(snapshot.id, BRINGING))
-            identity.put(self.host.paths, came)
+            identity.put(self.host.paths, restored)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -69,26 +69,26 @@ def test_an_image_has_all_that_its_repository_has_of_it() -> None:
         digest(1): manifest(children=(2, 3)),
         digest(2): manifest(10, 11, 12),
     }
-    found = sample.image(tag("latest", 1), manifests, known)
-    assert found is not None
-    assert found.name == "app:latest"
-    assert found.digests == {digest(number) for number in (1, 2, 10, 11)}
-    assert found.links[0] == link(REVISION, 1)
+    image = sample.image(tag("latest", 1), manifests, known)
+    assert image is not None
+    assert image.name == "app:latest"
+    assert image.digests == {digest(number) for number in (1, 2, 10, 11)}
+    assert image.links[0] == link(REVISION, 1)
 
 
 def test_an_index_that_names_itself_is_read_once() -> None:
     known = links(manifests=(1,))
-    found = sample.image(tag("latest", 1), {digest(1): manifest(children=(1,))}, known)
-    assert found is not None
-    assert found.links == (link(REVISION, 1),)
+    image = sample.image(tag("latest", 1), {digest(1): manifest(children=(1,))}, known)
+    assert image is not None
+    assert image.links == (link(REVISION, 1),)
 
 
 def test_a_damaged_manifest_stays_in_the_sample_and_one_that_is_not_served_does_not() -> None:
     known = links(manifests=(1,))
     damaged = Unreadable("its blob is missing or damaged", damaged=True)
-    found = sample.image(tag("latest", 1), {digest(1): damaged}, known)
-    assert found is not None
-    assert found.digests == {digest(1)}
+    image = sample.image(tag("latest", 1), {digest(1): damaged}, known)
+    assert image is not None
+    assert image.digests == {digest(1)}
     for other in (Unreadable("its media type is unknown"), manifest(collected=False)):
         assert sample.image(tag("latest", 1), {digest(1): other}, known) is None
 
