@@ -39,12 +39,14 @@ def program(name: str) -> Path:
         if not kept.exists():
             for old in kept.parent.glob(f"{name}-*"):
                 old.unlink()
+            for killed in kept.parent.glob(f".work-{name}-*"):
+                shutil.rmtree(killed)
             _compile(name, kept)
     return kept
 
 
 def _compile(name: str, result: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=result.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=result.parent, prefix=f".work-{name}-") as folder:
         work = Path(folder)
         for lock in _LOCKS:
             shutil.copy(lock, work)

@@ -39,6 +39,10 @@ _DAMAGED = "repository contains errors"
 _HOLDER = re.compile(r"by PID (?P<pid>\d+) on (?P<host>\S+)")
 _AGE = re.compile(r"lock was created at .*?\((?P<age>[^)]+) ago\)")
 
+_NO_ANSWER = (
+    "{server} does not answer this host: see that it is up, and that firewalls let this host reach "
+    "it"
+)
 # In this order: (what restic or ssh says, what it means). {server}, {user}, {bucket}, {place} and
 # DIRECTORY are those of backup_repository.
 _MEANINGS = (
@@ -69,10 +73,9 @@ _MEANINGS = (
     ),
     (
         r"[Cc]onnection refused|[Nn]o route to host|i/o timeout|[Cc]onnection timed out|"
-        r"[Nn]etwork is unreachable|[Cc]onnection reset|did not answer within|"
-        r"Connection closed by|context deadline exceeded",
-        "{server} does not answer this host: see that it is up, and that firewalls let this host "
-        "reach it",
+        r"[Nn]etwork is unreachable|[Cc]onnection reset|Connection closed by|"
+        r"context deadline exceeded",
+        _NO_ANSWER,
     ),
     (
         r"server gave HTTP response to HTTPS client",
@@ -134,6 +137,7 @@ _MEANINGS = (
         r"restic is not installed",
         "restic is not installed on this host: run site.yml, which installs it",
     ),
+    (r"did not answer within", _NO_ANSWER),
 )
 
 

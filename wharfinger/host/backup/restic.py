@@ -20,10 +20,13 @@ from typing import Any
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.files import read_text
-from .failures import Locked, NoRepository, failure, is_other_password
+from ..system.runner import Result
+from .failures import Locked, NoRepository, failure, is_other_password, no_repository
 from .place import place_of, remember, remembered, unmounted
 
-# Seconds. A repository far away may need minutes to load its index.
+# Seconds. restic 0.18 tries for 15 minutes to open a repository that does not answer.
+_OPENING = 120.0
+# A repository far away may need minutes to load its index.
 _QUICK = 600.0
 _LONG = 7 * 86400.0
 # Of all snapshots, those that this toolkit has made.
@@ -57,15 +60,17 @@ class Restic:
         self._folder = host.paths.backup
         self._rate = rate
         self.place = place_of(host)
+        self._is_open = False
 
     def exists(self) -> bool:
         """Whether there is a repository that the password opens; if so, this host remembers it.
         Raises HostError if the password does not open it, if a repository that this host remembers
         is gone, or if the place cannot be reached."""
         try:
-            config = self._quick("cat", "config", "--no-lock")
+            config = self._run(("cat", "config", "--no-lock"), _OPENING)
         except NoRepository:
             return False
+        self._is_open = True
         remember(self._host, self.place, str(json.loads(config)["id"]))
         return True
 
@@ -77,12 +82,12 @@ class Restic:
             random_password.flush()
             done = self._host.runner.run(
                 self._command("cat", "config", "--no-lock", "--no-cache"),
-                timeout=_QUICK,
+                timeout=_OPENING,
                 environment=self._environment() | {"RESTIC_PASSWORD_FILE": random_password.name},
             )
         if is_other_password(done.words):
             return True
-        problem = self._failure("cat", done.words)
+        problem = self._failure("cat", _words(done))
         if isinstance(problem, NoRepository):
             return False
         raise problem
@@ -101,7 +106,10 @@ class Restic:
         self.exists()
 
     def snapshots(self, hostname: str) -> list[Snapshot]:
-        """This registry's snapshots, the oldest first."""
+        """This registry's snapshots, the oldest first. Raises HostError if there is no repository,
+        or if it cannot be opened."""
+        if not self._is_open and not self.exists():
+            raise no_repository(self.place)
         output = self._quick("snapshots", "--json", "--no-lock", "--host", hostname, "--tag", TAG)
         rows: list[dict[str, Any]] = json.loads(output or "null") or []
         snapshots = [
@@ -193,7 +201,7 @@ class Restic:
         )
         if done.ok or (tolerated and tolerated in done.error):
             return done.output
-        raise self._failure(arguments[0], done.words)
+        raise self._failure(arguments[0], _words(done))
 
     def _failure(self, command: str, words: str) -> HostError:
         variables = _variables(read_text(self._folder / "environment") or "")
@@ -278,6 +286,11 @@ _BESIDE = ("nice", "-n", "19", "ionice", "-c", "3")
 def pattern(path: Path) -> str:
     """The pattern that matches this path alone."""
     return _WILDCARDS.sub(r"\\\1", str(path))
+
+
+def _words(done: Result) -> str:
+    """What restic said, also if it was ended since it went on trying."""
+    return f"{done.output[-2000:]}\n{done.error}" if done.code == 124 else done.words
 
 
 def _ssh(folder: Path, where: str, port: str) -> str:

@@ -15,7 +15,8 @@ _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a program. `code` 127: it is not installed; 124: it took too long."""
+    """The result of a program. `code` 127: it is not installed; 124: it took too long, and
+    `output` is what it said until then, errors last."""
 
     code: int
     output: str
@@ -74,8 +75,10 @@ class SystemRunner:
             return Result(127, "", f"{arguments[0]} is not installed")
         except PermissionError:
             return Result(126, "", f"{arguments[0]} may not be run")
-        except subprocess.TimeoutExpired:
-            return Result(124, "", f"{arguments[0]} did not answer within {timeout:g} s")
+        except subprocess.TimeoutExpired as ended:
+            said = (ended.stdout or b"") + (ended.stderr or b"")
+            problem = f"{arguments[0]} did not answer within {timeout:g} s"
+            return Result(124, said.decode("utf-8", "replace"), problem)
         return Result(
             done.returncode,
             done.stdout.decode("utf-8", "replace"),

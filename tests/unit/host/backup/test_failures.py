@@ -181,6 +181,19 @@ MEANINGS = [
         "directory",
         f"{DIRECTORY} is not a directory: write the path of one",
     ),
+    # restic 0.18 goes on trying, and is ended.
+    (
+        DIRECTORY,
+        f"Stat(<config/>) returned error, retrying after 6.4s: stat {DIRECTORY}/config: not a "
+        "directory\n\nrestic did not answer within 120 s",
+        f"{DIRECTORY} is not a directory: write the path of one",
+    ),
+    (
+        S3,
+        "restic did not answer within 120 s",
+        "s3.example.com does not answer this host: see that it is up, and that firewalls let this "
+        "host reach it",
+    ),
     (
         DIRECTORY,
         "restic is not installed",
