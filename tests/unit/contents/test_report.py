@@ -106,3 +106,21 @@ def test_what_the_registry_cannot_read_is_not_called_damaged() -> None:
         "1 blobs, 1 bytes, read in 1 s: nothing is damaged",
         "The manifest a@sha256:0 is undamaged, but …",
     ]
+
+
+def test_a_drill_shows_what_was_restored_and_read() -> None:
+    answer = {
+        **{"snapshot": "0123abcd", "sample": 15, "tags": 128, "manifests": 18, "blobs": 90},
+        **{"bytes": 3 * 2**29, "speed": 2**20, "turn": 3, "turns": 12, "seconds": 61.2},
+    }
+    said = lines("drill", answer, check=False)
+    assert said == [
+        "snapshot 0123abcd: 15 of 128 tags restored, served and compared: 18 manifests, 90 blobs, "
+        "1.5 GiB",
+        "restored at 1 MiB per second",
+        "part 3 of 12 of the repository was read and is whole; 61 s",
+    ]
+    del answer["speed"]
+    assert lines("drill", answer, check=False) == [said[0], said[2]]
+    would = "a sample of the newest backup would be restored and compared"
+    assert lines("drill", {"actions": [would]}, check=True) == [would]

@@ -19,6 +19,7 @@ from images.registry import recipe
 from tests.unit.host.world import SUBNET, FakeRunner, Machine, host_of, spec
 from wharfinger.deployment import host_files
 from wharfinger.host.__main__ import main
+from wharfinger.host.backup import recovery
 from wharfinger.host.commands import run
 from wharfinger.host.observation.status import problems
 from wharfinger.host.observation.status import text as status_text
@@ -754,6 +755,22 @@ def test_status_says_of_a_generation_that_serves_how_it_is(
     assert status_text(answer).startswith(
         f"registry      generation 2 at 10.0.0.3:5000, {words}, container no container"
     )
+
+
+def test_status_says_what_the_loss_of_the_host_would_cost(host: Host) -> None:
+    run("prepare", {}, host=host)
+    answer = run("status", {}, host=host)
+    assert answer["recovery"] is None
+    assert "RPO" not in status_text(answer)
+    recovery.note_backup(host, "0123abcd" * 8, host.clock.now(), 12_000_000_000)
+    recovery.note_drill(host, 2, 20_000_000)
+    recovery.note_deployment(host, 240)
+    answer = run("status", {}, host=host)
+    assert answer["recovery"]["rto_seconds"] == 840
+    lines = status_text(answer).splitlines()
+    assert "RPO           0 seconds: snapshot 0123abcd" in lines
+    rto = "14 minutes, an estimate: 12.0 GB at 20.0 MB/s, and 4 minutes for a deployment"
+    assert f"RTO           {rto}" in lines
 
 
 def test_status_names_what_needs_someone() -> None:

@@ -102,6 +102,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "backup_schedule: 'at night' is not a schedule: write daily 03:30, sun 03:30, monthly "
         '03:30, or "" for never',
     ),
+    (
+        {"backup_drill_schedule": "weekly"},
+        "backup_drill_schedule: 'weekly' is not a schedule: write daily 03:30, sun 03:30, monthly "
+        '03:30, or "" for never',
+    ),
     ({"backup_keep": {"dayly": 7}}, "backup_keep: dayly is not a period: write daily"),
     (
         {"backup_keep": {"fortnights": 7}},

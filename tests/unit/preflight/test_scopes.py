@@ -58,6 +58,7 @@ MENDED = {"host, engine", "host, nginx"}
         ("rollback", PROGRAM | READING | MENDED | {"registry_hostname", "registry_drain_timeout"}),
         *((scope, PROGRAM | READING | MENDED | CONTENTS) for scope in LOOKING_AFTER),
         ("backup", PROGRAM | READING),
+        ("backup_drill", PROGRAM | READING | {"host, engine"}),
         ("remove", PROGRAM | {"storage_path"}),
     ],
 )

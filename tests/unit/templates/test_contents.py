@@ -20,6 +20,8 @@ ALL = {
     "backup_drill_schedule": "",
 }
 
+BACKUPS = {"backup_schedule": "daily 01:30", "backup_drill_schedule": "sun 05:30"}
+
 
 def rendered(name: str, **variables: object) -> str:
     """A template as Ansible renders it."""
@@ -52,6 +54,11 @@ def test_cron_runs_what_is_due_at_once_one_after_the_other_tags_first() -> None:
     assert len(lines(ALL | {"registry_gc_schedule": "", "registry_check_schedule": ""})) == 1
 
 
+def test_cron_runs_a_drill_with_the_lowest_priority() -> None:
+    drill = lines(ALL | BACKUPS)[-1]
+    assert drill.startswith("30 5 * * 0 root { nice -n 19 ionice -c 3 wharfinger-host drill || ")
+
+
 RENEWALS = [line for line in rendered("cron.d/wharfinger.j2").splitlines() if " root " in line]
 
 
@@ -67,9 +74,12 @@ def test_crons_lines_are_shell(line: str) -> None:
 def test_only_a_missed_scrub_is_made_up_for() -> None:
     made_up = {
         job: "Persistent=true" in rendered("systemd/wharfinger-contents.timer.j2", timer=timer)
-        for job, timer in timers(ALL).items()
+        for job, timer in timers(ALL | BACKUPS).items()
     }
-    assert made_up == {"retention": False, "collect": False, "check_contents": True}
+    assert made_up == {
+        **{"retention": False, "collect": False},
+        **{"check_contents": True, "backup": True, "drill": True},
+    }
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.host.world import SUBNET, Machine, host_of, spec
+from wharfinger.host.backup import recovery
 from wharfinger.host.commands import run
 from wharfinger.host.observation import metrics
 from wharfinger.host.system.context import Host
@@ -27,6 +28,17 @@ def host(tmp_path: Path, machine: Machine) -> Host:
     run("prepare", {}, host=host)
     run("network", {"name": "wharfinger", "subnet": SUBNET}, host=host)
     return host
+
+
+def test_what_the_loss_of_the_host_would_cost_is_in_the_metrics(host: Host) -> None:
+    names = ("backup_newest_timestamp_seconds", "backup_newest_bytes", "restore_estimate_seconds")
+    assert not any((name, ()) in samples(metrics.text(host)) for name in names)
+    recovery.note_backup(host, "0" * 64, 1000.5, 4_000_000)
+    values = samples(metrics.text(host))
+    assert [values.get((name, ())) for name in names] == [1000.5, 4_000_000, None]
+    recovery.note_drill(host, 2, 1_000_000)
+    recovery.note_deployment(host, 200)
+    assert samples(metrics.text(host))["restore_estimate_seconds", ()] == 204
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.unit.host.world import Machine, host_of
+from wharfinger.host.backup import recovery
 from wharfinger.host.commands import run
+from wharfinger.host.contents import reports
 from wharfinger.host.rollout.challenge import challenge, claims, error_words, granted
 from wharfinger.host.system.errors import HostError
 
@@ -430,6 +432,21 @@ def test_a_name_that_leads_here_is_worth_no_warning(
     registry.name = "other.example"
     leads("192.0.2.7", "127.0.0.1")
     assert verify(hostname="other.example")["warnings"] == []
+
+
+def test_a_deployment_ends_with_what_is_wrong_with_backups_and_notes_its_time(
+    start: Start, leads: Callable[..., None], tmp_path: Path
+) -> None:
+    _, verify = start()
+    leads("127.0.0.1")
+    host = host_of(tmp_path, Machine())
+    reports.report_failure(host, "backup", HostError("backup: the disk is full"))
+    recovery.note_backup(host, "0" * 64, 0, 1)
+    answer = verify(deployment_began=host.clock.now() - 100)
+    assert answer["warnings"] == ["backup: the disk is full"]
+    facts = recovery.look(host)
+    assert facts is not None
+    assert facts["deployment_seconds"] == pytest.approx(100, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,53 @@ def test_a_job_that_does_not_succeed_for_two_turns_and_a_day_is_named(
     assert watching.overdue(host)[0] in run("status", {}, host=host)["problems"]
 
 
+def backups(host: Host) -> None:
+    """A daily backup and a weekly drill, which have just succeeded."""
+    settings = {"storage_path": "/x", "every": {"backup": DAY, "drill": 7 * DAY}}
+    host.paths.contents_settings.write_text(json.dumps(settings))
+    for job in ("renew", "backup", "drill"):
+        success(host, job, NOW)
+
+
+def test_a_backup_is_late_after_two_intervals_also_if_the_host_was_off(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backups(host)
+    monkeypatch.setattr(host.clock, "monotonic", lambda: 3600.0)
+    machine.seconds = NOW + 2 * DAY - 1
+    assert watching.of_backups(host) == []
+    machine.seconds += 2
+    assert watching.of_backups(host) == [
+        "backup: it has not succeeded since 2027-01-15 08:00 UTC, though it is due every day: see "
+        "`systemctl status wharfinger-contents@backup.timer` and "
+        "`journalctl -u wharfinger-contents@backup`"
+    ]
+    assert watching.of_backups(host)[0] in run("status", {}, host=host)["problems"]
+
+
+def test_a_drill_is_late_after_two_intervals_and_a_day(host: Host, machine: Machine) -> None:
+    backups(host)
+    success(host, "backup", NOW + 15 * DAY)
+    machine.seconds = NOW + 15 * DAY - 1
+    assert watching.of_backups(host) == []
+    machine.seconds += 2
+    assert watching.of_backups(host)[0].startswith(
+        "drill: it has not succeeded since 2027-01-15 08:00 UTC, though it is due every 7 days: "
+    )
+
+
+def test_a_backup_or_drill_that_failed_is_one_line(host: Host) -> None:
+    backups(host)
+    reports.report_failure(host, "backup", HostError("backup: the disk is full"))
+    reports.report_failure(host, "drill", HostError("drill: it could not be restored whole:\na\nb"))
+    reports.report_failure(host, "collect", HostError("collect: not a backup"))
+    assert watching.of_backups(host) == [
+        "backup: the disk is full",
+        "drill: it could not be restored whole: `sudo wharfinger-host status` on the host says "
+        "which",
+    ]
+
+
 def test_before_its_first_success_a_job_is_due_from_when_its_timer_was_set_up(
     host: Host, machine: Machine
 ) -> None:
