@@ -3,7 +3,7 @@
 Parts: `transfers` (first and unchanged backup, and restore, of layers that cannot be compressed),
 `settings` (compression and pack sizes of restic), `links` (the list of a million links, written and
 restored), `memory` (restic's, by the number of chunks). All on this machine's disk: 30 GB must be
-free. `--quick` is a hundredth of it, to try the program.
+free.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from support.storage_tree import Tree
 from wharfinger.host.backup import backup as backups
 from wharfinger.host.backup import links, listing
 from wharfinger.host.backup import restore as restores
+from wharfinger.host.backup.restic import BESIDE
 from wharfinger.host.contents.storage import Storage
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.paths import Paths
@@ -115,13 +116,13 @@ class Bench:
                 f"team/app{number % 20}", str(number), tag=f"v{number}", layers=contents
             )
 
-    def restic(self, *arguments: str) -> str:
-        """restic alone, with a cache and a password of its own."""
+    def restic(self, *arguments: str, beside: tuple[str, ...] = ()) -> str:
+        """restic alone, with a cache and a password of its own. `beside`: what starts it."""
         environment = {"RESTIC_REPOSITORY": str(self.repository)}
         environment |= {"RESTIC_PASSWORD_FILE": str(self.password)}
         environment |= {"RESTIC_CACHE_DIR": str(self.folder / "cache")}
         done = subprocess.run(
-            ["restic", "--quiet", *arguments],
+            [*beside, "restic", "--quiet", *arguments],
             env=os.environ | environment,
             check=True,
             capture_output=True,
@@ -148,11 +149,11 @@ class Bench:
         return {"first backup": first, "unchanged backup": unchanged, "restore": restored}
 
     def alone(self) -> dict[str, Taken]:
-        """The same by restic alone, as it is called by hand."""
+        """The same by restic alone, whose backups give way to clients in the same way."""
         data = str(self.tree.path)
         self.restic("init")
-        first = taken(lambda: self.restic("backup", data))
-        unchanged = taken(lambda: self.restic("backup", data))
+        first = taken(lambda: self.restic("backup", data, beside=BESIDE))
+        unchanged = taken(lambda: self.restic("backup", data, beside=BESIDE))
         restored = taken(lambda: self.restic("restore", "latest", "--target", str(self.restored)))
         self.forget(self.repository, self.restored)
         return {"first backup": first, "unchanged backup": unchanged, "restore": restored}
@@ -280,18 +281,21 @@ def memory(folder: Path, most: int) -> None:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a hundredth, to try the program")
+    parser.add_argument("--scale", type=float, default=1.0, help="0.2: a fifth of it all")
+    parser.add_argument(
+        "--quick", dest="scale", action="store_const", const=0.01, help="to try the program"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     options = parser.parse_args()
     if not shutil.which("restic"):
         sys.exit("restic is not installed")
-    share = 100 if options.quick else 1
+    scale: float = options.scale
     parts: dict[str, Callable[[Path], Any]] = {
-        "transfers": lambda folder: transfers(folder, 10 * GB // share),
-        "settings": lambda folder: settings(folder, 4 * GB // share),
-        "links": lambda folder: many_links(folder, 1_000_000 // share),
-        "memory": lambda folder: memory(folder, 400_000 // share),
+        "transfers": lambda folder: transfers(folder, int(10 * GB * scale)),
+        "settings": lambda folder: settings(folder, int(4 * GB * scale)),
+        "links": lambda folder: many_links(folder, int(1_000_000 * scale)),
+        "memory": lambda folder: memory(folder, int(400_000 * scale)),
     }
     for name in options.parts:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:

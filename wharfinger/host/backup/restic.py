@@ -126,7 +126,7 @@ class Restic:
         arguments += ["--files-from-verbatim", str(files)]
         if parent:
             arguments += ["--parent", parent]
-        command = [*_BESIDE, *self._command(*arguments)]
+        command = [*BESIDE, *self._command(*arguments)]
         # The lock of a host that burnt while it removed backups would stop every later one.
         self.unlock()
         process = self._host.runner.start(
@@ -279,8 +279,8 @@ class Running:
             self._process.wait()
 
 
-# Clients' requests go first.
-_BESIDE = ("nice", "-n", "19", "ionice", "-c", "3")
+# What a backup is started by: clients' requests go first.
+BESIDE = ("nice", "-n", "19", "ionice", "-c", "3")
 
 
 def pattern(path: Path) -> str:
