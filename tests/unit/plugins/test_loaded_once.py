@@ -1,4 +1,4 @@
-"""Filters are loaded before tasks need them: the real ansible-playbook, the project's settings."""
+"""What is loaded before the first task: the real ansible-playbook, with the project's settings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ PLAY = """
   tasks:
     - ansible.builtin.debug: {msg: "{{ 'a' | noted }}"}
     - ansible.builtin.debug: {msg: "{{ 'b' | noted }}"}
+    - ansible.builtin.debug: {msg: "{{ 1000 | frozen }}"}
 """
 FILTER = """
+import gc
 import os
 
 with open(os.environ["NOTED"], "a") as file:
@@ -24,11 +26,14 @@ with open(os.environ["NOTED"], "a") as file:
 
 class FilterModule:
     def filters(self):
-        return {"noted": str.upper}
+        return {"noted": str.upper, "frozen": self.frozen}
+
+    def frozen(self, number):
+        return f"more than {number}" if gc.get_freeze_count() > number else "fewer"
 """
 
 
-def test_two_tasks_load_a_filter_once(tmp_path: Path) -> None:
+def test_filters_are_loaded_once_and_the_garbage_collector_leaves_modules_alone(tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(PLAY)
     (tmp_path / "filters").mkdir()
     (tmp_path / "filters/noted.py").write_text(FILTER)
@@ -44,3 +49,4 @@ def test_two_tasks_load_a_filter_once(tmp_path: Path) -> None:
     )
     assert "B" in ran.stdout
     assert noted.read_text().count("loaded") == 1
+    assert "more than 1000" in ran.stdout

@@ -1,17 +1,20 @@
-"""Loads the filters before the first task, so that not every task loads them again."""
+"""Loads the filters before the first task, and keeps what is loaded from the garbage collector."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
-name: filters_once
+name: loaded_once
 type: aggregate
-short_description: filters and tests are loaded once a run
+short_description: what a run needs to its end is loaded and looked through once
 description:
   - Ansible runs each task in a process of its own, a copy of the main one. Filters and tests that
     are not loaded there are searched for and loaded again in every task that uses one.
+  - Modules that are loaded stay until the run ends, but Python's garbage collector looks through
+    all their objects again and again, and once more at the end of the run.
 options: {}
 """
 
+import gc
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -21,8 +24,9 @@ from ansible.plugins.loader import filter_loader, test_loader
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "filters_once"
+    CALLBACK_NAME = "loaded_once"
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         for loader in (filter_loader, test_loader):
             list(loader.all())
+        gc.freeze()
