@@ -106,7 +106,7 @@ reasons() {
 }
 
 # check TITLE COMMAND…: runs the command, counts its tests (a command without tests counts as one),
-# and shows its output if it fails.
+# and shows its output if it fails. With WHARFINGER_EVIDENCE, its counts are a line of full.md in that folder.
 check() {
   local title=$1 log=${log:-$logs/log} start=$SECONDS status=0 counts
   shift
@@ -116,6 +116,9 @@ check() {
   if [ $status != 0 ] && [ "${counts[1]}" = 0 ]; then counts[1]=1; fi
   if [ $status = 0 ] && [ "${counts[*]}" = "0 0 0" ]; then counts[0]=1; fi
   passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+  if [ -n "${WHARFINGER_EVIDENCE:-}" ]; then
+    printf '| %s | %d | %d | %d |\n' "$title" "${counts[@]}" >>"$WHARFINGER_EVIDENCE/full.md"
+  fi
   if [ $status = 0 ]; then
     say "$title: ${counts[0]} passed, ${counts[2]} skipped ($((SECONDS - start)) s)"
   else

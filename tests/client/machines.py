@@ -23,18 +23,14 @@ from images.build import default_cache
 from images.registry import recipe
 from local.registries import Served
 from support import networks
+from support.host_containers import RIGHTS, SYSTEMD
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = Path(__file__).parent / "tools"
-# The options of test hosts (molecule/shared/create.yml), and volumes, so that no overlay is on
-# top of another.
+# Volumes, so that no overlay is on top of another.
 OPTIONS = (
-    *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--security-opt=seccomp=unconfined"),
-    *("--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined"),
-    *("--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"),
-    *("--volume=/var/lib/docker", "--volume=/var/lib/containerd", "--volume=/var/lib/containers"),
-    *("--tmpfs=/run", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec", "--stop-signal=SIGRTMIN+3"),
-    "--env=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+    *(*RIGHTS, *SYSTEMD),
+    *("--volume=/var/lib/containerd", "--volume=/var/lib/containers"),
 )
 # What every machine has: trust, a Docker that keeps images in containerd's store where it can, and
 # something to build: two layers of its own and one that all machines share.

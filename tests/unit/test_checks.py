@@ -51,6 +51,13 @@ def test_a_part_that_ends_early_is_listed_with_its_time() -> None:
     assert {line.split()[-1] for line in lines[2:-1]} == {"cut-off", "waits-0", "sum"}
 
 
+def test_evidence_has_the_counts_of_every_check(tmp_path: Path) -> None:
+    program = PROGRAM.split("run_part")[0] + "check first true\ncheck second false\n"
+    variables = os.environ | {"WHARFINGER_EVIDENCE": str(tmp_path)}
+    subprocess.run(["bash", "-c", program], cwd=PROJECT, env=variables, capture_output=True)
+    assert (tmp_path / "full.md").read_text() == "| first | 1 | 0 | 0 |\n| second | 0 | 1 | 0 |\n"
+
+
 # The output of parts that fail, in the form in which ./test keeps it.
 TEST = """\
 =================================== FAILURES ===================================

@@ -20,7 +20,7 @@ from testinfra.host import Host
 from support import hosts, renewals
 from support.registry import Account, Registry, digest
 
-NAME = "monitoring"
+NAME = "debian13"
 SHIPPED = Path(__file__).resolve().parents[3] / "templates" / "monitoring"
 LAYER = b"a layer that is pulled"
 USERS_FILE = "/etc/wharfinger/token_server/auth_config.yml"

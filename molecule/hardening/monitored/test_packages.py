@@ -22,7 +22,7 @@ dpkg --install --force-depends later.deb </dev/null
 
 
 def machine() -> Host:
-    return hosts.host("monitoring")
+    return hosts.host("debian13")
 
 
 def test_an_upgrade_asks_nobody_and_leaves_room_for_connections() -> None:

@@ -33,7 +33,8 @@ def images(registry: Registry) -> dict[str, Pushed]:
 def policy() -> Policy:
     rules = yaml.safe_load(RULES.read_text())["registry_access"]
     users: dict[str, object] = {name: {} for name in hosts.users()["registry_users"]}
-    return read_policy(users, {"developers": ["someuser"]}, rules)
+    robots = yaml.safe_load(RULES.with_name("users.yml").read_text())["registry_robots"]
+    return read_policy(users, {"developers": ["someuser"]}, rules, robots)
 
 
 def done(registry: Registry, account: Account, verb: str, image: Pushed) -> int:

@@ -33,7 +33,7 @@ class FilterModule:
 """
 
 
-def test_filters_are_loaded_once_and_the_garbage_collector_leaves_modules_alone(tmp_path: Path) -> None:
+def test_filters_are_loaded_once_and_modules_are_not_collected(tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(PLAY)
     (tmp_path / "filters").mkdir()
     (tmp_path / "filters/noted.py").write_text(FILTER)

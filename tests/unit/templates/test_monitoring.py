@@ -35,7 +35,7 @@ def panels(dashboard: Any) -> list[Any]:
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(
     project: Path, alerts: list[str]
 ) -> None:
-    file = project / "molecule/monitoring/tests/rules_test.yml"
+    file = project / "molecule/hardening/monitored/rules_test.yml"
     tests = [
         test
         for group in yaml.safe_load(file.read_text())["tests"]
