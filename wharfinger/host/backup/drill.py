@@ -43,7 +43,7 @@ _BACKUP = 26 * 3600.0
 _PATTERNS = 400
 # Findings that the report names.
 _SHOWN = 20
-_PACK = re.compile(r"\b(?:pack|want) ([0-9a-f]{64})\b")
+_PACK = re.compile(r"\b(?:pack|want) ([0-9a-f]{64})\b", re.IGNORECASE)
 _BLOB = re.compile(r"/blobs/([a-z0-9]+)/../([0-9a-f]+)/data")
 
 
@@ -226,16 +226,20 @@ class _Drill:
     def _needing(self, packs: Sequence[str], entries: SnapshotList, room: int) -> list[str]:
         """What of the snapshot is damaged in these packs, a line each: everything of which a part
         is in them is restored and compared with its digest."""
+        if not packs:
+            return []
         try:
-            paths = self.restic.holding(self.snapshot.id, packs) if packs else []
+            paths = self.restic.holding(self.snapshot.id, packs)
         except (HostError, ValueError):
             return []  # what describes the packs is damaged too, as restic has said
         digests = {f"{blob[1]}:{blob[2]}" for path in paths if (blob := _BLOB.search(path))}
         sizes = self._sizes(digests)
-        tried: list[str] = []
+        tried: set[str] = set()
         for digest in sorted(digests, key=lambda digest: sizes.get(digest, 0)):
-            if sample.total([*tried, digest], sizes) <= room:
-                tried.append(digest)
+            room -= sizes.get(digest, 0)
+            if room < 0:
+                break
+            tried.add(digest)
         self._bring(self._file(digest) for digest in tried)
         damaged = {digest for digest in digests if not self._is_whole(digest)}
         where: dict[str, set[str]] = {}
@@ -308,7 +312,7 @@ def _failed(snapshot: Snapshot, problems: Sequence[str]) -> str:
             f"drill: snapshot {snapshot.short_id} could not be restored whole:",
             *problems[:_SHOWN],
             *([f"and {more} more"] if more > 0 else []),
-            "What the registry still holds is whole: docs/backup.md, When a drill fails, says how "
-            "the next backup saves it again",
+            "The registry itself is not affected. docs/backup.md, When a drill fails, says how the "
+            "next backup saves again what is damaged",
         ]
     )

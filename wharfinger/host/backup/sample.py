@@ -62,7 +62,7 @@ def candidates(
 
 def image(tag: Entry, manifests: Mapping[str, Manifest | Unreadable], links: Links) -> Image | None:
     """The image of a tag, as far as its repository has it: an index may name images that were never
-    pushed. None if it needs a manifest of a kind that the registry does not serve.
+    pushed. None if it needs a manifest of a kind that the registry does not serve, or has none.
 
     manifests: by digest. One that is damaged belongs to the image: the drill must name it.
     """
@@ -83,7 +83,7 @@ def image(tag: Entry, manifests: Mapping[str, Manifest | Unreadable], links: Lin
         waiting += [child.digest for child in manifest.children]
         blobs = (links.get((LAYER, blob.digest)) for blob in manifest.contents)
         needed |= dict.fromkeys(blob for blob in blobs if blob is not None)
-    return Image(tag, tuple(needed))
+    return Image(tag, tuple(needed)) if needed else None
 
 
 def within(images: Iterable[Image], sizes: Mapping[str, int], most: int) -> list[Image]:

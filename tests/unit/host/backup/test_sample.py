@@ -91,6 +91,7 @@ def test_a_damaged_manifest_stays_in_the_sample_and_one_that_is_not_served_does_
     assert image.digests == {digest(1)}
     for other in (Unreadable("its media type is unknown"), manifest(collected=False)):
         assert sample.image(tag("latest", 1), {digest(1): other}, known) is None
+    assert sample.image(tag("latest", 1), {}, {}) is None
 
 
 def image(name: str, *blobs: int) -> Image:
