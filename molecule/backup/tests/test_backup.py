@@ -78,6 +78,14 @@ def test_backups_while_clients_push(operator: Operator, authority: Path, pushed:
     assert len(rows) == 3
 
 
+def test_a_drill_proves_that_the_newest_backup_could_be_restored(operator: Operator) -> None:
+    assert "tags restored, served and compared" in operator.play("playbooks/backup_drill.yml").said
+    status = json.loads(hosts.host(FIRST).check_output("wharfinger-host status --json"))
+    assert status["contents"]["drill"]["ok"]
+    assert status["recovery"]["rpo_seconds"] >= 0
+    assert status["recovery"]["rto_seconds"] > 0
+
+
 def test_no_secret_is_in_the_arguments_of_restic() -> None:
     machine = hosts.host(FIRST)
     password = machine.file("/etc/wharfinger/backup/password").content_string.strip()
