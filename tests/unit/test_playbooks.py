@@ -455,3 +455,20 @@ def test_trust_says_what_to_do_where_a_client_cannot_be_looked_at(tmp_path: Path
     assert ran.returncode == 2
     assert "the host cannot be looked at; nothing was changed." in ran.stdout
     assert "correct ansible_python_interpreter, which is /nowhere/python3" in ran.stdout
+
+
+@pytest.mark.parametrize("job", ["backup", "drill"])
+def test_a_backup_before_site_yml_has_run_says_so(tmp_path: Path, job: str) -> None:
+    host = {"files": {"/etc/wharfinger/backup/settings.json": None}}
+    role = {"name": str(PROJECT / "roles/contents"), "tasks_from": "job"}
+    facts = {"deployed": {"auth": "token"}, "host": host}
+    steps = [{"import_role": role, "vars": {"preflight_facts": facts, "contents__job": job}}]
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(
+        yaml.safe_dump([{"hosts": "registry", "gather_facts": False, "tasks": steps}])
+    )
+    ran = play(str(playbook), written(tmp_path, ELSEWHERE))
+    assert ran.returncode == 2
+    assert "This host does not know backup_repository yet: run site.yml first." in " ".join(
+        ran.stdout.split()
+    )

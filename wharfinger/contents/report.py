@@ -91,8 +91,8 @@ def _backup(answer: Mapping[str, Any], would: str) -> list[str]:
         return [*answer["actions"]]
     return [
         f"backup {answer['snapshot']}: {answer['tags']} tags, {answer['manifests']} manifests, "
-        f"{readable_size(answer['bytes'])}, of which {readable_size(answer['added'])} are new; "
-        f"{answer['seconds']:.0f} s"
+        f"{readable_size(answer['bytes'])}; the repository grew by "
+        f"{readable_size(answer['added'])}; {answer['seconds']:.0f} s"
     ]
 
 

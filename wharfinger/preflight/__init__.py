@@ -19,7 +19,11 @@ from wharfinger.registry import configuration
 from .acme import check_acme_files
 from .acme_server import check_answer
 from .authority import check_authority
-from .backup_password import check_backup_password
+from .backup_password import (
+    check_backup_password,
+    check_backup_place,
+    check_password_of_restore,
+)
 from .certificates import check_provided
 from .controller import check_credentials
 from .extra_vars import check_extra_vars
@@ -89,6 +93,10 @@ def check(
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
     check_backup_password(good, controller, files)
+    if scope in ("restore", "backup", "backup_drill"):
+        check_backup_place(good, obstacles)
+    if scope == "restore":
+        check_password_of_restore(good, controller, obstacles)
     if scope in ("site", "restore", "users"):
         check_secrets(good, facts, controller, files)
     check_host(good, facts, controller, obstacles)

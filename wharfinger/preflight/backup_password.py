@@ -1,4 +1,4 @@
-"""The password of backups: that of the inventory, and that of the controller's file."""
+"""The place and the password of backups: the inventory's, and the controller's file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,44 @@ from typing import Any
 from wharfinger.backups import is_one_line
 from wharfinger.deployment.problems import Report
 
-from .controller import reader
+from .controller import on_controller, reader
+
+_FILE = "-backup_password"
+
+
+def check_backup_place(good: Mapping[str, Any], report: Report) -> None:
+    """Reports an inventory without a place for backups, to a playbook that needs one."""
+    if good.get("backup_repository") == "":
+        report.error(
+            "backup_repository",
+            "is empty: write where the backups are, such as /mnt/backup/registry; docs/backup.md "
+            "has the places",
+        )
+
+
+def check_password_of_restore(
+    good: Mapping[str, Any], controller: Mapping[str, Any], report: Report
+) -> None:
+    """Reports that this controller lacks the password of the backups, and names those of other
+    registries beside it: a bare host often has another name."""
+    hostname = good.get("registry_hostname")
+    if not good.get("backup_repository") or not hostname or good.get("backup_password"):
+        return
+    file = f"credentials/{hostname}{_FILE}"
+    try:
+        reader(controller)(file)
+    except OSError:
+        folder = on_controller("credentials", controller)
+        others = [path.name.removesuffix(_FILE) for path in sorted(folder.glob(f"*{_FILE}"))]
+        other_name = "".join(
+            f". If the backups are those of {other}, write registry_hostname: {other}"
+            for other in others[:1]
+        )
+        report.error(
+            "backup_password",
+            f"is empty, and {file} is not beside the inventory: bring this file from the "
+            f"controller that deployed the registry, or write backup_password{other_name}",
+        )
 
 
 def check_backup_password(
@@ -19,7 +56,7 @@ def check_backup_password(
     hostname = good.get("registry_hostname")
     if not good.get("backup_repository") or not hostname:
         return
-    file = f"credentials/{hostname}-backup_password"
+    file = f"credentials/{hostname}{_FILE}"
     try:
         text = reader(controller)(file).decode("utf-8", "replace").strip()
     except OSError:

@@ -85,6 +85,9 @@ VARIABLES: dict[str, Any] = {
     "registry_access": [{"who": "admin", "may": "all", "on": "all"}],
 }
 
+# The playbooks of backups need these, too.
+BACKUPS = {"backup_repository": "/mnt/backup", "backup_password": "a password"}
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -153,7 +156,9 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
         unresolved: tuple[Problem, ...] = (),
         **variables: Any,
     ) -> Judged:
-        inventory = {k: v for k, v in {**VARIABLES, **variables}.items() if k not in without}
+        place = BACKUPS if scope in ("backup", "backup_drill", "restore") else {}
+        inventory = {**VARIABLES, **place, **variables}
+        inventory = {k: v for k, v in inventory.items() if k not in without}
         return Judged(
             check(
                 inventory,

@@ -163,3 +163,34 @@ def test_the_file_with_the_password(
         controller={"base": str(tmp_path)},
     )
     assert said == ([f"backup_password: {message}"] if message else [])
+
+
+def test_a_restore_and_a_backup_need_a_place(errors: Strings) -> None:
+    for scope in ("restore", "backup", "backup_drill"):
+        assert errors(scope=scope, backup_repository="") == [
+            "backup_repository: is empty: write where the backups are, such as "
+            "/mnt/backup/registry; docs/backup.md has the places"
+        ]
+
+
+def test_a_restore_needs_the_password_and_names_that_of_another_registry(
+    errors: Strings, tmp_path: Path
+) -> None:
+    def restored(**changes: Any) -> list[str]:
+        given = {"backup_password": "", **changes}
+        return errors(scope="restore", controller={"base": str(tmp_path)}, **given)
+
+    missing = (
+        f"backup_password: is empty, and {FILE} is not beside the inventory: bring this file from "
+        "the controller that deployed the registry, or write backup_password"
+    )
+    assert restored() == [missing]
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/one.internal-backup_password").write_text("secret\n")
+    assert restored() == [
+        f"{missing}. If the backups are those of one.internal, write registry_hostname: "
+        "one.internal"
+    ]
+    assert restored(backup_password="secret") == []
+    (tmp_path / FILE).write_text("secret\n")
+    assert restored() == []
