@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.storage_tree import Tree
 from wharfinger.host.backup import blobs, identity, links, repositories
 from wharfinger.host.backup import restore as restores
+from wharfinger.host.backup.restic import Restic
 from wharfinger.host.commands import run
 from wharfinger.host.contents.storage import grace
 from wharfinger.host.contents.storage.layout import Storage
@@ -304,6 +306,48 @@ def test_what_is_damaged_is_left_out_where_that_is_wanted(machine: Machine, tmp_
     record = restoring.load(second.paths.restoring)
     assert record is not None
     assert record.step == RESTORED
+
+
+def test_a_full_disk_is_named_and_not_taken_for_damage(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    tree.image("team/large", "large", tag="large", layers=[os.urandom(2_000_000)])
+    backed_up(first)
+    data = second.paths.etc.parent / "data"
+    data.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(data)]
+    subprocess.run(mount, check=True)
+    try:
+        with pytest.raises(HostError) as refused:
+            restores.restore(second, {}, False)
+        assert str(refused.value) == (
+            f"restore: no space left on the disk of {data}: free some, and run it again"
+        )
+        subprocess.run([*mount[:3], "-o", "remount,size=8m", str(data)], check=True)
+        restores.restore(second, {}, False)
+        assert files(tree_of(second)) == files(tree)
+    finally:
+        subprocess.run(["umount", str(data)], check=True)
+
+
+def test_a_connection_that_is_lost_for_a_moment_is_not_taken_for_damage(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    backed_up(first)
+    restored, count = Restic.restore, 0
+
+    def lost(self: Restic, *arguments: Any, **named: Any) -> None:
+        nonlocal count
+        count += 1
+        # The first two bring the identity and the list.
+        if count != 3:
+            restored(self, *arguments, **named)
+
+    monkeypatch.setattr(Restic, "restore", lost)
+    restores.restore(second, {}, False)
+    assert files(tree_of(second)) == files(tree)
 
 
 # -- single repositories ---------------------------------------------------------------------------

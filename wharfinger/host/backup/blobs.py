@@ -45,7 +45,15 @@ class Blobs:
     def bring(self, digests: Iterable[str], *, everything: bool = False) -> set[str]:
         """Brings those that the storage lacks. With `everything` they are all that the snapshot
         has, and restic need not look for each. Returns those that are damaged or missing in the
-        repository."""
+        repository. Raises HostError if it cannot be reached, or the disk is full."""
+        try:
+            failed = self._bring(digests, everything)
+            # restic also counts a connection that was lost as an error of files.
+            return self._bring(failed, False) if failed else failed
+        finally:
+            shutil.rmtree(self._beside, ignore_errors=True)
+
+    def _bring(self, digests: Iterable[str], everything: bool) -> set[str]:
         lacking: set[str] = set()
         complete: set[str] = set()
         for digest in digests:
@@ -54,15 +62,12 @@ class Blobs:
             else:
                 complete.add(_part(digest))
         failed: set[str] = set()
-        try:
-            for part, wanted in itertools.groupby(sorted(lacking), _part):
-                whole = everything and part not in complete
-                for patterns, some in self._requests(part, list(wanted), whole):
-                    shutil.rmtree(self._beside, ignore_errors=True)
-                    self._restic.restore(self._snapshot.id, patterns, self._beside)
-                    failed |= {digest for digest in some if not self._place(digest)}
-        finally:
-            shutil.rmtree(self._beside, ignore_errors=True)
+        for part, wanted in itertools.groupby(sorted(lacking), _part):
+            whole = everything and part not in complete
+            for patterns, some in self._requests(part, list(wanted), whole):
+                shutil.rmtree(self._beside, ignore_errors=True)
+                self._restic.restore(self._snapshot.id, patterns, self._beside)
+                failed |= {digest for digest in some if not self._place(digest)}
         return failed
 
     def _requests(

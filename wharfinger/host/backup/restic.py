@@ -29,6 +29,9 @@ _OPENING = 120.0
 # A repository far away may need minutes to load its index.
 _QUICK = 600.0
 _LONG = 7 * 86400.0
+# What `restore` says of files: that some could not be restored, and why.
+_SOME_FAILED = "There were"
+_FULL = "no space left on device"
 # Of all snapshots, those that this toolkit has made.
 TAG = "wharfinger"
 # Names in the file of variables whose values no message may hold.
@@ -159,7 +162,16 @@ class Restic:
         arguments = ["restore", snapshot, "--no-lock", "--target", str(target)]
         for included_pattern in included:
             arguments += ["--include", included_pattern]
-        self._run(arguments, _LONG, tolerated="" if whole else "There were")
+        done = self._host.runner.run(
+            self._command(*arguments), timeout=_LONG, environment=self._environment()
+        )
+        if _FULL in done.error:
+            raise HostError(
+                f"restore: no space left on the disk of {target.parent}: free some, and run it "
+                "again"
+            )
+        if not done.ok and (whole or _SOME_FAILED not in done.error):
+            raise self._failure("restore", done.words)
 
     def sizes(self, snapshot: str, folders: Iterable[Path]) -> dict[str, int]:
         """The files in these folders of a snapshot: path → bytes."""
@@ -195,11 +207,11 @@ class Restic:
     def _quick(self, *arguments: str) -> str:
         return self._run(arguments, _QUICK)
 
-    def _run(self, arguments: Sequence[str], timeout: float, tolerated: str = "") -> str:
+    def _run(self, arguments: Sequence[str], timeout: float) -> str:
         done = self._host.runner.run(
             self._command(*arguments), timeout=timeout, environment=self._environment()
         )
-        if done.ok or (tolerated and tolerated in done.error):
+        if done.ok:
             return done.output
         raise self._failure(arguments[0], _words(done))
 
