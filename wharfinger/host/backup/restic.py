@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ _LONG = 7 * 86400.0
 # What `restore` says of files: that some could not be restored, and why.
 _SOME_FAILED = "There were"
 _FULL = "no space left on device"
+# A repository that does not answer any more keeps restic from removing its lock.
+_ENDING = 30.0
 # Of all snapshots, those that this toolkit has made.
 TAG = "wharfinger"
 # Names in the file of variables whose values no message may hold.
@@ -287,8 +290,13 @@ class Running:
     def end(self) -> None:
         """Ends it where it still runs. What it has uploaded makes the next backup shorter."""
         if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
+            # At SIGTERM restic 0.14 leaves its lock, and other hosts would wait for 30 minutes.
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(_ENDING)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
 
 # What a backup is started by: clients' requests go first.
