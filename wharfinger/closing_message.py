@@ -39,7 +39,8 @@ def closing_message(
     auth: str,
     to_do: Sequence[str] = (),
 ) -> list[str]:
-    """What the operator needs at the end: address, passwords, the CA's file, who may do what.
+    """What the operator needs at the end: address, passwords, the CA's file, the file with the
+    password of the backups, who may do what.
 
     passwords: the answer of user_hashes. inventory: `users`, `robots`, `groups` and `access`.
     to_do: the warnings of the verification.
@@ -59,6 +60,9 @@ def closing_message(
         # Ansible's output breaks a long line at any single space: no word follows a path.
         lines.append(f"Clients need:    {facts['ca']}")
         lines.append(f"copied to:       /etc/docker/certs.d/{facts['address']}/ca.crt")
+    if facts.get("backup_password_file"):
+        lines.append(f"Backup password: {facts['backup_password_file']}")
+        lines.append("                 keep a copy elsewhere: without it, no backup can be read")
     if sources:
         kinds = ", ".join(f"{kind} ({source})" for kind, source in sorted(sources.items()))
         lines.append(f"Images:          {kinds}")

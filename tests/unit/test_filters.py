@@ -70,6 +70,15 @@ def test_secrets_are_said_to_lie_where_they_lie() -> None:
     assert not any("Robots" in line for line in without)
 
 
+def test_the_password_of_the_backups_is_to_be_copied() -> None:
+    file = "/inventory/credentials/registry.example.com-backup_password"
+    lines = closing_message(FACTS | {"backup_password_file": file}, {}, {}, INVENTORY, "token")
+    assert lines[4:6] == [
+        f"Backup password: {file}",
+        "                 keep a copy elsewhere: without it, no backup can be read",
+    ]
+
+
 def test_the_paths_that_clients_need_stay_on_one_line_each() -> None:
     # As Ansible writes it: it breaks a long line at single spaces.
     folder = "/home/somebody/with/a/long/path/to/the/inventory/production/credentials"

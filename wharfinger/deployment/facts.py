@@ -268,6 +268,7 @@ class Deployment:
     owned_ports: ports on which no other site listens; there our site answers unknown names, too.
     credentials: the directory of generated passwords. ca: the authority's file for clients; "" if
     they need none. ca_key: the path at which certificates_ca_offline keeps the authority's key.
+    backup_password_file: the file of the generated password of backups; "" where there is none.
     storage_path and drain_timeout: as the inventory has them, for playbooks that do not include the
     roles of these variables. backup_schedule and backup_drill_schedule: the same; "" without a
     backup_repository.
@@ -286,6 +287,7 @@ class Deployment:
     ca: str
     ca_key: str
     deployed: Served
+    backup_password_file: str
     storage_path: str
     drain_timeout: str
     backup_schedule: str

@@ -67,6 +67,9 @@ def deployment(settings: Mapping[str, Any], host: HostFacts, base: str) -> Deplo
             hostname=proxy.served_name(host.nginx.servers),
             auth=served_auth(host.state.generations),
         ),
+        backup_password_file=f"{credentials}/{hostname}-backup_password"
+        if settings["backup_repository"] and not settings["backup_password"]
+        else "",
         storage_path=settings["storage_path"],
         drain_timeout=settings["registry_drain_timeout"],
         backup_schedule=settings["backup_schedule"] if settings["backup_repository"] else "",

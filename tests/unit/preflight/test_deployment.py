@@ -72,3 +72,22 @@ def test_backups_are_scheduled_once_they_have_a_place(
     facts = deployment(settings | {"backup_repository": repository}, HOST, "/i")
     assert facts.backup_schedule == schedule
     assert facts.backup_drill_schedule == ("sun 05:30" if repository else "")
+
+
+@pytest.mark.parametrize(
+    ("repository", "password", "file"),
+    [
+        ("", "", ""),
+        ("/mnt/backup", "from the vault", ""),
+        ("/mnt/backup", "", "/i/credentials/r.example.com-backup_password"),
+    ],
+)
+def test_the_password_of_backups_has_a_file_unless_the_inventory_has_it(
+    settings: dict[str, Any], repository: str, password: str, file: str
+) -> None:
+    settings |= {
+        "registry_hostname": "r.example.com",
+        "backup_repository": repository,
+        "backup_password": password,
+    }
+    assert deployment(settings, HOST, "/i").backup_password_file == file
