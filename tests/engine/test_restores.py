@@ -405,6 +405,12 @@ def test_a_deleted_repository_and_an_overwritten_tag_come_back(machine: Machine)
     }
     assert restoring.load(host.paths.restoring) is None
     assert only(host, "team/**") == []
+    # A damaged blob, which a person has removed.
+    blob = tree.blob_path(good)
+    content = blob.read_bytes()
+    blob.unlink()
+    assert only(host, "team/app1") == ["blobs that were missing and are back: 1"]
+    assert blob.read_bytes() == content
 
 
 def test_a_dry_run_of_one_repository_shows_what_would_change(machine: Machine) -> None:

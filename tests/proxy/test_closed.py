@@ -56,3 +56,33 @@ def test_writes_are_refused_with_a_sentence_and_reading_goes_on(stack: Stack, st
         assert stack.proxied("POST", "/auth/token", body=b"grant_type=password").status == 200
     assert stack.proxied("GET", f"/v2/{REPOSITORY}/blobs/{digest}", token=token).body == content
     assert stack.push_blob(REPOSITORY, content + b" and after")
+
+
+def test_writes_to_a_repository_that_is_being_restored_are_refused_and_to_no_other(
+    stack: Stack,
+) -> None:
+    others = ("closed/app2", "closed/app/below", "also/closed/app")
+    digest = stack.push_blob(REPOSITORY, b"read while restored")
+    token = stack.signer.token(ALL)
+    message = (
+        "this repository is being restored and takes no changes for a moment: pulling goes on, "
+        "try again"
+    )
+    with stack.closed(None, 0, "closed/app"):
+        for method, path in (
+            ("POST", "blobs/uploads/"),
+            ("POST", "blobs/uploads/?mount=x&from=y"),
+            ("PUT", "manifests/latest"),
+            ("DELETE", f"manifests/{DIGEST}"),
+            ("DELETE", f"blobs/{digest}"),
+        ):
+            answer = stack.proxied(method, f"/v2/{REPOSITORY}/{path}", token=token, body=b"{}")
+            assert answer.status == 503, (method, path)
+            assert json.loads(answer.body) == {
+                "errors": [{"code": "UNAVAILABLE", "message": message}]
+            }
+        read = stack.proxied("GET", f"/v2/{REPOSITORY}/blobs/{digest}", token=token)
+        assert (read.status, read.body) == (200, b"read while restored")
+        for repository in others:
+            assert stack.push_blob(repository, b"pushed meanwhile")
+    assert stack.push_blob(REPOSITORY, b"pushed afterwards")

@@ -297,10 +297,10 @@ class Stack:
         (self.folder / "upstreams.conf").write_text("\n".join([*lines, *refused]) + "\n")
 
     @contextlib.contextmanager
-    def closed(self, status: int, until: float) -> Iterator[None]:
+    def closed(self, status: int | None, until: float, repositories: str = "") -> Iterator[None]:
         """Writes are refused during the body, as the host program makes nginx refuse them in a
-        window."""
-        self._upstreams(refusal(status, until))
+        window, or those to `repositories` (a regular expression)."""
+        self._upstreams(refusal(status, until, repositories))
         self.host_nginx().reload(gently=False)
         try:
             yield

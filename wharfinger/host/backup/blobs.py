@@ -23,7 +23,7 @@ class Blobs:
     """The blobs of one snapshot, on their way into `storage`.
 
     `beside`: a folder on the storage's file system, so that a blob takes its place by a rename; it
-    is removed afterwards. `owner`: the id that the registry runs as.
+    is removed afterwards. `owner`: the id that the registry runs as. `brought`: how many came.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Blobs:
         self._storage = storage
         self._beside = beside
         self._owner = owner
+        self.brought = 0
 
     def bring(self, digests: Iterable[str], *, everything: bool = False) -> set[str]:
         """Brings those that the storage lacks. With `everything` they are all that the snapshot
@@ -101,6 +102,7 @@ class Blobs:
         links.folder(place.parent, self._owner)
         os.chown(source, self._owner, self._owner)
         source.rename(place)
+        self.brought += 1
         return True
 
 

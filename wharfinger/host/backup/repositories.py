@@ -91,7 +91,7 @@ class _Repositories:
             entries = self._entries(snapshot)
             changes = self._changes(entries)
             if check:
-                return self._answer(snapshot, changes, [])
+                return self._answer(snapshot, changes, [], 0)
             blobs = Blobs(
                 self.restic,
                 snapshot,
@@ -114,7 +114,7 @@ class _Repositories:
                     changes = self._changes(whole)
                     self._write(whole, changes)
                 restoring.over(self.host.paths.restoring)
-            return self._answer(snapshot, changes, left_out)
+            return self._answer(snapshot, changes, left_out, blobs.brought)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -196,9 +196,11 @@ class _Repositories:
 
     @staticmethod
     def _answer(
-        snapshot: Snapshot, changes: Mapping[str, str], left_out: Sequence[str]
+        snapshot: Snapshot, changes: Mapping[str, str], left_out: Sequence[str], brought: int
     ) -> dict[str, Any]:
         actions = list(changes.values())
+        if brought:
+            actions.append(f"blobs that were missing and are back: {brought}")
         if left_out:
             actions.append(f"left out, since blobs of them are damaged: {some_of(left_out)}")
         return {
