@@ -83,7 +83,7 @@ def host_at(folder: Path) -> Host:
         alert=folder / "run" / "alert.json",
         sent_alerts=folder / "run" / "told.json",
         confirmation=folder / "run" / "asked.json",
-        drill_socket=folder / "run" / "drill" / "registry.sock",
+        drill_sockets=folder / "run" / "drill",
         units=folder / "units",
         cron=folder / "cron.d",
     )

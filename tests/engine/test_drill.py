@@ -98,7 +98,7 @@ def report(host: Host) -> dict[str, Any]:
 def nothing_is_left(host: Host) -> bool:
     return (
         not (storage_of(host) / ".wharfinger-drill").exists()
-        and not host.paths.drill_socket.parent.exists()
+        and not host.paths.drill_sockets.exists()
         and host.engine.inspect(container_name(host)) is None
     )
 

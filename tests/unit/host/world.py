@@ -394,7 +394,7 @@ def host_of(folder: Path, machine: Machine) -> Host:
         alert=folder / "run" / "alert.json",
         sent_alerts=folder / "run" / "told.json",
         confirmation=folder / "run" / "asked.json",
-        drill_socket=folder / "run" / "drill" / "registry.sock",
+        drill_sockets=folder / "run" / "drill",
         docker_socket=folder / "docker.sock",
         docker_log=folder / "docker.log",
         docker_settings=folder / "docker" / "daemon.json",

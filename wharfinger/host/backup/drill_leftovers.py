@@ -27,7 +27,7 @@ def container_name(host: Host) -> str:
 def clean(host: Host, settings: Settings) -> None:
     """Removes all of it."""
     host.engine.remove(container_name(host))
-    remove_tree(host.paths.drill_socket.parent)
+    remove_tree(host.paths.drill_sockets)
     # restic's check copies the index here, and a killed one leaves it.
     for copy in host.paths.backup_cache.glob("restic-check-cache-*"):
         remove_tree(copy)

@@ -54,7 +54,7 @@ def serving(host: Host, storage: Path, configuration: Path) -> Iterator[Served]:
             "drill: no registry serves on this host, so there is no image to serve the restored "
             "sample with: run site.yml first"
         )
-    sockets = host.paths.drill_socket.parent
+    sockets = host.paths.drill_sockets
     sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chown(sockets, host.registry_id, host.registry_id)
     configuration.mkdir(mode=0o755)

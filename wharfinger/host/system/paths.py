@@ -33,9 +33,8 @@ class Paths:
     sent_alerts: Path = Path("/run/wharfinger/told.json")
     # What a person requests of a job's next run (contents/confirmation.py).
     confirmation: Path = Path("/run/wharfinger/asked.json")
-    # Where the registry of a drill listens (backup/drill_registry.py), in a folder of its own. The
-    # kernel takes at most 107 bytes.
-    drill_socket: Path = Path("/run/wharfinger/drill/registry.sock")
+    # The folder of the socket on which a drill's registry listens (backup/drill_registry.py).
+    drill_sockets: Path = Path("/run/wharfinger/drill")
     docker_socket: Path = Path("/var/run/docker.sock")
     docker_settings: Path = Path("/etc/docker/daemon.json")
     docker_units: Path = Path("/etc/systemd/system/docker.service.d")
@@ -65,6 +64,11 @@ class Paths:
             if isinstance(field.default, Path) and wanted.is_relative_to(field.default):
                 root, place = max((root, place), (field.default, getattr(self, field.name)))
         return place / wanted.relative_to(root)
+
+    @property
+    def drill_socket(self) -> Path:
+        """Where a drill's registry listens. The kernel takes at most 107 bytes."""
+        return self.drill_sockets / "registry.sock"
 
     @property
     def timers(self) -> Path:
