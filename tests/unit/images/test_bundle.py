@@ -190,7 +190,7 @@ def test_a_file_that_does_not_exist_is_answered_with_what_to_write(
     )
 
 
-def test_a_file_that_is_no_tar_is_refused(
+def test_a_file_that_is_not_a_tar_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "text.tar"
@@ -201,7 +201,7 @@ def test_a_file_that_is_no_tar_is_refused(
     )
 
 
-def test_one_image_alone_is_no_bundle(
+def test_a_single_image_is_not_a_bundle(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path(build.build("registry", "amd64", tmp_path / "cache").path)
