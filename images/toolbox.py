@@ -95,7 +95,11 @@ def install_wheels(
         ],
         doing=doing,
         # The system's CAs may include a TLS-inspecting proxy's. By default uv has its own list.
-        environment={"UV_SYSTEM_CERTS": "true", **os.environ, "UV_LINK_MODE": "copy"},
+        environment={
+            **os.environ,
+            "UV_SYSTEM_CERTS": os.environ.get("UV_SYSTEM_CERTS") or "true",
+            "UV_LINK_MODE": "copy",
+        },
     )
 
 

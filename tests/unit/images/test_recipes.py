@@ -151,13 +151,13 @@ def test_a_missing_uv_is_named_with_the_ways_to_get_it(
     )
 
 
-@pytest.mark.parametrize(("given", "used"), [(None, "true"), ("false", "false")])
+@pytest.mark.parametrize(("given", "used"), [(None, "true"), ("", "true"), ("false", "false")])
 def test_uv_trusts_the_systems_authorities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, used: str
 ) -> None:
     # Only the system knows the authority of a proxy that inspects TLS.
     monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
-    if given:
+    if given is not None:
         monkeypatch.setenv("UV_SYSTEM_CERTS", given)
     uv = tmp_path / "uv"
     uv.write_text(f'#!/bin/sh\necho "$UV_SYSTEM_CERTS" >{tmp_path}/said\n')
