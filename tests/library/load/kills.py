@@ -16,18 +16,26 @@ from .site import Site, inspected
 PATIENCE = 240
 
 
-def processes_of(machine: int) -> Iterator[int]:
-    """The processes of a host (given by the number of its first process) that have the lock file
-    open. They run the module. They are also processes of this machine, so both sides can be killed
-    at once."""
+def processes_in(machine: int) -> Iterator[Path]:
+    """The folders in /proc of a host's processes. The host is given by the number of its first
+    process. They are also processes of this machine, so both sides can be killed at once."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "ns/pid").samefile(f"/proc/{machine}/ns/pid"):
-                files = [path.readlink() for path in (process / "fd").iterdir()]
-                if Path("/var/lib/wharfinger/lock") in files:
-                    yield int(process.name)
+                yield process
         except OSError:
             continue  # it has ended meanwhile
+
+
+def processes_of(machine: int) -> Iterator[int]:
+    """The numbers of a host's processes that have the lock file open: they run the module."""
+    for process in processes_in(machine):
+        try:
+            files = [path.readlink() for path in (process / "fd").iterdir()]
+        except OSError:
+            continue  # it has ended meanwhile
+        if Path("/var/lib/wharfinger/lock") in files:
+            yield int(process.name)
 
 
 def kill(site: Site, moment: str, run: Running) -> None:

@@ -117,7 +117,8 @@ class _Backup:
             self.host, summary["snapshot_id"], began, summary["total_bytes_processed"]
         )
         noted |= {
-            "snapshot": summary["snapshot_id"],
+            # Newer versions than 0.14 have it in full.
+            "snapshot": summary["snapshot_id"][:8],
             "repositories": counts.repositories,
             "tags": counts.tags,
             "manifests": counts.manifests,
