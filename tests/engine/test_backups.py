@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wharfinger.host.backup import backup as backups
-from wharfinger.host.backup import links
+from wharfinger.host.backup import catalog, links
 from wharfinger.host.backup import restore as restores
 from wharfinger.host.contents import reports
 from wharfinger.host.system.errors import HostError
@@ -38,13 +38,32 @@ def test_the_second_backup_adds_next_to_nothing_and_older_ones_go(machine: Machi
     filled(host)
     sizes = [backed_up(host)["added"] for _ in range(3)]
     assert sizes[1] < sizes[0] / 10
-    rows = restores.backups(host, {}, False)["snapshots"]
+    rows = catalog.backups(host, {}, False)["snapshots"]
     assert len(rows) == 2
     assert [row["hostname"] for row in rows] == [HOSTNAME] * 2
     report = reports.last_report(host, "backup")
     assert report is not None
     assert report["ok"]
     assert rows[-1]["id"] == report["snapshot"]
+
+
+def test_what_is_in_a_backup_is_listed_by_repository(machine: Machine) -> None:
+    host = machine("first")
+    filled(host)
+    snapshot = backed_up(host)["snapshot"]
+    listed = catalog.in_words(catalog.backups(host, {}, False)).splitlines()
+    assert [line.split()[0] for line in listed] == [snapshot, "what"]
+    answer = catalog.backups(host, {"snapshot": "latest"}, False)
+    assert [row["id"] for row in answer["snapshots"]] == [snapshot]
+    repositories = answer["repositories"]
+    assert sum(row["tags"] for row in repositories) == 13
+    assert sum(row["manifests"] for row in repositories) == 15
+    first = repositories[0]
+    said = catalog.in_words(answer).splitlines()
+    assert said[1].split() == ["repository", "tags", "manifests", "layers"]
+    assert said[2].split() == [str(first[key]) for key in ("name", "tags", "manifests", "layers")]
+    with pytest.raises(HostError, match="the repository has no such backup"):
+        catalog.backups(host, {"snapshot": "0123abcd"}, False)
 
 
 def test_a_snapshot_is_restored_by_its_id(machine: Machine) -> None:
@@ -194,6 +213,6 @@ def test_a_backup_that_is_killed_leaves_no_snapshot_and_frees_its_locks(
         while is_held(host.paths.blobs_lock) and time.monotonic() < deadline:
             time.sleep(0.1)
     assert not is_held(host.paths.blobs_lock)
-    assert restores.backups(host, {}, False)["snapshots"] == []
+    assert catalog.backups(host, {}, False)["snapshots"] == []
     write(host, "settings.json", json.dumps(settings))
     assert backups.backup(host, {}, False)["tags"] == 13

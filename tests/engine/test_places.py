@@ -20,6 +20,7 @@ import pytest
 
 from support.servers import S3_KEYS, SshServer, new_key, rest_server, s3_server, ssh_server
 from wharfinger.host.backup import backup as backups
+from wharfinger.host.backup import catalog
 from wharfinger.host.backup import restore as restores
 from wharfinger.host.backup.restic import Restic
 from wharfinger.host.system.context import Host
@@ -113,19 +114,19 @@ def test_a_repository_that_only_grows(machine: Machine, tmp_path: Path) -> None:
         write(host, "settings.json", json.dumps(settings | {"keep": {}}))
         backed_up(host)
         backups.backup(host, {}, False)
-        assert len(restores.backups(host, {}, False)["snapshots"]) == 2
+        assert len(catalog.backups(host, {}, False)["snapshots"]) == 2
         write(host, "settings.json", json.dumps(settings | {"keep": {"last": 1}}))
         assert refusal(backups.backup, host, {}, False) == (
             f"backup_repository: {server.address} lets nothing be removed (append-only): write "
             "backup_keep: {}, and remove old backups from another host (docs/backup.md)"
         )
-        assert len(restores.backups(host, {}, False)["snapshots"]) == 3
+        assert len(catalog.backups(host, {}, False)["snapshots"]) == 3
     # On the server itself, as docs/backup.md says.
     command = ["restic", "-r", str(server.folder), "--password-file"]
     command += [str(host.paths.backup / "password"), "forget", "--group-by", "host,tags"]
     subprocess.run([*command, "--keep-last", "1", "--prune"], check=True, capture_output=True)
     write(host, "repository", str(server.folder))
-    assert len(restores.backups(host, {}, False)["snapshots"]) == 1
+    assert len(catalog.backups(host, {}, False)["snapshots"]) == 1
 
 
 class TestMistakes:
@@ -280,7 +281,7 @@ class TestDirectories:
                 f"backup_repository: the disk of {disk}/registry is full: free space there, or let "
                 "fewer backups stay (backup_keep)"
             )
-            assert restores.backups(host, {}, False)["snapshots"] == []
+            assert catalog.backups(host, {}, False)["snapshots"] == []
         finally:
             subprocess.run(["umount", disk], check=True)
 
@@ -310,8 +311,8 @@ class TestTwoHosts:
         for _ in range(2):
             backups.backup(second, {}, False)
         backups.backup(first, {}, False)
-        assert len(restores.backups(first, {}, False)["snapshots"]) == 2
-        assert len(restores.backups(second, {}, False)["snapshots"]) == 1
+        assert len(catalog.backups(first, {}, False)["snapshots"]) == 2
+        assert len(catalog.backups(second, {}, False)["snapshots"]) == 1
 
     def test_a_lock_of_another_host_is_left_alone(self, machine: Machine, tmp_path: Path) -> None:
         """The second host's backup is made; what is old stays until the next one. Whether a process
@@ -325,7 +326,7 @@ class TestTwoHosts:
             assert process.poll() is None
             assert answer["snapshot"]
             assert len(locks(second)) == 1
-            assert len(restores.backups(second, {}, False)["snapshots"]) == 2
+            assert len(catalog.backups(second, {}, False)["snapshots"]) == 2
             assert re.fullmatch(
                 r"older backups stay until the next one: backup_repository: process \d+ on "
                 r"another-host has locked the repository for \S+: try again when it has ended\. If "
@@ -333,7 +334,7 @@ class TestTwoHosts:
                 answer["actions"][-1],
             )
         backups.backup(second, {}, False)
-        assert len(restores.backups(second, {}, False)["snapshots"]) == 1
+        assert len(catalog.backups(second, {}, False)["snapshots"]) == 1
 
     def test_a_lock_of_a_dead_process_is_removed(self, machine: Machine, tmp_path: Path) -> None:
         host = machine("first")

@@ -121,7 +121,7 @@ def _nothing_is_open(host: Host, request: Request) -> Answer | None:
 
 
 def _backups_in_words(answer: Answer) -> tuple[str, int]:
-    from .backup.restore import in_words
+    from .backup.catalog import in_words
 
     return in_words(answer), 0
 
@@ -135,6 +135,7 @@ def _refresh_unlocked(host: Host, request: Request) -> Answer | None:
 
 
 _UNIT = Option("unit", str, "`failed`: the unit that has failed")
+_SNAPSHOT = Option("snapshot", str, "`backups`: shows what is in this one (an id, or latest)")
 _CODE = Option("code", int, "`failed`: its program's exit code, without systemd")
 
 COMMANDS = {
@@ -171,7 +172,13 @@ COMMANDS = {
         Command("rollback", functions.rollback, takes_writes="tried", measured=True),
         Command("remove", functions.remove),
         Command("backup_repository", functions.backup_repository, locked=False),
-        Command("backups", functions.backups, locked=False, words=_backups_in_words),
+        Command(
+            "backups",
+            functions.backups,
+            locked=False,
+            words=_backups_in_words,
+            options=(_SNAPSHOT,),
+        ),
         Command("restore", functions.restore),
         Command("restore_repositories", functions.restore_repositories, locked=False),
         Command("restored", functions.restored),

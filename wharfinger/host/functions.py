@@ -30,7 +30,7 @@ def backup_repository() -> Function:
 
 
 def backups() -> Function:
-    from .backup.restore import backups
+    from .backup.catalog import backups
 
     return backups
 

@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "keys/rotation.py: Signing",
     "observation/engine_facts.py: look",
     "observation/observe.py: observe",
+    "system/paths.py: Paths",
 }
 
 

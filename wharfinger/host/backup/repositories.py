@@ -29,7 +29,7 @@ from .backup import COLLECTION
 from .blobs import Blobs
 from .listing import LAYER, REVISION, TAG_LINK, Entry
 from .restic import Restic, Snapshot
-from .restore import check_version, checked, some_of
+from .restore import check_version, some_of
 from .settings import Settings, load
 
 # Seconds for the requests that nginx's workers had taken before they were told to refuse them.
@@ -43,7 +43,7 @@ def restore_repositories(host: Host, request: Mapping[str, Any], check: bool) ->
     """Request: {"snapshot": "latest" or an id, "only": a list of repositories, `NAME/**` for all
     below NAME, "leave_out_damaged": go on without what is damaged in the repository}. Returns
     `snapshot` and `tags` (how many came back or were replaced). Raises HostError."""
-    wanted, only = checked(request), _checked_names(request["only"])
+    wanted, only = snapshots.wanted(request), _checked_names(request["only"])
     settings = load(host)
     if host.store.load().kinds[REGISTRY].serving is None:
         raise HostError(

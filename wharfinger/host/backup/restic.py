@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,21 @@ _WILDCARDS = re.compile(r"([\\*?\[])")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One backup. `time` as restic writes it (RFC 3339); `paths`: what was saved."""
+    """One backup. `time`: when it began, in UTC; `paths`: what was saved."""
 
     id: str
-    time: str
+    time: datetime
     hostname: str
     paths: tuple[str, ...]
 
     @property
     def short_id(self) -> str:
         return self.id[:8]
+
+    @property
+    def when(self) -> str:
+        """For people: 2026-11-30 01:30:00 UTC."""
+        return f"{self.time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Restic:
@@ -119,7 +125,14 @@ class Restic:
         output = self._quick("snapshots", "--json", "--no-lock", "--host", hostname, "--tag", TAG)
         rows: list[dict[str, Any]] = json.loads(output or "null") or []
         snapshots = [
-            Snapshot(row["id"], row["time"], row["hostname"], tuple(row["paths"])) for row in rows
+            Snapshot(
+                row["id"],
+                # restic writes the local time with its offset, which changes twice a year.
+                datetime.fromisoformat(row["time"]).astimezone(UTC),
+                row["hostname"],
+                tuple(row["paths"]),
+            )
+            for row in rows
         ]
         return sorted(snapshots, key=lambda snapshot: snapshot.time)
 

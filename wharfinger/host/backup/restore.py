@@ -36,27 +36,6 @@ from .restic import Restic, Snapshot, pattern
 from .settings import Settings, load
 from .snapshots import About
 
-_SNAPSHOT = re.compile(r"latest|[0-9a-f]{8,64}")
-
-
-def backups(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """`backups`: this registry's snapshots, the oldest first. Request: {"hostname"}, optional.
-    Returns `snapshots`: {"id", "time", "hostname"} each."""
-    hostname = str(request.get("hostname") or load(host).hostname)
-    rows = [
-        {"id": snapshot.short_id, "time": snapshot.time, "hostname": snapshot.hostname}
-        for snapshot in Restic(host).snapshots(hostname)
-    ]
-    return {"actions": [], "snapshots": rows}
-
-
-def in_words(answer: Mapping[str, Any]) -> str:
-    """What `backups` answers, for people: a line for each, the oldest first."""
-    lines = [
-        f"{row['id']}  {row['time'][:19].replace('T', ' ')} UTC" for row in answer["snapshots"]
-    ]
-    return "\n".join(lines) or "there are no backups yet"
-
 
 @dataclass(frozen=True)
 class Authority:
@@ -80,7 +59,7 @@ def restore(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     if check and not exists(host.paths.backup_settings):
         return {"actions": ["the registry would be restored from backup_repository"]}
     settings = load(host)
-    wanted = checked(request)
+    wanted = snapshots.wanted(request)
     named = request.get("authority") or {}
     authority = Authority(
         str(named.get("file", "")),
@@ -90,16 +69,6 @@ def restore(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     with locked(host.paths.backup_lock, "restore", 5):
         restore = _Restore(host, settings, authority, bool(request.get("leave_out_damaged")))
         return restore.run(wanted, check)
-
-
-def checked(request: Mapping[str, Any]) -> str:
-    """The snapshot that the request names. Raises HostError."""
-    wanted = str(request.get("snapshot") or "latest")
-    if not _SNAPSHOT.fullmatch(wanted):
-        raise HostError(
-            f"snapshot={wanted}: write latest, or an id that `wharfinger-host backups` shows"
-        )
-    return wanted
 
 
 def restored(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -148,7 +117,7 @@ class _Restore:
         self._check_authority(snapshot, about)
         if check:
             return {
-                "actions": [f"snapshot {snapshot.short_id} ({snapshot.time}) would be restored"]
+                "actions": [f"snapshot {snapshot.short_id} ({snapshot.when}) would be restored"]
             }
         self._put_identity(snapshot, about, begun is not None)
         listed = snapshots.fetch_list(self.restic, snapshot, self.work / "list")
@@ -169,7 +138,7 @@ class _Restore:
         shutil.rmtree(self.work / "list")
         restoring.save(self.host.paths.restoring, Restoring(snapshot.id, RESTORED))
         actions = [
-            f"snapshot {snapshot.short_id} of {snapshot.time}: {about.tags} tags, "
+            f"snapshot {snapshot.short_id} of {snapshot.when}: {about.tags} tags, "
             f"{about.manifests} manifests"
         ]
         if left_out:

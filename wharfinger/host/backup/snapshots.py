@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..system.errors import HostError
 from . import listing
 from .backup import ABOUT, LIST
 from .listing import Entry
 from .restic import Restic, Snapshot, pattern
+
+_WANTED = re.compile(r"latest|[0-9a-f]{8,64}")
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,28 @@ class About:
         return self.storage_path / "docker/registry/v2/blobs"
 
 
-def find(restic: Restic, hostname: str, wanted: str) -> Snapshot:
-    """The snapshot `wanted`: `latest` or the beginning of an id. Raises HostError if the
+def wanted(request: Mapping[str, Any]) -> str:
+    """The snapshot that the request names: `latest` or the beginning of an id. Raises HostError."""
+    name = str(request.get("snapshot") or "latest")
+    if not _WANTED.fullmatch(name):
+        raise HostError(
+            f"snapshot={name}: write latest, or an id that `wharfinger-host backups` shows"
+        )
+    return name
+
+
+def find(restic: Restic, hostname: str, name: str) -> Snapshot:
+    """The snapshot of this name: `latest` or the beginning of an id. Raises HostError if the
     repository has none."""
     snapshots = restic.snapshots(hostname)
     matching = [
-        snapshot for snapshot in snapshots if wanted == "latest" or snapshot.id.startswith(wanted)
+        snapshot for snapshot in snapshots if name == "latest" or snapshot.id.startswith(name)
     ]
     if matching:
         return matching[-1]
     known = ", ".join(snapshot.short_id for snapshot in snapshots[-10:]) or "none"
     raise HostError(
-        f"snapshot={wanted}: the repository has no such backup of {hostname}; the latest are: "
-        f"{known}"
+        f"snapshot={name}: the repository has no such backup of {hostname}; the latest are: {known}"
     )
 
 
