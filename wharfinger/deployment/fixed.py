@@ -25,6 +25,8 @@ BACKUP = "backup"
 DRILL = "drill"
 JOBS = ("retention", "collect", "check_contents", BACKUP, DRILL)
 JOB_UNIT = "wharfinger-contents@"
+# What people call the jobs, where it is another word (docs/glossary.md).
+JOB_WORDS = {"collect": "collection", "check_contents": "scrub"}
 # The renewals' command, and all of those whose successes are noted.
 RENEW = "renew"
 WATCHED = (RENEW, *JOBS)

@@ -166,7 +166,7 @@ def test_a_timer_that_does_not_run(bench: Bench) -> None:
     assert alerts(bench) == ""
     bench.run(f"wharfinger-host check_contents; rm -f {VAR}/contents/check_contents.json")
     said = bench.machine.run("wharfinger-host status").stdout
-    assert "succeeded     check_contents, " in said and "succeeded     renew, " in said
+    assert "succeeded     scrub, " in said and "succeeded     renew, " in said
     # The clock is ahead, and so is the time since the boot.
     later = bench.fails("faketime -f +100d wharfinger-host status")
     for job in ("renew", "check_contents"):

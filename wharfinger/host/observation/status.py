@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...deployment.certificate import Certificate
-from ...deployment.fixed import JOBS, WATCHED
+from ...deployment.fixed import JOB_WORDS, JOBS, WATCHED
 from ...deployment.reported import plain
 from ..backup import recovery
 from ..contents import reports
@@ -158,6 +158,10 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
+def _word(job: str) -> str:
+    return JOB_WORDS.get(job, job)
+
+
 def text(answer: Mapping[str, Any]) -> str:
     """The answer as text for people."""
     lines = []
@@ -193,13 +197,15 @@ def text(answer: Mapping[str, Any]) -> str:
     if answer["window"] is not None:
         until = time.strftime("%H:%M:%S UTC", time.gmtime(answer["window"]["until"]))
         lines.append(
-            f"{'writes':13} are refused for {answer['window']['job']}, until {until} at the latest"
+            f"{'writes':13} are refused for {_word(answer['window']['job'])}, until {until} at the "
+            "latest"
         )
     for job, report in answer["contents"].items():
-        lines.append(f"{job:13} {reports.summary(report)}")
+        lines.append(f"{_word(job):13} {reports.summary(report)}")
     for job, moment in answer["succeeded"].items():
         if moment is not None:
-            lines.append(f"{'succeeded':13} {job}, {in_words(answer['now'] - moment)} ago")
+            ago = in_words(answer["now"] - moment)
+            lines.append(f"{'succeeded':13} {_word(job)}, {ago} ago")
     lines += [f"{name:13} {words}" for name, words in recovery.in_words(answer["recovery"])]
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
