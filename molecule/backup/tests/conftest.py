@@ -28,12 +28,16 @@ class Kept:
 
     pushed: the manifests that were acknowledged before the last backup began, as NAME@DIGEST.
     tokens: which key has signed it → a token that a thief of that key has made.
+    survivor: the digest of a layer that a tag needs, and that restic stores in one piece.
+    survivor_at: the pack of the repository that has it, and a byte of it in that pack.
     kills: what was killed, when, and the snapshots before and after, for people.
     """
 
     pushed: list[str] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     kills: list[tuple[str, str, str]] = field(default_factory=list)
+    survivor: str = ""
+    survivor_at: tuple[str, int] = ("", 0)
     load: Load | None = None
 
 

@@ -163,7 +163,9 @@ def test_users_and_a_revocation_do_not_wait_for_a_backup(
 ) -> None:
     admin = hosts.account("admin")
     loaded.phase("last backup")
-    pushed = registry.push(admin, "team/app", "latest", b"a layer that must survive its host")
+    layer = b"a layer that must survive its host"
+    pushed = registry.push(admin, "team/app", "latest", layer)
+    kept.survivor = digest(layer)
     kept.pushed = [*loaded.pushed(), f"team/app@{pushed.headers['docker-content-digest']}"]
     kept.tokens["revoked"] = stolen(first, registry)
     assert pulls(registry, kept.tokens["revoked"]) == 200

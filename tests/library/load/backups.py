@@ -114,6 +114,18 @@ class BackedUp:
         rows = json.loads(self.restic("snapshots", "--no-lock", "--json")) or []
         return [row["short_id"] for row in sorted(rows, key=lambda row: str(row["time"]))]
 
+    def place_of(self, layer: str) -> tuple[str, int]:
+        """The pack of the repository that has a layer, and the place of a byte of it in that pack.
+        layer: the digest of less than 512 KiB. restic stores that in one piece, whose id is its
+        SHA-256."""
+        for index in self.restic("list", "index", "--no-lock").split():
+            content = json.loads(self.restic("cat", "index", index, "--no-lock"))
+            for pack in content["packs"]:
+                for piece in pack["blobs"]:
+                    if layer == f"sha256:{piece['id']}":
+                        return pack["id"], piece["offset"] + piece["length"] // 2
+        raise AssertionError(f"the repository does not have {layer}")
+
     def locks(self) -> list[str]:
         """The repository's locks: of whoever works on it, or died while doing so."""
         return [path.name for path in self._locks.iterdir()]
