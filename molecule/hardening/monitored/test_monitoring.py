@@ -143,13 +143,22 @@ def test_prometheus_accepts_every_expression(where: str, expression: str) -> Non
 
 
 def test_the_panels_show_something() -> None:
-    empty = [
-        where
-        for where, expression in expressions()
-        if not prometheus("query", query=expression)["result"]
-    ]
     alerts = {rule["name"] for group in prometheus("rules")["groups"] for rule in group["rules"]}
-    assert set(empty) - alerts <= {"Another generation serves"}
+    empty: set[str] = set()
+
+    def filled_in() -> bool:
+        nonlocal empty
+        empty = {
+            where
+            for where, expression in expressions()
+            if where not in alerts and not prometheus("query", query=expression)["result"]
+        }
+        return empty <= {"Another generation serves"}
+
+    # A rate needs two samples, and the scrapes have just begun.
+    with contextlib.suppress(AssertionError):
+        awaited(filled_in)
+    assert empty <= {"Another generation serves"}
 
 
 def test_prometheus_finds_no_fault_with_the_rules_and_they_alert_when_they_should() -> None:
