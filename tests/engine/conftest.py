@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from wharfinger.host.backup import restic
 from wharfinger.host.commands import run
 from wharfinger.host.system.engine import DockerEngine, answers
 from wharfinger.host.system.files import remove_tree
@@ -25,6 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.engine)
+
+
+@pytest.fixture
+def gives_way() -> None:
+    """restic runs with nice and idle I/O, as on a host."""
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `gives_way`, restic does not wait for all that other tests do beside it."""
+    if "gives_way" not in request.fixturenames:
+        monkeypatch.setattr(restic, "BESIDE", ())
 
 
 @pytest.fixture
