@@ -127,8 +127,8 @@ class BackedUp:
         raise AssertionError(f"the repository does not have {layer}")
 
     def locks(self) -> list[str]:
-        """The repository's locks: of whoever works on it, or died while doing so. A file that restic
-        is still writing is not a lock: it gets its name at the end."""
+        """The repository's locks: of whoever works on it, or died while doing so. A file that
+        restic is still writing is not a lock: it gets its name at the end."""
         return [path.name for path in self._locks.iterdir() if "-temp-" not in path.name]
 
     def open_ends(self) -> list[str]:
