@@ -381,7 +381,7 @@ class slow_backup:
         Restic(self.host)._quick("unlock", "--remove-all")
 
 
-@pytest.mark.usefixtures("gives_way")
+@pytest.mark.usefixtures("as_on_a_host")
 def test_secrets_are_in_no_argument_and_clients_go_first(machine: Machine, ssh: SshServer) -> None:
     """What ps shows of a backup that runs, of restic and of ssh, and how nice they are."""
     host = machine("first")

@@ -210,6 +210,7 @@ def test_grace_periods_begin_again(machine: Machine) -> None:
     assert notes["team/gone"].seen[untagged][0] == began
 
 
+@pytest.mark.usefixtures("as_on_a_host")
 @pytest.mark.parametrize("part", ["identity", "blobs", "links"])
 def test_a_restore_that_is_cut_off_anywhere_goes_on(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, part: str
