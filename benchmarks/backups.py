@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +189,7 @@ def settings(folder: Path, size: int) -> None:
     for compression, pack in (("auto", 16), ("off", 16), ("off", 64), ("off", 128)):
         options = ["--compression", compression, "--pack-size", str(pack)]
         bench.restic("init")
-        saved = taken(
-            lambda options=options: bench.restic(*options, "backup", str(bench.tree.path))
-        )  # type: ignore[misc]
+        saved = taken(partial(bench.restic, *options, "backup", str(bench.tree.path)))
         packs = len(list(bench.repository.glob("data/*/*")))
         stored = sum(path.stat().st_size for path in bench.repository.rglob("*") if path.is_file())
         restored = taken(lambda: bench.restic("restore", "latest", "--target", str(bench.restored)))

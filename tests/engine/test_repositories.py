@@ -108,7 +108,8 @@ def test_after_a_kill_the_timer_accepts_writes_and_the_next_run_goes_on(
     child = os.fork()
     if child == 0:
         # What only a kill leaves: nginx refuses writes, and no process will end that.
-        links.write = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        killing = pytest.MonkeyPatch()
+        killing.setattr(links, "write", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         try:
             restored(contents)
         finally:

@@ -232,12 +232,12 @@ def test_a_restore_that_is_cut_off_anywhere_goes_on(
             raise KeyboardInterrupt
         return place(self, digest)
 
-    def some_links(*arguments: object, **named: object) -> None:
+    def some_links(*arguments: Any, **named: Any) -> None:
         nonlocal count
         count += 1
         if count > 20:
             raise KeyboardInterrupt
-        write_link(*arguments, **named)  # type: ignore[arg-type]
+        write_link(*arguments, **named)
 
     with monkeypatch.context() as patched:
         if part == "identity":

@@ -8,8 +8,9 @@ term:    '*' any run of characters but /; '?' one character but /;
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 Term = tuple[str, Callable[[str], bool]]
 
@@ -37,7 +38,7 @@ def terms(pattern: str) -> tuple[Term, ...]:
                     raise BadPattern
                 character = pattern[at]
                 at += 1
-            parsed.append(("one", lambda c, wanted=character: c == wanted))  # type: ignore[misc]
+            parsed.append(("one", partial(operator.eq, character)))
     return tuple(parsed)
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -50,9 +51,9 @@ def client(stack: Stack) -> Iterator[Callable[..., httpx.Response]]:
     base = f"https://127.0.0.1:{stack.port}"
     with httpx.Client(verify=stack.trust, base_url=base, headers=headers, trust_env=False) as pool:
 
-        def request(method: str, path: str, **options: object) -> httpx.Response:
+        def request(method: str, path: str, **options: Any) -> httpx.Response:
             # The certificate is for this name.
-            outgoing = pool.build_request(method, path, **options)  # type: ignore[arg-type]
+            outgoing = pool.build_request(method, path, **options)
             outgoing.extensions["sni_hostname"] = NAME
             return pool.send(outgoing)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from io import BufferedReader
 
 # The algorithms that the registry supports, and their number of hexadecimal digits.
 ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
@@ -47,3 +48,9 @@ def digest_of(data: bytes, like: str = "") -> str:
     if algorithm not in ALGORITHMS:
         algorithm = "sha256"
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+
+
+def has_digest(stream: BufferedReader, digest: str) -> bool:
+    """Whether a file, open to be read from its beginning, has this digest."""
+    algorithm, _, value = digest.partition(":")
+    return hashlib.file_digest(stream, algorithm).hexdigest() == value

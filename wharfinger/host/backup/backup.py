@@ -22,7 +22,7 @@ from ..system.errors import HostError
 from ..system.files import exists, write_atomically
 from ..system.lock import is_held, locked
 from . import identity, listing, recovery
-from .failures import Locked, no_repository
+from .failures import Locked
 from .place import on_one_disk
 from .restic import Restic
 from .settings import Settings, load
@@ -101,8 +101,6 @@ class _Backup:
 
     def run(self, noted: dict[str, Any]) -> dict[str, Any]:
         """What `backup` returns."""
-        if not self.restic.exists():
-            raise no_repository(self.restic.place)
         before = self.restic.snapshots(self.settings.hostname)
         paths, began = self.host.paths, self.host.clock.now()
         with locked(paths.blobs_lock, "backup", COLLECTION) as held:

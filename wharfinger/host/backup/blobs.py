@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 
-from ..contents.storage.layout import Storage
+from ...oci.digests import has_digest
+from ..contents.storage import Storage
+from ..system.context import Host
 from . import links
-from .restic import Restic, Snapshot, pattern
+from .restic import Restic, Snapshot, batches, pattern
+from .settings import Settings
 from .snapshots import About
 
-_CHUNK = 1 << 20
 # restic compares every file below the folders that it enters with every pattern.
 _PATTERNS = 200
 
 
 class Blobs:
-    """The blobs of one snapshot, on their way into `storage`.
-
-    `beside`: a folder on the storage's file system, so that a blob takes its place by a rename; it
-    is removed afterwards. `owner`: the id that the registry runs as. `brought`: how many came.
-    """
+    """The blobs of one snapshot, on their way into the host's storage. `brought`: how many came."""
 
     def __init__(
-        self,
-        restic: Restic,
-        snapshot: Snapshot,
-        about: About,
-        storage: Storage,
-        beside: Path,
-        owner: int,
+        self, host: Host, settings: Settings, restic: Restic, snapshot: Snapshot, about: About
     ) -> None:
         self._restic = restic
         self._snapshot = snapshot
-        self._blobs = about.blobs
-        self._storage = storage
-        self._beside = beside
-        self._owner = owner
+        self._saved = about.storage
+        self._storage = Storage(settings.storage_path)
+        # On the storage's file system, so that a blob takes its place by a rename.
+        self._beside = settings.storage_path / ".wharfinger-restore"
+        self._owner = host.registry_id
         self.brought = 0
 
     def bring(self, digests: Iterable[str], *, everything: bool = False) -> set[str]:
@@ -75,25 +66,19 @@ class Blobs:
         self, part: str, wanted: list[str], whole: bool
     ) -> Iterator[tuple[list[str], Collection[str]]]:
         """Patterns for restic, and the blobs that they name."""
-        top = pattern(self._blobs)
         if whole:
             algorithm, _, digit = part.partition(":")
-            yield [f"{top}/{algorithm}/{digit}*"], wanted
+            yield [f"{pattern(self._saved.root / 'blobs' / algorithm)}/{digit}*"], wanted
             return
-        for start in range(0, len(wanted), _PATTERNS):
-            some = wanted[start : start + _PATTERNS]
-            yield [f"{top}/{_below(digest)}" for digest in some], some
+        for some in batches(wanted, _PATTERNS):
+            yield [pattern(self._saved.blob_path(digest).parent) for digest in some], some
 
     def _place(self, digest: str) -> bool:
         """Puts one blob in its place. False if it did not come, or came with another content."""
-        algorithm, _, value = digest.partition(":")
-        source = self._beside / str(self._blobs).lstrip("/") / _below(digest) / "data"
+        source = self._beside / self._saved.blob_path(digest).relative_to("/")
         try:
             with source.open("rb") as stream:
-                content = hashlib.new(algorithm)
-                while chunk := stream.read(_CHUNK):
-                    content.update(chunk)
-                if content.hexdigest() != value:
+                if not has_digest(stream, digest):
                     return False
                 os.fsync(stream.fileno())
         except FileNotFoundError:
@@ -111,9 +96,3 @@ def _part(digest: str) -> str:
     lost one of them at most."""
     algorithm, _, value = digest.partition(":")
     return f"{algorithm}:{value[0]}"
-
-
-def _below(digest: str) -> str:
-    """A blob's folder below the folder of all blobs."""
-    algorithm, _, value = digest.partition(":")
-    return f"{algorithm}/{value[:2]}/{value}"

@@ -8,7 +8,6 @@ that TURNS drills have read everything. Nothing of this touches the registry tha
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...oci.digests import has_digest
 from ..contents.reports import run_and_report
 from ..contents.storage import Storage
 from ..contents.storage.reading import read_manifest
@@ -27,7 +27,7 @@ from .drill_leftovers import clean, scratch
 from .drill_registry import serving
 from .failures import Damaged
 from .listing import LAYER, REVISION, Entry
-from .restic import Restic, Snapshot, pattern
+from .restic import Restic, Snapshot, batches, pattern
 from .sample import Image
 from .settings import Settings, load
 from .snapshots import SnapshotList
@@ -80,7 +80,9 @@ class _Drill:
         self.scratch = scratch(settings)
         self.restored = self.scratch / "restored"
         self.snapshot: Snapshot
-        self.blobs: Path
+        self.saved: Storage
+        # Where its storage is restored to.
+        self.served: Path
         self.storage: Storage
 
     def run(self, noted: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +92,9 @@ class _Drill:
         self.scratch.mkdir(mode=0o700)
         room = self._room()
         about = snapshots.about(self.restic, self.snapshot)
-        self.blobs = about.blobs
-        self.storage = Storage(self._at(about.storage_path))
+        self.saved = about.storage
+        self.served = self._at(about.storage_path)
+        self.storage = Storage(self.served)
         noted["tags"] = about.tags
         entries = snapshots.fetch_list(self.restic, self.snapshot, self.scratch / "list")
         problems = self._compare(entries, room, noted)
@@ -140,7 +143,7 @@ class _Drill:
         wanted = set().union(*(image.digests for image in chosen))
         manifests = {digest for digest in wanted if self.storage.blob_size(digest) is not None}
         began = self.host.clock.monotonic()
-        self._bring(self._file(digest) for digest in wanted - manifests)
+        self._bring(self.saved.blob_path(digest) for digest in wanted - manifests)
         seconds = self.host.clock.monotonic() - began
         if (content := sample.total(wanted - manifests, sizes)) and seconds > 0:
             noted["speed"] = round(content / seconds)
@@ -167,7 +170,7 @@ class _Drill:
         manifests: dict[str, Any] = {}
         wanted = {tag.digest for tag in tags}
         while wanted:
-            self._bring(self._file(digest) for digest in wanted)
+            self._bring(self.saved.blob_path(digest) for digest in wanted)
             manifests |= {digest: read_manifest(self.storage, digest) for digest in wanted}
             children = {
                 child.digest
@@ -190,9 +193,9 @@ class _Drill:
         return chosen, sizes
 
     def _sizes(self, digests: Iterable[str]) -> dict[str, int]:
-        files = {str(self._file(digest)): digest for digest in digests}
+        files = {str(self.saved.blob_path(digest)): digest for digest in digests}
         sizes: dict[str, int] = {}
-        for part in _parts(sorted(files)):
+        for part in batches(sorted(files), _PATTERNS):
             reported = self.restic.sizes(self.snapshot.id, [Path(file).parent for file in part])
             sizes |= {files[path]: size for path, size in reported.items() if path in files}
         return sizes
@@ -203,7 +206,7 @@ class _Drill:
         for image in chosen:
             for link in image.links:
                 needed.setdefault(link, []).append(image.name)
-        with serving(self.host, self._at(self.blobs).parents[3], self.scratch / "config") as served:
+        with serving(self.host, self.served, self.scratch / "config") as served:
             tags = [(image.links[0], image.tag.name, [image.name]) for image in chosen]
             for link, tag, names in [*tags, *((link, "", names) for link, names in needed.items())]:
                 problem = served.problem(link, sizes.get(link.digest), tag)
@@ -240,7 +243,7 @@ class _Drill:
             if room < 0:
                 break
             tried.add(digest)
-        self._bring(self._file(digest) for digest in tried)
+        self._bring(self.saved.blob_path(digest) for digest in tried)
         damaged = {digest for digest in digests if not self._is_whole(digest)}
         where: dict[str, set[str]] = {}
         for entry in entries.entries():
@@ -255,22 +258,16 @@ class _Drill:
 
     def _is_whole(self, digest: str) -> bool:
         """Whether a blob was restored with its own content."""
-        algorithm, _, value = digest.partition(":")
         try:
             with self.storage.blob_path(digest).open("rb") as stream:
-                return hashlib.file_digest(stream, algorithm).hexdigest() == value
+                return has_digest(stream, digest)
         except FileNotFoundError:
             return False
 
     def _bring(self, paths: Iterable[Path]) -> None:
         """Restores files of the snapshot."""
-        for part in _parts([pattern(path) for path in paths]):
+        for part in batches([pattern(path) for path in paths], _PATTERNS):
             self.restic.restore(self.snapshot.id, part, self.restored)
-
-    def _file(self, digest: str) -> Path:
-        """A blob's file in the snapshot."""
-        algorithm, _, value = digest.partition(":")
-        return self.blobs / algorithm / value[:2] / value / "data"
 
     def _at(self, path: Path) -> Path:
         """Where a path of the snapshot is restored to."""
@@ -279,8 +276,7 @@ class _Drill:
     def _give_away(self) -> None:
         """The second registry's user may read what was restored."""
         owner = self.host.registry_id
-        top = self._at(self.blobs).parents[3]
-        for path in (top, *top.rglob("*")):
+        for path in (self.served, *self.served.rglob("*")):
             os.chown(path, owner, owner, follow_symlinks=False)
 
 
@@ -298,11 +294,6 @@ def _linked(
 def _links(images: Iterable[Image]) -> Iterator[Entry]:
     for image in images:
         yield from image.links
-
-
-def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), _PATTERNS):
-        yield items[start : start + _PATTERNS]
 
 
 def _failed(snapshot: Snapshot, problems: Sequence[str]) -> str:

@@ -66,9 +66,7 @@ def write_all(
         for entry in whole:
             write(storage, entry, owner)
         begin_grace(storage, whole, owner)
-        left_out += [
-            f"{entry.repository}:{entry.name}" for entry in without if entry.kind == TAG_LINK
-        ]
+        left_out += [entry.reference for entry in without if entry.kind == TAG_LINK]
     return left_out
 
 

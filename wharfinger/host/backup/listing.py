@@ -49,6 +49,11 @@ class Entry:
     digest: str
     written: int
 
+    @property
+    def reference(self) -> str:
+        """Of a tag: REPOSITORY:TAG."""
+        return f"{self.repository}:{self.name}"
+
     def line(self) -> str:
         values = [self.repository, self.kind, self.name, self.digest, self.written]
         return json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"

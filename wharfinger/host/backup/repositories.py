@@ -29,7 +29,7 @@ from .backup import COLLECTION
 from .blobs import Blobs
 from .listing import LAYER, REVISION, TAG_LINK, Entry
 from .restic import Restic, Snapshot
-from .restore import check_version, some_of
+from .restore import actions_left_out, check_version, some_of
 from .settings import Settings, load
 
 # Seconds for the requests that nginx's workers had taken before they were told to refuse them.
@@ -92,21 +92,14 @@ class _Repositories:
             changes = self._changes(entries)
             if check:
                 return self._answer(snapshot, changes, [], 0)
-            blobs = Blobs(
-                self.restic,
-                snapshot,
-                about,
-                self.storage,
-                self.settings.storage_path / ".wharfinger-restore",
-                self.host.registry_id,
-            )
+            blobs = Blobs(self.host, self.settings, self.restic, snapshot, about)
             with locked(self.host.paths.blobs_lock, "restore", COLLECTION):
                 self._save(snapshot, BRINGING)
                 damaged = blobs.bring(
                     entry.digest for entry in entries if entry.kind in (REVISION, LAYER)
                 )
                 whole, without = self._split(entries, damaged)
-                left_out = [_tag(entry) for entry in without if entry.kind == TAG_LINK]
+                left_out = [entry.reference for entry in without if entry.kind == TAG_LINK]
                 if damaged and not self.leave_out:
                     restoring.over(self.host.paths.restoring)
                     raise HostError(_damaged(snapshot, damaged, left_out))
@@ -122,7 +115,8 @@ class _Repositories:
         """Writes the links; those of tags that name something else by now are replaced."""
         owner = self.host.registry_id
         for entry in entries:
-            links.write(self.storage, entry, owner, replace=_tag(entry) in changes)
+            replace = entry.kind == TAG_LINK and entry.reference in changes
+            links.write(self.storage, entry, owner, replace=replace)
         links.begin_grace(self.storage, entries, owner)
 
     def _entries(self, snapshot: Snapshot) -> list[Entry]:
@@ -162,12 +156,13 @@ class _Repositories:
             if entry.kind != TAG_LINK:
                 continue
             current = self.storage.tag(entry.repository, entry.name)
+            tag = entry.reference
             if current is None or not current.target:
-                changes[_tag(entry)] = f"{_tag(entry)}: back, {entry.digest}"
+                changes[tag] = f"{tag}: back, {entry.digest}"
             elif current.target != entry.digest:
-                changes[_tag(entry)] = (
-                    f"{_tag(entry)}: {entry.digest} again; it was {current.target}, which stays "
-                    "for registry_untagged_keep"
+                changes[tag] = (
+                    f"{tag}: {entry.digest} again; it was {current.target}, which stays for "
+                    "registry_untagged_keep"
                 )
         return changes
 
@@ -201,18 +196,13 @@ class _Repositories:
         actions = list(changes.values())
         if brought:
             actions.append(f"blobs that were missing and are back: {brought}")
-        if left_out:
-            actions.append(f"left out, since blobs of them are damaged: {some_of(left_out)}")
+        actions += actions_left_out(left_out)
         return {
             "snapshot": snapshot.short_id,
             "tags": len(changes),
             "left_out": sorted(left_out),
             "actions": actions,
         }
-
-
-def _tag(entry: Entry) -> str:
-    return f"{entry.repository}:{entry.name}" if entry.kind == TAG_LINK else ""
 
 
 def _damaged(snapshot: Snapshot, damaged: set[str], left_out: Sequence[str]) -> str:

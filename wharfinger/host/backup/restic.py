@@ -316,6 +316,12 @@ class Running:
 BESIDE = ("nice", "-n", "19", "ionice", "-c", "3")
 
 
+def batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The items in pieces of at most `size`, for several calls of restic."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
 def pattern(path: Path) -> str:
     """The pattern that matches this path alone."""
     return _WILDCARDS.sub(r"\\\1", str(path))

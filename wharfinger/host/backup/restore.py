@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ..contents.storage import Storage
 from ..keys import certificates
 from ..system import restoring
 from ..system.context import Host
+from ..system.durations import day
 from ..system.errors import HostError
 from ..system.files import exists
 from ..system.lock import locked
@@ -122,15 +122,7 @@ class _Restore:
         self._put_identity(snapshot, about, begun is not None)
         listed = snapshots.fetch_list(self.restic, snapshot, self.work / "list")
         needed = (entry.digest for entry in listed.entries() if entry.kind in (REVISION, LAYER))
-        blobs = Blobs(
-            self.restic,
-            snapshot,
-            about,
-            self.storage,
-            # On the storage's file system, so that a blob takes its place by a rename.
-            self.settings.storage_path / ".wharfinger-restore",
-            self.host.registry_id,
-        )
+        blobs = Blobs(self.host, self.settings, self.restic, snapshot, about)
         damaged = blobs.bring(needed, everything=True)
         left_out = links.write_all(self.storage, listed.entries(), damaged, self.host.registry_id)
         if damaged and not self.leave_out:
@@ -141,8 +133,7 @@ class _Restore:
             f"snapshot {snapshot.short_id} of {snapshot.when}: {about.tags} tags, "
             f"{about.manifests} manifests"
         ]
-        if left_out:
-            actions.append(f"left out, since blobs of them are damaged: {some_of(left_out)}")
+        actions += actions_left_out(left_out)
         return {
             "snapshot": snapshot.short_id,
             "tags": about.tags,
@@ -252,7 +243,7 @@ class _Restore:
 def _day_made(certificate: Certificate | None) -> str:
     if certificate is None:
         return "at an unknown time"
-    return time.strftime("%Y-%m-%d", time.gmtime(certificate.not_before))
+    return day(certificate.not_before)
 
 
 def some_of(names: Iterable[str]) -> str:
@@ -260,6 +251,11 @@ def some_of(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = [f"and {len(ordered) - 50} more"] if len(ordered) > 50 else []
     return ", ".join([*ordered[:50], *more])
+
+
+def actions_left_out(tags: Collection[str]) -> list[str]:
+    """What an answer says of the tags that are left out, if there are any."""
+    return [f"left out, since blobs of them are damaged: {some_of(tags)}"] if tags else []
 
 
 def _damaged(snapshot: Snapshot, damaged: set[str], left_out: list[str]) -> str:

@@ -24,7 +24,7 @@ class Image:
 
     @property
     def name(self) -> str:
-        return f"{self.tag.repository}:{self.tag.name}"
+        return self.tag.reference
 
     @property
     def digests(self) -> set[str]:

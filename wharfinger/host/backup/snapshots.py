@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..contents.storage import Storage
 from ..system.errors import HostError
 from . import listing
 from .backup import ABOUT, LIST
@@ -37,9 +38,9 @@ class About:
     layers: int
 
     @property
-    def blobs(self) -> Path:
-        """The folder of the blobs in the snapshot."""
-        return self.storage_path / "docker/registry/v2/blobs"
+    def storage(self) -> Storage:
+        """Where the blobs are in the snapshot."""
+        return Storage(self.storage_path)
 
 
 def wanted(request: Mapping[str, Any]) -> str:

@@ -9,11 +9,11 @@ key is removed at once: nothing is signed with it any more.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from ...deployment.certificate import Certificate
 from ..system.context import Host
+from ..system.durations import day
 from ..system.errors import HostError
 from ..system.files import exists
 from .authority_files import AuthorityFiles
@@ -139,7 +139,7 @@ class Authority:
         return [name for name in self.settings.names if name not in allowed]
 
     def unfinished(self) -> str:
-        begun = time.strftime("%Y-%m-%d", time.gmtime(self._begun()))
+        begun = day(self._begun())
         return (
             f"certificates: the authority was already replaced on {begun}, and clients may still "
             f"know only the previous one: see that all trust {self.folder}/ca.crt, then run "
@@ -162,7 +162,7 @@ class Authority:
                 f"{self.folder}/ca.*), run site.yml, and let all clients trust the new one"
             )
         if present is not None and ahead(present, self.host.clock.now()):
-            begins = time.strftime("%Y-%m-%d", time.gmtime(present.not_before))
+            begins = day(present.not_before)
             raise HostError(
                 f"certificates: by this host's clock the authority is valid only from {begins} on: "
                 "set the clock right (timedatectl); if it is right, and was wrong when the "

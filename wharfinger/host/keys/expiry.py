@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ...deployment.certificate import Certificate
+from ..system import durations
 from ..system.context import Host
 from ..system.errors import HostError
 from ..system.state import State
@@ -49,7 +50,7 @@ def moment(seconds: float) -> str:
 
 
 def day(certificate: Certificate) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(certificate.not_after))
+    return durations.day(certificate.not_after)
 
 
 def expiring(host: Host, settings: Settings) -> list[str]:

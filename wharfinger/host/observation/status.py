@@ -17,7 +17,7 @@ from ..keys import settings as key_settings
 from ..rollout.proxy import is_current
 from ..system import clock_check, restoring, storage_facts
 from ..system.context import Host
-from ..system.durations import in_words
+from ..system.durations import day, in_words
 from ..system.errors import HostError
 from ..system.files import exists
 from ..system.lock import is_held
@@ -139,7 +139,7 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
         sentences.append("nginx does not run")
     for name, certificate in answer["certificates"].items():
         if certificate["not_after"] < now:
-            sentences.append(f"the certificate {name} expired {_day(certificate['not_after'])}")
+            sentences.append(f"the certificate {name} expired {day(certificate['not_after'])}")
     if (
         any(kind["serving"] for kind in answer["state"]["generations"].values())
         and not (answer["watched"])
@@ -152,10 +152,6 @@ def problems(answer: Mapping[str, Any], now: float) -> list[str]:
         ]
     sentences += answer["alerted"]
     return sentences
-
-
-def _day(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _word(job: str) -> str:
@@ -190,7 +186,7 @@ def text(answer: Mapping[str, Any]) -> str:
     for name, certificate in answer["certificates"].items():
         kind = f" ({certificate['algorithm']})" if name.startswith("signing") else ""
         lines.append(
-            f"{'certificate':13} {name}{kind}, until {_day(certificate['not_after'])}: "
+            f"{'certificate':13} {name}{kind}, until {day(certificate['not_after'])}: "
             f"{certificate['use']}"
         )
     lines += [f"{'next':13} {step}" for step in answer["next"]]

@@ -1,7 +1,8 @@
-"""Lengths of time in words, for people (pure)."""
+"""Lengths of time and days in words, for people (pure)."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 _SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
@@ -25,3 +26,8 @@ def in_words(
     number = seconds / _SECONDS[unit]
     number = round(number) if rounded or unit == "second" else int(number)
     return f"{number} {unit if number == 1 else f'{unit}s'}"
+
+
+def day(seconds: float) -> str:
+    """The day in UTC of a time in seconds since 1970: 2026-11-30."""
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))

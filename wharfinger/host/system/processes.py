@@ -115,14 +115,13 @@ def _opened_by(proc: Path, pid: int) -> Iterator[str]:
     """What the process has open: paths, and `socket:[INODE]`. Nothing if it is gone, or if it is
     not ours to see. A descriptor that is closed meanwhile is left out."""
     folder = f"{proc}/{pid}/fd"
-    # A server has thousands of descriptors: no Path for each.
     try:
-        descriptors = os.listdir(folder)  # noqa: PTH208
+        descriptors = os.listdir(folder)  # noqa: PTH208 (thousands of them: no Path each)
     except OSError:
         return
     for descriptor in descriptors:
         try:
-            target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115
+            target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115 (thousands, too)
         except OSError:
             continue
         yield target
