@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="wharfinger-host", description="Looks after this host's registry."
     )
-    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("command", metavar="COMMAND", help=", ".join(sorted(COMMANDS)))
     parser.add_argument(
         "--request", metavar="FILE", help="the command's request as JSON, - for standard input"
     )
@@ -26,11 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--json", action="store_true", help="print the answer as JSON instead of words"
     )
-    for command in COMMANDS.values():
-        for option in command.options:
+    for row in COMMANDS.values():
+        for option in row.options:
             parser.add_argument(f"--{option.name}", type=option.type, help=option.help)
     options = parser.parse_args(arguments)
-    command = COMMANDS[options.command]
+    command = COMMANDS.get(options.command)
+    if command is None:
+        parser.error(_unknown(options.command))
     try:
         request = _request(options.request)
         for option in command.options:
@@ -46,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return said[1]
     print(json.dumps(answer, indent=1, sort_keys=True))
     return 0
+
+
+def _unknown(word: str) -> str:
+    """The message for a command that does not exist."""
+    meant = get_close_matches(word, COMMANDS, n=1)
+    instead = f"did you mean {meant[0]}?" if meant else "wharfinger-host --help names all commands"
+    return f"there is no command '{word}': {instead}"
 
 
 def _request(source: str | None) -> dict[str, Any]:

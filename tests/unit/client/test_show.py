@@ -137,7 +137,9 @@ def test_without_a_tag_latest_others_are_named(fake: Fake, wharf: Wharf) -> None
 def test_a_tag_that_is_not_there(fake: Fake, wharf: Wharf) -> None:
     fake.push("app", "1", image())
     ran = wharf("show", f"{APP}:2")
-    assert (ran.code, ran.err) == (1, f"wharf: {APP} has no tag 2\n")
+    assert (ran.code, ran.err) == (1, f"wharf: {APP} has no tag 2: name one of 1\n")
+    ran = wharf("show", f"{APP}s:1")
+    assert (ran.code, ran.err) == (1, f"wharf: {HOST} has no repository apps\n")
     name = "sha256:" + "0" * 64
     ran = wharf("show", f"{APP}@{name}")
     assert (ran.code, ran.err) == (1, f"wharf: {APP} has no digest {name}\n")

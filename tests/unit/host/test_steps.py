@@ -712,6 +712,21 @@ def test_the_command_line_shows_errors_without_a_traceback(
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [("statsu", "did you mean status?"), ("frob", "wharfinger-host --help names all commands")],
+)
+def test_the_command_line_answers_a_command_that_does_not_exist(
+    capsys: pytest.CaptureFixture[str], word: str, instead: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([word])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"wharfinger-host: error: there is no command '{word}': {instead}"
+    )
+
+
 def test_the_zipapp_has_the_same_bytes_each_time_and_runs(tmp_path: Path) -> None:
     data = zipapp.build()
     assert data == zipapp.build()

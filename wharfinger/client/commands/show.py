@@ -39,20 +39,21 @@ def show_reference(argument: str, raw: bool, json: bool, connection: Connection)
 
 
 async def fetch(api: Registry, wanted: references.Reference) -> Fetched:
-    """The manifest that a reference names. Without a tag latest, the error names other tags."""
-    if wanted.digest or wanted.tag:
-        return await api.manifest(wanted.repository, wanted.digest or wanted.tag or "")
+    """The manifest that a reference names. An error for a tag names the repository's other tags."""
+    tag = wanted.tag or DEFAULT_TAG
     try:
-        return await api.manifest(wanted.repository, DEFAULT_TAG)
-    except NotFound:
-        tags = [
-            tag for tag in await api.tags(wanted.repository) if not BELONGING_TAG.fullmatch(tag)
-        ]
-        some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
-        raise NotFound(
-            f"{wanted} has no tag {DEFAULT_TAG}: "
-            + (f"name one of {some}" if tags else "it has no tags")
-        ) from None
+        return await api.manifest(wanted.repository, wanted.digest or tag)
+    except NotFound as error:
+        if wanted.digest:
+            raise
+        raise NotFound(f"{error}: {await _instead(api, wanted.repository)}") from None
+
+
+async def _instead(api: Registry, repository: str) -> str:
+    """What to write instead of a tag that does not exist. Raises NotFound without a repository."""
+    tags = [tag for tag in await api.tags(repository) if not BELONGING_TAG.fullmatch(tag)]
+    some = ", ".join(tags[:8]) + (", …" if len(tags) > 8 else "")
+    return f"name one of {some}" if tags else "it has no tags"
 
 
 async def describe(api: Registry, wanted: references.Reference, fetched: Fetched) -> dict[str, Any]:
