@@ -159,7 +159,8 @@ class Bench:
         """Waits until pulls and pushes succeed again, each several times in a row."""
         deadline = time.monotonic() + patience
         while not (self.pulls.is_well(since) and self.pushes.is_well(since)):
-            last = [watch.seen[-1] for watch in (self.pulls, self.pushes)]
+            # A client that is still in its first round has none to show.
+            last = [watch.seen[-1:] for watch in (self.pulls, self.pushes)]
             assert time.monotonic() < deadline, f"no service after {patience:g} s: {last}"
             time.sleep(0.1)
 
