@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/manifest/manifestlist"
@@ -26,6 +27,9 @@ import (
 // its Content-Type and later read it by its content: it could not be pulled, and a garbage collection
 // of the whole registry would end at it. And it answers 400 to mistakes of a client to which
 // distribution answers 500, as if a disk were broken.
+//
+// The option `sparse` names repositories in which an index may lack members: mirrors that keep only
+// some platforms of an image, under the index's own digest.
 const membersName = "index-members"
 
 func init() {
@@ -34,11 +38,18 @@ func init() {
 	}
 }
 
-func withMembers(_ context.Context, repository distribution.Repository, _ map[string]any) (distribution.Repository, error) {
-	return membersRepository{repository}, nil
+func withMembers(_ context.Context, repository distribution.Repository, options map[string]any) (distribution.Repository, error) {
+	sparse := false
+	if names, given := options["sparse"].([]any); given {
+		sparse = slices.Contains(names, any(repository.Named().Name()))
+	}
+	return membersRepository{repository, sparse}, nil
 }
 
-type membersRepository struct{ distribution.Repository }
+type membersRepository struct {
+	distribution.Repository
+	sparse bool
+}
 
 func (r membersRepository) Manifests(ctx context.Context, options ...distribution.ManifestServiceOption) (distribution.ManifestService, error) {
 	manifests, err := r.Repository.Manifests(ctx, options...)
@@ -49,7 +60,7 @@ func (r membersRepository) Manifests(ctx context.Context, options ...distributio
 	if err != nil {
 		return nil, err
 	}
-	return membersService{manifests, unchecked, r.Blobs(ctx)}, nil
+	return membersService{manifests, unchecked, r.Blobs(ctx), r.sparse}, nil
 }
 
 // membersService checks an index itself and then stores it through `unchecked`. It stores everything
@@ -58,6 +69,7 @@ type membersService struct {
 	distribution.ManifestService
 	unchecked distribution.ManifestService
 	blobs     distribution.BlobStatter
+	sparse    bool
 }
 
 func (s membersService) Put(ctx context.Context, manifest distribution.Manifest, options ...distribution.ManifestServiceOption) (digest.Digest, error) {
@@ -69,8 +81,10 @@ func (s membersService) Put(ctx context.Context, manifest distribution.Manifest,
 	}
 	switch manifest.(type) {
 	case *ocischema.DeserializedImageIndex, *manifestlist.DeserializedManifestList:
-		if err := s.check(ctx, manifest); err != nil {
-			return "", err
+		if !s.sparse {
+			if err := s.check(ctx, manifest); err != nil {
+				return "", err
+			}
 		}
 		return s.unchecked.Put(ctx, manifest, options...)
 	}

@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from .credentials import Credentials
-from .errors import ClientError, Denied, LoginRefused
+from .errors import ClientError, Denied, ElsewhereForTokens, LoginRefused
 from .failures import detail, host_of, status
 from .text import clean
 from .www_authenticate import Challenge, parse
@@ -48,13 +48,22 @@ class RegistryAuth(httpx.Auth):
     """The login at one registry. A request names its scope in the extension SCOPE."""
 
     def __init__(
-        self, registry: str, base: str, credentials: Credentials | None, *, plain_http: bool
+        self,
+        registry: str,
+        base: str,
+        credentials: Credentials | None,
+        *,
+        plain_http: bool,
+        token_hosts: frozenset[str] | None = None,
     ) -> None:
-        """`base` is the registry's address; `plain_http` allows a token server without TLS."""
+        """`base` is the registry's address; `plain_http` allows a token server without TLS;
+        `token_hosts` are the hosts that may see the login besides the registry's own (None: any
+        that it names)."""
         self.registry = registry
         self.credentials = credentials
         self._base = base
         self._plain_http = plain_http
+        self._token_hosts = token_hosts
         self._is_basic = False
         self._realm = ""
         self._service = ""
@@ -182,6 +191,7 @@ class RegistryAuth(httpx.Auth):
                 "passwords would travel unencrypted: wharf does not go there; correct the realm in "
                 "the registry's configuration"
             )
+        self._check_realm(host_of(realm))
         self._realm, self._service = realm, parameters.get("service", "")
         if not used and scope in self._groups:
             return self._known_scopes(scope)
@@ -192,6 +202,16 @@ class RegistryAuth(httpx.Auth):
             del self._tokens[(scope,)]
         wanted = tuple(parameters.get("scope", "").split()) or ((scope,) if scope else ())
         return [((scope,), wanted)]
+
+    def _check_realm(self, host: str) -> None:
+        """Raises ElsewhereForTokens if the login would go to a host that may not see it."""
+        if self.credentials is None or self._token_hosts is None:
+            return
+        if host not in self._token_hosts and host != host_of(self._base):
+            raise ElsewhereForTokens(
+                f"{self.registry} sends logins to {host} for a token, which is another host: "
+                "nothing was sent there"
+            )
 
     # Tokens
 

@@ -5,6 +5,7 @@
       NotFound              the registry has no such repository, tag, digest or page
       Damaged               the content does not match its digest, or cannot be read
       Unsupported           the registry cannot do this
+      ElsewhereForTokens    the registry sends the login to a host that may not see it
       Denied                exit code 3: this user may not do it
         LoginRefused        a login is needed, or the login is not accepted
       UsageError            exit code 2: the command line asks for something impossible
@@ -41,6 +42,10 @@ class Damaged(ClientError):
 
 class Unsupported(ClientError):
     """The registry cannot do this."""
+
+
+class ElsewhereForTokens(ClientError):
+    """The registry names a token server on a host to which the login may not be sent."""
 
 
 class UsageError(ClientError):

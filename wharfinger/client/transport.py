@@ -50,6 +50,9 @@ class Settings:
     cacert: Path | None = None
     plain_http: bool = False
     max_requests: int = 8
+    # Hosts besides the registry's own to which the login may be sent for a token; None: to the one
+    # that the registry names, as docker does.
+    token_hosts: frozenset[str] | None = None
 
 
 class Transport:
@@ -69,7 +72,11 @@ class Transport:
         host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
         self.base = f"{'http' if settings.plain_http else 'https'}://{host}"
         self.auth = RegistryAuth(
-            registry, self.base, settings.credentials, plain_http=settings.plain_http
+            registry,
+            self.base,
+            settings.credentials,
+            plain_http=settings.plain_http,
+            token_hosts=settings.token_hosts,
         )
         self._client = client or self._new_client()
         self._notice = notice
@@ -227,7 +234,7 @@ class Transport:
             busy = answer.status_code in BUSY or (
                 answer.status_code in (502, 504) and request.method in SAFE
             )
-            pause = _retry_after(answer, 2.0 ** (tries - 1))
+            pause = retry_after(answer, 2.0 ** (tries - 1))
             if not busy or tries == MOST_TRIES or waited + pause > MOST_WAITING:
                 return answer
             self._notice(
@@ -298,7 +305,7 @@ async def _read(arriving: httpx.Response) -> httpx.Response:
     )
 
 
-def _retry_after(answer: httpx.Response, otherwise: float) -> float:
+def retry_after(answer: httpx.Response, otherwise: float) -> float:
     """Seconds to wait, from the answer's Retry-After (a number or a date)."""
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():

@@ -12,7 +12,7 @@ does not say, configuration/parser.go of the same version.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -472,13 +472,14 @@ def render(
     realm: str = "",
     metrics: bool = False,
     index_members: bool = False,
+    sparse: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The registry's config.yml, `settings` (reviewed) merged over what the toolkit sets.
 
     `auth` is token or htpasswd. `realm` is the address of the token server for clients, `issuer`
     the name that it signs with. `drain_timeout` is in seconds. `metrics`: whether nginx may read
-    them. `index_members`: the answer of `checks_members`. Paths are those inside the container.
-    Raises ValueError if distribution would not know a key of the result, or not accept its value.
+    them. `index_members`: the answer of `checks_members`. `sparse`: repositories whose indexes may
+    lack platforms, since a mirror keeps only some. Paths are those inside the container. Raises ValueError if distribution would not know a key of the result, or not accept its value.
     """
     template = templates.read(
         TEMPLATE,
@@ -489,6 +490,7 @@ def render(
         drain_timeout=drain_timeout,
         metrics=metrics,
         index_members=INDEX_MEMBERS if index_members else None,
+        sparse=sorted(sparse),
         blob_redirect_host=BLOB_REDIRECT_HOST,
         secret_placeholder=SECRET_PLACEHOLDER,
         catalog_entries=CATALOG_ENTRIES,

@@ -173,9 +173,10 @@ def ours(
     groups: Mapping[str, Sequence[str]] | None = None,
     robots: Mapping[str, Any] | None = None,
     rules: Sequence[Mapping[str, Any]] = RULES,
+    sparse: Sequence[str] = (),
 ) -> Iterator[Served]:
     """The toolkit's registry with token authentication, its token server, and nginx, which listens
-    on `address`."""
+    on `address`. sparse: repositories whose indexes may lack members."""
     make_certificates(folder, address)
     port, registry, debug, tokens = free_ports(4)
     ports = {"nginx": port, "registry": registry, "token_server": tokens}
@@ -188,6 +189,7 @@ def ours(
         settings={},
         drain_timeout=1,
         index_members=True,
+        sparse=sparse,
     )
     rendered["storage"]["filesystem"]["rootdirectory"] = str(folder / "storage")
     rendered["http"]["addr"] = f"{ADDRESS}:{registry}"

@@ -1,0 +1,133 @@
+"""An upstream registry, asked politely: requests are counted, limits respected, silence is bounded.
+
+A 429, or a 503 with Retry-After, holds all requests back for as long as it says. An upstream that
+wants a longer pause, that says so too often, or that does not answer is left alone for the rest of
+the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import httpx
+
+from wharfinger.client.errors import ClientError, Damaged, NoAnswer
+from wharfinger.client.failures import host_of
+from wharfinger.client.transport import Settings, Transport, retry_after
+
+# Seconds: the longest pause that the run waits for, and what is assumed where none is named.
+LONGEST_PAUSE = 60.0
+_USUAL_PAUSE = 5.0
+# So many refusals, and the upstream is left alone.
+_MOST_REFUSALS = 5
+# A blob that arrives more slowly than this, over so many seconds, counts as broken off.
+_BYTES_PER_SECOND = 1024
+_WINDOW = 60.0
+# Seconds for a connection, and for the next bytes of an answer.
+_CONNECTING = 10.0
+PATIENCE = 30.0
+
+
+class LeftAlone(ClientError):
+    """The upstream is not asked any more in this run. `until`: seconds since 1970 before which it
+    does not want to be asked; 0 if it said nothing about that."""
+
+    def __init__(self, text: str, until: float = 0.0) -> None:
+        super().__init__(text)
+        self.until = until
+
+
+class Manners:
+    """How one upstream is treated in one run. patience: seconds for the next bytes of an answer."""
+
+    def __init__(self, upstream: str, patience: float = PATIENCE) -> None:
+        self.upstream, self.patience = upstream, patience
+        # By host: the upstream's own, its token server's, and those that it redirects to.
+        self.requests: Counter[str] = Counter()
+        self.ended: LeftAlone | None = None
+        self._refusals = 0
+        self._resume = 0.0
+
+    async def before(self, request: httpx.Request) -> None:
+        """Waits until the next request is welcome. Raises LeftAlone."""
+        while (pause := self._resume - time.monotonic()) > 0:
+            await asyncio.sleep(pause)
+        if self.ended is not None:
+            raise self.ended
+        self.requests[host_of(str(request.url))] += 1
+
+    async def after(self, answer: httpx.Response) -> None:
+        """Takes note of a refusal. Raises LeftAlone."""
+        if answer.status_code != 429 and not (
+            answer.status_code == 503 and "retry-after" in answer.headers
+        ):
+            return
+        self._refusals += 1
+        pause = retry_after(answer, _USUAL_PAUSE * self._refusals)
+        if pause > LONGEST_PAUSE or self._refusals >= _MOST_REFUSALS:
+            said = f"{host_of(str(answer.request.url))} answers {answer.status_code}"
+            until = time.time() + pause
+            left = LeftAlone(f"{said} and wants no requests for another {_words(pause)}", until)
+            self.leave(left)
+            raise left
+        self._resume = max(self._resume, time.monotonic() + pause)
+
+    def leave(self, why: LeftAlone) -> None:
+        """Asks nothing more of this upstream; the first reason counts."""
+        self.ended = self.ended or why
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+class Upstream(Transport):
+    """One upstream's API. A context manager, as Transport is."""
+
+    def __init__(self, registry: str, settings: Settings, manners: Manners) -> None:
+        self.manners = manners
+        super().__init__(registry, settings)
+        self._client.timeout = httpx.Timeout(manners.patience, connect=_CONNECTING, pool=None)
+        self._client.event_hooks = {"request": [manners.before], "response": [manners.after]}
+
+    async def stream(self, path: str, *, scope: str) -> AsyncIterator[bytes]:
+        """A blob's bytes; `path` ends with its digest. Raises Damaged before the last bytes are
+        handed on if they do not match it, and NoAnswer if they arrive too slowly."""
+        digest = path.rpartition("/")[2]
+        hashed = hashlib.new(digest.partition(":")[0])
+        size, began, held = 0, time.monotonic(), b""
+        async for chunk in super().stream(path, scope=scope):
+            hashed.update(chunk)
+            size += len(chunk)
+            if held:
+                yield held
+            held = chunk
+            if time.monotonic() - began > _WINDOW:
+                if size < _BYTES_PER_SECOND * _WINDOW:
+                    raise self._left(f"{self.registry} sends less than 1 kB per second")
+                size, began = 0, time.monotonic()
+        if f"{digest.partition(':')[0]}:{hashed.hexdigest()}" != digest:
+            raise Damaged(
+                f"{self.registry} sends other bytes than those of {digest}: they were refused"
+            )
+        if held:
+            yield held
+
+    def _no_answer(self, error: Exception, request: httpx.Request) -> ClientError:
+        if isinstance(error, httpx.TimeoutException):
+            connecting = isinstance(error, httpx.ConnectTimeout)
+            why = (
+                f"{host_of(str(request.url))} has not answered within "
+                f"{_CONNECTING if connecting else self.manners.patience:g} s"
+            )
+        else:
+            why = str(super()._no_answer(error, request))
+        return self._left(why)
+
+    def _left(self, why: str) -> NoAnswer:
+        self.manners.leave(LeftAlone(why))
+        return NoAnswer(why)
