@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from wharfinger import access, backups, containers, contents, docker_auth, images, values
+from wharfinger import access, backups, containers, contents, docker_auth, images, mirrors, values
 from wharfinger.closing_message import closing_message
 from wharfinger.deployment import host_files
 from wharfinger.deployment.fixed import TOKEN_SERVER_PORT
@@ -22,13 +22,20 @@ from wharfinger.token_server import config
 def docker_auth_config(
     policy: dict[str, Any], secrets: dict[str, Any], facts: dict[str, Any], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """The whole configuration of docker_auth from registry_users, _robots, _groups and _access.
+    """The whole configuration of docker_auth from registry_users, _robots, _groups and _access,
+    and the repositories of registry_mirrors.
 
     `secrets` is the answer of user_hashes: `hashes`, `previous`, `digests`. `facts` are
     preflight's: the issuer and the realm's host are its `hostname`.
     """
     return docker_auth.auth_config(
-        access.read_policy(policy["users"], policy["groups"], policy["access"], policy["robots"]),
+        access.read_policy(
+            policy["users"],
+            policy["groups"],
+            policy["access"],
+            policy["robots"],
+            policy["mirrors"],
+        ),
         dict(secrets["hashes"]),
         issuer=facts["hostname"],
         certificate_path=f"{containers.TOKEN_SERVER_CONFIG}/signing.pem",
@@ -76,9 +83,10 @@ def registry_config(
     metrics: bool,
     image: dict[str, Any],
     environment: dict[str, Any],
+    mirrors: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The registry's whole configuration, registry_settings merged over it; image: the host's
-    record of it, environment: registry_environment."""
+    record of it, environment: registry_environment, mirrors: registry_mirrors."""
     return registry_configuration.render(
         auth=auth,
         realm=f"{facts['url']}/auth",
@@ -88,6 +96,7 @@ def registry_config(
         drain_timeout=drain_timeout,
         metrics=metrics,
         index_members=registry_configuration.checks_members(image, settings, environment),
+        sparse={str(mirror["to"]) for mirror in mirrors if mirror.get("platforms")},
     )
 
 
@@ -158,6 +167,16 @@ def backup_settings(variables: dict[str, Any]) -> dict[str, Any]:
     return backups.settings(values.plain(variables))
 
 
+def mirror_settings(entries: list[Any], hostname: str, port: int) -> dict[str, Any]:
+    """What the host reads to copy mirrors (wharfinger/host/mirrors/settings.py)."""
+    rows, _ = mirrors.examine(values.plain(entries))
+    return {
+        "hostname": str(hostname),
+        "port": int(port),
+        "mirrors": [mirror.settings() for mirror in rows],
+    }
+
+
 def contents_settings(variables: dict[str, Any]) -> dict[str, Any]:
     """What the host reads to look after the registry's contents (wharfinger.contents.settings)."""
     return contents.settings(values.plain(variables))
@@ -190,6 +209,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "image_to_load": image_to_load,
     "images_plan": images_plan,
     "json_text": json_text,
+    "mirror_settings": mirror_settings,
     "registry_catalog": registry_catalog,
     "registry_config": registry_config,
     "registry_container": registry_container,

@@ -34,6 +34,7 @@ PLAYBOOKS = {
     "scrub": "scrub",
     "backup": "backup",
     "backup_drill": "backup_drill",
+    "mirror": "mirror",
     "remove": "remove",
 }
 _TYPES = {

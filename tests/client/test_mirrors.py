@@ -89,7 +89,7 @@ def copied(goal: Served, *mirrors: Mapping[str, Any], python: str = sys.executab
         "address": ADDRESS,
         "user": "admin",
         "password": "admin-pw",
-        "ca_file": str(goal.ca),
+        "ca": goal.ca.read_text(),
     }
     return ran({"task": "copy", "registry": registry, "mirrors": mirrors}, python)
 
@@ -104,7 +104,7 @@ def mirror(upstream: Served | Misbehaving, source: str, to: str, **more: Any) ->
         "tags": ["*"],
         "username": "admin",
         "password": "admin-pw",
-        "ca_file": str(upstream.ca),
+        "ca": upstream.ca.read_text(),
         "lines": {},
     } | more
 
@@ -282,9 +282,7 @@ def test_a_login_goes_to_no_other_host(
             bad.behave = lambda handler: handler.say(401, {"WWW-Authenticate": header})
         entry = mirror(bad, "private", "base/private")
         # It could be reached: both certificates are trusted.
-        both = tmp_path_factory.mktemp("both") / "ca.crt"
-        both.write_text(bad.ca.read_text() + evil.ca.read_text())
-        entry["ca_file"] = str(both)
+        entry["ca"] = bad.ca.read_text() + evil.ca.read_text()
         answer = ran({"task": "look", "mirrors": [entry]})["mirrors"][0]
         assert [asked.headers.get("Authorization") for asked in evil.asked] == [None] * basic
         if not basic:
@@ -402,7 +400,7 @@ def test_a_copier_that_is_killed_goes_on_with_what_is_missing(
         "address": ADDRESS,
         "user": "admin",
         "password": "admin-pw",
-        "ca_file": str(goal.ca),
+        "ca": goal.ca.read_text(),
     }
     process = started({"task": "copy", "registry": registry, "mirrors": [entry]})
     assert reached.wait(120)

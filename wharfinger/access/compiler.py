@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
+from wharfinger.deployment.fixed import MIRROR_ACCOUNT, VERIFICATION_ACCOUNT
 
 from .policy import (
     ALL,
@@ -34,7 +34,7 @@ _DIGESTS = "secret_sha256"
 
 
 def compile_acl(policy: Policy) -> list[dict[str, Any]]:
-    """docker_auth's `acl`: the verification account's entries, then the rules' in their order."""
+    """docker_auth's `acl`: the reserved accounts' entries, then the rules' in their order."""
     entries = list(_reserved(policy))
     for rule in policy.rules:
         entries.extend(_entries(rule, policy))
@@ -51,10 +51,10 @@ def compile_users(
     """docker_auth's `users`: name → bcrypt hash and labels; `""` if a rule names anonymous.
 
     `hashes` is name → bcrypt hash. Names that are neither users nor robots of the policy are left
-    out; the verification account is included if `hashes` has it. `previous` is robot → `hash`,
-    `until` and (if it is known) `digest` of its previous secret. `digests` is name → SHA-256 of a
-    generated secret, which the embedded server compares instead of the bcrypt hash. Raises
-    ValueError for users without a hash.
+    out; the verification account is included if `hashes` has it, and that of mirrors, if there are
+    any. `previous` is robot → `hash`, `until` and (if it is known) `digest` of its previous secret.
+    `digests` is name → SHA-256 of a generated secret, which the embedded server compares instead of
+    the bcrypt hash. Raises ValueError for users without a hash.
     """
     missing = [name for name in (*policy.users, *policy.robots) if name not in hashes]
     if missing:
@@ -66,6 +66,8 @@ def compile_users(
     users: dict[str, dict[str, Any]] = {}
     if VERIFICATION_ACCOUNT in hashes:
         users[VERIFICATION_ACCOUNT] = {"password": str(hashes[VERIFICATION_ACCOUNT])}
+    if MIRROR_ACCOUNT in hashes and policy.mirrors:
+        users[MIRROR_ACCOUNT] = {"password": str(hashes[MIRROR_ACCOUNT])}
     for name in policy.users:
         users[name] = {"password": str(hashes[name])}
         user_labels = {"group": labels[name]} if name in labels else {}
@@ -88,7 +90,7 @@ def compile_users(
 
 
 def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:
-    """What the verification account may do. These entries come before those of the rules."""
+    """What the reserved accounts may do. These entries come before those of the rules."""
     own = {"type": "repository", "name": _expression(f"{VERIFICATION_ACCOUNT}/**")}
     yield {
         "match": {"account": VERIFICATION_ACCOUNT, **own},
@@ -105,6 +107,19 @@ def _reserved(policy: Policy) -> Iterator[dict[str, Any]]:
             "match": {"account": "", **own},
             "actions": [],
             "comment": "verification: never without login",
+        }
+    for repository in policy.mirrors:
+        name = _expression(repository)
+        yield {
+            "match": {"account": MIRROR_ACCOUNT, "type": "repository", "name": name},
+            "actions": ["pull", "push"],
+            "comment": f"registry_mirrors: {repository}",
+        }
+    if policy.mirrors:
+        yield {
+            "match": {"account": MIRROR_ACCOUNT},
+            "actions": [],
+            "comment": "registry_mirrors: nothing else",
         }
 
 

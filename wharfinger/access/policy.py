@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
+from wharfinger.deployment.fixed import MIRROR_ACCOUNT, VERIFICATION_ACCOUNT
 
 from .robots import Robot
 
@@ -60,12 +60,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Users, groups, rules and robots without mistakes."""
+    """Users, groups, rules and robots without mistakes. mirrors: the repositories that the host
+    itself fills, by its account for that."""
 
     users: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
     rules: tuple[Rule, ...]
     robots: Mapping[str, Robot] = field(default_factory=dict)
+    mirrors: tuple[str, ...] = ()
 
     @property
     def knows_anonymous(self) -> bool:
@@ -97,6 +99,8 @@ class Policy:
         reserved = path is not None and matches((VERIFICATION_ACCOUNT, SEGMENTS), path, user)
         if user == VERIFICATION_ACCOUNT:
             return Decision(reserved and verb in ("pull", "push"), None)
+        if user == MIRROR_ACCOUNT:
+            return Decision(repository in self.mirrors and verb in ("pull", "push"), None)
         if user is None and reserved:
             return Decision(False, None)
         names = self._names(user, address)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from wharfinger.host.contents.reports import drift
 from wharfinger.host.contents.storage.sentences import UNREAD
 from wharfinger.values import readable_size
 
@@ -113,10 +114,23 @@ def _drill(answer: Mapping[str, Any], would: str) -> list[str]:
     ]
 
 
+def _mirror(answer: Mapping[str, Any], would: str) -> list[str]:
+    if would:
+        return [*answer["actions"]] or ["every locked tag is here"]
+    counts = ", ".join(f"{number} to {name}" for name, number in sorted(answer["requests"].items()))
+    return [
+        *answer["actions"][:_ROWS],
+        f"{answer['locked']} tags are locked and here, {answer['copied']} of them copied now; "
+        f"requests: {counts or 'none'}; {answer['seconds']:.0f} s",
+        *(f"{row['to']}: {words}" for row in answer["rows"] for words in drift(row)),
+    ]
+
+
 _LINES = {
     "retention": _retention,
     "collect": _collect,
     "check_contents": _check,
     "backup": _backup,
     "drill": _drill,
+    "mirror": _mirror,
 }

@@ -85,6 +85,7 @@ _JOBS = {
     "check_contents": ("registry_check_schedule", f"{_BESIDE} check_contents", ""),
     "backup": ("backup_schedule", "wharfinger-host backup", ""),
     "drill": ("backup_drill_schedule", f"{_BESIDE} drill", ""),
+    "mirror": ("registry_mirrors_schedule", f"{_BESIDE} mirror", ""),
 }
 # systemd does this by OnFailure=.
 _FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"

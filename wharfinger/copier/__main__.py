@@ -1,9 +1,10 @@
 """The copier's process: a request as JSON on standard input, the answer as JSON on standard output.
 
-    {"task": "look" or "copy",
-     "registry": {"name": HOST[:PORT], "address": IP, "user", "password", "ca_file" or null},
+    {"task": "look", "here" or "copy",
+     "registry": {"name": HOST[:PORT], "address": IP, "user", "password", "ca": PEM or ""},
      "mirrors": [{"from", "to", "upstream", "source", "tags", "platforms", "username", "password",
-                  "token_host", "ca_file", "plain_http", "lines": {TAG: DIGEST}}],
+                  "token_host", "ca", "plain_http", "lines": {TAG: DIGEST}}],
+     "left_alone": {UPSTREAM: seconds since 1970 until which it is not asked},
      "patience": seconds for the next bytes of an upstream's answer}
 
 Answers {"mirrors": [one object for each, in order], "requests": {HOST: number},
@@ -17,6 +18,8 @@ import asyncio
 import json
 import socket
 import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,7 +32,7 @@ from wharfinger.client.errors import ClientError, ElsewhereForTokens
 from wharfinger.client.references import DOCKER_HUB
 from wharfinger.client.transport import Settings, Transport
 
-from .upstream import PATIENCE, Manners, Upstream
+from .upstream import PATIENCE, LeftAlone, Manners, Upstream
 from .work import Copied, Mirror, copy, here, look
 
 # The token servers of upstreams that have them on another host.
@@ -39,76 +42,98 @@ _REQUESTS = 8
 
 async def run(request: Mapping[str, Any]) -> dict[str, Any]:
     """What the process answers."""
-    manners: dict[str, Manners] = {}
-    answers: list[dict[str, Any]] = []
-    registry = request.get("registry")
-    if registry is None:
-        return await _all(request, None, manners, answers)
-    _lead_to(str(registry["name"]).partition(":")[0], str(registry["address"]))
-    settings = Settings(
-        credentials=Credentials(registry["user"], registry["password"]),
-        cacert=_path(registry.get("ca_file")),
-        max_requests=_REQUESTS,
-        plain_http=bool(registry.get("plain_http")),
-    )
-    async with Transport(str(registry["name"]), settings) as transport:
-        return await _all(request, Registry(transport), manners, answers)
-
-
-async def _all(
-    request: Mapping[str, Any],
-    own: Registry | None,
-    manners: dict[str, Manners],
-    answers: list[dict[str, Any]],
-) -> dict[str, Any]:
-    patience = float(request.get("patience", PATIENCE))
-    for raw in request["mirrors"]:
-        upstream = str(raw["upstream"])
-        answers.append(
-            await _one(raw, own, manners.setdefault(upstream, Manners(upstream, patience)))
+    with tempfile.TemporaryDirectory(prefix="wharfinger-copier-") as folder:
+        work = _Run(request, Path(folder))
+        own = request.get("registry")
+        if own is None:
+            return await work.all(None)
+        _lead_to(str(own["name"]).partition(":")[0], str(own["address"]))
+        settings = Settings(
+            credentials=Credentials(own["user"], own["password"]),
+            cacert=work.file(own.get("ca")),
+            max_requests=_REQUESTS,
         )
-    requests: Counter[str] = Counter()
-    for treated in manners.values():
-        requests.update(treated.requests)
-    left = {name: treated.ended.until for name, treated in manners.items() if treated.ended}
-    return {"mirrors": answers, "requests": dict(requests), "left_alone": left}
+        async with Transport(str(own["name"]), settings) as transport:
+            return await work.all(Registry(transport))
 
 
-async def _one(raw: Mapping[str, Any], own: Registry | None, manners: Manners) -> dict[str, Any]:
-    """The answer for one mirror."""
-    mirror = Mirror.of(raw)
-    answer: dict[str, Any] = {"to": mirror.to, "from": raw["from"], "problem": None}
-    copied = Copied()
-    try:
-        if own is not None:
-            copied = await here(own, mirror)
-        async with Upstream(manners.upstream, _settings(raw), manners) as transport:
+class _Run:
+    """One request. `folder` gets the authorities' certificates, which TLS reads from files."""
+
+    def __init__(self, request: Mapping[str, Any], folder: Path) -> None:
+        self._request, self._folder = request, folder
+        self._manners: dict[str, Manners] = {}
+
+    def file(self, certificates: object) -> Path | None:
+        """A file with these certificates in PEM form; None without any."""
+        if not certificates:
+            return None
+        path = self._folder / f"{len(list(self._folder.iterdir()))}.crt"
+        path.write_text(str(certificates), encoding="utf-8")
+        return path
+
+    async def all(self, own: Registry | None) -> dict[str, Any]:
+        """The whole answer."""
+        answers = [await self._mirror(raw, own) for raw in self._request["mirrors"]]
+        requests: Counter[str] = Counter()
+        for manners in self._manners.values():
+            requests.update(manners.requests)
+        left = {name: one.ended.until for name, one in self._manners.items() if one.ended}
+        return {"mirrors": answers, "requests": dict(requests), "left_alone": left}
+
+    async def _mirror(self, raw: Mapping[str, Any], own: Registry | None) -> dict[str, Any]:
+        mirror, copied = Mirror.of(raw), Copied()
+        answer: dict[str, Any] = {"to": mirror.to, "from": raw["from"], "problem": None}
+        try:
+            if own is not None:
+                copied = await here(own, mirror)
+            if self._request["task"] != "here":
+                await self._ask_upstream(raw, mirror, own, copied, answer)
+        except ElsewhereForTokens as error:
+            answer["problem"] = (
+                f"{error}; if that host is right, write it as token_host in this entry"
+            )
+        except ClientError as error:
+            answer["problem"] = str(error)
+        return answer | asdict(copied)
+
+    async def _ask_upstream(
+        self,
+        raw: Mapping[str, Any],
+        mirror: Mirror,
+        own: Registry | None,
+        copied: Copied,
+        answer: dict[str, Any],
+    ) -> None:
+        """Adds what upstream has to the answer, and copies what is missing."""
+        name = str(raw["upstream"])
+        if name not in self._manners:
+            self._manners[name] = self._new_manners(name)
+        async with Upstream(name, self._settings(raw, name), self._manners[name]) as transport:
             upstream = Registry(transport)
             found = await look(upstream, mirror)
             answer |= {"tags": found.tags, "gone": found.gone}
             if own is not None:
                 await copy(upstream, own, mirror, copied, found.all or ())
-    except ElsewhereForTokens as error:
-        answer["problem"] = f"{error}; if that host is right, write it as token_host in this entry"
-    except ClientError as error:
-        answer["problem"] = str(error)
-    return answer | asdict(copied)
 
+    def _new_manners(self, upstream: str) -> Manners:
+        manners = Manners(upstream, float(self._request.get("patience", PATIENCE)))
+        until = float((self._request.get("left_alone") or {}).get(upstream, 0))
+        if until > time.time():
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+            manners.leave(LeftAlone(f"{upstream} wants no requests before {when}", until))
+        return manners
 
-def _settings(raw: Mapping[str, Any]) -> Settings:
-    upstream, user = str(raw["upstream"]), str(raw.get("username") or "")
-    allowed = (str(raw.get("token_host") or ""), _TOKEN_HOSTS.get(upstream, ""))
-    return Settings(
-        credentials=Credentials(user, str(raw["password"])) if user else None,
-        cacert=_path(raw.get("ca_file")),
-        plain_http=bool(raw.get("plain_http")),
-        max_requests=_REQUESTS,
-        token_hosts=frozenset(filter(None, allowed)),
-    )
-
-
-def _path(text: object) -> Path | None:
-    return Path(str(text)) if text else None
+    def _settings(self, raw: Mapping[str, Any], upstream: str) -> Settings:
+        user = str(raw.get("username") or "")
+        allowed = (str(raw.get("token_host") or ""), _TOKEN_HOSTS.get(upstream, ""))
+        return Settings(
+            credentials=Credentials(user, str(raw["password"])) if user else None,
+            cacert=self.file(raw.get("ca")),
+            plain_http=bool(raw.get("plain_http")),
+            max_requests=_REQUESTS,
+            token_hosts=frozenset(filter(None, allowed)),
+        )
 
 
 def _lead_to(name: str, address: str) -> None:

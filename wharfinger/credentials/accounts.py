@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from wharfinger.access import VERIFICATION_ACCOUNT
+from wharfinger.deployment.fixed import MIRROR_ACCOUNT, VERIFICATION_ACCOUNT
 
 from .errors import CredentialsError
 from .folder import Credentials
@@ -120,6 +120,8 @@ def _hashes(records: Mapping[str, Record], prepared: Mapping[str, Any]) -> dict[
     hashes = {name: record["hash"] for name, record in records.items()}
     if prepared.get("verification_hash"):
         hashes[VERIFICATION_ACCOUNT] = prepared["verification_hash"]
+    if prepared.get("mirror_hash"):
+        hashes[MIRROR_ACCOUNT] = prepared["mirror_hash"]
     return hashes
 
 
@@ -132,6 +134,8 @@ def _digests(records: Mapping[str, Record], prepared: Mapping[str, Any]) -> dict
     }
     if prepared.get("verification_digest"):
         digests[VERIFICATION_ACCOUNT] = prepared["verification_digest"]
+    if prepared.get("mirror_digest"):
+        digests[MIRROR_ACCOUNT] = prepared["mirror_digest"]
     return digests
 
 

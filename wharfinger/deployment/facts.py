@@ -271,7 +271,8 @@ class Deployment:
     backup_password_file: the file of the generated password of backups; "" where there is none.
     storage_path and drain_timeout: as the inventory has them, for playbooks that do not include the
     roles of these variables. backup_schedule and backup_drill_schedule: the same; "" without a
-    backup_repository.
+    backup_repository. mirrors: of each entry of registry_mirrors `to` and `platforms`, without its
+    login. mirrors_schedule: registry_mirrors_schedule; "" without mirrors.
     """
 
     hostname: str
@@ -292,3 +293,5 @@ class Deployment:
     drain_timeout: str
     backup_schedule: str
     backup_drill_schedule: str
+    mirrors: list[dict[str, Any]]
+    mirrors_schedule: str

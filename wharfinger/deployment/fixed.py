@@ -8,6 +8,8 @@ from __future__ import annotations
 # Users and groups of the two containers.
 REGISTRY_ID = 64500
 TOKEN_SERVER_ID = 64501
+# Of the process that copies mirrors.
+MIRROR_ID = 64502
 
 # Inside the containers' own network.
 REGISTRY_PORT = 5000
@@ -18,12 +20,20 @@ TOKEN_SERVER_PORT = 5002
 # Logs in, pushes and pulls at the end of every deployment, in repositories whose first segment is
 # this name. An inventory cannot use the name.
 VERIFICATION_ACCOUNT = "wharfinger-verification"
+# Pushes what registry_mirrors name, and may do nothing else. An inventory cannot use it either.
+MIRROR_ACCOUNT = "wharfinger-mirror"
+# Name → what it is reserved for, in words.
+RESERVED_ACCOUNTS = {
+    VERIFICATION_ACCOUNT: "the deployment's own verification",
+    MIRROR_ACCOUNT: "the copying of mirrors",
+}
 
 # The timers' jobs on the registry's contents. Each is a command of the host program; with systemd
 # it runs as the unit of this name, with the job after the @.
 BACKUP = "backup"
 DRILL = "drill"
-JOBS = ("retention", "collect", "check_contents", BACKUP, DRILL)
+MIRROR = "mirror"
+JOBS = ("retention", "collect", "check_contents", BACKUP, DRILL, MIRROR)
 JOB_UNIT = "wharfinger-contents@"
 # What people call the jobs, where it is another word (docs/glossary.md).
 JOB_WORDS = {"collect": "collection", "check_contents": "scrub"}

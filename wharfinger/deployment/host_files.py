@@ -144,6 +144,7 @@ HOST_FILES: tuple[HostFile, ...] = (
             ("collect", "the same: collect's own", ""),
             ("check_contents", "the same: check_contents' own", _BESIDE),
             ("drill", "the same: drill's own", _BESIDE),
+            ("mirror", "the same: mirror's own", _BESIDE),
         )
     ),
     *(
@@ -164,6 +165,22 @@ HOST_FILES: tuple[HostFile, ...] = (
         mode="0600",
         when="backup_repository",
         compared=True,
+    ),
+    HostFile(
+        "/etc/wharfinger/mirrors/mirror.lock",
+        "which digest each mirrored tag has",
+        "mirrors",
+        mode="0644",
+        when="registry_mirrors",
+        compared=True,
+    ),
+    HostFile(
+        "/etc/wharfinger/mirrors/settings.json",
+        "what is mirrored from where, with the logins",
+        "mirrors",
+        mode="0600",
+        secret=True,
+        when="registry_mirrors",
     ),
     # What may be a secret that a person has chosen is not compared by its digest.
     *(

@@ -58,6 +58,8 @@ _ACCOUNTS = ("users", "rotate_robots")
 _SERVING = (*_ACCOUNTS, "rotate", "rollback")
 _BACKUP = ("backup", "backup_drill")
 _CONTENTS = ("retention", "garbage_collect", "scrub")
+# Playbooks that write the token server's configuration or the registry's, which name the mirrors.
+_MIRRORS = ("mirror", *_SERVING)
 
 
 def _with_source(*sources: str) -> Only:
@@ -129,6 +131,8 @@ SETTINGS: Mapping[str, Setting] = {
     "backup_environment": Setting(stops=_BACKUP),
     "backup_ssh_key": Setting(stops=_BACKUP),
     "backup_ssh_host_keys": Setting(stops=_BACKUP),
+    "registry_mirrors": Setting(stops=_MIRRORS),
+    "registry_mirrors_schedule": Setting(stops=(*_BACKUP, *_CONTENTS)),
     "preflight_clock_tolerance": Setting(Number(1, 3600)),
 }
 

@@ -126,6 +126,12 @@ def _backups_in_words(answer: Answer) -> tuple[str, int]:
     return in_words(answer), 0
 
 
+def _mirrors_in_words(answer: Answer) -> tuple[str, int]:
+    from .mirrors.catalog import in_words
+
+    return in_words(answer), 0
+
+
 def _refresh_unlocked(host: Host, request: Request) -> Answer | None:
     if not is_held(host.paths.lock):
         return None
@@ -179,6 +185,8 @@ COMMANDS = {
             words=_backups_in_words,
             options=(_SNAPSHOT,),
         ),
+        Command("look_upstream", functions.look_upstream, locked=False),
+        Command("mirrors", functions.mirrors, locked=False, words=_mirrors_in_words),
         Command("restore", functions.restore),
         Command("restore_repositories", functions.restore_repositories, locked=False),
         Command("restored", functions.restored),
@@ -230,6 +238,14 @@ COMMANDS = {
             locked=False,
             measured=True,
             nothing="nothing was restored",
+        ),
+        Command(
+            "mirror",
+            functions.mirror,
+            locked=False,
+            measured=True,
+            nothing="every locked tag is here",
+            after_restore=True,
         ),
         Command(
             "reopen",

@@ -89,6 +89,24 @@ def images() -> Function:
     return images
 
 
+def look_upstream() -> Function:
+    from .mirrors.mirror import look_upstream
+
+    return look_upstream
+
+
+def mirror() -> Function:
+    from .mirrors.mirror import mirror
+
+    return mirror
+
+
+def mirrors() -> Function:
+    from .mirrors.catalog import mirrors
+
+    return mirrors
+
+
 def network() -> Function:
     from .setup.network import network
 

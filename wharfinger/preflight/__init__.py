@@ -30,6 +30,7 @@ from .extra_vars import check_extra_vars
 from .host import check_host
 from .host_names import own_name
 from .images import check_reachable
+from .mirrors import check_mirrors
 from .removed import check_removed
 from .robots import check_secrets, check_two_secrets
 from .scopes import SCOPES, report_of_scope
@@ -93,6 +94,7 @@ def check(
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
     check_backup_password(good, controller, files)
+    check_mirrors(good, controller, values, files, scope)
     if scope in ("restore", "backup", "backup_drill"):
         check_backup_place(good, obstacles)
     if scope == "restore":

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wharfinger import mirrors
 from wharfinger.deployment.facts import Deployment, Generations, HostFacts, Served
 from wharfinger.host.setup import zipapp
 from wharfinger.registry import proxy
@@ -75,5 +76,12 @@ def deployment(settings: Mapping[str, Any], host: HostFacts, base: str) -> Deplo
         backup_schedule=settings["backup_schedule"] if settings["backup_repository"] else "",
         backup_drill_schedule=(
             settings["backup_drill_schedule"] if settings["backup_repository"] else ""
+        ),
+        mirrors=[
+            {"to": mirror.to, "platforms": list(mirror.platforms)}
+            for mirror in mirrors.examine(settings["registry_mirrors"])[0]
+        ],
+        mirrors_schedule=(
+            settings["registry_mirrors_schedule"] if settings["registry_mirrors"] else ""
         ),
     )

@@ -23,6 +23,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "scrub": (),
     "backup": (),
     "backup_drill": (),
+    "mirror": ("update",),
     "restore": ("snapshot", "only", "leave_out_damaged"),
     "remove": ("remove_data",),
 }
@@ -34,6 +35,7 @@ _PLAYBOOKS = {
     **dict.fromkeys(READ["rotate"], "playbooks/rotate_certificates.yml"),
     **dict.fromkeys(READ["rotate_robots"], "playbooks/rotate_robots.yml"),
     "rollback": "playbooks/rollback.yml",
+    "update": "playbooks/mirror.yml",
     "remove_data": "playbooks/remove.yml",
     **dict.fromkeys(READ["restore"], "playbooks/restore.yml"),
     "confirm_deletions": "playbooks/retention.yml or playbooks/garbage_collect.yml",
@@ -70,7 +72,7 @@ def check_extra_vars(
             )
             if near:
                 report.error(name, f"is an unknown variable: write -e {near}=…")
-    for name in ("confirm_deletions", "clock_is_right", "leave_out_damaged"):
+    for name in ("confirm_deletions", "clock_is_right", "leave_out_damaged", "update"):
         if name in READ[scope]:
             _truth(name, "true", playbook_vars, report)
     if scope == "rotate":

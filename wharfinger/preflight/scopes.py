@@ -57,6 +57,7 @@ SCOPES = {
     "scrub": _scope("scrub", *_CONTENTS),
     "backup": _scope("backup", "host, data"),
     "backup_drill": _scope("backup_drill", "host, data", "host, engine"),
+    "mirror": _scope("mirror", "mirror.lock", "host, data"),
     # It ends with site.yml.
     "restore": Scope(None),
     "remove": Scope(stopping("remove"), reading=False, tells=False),

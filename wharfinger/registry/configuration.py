@@ -12,7 +12,7 @@ does not say, configuration/parser.go of the same version.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -472,14 +472,15 @@ def render(
     realm: str = "",
     metrics: bool = False,
     index_members: bool = False,
-    sparse: Sequence[str] = (),
+    sparse: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The registry's config.yml, `settings` (reviewed) merged over what the toolkit sets.
 
     `auth` is token or htpasswd. `realm` is the address of the token server for clients, `issuer`
     the name that it signs with. `drain_timeout` is in seconds. `metrics`: whether nginx may read
     them. `index_members`: the answer of `checks_members`. `sparse`: repositories whose indexes may
-    lack platforms, since a mirror keeps only some. Paths are those inside the container. Raises ValueError if distribution would not know a key of the result, or not accept its value.
+    lack platforms, since a mirror keeps only some. Paths are those inside the container. Raises
+    ValueError if distribution would not know a key of the result, or not accept its value.
     """
     template = templates.read(
         TEMPLATE,

@@ -6,10 +6,11 @@ read a secret as a key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 
-from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
+from wharfinger.deployment.fixed import RESERVED_ACCOUNTS
 from wharfinger.deployment.problems import Report
 
 from ..policy import Policy
@@ -41,7 +42,7 @@ def examine(
     it they are not compared. The policy is complete, and warnings are given, only if there are no
     errors. Never raises.
     """
-    inventory = Inventory((VERIFICATION_ACCOUNT,))
+    inventory = Inventory(RESERVED_ACCOUNTS)
     read_users(inventory, users)
     read_robots(inventory, {} if robots is None else robots, auth, server, today)
     if not isinstance(users, Mapping):
@@ -60,13 +61,20 @@ def examine(
     return policy, Report(inventory.errors, [] if inventory.errors else inventory.warnings)
 
 
-def read_policy(users: object, groups: object, access: object, robots: object = None) -> Policy:
+def read_policy(
+    users: object,
+    groups: object,
+    access: object,
+    robots: object = None,
+    mirrors: Iterable[str] = (),
+) -> Policy:
     """The policy of registry_users, registry_groups, registry_access and registry_robots.
 
+    mirrors: the repositories that registry_mirrors fill.
     A robot that has expired is not a mistake here: preflight reports it. Raises ValueError with
     every error that `examine` finds, one per line.
     """
     policy, report = examine(users, groups, access, robots)
     if report.errors:
         raise ValueError("\n".join(str(error) for error in report.errors))
-    return policy
+    return replace(policy, mirrors=tuple(sorted(set(mirrors))))

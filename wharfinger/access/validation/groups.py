@@ -75,7 +75,7 @@ def _members(inventory: Inventory, group: str, members: Sequence[object]) -> tup
 def _member_mistake(inventory: Inventory, name: str) -> str:
     """Why this name is not a user's, and what to write instead."""
     if name in inventory.reserved:
-        return f"{name} is reserved for the deployment's own verification: remove it"
+        return f"{name} is reserved for {inventory.reserved[name]}: remove it"
     if name.startswith(GROUP) or name in inventory.written_groups:
         return f"{quoted(name)} is a group, and a group has users only: write its members"
     close = nearest(name, inventory.users)

@@ -22,7 +22,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 class Inventory:
     """What was read so far, and the mistakes in it."""
 
-    reserved: tuple[str, ...]
+    # Name → what it is reserved for.
+    reserved: Mapping[str, str]
     users: dict[str, None] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     robots: dict[str, Robot] = field(default_factory=dict)
@@ -43,7 +44,7 @@ def account_name(inventory: Inventory, name: object, entry: object, what: str) -
     if not isinstance(name, str):
         return f"the name is {kind(name)} to YAML: write it in quotation marks"
     if name in inventory.reserved:
-        return "this name is reserved for the deployment's own verification: choose another name"
+        return f"this name is reserved for {inventory.reserved[name]}: choose another name"
     if name in (EVERYONE, ANONYMOUS):
         return f"{name} has a meaning of its own in registry_access: choose another name"
     if not NAME.fullmatch(name):

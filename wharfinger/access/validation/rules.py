@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
 from wharfinger.deployment.problems import Problem
 from wharfinger.suggestions import nearest
 from wharfinger.values import bare_key, kind
@@ -168,7 +169,7 @@ def _who_mistake(inventory: Inventory, word: str) -> str | None:
     if word.startswith(ROBOT):
         return _robot_mistake(inventory, word.removeprefix(ROBOT))
     if word in inventory.reserved:
-        return f"{word} is reserved for the deployment's own verification: remove it"
+        return f"{word} is reserved for {inventory.reserved[word]}: remove it"
     if word in inventory.written_users:
         return None
     if word in inventory.written_robots:
@@ -220,7 +221,7 @@ def _on(inventory: Inventory, where: str, words: tuple[str, ...]) -> tuple[str, 
         wrong = mistake(word)
         if wrong:
             inventory.error(ACCESS, where, f"on: {wrong}")
-        elif word.partition("/")[0] in inventory.reserved:
+        elif word.partition("/")[0] == VERIFICATION_ACCOUNT:
             inventory.error(
                 ACCESS,
                 where,

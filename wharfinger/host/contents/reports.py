@@ -17,6 +17,9 @@ from ..system.files import read_text, write_atomically
 # By job, the key of its report that says how much it has removed.
 _COUNTED = {"retention": "removed", "collect": "untagged"}
 
+# More tags, or mirrors, than these are counted.
+_NAMED = 5
+
 
 def last_report(host: Host, job: str) -> dict[str, Any] | None:
     """The report of the job's last run; None if it never ran. A damaged file counts as a failure,
@@ -97,6 +100,21 @@ def _write(
     write_atomically(host.paths.reports / f"{job}.json", data, 0o600)
 
 
+def drift(row: Mapping[str, Any]) -> list[str]:
+    """How an upstream differs from mirror.lock, a sentence for each kind. row: of the report of
+    `mirror` (mirrors/mirror.py)."""
+    return [
+        f"{words}: {', '.join(row[key][:_NAMED])}"
+        + (f" and {len(row[key]) - _NAMED} more" if len(row[key]) > _NAMED else "")
+        for key, words in (
+            ("moved", "moved upstream"),
+            ("new", "new upstream"),
+            ("gone", "no longer upstream"),
+        )
+        if row[key]
+    ]
+
+
 def problems(host: Host, jobs: Iterable[str] = JOBS) -> list[str]:
     """The problems that the last run of each job had or found."""
     reports = (last_report(host, job) for job in jobs)
@@ -134,6 +152,9 @@ def summary(report: Mapping[str, Any]) -> str:
             f"restored and compared, part {report['turn']} of {report['turns']} of the repository "
             "read"
         )
+    if report["job"] == "mirror":
+        differs = [f"{row['to']}: {words}" for row in report["rows"] for words in drift(row)]
+        return "; ".join([f"{when}: {report['locked']} locked tags are here", *differs[:_NAMED]])
     stale = report.get("stale") or ()
     more = f"; lists of referrers that name what was deleted: {len(stale)}" if stale else ""
     return f"{when}: {report['blobs']} blobs, {report['bytes']} bytes, nothing damaged{more}"

@@ -22,12 +22,14 @@ _LONG = {
     "check_contents": 24 * _AROUND,
     "backup": 14 * 24 * _AROUND,
     "drill": 3 * 24 * _AROUND,
+    "mirror": 25 * _AROUND,
 }
 
 # The answers of a dry run, where a job needs no look at the host for it.
 _DRY = {
     "backup": "a backup would be made",
     "drill": "a sample of the newest backup would be restored and compared",
+    "mirror": "locked tags that are not here would be copied",
 }
 
 

@@ -23,7 +23,8 @@ from ..system.storage_facts import is_mount_point
 def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Request: {"installed": {...}, "mount_point": path, "storage": {"path", "group", "mount"},
     "program": base64}, all optional. Without them, it returns verification_hash,
-    verification_digest (the SHA-256 of that account's generated secret, or None), users (the
+    verification_digest (the SHA-256 of that account's generated secret, or None), mirror_hash and
+    mirror_digest (likewise), users (the
     content of users.json, or {}) and removed (`removed_accounts`). With any of them, it returns
     nothing that a log may not show.
 
@@ -53,7 +54,9 @@ def prepare(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     return {
         "actions": actions,
         "verification_hash": state.verification_hash,
-        "verification_digest": _digest(_verification_password(host)),
+        "verification_digest": _digest(_password(host.paths.verification_password)),
+        "mirror_hash": _mirror_hash(host),
+        "mirror_digest": _digest(_password(host.paths.mirror_password)),
         "users": users,
         "removed": removed_accounts(host),
         # Then passwords beside the inventory may be newer than these.
@@ -87,6 +90,7 @@ def directories(host: Host, check: bool) -> list[str]:
         (paths.registry, 0o750, host.registry_id),
         (paths.secrets, 0o700, root),
         (paths.backup, 0o700, root),
+        (paths.mirrors, 0o700, root),
         (paths.var, 0o711, root),
         (paths.generations, 0o700, root),
         (paths.images, 0o700, root),
@@ -153,6 +157,13 @@ def _secrets(host: Host, check: bool) -> list[str]:
             actions.append(f"{path}: made")
             if not check:
                 write_atomically(path, random.token_urlsafe(32).encode() + b"\n", 0o600)
+    path = host.paths.mirror_password
+    if not _mirror_hash(host):
+        actions.append(f"{path}: made")
+        if not check:
+            # With its hash on the second line: each computation would give another one.
+            password = random.token_urlsafe(32)
+            write_atomically(path, f"{password}\n{bcrypt(password)}\n".encode(), 0o600)
     return actions
 
 
@@ -176,7 +187,7 @@ def _program(host: Host, encoded: str | None, check: bool) -> list[str]:
 
 def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]:
     actions = []
-    password = _verification_password(host)
+    password = _password(host.paths.verification_password)
     known = state.verification_hash
     if password and not (known and belongs(password, known)):
         state.verification_hash = bcrypt(password)
@@ -192,8 +203,15 @@ def _remember(host: Host, state: State, request: Mapping[str, Any]) -> list[str]
     return actions
 
 
-def _verification_password(host: Host) -> str:
-    return (read_text(host.paths.verification_password) or "").strip()
+def _password(path: Path) -> str:
+    """The file's first line."""
+    return (read_text(path) or "").partition("\n")[0].strip()
+
+
+def _mirror_hash(host: Host) -> str | None:
+    """The hash of the mirrors' account, if its file is whole."""
+    password, _, known = (read_text(host.paths.mirror_password) or "").strip().partition("\n")
+    return known if known and belongs(password, known) else None
 
 
 def _digest(password: str) -> str | None:

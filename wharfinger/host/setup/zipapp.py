@@ -11,17 +11,19 @@ import zipfile
 from pathlib import Path
 
 _LAUNCHER = b"import sys\n\nfrom wharfinger.host.__main__ import main\n\nsys.exit(main())\n"
-# The packages below `wharfinger` that the host program imports.
+# The packages below `wharfinger` that the host program imports, and those of the copier of mirrors,
+# which runs as a process of its own (host/mirrors/copier.py) and also needs httpx.
 PACKAGES = ("deployment", "host", "oci")
+COPIER = ("client", "copier")
 # The earliest time in a zip file, so that the bytes do not depend on a clock.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def build() -> bytes:
-    """The zipapp's bytes: the packages of PACKAGES and a launcher, run by `python3`."""
+    """The zipapp's bytes: the packages of PACKAGES and COPIER, and a launcher, run by `python3`."""
     top = Path(__file__).parents[2]
     paths = [top / "__init__.py"]
-    for name in PACKAGES:
+    for name in (*PACKAGES, *COPIER):
         paths += (top / name).rglob("*.py")
     entries = {path.relative_to(top.parent).as_posix(): path.read_bytes() for path in paths}
     buffer = io.BytesIO()

@@ -133,6 +133,30 @@ class Paths:
         return self.secrets / "verification_password"
 
     @property
+    def mirror_password(self) -> Path:
+        """Of the account that pushes what registry_mirrors name."""
+        return self.secrets / "mirror_password"
+
+    @property
+    def mirrors(self) -> Path:
+        """What the host must know to copy mirrors (mirrors/settings.py)."""
+        return self.etc / "mirrors"
+
+    @property
+    def mirror_settings(self) -> Path:
+        return self.mirrors / "settings.json"
+
+    @property
+    def mirror_lock(self) -> Path:
+        """mirror.lock, as the controller has it."""
+        return self.mirrors / "mirror.lock"
+
+    @property
+    def mirror_job(self) -> Path:
+        """The lock that one run of the copier holds."""
+        return self.var / "mirror.lock"
+
+    @property
     def state(self) -> Path:
         return self.var / "state.json"
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import HostError
 
@@ -43,6 +43,10 @@ class Runner(Protocol):
         environment: Mapping[str, str] | None = None,
     ) -> Result: ...
 
+    def run_as(
+        self, user_id: int, arguments: Sequence[str], *, request: str, timeout: float
+    ) -> Result: ...
+
     def start(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], keep_open: int
     ) -> subprocess.Popen[bytes]: ...
@@ -62,27 +66,23 @@ class SystemRunner:
     ) -> Result:
         """Runs the program to its end, with `environment` added to this process's own. A failure of
         the program raises nothing: see `Result.code`."""
-        try:
-            done = subprocess.run(
-                list(arguments),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                env={**os.environ, "LC_ALL": "C", "PATH": _SEARCH, **(environment or {})},
-                check=False,
-            )
-        except FileNotFoundError:
-            return Result(127, "", f"{arguments[0]} is not installed")
-        except PermissionError:
-            return Result(126, "", f"{arguments[0]} may not be run")
-        except subprocess.TimeoutExpired as ended:
-            said = (ended.stdout or b"") + (ended.stderr or b"")
-            problem = f"{arguments[0]} did not answer within {timeout:g} s"
-            return Result(124, said.decode("utf-8", "replace"), problem)
-        return Result(
-            done.returncode,
-            done.stdout.decode("utf-8", "replace"),
-            done.stderr.decode("utf-8", "replace"),
+        surroundings = {**os.environ, "LC_ALL": "C", "PATH": _SEARCH, **(environment or {})}
+        return _result(arguments, timeout, env=surroundings, stdin=subprocess.DEVNULL)
+
+    def run_as(
+        self, user_id: int, arguments: Sequence[str], *, request: str, timeout: float
+    ) -> Result:
+        """Runs a program as a user and group of this id, which need no entry in passwd, with no
+        other groups and nothing of this process's environment. `request` is its input."""
+        return _result(
+            arguments,
+            timeout,
+            env={"PATH": _SEARCH, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"},
+            input=request.encode(),
+            user=user_id,
+            group=user_id,
+            extra_groups=[],
+            cwd="/",
         )
 
     def start(
@@ -109,3 +109,23 @@ class SystemRunner:
             if os.access(candidate, os.X_OK):
                 return candidate
         return None
+
+
+def _result(arguments: Sequence[str], timeout: float, **options: Any) -> Result:
+    try:
+        done = subprocess.run(
+            list(arguments), capture_output=True, timeout=timeout, check=False, **options
+        )
+    except FileNotFoundError:
+        return Result(127, "", f"{arguments[0]} is not installed")
+    except PermissionError:
+        return Result(126, "", f"{arguments[0]} may not be run")
+    except subprocess.TimeoutExpired as ended:
+        said = (ended.stdout or b"") + (ended.stderr or b"")
+        problem = f"{arguments[0]} did not answer within {timeout:g} s"
+        return Result(124, said.decode("utf-8", "replace"), problem)
+    return Result(
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
