@@ -167,14 +167,10 @@ def backup_settings(variables: dict[str, Any]) -> dict[str, Any]:
     return backups.settings(values.plain(variables))
 
 
-def mirror_settings(entries: list[Any], hostname: str, port: int) -> dict[str, Any]:
+def mirror_settings(entries: list[Any], address: str) -> dict[str, Any]:
     """What the host reads to copy mirrors (wharfinger/host/mirrors/settings.py)."""
     rows, _ = mirrors.examine(values.plain(entries))
-    return {
-        "hostname": str(hostname),
-        "port": int(port),
-        "mirrors": [mirror.settings() for mirror in rows],
-    }
+    return {"registry": str(address), "mirrors": [mirror.settings() for mirror in rows]}
 
 
 def contents_settings(variables: dict[str, Any]) -> dict[str, Any]:

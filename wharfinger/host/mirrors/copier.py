@@ -39,12 +39,11 @@ def copy(
     if not password:
         raise HostError(f"{host.paths.mirror_password} is missing: run the whole site.yml")
     authority = host.paths.for_clients
-    suffix = "" if settings.port == 443 else f":{settings.port}"
     request = {
         "task": "here" if dry else "copy",
         "registry": {
-            "name": settings.hostname + suffix,
-            "address": Way.to(settings.hostname).address,
+            "name": settings.registry,
+            "address": Way.to(settings.registry.partition(":")[0]).address,
             "user": MIRROR_ACCOUNT,
             "password": password,
             "ca": read_text(authority) if exists(authority) else "",

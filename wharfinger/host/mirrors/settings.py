@@ -16,11 +16,10 @@ from ..system.files import read_text
 
 @dataclass(frozen=True)
 class Settings:
-    """hostname and port: the registry's own. mirrors: the entries of registry_mirrors, in order, as
+    """registry: the own one, as HOST[:PORT]. mirrors: the entries of registry_mirrors, in order, as
     wharfinger/mirrors/rows.py writes them, each with `lines` (tag → digest) from the lock."""
 
-    hostname: str
-    port: int
+    registry: str
     mirrors: tuple[Mapping[str, Any], ...]
 
 
@@ -34,10 +33,10 @@ def load(host: Host) -> Settings:
         )
     try:
         raw = json.loads(text)
-        hostname, port, mirrors = str(raw["hostname"]), int(raw["port"]), list(raw["mirrors"])
+        registry, mirrors = str(raw["registry"]), list(raw["mirrors"])
     except (ValueError, TypeError, KeyError) as problem:
         raise HostError(f"{path} cannot be read: run site.yml, which writes it") from problem
-    return Settings(hostname, port, tuple(with_lines(mirrors, lock(host))))
+    return Settings(registry, tuple(with_lines(mirrors, lock(host))))
 
 
 def lock(host: Host) -> list[Locked]:
