@@ -96,7 +96,7 @@ def registry_config(
         drain_timeout=drain_timeout,
         metrics=metrics,
         index_members=registry_configuration.checks_members(image, settings, environment),
-        sparse={str(mirror["to"]) for mirror in mirrors if mirror.get("platforms")},
+        sparse=registry_configuration.sparse(mirrors),
     )
 
 

@@ -13,6 +13,7 @@ from wharfinger.oci.manifests import Descriptor
 
 from .api import Fetched, Registry
 from .concurrency import each
+from .errors import NotFound
 from .scopes import pull_scope
 
 # Whether a child of an index is copied: the index, and the child's digest.
@@ -59,8 +60,11 @@ class Tree:
         return list(blobs.values())
 
 
-async def tree(side: Side, top: Fetched, wanted: Wanted = everything) -> Tree:
-    """Reads the manifests in `top`, as far as they are wanted. Raises ClientError."""
+async def tree(
+    side: Side, top: Fetched, wanted: Wanted = everything, absent: set[str] | None = None
+) -> Tree:
+    """Reads the manifests in `top`, as far as they are wanted. With `absent`, children that are not
+    there are added to it; otherwise they raise NotFound, a ClientError like the others."""
     manifests = {top.digest: top}
     waiting = [top]
     while waiting:
@@ -68,7 +72,13 @@ async def tree(side: Side, top: Fetched, wanted: Wanted = everything) -> Tree:
         for child in parent.manifest.children:
             if not wanted(parent, child.digest):
                 continue
-            fetched = await side.manifest(child.digest)
+            try:
+                fetched = await side.manifest(child.digest)
+            except NotFound:
+                if absent is None:
+                    raise
+                absent.add(child.digest)
+                continue
             # Move it to the end: a manifest that several contain must come after all of them.
             manifests.pop(child.digest, None)
             manifests[child.digest] = fetched

@@ -79,9 +79,12 @@ def _check(answer: Mapping[str, Any], would: str) -> list[str]:
         for finding in answer.get("harmless") or ()
         if finding["kind"] == UNREAD
     ]
+    # A host of an earlier version does not count them.
+    absent = answer.get("not_mirrored")
     return [
         f"{answer['blobs']} blobs, {readable_size(answer['bytes'])}, read in "
         f"{answer['seconds']:.0f} s: nothing is damaged",
+        *([f"members of indexes that are not mirrored: {absent}"] if absent else []),
         *stale[:_ROWS],
         *([f"and {len(stale) - _ROWS} more"] if len(stale) > _ROWS else []),
     ]

@@ -15,8 +15,8 @@ from wharfinger.deployment.tag_selection import Selection, selected
 from wharfinger.oci import manifests
 from wharfinger.oci.digests import digest_of, list_tag, subject_of
 from wharfinger.oci.media_types import INDEXES, OCI_INDEX
+from wharfinger.oci.platforms import Platforms
 
-from .platforms import Platforms
 from .upstream import LeftAlone
 
 # A line fails only if it fails so often.
@@ -127,7 +127,7 @@ async def _whole(goal: Side, digest: str, platforms: Platforms) -> Fetched | Non
     top = await goal.manifest(digest)
     for child in top.manifest.children:
         if (
-            platforms.keeps(top, child.digest)
+            platforms.keeps(top.document, child.digest)
             and await goal.api.head_or_none(goal.repository, child.digest) is None
         ):
             return None
@@ -140,6 +140,9 @@ class _Work:
     def __init__(self, origin: Side, goal: Side, mirror: Mirror, result: Copied) -> None:
         self.origin, self.goal, self.mirror, self.result = origin, goal, mirror, result
         self.platforms = Platforms(mirror.platforms)
+
+    def _keeps(self, parent: Fetched, child: str) -> bool:
+        return self.platforms.keeps(parent.document, child)
 
     async def line(self, tag: str) -> None:
         """Copies one line; a failure is noted, so that the others go on."""
@@ -161,12 +164,12 @@ class _Work:
         # Otherwise it only had another tag.
         if top is None:
             top = await self.origin.manifest(digest)
-            lacking = self.platforms.missing_in(top)
+            lacking = self.platforms.missing_in(top.document)
             if lacking:
                 raise NotFound(
                     f"{self.origin.repository}:{tag} has no image for {', '.join(lacking)}"
                 )
-            copied = await tree(self.origin, top, self.platforms.keeps)
+            copied = await tree(self.origin, top, self._keeps)
             self.result.blobs += await copy_contents(self.origin, self.goal, copied)
             for fetched in copied.manifests:
                 await self._referrers(fetched.digest)

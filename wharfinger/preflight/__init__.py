@@ -145,7 +145,8 @@ def _check_registry(good: Mapping[str, Any], report: Report) -> None:
     report.errors += problems
     if problems:
         return
-    report.warnings += configuration.warnings(settings, environment)
+    mirrors = good.get("registry_mirrors", [])
+    report.warnings += configuration.warnings(settings, environment, mirrors)
     try:
         # As the role does it; values that only the host knows do not change which keys there are.
         configuration.render(
@@ -154,6 +155,7 @@ def _check_registry(good: Mapping[str, Any], report: Report) -> None:
             settings=settings,
             drain_timeout=0,
             index_members=True,
+            sparse=configuration.sparse(mirrors),
         )
     except ValueError as error:
         report.error("registry_settings", str(error))

@@ -51,6 +51,7 @@ CATALOG_ENTRIES = 1000
 
 # The middleware of images/registry/members.go, which only the toolkit's own image has.
 INDEX_MEMBERS = "index-members"
+_PLATFORMS = "validation.manifests.indexes.platforms"
 # distribution's own keys that say which indexes it accepts.
 _INDEX_CHECKS = ("validation.enabled", "validation.disabled", "validation.manifests.indexes")
 
@@ -213,8 +214,9 @@ def review(settings: object, environment: object) -> list[Problem]:
     return problems
 
 
-def warnings(settings: object, environment: object) -> list[Problem]:
-    """What is allowed but probably not intended. Expects reviewed input."""
+def warnings(settings: object, environment: object, mirrors: object = ()) -> list[Problem]:
+    """What is allowed but probably not intended. Expects reviewed input; `mirrors`:
+    registry_mirrors."""
     problems: list[Problem] = []
     variables: Mapping[Any, Any] = environment if isinstance(environment, Mapping) else {}
     paths = {name: _variable_path(str(name))[1] for name in variables}
@@ -240,7 +242,39 @@ def warnings(settings: object, environment: object) -> list[Problem]:
                 "side of it (container_engine_network) can be notified",
             )
         )
-    return problems
+    return problems + _index_warnings(settings, variables, sparse(mirrors))
+
+
+def _index_warnings(
+    settings: object, variables: Mapping[Any, Any], repositories: list[str]
+) -> list[Problem]:
+    """Which indexes the registry accepts is set to what distribution breaks off at, or to what
+    refuses the indexes of mirrors with `platforms`."""
+    where, chosen = _SETTINGS, _get(settings, *_PLATFORMS.split("."))
+    for name, value in variables.items():
+        if _variable_path(str(name))[1] == _PLATFORMS:
+            where, chosen = _ENVIRONMENT, value
+    chosen = str(chosen).lower() if chosen is not None else ""
+    if chosen == "list":
+        return [
+            Problem(
+                where,
+                _PLATFORMS,
+                f"distribution {VERSION} breaks off the connection at an index with a member "
+                "without a platform, such as a list of signatures or a build cache: remove it, and "
+                "name `platforms` in registry_mirrors; or write none, which checks no index",
+            )
+        ]
+    if chosen == "all" and repositories:
+        return [
+            Problem(
+                where,
+                _PLATFORMS,
+                f"all refuses the indexes of {', '.join(repositories)}, where registry_mirrors "
+                "names `platforms`: remove it",
+            )
+        ]
+    return []
 
 
 def _get(value: object, *steps: str) -> object:
@@ -459,6 +493,19 @@ def checks_members(image: Mapping[str, Any], settings: object, variables: object
         _get(settings, *check.split(".")) is not None
         or any(f"{path}.".startswith(f"{check}.") for path in chosen)
         for check in _INDEX_CHECKS
+    )
+
+
+def sparse(mirrors: object) -> list[str]:
+    """The repositories whose indexes may lack platforms: where an entry of `registry_mirrors` names
+    `platforms`. Anything else in it is left out, since preflight has refused it."""
+    entries = mirrors if isinstance(mirrors, list | tuple) else ()
+    return sorted(
+        {
+            str(entry["to"])
+            for entry in entries
+            if isinstance(entry, Mapping) and entry.get("platforms") and entry.get("to")
+        }
     )
 
 

@@ -74,10 +74,17 @@ class Tree:
         return digest
 
     def index(
-        self, repository: str, children: Iterable[str], *, tag: str | None = None, age: float = 0
+        self,
+        repository: str,
+        children: Iterable[str],
+        *,
+        tag: str | None = None,
+        age: float = 0,
+        platforms: Iterable[str] = (),
     ) -> str:
-        """An index of existing manifests; returns its digest."""
-        entries = [
+        """An index of existing manifests, with these platforms (OS/ARCHITECTURE) if there are any;
+        returns its digest."""
+        entries: list[dict[str, Any]] = [
             {
                 "mediaType": OCI_IMAGE,
                 "digest": child,
@@ -85,6 +92,8 @@ class Tree:
             }
             for child in children
         ]
+        for entry, text in zip(entries, platforms, strict=False):
+            entry["platform"] = dict(zip(("os", "architecture"), text.split("/"), strict=True))
         content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
         digest = self.manifest(repository, content, age)
         if tag:

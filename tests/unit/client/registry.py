@@ -126,6 +126,7 @@ class Fake:
     head: bool = True
     names_digest: bool = True
     deletes_tags: bool = True
+    takes_sparse: bool = False
     referrers: dict[str, list[dict[str, Any]]] | None = None
     challenges: list[str] | None = None
     before: list[Answer] = field(default_factory=list)
@@ -244,7 +245,7 @@ class Fake:
                 for entry in json.loads(request.content).get("manifests", [])
                 if entry["digest"] not in self.blobs.get(repository, set())
             ]
-            if lacking:
+            if lacking and not self.takes_sparse:
                 body = errors("MANIFEST_BLOB_UNKNOWN", f"blob unknown: {lacking[0]}")
                 return httpx.Response(400, json=body)
             name = self.push(

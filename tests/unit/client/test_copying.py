@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -136,3 +138,42 @@ def test_a_build_cache_is_copied_with_its_layers(fake: Fake, wharf: Wharf) -> No
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == f"{HOST}/other:cache is {name} (1 manifest, 2 blobs, 0 of them copied)\n"
     assert {digest(CACHED), digest(b"{}")} < fake.blobs["other"]
+
+
+@pytest.fixture
+def sparse(fake: Fake) -> tuple[bytes, bytes]:
+    """base:1 in the registry, an index of two images; only the first is there. Returns it and the
+    index."""
+    here, absent = image(layers=[]), image(("absent", 9))
+    fake.push("base", None, here)
+    whole = index(here, absent)
+    fake.push("base", "1", whole)
+    return here, whole
+
+
+def test_an_index_is_copied_without_what_is_not_mirrored(
+    fake: Fake, wharf: Wharf, sparse: tuple[bytes, bytes]
+) -> None:
+    _, whole = sparse
+    fake.takes_sparse = True
+    ran = wharf("copy", f"{HOST}/base:1", f"{HOST}/other")
+    assert (ran.code, ran.out) == (
+        0,
+        f"{HOST}/other:1 is {digest(whole)} (2 manifests, 1 blobs, 0 of them copied; 1 manifest is "
+        "not mirrored)\n",
+    )
+
+
+def test_a_registry_that_takes_only_whole_images_is_explained(
+    fake: Fake, wharf: Wharf, sparse: tuple[bytes, bytes]
+) -> None:
+    here, whole = sparse
+    absent = json.loads(whole)["manifests"][1]["digest"]
+    ran = wharf("copy", f"{HOST}/base:1", f"{HOST}/other")
+    assert ran.code == 1
+    assert ran.err == (
+        f"wharf: {HOST} answers 400 Bad Request when other:1 is pushed "
+        f"(MANIFEST_BLOB_UNKNOWN: blob unknown: {absent}); at {HOST}, 1 manifest is not mirrored, and {HOST} may take "
+        f"only whole images: copy one "
+        f"platform by its digest: wharf copy {HOST}/base@{digest(here)} {HOST}/other\n"
+    )

@@ -59,14 +59,28 @@ def test_an_index_counts_its_children_and_what_is_elsewhere_does_not(
     assert (total["size"], total["logical"]) == (outer + inner, outer + 2 * inner)
 
 
-def test_missing_and_damaged_manifests_are_named(fake: Fake, wharf: Wharf) -> None:
+def test_what_is_not_mirrored_is_named_and_no_damage(fake: Fake, wharf: Wharf) -> None:
+    here, absent = image(("here", 10)), image(("absent", 20))
+    fake.push("app", None, here)
+    whole = index(here, absent)
+    fake.push("app", "1", whole)
+    ran = wharf("du", f"{HOST}/app")
+    assert ran.code == 0
+    assert ran.err == (
+        f"wharf: {HOST}/app: not mirrored, so not counted: 1 of the manifests that its indexes "
+        "name\n"
+    )
+    assert ran.lines[0].split("\t")[3] == str(len(whole) + len(here) + 10 + CONFIG)
+
+
+def test_damaged_manifests_are_named(fake: Fake, wharf: Wharf) -> None:
     child = image(("a", 1))
+    fake.push("app", None, child)
     fake.push("app", "1", index(child))
     fake.push("app", "broken", b"{")
     ran = wharf("du", f"{HOST}/app")
     assert ran.code == 1
     assert ran.err == (
-        f"wharf: {HOST}/app: missing, so not counted: {digest(child)}\n"
         f"wharf: {HOST}/app: unreadable, so not counted: broken\n"
         f"wharf: something at {HOST} is damaged: its operator can check it\n"
     )

@@ -101,6 +101,26 @@ def test_children_referrers_and_signatures_stay_with_what_needs_them(
     assert names(retention(storage, {"number": 1, "on": [".*"], "newest": 1})) == []
 
 
+def test_an_index_keeps_what_it_names_of_a_mirror_with_some_platforms(
+    tree: Tree, storage: Storage
+) -> None:
+    """Its other platforms are not there, or only as long as another mirror keeps them."""
+    absent = tree.image("elsewhere", "s390x", tag="v1")
+    kept = tree.image("base/app", "amd64", age=90 * DAY)
+    other = tree.image("base/app", "arm64", tag="arm64", age=90 * DAY)
+    tree.index(
+        "base/app", [kept, other, absent], tag="v1", age=90 * DAY,
+        platforms=["linux/amd64", "linux/arm64", "linux/s390x"],
+    )  # fmt: skip
+    assert untagged(storage) == {"removals": [], "revisions": 4, "damage": []}
+    # The other mirror's tag goes; its image stays, since the index names it.
+    shutil.rmtree(tree.tag_path("base/app", "arm64"))
+    tree.quiet()
+    assert untagged(storage)["removals"] == []
+    plan = retention(storage, {"number": 1, "on": ["^base/.*$"], "newest": 1})
+    assert (names(plan), plan["damage"]) == ([], [])
+
+
 def test_signatures_and_referrers_go_with_their_subject(tree: Tree, storage: Storage) -> None:
     tree.image("app", "new", tag="v2")
     old = tree.image("app", "old", age=90 * DAY)

@@ -83,6 +83,9 @@ def test_a_check_shows_how_much_was_read() -> None:
     assert lines("check_contents", answer, check=False) == [
         "12 blobs, 2 GiB, read in 21 s: nothing is damaged"
     ]
+    assert lines("check_contents", answer | {"not_mirrored": 3}, check=False)[1:] == [
+        "members of indexes that are not mirrored: 3"
+    ]
     answer["stale"] = [{"sentence": f"The list {number} …"} for number in range(201)]
     said = lines("check_contents", answer, check=False)
     assert said[:2] == ["12 blobs, 2 GiB, read in 21 s: nothing is damaged", "The list 0 …"]

@@ -19,6 +19,7 @@ from wharfinger.host.contents.storage.layout import Link
 from wharfinger.host.contents.storage.scrub import _Throttle
 from wharfinger.oci.digests import digest_of
 from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX
+from wharfinger.oci.platforms import Platforms
 
 
 def check(storage: Storage) -> list[dict[str, Any]]:
@@ -78,6 +79,7 @@ def test_an_empty_storage_is_sound(storage: Storage) -> None:
         "damage": [],
         "harmless": [],
         "stale": [],
+        "not_mirrored": 0,
     }
 
 
@@ -218,6 +220,49 @@ def test_a_child_that_was_deleted_is_damage(tree: Tree, storage: Storage) -> Non
         "tags": ["app:v1"],
         "repositories": ["app"],
     }
+
+
+def sparse(tree: Tree) -> list[str]:
+    """An index of amd64 and arm64 whose members are elsewhere. Returns their digests."""
+    children = [tree.image("elsewhere", name) for name in ("amd64", "arm64")]
+    platforms = ["linux/amd64", "linux/arm64"]
+    tree.index("base/app", children, tag="v1", platforms=platforms)
+    return children
+
+
+def test_what_a_mirror_does_not_keep_is_no_damage(tree: Tree, storage: Storage) -> None:
+    sparse(tree)
+    tree.image("base/app", "amd64")
+    report = scrub(storage, mirrored={"base/app": [Platforms(["linux/amd64"])]})
+    assert (report["damage"], report["harmless"], report["not_mirrored"]) == ([], [], 1)
+    # In any other repository it is missing.
+    assert len(check(storage)) == 1
+    (damage,) = scrub(storage, mirrored={"base/other": [Platforms(["linux/amd64"])]})["damage"]
+    assert damage["sentence"].startswith("An index in base/app names ")
+
+
+def test_what_a_mirror_keeps_and_lacks_is_damage_that_it_repairs(
+    tree: Tree, storage: Storage
+) -> None:
+    amd64, arm64 = sparse(tree)
+    report = scrub(storage, mirrored={"base/app": [Platforms(["linux/amd64"])]})
+    assert report["not_mirrored"] == 1
+    assert [problem["sentence"] for problem in report["damage"]] == [
+        f"An index in base/app names {amd64}, which is not in base/app: the image cannot be pulled"
+        " for that platform. Its mirror keeps that platform: copy it again with"
+        " playbooks/mirror.yml. This affects base/app:v1"
+    ]
+    everything = scrub(storage, mirrored={"base/app": [Platforms([])]})
+    assert {problem["digest"] for problem in everything["damage"]} == {amd64, arm64}
+    assert everything["not_mirrored"] == 0
+
+
+def test_a_damaged_image_of_a_mirror_is_damage(tree: Tree, storage: Storage) -> None:
+    amd64, _ = sparse(tree)
+    tree.image("base/app", "amd64")
+    tree.blob_path(amd64).write_bytes(b"{}")
+    damage = scrub(storage, mirrored={"base/app": [Platforms(["linux/amd64"])]})["damage"]
+    assert [problem["digest"] for problem in damage] == [amd64]
 
 
 def attached(tree: Tree) -> tuple[str, list[str], str]:
@@ -477,6 +522,7 @@ def test_deletions_and_collections_meanwhile_are_not_damage(
         "damage": [],
         "harmless": [],
         "stale": [],
+        "not_mirrored": 0,
     }
 
 

@@ -17,6 +17,7 @@ from wharfinger.registry.configuration import (
     environment,
     render,
     review,
+    sparse,
     warnings,
 )
 
@@ -511,6 +512,52 @@ def test_the_inventorys_settings_for_indexes_take_precedence(
     settings: dict[str, Any], variables: dict[str, Any], checked: bool
 ) -> None:
     assert checks_members({"index_members": True}, settings, variables) is checked
+
+
+MIRRORS = [
+    {"from": "docker.io/library/debian", "to": "base/debian", "platforms": ["linux/amd64"]},
+    {"from": "quay.io/other", "to": "base/other"},
+]
+
+
+def test_only_mirrors_with_platforms_may_lack_some() -> None:
+    names = sparse(MIRRORS)
+    assert names == ["base/debian"]
+    ours = rendered(index_members=True, sparse=names)
+    assert ours["middleware"]["repository"] == [
+        {"name": "index-members", "options": {"sparse": ["base/debian"]}}
+    ]
+    assert "validation" not in ours
+    official = rendered(sparse=names)
+    assert official["validation"] == {"manifests": {"indexes": {"platforms": "none"}}}
+    assert "validation" not in rendered(sparse=sparse(MIRRORS[1:]))
+    # registry_settings has the last word.
+    chosen = {"validation": {"manifests": {"indexes": {"platforms": "all"}}}}
+    assert rendered(sparse=names, settings=chosen)["validation"] == chosen["validation"]
+    assert sparse(None) == sparse([None, {"platforms": ["linux/amd64"]}]) == []
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_indexes_that_are_checked_otherwise_are_warned_of(by_variable: bool) -> None:
+    def said(value: str, mirrors: object) -> list[str]:
+        settings = {"validation": {"manifests": {"indexes": {"platforms": value}}}}
+        variables = {"REGISTRY_VALIDATION_MANIFESTS_INDEXES_PLATFORMS": value}
+        if by_variable:
+            return [str(problem) for problem in warnings({}, variables, mirrors)]
+        return [str(problem) for problem in warnings(settings, {}, mirrors)]
+
+    where = "registry_environment" if by_variable else "registry_settings"
+    path = "validation.manifests.indexes.platforms"
+    assert said("List", []) == [
+        f"{where}, {path}: distribution 3.1.2 breaks off the connection at an index with a member "
+        "without a platform, such as a list of signatures or a build cache: remove it, and name "
+        "`platforms` in registry_mirrors; or write none, which checks no index"
+    ]
+    assert said("all", MIRRORS) == [
+        f"{where}, {path}: all refuses the indexes of base/debian, where registry_mirrors names "
+        "`platforms`: remove it"
+    ]
+    assert said("all", MIRRORS[1:]) == said("none", MIRRORS) == []
 
 
 def test_the_middleware_has_the_name_that_the_binary_gives_it(project: Path) -> None:

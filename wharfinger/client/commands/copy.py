@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from .. import references
 from ..api import Registry
-from ..copying import Side, copy_contents, tree
-from ..errors import UsageError
+from ..copying import Side, Tree, copy_contents, tree
+from ..errors import ClientError, Denied, NoAnswer, UsageError
 from ..options import Connection
 from ..output import notice, progress
 from ..references import DEFAULT_TAG
@@ -44,14 +45,43 @@ async def _copy(
     origin: Registry, source: references.Reference, goal: Registry, target: references.Reference
 ) -> str:
     here, there = Side(origin, source.repository), Side(goal, target.repository)
-    copied = await tree(here, await here.manifest(source.digest or source.tag or ""))
-    with progress("blobs", len(copied.blobs)) as done:
-        sent = await copy_contents(here, there, copied, done)
+    absent: set[str] = set()
+    top = await here.manifest(source.digest or source.tag or "")
+    copied = await tree(here, top, absent=absent)
     tag = target.tag or source.tag
-    await goal.put_manifest(target.repository, tag or copied.top.digest, copied.top)
+    try:
+        with progress("blobs", len(copied.blobs)) as done:
+            sent = await copy_contents(here, there, copied, done)
+        await goal.put_manifest(target.repository, tag or copied.top.digest, copied.top)
+    except ClientError as error:
+        if not absent or isinstance(error, Denied | NoAnswer):
+            raise
+        raise type(error)(f"{error}; {_incomplete(copied, absent, source, target)}") from error
     shown = target.with_tag(tag) if tag else target
     return (
         f"{shown} is {copied.top.digest} ({len(copied.manifests)} "
         f"{'manifest' if len(copied.manifests) == 1 else 'manifests'}, {len(copied.blobs)} blobs, "
-        f"{sent} of them copied)"
+        f"{sent} of them copied{f'; {_not_mirrored(absent)}' if absent else ''})"
+    )
+
+
+def _not_mirrored(absent: Collection[str]) -> str:
+    return f"{len(absent)} manifest{'s are' if len(absent) > 1 else ' is'} not mirrored"
+
+
+def _incomplete(
+    copied: Tree,
+    absent: Collection[str],
+    source: references.Reference,
+    target: references.Reference,
+) -> str:
+    """Why a registry may have refused an index, and what to write instead."""
+    whole = next((part for part in copied.manifests if not part.manifest.members), None)
+    instead = ""
+    if whole is not None:
+        one = references.Reference(source.registry, source.repository, digest=whole.digest)
+        instead = f": copy one platform by its digest: wharf copy {one} {target}"
+    return (
+        f"at {source.registry}, {_not_mirrored(absent)}, and {target.registry} may take only whole "
+        f"images{instead}"
     )

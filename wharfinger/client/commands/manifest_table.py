@@ -11,6 +11,9 @@ from .. import kinds
 from ..output import Column, print_table
 from ..text import clean, size
 
+# A member that an index names and its repository does not have.
+NOT_MIRRORED = "not mirrored"
+
 
 def print_manifest(shown: Mapping[str, Any]) -> None:
     """Prints the result of describe()."""
@@ -70,8 +73,12 @@ def _type_in_words(shown: Mapping[str, Any]) -> str:
 
 def _together(shown: Mapping[str, Any]) -> str:
     """What an index's size adds up, in words."""
-    platforms = [member for member in shown["manifests"] if member["platform"]]
-    return "all platforms together" if platforms else "all members together"
+    members = shown["manifests"]
+    what = "platforms" if any(member["platform"] for member in members) else "members"
+    absent = sum(member["problem"] == NOT_MIRRORED for member in members)
+    if absent:
+        return f"{len(members) - absent} of {len(members)} {what}; the others are not mirrored"
+    return f"all {what} together"
 
 
 def _image_facts(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:

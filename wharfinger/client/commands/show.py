@@ -17,7 +17,7 @@ from ..errors import ClientError, Damaged, NotFound
 from ..options import Connection
 from ..output import Output
 from ..references import DEFAULT_TAG
-from .manifest_table import platform, print_manifest, texts
+from .manifest_table import NOT_MIRRORED, platform, print_manifest, texts
 
 
 def show_reference(argument: str, raw: bool, json: bool, connection: Connection) -> None:
@@ -71,7 +71,9 @@ async def describe(api: Registry, wanted: references.Reference, fetched: Fetched
     }
     if fetched.media_type in INDEXES:
         description["manifests"] = await _members(api, wanted.repository, fetched)
-        sizes = [entry["size"] for entry in description["manifests"]]
+        sizes = [
+            entry["size"] for entry in description["manifests"] if entry["problem"] != NOT_MIRRORED
+        ]
         description["size"] = None if None in sizes else sum(sizes)
     else:
         description["size"] = total(manifest)
@@ -112,7 +114,8 @@ async def _members(api: Registry, repository: str, index: Fetched) -> list[dict[
                 child = await api.manifest(repository, digest)
                 complete, kind = total(child.manifest), kinds.of_manifest(child.document)
             except NotFound:
-                state = "missing"
+                # Only the operator knows whether a mirror leaves it out.
+                state = NOT_MIRRORED
             except Damaged:
                 state = "unreadable"
         return {

@@ -24,13 +24,14 @@ TOTAL = "(total)"
 class Content:
     """What a repository's tags lead to. Sizes in bytes.
 
-    blobs: digest → size, manifests included. missing, unreadable: tags and digests.
+    blobs: digest → size, manifests included. not_mirrored: digests that an index names and the
+    repository does not have. unreadable: tags and digests.
     """
 
     tags: int = 0
     logical: int = 0
     blobs: dict[str, int] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
+    not_mirrored: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
 
 
@@ -74,10 +75,17 @@ def show_usage(arguments: Sequence[str], connection: Connection, output: Output)
     output.rows(columns, shown, {"repositories": rows, "total": total})
     refuse_denied(denied)
     for name, usage in by_name.items():
-        for what, which in (("missing", usage.missing), ("unreadable", usage.unreadable)):
-            if which:
-                say(f"{registry}/{name}: {what}, so not counted: {', '.join(sorted(which))}")
-    if any(usage.missing or usage.unreadable for usage in by_name.values()):
+        if usage.not_mirrored:
+            say(
+                f"{registry}/{name}: not mirrored, so not counted: {len(usage.not_mirrored)} of "
+                "the manifests that its indexes name"
+            )
+        if usage.unreadable:
+            say(
+                f"{registry}/{name}: unreadable, so not counted: "
+                f"{', '.join(sorted(usage.unreadable))}"
+            )
+    if any(usage.unreadable for usage in by_name.values()):
         raise Damaged(f"something at {registry} is damaged: its operator can check it")
 
 
@@ -125,7 +133,8 @@ async def content(api: Registry, repository: str) -> Content:
             child.digest
             for fetched in waiting
             for child in fetched.manifest.children
-            if child.digest not in known and child.digest not in usage.missing | usage.unreadable
+            if child.digest not in known
+            and child.digest not in usage.not_mirrored | usage.unreadable
         }
         if not children:
             break
@@ -134,7 +143,7 @@ async def content(api: Registry, repository: str) -> Content:
             try:
                 return await api.manifest(repository, digest)
             except NotFound:
-                usage.missing.add(digest)
+                usage.not_mirrored.add(digest)
             except Damaged:
                 usage.unreadable.add(digest)
             return None

@@ -9,6 +9,7 @@ from ..system.context import Host
 from ..system.errors import HostError
 from ..system.lock import locked
 from . import settings as contents_settings
+from .mirrored import mirrored
 from .opened_storage import open_storage
 from .reports import run_and_report
 from .storage import scrub as scrub_storage
@@ -16,7 +17,7 @@ from .storage import scrub as scrub_storage
 
 def scrub(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`check_contents`: compares each blob with its digest, and checks each link and each
-    manifest's children.
+    manifest's children. What a mirror does not keep is no damage.
 
     Request: {"rate": bytes per second; 0: no limit; null: the setting}. Needs only its own lock and
     changes only its report. Returns what storage/scrub.py returns. Raises HostError if something is
@@ -30,7 +31,9 @@ def scrub(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]
     def act(results: dict[str, Any]) -> dict[str, Any]:
         with locked(host.paths.var / "check.lock", "check_contents", 5):
             results |= scrub_storage(
-                open_storage(settings), settings.check_rate if rate is None else int(rate)
+                open_storage(settings),
+                settings.check_rate if rate is None else int(rate),
+                mirrored=mirrored(host),
             )
         if results["damage"]:
             raise HostError(_damaged(results["damage"]))

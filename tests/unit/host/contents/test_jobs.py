@@ -663,6 +663,27 @@ def test_damage_is_reported_with_the_tags_that_it_affects(world: World) -> None:
     assert reports.problems(world.host) == [text]
 
 
+def test_a_platform_that_is_not_mirrored_is_counted_and_no_damage(world: World) -> None:
+    children = [world.tree.image("elsewhere", name) for name in ("amd64", "arm64")]
+    world.tree.image("base/app", "amd64")
+    platforms = ["linux/amd64", "linux/arm64"]
+    world.tree.index("base/app", children, tag="v1", platforms=platforms)
+    with pytest.raises(HostError, match="An index in base/app names"):
+        run("check_contents", {}, host=world.host)
+    settings = world.host.paths.mirror_settings
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"mirrors": [{"to": "base/app", "platforms": ["linux/amd64"]}]}))
+    answer = run("check_contents", {}, host=world.host)
+    assert (answer["damage"], answer["not_mirrored"]) == ([], 1)
+    assert reports.problems(world.host) == []
+    settings.write_text("{")
+    with pytest.raises(HostError) as refused:
+        run("check_contents", {}, host=world.host)
+    assert str(refused.value) == (
+        f"{settings} cannot be read: run the whole site.yml, which writes it"
+    )
+
+
 def test_a_stale_list_of_referrers_is_reported_and_is_not_a_failure(world: World) -> None:
     """Anybody who may delete can make one, so that it must not keep the timer failing."""
     image = world.tree.image("team/app", "now", tag="latest")

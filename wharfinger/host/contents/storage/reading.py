@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ....oci.manifests import Manifest, Unreadable, parse
+from typing import Any
+
+from ....oci.manifests import Manifest, Unreadable, document, parse
 from .layout import Storage
 
 
@@ -15,6 +17,14 @@ def read_manifest(storage: Storage, digest: str) -> Manifest | Unreadable:
     if data is None:
         return Unreadable("its blob is missing or damaged", damaged=True)
     return parse(data)
+
+
+def read_document(storage: Storage, digest: str) -> dict[str, Any]:
+    """The JSON object of a manifest; {} if its blob is missing, damaged or none."""
+    try:
+        return document(storage.manifest(digest) or b"")
+    except OSError:
+        return {}
 
 
 def is_given_up(storage: Storage, repository: str, digest: str) -> bool:

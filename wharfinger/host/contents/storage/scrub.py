@@ -13,36 +13,48 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ....oci.digests import is_list_tag
 from ....oci.manifests import MAX_BYTES, Manifest, Unreadable, parse
 from ....oci.media_types import INDEXES, OCI_INDEX
+from ....oci.platforms import Platforms
 from ...system.errors import HostError
 from . import sentences
 from .layout import Link, Storage
 from .model import Damage
-from .reading import read_manifest
+from .reading import read_document, read_manifest
 
 Progress = Callable[[int, int], None]
 
 _CHUNK = 1 << 20
 
 
-def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+# Repository → the platforms of each mirror that writes there.
+Mirrored = Mapping[str, Sequence[Platforms]]
+
+
+def scrub(
+    storage: Storage,
+    rate: int = 0,
+    progress: Progress | None = None,
+    mirrored: Mirrored | None = None,
+) -> dict[str, Any]:
     """Checks blobs, links and manifests.
 
     `rate`: at most so many bytes each second; 0 means no limit. `progress(done, total)` is called
-    with bytes. Returns (JSON) `{"blobs": int, "bytes": int, "seconds": float, "damage": [{"kind",
-    "repository", "digest", "path", "sentence", "tags", "repositories"}], "harmless": [the same],
-    "stale": [the same]}`. Harmless is what is damaged or incomplete but not needed, and a manifest
-    that the registry cannot read. A list of referrers is stale if it names a deleted manifest.
-    Raises HostError if the storage as a whole cannot be read.
+    with bytes. `mirrored`: where indexes may lack members. Returns (JSON) `{"blobs": int,
+    "bytes": int, "seconds": float, "damage": [{"kind", "repository", "digest", "path", "sentence",
+    "tags", "repositories"}], "harmless": [the same], "stale": [the same], "not_mirrored": int}`.
+    Harmless is what is damaged or incomplete but not needed, and a manifest that the registry
+    cannot read. A list of referrers is stale if it names a deleted manifest. `not_mirrored` counts
+    the members of indexes that their mirror does not keep. Raises HostError if the storage as a
+    whole cannot be read.
     """
     begun = time.monotonic()
-    scrubbing = _Scrub(storage, rate, progress)
+    scrubbing = _Scrub(storage, rate, progress, mirrored or {})
     damage, harmless, stale = scrubbing.run()
     return {
         "blobs": scrubbing.blobs,
@@ -51,6 +63,7 @@ def scrub(storage: Storage, rate: int = 0, progress: Progress | None = None) -> 
         "damage": [problem.report() for problem in damage],
         "harmless": [problem.report() for problem in harmless],
         "stale": [problem.report() for problem in stale],
+        "not_mirrored": len(scrubbing.not_mirrored),
     }
 
 
@@ -100,10 +113,15 @@ class _Finding:
 
 
 class _Scrub:
-    def __init__(self, storage: Storage, rate: int, progress: Progress | None) -> None:
+    def __init__(
+        self, storage: Storage, rate: int, progress: Progress | None, mirrored: Mirrored
+    ) -> None:
         self.storage = storage
         self.blobs = 0
         self.bytes = 0
+        # Repository and digest of what an index names and its mirror does not keep.
+        self.not_mirrored: set[tuple[str, str]] = set()
+        self._mirrored = mirrored
         self._throttle = _Throttle(rate)
         self._progress = progress or (lambda _done, _total: None)
         self._chunk = min(_CHUNK, max(rate // 8, 1 << 16)) if rate else _CHUNK
@@ -306,27 +324,46 @@ class _Scrub:
                     storage, repository, digest, known.uncollected
                 )
                 yield _Finding(damage, users)
-            gone = [
-                child
-                for child in known.children
-                if child not in listing.revisions and child not in listing.broken
-            ]
+            gone = self._check_children(listing, digest, missing)
             if gone and digest in lists:
                 yield _Finding(
                     sentences.stale_list(storage, repository, lists[digest], digest, gone), users
                 )
-            for child in known.children:
-                if child in gone:
-                    if digest not in lists:
-                        missing["child", child].add(digest)
-                elif self._has_other_size(digest, child):
-                    missing["size", child].add(digest)
+            elif gone:
+                for child in self._unexpectedly(repository, digest, gone):
+                    missing["child", child].add(digest)
             for content in known.contents:
                 # What an index calls a blob may still be a manifest.
                 if not (known.index and content in listing.revisions):
                     self._check_content(listing, digest, content, missing)
         for (kind, digest), manifests in missing.items():
             yield self._finding(repository, kind, digest, frozenset(manifests))
+
+    def _check_children(
+        self, listing: _Listing, digest: str, missing: dict[tuple[str, str], set[str]]
+    ) -> list[str]:
+        """Notes in `missing` the children of a manifest whose size is another. Returns those that
+        the repository does not have."""
+        gone = []
+        for child in self._known[digest].children:
+            if child not in listing.revisions and child not in listing.broken:
+                gone.append(child)
+            elif self._has_other_size(digest, child):
+                missing["size", child].add(digest)
+        return gone
+
+    def _unexpectedly(self, repository: str, index: str, gone: Sequence[str]) -> list[str]:
+        """Those of the members `gone` that no mirror leaves out. Where several mirrors write into
+        this repository, one that does is enough: their own job copies what another one lacks."""
+        kept = self._mirrored.get(repository, ())
+        document = read_document(self.storage, index) if kept else {}
+        expected = {
+            child
+            for child in gone
+            if any(not platforms.keeps(document, child) for platforms in kept)
+        }
+        self.not_mirrored |= {(repository, child) for child in expected}
+        return [child for child in gone if child not in expected]
 
     def _referrer_lists(self, listing: _Listing) -> dict[str, str]:
         """The lists of referrers and their tags. An index that has another tag, too, is not a
@@ -371,7 +408,9 @@ class _Scrub:
         if kind == "blob":
             return self._blob_finding(digest, users)
         if kind == "child":
-            return _Finding(sentences.missing_child(storage, repository, digest), users)
+            is_mirror = repository in self._mirrored
+            damage = sentences.missing_child(storage, repository, digest, is_mirror=is_mirror)
+            return _Finding(damage, users)
         if kind == "link":
             return _Finding(sentences.missing_layer_link(storage, repository, digest), users)
         claimed = min(self._claimed_sizes[user, digest] for user in users)

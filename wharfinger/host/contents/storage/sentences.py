@@ -165,12 +165,20 @@ def orphan_link(storage: Storage, repository: str, digest: str) -> Damage:
     )
 
 
-def missing_child(storage: Storage, repository: str, digest: str) -> Damage:
-    """A manifest that an index names and that its repository does not have."""
+def missing_child(
+    storage: Storage, repository: str, digest: str, *, is_mirror: bool = False
+) -> Damage:
+    """A manifest that an index names and that its repository does not have. `is_mirror`: a mirror
+    writes there, and keeps this platform."""
     path = storage.link_path(repository, digest=digest)
+    way = (
+        "Its mirror keeps that platform: copy it again with playbooks/mirror.yml"
+        if is_mirror
+        else "Push the image again with all its platforms"
+    )
     sentence = (
         f"An index in {repository} names {digest}, which is not in {repository}: the image"
-        " cannot be pulled for that platform. Push the image again with all its platforms"
+        f" cannot be pulled for that platform. {way}"
     )
     return Damage("missing child", repository, digest, str(path), sentence, (), (repository,))
 

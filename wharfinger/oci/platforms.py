@@ -1,11 +1,12 @@
-"""Which children of an index a mirror keeps, by the platforms that its entry names."""
+"""Which children of an index a mirror keeps, by the platforms that its entry names. Pure.
+
+An index is its JSON document, as oci/manifests.py reads it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from wharfinger.client.api import Fetched
 
 # buildkit's attestations are children without a real platform, which name the image they are about.
 _ABOUT = "vnd.docker.reference.digest"
@@ -17,14 +18,14 @@ class Platforms:
     def __init__(self, platforms: Iterable[str]) -> None:
         self.platforms = tuple(platforms)
 
-    def keeps(self, index: Fetched, child: str) -> bool:
+    def keeps(self, index: Mapping[str, Any], child: str) -> bool:
         """Whether the child with this digest is kept. One without a platform is."""
         entries = _entries(index)
         return not self.platforms or any(
             self._keeps(entry, entries) for entry in entries if entry.get("digest") == child
         )
 
-    def missing_in(self, index: Fetched) -> list[str]:
+    def missing_in(self, index: Mapping[str, Any]) -> list[str]:
         """The platforms that the index does not have; none if it is no index."""
         has = [text for text in map(_text, _entries(index)) if text]
         return [
@@ -60,8 +61,8 @@ def _text(entry: Mapping[str, Any]) -> str:
     return "/".join(str(part) for part in parts if part)
 
 
-def _entries(index: Fetched) -> list[dict[str, Any]]:
-    values = index.document.get("manifests")
+def _entries(index: Mapping[str, Any]) -> list[dict[str, Any]]:
+    values = index.get("manifests")
     return (
         [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
     )
