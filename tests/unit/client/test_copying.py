@@ -173,7 +173,7 @@ def test_a_registry_that_takes_only_whole_images_is_explained(
     assert ran.code == 1
     assert ran.err == (
         f"wharf: {HOST} answers 400 Bad Request when other:1 is pushed "
-        f"(MANIFEST_BLOB_UNKNOWN: blob unknown: {absent}); at {HOST}, 1 manifest is not mirrored, and {HOST} may take "
-        f"only whole images: copy one "
+        f"(MANIFEST_BLOB_UNKNOWN: blob unknown: {absent}); at {HOST}, 1 manifest is not mirrored, "
+        f"and {HOST} may take only whole images: copy one "
         f"platform by its digest: wharf copy {HOST}/base@{digest(here)} {HOST}/other\n"
     )
