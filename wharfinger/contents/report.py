@@ -125,7 +125,7 @@ def _mirror(answer: Mapping[str, Any], would: str) -> list[str]:
         *answer["actions"][:_ROWS],
         f"{answer['locked']} tags are locked and here, {answer['copied']} of them copied now; "
         f"requests: {counts or 'none'}; {answer['seconds']:.0f} s",
-        *(f"{row['to']}: {words}" for row in answer["rows"] for words in drift(row)),
+        *(f"{row['to']}: {words}" for row in answer["mirrors"] for words in drift(row)),
     ]
 
 

@@ -252,7 +252,7 @@ def test_a_wrong_password_fails_and_loses_nothing(operator: Operator) -> None:
         "to": "base/debian",
         "tags": first["tags"],
         "username": "readonly",
-        "password": "wrong",
+        "password": "not-the-password",
         "ca": first["ca"],
     }
     other = {
@@ -266,7 +266,7 @@ def test_a_wrong_password_fails_and_loses_nothing(operator: Operator) -> None:
     assert (
         f"mirror 1 ({FROM}): upstream.wharfinger.test does not accept the login of readonly"
     ) in done.said
-    assert "wrong" not in done.said.replace("a wrong or changed password", "")
+    assert "not-the-password" not in done.output
     assert lock_file().read_text() == before
     # The right one needs no deployment.
     operator.play(MIRROR)
@@ -283,7 +283,7 @@ def test_an_upstream_that_is_down_changes_nothing_for_clients(
         )
         assert pulled(mirror, "13") == locked()["base/debian:13"]
         status = on_the_mirror("wharfinger-host status")
-        assert status.count("client.wharfinger.test:5000 refuses the connection") == 1
+        assert status.count(refused) == 1
         assert "succeeded     mirror" not in status
         assert operator.play("site.yml").changed == 0
     finally:

@@ -133,9 +133,18 @@ def history(host: Host, job: str) -> list[int]:
     return [count for count in counts if isinstance(count, int) and count > 0]
 
 
+def failed_at(report: Mapping[str, Any]) -> str:
+    """When a run that failed was made, for people."""
+    return f"{_when(report)}: failed"
+
+
+def _when(report: Mapping[str, Any]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(report["at"])))
+
+
 def summary(report: Mapping[str, Any]) -> str:
     """One line about a report, for people."""
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(report["at"])))
+    when = _when(report)
     if not report["ok"]:
         return f"{when}: {str(report['problem']).splitlines()[0]}"
     if report["job"] == "retention":
@@ -153,7 +162,7 @@ def summary(report: Mapping[str, Any]) -> str:
             "read"
         )
     if report["job"] == "mirror":
-        differs = [f"{row['to']}: {words}" for row in report["rows"] for words in drift(row)]
+        differs = [f"{row['to']}: {words}" for row in report["mirrors"] for words in drift(row)]
         return "; ".join([f"{when}: {report['locked']} locked tags are here", *differs[:_NAMED]])
     stale = report.get("stale") or ()
     more = f"; lists of referrers that name what was deleted: {len(stale)}" if stale else ""

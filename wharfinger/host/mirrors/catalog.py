@@ -19,7 +19,8 @@ def mirrors(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     last run, or null}. Raises HostError if the host has no mirrors.
     """
     rows = {
-        (row["to"], row["from"]): row for row in (last_report(host, "mirror") or {}).get("rows", ())
+        (row["to"], row["from"]): row
+        for row in (last_report(host, "mirror") or {}).get("mirrors", ())
     }
     return {
         "actions": [],

@@ -35,10 +35,10 @@ def look_upstream(host: Host, request: Mapping[str, Any], check: bool) -> dict[s
 def mirror(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """`mirror`: copies what is locked and missing, and compares the lock with upstream.
 
-    No request keys. Returns `rows`: for each entry {"to", "from", "locked", "here", "copied",
+    No request keys. Returns `mirrors`: for each entry {"to", "from", "locked", "here", "copied",
     "failed", "moved", "new", "gone", "problem", "success"} (success: when all of it was last here,
     in seconds since 1970); `requests`: by host; `left_alone`: upstreams that want no requests until
-    then. Raises HostError if anything could not be copied or looked at; the rows are in the report
+    then. Raises HostError if anything could not be copied or looked at; `mirrors` is in the report
     all the same.
     """
     settings = load(host)
@@ -67,13 +67,13 @@ def _run(
         name: until for name, until in (before.get("left_alone") or {}).items() if until > now
     }
     answer = copier.copy(host, settings, waiting)
-    known = {(row["to"], row["from"]): row for row in before.get("rows") or ()}
+    known = {(row["to"], row["from"]): row for row in before.get("mirrors") or ()}
     rows = [
         _row(entry, found, known.get((entry["to"], entry["from"])), host.clock.now())
         for entry, found in zip(settings.mirrors, answer["mirrors"], strict=True)
     ]
     noted |= {
-        "rows": rows,
+        "mirrors": rows,
         "requests": answer["requests"],
         "left_alone": {**waiting, **{name: at for name, at in answer["left_alone"].items() if at}},
         "copied": sum(len(row["copied"]) for row in rows),

@@ -63,6 +63,7 @@ PACKAGES = (
     "openssl",
     "openssh-client",
     "restic",
+    "python3-httpx",
     "ca-certificates",
     "cron",
     "certbot",

@@ -197,9 +197,11 @@ def text(answer: Mapping[str, Any]) -> str:
             "latest"
         )
     for job, report in answer["contents"].items():
-        lines.append(f"{_word(job):13} {reports.summary(report)}")
+        # Its problem stands below, with the others.
+        words = reports.summary(report) if report["ok"] else reports.failed_at(report)
+        lines.append(f"{_word(job):13} {words}")
     for job, moment in answer["succeeded"].items():
-        if moment is not None:
+        if moment is not None and answer["contents"].get(job, {}).get("ok", True):
             ago = in_words(answer["now"] - moment)
             lines.append(f"{'succeeded':13} {_word(job)}, {ago} ago")
     lines += [f"{name:13} {words}" for name, words in recovery.in_words(answer["recovery"])]
