@@ -42,6 +42,7 @@ def test_a_bare_on_reaches_the_hosts_file_of_retention() -> None:
             "registry_check_schedule": "",
             "backup_schedule": "",
             "backup_drill_schedule": "",
+            "registry_mirrors_schedule": "",
         },
     }
     assert True in variables["retention"][0]

@@ -94,7 +94,7 @@ def check(
     elif good.get("certificates_tls_source") == "acme":
         check_acme_files(good, controller, files)
     check_backup_password(good, controller, files)
-    check_mirrors(good, controller, values, files, scope)
+    check_mirrors(good, controller, values, files, scope, (playbook_vars or {}).get("update"))
     if scope in ("restore", "backup", "backup_drill"):
         check_backup_place(good, obstacles)
     if scope == "restore":

@@ -22,24 +22,30 @@ def check_mirrors(
     values: Report,
     files: Report,
     scope: str,
+    update: object = None,
 ) -> None:
     """Reports mistakes of the variables to `values`, and to `files` a lock that cannot be read.
-    Warns of mirrors that the lock does not name: nothing of them is copied."""
+    Warns of mirrors that the lock does not name: nothing of them is copied. update: what
+    -e update is, of a run that is about to lock them."""
+    tells = scope == "site" or (scope == "mirror" and str(update).lower() not in ("true", "yes"))
     if _SCHEDULE in good:
         try:
             contents.schedule(good[_SCHEDULE])
         except ValueError as instead:
             values.error(_SCHEDULE, f"{shown(good[_SCHEDULE])} is not a schedule: write {instead}")
-    entries, report = mirrors.examine(good.get("registry_mirrors", []))
+    if "registry_mirrors" not in good:
+        return
+    entries, report = mirrors.examine(good["registry_mirrors"])
     values.add(report)
     if report.errors:
         return
-    if scope == "mirror" and not entries:
-        values.error(
-            "registry_mirrors",
-            "is empty, so there is nothing to copy: write which images are to be kept here "
-            "(docs/mirrors.md)",
-        )
+    if not entries:
+        if scope == "mirror":
+            values.error(
+                "registry_mirrors",
+                "is empty, so there is nothing to copy: write which images are to be kept here "
+                "(docs/mirrors.md)",
+            )
         return
     try:
         text = reader(controller)(NAME).decode("utf-8", "replace")
@@ -52,7 +58,7 @@ def check_mirrors(
     except LockError as error:
         files.error(NAME, str(error))
         return
-    if scope != "site":
+    if not tells:
         return
     named = {(line.repository, line.source) for line in lines}
     for entry in entries:

@@ -65,6 +65,7 @@ NEVER = {
     "registry_check_schedule": "",
     "backup_schedule": "",
     "backup_drill_schedule": "",
+    "registry_mirrors_schedule": "",
 }
 
 

@@ -28,6 +28,7 @@ VARIABLES: dict[str, Any] = {
         "registry_check_schedule": "monthly 03:30",
         "backup_schedule": "",
         "backup_drill_schedule": "",
+        "registry_mirrors_schedule": "",
     },
 }
 

@@ -87,6 +87,10 @@ VARIABLES: dict[str, Any] = {
 
 # The playbooks of backups need these, too.
 BACKUPS = {"backup_repository": "/mnt/backup", "backup_password": "a password"}
+# And that of mirrors this.
+MIRRORS = {
+    "registry_mirrors": [{"from": "docker.io/library/debian", "to": "base/debian", "tags": "13"}]
+}
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
         **variables: Any,
     ) -> Judged:
         place = BACKUPS if scope in ("backup", "backup_drill", "restore") else {}
+        place = MIRRORS if scope == "mirror" else place
         inventory = {**VARIABLES, **place, **variables}
         inventory = {k: v for k, v in inventory.items() if k not in without}
         return Judged(

@@ -59,6 +59,7 @@ MENDED = {"host, engine", "host, nginx"}
         *((scope, PROGRAM | READING | MENDED | CONTENTS) for scope in LOOKING_AFTER),
         ("backup", PROGRAM | READING),
         ("backup_drill", PROGRAM | READING | {"host, engine"}),
+        ("mirror", PROGRAM | READING),
         ("remove", PROGRAM | {"storage_path"}),
     ],
 )
@@ -127,6 +128,7 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
         **{key: ["registry_gc_schedule"] for key in LOOKING_AFTER},
         "backup": [],
         "backup_drill": [],
+        "mirror": ["registry_mirrors"],
         "restore": [
             *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
         ],

@@ -18,6 +18,7 @@ ALL = {
     "registry_check_schedule": "monthly 04:30",
     "backup_schedule": "",
     "backup_drill_schedule": "",
+    "registry_mirrors_schedule": "",
 }
 
 BACKUPS = {"backup_schedule": "daily 01:30", "backup_drill_schedule": "sun 05:30"}

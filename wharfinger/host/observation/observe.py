@@ -59,6 +59,7 @@ PACKAGES = (
     "logrotate",
     "python3-apt",
     "python3-cryptography",
+    "python3-httpx",
     "python3-requests",
     "openssl",
     "openssh-client",
