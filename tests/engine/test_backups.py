@@ -33,6 +33,16 @@ def test_what_was_backed_up_comes_back_as_it_was(machine: Machine) -> None:
     assert not (second.paths.etc.parent / "data/.wharfinger-restore").exists()
 
 
+def test_an_index_without_some_platforms_comes_back_as_it_was(machine: Machine) -> None:
+    first, second = machine("first"), machine("second")
+    tree = filled(first)
+    tree.sparse("base/app", tag="13")
+    answer = backed_up(first)
+    assert (answer["tags"], answer["manifests"]) == (14, 17)
+    restores.restore(second, {}, False)
+    assert files(tree_of(second)) == files(tree)
+
+
 def test_the_second_backup_adds_next_to_nothing_and_older_ones_go(machine: Machine) -> None:
     host = machine("first")
     filled(host)

@@ -136,6 +136,17 @@ def test_a_whole_backup_passes_with_numbers_and_leaves_nothing(host: Host) -> No
     assert facts["restore_speed"] > 0
 
 
+def test_an_index_without_some_platforms_passes_with_what_is_there(host: Host) -> None:
+    Tree(storage_of(host)).sparse("base/app", tag="13")
+    snapshot = backed_up(host)
+    answer = drills.drill(host, {}, False)
+    assert answer["actions"] == [
+        f"snapshot {snapshot}: 1 of 1 tags restored and compared, part 1 of 12 of the repository "
+        "read"
+    ]
+    assert (answer["manifests"], answer["blobs"]) == (2, 2)
+
+
 def test_a_sample_is_no_larger_than_it_may_be(host: Host) -> None:
     tree = filled(host)
     tree.image("team/large", "large", tag="v1", age=-5, layers=[os.urandom(3_000_000)])

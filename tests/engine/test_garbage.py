@@ -119,6 +119,21 @@ def test_exactly_what_was_expected_is_deleted(tree: Tree, collect: Collect, seed
     assert obstacles(storage) == []
 
 
+def test_an_index_without_some_platforms_keeps_what_is_there(tree: Tree, collect: Collect) -> None:
+    index = tree.sparse("base/app", tag="13")
+    nobodys = tree.blob(b"nobody's")
+    storage = Storage(tree.path)
+    assert obstacles(storage) == []
+    removals = plan_untagged(storage, {"untagged_keep": 14 * DAY}, NOW + 90 * DAY)["removals"]
+    assert removals == []
+    before = usage(storage)
+    done = collect()
+    assert done.returncode == 0, done.stderr
+    assert usage(storage) == Usage(before.blobs - 1, before.bytes - len(b"nobody's"))
+    assert tree.blob_path(index).exists()
+    assert not tree.blob_path(nobodys).exists()
+
+
 def test_a_collection_keeps_blobs_in_their_grace_period(tree: Tree, collect: Collect) -> None:
     """Layers of a push without a manifest, and everything that a deleted manifest needed."""
     tree.image("app", "kept", tag="v1", layers=[b"kept"])

@@ -100,6 +100,25 @@ class Tree:
             self.tag(repository, tag, digest, age)
         return digest
 
+    def sparse(self, repository: str, *, tag: str) -> str:
+        """An index of an image for amd64, and of one for arm64 that is nowhere; returns the index's
+        digest."""
+        kept = self.image(repository, "amd64")
+        entries = [
+            {
+                "mediaType": OCI_IMAGE,
+                "digest": kept,
+                "size": self.blob_path(kept).stat().st_size,
+                "platform": {"os": "linux", "architecture": "amd64"},
+            },
+            descriptor(b"an image for arm64", OCI_IMAGE)
+            | {"platform": {"os": "linux", "architecture": "arm64"}},
+        ]
+        content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        digest = self.manifest(repository, content, 0)
+        self.tag(repository, tag, digest)
+        return digest
+
     def cache(self, repository: str, layers: Iterable[bytes], *, tag: str, age: float = 0) -> str:
         """BuildKit's cache in its old form: an index of the layers and of their description;
         returns the index's digest."""
