@@ -34,12 +34,15 @@ def processes(bench: Bench) -> list[str]:
 def refused(bench: Bench, since: float, words: str) -> None:
     """Waits until pushes are refused with these words, and checks that pulls go on."""
     deadline = time.monotonic() + 120
-    while not [seen for seen in bench.pushes.since(since) if not seen.ok]:
-        assert time.monotonic() < deadline, "pushes go on"
+    while not any(words in seen.error for seen in bench.pushes.since(since)):
+        said = [seen.error for seen in bench.pushes.since(since)]
+        assert time.monotonic() < deadline, f"no push was refused with {words!r}: {said}"
         time.sleep(0.1)
-    time.sleep(4)
-    errors = [seen.error for seen in bench.pushes.since(since) if not seen.ok]
-    assert any(words in error for error in errors), errors
+    refused_at = time.time()
+    while not bench.pulls.is_well(refused_at):
+        said = [seen.error for seen in bench.pulls.since(since)]
+        assert time.monotonic() < deadline + 60, f"pulls do not go on: {said}"
+        time.sleep(0.1)
     assert [seen.error for seen in bench.pulls.since(since) if not seen.ok] == []
 
 

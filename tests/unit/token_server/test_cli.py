@@ -189,7 +189,7 @@ def test_serve_with_an_invalid_file_ends_with_1_and_says_why(file: Path) -> None
         [sys.executable, "-m", "wharfinger.token_server", "serve", str(file)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert answer.returncode == 1
     assert f"{file}:1: server.addr: is missing\n" in answer.stderr
@@ -209,7 +209,7 @@ def test_serve_on_an_address_in_use_says_so(server: Running, file: Path) -> None
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert answer.returncode == 1
     assert (

@@ -144,11 +144,15 @@ def test_a_remembered_password_ends_with_its_time_without_a_reload(
     start: Start, keys: Path
 ) -> None:
     running = start(settings(keys))
-    previous = {"password": hashed("old"), "until": instant(15)}
+    lasts = 15
+    begun = time.time()
+    previous = {"password": hashed("old"), "until": instant(lasts)}
     users = {"ci": {"password": hashed("new"), "previous_password": previous}}
     running.write(settings(keys, users=users))
     wait_until_in_force(running)
-    assert running.login("ci", "old").status == 200
+    status = running.login("ci", "old").status
+    # Unless the machine was so busy that the time is over.
+    assert status == 200 or time.time() > begun + lasts - 1
     end = time.monotonic() + 60
     while running.login("ci", "old").status == 200 and time.monotonic() < end:
         time.sleep(0.1)

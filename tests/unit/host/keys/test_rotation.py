@@ -938,13 +938,17 @@ def test_a_clock_that_was_ahead_leaves_no_certificate_of_the_future(world: World
     host, machine = world()
     machine.seconds = time.time() - 40 * 86400
     before = host.paths.served.read_bytes()
+    authority = facts(host.runner, host.paths.certificates / "ca.crt")
+    assert authority is not None
+    # The day on which it was made, which may be yesterday by now.
+    begins = time.strftime("%Y-%m-%d", time.gmtime(authority.not_before))
     # Either the authority was made in the future, or the clock is wrong now: it is not replaced.
     for act in (lambda: run("renew", {}, host=host), lambda: deploy(host)):
         with pytest.raises(HostError) as caught:
             act()
         assert str(caught.value) == (
             "certificates: by this host's clock the authority is valid only from "
-            f"{time.strftime('%Y-%m-%d', time.gmtime())} on: set the clock right (timedatectl); if "
+            f"{begins} on: set the clock right (timedatectl); if "
             "it is right, and was wrong when the authority was made, take that away (rm "
             f"{host.paths.certificates}/ca.*), run site.yml, and let all clients trust the new one"
         )
