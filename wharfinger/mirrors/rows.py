@@ -138,8 +138,9 @@ def _mirror(number: int, entry: object) -> tuple[Mirror | None, list[str]]:
         _certificates(fields, wrong),
         _plain_http(fields, wrong),
     )
-    if bool(mirror.username) != bool(mirror.password):
-        missing = "password" if mirror.username else "username"
+    # Each is compared as it is written: one of the wrong type has a message already.
+    if bool(fields.get("username")) != bool(fields.get("password")):
+        missing = "password" if fields.get("username") else "username"
         wrong.append(
             f"{missing} is missing: a login needs username and password; write both or none"
         )
@@ -157,6 +158,10 @@ def _origin(value: object, wrong: list[str]) -> tuple[str, str]:
         wrong.append(f"from {said}: write REGISTRY/REPOSITORY, as in docker.io/library/debian")
         return "", ""
     text = value
+    if "@" in text.partition("://")[2].partition("/")[0] or "@" in text.partition("/")[0]:
+        # Not repeated: there may be a password in it.
+        wrong.append("from has a login before the registry: write it as username and password")
+        return "", ""
     if "://" in text:
         wrong.append(f"from: {quoted(text)} is an address: write {text.partition('://')[2]}")
         return "", ""

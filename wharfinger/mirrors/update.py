@@ -10,6 +10,9 @@ from wharfinger.deployment.mirror_lock import Locked
 
 from .rows import Mirror
 
+# Characters of a tag that its dated tag keeps: a tag has at most 128.
+_LONGEST = 112
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -54,8 +57,12 @@ def _compare(
         new = Locked(mirror.to, tag, digest, today, mirror.origin)
         if old is None:
             changes.append(f"new    {mirror.to}:{tag} is {digest}")
-        elif old.digest == digest:
+        elif old.digest == digest and old.source == mirror.origin:
             continue
+        elif old.digest == digest:
+            changes.append(
+                f"source {mirror.to}:{tag} comes from {mirror.origin} now, with the same digest"
+            )
         else:
             kept = _dated(lines, old)
             lines[mirror.to, kept] = Locked(mirror.to, kept, old.digest, old.date, old.source)
@@ -81,7 +88,7 @@ def _compare(
 def _dated(lines: Mapping[tuple[str, str], Locked], old: Locked) -> str:
     """The tag that keeps what a moving tag had: `13-20261201`, and `13-20261201.2` if that is
     taken by another digest."""
-    first = f"{old.tag}-{old.date.replace('-', '')}"
+    first = f"{old.tag[:_LONGEST]}-{old.date.replace('-', '')}"
     number, tag = 1, first
     while (line := lines.get((old.repository, tag))) is not None and line.digest != old.digest:
         number += 1
