@@ -278,9 +278,8 @@ def test_an_upstream_that_is_down_changes_nothing_for_clients(
     hosts.host("client").check_output("systemctl stop docker-registry")
     try:
         done = failed(operator)
-        assert (
-            f"plain/app ({PLAIN}): client.wharfinger.test:5000 refuses the connection" in done.said
-        )
+        refused = "client.wharfinger.test:5000 refuses the connection"
+        assert f"plain/app ({PLAIN}): {refused}" in done.said
         assert pulled(mirror, "13") == locked()["base/debian:13"]
         status = on_the_mirror("wharfinger-host status")
         assert status.count(refused) == 1

@@ -196,17 +196,24 @@ def text(answer: Mapping[str, Any]) -> str:
             f"{'writes':13} are refused for {_word(answer['window']['job'])}, until {until} at the "
             "latest"
         )
-    for job, report in answer["contents"].items():
-        # Its problem stands below, with the others.
-        words = reports.summary(report) if report["ok"] else reports.failed_at(report)
-        lines.append(f"{_word(job):13} {words}")
-    for job, moment in answer["succeeded"].items():
-        if moment is not None and answer["contents"].get(job, {}).get("ok", True):
-            ago = in_words(answer["now"] - moment)
-            lines.append(f"{'succeeded':13} {_word(job)}, {ago} ago")
+    lines += _jobs_in_words(answer)
     lines += [f"{name:13} {words}" for name, words in recovery.in_words(answer["recovery"])]
     storage = answer["storage"]
     free = storage["free_bytes"] / 1e9
     lines.append(f"storage       {storage['path']} on {storage['source']}, {free:.1f} GB free")
     lines += [f"PROBLEM       {problem}" for problem in answer["problems"]]
     return "\n".join(lines)
+
+
+def _jobs_in_words(answer: Mapping[str, Any]) -> list[str]:
+    """The last run of each job, and when those that have not failed since last succeeded."""
+    lines = []
+    for job, report in answer["contents"].items():
+        # A problem stands below, with the others.
+        words = reports.summary(report) if report["ok"] else reports.failed_at(report)
+        lines.append(f"{_word(job):13} {words}")
+    for job, moment in answer["succeeded"].items():
+        if moment is not None and answer["contents"].get(job, {}).get("ok", True):
+            ago = in_words(answer["now"] - moment)
+            lines.append(f"{'succeeded':13} {_word(job)}, {ago} ago")
+    return lines
