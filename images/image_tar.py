@@ -8,15 +8,15 @@ between versions, and the digest with it.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from wharfinger.oci.media_types import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, OCI_LAYER
+from wharfinger.oci import images
+from wharfinger.oci.digests import digest_of
+from wharfinger.oci.media_types import OCI_IMAGE, OCI_INDEX, OCI_LAYER
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def symlink(path: str, target: str) -> Entry:
 
 def digest(content: bytes) -> str:
     """``sha256:`` and the hexadecimal digest of ``content``."""
-    return "sha256:" + hashlib.sha256(content).hexdigest()
+    return digest_of(content)
 
 
 def layer(entries: Iterable[Entry]) -> bytes:
@@ -105,35 +105,24 @@ def write(
     ``reference`` is NAME:TAG without a registry. ``architecture`` is amd64 or arm64. ``settings``
     is the ``config`` object of the OCI image configuration, without its labels.
     """
-    platform: dict[str, object] = {"architecture": architecture, "os": "linux"}
-    if architecture == "arm64":
-        platform["variant"] = "v8"
-    configuration = _json(
-        {
-            **platform,
-            "created": "1970-01-01T00:00:00Z",
-            "config": {**settings, "Labels": dict(labels)},
-            "rootfs": {"type": "layers", "diff_ids": [digest(content) for content in layers]},
-            "history": [{"created": "1970-01-01T00:00:00Z"} for _ in layers],
-        }
+    configuration = images.configuration(
+        architecture,
+        {**settings, "Labels": dict(labels)},
+        [digest(content) for content in layers],
+        "1970-01-01T00:00:00Z",
     )
-    manifest = _json(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_IMAGE,
-            "config": _descriptor(OCI_CONFIG, configuration),
-            "layers": [_descriptor(OCI_LAYER, content) for content in layers],
-        }
+    manifest = images.manifest(
+        configuration, [images.descriptor(OCI_LAYER, content) for content in layers]
     )
     name, tag = reference.rsplit(":", 1)
-    index = _json(
+    index = images.json_bytes(
         {
             "schemaVersion": 2,
             "mediaType": OCI_INDEX,
             "manifests": [
                 {
-                    **_descriptor(OCI_IMAGE, manifest),
-                    "platform": platform,
+                    **images.descriptor(OCI_IMAGE, manifest),
+                    "platform": images.platform(architecture),
                     "annotations": {
                         # containerd's import needs the whole name, as docker writes it.
                         "io.containerd.image.name": f"docker.io/{name}:{tag}",
@@ -143,7 +132,7 @@ def write(
             ],
         }
     )
-    classic = _json(
+    classic = images.json_bytes(
         [
             {
                 "Config": _blob_path(configuration),
@@ -153,7 +142,7 @@ def write(
         ]
     )
     with tarfile.open(output, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        _add_file(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        _add_file(archive, "oci-layout", images.json_bytes({"imageLayoutVersion": "1.0.0"}))
         _add_file(archive, "index.json", index)
         _add_file(archive, "manifest.json", classic)
         # Equal layers are one blob.
@@ -174,14 +163,6 @@ def _add_file(archive: tarfile.TarFile, path: str, content: bytes, mode: int = 0
     info = _header(path, mode, tarfile.REGTYPE)
     info.size = len(content)
     archive.addfile(info, io.BytesIO(content))
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": digest(content), "size": len(content)}
 
 
 def _blob_path(content: bytes) -> str:

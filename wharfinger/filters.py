@@ -10,7 +10,17 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from wharfinger import access, backups, containers, contents, docker_auth, images, mirrors, values
+from wharfinger import (
+    access,
+    backups,
+    base_images,
+    containers,
+    contents,
+    docker_auth,
+    images,
+    mirrors,
+    values,
+)
 from wharfinger.closing_message import closing_message
 from wharfinger.deployment import host_files
 from wharfinger.deployment.fixed import TOKEN_SERVER_PORT
@@ -173,6 +183,11 @@ def mirror_settings(entries: list[Any], address: str) -> dict[str, Any]:
     return {"registry": str(address), "mirrors": [mirror.settings() for mirror in rows]}
 
 
+def base_images_settings(variables: dict[str, Any]) -> dict[str, Any]:
+    """What the host reads to make base images (wharfinger.base_images.settings)."""
+    return base_images.settings(values.plain(variables))
+
+
 def contents_settings(variables: dict[str, Any]) -> dict[str, Any]:
     """What the host reads to look after the registry's contents (wharfinger.contents.settings)."""
     return contents.settings(values.plain(variables))
@@ -193,6 +208,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     # Of a variable, which `-e NAME=false` makes a text: as preflight reads it.
     "boolean": values.boolean,
     "backup_settings": backup_settings,
+    "base_images_settings": base_images_settings,
     "checked_auth_config": checked_auth_config,
     "checked_pins": checked_pins,
     "gateway_address": gateway,

@@ -35,6 +35,7 @@ PLAYBOOKS = {
     "backup": "backup",
     "backup_drill": "backup_drill",
     "mirror": "mirror",
+    "base_images": "base_images",
     "remove": "remove",
 }
 _TYPES = {

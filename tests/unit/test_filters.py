@@ -43,6 +43,7 @@ def test_a_bare_on_reaches_the_hosts_file_of_retention() -> None:
             "backup_schedule": "",
             "backup_drill_schedule": "",
             "registry_mirrors_schedule": "",
+            "base_images_schedule": "",
         },
     }
     assert True in variables["retention"][0]

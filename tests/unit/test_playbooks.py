@@ -97,8 +97,8 @@ def test_a_limit_to_hosts_of_another_group_fails(playbook: str, tmp_path: Path) 
             ELSEWHERE,
             ("--tags", "certificates,nosuch"),
             "--tags nosuch: no task has this tag, so nothing was done: write one of "
-            "backup, certificates, container_engine, contents, docker_auth, images, mirrors, "
-            "registry, reverse_proxy, storage, verification",
+            "backup, base_images, certificates, container_engine, contents, docker_auth, images, "
+            "mirrors, registry, reverse_proxy, storage, verification",
         ),
         (
             ELSEWHERE,
@@ -110,8 +110,8 @@ def test_a_limit_to_hosts_of_another_group_fails(playbook: str, tmp_path: Path) 
             ELSEWHERE,
             ("--skip-tags", "nosuch"),
             "--skip-tags nosuch: no task has this tag, so nothing was done: write one of "
-            "backup, certificates, container_engine, contents, docker_auth, images, mirrors, "
-            "registry, reverse_proxy, storage, verification",
+            "backup, base_images, certificates, container_engine, contents, docker_auth, images, "
+            "mirrors, registry, reverse_proxy, storage, verification",
         ),
     ],
 )

@@ -108,6 +108,7 @@ def test_public_variables_begin_with_the_roles_name_or_belong_to_the_contract(ro
     # The inventory contract's names that no single role owns.
     shared = {"registry_hostname", "registry_extra_hostnames", "registry_port", "registry_auth"}
     shared |= {"registry_users", "registry_groups", "registry_access", "docker_auth_server"}
+    shared |= {"registry_base_images"}
     shared |= {name for name in options(CONTENTS) if name.startswith("registry_")}
     shared |= {"registry_mirrors", "registry_mirrors_schedule"}
     foreign = {name for name in options(role) if not name.startswith(f"{role.name}_")}

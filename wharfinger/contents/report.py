@@ -100,6 +100,15 @@ def _backup(answer: Mapping[str, Any], would: str) -> list[str]:
     ]
 
 
+def _base_images(answer: Mapping[str, Any], would: str) -> list[str]:
+    if would:
+        return [*answer["actions"]]
+    return [
+        *(answer["actions"] or ["Debian's archive has not changed, so nothing was made"]),
+        *(f"{made['to']}:{made['tag']} is {made['source']}" for made in answer["images"]),
+    ]
+
+
 def _drill(answer: Mapping[str, Any], would: str) -> list[str]:
     if would:
         return [*answer["actions"]]
@@ -136,4 +145,5 @@ _LINES = {
     "backup": _backup,
     "drill": _drill,
     "mirror": _mirror,
+    "base_images": _base_images,
 }

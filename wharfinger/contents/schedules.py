@@ -86,6 +86,7 @@ _JOBS = {
     "backup": ("backup_schedule", "wharfinger-host backup", ""),
     "drill": ("backup_drill_schedule", f"{_BESIDE} drill", ""),
     "mirror": ("registry_mirrors_schedule", f"{_BESIDE} mirror", ""),
+    "base_images": ("base_images_schedule", f"{_BESIDE} base_images", ""),
 }
 # systemd does this by OnFailure=.
 _FAILED = "wharfinger-host failed --unit wharfinger-contents@{}.service --code $?"

@@ -273,6 +273,8 @@ class Deployment:
     roles of these variables. backup_schedule and backup_drill_schedule: the same; "" without a
     backup_repository. mirrors: of each entry of registry_mirrors `to` and `platforms`, without its
     login. mirrors_schedule: registry_mirrors_schedule; "" without mirrors.
+    base_images: the repositories that registry_base_images fill. base_images_schedule: as given; ""
+    without them.
     """
 
     hostname: str
@@ -295,3 +297,5 @@ class Deployment:
     backup_drill_schedule: str
     mirrors: list[dict[str, Any]]
     mirrors_schedule: str
+    base_images: list[str]
+    base_images_schedule: str

@@ -11,6 +11,10 @@ TOKEN_SERVER_ID = 64501
 # Of the process that copies mirrors.
 MIRROR_ID = 64502
 
+# Where base images are made, root of the user namespace is this account on the host, and so on for
+# 65536 ids. No account has them: systemd leaves the ids from 1879048192 on free.
+BASE_IMAGE_IDS = 1_900_000_000
+
 # Inside the containers' own network.
 REGISTRY_PORT = 5000
 # The registry's health and metrics.
@@ -33,10 +37,11 @@ RESERVED_ACCOUNTS = {
 BACKUP = "backup"
 DRILL = "drill"
 MIRROR = "mirror"
-JOBS = ("retention", "collect", "check_contents", BACKUP, DRILL, MIRROR)
+BASE_IMAGES = "base_images"
+JOBS = ("retention", "collect", "check_contents", BACKUP, DRILL, MIRROR, BASE_IMAGES)
 JOB_UNIT = "wharfinger-contents@"
 # What people call the jobs, where it is another word (docs/glossary.md).
-JOB_WORDS = {"collect": "collection", "check_contents": "scrub"}
+JOB_WORDS = {"collect": "collection", "check_contents": "scrub", BASE_IMAGES: "base images"}
 # The renewals' command, and all of those whose successes are noted.
 RENEW = "renew"
 WATCHED = (RENEW, *JOBS)

@@ -145,6 +145,7 @@ HOST_FILES: tuple[HostFile, ...] = (
             ("check_contents", "the same: check_contents' own", _BESIDE),
             ("drill", "the same: drill's own", _BESIDE),
             ("mirror", "the same: mirror's own", _BESIDE),
+            ("base_images", "the same: base_images' own", _BESIDE),
         )
     ),
     *(
@@ -206,6 +207,14 @@ HOST_FILES: tuple[HostFile, ...] = (
         "retention's rules, schedules and limits",
         "contents",
         mode="0644",
+        compared=True,
+    ),
+    HostFile(
+        f"{ETC}/base_images.json",
+        "which base images the host makes",
+        "base_images",
+        mode="0644",
+        when="registry_base_images",
         compared=True,
     ),
     HostFile(
@@ -335,6 +344,8 @@ HOST_FILES: tuple[HostFile, ...] = (
         f"{VAR}/backup/",
         "a backup's list, the newest backup, restic's cache, a restore that is under way",
     ),
+    HostFile(f"{VAR}/base_images/", "which base images were made last, and one that is being made"),
+    HostFile(f"{VAR}/base_images.lock", "held while base images are made"),
     HostFile(f"{VAR}/check.lock", "held while a check runs"),
     HostFile(f"{VAR}/backup.lock", "held while a backup or restore runs"),
     HostFile(f"{VAR}/drill.lock", "held while a backup or a drill runs"),

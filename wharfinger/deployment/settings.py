@@ -133,6 +133,8 @@ SETTINGS: Mapping[str, Setting] = {
     "backup_ssh_host_keys": Setting(stops=_BACKUP),
     "registry_mirrors": Setting(stops=_MIRRORS),
     "registry_mirrors_schedule": Setting(stops=(*_BACKUP, *_CONTENTS)),
+    "registry_base_images": Setting(stops=("base_images", *_SERVING)),
+    "base_images_schedule": Setting(stops=("base_images", *_BACKUP, *_CONTENTS)),
     "preflight_clock_tolerance": Setting(Number(1, 3600)),
 }
 

@@ -248,6 +248,14 @@ COMMANDS = {
             after_restore=True,
         ),
         Command(
+            "base_images",
+            functions.base_images,
+            locked=False,
+            measured=True,
+            nothing="Debian's archive has not changed",
+            after_restore=True,
+        ),
+        Command(
             "reopen",
             functions.reopen,
             measured=True,

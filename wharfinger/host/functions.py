@@ -35,6 +35,12 @@ def backups() -> Function:
     return backups
 
 
+def base_images() -> Function:
+    from .base_images.job import base_images
+
+    return base_images
+
+
 def certificates() -> Function:
     from .keys.renewal import certificates
 

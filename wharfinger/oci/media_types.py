@@ -13,6 +13,7 @@ SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
 SCHEMA_1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = f"{OCI_LAYER}+gzip"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 # The types of an index's members that are manifests. Any other member is a blob: BuildKit's cache

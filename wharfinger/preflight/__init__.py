@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wharfinger import access
+from wharfinger.base_images import check_base_images_given
 from wharfinger.deployment.facts import HostFacts
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.registry import configuration
@@ -97,6 +98,8 @@ def check(
     check_mirrors(good, controller, values, files, scope, (playbook_vars or {}).get("update"))
     if scope in ("restore", "backup", "backup_drill"):
         check_backup_place(good, obstacles)
+    if scope == "base_images":
+        check_base_images_given(good, obstacles)
     if scope == "restore":
         check_password_of_restore(good, controller, obstacles)
     if scope in ("site", "restore", "users"):

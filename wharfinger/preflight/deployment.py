@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wharfinger import mirrors
+from wharfinger import base_images, mirrors
 from wharfinger.deployment.facts import Deployment, Generations, HostFacts, Served
 from wharfinger.host.setup import zipapp
 from wharfinger.registry import proxy
@@ -83,5 +83,9 @@ def deployment(settings: Mapping[str, Any], host: HostFacts, base: str) -> Deplo
         ],
         mirrors_schedule=(
             settings["registry_mirrors_schedule"] if settings["registry_mirrors"] else ""
+        ),
+        base_images=base_images.repositories(settings["registry_base_images"]),
+        base_images_schedule=(
+            settings["base_images_schedule"] if settings["registry_base_images"] else ""
         ),
     )

@@ -24,6 +24,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "backup": (),
     "backup_drill": (),
     "mirror": ("update",),
+    "base_images": (),
     "restore": ("snapshot", "only", "leave_out_damaged"),
     "remove": ("remove_data",),
 }

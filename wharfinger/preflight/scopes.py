@@ -58,6 +58,7 @@ SCOPES = {
     "backup": _scope("backup", "host, data"),
     "backup_drill": _scope("backup_drill", "host, data", "host, engine"),
     "mirror": _scope("mirror", "mirror.lock", "host, data"),
+    "base_images": _scope("base_images", "host, data", "host, nginx"),
     # It ends with site.yml.
     "restore": Scope(None),
     "remove": Scope(stopping("remove"), reading=False, tells=False),

@@ -11,6 +11,7 @@ from typing import Any
 from wharfinger import images, values
 from wharfinger.access.robots import read_network
 from wharfinger.backups import check_backups
+from wharfinger.base_images import check_base_images
 from wharfinger.deployment import host_files
 from wharfinger.deployment.problems import Refuse, Report
 from wharfinger.deployment.settings import SETTINGS, Duration, Number, Range, Size, used_only
@@ -142,6 +143,7 @@ def check_settings(
     _check_images(checked, controller, report)
     check_contents(checked, refuse, report)
     check_backups(checked, refuse)
+    check_base_images(checked, refuse)
     return checked
 
 

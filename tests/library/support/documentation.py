@@ -56,6 +56,7 @@ INVENTORIES: Mapping[str, Inventory] = {
             ),
             ("docs/images.md", "images_source: archive"),
             ("docs/backup.md", "# group_vars/registry/backup.yml"),
+            ("docs/base-images.md", "# group_vars/registry/base_images.yml"),
         )
     ),
     "access": Inventory(

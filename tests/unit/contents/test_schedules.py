@@ -66,6 +66,7 @@ NEVER = {
     "backup_schedule": "",
     "backup_drill_schedule": "",
     "registry_mirrors_schedule": "",
+    "base_images_schedule": "",
 }
 
 

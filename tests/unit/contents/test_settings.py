@@ -29,6 +29,7 @@ VARIABLES: dict[str, Any] = {
         "backup_schedule": "",
         "backup_drill_schedule": "",
         "registry_mirrors_schedule": "",
+        "base_images_schedule": "",
     },
 }
 

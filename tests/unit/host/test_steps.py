@@ -694,7 +694,7 @@ def test_only_one_command_works_at_a_time_and_the_holder_is_named(host: Host) ->
 
 def test_an_unknown_command_and_a_missing_key_are_named(host: Host) -> None:
     assert message("frob", {}, host).startswith(
-        "unknown command 'frob': one of backup, backup_repository, backups, certificates"
+        "unknown command 'frob': one of backup, backup_repository, backups, base_images"
     )
     assert message("network", {}, host) == "network: the request lacks the key 'name'"
 

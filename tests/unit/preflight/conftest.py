@@ -162,6 +162,8 @@ def judge(specs: dict[str, dict[str, Any]], tmp_path: Path) -> Judge:
     ) -> Judged:
         place = BACKUPS if scope in ("backup", "backup_drill", "restore") else {}
         place = MIRRORS if scope == "mirror" else place
+        if scope == "base_images":
+            place = {"registry_base_images": [{"to": "base/debian-slim", "suite": "trixie"}]}
         inventory = {**VARIABLES, **place, **variables}
         inventory = {k: v for k, v in inventory.items() if k not in without}
         return Judged(

@@ -129,6 +129,7 @@ def test_warnings_are_those_that_the_playbook_is_about(judge: Judge) -> None:
         "backup": [],
         "backup_drill": [],
         "mirror": ["registry_mirrors"],
+        "base_images": [],
         "restore": [
             *("images_archive", "registry_gc_schedule", "registry_users", "registry_hostname"),
         ],

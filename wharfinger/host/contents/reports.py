@@ -155,6 +155,9 @@ def summary(report: Mapping[str, Any]) -> str:
         )
     if report["job"] == "backup":
         return f"{when}: {report['tags']} tags, {report['bytes']} bytes, {report['added']} new"
+    if report["job"] == "base_images":
+        newest = ", ".join(f"{made['to']}:{made['dated']}" for made in report["images"])
+        return f"{when}: {report['made']} made; the newest are {newest or 'none'}"
     if report["job"] == "drill":
         return (
             f"{when}: {report['sample']} of {report['tags']} tags of snapshot {report['snapshot']} "

@@ -23,10 +23,12 @@ _LONG = {
     "backup": 14 * 24 * _AROUND,
     "drill": 3 * 24 * _AROUND,
     "mirror": 25 * _AROUND,
+    "base_images": 24 * _AROUND,
 }
 
 # The answers of a dry run, where a job needs no look at the host for it.
 _DRY = {
+    "base_images": "base images would be made, where Debian's archive has changed",
     "backup": "a backup would be made",
     "drill": "a sample of the newest backup would be restored and compared",
     "mirror": "locked tags that are not here would be copied",

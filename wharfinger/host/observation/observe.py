@@ -65,6 +65,8 @@ PACKAGES = (
     "openssh-client",
     "restic",
     "python3-httpx",
+    "mmdebstrap",
+    "debian-archive-keyring",
     "ca-certificates",
     "cron",
     "certbot",

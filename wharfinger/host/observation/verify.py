@@ -19,7 +19,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode, urlsplit
 
 from ...oci.digests import digest_of
@@ -140,7 +140,7 @@ class Client:
         method: str,
         target: str,
         *,
-        body: bytes | None = None,
+        body: bytes | IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """A request on a new connection. `target` is a path or a URL of this registry."""

@@ -259,6 +259,21 @@ class Paths:
         return self.var / "deployment.json"
 
     @property
+    def base_images_settings(self) -> Path:
+        """What the host must know to make base images (base_images/settings.py)."""
+        return self.etc / "base_images.json"
+
+    @property
+    def base_images(self) -> Path:
+        """What was made last, and an image that is being made."""
+        return self.var / "base_images"
+
+    @property
+    def base_images_lock(self) -> Path:
+        """Held while base images are made."""
+        return self.var / "base_images.lock"
+
+    @property
     def blobs_lock(self) -> Path:
         """Held by a backup from its list to its end: no blob goes meanwhile."""
         return self.var / "blobs.lock"
