@@ -15,11 +15,11 @@ logs=$(mktemp -d)
 
 # Ends everything that this run has started, however the run ends.
 clean_up() {
-  local one
+  local lane stop
   # Each lane is a separate process group.
-  for one in "${lanes[@]}"; do kill -TERM -- "-$one" 2>/dev/null || true; done
-  for one in "${lanes[@]}"; do wait "$one" 2>/dev/null || true; done
-  for one in "${started[@]}"; do $one || true; done
+  for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null || true; done
+  for lane in "${lanes[@]}"; do wait "$lane" 2>/dev/null || true; done
+  for stop in "${started[@]}"; do $stop || true; done
   rm -rf "$logs"
 }
 trap clean_up EXIT
@@ -32,19 +32,24 @@ destroy_scenario() {
   rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY"
 }
 
-# run_in_lanes COUNT PART…: runs COUNT parts at a time, each by run_part. Then summary has its results.
-# A part's output appears when the part has ended.
-run_in_lanes() {
-  local count=$1 lane counts
-  shift
+# begin_lane PART…: one lane begins with these parts, while others are still being prepared.
+begin_lane() {
   printf '%s\n' "$@" >"$logs/queue"
-  # Each lane gets its own process group, so that clean_up can end the whole lane.
-  set -m
-  for ((lane = 0; lane < count; lane++)); do
-    run_lane </dev/null &
-    lanes+=($!)
-  done
-  set +m
+  start_lanes 1
+}
+
+# run_in_lanes COUNT PART…: runs COUNT parts at a time, each by run_part, and then what begin_lane's
+# lane has not begun yet. Then summary has all results. A part's output appears when the part has ended.
+run_in_lanes() {
+  local count=$1 counts
+  shift
+  touch "$logs/queue"
+  # shellcheck disable=SC2016
+  if [ $# != 0 ]; then
+    flock "$logs/queue" sh -c 'printf "%s\n" "$@" | cat - "$0" >"$0.rest" && cat "$0.rest" >"$0"' "$logs/queue" "$@"
+  fi
+  touch "$logs/all_queued"
+  start_lanes $((count - ${#lanes[@]}))
   wait "${lanes[@]}"
   lanes=()
   while read -r -a counts; do
@@ -52,11 +57,30 @@ run_in_lanes() {
   done < <(cat "$logs"/*.counts)
 }
 
-# Runs one part after the other until the queue is empty. A part without counts has failed.
+# Each lane gets its own process group, so that clean_up can end the whole lane.
+start_lanes() {
+  local lane
+  set -m
+  for ((lane = 0; lane < $1; lane++)); do
+    run_lane </dev/null &
+    lanes+=($!)
+  done
+  set +m
+}
+
+# Runs one part after the other until all are in the queue and it is empty. A part without counts has failed.
 run_lane() {
-  local part start
+  local part start last
   trap 'exit 130' TERM
-  while part=$(next_part) && [ -n "$part" ]; do
+  while true; do
+    last=
+    if [ -e "$logs/all_queued" ]; then last=1; fi
+    part=$(next_part)
+    if [ -z "$part" ]; then
+      [ -z "$last" ] || break
+      sleep 0.2
+      continue
+    fi
     say "$part: started"
     start=$SECONDS
     (
@@ -141,10 +165,10 @@ print_times() {
 
 # Repeats the reasons of all failures in a few lines, because a long log may have been cut.
 print_reasons() {
-  local found=("$logs"/*.reasons)
-  [ -e "${found[0]}" ] || return 0
+  local files=("$logs"/*.reasons)
+  [ -e "${files[0]}" ] || return 0
   echo "failures:"
-  cat "${found[@]}"
+  cat "${files[@]}"
 }
 
 summary() {

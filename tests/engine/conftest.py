@@ -18,6 +18,7 @@ from wharfinger.host.commands import run
 from wharfinger.host.system.engine import DockerEngine, answers
 from wharfinger.host.system.files import remove_tree
 
+from .quick_key import make_quick
 from .registries_on_disk import Machine, machine_in
 from .stack import NETWORK, STACK, Stack, host_at
 
@@ -35,8 +36,17 @@ def as_on_a_host() -> None:
 
 @pytest.fixture(autouse=True)
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `as_on_a_host`, restic does not wait for all that other tests do, and brings blobs in
-    one part: it takes half a second of CPU each time it opens a repository."""
+    """A repository in a directory opens at once (quick_key.py). Without `as_on_a_host`, restic does
+    not wait for all that other tests do, and brings blobs in one part."""
+    create = restic.Restic.create
+
+    def created(self: restic.Restic) -> None:
+        create(self)
+        if self.place.directory:
+            password = (self._folder / "password").read_text().strip()
+            make_quick(self.place.directory, password)
+
+    monkeypatch.setattr(restic.Restic, "create", created)
     if "as_on_a_host" not in request.fixturenames:
         monkeypatch.setattr(restic, "BESIDE", ())
         monkeypatch.setattr(blobs, "_part", lambda digest: f"{digest.partition(':')[0]}:")

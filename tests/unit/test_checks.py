@@ -43,6 +43,28 @@ def test_the_parts_times_come_before_the_last_line_the_longest_first() -> None:
     assert seconds[2] == seconds[0] + seconds[1]
 
 
+def test_parts_that_need_nothing_run_while_others_are_prepared() -> None:
+    program = PROGRAM.replace(
+        'run_in_lanes 2 "$@"',
+        # What is prepared here ends only when the first of these parts has ended.
+        "begin_lane waits-0 waits-0.1 waits-0.2\n"
+        'until [ -s "$logs/times" ]; do sleep 0.1; done\n'
+        'run_in_lanes 2 "$@"',
+    )
+    for parts in (["waits-0.3", "waits-0.4"], []):
+        done = subprocess.run(
+            ["bash", "-c", program, "test", *parts],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        lines = done.stdout.splitlines()
+        assert lines[-1] == f"{2 * len(parts) + 6} passed, 0 failed, {len(parts) + 3} skipped"
+        early = ["waits-0", "waits-0.1", "waits-0.2"]
+        assert {line.split()[-1] for line in lines[:-1]} == {*early, *parts, "sum"}
+
+
 def test_a_part_that_ends_early_is_listed_with_its_time() -> None:
     code, lines = ran("cut-off", "waits-0")
     assert code == 1

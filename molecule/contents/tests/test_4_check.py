@@ -175,10 +175,10 @@ for path, text in zip(sys.argv[1::2], sys.argv[2::2]):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    for one in (path, *path.parents):
-        if str(one) == {str(STORAGE)!r}:
+    for folder in (path, *path.parents):
+        if str(folder) == {str(STORAGE)!r}:
             break
-        shutil.chown(one, 64500, 64500)
+        shutil.chown(folder, 64500, 64500)
 """
 
 
