@@ -46,9 +46,9 @@ ATTACH = {
 LIST = """
 oras discover --format json $I:$TAG | sed -n '/"digest"/s/^/oras /p'
 regctl artifact list $I:$TAG --format '{{range .Descriptors}}{{println .Digest}}{{end}}' > listed
-for one in $(cat listed); do
-  crane manifest $I@$one > manifest
-  echo regctl $one
+for name in $(cat listed); do
+  crane manifest $I@$name > manifest
+  echo regctl $name
 done
 """
 # No transparency log can be reached from here, so none is used.

@@ -22,24 +22,24 @@ left = list(range(first, last + 1))
 def ask(ports):
     poll, waiting, silent = select.poll(), {}, []
     for port in ports:
-        one = socket.socket()
-        one.setblocking(False)
-        one.connect_ex((address, port))
-        waiting[one.fileno()] = one, port
-        poll.register(one, select.POLLOUT)
+        probe = socket.socket()
+        probe.setblocking(False)
+        probe.connect_ex((address, port))
+        waiting[probe.fileno()] = probe, port
+        poll.register(probe, select.POLLOUT)
     deadline = time.monotonic() + 3
     while waiting and (rest := deadline - time.monotonic()) > 0:
         for number, _ in poll.poll(rest * 1000):
-            one, port = waiting.pop(number)
+            probe, port = waiting.pop(number)
             poll.unregister(number)
-            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 result["closed"] += 1
             else:
                 result["open"].append(port)
-            one.close()
-    for one, port in waiting.values():
+            probe.close()
+    for probe, port in waiting.values():
         silent.append(port)
-        one.close()
+        probe.close()
     return silent
 for attempt in range(3 if len(left) > 1000 else 1):
     asked, left = left, []
@@ -52,13 +52,13 @@ UDP = r"""
 import json, socket, sys
 silent = []
 for port in map(int, sys.argv[2].split(",")):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.settimeout(1)
-        one.connect((sys.argv[1], port))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(1)
+        probe.connect((sys.argv[1], port))
         for _ in range(4):  # the kernel refuses a few a second only
             try:
-                one.send(b"\0" * 12)
-                one.recv(1)
+                probe.send(b"\0" * 12)
+                probe.recv(1)
             except ConnectionRefusedError:
                 break
             except OSError:

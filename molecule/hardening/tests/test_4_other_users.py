@@ -90,8 +90,8 @@ def test_no_process_shows_a_secret(machine: Host, secrets: list[str]) -> None:
     assert [secret for secret in secrets if secret in shown] == []
     # Only the process's own user and root can read an environment. Those of the services hold none.
     environments = machine.check_output(
-        "for one in $(pgrep -f 'registry serve|wharfinger.token_server|nginx'); do"
-        " tr '\\0' '\\n' </proc/$one/environ; done"
+        "for pid in $(pgrep -f 'registry serve|wharfinger.token_server|nginx'); do"
+        " tr '\\0' '\\n' </proc/$pid/environ; done"
     )
     assert "PATH=" in environments
     assert [secret for secret in secrets if secret in environments] == []
@@ -103,7 +103,7 @@ def test_no_inspection_and_no_log_shows_a_secret(machine: Host, secrets: list[st
         " docker image ls --quiet | xargs docker image inspect;"
         " docker network inspect wharfinger; journalctl --no-pager --quiet;"
         " find /var/log -type f -not -path '*/journal/*' -exec cat {} +;"
-        " for one in $(docker ps --all --quiet); do docker logs $one 2>&1; done"
+        " for name in $(docker ps --all --quiet); do docker logs $name 2>&1; done"
         # Some files of /var/log are not text.
         " ) | tr -cd '\\11\\12\\40-\\176'"
     )

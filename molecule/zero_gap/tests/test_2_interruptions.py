@@ -43,9 +43,9 @@ deadline = time.time() + 240
 while time.time() < deadline:
     with open("/var/lib/wharfinger/state.json") as file:
         generations = json.load(file)["kinds"][kind]["generations"]
-    for one in generations:
-        if one["phase"] == phase:
-            name = f"wharfinger-{kind}-{one['number']}"
+    for generation in generations:
+        if generation["phase"] == phase:
+            name = f"wharfinger-{kind}-{generation['number']}"
             if kill(name):
                 sys.exit()
     time.sleep(0.001)

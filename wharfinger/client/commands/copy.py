@@ -79,8 +79,8 @@ def _incomplete(
     whole = next((part for part in copied.manifests if not part.manifest.members), None)
     instead = ""
     if whole is not None:
-        one = references.Reference(source.registry, source.repository, digest=whole.digest)
-        instead = f": copy one platform by its digest: wharf copy {one} {target}"
+        platform = references.Reference(source.registry, source.repository, digest=whole.digest)
+        instead = f": copy one platform by its digest: wharf copy {platform} {target}"
     return (
         f"at {source.registry}, {_not_mirrored(absent)}, and {target.registry} may take only whole "
         f"images{instead}"
