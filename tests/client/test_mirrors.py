@@ -82,7 +82,12 @@ def ran(request: Mapping[str, Any], python: str = sys.executable) -> dict[str, A
     return answer
 
 
-def copied(goal: Served, *mirrors: Mapping[str, Any], python: str = sys.executable) -> Any:
+def copied(
+    goal: Served,
+    *mirrors: Mapping[str, Any],
+    python: str = sys.executable,
+    patience: float = 30,
+) -> Any:
     """What the copier answers to the task `copy`."""
     registry = {
         "name": goal.name,
@@ -91,7 +96,8 @@ def copied(goal: Served, *mirrors: Mapping[str, Any], python: str = sys.executab
         "password": "admin-pw",
         "ca": goal.ca.read_text(),
     }
-    return ran({"task": "copy", "registry": registry, "mirrors": mirrors}, python)
+    request = {"task": "copy", "registry": registry, "mirrors": mirrors, "patience": patience}
+    return ran(request, python)
 
 
 def mirror(upstream: Served | Misbehaving, source: str, to: str, **more: Any) -> dict[str, Any]:
@@ -437,3 +443,116 @@ def test_silence_is_bounded(bad: Misbehaving, goal: Served) -> None:
         f"{bad.name} has not answered within 1 s"
     }
     assert len(bad.asked) == 1
+
+
+def test_a_list_of_tags_without_an_end_ends(bad: Misbehaving) -> None:
+    def behave(handler: Handler) -> bool:
+        page = bad.count()
+        tags = [f"{page}.{number}" for number in range(20_000)]
+        link = {"Link": f'</v2/endless/tags/list?last={page}>; rel="next"'}
+        return handler.say(200, link, json.dumps({"tags": tags}).encode())
+
+    bad.behave = behave
+    entry = mirror(bad, "endless", "base/endless")
+    answer = ran({"task": "look", "mirrors": [entry]})["mirrors"][0]
+    assert answer["problem"] == (
+        f"{bad.name}: the list /v2/endless/tags/list does not end: after 51 pages and 1020000 tags "
+        "there is still a next page"
+    )
+    assert len(bad.asked) == 51
+
+
+def test_a_blob_elsewhere_is_fetched_without_the_login(
+    debian: Served, bad: Misbehaving, goal: Served, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    image = pushed(debian, "elsewhere", "1")
+    blobs = {digest(blob): blob for blob in (image.config, *image.layers)}
+    with misbehaving(tmp_path_factory.mktemp("storage")) as storage:
+        storage.behave = lambda handler: handler.say(200, body=blobs[handler.path[1:]])
+
+        def behave(handler: Handler) -> bool:
+            name = handler.path.rpartition("/")[2]
+            where = {"Location": f"https://{storage.name}/{name}"}
+            return "/blobs/" in handler.path and handler.say(307, where)
+
+        bad.behave = behave
+        (entry,) = locked(mirror(bad, "elsewhere", "base/elsewhere"))
+        entry["ca"] = bad.ca.read_text() + storage.ca.read_text()
+        bad.asked.clear()
+        answer = copied(goal, entry)
+        assert answer["mirrors"][0]["copied"] == ["1"]
+        assert there(goal, "base/elsewhere", "1") == digest(image.manifest)
+        assert sorted(asked.path[1:] for asked in storage.asked) == sorted(blobs)
+        sent = [{name.lower() for name in asked.headers} for asked in storage.asked]
+        assert not any({"authorization", "cookie"} & names for names in sent)
+        # Both hosts' requests are counted.
+        assert answer["requests"] == {bad.name: len(bad.asked), storage.name: len(blobs)}
+
+
+@pytest.mark.parametrize("more", [-1000, 1000])
+def test_a_blob_of_another_length_is_refused(
+    debian: Served, bad: Misbehaving, goal: Served, more: int
+) -> None:
+    source = f"length{more}"
+    image = pushed(debian, source, "1", 2 * MIB)
+    layer = image.layers[0]
+
+    def behave(handler: Handler) -> bool:
+        if digest(layer) not in handler.path:
+            return False
+        # What it promises is not what it has.
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(layer) + more))
+        handler.end_headers()
+        handler.wfile.write(layer[: len(layer) + more])
+        handler.close_connection = True
+        return True
+
+    (entry,) = locked(mirror(bad, source, f"base/{source}"))
+    bad.behave = behave
+    answer = copied(goal, entry)["mirrors"][0]
+    assert list(answer["failed"]) == ["1"] or answer["problem"]
+    assert bad.name in str(answer["problem"]) + str(answer["failed"])
+    assert there(goal, f"base/{source}", "1") is None
+    assert there(goal, f"base/{source}", digest(image.manifest)) is None
+    assert not whole(goal, digest(layer))
+
+
+@pytest.mark.parametrize("ends", ["dies", "hangs"])
+def test_an_upstream_that_stops_in_a_blob_holds_up_nobody_else(
+    debian: Served, bad: Misbehaving, goal: Served, ends: str
+) -> None:
+    source = f"stops-{ends}"
+    image = pushed(debian, source, "1", 2 * MIB, 3 * MIB)
+    small, large = (digest(layer) for layer in image.layers)
+    pushed(debian, f"{source}-not", "1")
+    (entry,) = locked(mirror(bad, source, f"base/{source}"))
+    (other,) = locked(mirror(debian, f"{source}-not", f"base/{source}-not"))
+    over = threading.Event()
+
+    def stops(sent: int) -> bool:
+        if sent < MIB:
+            return True
+        # By now the small layer is whole.
+        deadline = time.monotonic() + 60
+        while not whole(goal, small) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if ends == "hangs":
+            over.wait(120)
+        return False
+
+    bad.behave = lambda handler: large in handler.path and handler.pass_on(stops)
+    answer = copied(goal, entry, other, patience=5)["mirrors"]
+    over.set()
+    assert bad.name in str(answer[0]["problem"]) + str(answer[0]["failed"])
+    if ends == "hangs":
+        said = f"{bad.name} has not answered within 5 s"
+        assert said in str(answer[0]["problem"]) + str(answer[0]["failed"])
+    assert (answer[1]["copied"], answer[1]["problem"]) == (["1"], None)
+    assert there(goal, f"base/{source}", "1") is None
+    # The next run sends only what is missing.
+    bad.behave = lambda handler: False
+    bad.asked.clear()
+    assert copied(goal, entry)["mirrors"][0]["copied"] == ["1"]
+    assert (bad.count(small), bad.count(large)) == (0, 1)
+    assert there(goal, f"base/{source}", "1") == digest(image.manifest)

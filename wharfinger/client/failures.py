@@ -51,7 +51,8 @@ def no_answer(error: Exception, url: str, *, registry: str) -> NoAnswer:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NoAnswer(_certificate(cause, place, registry))
     for cause in causes:
-        if isinstance(cause, ssl.SSLError):
+        # The cause of a silent server's timeout is that TLS waits for more bytes.
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError):
             why = (cause.reason or str(cause)).replace("_", " ").lower()
             return NoAnswer(
                 f"{place} does not speak TLS as it should ({why}): is the port right? A "

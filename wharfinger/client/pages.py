@@ -12,7 +12,9 @@ from .errors import ClientError
 from .text import clean
 from .transport import Transport
 
-MOST_PAGES = 100_000
+# A list that has more does not end: the registry makes it up, or its pages lead nowhere.
+MOST_PAGES = 10_000
+MOST_ENTRIES = 1_000_000
 
 
 async def pages(
@@ -20,7 +22,7 @@ async def pages(
 ) -> AsyncIterator[list[str]]:
     """The lists under `key` on all pages. If the registry refuses `first`, asks for `plain`. Raises
     ClientError."""
-    path, seen = first, {first}
+    path, seen, entries = first, {first}, 0
     while True:
         answer = await transport.request("GET", path, scope=scope)
         if answer.status_code == 400 and path == first != plain:
@@ -29,11 +31,18 @@ async def pages(
             continue
         if answer.status_code != 200:
             raise transport.problem(answer, f"{urlsplit(path).path} is read")
-        yield _strings(transport.registry, answer, key)
+        page = _strings(transport.registry, answer, key)
+        yield page
+        entries += len(page)
         following = next_page(answer)
         if following is None:
             return
-        if following in seen or len(seen) > MOST_PAGES:
+        if len(seen) >= MOST_PAGES or entries > MOST_ENTRIES:
+            raise ClientError(
+                f"{transport.registry}: the list {plain} does not end: after {len(seen)} pages "
+                f"and {entries} {key} there is still a next page"
+            )
+        if following in seen:
             raise ClientError(
                 f"{transport.registry}: the pages of {plain} lead in a circle; what it has cannot "
                 "be listed whole"

@@ -157,7 +157,7 @@ class Transport:
             async for chunk in answer.aiter_bytes():
                 yield chunk
         except httpx.HTTPError as error:
-            raise failures.no_answer(error, url, registry=self.registry) from error
+            raise self._cut_off(error, request) from error
         finally:
             await answer.aclose()
 
@@ -269,6 +269,10 @@ class Transport:
         raise ClientError(f"{host_of(str(request.url))} redirects without end")
 
     def _no_answer(self, error: Exception, request: httpx.Request) -> ClientError:
+        return failures.no_answer(error, str(request.url), registry=self.registry)
+
+    def _cut_off(self, error: httpx.HTTPError, request: httpx.Request) -> ClientError:
+        """The error for an answer that has begun and does not go on."""
         return failures.no_answer(error, str(request.url), registry=self.registry)
 
 

@@ -128,6 +128,12 @@ class Upstream(Transport):
             why = str(super()._no_answer(error, request))
         return self._left(why)
 
+    def _cut_off(self, error: httpx.HTTPError, request: httpx.Request) -> ClientError:
+        # A connection that broke off is tried again; silence would be waited for with each blob.
+        if isinstance(error, httpx.TimeoutException):
+            return self._no_answer(error, request)
+        return super()._cut_off(error, request)
+
     def _left(self, why: str) -> NoAnswer:
         self.manners.leave(LeftAlone(why))
         return NoAnswer(why)
