@@ -190,6 +190,12 @@ def test_nothing_that_is_there_is_overwritten(machine: Machine) -> None:
         restores.restore(second, {}, False)
 
 
+def restic_of(process: int) -> bool:
+    """Whether this process has started a restic that runs."""
+    found = subprocess.run(["pgrep", "--full", "--parent", str(process), "restic"])
+    return found.returncode == 0
+
+
 def test_a_backup_that_is_killed_leaves_no_snapshot_and_frees_its_locks(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -209,10 +215,11 @@ def test_a_backup_that_is_killed_leaves_no_snapshot_and_frees_its_locks(
     )
     command = [str(Path(".venv/bin/python").resolve()), "-c", program]
     with subprocess.Popen(command, start_new_session=True) as process:
-        deadline = time.monotonic() + 60
-        while not (host.paths.backup_work / "files").exists() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 180
+        # It writes this file just before it starts the restic that uploads.
+        while not ((host.paths.backup_work / "files").exists() and restic_of(process.pid)):
+            assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
-        time.sleep(1)
         assert is_held(host.paths.blobs_lock)
         process.kill()
         process.wait()

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -250,11 +251,13 @@ def test_a_slow_upload_is_finished_or_refused_and_never_half_there(contents: Con
         path = f"{location}{mark}digest={digest(slow)}"
         answers.append(contents.registry.request("PUT", path, headers=headers).status)
 
-    client = threading.Thread(target=upload)
-    client.start()
-    time.sleep(1)
-    contents.run("collect")
-    client.join()
+    with ThreadPoolExecutor(1) as pool:
+        client = pool.submit(upload)
+        # The upload has begun: before, the collection could refuse it as a whole.
+        while not (answers or client.done()):
+            time.sleep(0.05)
+        contents.run("collect")
+        client.result()
     assert answers[-1] in (201, 503)
     blob = contents.registry.blob(contents.account, REPOSITORY, digest(slow))
     assert blob.status == (200 if answers[-1] == 201 else 404)
