@@ -47,6 +47,8 @@ def test_the_documentations_examples_deploy(
             check=False,
         )
         assert done.returncode == 0, done.stderr
+    if name == "access":
+        files.root(folder / "partner-ca.crt")
     if name == "robots":
         for root in ("acme-root.crt", "issuing-root.crt"):
             files.root(folder / root)

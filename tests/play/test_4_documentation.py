@@ -7,6 +7,7 @@ import pytest
 
 from support import documentation
 
+from . import files
 from .controller import Controller, Run
 from .machine import Machine
 from .test_0_documentation import SETTINGS
@@ -50,6 +51,7 @@ def test_every_playbook_takes_what_docs_show(
     folder = controller.directory / f"later-{name}"
     if not folder.exists():
         documentation.write(folder, name, SETTINGS, controller.host_variables)
+        files.root(folder / "partner-ca.crt")
     run: Run = controller.play(
         f"{name}: {playbooks}{options}", folder, "--check", *options, playbook=" ".join(playbooks)
     )

@@ -57,6 +57,7 @@ INVENTORIES: Mapping[str, Inventory] = {
             ("docs/images.md", "images_source: archive"),
             ("docs/backup.md", "# group_vars/registry/backup.yml"),
             ("docs/base-images.md", "# group_vars/registry/base_images.yml"),
+            ("docs/mirrors.md", "# group_vars/registry/mirrors.yml"),
         )
     ),
     "access": Inventory(
@@ -75,8 +76,13 @@ INVENTORIES: Mapping[str, Inventory] = {
                 "# sftp: the key has no passphrase; ssh-keyscan HOST shows the host keys. Compare "
                 "them with the server's own",
             ),
+            (
+                "docs/mirrors.md",
+                "# A login is sent to the upstream itself, and to token_host alone.",
+            ),
         ),
         {
+            "vault_partner_password": "an upstream's password of the vault",
             "vault_admin_password": "a password of the vault",
             "vault_backup_ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----",
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,3 +186,53 @@ def test_any_text_reaches_the_file_as_it_is(value: str) -> None:
     )
     assert file["users"] == compile_users(policy, {value: value}) == {value: {"password": value}}
     assert [file["token"][key] for key in ("issuer", "certificate", "key")] == [value] * 3
+
+
+MIRRORED = "wharfinger-mirror"
+
+
+def test_the_account_of_mirrors_may_fill_them_and_nothing_else() -> None:
+    # Whatever the rules say: its entries come before theirs.
+    everybody = replace(
+        POLICY,
+        rules=(Rule(1, ("everyone",), ("all",), ("all",)),),
+        mirrors=("base/debian", "plain.app"),
+    )
+    own = [each for each in compile_acl(everybody) if each["match"].get("account") == MIRRORED]
+    assert own == [
+        entry(
+            {"account": MIRRORED, **on("/^base/debian$/")},
+            ["pull", "push"],
+            "registry_mirrors: base/debian",
+        ),
+        entry(
+            {"account": MIRRORED, **on(r"/^plain\.app$/")},
+            ["pull", "push"],
+            "registry_mirrors: plain.app",
+        ),
+        entry({"account": MIRRORED}, [], "registry_mirrors: nothing else"),
+    ]
+    assert compile_acl(everybody).index(own[-1]) < next(
+        number
+        for number, each in enumerate(compile_acl(everybody))
+        if "registry_access" in each["comment"]
+    )
+    questions = [
+        ("pull", "base/debian"),
+        ("push", "base/debian"),
+        ("delete", "base/debian"),
+        ("push", "base/debian/x"),
+        ("pull", "team/app"),
+        ("push", "wharfinger-verification/x"),
+        ("list", None),
+    ]
+    allowed = [everybody.decide(MIRRORED, verb, name).allowed for verb, name in questions]
+    assert allowed == [True, True, *[False] * 5]
+
+
+def test_without_mirrors_their_account_does_not_exist() -> None:
+    hashes = HASHES | {MIRRORED: "its hash"}
+    assert MIRRORED not in compile_users(POLICY, hashes)
+    assert MIRRORED not in str(compile_acl(POLICY))
+    filled = replace(POLICY, mirrors=("base/debian",))
+    assert compile_users(filled, hashes)[MIRRORED] == {"password": "its hash"}
