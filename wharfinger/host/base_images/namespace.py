@@ -21,6 +21,8 @@ from ..system.errors import HostError
 _COUNT = 65536
 # Seconds until the kernel has made the namespace.
 _PATIENCE = 30.0
+# It is killed if this process is, also where no service manager does that.
+_ENDING = ("setpriv", "--pdeathsig", "KILL", "--", "unshare")
 _OWN = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation=private")
 
 
@@ -38,7 +40,7 @@ def started(
     kernel makes no user namespaces."""
     with _namespace(work) as space, errors.open("wb") as stream:
         process = subprocess.Popen(
-            ["nsenter", f"--user={space}", "--", "unshare", *_OWN, "--mount-proc", "--", *command],
+            ["nsenter", f"--user={space}", "--", *_ENDING, *_OWN, "--mount-proc", "--", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stream,
