@@ -232,6 +232,12 @@ need_foreign_registry() {
   command -v docker-registry >/dev/null || apt_install_stopped docker-registry
 }
 
+# Debian's own httpx, with which hosts copy mirrors.
+need_debians_httpx() {
+  need_root
+  /usr/bin/python3 -c 'import httpx' 2>/dev/null || apt_install python3-httpx
+}
+
 # restic, and the servers that its repositories are tried on.
 need_repositories() {
   need_root

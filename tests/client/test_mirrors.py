@@ -312,12 +312,25 @@ def test_a_long_pause_that_upstream_wants_ends_its_run_and_nobody_elses(
     before = time.time()
     answer = copied(goal, *entries, other)
     assert len(bad.asked) == answer["requests"][bad.name] == 1
-    assert [entry["problem"] for entry in answer["mirrors"]] == [
-        *[f"{bad.name} answers 429 and wants no requests for another 60 minutes"] * 3,
-        None,
-    ]
+    until = answer["left_alone"][bad.name]
+    assert before + 3600 <= until <= time.time() + 3600
+    problem = f"{bad.name} wants no requests before {minute(until)}"
+    assert [entry["problem"] for entry in answer["mirrors"]] == [*[problem] * 3, None]
     assert there(goal, "base/limited", "1") is not None
-    assert before + 3600 <= answer["left_alone"][bad.name] <= time.time() + 3600
+    # The next run asks nothing, and says the same.
+    again = ran({"task": "look", "mirrors": entries, "left_alone": answer["left_alone"]})
+    assert (again["mirrors"][0]["problem"], again["requests"]) == (problem, {})
+    assert len(bad.asked) == 1
+
+
+def minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def test_no_upstream_is_left_alone_for_more_than_a_day(bad: Misbehaving, goal: Served) -> None:
+    bad.behave = lambda handler: handler.say(429, {"Retry-After": "99999999"})
+    answer = copied(goal, mirror(bad, "far", "base/far"))
+    assert answer["left_alone"][bad.name] <= time.time() + 86400
 
 
 def test_a_short_pause_is_made_by_all_requests(
@@ -347,8 +360,10 @@ def test_an_upstream_that_says_no_again_and_again_is_left_alone(
     answer = copied(goal, *(mirror(bad, name, f"base/{name}") for name in ("a", "b", "c")))
     assert len(bad.asked) == 5
     assert {entry["problem"] for entry in answer["mirrors"]} == {
-        f"{bad.name} answers 429 and wants no requests for another 0 s"
+        f"{bad.name} has refused 5 requests in this run (429), so it is asked no more in it"
     }
+    # The next run may ask again.
+    assert answer["left_alone"][bad.name] == 0
 
 
 def test_an_upstream_that_is_down_is_asked_once(goal: Served, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from wharfinger.host.contents.reports import drift
+from wharfinger.host.contents.mirror_rows import drift
 from wharfinger.host.contents.storage.sentences import UNREAD
 from wharfinger.values import readable_size
 

@@ -32,7 +32,7 @@ from wharfinger.client.errors import ClientError, ElsewhereForTokens
 from wharfinger.client.references import DOCKER_HUB
 from wharfinger.client.transport import Settings, Transport
 
-from .upstream import PATIENCE, LeftAlone, Manners, Upstream
+from .upstream import PATIENCE, Manners, Upstream, not_before
 from .work import Copied, Mirror, copy, here, look
 
 # The token servers of upstreams that have them on another host.
@@ -120,8 +120,7 @@ class _Run:
         manners = Manners(upstream, float(self._request.get("patience", PATIENCE)))
         until = float((self._request.get("left_alone") or {}).get(upstream, 0))
         if until > time.time():
-            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
-            manners.leave(LeftAlone(f"{upstream} wants no requests before {when}", until))
+            manners.leave(not_before(upstream, until))
         return manners
 
     def _settings(self, raw: Mapping[str, Any], upstream: str) -> Settings:

@@ -24,6 +24,8 @@ LONGEST_PAUSE = 60.0
 _USUAL_PAUSE = 5.0
 # So many refusals, and the upstream is left alone.
 _MOST_REFUSALS = 5
+# What an upstream may ask for at most: a mistake there must not end its mirrors for years.
+_LONGEST_ABSENCE = 86400.0
 # A blob that arrives more slowly than this, over so many seconds, counts as broken off.
 _BYTES_PER_SECOND = 1024
 _WINDOW = 60.0
@@ -69,20 +71,27 @@ class Manners:
         self._refusals += 1
         pause = retry_after(answer, _USUAL_PAUSE * self._refusals)
         if pause > LONGEST_PAUSE or self._refusals >= _MOST_REFUSALS:
-            said = f"{host_of(str(answer.request.url))} answers {answer.status_code}"
-            until = time.time() + pause
-            left = LeftAlone(f"{said} and wants no requests for another {_words(pause)}", until)
-            self.leave(left)
-            raise left
+            raise self.leave(self._why(answer, pause))
         self._resume = max(self._resume, time.monotonic() + pause)
 
-    def leave(self, why: LeftAlone) -> None:
-        """Asks nothing more of this upstream; the first reason counts."""
+    def leave(self, why: LeftAlone) -> LeftAlone:
+        """Asks nothing more of this upstream. The first reason counts, and is returned."""
         self.ended = self.ended or why
+        return self.ended
+
+    def _why(self, answer: httpx.Response, pause: float) -> LeftAlone:
+        if pause > LONGEST_PAUSE:
+            return not_before(self.upstream, time.time() + min(pause, _LONGEST_ABSENCE))
+        return LeftAlone(
+            f"{host_of(str(answer.request.url))} has refused {self._refusals} requests in this run "
+            f"({answer.status_code}), so it is asked no more in it"
+        )
 
 
-def _words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+def not_before(upstream: str, until: float) -> LeftAlone:
+    """Why an upstream is left alone that wants no requests until then, in seconds since 1970."""
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+    return LeftAlone(f"{upstream} wants no requests before {when}", until)
 
 
 class Upstream(Transport):

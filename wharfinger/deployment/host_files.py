@@ -267,7 +267,7 @@ HOST_FILES: tuple[HostFile, ...] = (
     ),
     HostFile(
         f"{ETC}/secrets/",
-        "http.secret and the verification's password",
+        "http.secret, and the passwords of the verification and of the copying of mirrors",
         mode="0700",
         secret=True,
         removed_by=REMOVE_DATA,
@@ -349,6 +349,7 @@ HOST_FILES: tuple[HostFile, ...] = (
     HostFile(f"{VAR}/check.lock", "held while a check runs"),
     HostFile(f"{VAR}/backup.lock", "held while a backup or restore runs"),
     HostFile(f"{VAR}/drill.lock", "held while a backup or a drill runs"),
+    HostFile(f"{VAR}/mirror_job.lock", "held while mirrors are copied"),
     HostFile(f"{VAR}/deployment.json", "how long a deployment takes"),
     HostFile(f"{VAR}/blobs.lock", "held while no blob may be removed"),
     HostFile(f"{VAR}/links.lock", "held while a backup reads its list"),

@@ -82,9 +82,15 @@ def test_each_job_has_its_timer_and_accepts_pushes_again() -> None:
             "registry_retention_schedule": "daily 03:00",
             "registry_gc_schedule": "sun 03:00",
             "registry_check_schedule": "monthly 04:30",
+            "registry_mirrors_schedule": "daily 01:15",
         }
     )
-    assert list(jobs) == ["retention", "collect", "check_contents"]
+    assert list(jobs) == ["retention", "collect", "check_contents", "mirror"]
+    # It keeps nobody waiting, and refuses no pushes.
+    assert jobs["mirror"]["command"] == (
+        "nice -n 19 ionice -c 3 wharfinger-host mirror || wharfinger-host failed "
+        "--unit wharfinger-contents@mirror.service --code $?"
+    )
     assert jobs["collect"] == {
         "job": "collect",
         "variable": "registry_gc_schedule",

@@ -347,6 +347,8 @@ class FakeRunner:
         self.answers: dict[str, Result] = {}
         # program → its file
         self.programs: dict[str, str] = {}
+        # What a program says that runs as another user, by its request.
+        self.as_user: Callable[[str], Result] = lambda request: Result(1, "", "")
 
     def run(
         self,
@@ -365,6 +367,12 @@ class FakeRunner:
             if command.startswith(start):
                 return answer
         return Result(127, "", f"{arguments[0]} is not installed")
+
+    def run_as(
+        self, user_id: int, arguments: Sequence[str], *, request: str, timeout: float
+    ) -> Result:
+        self.calls.append(list(arguments))
+        return self.as_user(request)
 
     def which(self, program: str) -> str | None:
         return self.programs.get(program)

@@ -8,29 +8,30 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...deployment.fixed import JOBS
+from ...deployment.fixed import JOBS, MIRROR
 from ..system import clock_check
 from ..system.context import Host
 from ..system.errors import HostError
-from ..system.files import read_text, write_atomically
+from ..system.files import exists, read_text, write_atomically
+from . import mirror_rows
 
 # By job, the key of its report that says how much it has removed.
 _COUNTED = {"retention": "removed", "collect": "untagged"}
-
-# More tags, or mirrors, than these are counted.
-_NAMED = 5
+# By job, the keys of its report that outlive a run that failed before it found them.
+_KEPT = {MIRROR: ("mirrors", "left_alone")}
 
 
 def last_report(host: Host, job: str) -> dict[str, Any] | None:
     """The report of the job's last run; None if it never ran. A damaged file counts as a failure,
-    since nobody knows how that run ended."""
+    since nobody knows how that run ended. Without mirrors, the report of their last run is over."""
     path = host.paths.reports / f"{job}.json"
     text = read_text(path)
-    if text is None:
+    if text is None or (job == MIRROR and not exists(host.paths.mirror_settings)):
         return None
     try:
         report: dict[str, Any] = json.loads(text)
         summary(report)
+        _check_mirrors(report)
         is_valid = (report["job"], report["ok"]) == (job, report["problem"] is None)
         is_valid = is_valid and float(report["seconds"]) >= 0
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError):
@@ -78,6 +79,9 @@ def _write(
     host: Host, job: str, begun: float, problem: HostError | None, results: dict[str, Any]
 ) -> None:
     removed_before = history(host, job)
+    if job in _KEPT:
+        before = last_report(host, job) or {}
+        results = {key: before[key] for key in _KEPT[job] if key in before} | results
     removed = 0 if results.pop("confirmed", False) else int(results.get(_COUNTED.get(job, ""), 0))
     results |= {
         "job": job,
@@ -100,19 +104,20 @@ def _write(
     write_atomically(host.paths.reports / f"{job}.json", data, 0o600)
 
 
-def drift(row: Mapping[str, Any]) -> list[str]:
-    """How an upstream differs from mirror.lock, a sentence for each kind. row: of the report of
-    `mirror` (mirrors/mirror.py)."""
-    return [
-        f"{words}: {', '.join(row[key][:_NAMED])}"
-        + (f" and {len(row[key]) - _NAMED} more" if len(row[key]) > _NAMED else "")
-        for key, words in (
-            ("moved", "moved upstream"),
-            ("new", "new upstream"),
-            ("gone", "no longer upstream"),
-        )
-        if row[key]
-    ]
+def mirrors(host: Host) -> list[dict[str, Any]]:
+    """What the last run of `mirror` knew of each mirror; empty before it ever ran."""
+    rows: list[dict[str, Any]] = (last_report(host, MIRROR) or {}).get("mirrors") or []
+    return rows
+
+
+def _check_mirrors(report: Mapping[str, Any]) -> None:
+    """Raises TypeError, LookupError or ValueError for rows that `mirror` does not write. A run that
+    failed has them too."""
+    rows = (report.get("mirrors") or ()) if report["job"] == MIRROR else ()
+    mirror_rows.counts(rows)
+    for row in rows:
+        mirror_rows.in_words(row)
+        mirror_rows.problems(row)
 
 
 def problems(host: Host, jobs: Iterable[str] = JOBS) -> list[str]:
@@ -164,9 +169,8 @@ def summary(report: Mapping[str, Any]) -> str:
             f"restored and compared, part {report['turn']} of {report['turns']} of the repository "
             "read"
         )
-    if report["job"] == "mirror":
-        differs = [f"{row['to']}: {words}" for row in report["mirrors"] for words in drift(row)]
-        return "; ".join([f"{when}: {report['locked']} locked tags are here", *differs[:_NAMED]])
+    if report["job"] == MIRROR:
+        return f"{when}: {report['locked']} locked tags are here"
     stale = report.get("stale") or ()
     more = f"; lists of referrers that name what was deleted: {len(stale)}" if stale else ""
     return f"{when}: {report['blobs']} blobs, {report['bytes']} bytes, nothing damaged{more}"

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..contents.reports import drift, last_report
+from ...deployment.fixed import MIRROR
+from ..contents import mirror_rows
+from ..contents.reports import last_report
 from ..system.context import Host
-from .mirror import problems_of
 from .settings import load
 
 
@@ -16,14 +17,15 @@ def mirrors(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
     """`mirrors`: by entry of registry_mirrors what is locked, and what the last run found.
 
     Returns `mirrors`: {"to", "from", "platforms", "tags" (tag → digest), "last": the row of the
-    last run, or null}. Raises HostError if the host has no mirrors.
+    last run, or null}; `at`: when that run began, in seconds since 1970, or null; and `problem`:
+    why it failed, or null. Raises HostError if the host has no mirrors.
     """
-    rows = {
-        (row["to"], row["from"]): row
-        for row in (last_report(host, "mirror") or {}).get("mirrors", ())
-    }
+    settings, report = load(host), last_report(host, MIRROR) or {}
+    rows = {(row["to"], row["from"]): row for row in report.get("mirrors") or ()}
     return {
         "actions": [],
+        "at": report.get("at"),
+        "problem": report.get("problem"),
         "mirrors": [
             {
                 "to": entry["to"],
@@ -32,13 +34,13 @@ def mirrors(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, An
                 "tags": entry["lines"],
                 "last": rows.get((entry["to"], entry["from"])),
             }
-            for entry in load(host).mirrors
+            for entry in settings.mirrors
         ],
     }
 
 
 def in_words(answer: Mapping[str, Any]) -> str:
-    """The answer as text: two lines and more for each mirror."""
+    """The answer as text: what is wrong, and two lines for each mirror."""
     lines = []
     for mirror in answer["mirrors"]:
         only = f", only {', '.join(mirror['platforms'])}" if mirror["platforms"] else ""
@@ -46,15 +48,10 @@ def in_words(answer: Mapping[str, Any]) -> str:
         row = mirror["last"]
         if row is None:
             lines.append(f"  {len(mirror['tags'])} tags locked; nothing was copied yet")
-            continue
-        success = (
-            time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row["success"]))
-            if row["success"]
-            else "never"
-        )
-        lines.append(
-            f"  {len(mirror['tags'])} tags locked, {row['here']} here; last success {success}"
-        )
-        lines += [f"  {words}" for words in drift(row)]
-        lines += [f"  PROBLEM {problem}" for problem in problems_of(row)]
+        else:
+            lines.append(f"  {mirror_rows.in_words(row).partition(': ')[2]}")
+    if answer["at"] is not None:
+        lines.append(f"last run: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(answer['at']))}")
+    if answer["problem"]:
+        lines += [f"PROBLEM {line}" for line in str(answer["problem"]).splitlines()]
     return "\n".join(lines) or "registry_mirrors is empty"

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...deployment.fixed import MIRROR
 from ...deployment.mirror_lock import LockError, parse
+from ..contents.mirror_rows import problems
 from ..contents.reports import last_report, run_and_report
 from ..system.context import Host
 from ..system.errors import HostError
@@ -41,27 +43,29 @@ def mirror(host: Host, request: Mapping[str, Any], check: bool) -> dict[str, Any
     then. Raises HostError if anything could not be copied or looked at; `mirrors` is in the report
     all the same.
     """
-    settings = load(host)
-    before = last_report(host, "mirror") or {}
     if check:
-        answer = copier.copy(host, settings, {}, dry=True)
-        missing = sum(len(entry["missing"]) for entry in answer["mirrors"])
-        lines = sum(len(entry["lines"]) for entry in settings.mirrors)
-        problems = [str(entry["problem"]) for entry in answer["mirrors"] if entry["problem"]]
-        if problems:
-            raise HostError(f"mirror: {problems[0]}")
-        return {"actions": [f"{missing} of {lines} locked tags would be copied"] * bool(missing)}
+        return _would_copy(host, load(host))
 
     def act(noted: dict[str, Any]) -> dict[str, Any]:
-        with locked(host.paths.mirror_job, "mirror", 5):
-            return _run(host, settings, before, noted)
+        settings = load(host)
+        with locked(host.paths.mirror_job, MIRROR, 5):
+            return _run(host, settings, noted)
 
-    return run_and_report(host, "mirror", act)
+    return run_and_report(host, MIRROR, act)
 
 
-def _run(
-    host: Host, settings: Settings, before: Mapping[str, Any], noted: dict[str, Any]
-) -> dict[str, Any]:
+def _would_copy(host: Host, settings: Settings) -> dict[str, Any]:
+    answer = copier.copy(host, settings, {}, dry=True)
+    missing = sum(len(entry["missing"]) for entry in answer["mirrors"])
+    lines = sum(len(entry["lines"]) for entry in settings.mirrors)
+    wrong = [str(entry["problem"]) for entry in answer["mirrors"] if entry["problem"]]
+    if wrong:
+        raise HostError(f"mirror: {wrong[0]}")
+    return {"actions": [f"{missing} of {lines} locked tags would be copied"] * bool(missing)}
+
+
+def _run(host: Host, settings: Settings, noted: dict[str, Any]) -> dict[str, Any]:
+    before = last_report(host, MIRROR) or {}
     now = host.clock.now()
     waiting = {
         name: until for name, until in (before.get("left_alone") or {}).items() if until > now
@@ -79,10 +83,10 @@ def _run(
         "copied": sum(len(row["copied"]) for row in rows),
         "locked": sum(row["locked"] for row in rows),
     }
-    problems = [problem for row in rows for problem in problems_of(row)]
-    if problems:
-        more = f"\nand {len(problems) - _MOST} more" if len(problems) > _MOST else ""
-        raise HostError("mirror: " + "\n".join(problems[:_MOST]) + more)
+    wrong = [problem for row in rows for problem in problems(row)]
+    if wrong:
+        more = f"\nand {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
+        raise HostError("mirror: " + "\n".join(wrong[:_MOST]) + more)
     return {
         **noted,
         "actions": [f"{row['to']}:{tag} was copied" for row in rows for tag in row["copied"]],
@@ -114,13 +118,3 @@ def _row(
     }
     well = row["problem"] is None and not row["failed"]
     return row | {"success": now if well else (before or {}).get("success")}
-
-
-def problems_of(row: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one mirror, a sentence each."""
-    name = f"{row['to']} ({row['from']})"
-    if row["problem"]:
-        missing = row["locked"] - row["here"]
-        rest = f"; {missing} of {row['locked']} locked tags are not here" if missing else ""
-        return [f"{name}: {row['problem']}{rest}"]
-    return [f"{name}: {tag}: {why}" for tag, why in sorted(row["failed"].items())]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...deployment.fixed import JOBS
 from ..backup import recovery
-from ..contents import reports
+from ..contents import mirror_rows, reports
 from ..keys import certificates
 from ..system import logs
 from ..system.context import Host
@@ -106,6 +106,7 @@ def _lines(host: Host, state: State) -> Iterator[str]:
     )
     yield from _space(data_of(host, state))
     yield from _of_jobs(host)
+    yield from _of_mirrors(host)
     yield from _of_backups(host)
 
 
@@ -135,6 +136,17 @@ def _of_jobs(host: Host) -> Iterator[str]:
         "job_last_run_ok",
         "1 where it did what it should and found no damage.",
         (({"job_name": job}, int(bool(report["ok"]))) for job, report in last.items()),
+    )
+
+
+def _of_mirrors(host: Host) -> Iterator[str]:
+    """How many tags are locked, and how many differ; without names."""
+    rows = reports.mirrors(host)
+    states = mirror_rows.counts(rows).items() if rows else ()
+    yield from _gauge(
+        "mirror_tags",
+        "Tags of mirrors: in mirror.lock; missing here; moved, new or gone upstream.",
+        (({"state": state}, number) for state, number in states),
     )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...deployment.certificate import Certificate
-from ...deployment.fixed import JOB_WORDS, JOBS, WATCHED
+from ...deployment.fixed import JOB_WORDS, JOBS, MIRROR, WATCHED
 from ...deployment.reported import plain
 from ..backup import recovery
-from ..contents import reports
+from ..contents import mirror_rows, reports
 from ..keys import certificates, expiry
 from ..keys import settings as key_settings
 from ..rollout.proxy import is_current
@@ -209,10 +209,17 @@ def _jobs_in_words(answer: Mapping[str, Any]) -> list[str]:
     """The last run of each job, and when those that have not failed since last succeeded."""
     lines = []
     for job, report in answer["contents"].items():
+        if job == MIRROR:
+            rows = report.get("mirrors") or ()
+            lines += [f"{job:13} {mirror_rows.in_words(row)}" for row in rows]
+            continue
         # A problem stands below, with the others.
         words = reports.summary(report) if report["ok"] else reports.failed_at(report)
         lines.append(f"{_word(job):13} {words}")
     for job, moment in answer["succeeded"].items():
+        # Each mirror says by itself when it last succeeded.
+        if job == MIRROR:
+            continue
         if moment is not None and answer["contents"].get(job, {}).get("ok", True):
             ago = in_words(answer["now"] - moment)
             lines.append(f"{'succeeded':13} {_word(job)}, {ago} ago")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...deployment.fixed import BACKUP, DRILL, JOB_UNIT, JOBS, RENEW, WATCHED
+from ...deployment.fixed import BACKUP, DRILL, JOB_UNIT, JOBS, MIRROR, RENEW, WATCHED
 from ..contents import reports
 from ..system.context import Host
 from ..system.durations import in_words
@@ -84,7 +84,8 @@ def overdue(host: Host, watched: Iterable[str] = WATCHED) -> list[str]:
     for job in watched:
         every = every_of.get(job, math.inf)
         last = since(host, job)
-        if last is None:
+        # An upstream may be gone for long: that mirrors fail is reported once, not in two ways.
+        if last is None or (job == MIRROR and _reported(host, job)):
             continue
         start, grace = (last, 0.0) if job == BACKUP else (max(last, boot), _DAY)
         if now - start > 2 * every + grace:

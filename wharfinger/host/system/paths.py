@@ -154,7 +154,7 @@ class Paths:
     @property
     def mirror_job(self) -> Path:
         """The lock that one run of the copier holds."""
-        return self.var / "mirror.lock"
+        return self.var / "mirror_job.lock"
 
     @property
     def state(self) -> Path:
