@@ -180,8 +180,7 @@ def test_one_upstream_that_fails_is_one_problem_and_the_other_has_succeeded(
     status = run("status", {}, host=host)
     assert [text for text in status["problems"] if "mirror" in text] == [problem]
     assert [line for line in status_text(status).splitlines() if "mirror" in line] == [
-        "mirror        base/debian: 2 of 2 locked tags are here, last success 2026-12-02 01:00 "
-        "UTC",
+        "mirror        base/debian: 2 of 2 locked tags are here, last success 2026-12-02 01:00 UTC",
         "mirror        tools: 0 of 1 locked tags are here, last success 2026-12-01 01:00 UTC",
         f"PROBLEM       {problem}",
     ]
