@@ -19,6 +19,7 @@ ALL = {
     "backup_schedule": "",
     "backup_drill_schedule": "",
     "registry_mirrors_schedule": "",
+    "base_images_schedule": "",
 }
 
 BACKUPS = {"backup_schedule": "daily 01:30", "backup_drill_schedule": "sun 05:30"}
