@@ -20,6 +20,7 @@ _PROGRAM = (
     "import sys; sys.path.insert(0, {path!r});"
     " from wharfinger.copier.__main__ import main; sys.exit(main())"
 )
+_PYTHON = ("/usr/bin/python3", "-I", "-c")
 # Seconds. A first copy of many images takes hours.
 LONGEST = 24 * 3600.0
 _LOOKING = 1800.0
@@ -54,11 +55,15 @@ def copy(
     return _ask(host, request, LONGEST)
 
 
+def program(path: str) -> str:
+    """What python3 runs; path: the zipapp, which has the copier in it."""
+    return _PROGRAM.format(path=path)
+
+
 def _ask(host: Host, request: Mapping[str, Any], limit: float) -> dict[str, Any]:
-    program = _PROGRAM.format(path=str(host.paths.program))
     done = host.runner.run_as(
         MIRROR_ID,
-        ["/usr/bin/python3", "-I", "-c", program],
+        [*_PYTHON, program(str(host.paths.program))],
         request=json.dumps(request),
         timeout=limit,
     )
