@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ from tests.client.conftest import admin_session
 from wharfinger.client.api import Fetched, Registry
 from wharfinger.client.credentials import Credentials
 from wharfinger.client.transport import Settings, Transport
+from wharfinger.deployment.fixed import MIRROR_ID
+from wharfinger.host.mirrors import copier
+from wharfinger.host.setup import zipapp
+from wharfinger.host.system.runner import Result, SystemRunner
 from wharfinger.oci import manifests
 from wharfinger.oci.digests import subject_of
 
@@ -89,15 +93,19 @@ def copied(
     patience: float = 30,
 ) -> Any:
     """What the copier answers to the task `copy`."""
-    registry = {
+    request = {"task": "copy", "registry": own(goal), "mirrors": mirrors, "patience": patience}
+    return ran(request, python)
+
+
+def own(goal: Served) -> dict[str, str]:
+    """Our registry, as a request names it."""
+    return {
         "name": goal.name,
         "address": ADDRESS,
         "user": "admin",
         "password": "admin-pw",
         "ca": goal.ca.read_text(),
     }
-    request = {"task": "copy", "registry": registry, "mirrors": mirrors, "patience": patience}
-    return ran(request, python)
 
 
 def mirror(upstream: Served | Misbehaving, source: str, to: str, **more: Any) -> dict[str, Any]:
@@ -233,6 +241,42 @@ def test_gone_tags_stay_and_are_named(debian: Served, goal: Served) -> None:
     assert answer["gone"] == ["0"]
     assert answer["copied"] == ["0"]
     assert there(goal, "base/going", "0") == name
+
+
+def test_a_host_runs_it_as_an_account_without_rights(
+    debian: Served, goal: Served, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pushed(debian, "account", "1")
+    (entry,) = locked(mirror(debian, "account", "base/account"))
+    # What this process has must not reach it.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    request = {"task": "copy", "registry": own(goal), "mirrors": [entry]}
+    done = as_on_a_host(["-I", "-c", copier.program(str(program))], json.dumps(request))
+    answer = json.loads(done.output)
+    assert (answer["mirrors"][0]["copied"], answer["mirrors"][0]["problem"]) == (["1"], None)
+    assert there(goal, "base/account", "1") == digest(image.manifest)
+    look = "import json, os; print(json.dumps([os.getresuid(), os.getresgid(), os.getgroups()]))"
+    accounts = json.loads(as_on_a_host(["-I", "-c", look], "").output)
+    assert accounts == [[MIRROR_ID] * 3, [MIRROR_ID] * 3, []]
+
+
+def as_on_a_host(arguments: Sequence[str], request: str) -> Result:
+    """Runs Debian's python as the host program runs the copier."""
+    return SystemRunner().run_as(
+        MIRROR_ID, ["/usr/bin/python3", *arguments], request=request, timeout=300
+    )
+
+
+@pytest.fixture
+def program() -> Iterator[Path]:
+    """The host program's file, where every account may read it."""
+    with tempfile.TemporaryDirectory(prefix="wharf-mirror-") as name:
+        Path(name).chmod(0o755)
+        path = Path(name) / "wharfinger-host.pyz"
+        path.write_bytes(zipapp.build())
+        path.chmod(0o755)
+        yield path
 
 
 # -- misbehaving upstreams -------------------------------------------------------------------------
@@ -416,14 +460,7 @@ def test_a_copier_that_is_killed_goes_on_with_what_is_missing(
         return True
 
     bad.behave = lambda handler: large in handler.path and handler.pass_on(stops)
-    registry = {
-        "name": goal.name,
-        "address": ADDRESS,
-        "user": "admin",
-        "password": "admin-pw",
-        "ca": goal.ca.read_text(),
-    }
-    process = started({"task": "copy", "registry": registry, "mirrors": [entry]})
+    process = started({"task": "copy", "registry": own(goal), "mirrors": [entry]})
     assert reached.wait(120)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
