@@ -20,7 +20,7 @@ from load import Load, Target
 from load.backups import BackedUp
 from load.plays import Operator
 from support import hosts
-from support.registry import Account, Registry
+from support.registry import Account, Registry, digest
 from support.waiting import enough
 
 FIRST, SECOND, STORE = "debian12", "debian13", "store"
@@ -154,6 +154,21 @@ def test_what_is_due_at_once_waits_again(second: Host, registry: Registry) -> No
 
 def test_a_second_run_changes_nothing(operator: Operator) -> None:
     assert operator.play("site.yml").changed == 0
+
+
+def test_a_rule_that_is_due_removes_tags_alone(second: Host, registry: Registry) -> None:
+    """Of due/app one tag may stay. The manifests of the others stay for registry_untagged_keep."""
+    admin = hosts.account("admin")
+    tags = ("1", "2", "3", "moved")
+    manifests = [digest(registry.pull(admin, "due/app", tag).body) for tag in tags]
+    done = json.loads(second.check_output("wharfinger-host retention --json"))
+    assert done["removed"] == 3
+    answer = registry.call(admin, "repository:due/app:pull", "GET", "/v2/due/app/tags/list")
+    assert len(answer.json["tags"]) == 1
+    collected = json.loads(second.check_output("wharfinger-host collect --json"))
+    assert (collected["untagged"], collected["blobs"]) == (0, 0)
+    for manifest in manifests:
+        assert digest(registry.pull(admin, "due/app", manifest).body) == manifest
 
 
 def test_clients_go_on(registry: Registry, authority: Path) -> None:
