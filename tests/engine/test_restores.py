@@ -225,12 +225,12 @@ def test_a_restore_that_is_cut_off_anywhere_goes_on(
 
     place, write_link = blobs.Blobs._place, links.write
 
-    def some_blobs(self: blobs.Blobs, digest: str) -> bool:
+    def some_blobs(self: blobs.Blobs, folder: Path, digest: str) -> bool:
         nonlocal count
         count += 1
         if count > 9:
             raise KeyboardInterrupt
-        return place(self, digest)
+        return place(self, folder, digest)
 
     def some_links(*arguments: Any, **named: Any) -> None:
         nonlocal count

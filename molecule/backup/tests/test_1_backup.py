@@ -26,6 +26,7 @@ PLAYBOOK = "playbooks/backup.yml"
 ROTATE = "playbooks/rotate_certificates.yml"
 SCOPE = "repository:load/stable:pull"
 REPOSITORIES = "/var/lib/wharfinger/registry/docker/registry/v2/repositories"
+NEWEST = "due/app/_manifests/tags/3"
 DELETED = "deleted/app"
 VICTIMS = ("unit", "restic", "host program")
 MIB = 1 << 20
@@ -49,7 +50,11 @@ def content(first: BackedUp, registry: Registry, loaded: Load) -> None:
         assert registry.push(admin, "due/app", tag, os.urandom(64)).status == 201
     # For a month nothing has needed the manifest that lost its tag.
     first.machine.check_output(
-        f"find {REPOSITORIES}/due -exec touch --no-create --date='30 days ago' {{}} +"
+        f"find {REPOSITORIES}/due -exec touch --no-create --date='31 days ago' {{}} +"
+    )
+    # The newest tag, which the rule for these repositories keeps.
+    first.machine.check_output(
+        f"touch --no-create --date='30 days ago' {REPOSITORIES}/{NEWEST}/current/link"
     )
 
 

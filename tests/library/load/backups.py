@@ -29,7 +29,8 @@ RESTIC = (
     "restic -o sftp.command='ssh -i /etc/wharfinger/backup/ssh_key -o UserKnownHostsFile="
     "/etc/wharfinger/backup/known_hosts {user} -s sftp'"
 )
-_PATIENCE = 120
+# Backups have the lowest priority, so on a busy machine they need minutes.
+_PATIENCE = 600
 _PROGRAM = "/usr/local/lib/wharfinger/wharfinger-host.pyz"
 _STORAGE = "/var/lib/wharfinger/registry/docker/registry/v2"
 _LIST = "/var/lib/wharfinger/backup/list.jsonl"
