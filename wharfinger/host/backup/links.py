@@ -11,7 +11,6 @@ from pathlib import Path
 from ...oci.manifests import Manifest
 from ..contents.storage.layout import Storage
 from ..contents.storage.reading import read_manifest
-from ..system.files import exists
 from .listing import HISTORY, LAYER, REVISION, TAG_LINK, Entry
 
 # In this order: what a link leads to is there before the link.
@@ -21,15 +20,21 @@ _ORDER = {LAYER: 0, REVISION: 1, HISTORY: 2, TAG_LINK: 3}
 def write(storage: Storage, entry: Entry, owner: int, *, replace: bool = False) -> None:
     """Writes the link of one entry of a snapshot's list, with its time. One that exists stays,
     unless `replace` says otherwise."""
-    path = place(storage, entry)
-    if exists(path) and not replace:
+    # Strings and descriptors: a restore writes a million links, and Path took half of its time.
+    path = str(place(storage, entry))
+    if not replace and os.path.exists(path):
         return
-    folder(path.parent, owner)
-    partial = path.with_name(".link.new")
-    partial.write_text(entry.digest)
-    os.chown(partial, owner, owner)
-    os.utime(partial, ns=(entry.written, entry.written))
-    partial.rename(path)
+    parent = os.path.dirname(path)
+    folder(parent, owner)
+    partial = f"{parent}/.link.new"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(descriptor, entry.digest.encode())
+        os.fchown(descriptor, owner, owner)
+        os.utime(descriptor, ns=(entry.written, entry.written))
+    finally:
+        os.close(descriptor)
+    os.rename(partial, path)
 
 
 def place(storage: Storage, entry: Entry) -> Path:
@@ -45,13 +50,13 @@ def place(storage: Storage, entry: Entry) -> Path:
     return index / algorithm / value / "link"
 
 
-def folder(path: Path, owner: int) -> None:
+def folder(path: str | Path, owner: int) -> None:
     """Makes a folder of the storage, with those above it."""
-    if exists(path):
+    if os.path.exists(path):
         return
-    folder(path.parent, owner)
+    folder(os.path.dirname(path), owner)
     with suppress(FileExistsError):
-        path.mkdir(mode=0o755)
+        os.mkdir(path, mode=0o755)
     os.chown(path, owner, owner)
 
 

@@ -236,7 +236,7 @@ class Storage:
     @staticmethod
     def _digest_path(folder: Path, digest: str) -> Path:
         algorithm, _, value = digest.partition(":")
-        return folder / algorithm / value / "link"
+        return folder / f"{algorithm}/{value}/link"
 
     def _repository(self, repository: str, *more: str) -> Path:
         return self.root.joinpath("repositories", repository, *more)
