@@ -5,6 +5,8 @@ What users get wrong about each, and what becomes known of their secrets.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -13,10 +15,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
+from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from support.servers import S3_KEYS, SshServer, new_key, rest_server, s3_server, ssh_server
 from wharfinger.host.backup import backup as backups
@@ -346,6 +353,40 @@ class TestTwoHosts:
             assert len(locks(host)) == 1
             backups.backup(host, {}, False)
             assert locks(host) == []
+
+    def test_a_lock_of_a_dead_host_is_removed_after_half_an_hour(
+        self, machine: Machine, tmp_path: Path
+    ) -> None:
+        host = machine("first")
+        filled(host)
+        backed_up(host)
+        with slow_backup(host, tmp_path, "another-host") as process:
+            process.kill()
+            process.wait()
+            for minutes, left in ((25, 1), (31, 0)):
+                age_lock(host, minutes)
+                backups.backup(host, {}, False)
+                assert len(locks(host)) == left
+
+
+def age_lock(host: Host, minutes: int) -> None:
+    """The repository's one lock was made, or refreshed, so many minutes ago: restic reads that in
+    its encrypted content."""
+    restic, folder = Restic(host), Path((host.paths.backup / "repository").read_text()) / "locks"
+    [old] = locks(host)
+    lock = json.loads(restic._quick("cat", "lock", old, "--no-lock"))
+    moment = datetime.now(UTC) - timedelta(minutes=minutes)
+    text = json.dumps(lock | {"time": moment.isoformat()}).encode()
+    key = json.loads(restic._quick("cat", "masterkey", "--no-lock"))
+    nonce = os.urandom(16)
+    encrypt = Cipher(AES(base64.b64decode(key["encrypt"])), CTR(nonce)).encryptor()
+    sealed = encrypt.update(text) + encrypt.finalize()
+    # Poly1305-AES: the second half of its key is the encrypted nonce.
+    half = Cipher(AES(base64.b64decode(key["mac"]["k"])), ECB()).encryptor()
+    mac = base64.b64decode(key["mac"]["r"]) + half.update(nonce) + half.finalize()
+    content = nonce + sealed + Poly1305.generate_tag(mac, sealed)
+    (folder / old).unlink()
+    (folder / hashlib.sha256(content).hexdigest()).write_bytes(content)
 
 
 def locks(host: Host) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -309,7 +310,9 @@ def test_what_is_damaged_is_left_out_where_that_is_wanted(machine: Machine, tmp_
     assert record.step == RESTORED
 
 
-def test_a_full_disk_is_named_and_not_taken_for_damage(machine: Machine) -> None:
+def test_a_full_disk_is_named_and_not_taken_for_damage(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = machine("first"), machine("second")
     tree = filled(first)
     tree.image("team/large", "large", tag="large", layers=[os.urandom(2_000_000)])
@@ -319,7 +322,18 @@ def test_a_full_disk_is_named_and_not_taken_for_damage(machine: Machine) -> None
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(data)]
     subprocess.run(mount, check=True)
     try:
-        with pytest.raises(HostError) as refused:
+        for check in (True, False):
+            with pytest.raises(HostError) as refused:
+                restores.restore(second, {}, check)
+            assert re.fullmatch(
+                rf"restore: snapshot [0-9a-f]{{8}} needs 2 MiB more, and the disk of {data} has "
+                "[01] MiB free: make room there, or mount a larger disk, and run it again",
+                str(refused.value),
+            )
+        assert restoring.load(second.paths.restoring) is None
+        with monkeypatch.context() as patched, pytest.raises(HostError) as refused:
+            # Others may fill the disk meanwhile.
+            patched.setattr(Restic, "size", lambda *_: None)
             restores.restore(second, {}, False)
         assert str(refused.value) == (
             f"restore: no space left on the disk of {data}: free some, and run it again"

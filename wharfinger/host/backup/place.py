@@ -127,6 +127,11 @@ def on_one_disk(directory: Path, other: Path) -> bool:
 
 
 def _device(path: Path) -> int:
+    return nearest(path).stat().st_dev
+
+
+def nearest(path: Path) -> Path:
+    """The path, or the first above it that is there."""
     while not os.path.lexists(path):
         path = path.parent
-    return path.stat().st_dev
+    return path

@@ -197,6 +197,15 @@ class Restic:
             node["path"]: int(node.get("size", 0)) for node in nodes if node.get("type") == "file"
         }
 
+    def size(self, snapshot: str) -> int | None:
+        """The bytes that all files of a snapshot have; None if a part of what describes them is
+        damaged."""
+        try:
+            output = self._run(("stats", "--json", "--no-lock", snapshot), _LONG)
+            return int(json.loads(output)["total_size"])
+        except (HostError, ValueError, KeyError):
+            return None
+
     def check(self, part: int, parts: int) -> None:
         """Checks everything that describes the content, and reads one of so many `parts` (1 to 256)
         of the content itself. Raises Damaged with restic's words."""

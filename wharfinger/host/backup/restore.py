@@ -9,6 +9,7 @@ snapshot has and no manifest or layer link needs is left out.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -32,6 +33,7 @@ from . import identity, links, snapshots
 from .backup import FORMAT
 from .blobs import Blobs
 from .listing import LAYER, REVISION
+from .place import nearest
 from .restic import Restic, Snapshot, pattern
 from .settings import Settings, load
 from .snapshots import About
@@ -115,6 +117,7 @@ class _Restore:
         about = snapshots.about(self.restic, snapshot)
         check_version(snapshot, about, self.settings.version)
         self._check_authority(snapshot, about)
+        self._check_space(snapshot)
         if check:
             return {
                 "actions": [f"snapshot {snapshot.short_id} ({snapshot.when}) would be restored"]
@@ -204,6 +207,22 @@ class _Restore:
                 f"{file} and its key from the controller that has the newer ones"
             )
 
+    def _check_space(self, snapshot: Snapshot) -> None:
+        """Raises HostError if the disk has no room for what is not there yet."""
+        size = self.restic.size(snapshot.id)
+        if size is None:
+            return
+        path = self.settings.storage_path
+        needed = size - sum(there for _, there in self.storage.blobs())
+        space = os.statvfs(nearest(path))
+        free = space.f_bavail * space.f_frsize
+        if needed > free:
+            raise HostError(
+                f"restore: snapshot {snapshot.short_id} needs {_mebibytes(needed)} MiB more, and "
+                f"the disk of {path} has {free >> 20} MiB free: make room there, or mount a larger "
+                "disk, and run it again"
+            )
+
     def _certificate(self, pem: str) -> Certificate | None:
         with tempfile.NamedTemporaryFile("w", suffix=".crt") as file:
             file.write(pem)
@@ -238,6 +257,11 @@ class _Restore:
             identity.put(self.host.paths, restored)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mebibytes(size: int) -> int:
+    """Rounded up."""
+    return -(-size >> 20)
 
 
 def _day_made(certificate: Certificate | None) -> str:
