@@ -26,12 +26,14 @@ from wharfinger.host.observation.status import text as status_text
 from wharfinger.host.rollout.images import INDEX_MEMBERS, pulled_digest, repository
 from wharfinger.host.rollout.specification import size
 from wharfinger.host.setup import zipapp
+from wharfinger.host.system import restoring
 from wharfinger.host.system.context import Host
 from wharfinger.host.system.errors import HostError
 from wharfinger.host.system.names import slots
 from wharfinger.host.system.packages import removable
 from wharfinger.host.system.passwords import bcrypt, belongs
 from wharfinger.host.system.paths import Paths
+from wharfinger.host.system.restoring import BRINGING, Restoring
 from wharfinger.host.system.runner import Result
 from wharfinger.host.system.service import start_service
 from wharfinger.host.system.state import merged
@@ -929,6 +931,20 @@ def test_remove_keeps_data_keys_and_records_by_default(
     runner(host).answers["dpkg-query -W"] = Result(1, "", "no packages found")
     assert run("remove", {"remove_data": True}, host=host)["packages"] == []
     assert not host.paths.var.exists()
+
+
+def test_a_half_restore_is_removed_with_all_that_it_has_brought(host: Host, tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    run("prepare", {"storage": {"path": str(storage), "group": os.getgid()}}, host=host)
+    for path in (storage / "docker/blob", storage / ".wharfinger-restore1/docker/blob"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"blob")
+    host.paths.backup_work.mkdir(parents=True, exist_ok=True)
+    restoring.save(host.paths.restoring, Restoring("0123abcd", BRINGING))
+    run("remove", {"remove_data": True, "storage_path": str(storage)}, host=host)
+    assert not storage.exists()
+    assert not host.paths.var.exists()
+    assert restoring.load(host.paths.restoring) is None
 
 
 def test_an_nginx_that_the_toolkit_brought_stays_where_others_have_files_in_it(

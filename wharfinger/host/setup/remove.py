@@ -191,7 +191,9 @@ class _Steps:
 
     def data(self, storage: Path, *, state_stays: bool) -> None:
         paths = self.host.paths
-        self._tree(storage / "docker")
+        # What a killed restore or drill has left there may be as large.
+        for path in (storage / "docker", *sorted(storage.glob(".wharfinger-*"))):
+            self._tree(path)
         if not self.check and not is_mount_point(storage, self.host):
             _rmdir(storage)
         self._tree(paths.etc)
