@@ -43,9 +43,10 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             return answer
         today = datetime.now(UTC).strftime("%Y-%m-%d")
-        update = mirrors.updated(mirror_lock.parse(text), entries, answer["mirrors"], today)
+        before = mirror_lock.parse(text)
+        update = mirrors.updated(before, entries, answer["mirrors"], today)
         new = mirror_lock.written(update.lines)
-        changed = bool(update.lines) and new != text
+        changed = update.lines != before
         if changed and not self._task.check_mode:
             write_atomically(path, new.encode(), 0o644)
         return result | {

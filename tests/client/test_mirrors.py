@@ -608,3 +608,13 @@ def test_an_upstream_that_stops_in_a_blob_holds_up_nobody_else(
     assert copied(goal, entry)["mirrors"][0]["copied"] == ["1"]
     assert (bad.count(small), bad.count(large)) == (0, 1)
     assert there(goal, f"base/{source}", "1") == digest(image.manifest)
+
+
+def test_a_repository_that_no_deployment_has_opened_names_the_playbook(
+    debian: Served, goal: Served
+) -> None:
+    pushed(debian, "team/unopened", "1")
+    [answer] = copied(goal, *locked(mirror(debian, "team/unopened", "other/app")))["mirrors"]
+    assert answer["problem"].startswith("admin may not ")
+    assert answer["problem"].endswith(": run site.yml, which lets it fill other/app")
+    assert answer["copied"] == []

@@ -66,6 +66,26 @@ def test_the_documentations_examples_deploy(
     assert differences(before, machine.snapshot()) == []
 
 
+def test_an_update_of_mirrors_on_a_host_without_a_registry_says_what_to_run_first(
+    machine: Machine, controller: Controller
+) -> None:
+    folder = controller.directory / "documented-mirrors"
+    documentation.write(folder, "start", SETTINGS, controller.host_variables)
+    before = machine.snapshot()
+    options = ("-e", "update=true")
+    dry = controller.play(
+        "mirrors, dry", folder, "--check", *options, playbook="playbooks/mirror.yml"
+    )
+    assert dry.code == 0, dry.output[-4000:]
+    said = " ".join(dry.output.split())
+    assert "so nothing can be copied: run site.yml first." in said
+    run = controller.play("mirrors", folder, *options, playbook="playbooks/mirror.yml")
+    assert run.code == 2, run.output[-4000:]
+    assert run.said["instance"] == ("No registry serves on this host yet: run site.yml first.")
+    assert not (folder / "mirror.lock").exists()
+    assert differences(before, machine.snapshot()) == []
+
+
 @pytest.mark.parametrize("name", documentation.INVENTORIES)
 def test_wharf_reads_what_docs_show(controller: Controller, name: str) -> None:
     folder = controller.directory / f"documented-{name}"

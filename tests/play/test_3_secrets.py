@@ -43,8 +43,8 @@ rm /root/patterns /root/readable
 
 @pytest.fixture(scope="module")
 def deployed(machine: Machine, controller: Controller, settings: dict[str, Any]) -> Path:
-    """Runs a deployment, a change that fails, the making of a new password, and a backup. Returns
-    their inventory."""
+    """Runs a deployment, a change that fails, the making of a new password, a backup, and an update
+    of a mirror whose upstream is down. Returns their inventory."""
     machine.run(f"touch {MARK}")
     # Neither DNS nor /etc/hosts has the name.
     settings = settings | {"registry_hosts_entry": False}
@@ -54,7 +54,19 @@ def deployed(machine: Machine, controller: Controller, settings: dict[str, Any])
         "backup_environment": {"B2_ACCOUNT_KEY": plant("in backup_environment")},
         "backup_ssh_key": f"-----BEGIN\n{plant('in backup_ssh_key')}\n",
     }
-    inventory = controller.inventory("deployed", settings | backed_up, {"instance": {}})
+    mirrored = {
+        "registry_mirrors": [
+            {
+                "from": "127.0.0.1:9/team/app",
+                "to": "mirrored/app",
+                "tags": "1",
+                "username": "reader",
+                "password": plant("of an upstream"),
+            }
+        ],
+        "registry_mirrors_schedule": "",
+    }
+    inventory = controller.inventory("deployed", settings | backed_up | mirrored, {"instance": {}})
     broken = copy.deepcopy(settings)
     # distribution does not start with this, and only the attempt shows that.
     broken["registry_settings"]["validation"] = {"manifests": {"urls": {"allow": ["("]}}}
@@ -64,6 +76,7 @@ def deployed(machine: Machine, controller: Controller, settings: dict[str, Any])
         ("failing change", failing, 2, "site.yml", ()),
         ("new password", inventory, 0, "playbooks/users.yml", ("-e", "regenerate=someuser")),
         ("backup", inventory, 0, "playbooks/backup.yml", ()),
+        ("update", inventory, 2, "playbooks/mirror.yml", ("-e", "update=true")),
     ):
         run = controller.play(name, place, *options, playbook=playbook)
         assert run.code == code, f"{name}: {run.output[-4000:]}"
@@ -84,6 +97,18 @@ def test_a_name_without_a_dns_entry_is_reported_at_the_end_and_not_a_failure(
     assert f"Still to do: {enter}" in said
 
 
+def test_an_upstream_that_is_down_fails_no_deployment_and_an_update_at_its_end(
+    deployed: Path, controller: Controller
+) -> None:
+    where = "mirror 1 (127.0.0.1:9/team/app)"
+    warned = " ".join(controller.runs["deployment"].output.split())
+    assert f"{where}: mirror.lock has no tag of mirrored/app yet" in warned
+    update = controller.runs["update"]
+    assert update.said["instance"].startswith(f"{where}: 127.0.0.1:9 refuses the connection")
+    assert update.tasks[-1] == "mirrors : job | Every upstream could be looked at"
+    assert not (deployed / "mirror.lock").exists()
+
+
 def remember(machine: Machine, controller: Controller, inventory: Path, when: str) -> None:
     """Adds the secrets that only the host and the inventory's credentials know."""
     values = controller.secrets.values
@@ -91,7 +116,7 @@ def remember(machine: Machine, controller: Controller, inventory: Path, when: st
     values[f"someuser's password, {when}"] = generated
     file = inventory / "credentials" / f"{NAME}-backup_password"
     values["the backups' password"] = file.read_text().strip()
-    for name in ("http_secret", "verification_password"):
+    for name in ("http_secret", "verification_password", "mirror_password"):
         values[name] = machine.run(f"cat /etc/wharfinger/secrets/{name}").strip()
     for name in ("ca", "tls", "signing"):
         # A line of the PEM file is enough to recognize the key.
@@ -127,7 +152,7 @@ def test_a_certificate_that_has_expired_does_not_keep_a_user_who_is_removed(
 
 def test_no_output_of_any_run_shows_a_secret(deployed: Path, controller: Controller) -> None:
     runs = controller.runs
-    assert {"deployment", "failing change", "new password", "backup"} <= runs.keys()
+    assert {"deployment", "failing change", "new password", "backup", "update"} <= runs.keys()
     shown = {name: controller.secrets.in_text(run.output) for name, run in runs.items()}
     assert shown == {name: [] for name in runs}
 

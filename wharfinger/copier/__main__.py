@@ -28,7 +28,7 @@ from typing import Any
 
 from wharfinger.client.api import Registry
 from wharfinger.client.credentials import Credentials
-from wharfinger.client.errors import ClientError, ElsewhereForTokens
+from wharfinger.client.errors import ClientError, Denied, ElsewhereForTokens
 from wharfinger.client.references import DOCKER_HUB
 from wharfinger.client.transport import Settings, Transport
 
@@ -86,7 +86,7 @@ class _Run:
         answer: dict[str, Any] = {"to": mirror.to, "from": raw["from"], "problem": None}
         try:
             if own is not None:
-                copied = await here(own, mirror)
+                copied = await _here(own, mirror)
             if self._request["task"] != "here":
                 await self._ask_upstream(raw, mirror, own, copied, answer)
         except ElsewhereForTokens as error:
@@ -133,6 +133,14 @@ class _Run:
             max_requests=_REQUESTS,
             token_hosts=frozenset(filter(None, allowed)),
         )
+
+
+async def _here(own: Registry, mirror: Mirror) -> Copied:
+    """As `here`. An entry that was added since the last deployment is no right of the account."""
+    try:
+        return await here(own, mirror)
+    except Denied as error:
+        raise Denied(f"{error}: run site.yml, which lets it fill {mirror.to}") from error
 
 
 def _lead_to(name: str, address: str) -> None:
