@@ -230,7 +230,9 @@ def test_a_tag_that_upstream_moves_is_only_reported(
     assert locked()["base/debian:13"] == first["13"]
     assert pulled(mirror, "13") == first["13"]
     assert "moved upstream: 13" in on_the_mirror("wharfinger-host mirrors")
-    assert "base/debian: moved upstream: 13" in on_the_mirror("wharfinger-host status")
+    status = on_the_mirror("wharfinger-host status")
+    shown = next(line for line in status.splitlines() if "base/debian:" in line)
+    assert "moved upstream: 13; new upstream: 12.3" in shown
     # An update moves the lock, and what the tag had stays under the day of its lock.
     day = next(line.split()[1] for line in lock_file().read_text().splitlines() if ":13@" in line)
     kept = f"13-{day.replace('-', '')}"

@@ -78,8 +78,12 @@ class Transfer:
         return str(answer.headers["location"])
 
     def finish(self, attempt: Attempt, location: str, blob: bytes, body: Body, size: int) -> None:
-        """PUT: the rest of the blob, if any, and the digest of all."""
-        mark = "&" if "?" in location else "?"
+        """PUT: the rest of the blob, if any, and the digest of all.
+
+        If a connection ends with the answer on its way, the registry has the blob, and the request
+        that is sent again finds no upload: then the blob itself says how the first one ended.
+        """
+        mark, retries = "&" if "?" in location else "?", attempt.retries
         answer = self.request(
             attempt,
             "PUT",
@@ -87,7 +91,11 @@ class Transfer:
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
             body=body,
         )
-        expect(answer, 201, "the upload's end")
+        if answer.status_code == 404 and attempt.retries > retries:
+            answer = self.request(attempt, "HEAD", self.path(f"blobs/{digest(blob)}"))
+            expect(answer, 200, "the blob of an upload whose end was sent twice")
+        else:
+            expect(answer, 201, "the upload's end")
         same(answer.headers["docker-content-digest"], digest(blob), "the pushed blob")
 
     def progress(self, attempt: Attempt, location: str) -> tuple[str, int]:
