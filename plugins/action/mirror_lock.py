@@ -42,6 +42,8 @@ class ActionModule(ActionBase):
         )
         if answer.get("failed"):
             return answer
+        # Upstreams may take long, and base images are locked in the same file.
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         today = datetime.now(UTC).strftime("%Y-%m-%d")
         before = mirror_lock.parse(text)
         update = mirrors.updated(before, entries, answer["mirrors"], today)

@@ -316,6 +316,74 @@ def test_a_changed_manifest_is_refused(debian: Served, bad: Misbehaving, goal: S
     assert there(goal, "base/changed", digest(image.manifest)) is None
 
 
+def test_a_kind_whose_digest_is_that_of_a_part_is_no_way_around_the_digest(
+    debian: Served, bad: Misbehaving, goal: Served
+) -> None:
+    image = pushed(debian, "signed1", "1")
+    (entry,) = locked(mirror(bad, "signed1", "base/signed1"))
+    other = made((10,)).manifest
+    kind = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+    bad.behave = lambda handler: (
+        handler.command == "GET"
+        and "/manifests/" in handler.path
+        and handler.say(200, {"Content-Type": kind}, other)
+    )
+    answer = copied(goal, entry)["mirrors"][0]
+    assert answer["failed"] == {
+        "1": f"the upstream answers other content than {digest(image.manifest)}: it was refused"
+    }
+    assert there(goal, "base/signed1", "1") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"name": "odd", "tags": ["1", "a b", "1/../2", "sha256-x"]}', None),
+        (b'{"name": "odd", "tags": ["1", "%s"]}' % (b"9" * 5000), None),
+    ],
+)
+def test_what_cannot_be_a_tag_is_none(
+    debian: Served, bad: Misbehaving, body: bytes, problem: str | None
+) -> None:
+    name = digest(pushed(debian, "odd", "1").manifest)
+    kind = {"Content-Type": "application/json"}
+    bad.behave = lambda handler: "tags" in handler.path and handler.say(200, kind, body)
+    for tags in (["*"], [">=0"]):
+        answer = ran({"task": "look", "mirrors": [mirror(bad, "odd", "base/odd", tags=tags)]})
+        found = answer["mirrors"][0]
+        assert found["problem"] == problem
+        assert {"1": name}.items() <= found["tags"].items() <= {"1": name}.items()
+
+
+def test_another_kind_of_digest_is_named(debian: Served, bad: Misbehaving) -> None:
+    pushed(debian, "odd", "1")
+    other = "sha512:" + "0" * 128
+    bad.behave = lambda handler: (
+        handler.command == "HEAD" and handler.say(200, {"Docker-Content-Digest": other})
+    )
+    answer = ran({"task": "look", "mirrors": [mirror(bad, "odd", "base/odd")]})
+    assert answer["mirrors"][0]["problem"] == (
+        f"1 has the digest {other}: mirror.lock takes sha256 alone"
+    )
+
+
+def test_an_answer_that_nobody_thought_of_is_one_mirrors_problem(
+    debian: Served, bad: Misbehaving, goal: Served
+) -> None:
+    pushed(debian, "form", "1")
+    odd, good = locked(mirror(bad, "form", "base/odd"), mirror(debian, "form", "base/good"))
+    kind = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
+    bad.behave = lambda handler: (
+        "referrers" in handler.path and handler.say(200, kind, b'{"manifests": 5}')
+    )
+    answer = copied(goal, odd, good)
+    assert [entry["problem"] for entry in answer["mirrors"]] == [
+        "an answer cannot be read (TypeError)",
+        None,
+    ]
+    assert there(goal, "base/good", "1") is not None
+
+
 @pytest.mark.parametrize("basic", [False, True])
 def test_a_login_goes_to_no_other_host(
     debian: Served, bad: Misbehaving, tmp_path_factory: pytest.TempPathFactory, basic: bool

@@ -177,7 +177,8 @@ class RegistryAuth(httpx.Auth):
         parameters = challenge.parameters
         try:
             realm = urljoin(self._base, parameters.get("realm", ""))
-            scheme = httpx.URL(realm).scheme if parameters.get("realm") else ""
+            url = httpx.URL(realm)
+            scheme = url.scheme if parameters.get("realm") else ""
         except (ValueError, httpx.InvalidURL):
             scheme = ""
         if scheme not in ("http", "https"):
@@ -191,7 +192,8 @@ class RegistryAuth(httpx.Auth):
                 "passwords would travel unencrypted: wharf does not go there; correct the realm in "
                 "the registry's configuration"
             )
-        self._check_realm(host_of(realm))
+        # As httpx itself reads the address, which then connects there.
+        self._check_realm(url.netloc.decode("ascii", "replace"))
         self._realm, self._service = realm, parameters.get("service", "")
         if not used and scope in self._groups:
             return self._known_scopes(scope)

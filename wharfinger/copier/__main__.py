@@ -95,6 +95,9 @@ class _Run:
             )
         except ClientError as error:
             answer["problem"] = str(error)
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            # An answer in a form that nobody thought of is one upstream's problem, not everybody's.
+            answer["problem"] = f"an answer cannot be read ({type(error).__name__})"
         return answer | asdict(copied)
 
     async def _ask_upstream(

@@ -68,7 +68,8 @@ class Manners:
             answer.status_code == 503 and "retry-after" in answer.headers
         ):
             return
-        self._refusals += 1
+        # Requests that were under way together are refused together.
+        self._refusals += time.monotonic() >= self._resume
         pause = retry_after(answer, _USUAL_PAUSE * self._refusals)
         if pause > LONGEST_PAUSE or self._refusals >= _MOST_REFUSALS:
             raise self.leave(self._why(answer, pause))

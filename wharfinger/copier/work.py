@@ -10,15 +10,18 @@ from typing import Any
 from wharfinger.client.api import Fetched, Registry
 from wharfinger.client.concurrency import each
 from wharfinger.client.copying import Side, Tree, copy_contents, tree
-from wharfinger.client.errors import ClientError, Denied, NoAnswer, NotFound, Unsupported
+from wharfinger.client.errors import ClientError, Damaged, Denied, NoAnswer, NotFound, Unsupported
 from wharfinger.deployment.tag_selection import Selection, selected
 from wharfinger.oci import manifests
-from wharfinger.oci.digests import digest_of, list_tag, subject_of
+from wharfinger.oci.digests import SHA256, digest_of, list_tag, subject_of
 from wharfinger.oci.media_types import INDEXES, OCI_INDEX
+from wharfinger.oci.names import TAG
 from wharfinger.oci.platforms import Platforms
 
 from .upstream import LeftAlone
 
+# How tags end that belong to an image: those of cosign, and the hexadecimal digits of its digest.
+_BELONGING = (".sig", ".att", ".sbom", *"0123456789abcdef")
 # A line fails only if it fails so often.
 _TRIES = 2
 
@@ -80,9 +83,13 @@ async def look(upstream: Registry, mirror: Mirror) -> Found:
             raise
     if found.all is not None:
         # Signatures follow the images that they belong to.
-        names = selected(mirror.tags, (tag for tag in found.all if subject_of(tag) is None))
+        tags = (tag for tag in found.all if TAG.fullmatch(tag) and subject_of(tag) is None)
+        names = selected(mirror.tags, tags)
     heads = await each(names, lambda tag: origin.api.head_or_none(origin.repository, tag))
     found.tags = {tag: head.digest for tag, head in zip(names, heads, strict=True) if head}
+    for tag, digest in found.tags.items():
+        if not SHA256.fullmatch(digest):
+            raise Unsupported(f"{tag} has the digest {digest}: mirror.lock takes sha256 alone")
     found.gone = sorted(
         tag
         for tag in mirror.lines
@@ -169,7 +176,7 @@ class _Work:
                 raise NotFound(
                     f"{self.origin.repository}:{tag} has no image for {', '.join(lacking)}"
                 )
-            copied = await tree(self.origin, top, self._keeps)
+            copied = _exact(await tree(self.origin, top, self._keeps))
             self.result.blobs += await copy_contents(self.origin, self.goal, copied)
             for fetched in copied.manifests:
                 await self._referrers(fetched.digest)
@@ -183,7 +190,7 @@ class _Work:
         entries = await self.origin.api.referrers(self.origin.repository, subject)
         for entry in entries:
             fetched = await self.origin.manifest(str(entry["digest"]))
-            await self._push(await tree(self.origin, fetched), fetched.digest)
+            await self._push(_exact(await tree(self.origin, fetched)), fetched.digest)
         if entries:
             await self.goal.api.put_manifest(
                 self.goal.repository, list_tag(subject), _index(entries)
@@ -195,7 +202,7 @@ class _Work:
         name."""
         locked = set(self.mirror.lines.values())
         for tag in listed:
-            if subject_of(tag) not in locked:
+            if subject_of(tag) not in locked or not tag.endswith(_BELONGING):
                 continue
             try:
                 there = await self.origin.api.head(self.origin.repository, tag)
@@ -203,7 +210,7 @@ class _Work:
                 if here is not None and here.digest == there.digest:
                     continue
                 top = await self.origin.manifest(there.digest)
-                await self._push(await tree(self.origin, top), tag)
+                await self._push(_exact(await tree(self.origin, top)), tag)
             except LeftAlone:
                 raise
             except ClientError as error:
@@ -212,6 +219,17 @@ class _Work:
     async def _push(self, copied: Tree, reference: str) -> None:
         self.result.blobs += await copy_contents(self.origin, self.goal, copied)
         await self.goal.api.put_manifest(self.goal.repository, reference, copied.top)
+
+
+def _exact(copied: Tree) -> Tree:
+    """The same, once every manifest has its digest. Raises Damaged. wharf itself takes a signed
+    schema 1 manifest by the digest that a registry states, since its digest is that of a part."""
+    for fetched in copied.manifests:
+        if digest_of(fetched.data, fetched.digest) != fetched.digest:
+            raise Damaged(
+                f"the upstream answers other content than {fetched.digest}: it was refused"
+            )
+    return copied
 
 
 def _index(entries: Sequence[Mapping[str, Any]]) -> Fetched:

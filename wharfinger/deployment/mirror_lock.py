@@ -49,6 +49,12 @@ class Locked:
         return f"{self.repository}:{self.tag}@{self.digest}"
 
     @property
+    def is_dated(self) -> bool:
+        """Whether it has the name of a tag that an update makes: `13-20261201` of that day."""
+        date = self.tag.rpartition("-")[2].partition(".")[0]
+        return "-" in self.tag and date == self.date.replace("-", "")
+
+    @property
     def is_base_image(self) -> bool:
         """Whether the host made it; otherwise it is copied from an upstream."""
         return "@" in self.source

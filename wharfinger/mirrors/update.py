@@ -98,8 +98,7 @@ def _dated(lines: Mapping[tuple[str, str], Locked], old: Locked) -> str:
 
 def _is_dated(lines: Mapping[tuple[str, str], Locked], line: Locked) -> bool:
     """Whether an update made this tag: the tag before the date has a line, too."""
-    tag, _, date = line.tag.rpartition("-")
-    return date.partition(".")[0] == line.date.replace("-", "") and (line.repository, tag) in lines
+    return line.is_dated and (line.repository, line.tag.rpartition("-")[0]) in lines
 
 
 def _absent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wharfinger import contents, mirrors
+from wharfinger import base_images, contents, mirrors
 from wharfinger.deployment.mirror_lock import NAME, LockError, parse
 from wharfinger.deployment.problems import Report
 
@@ -47,6 +47,15 @@ def check_mirrors(
                 "(docs/mirrors.md)",
             )
         return
+    made = base_images.repositories(good.get("registry_base_images") or ())
+    for entry in entries:
+        if entry.to in made:
+            values.error(
+                "registry_mirrors",
+                f"to: {entry.to} is also where registry_base_images puts an image: choose another "
+                "name",
+                f"mirror {entry.number}",
+            )
     try:
         text = reader(controller)(NAME).decode("utf-8", "replace")
         lines = parse(text)

@@ -124,3 +124,11 @@ def test_update_belongs_to_this_playbook(judge: Judge) -> None:
 def test_the_toolkits_own_accounts_are_no_users(errors: Strings, name: str) -> None:
     said = errors(registry_users={"admin": {}, name: {}})
     assert len(said) == 1 and f"registry_users, {name}:" in said[0] and "reserved" in said[0]
+
+
+def test_a_mirror_and_a_base_image_do_not_share_a_repository(errors: Strings) -> None:
+    images = [{"to": "base/debian", "suite": "trixie"}]
+    assert errors(registry_base_images=images, **MIRRORS) == [
+        "registry_mirrors, mirror 1: to: base/debian is also where registry_base_images puts an "
+        "image: choose another name"
+    ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -23,6 +25,9 @@ from .settings import Row
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 STATE_LABEL = "io.wharfinger.archive-state"
+# An archive's InRelease files, and the bytes of one.
+_MOST_LISTS = 16
+_MOST_BYTES = 8 << 20
 # Seconds after which mmdebstrap is ended.
 _LONGEST = 3600.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -73,24 +78,25 @@ def build(host: Host, row: Row, state: State, work: Path) -> Image:
     """Makes the image of this state of the archive in `work`. Raises Moved if the archive has
     another one meanwhile, and HostError with what went wrong."""
     architecture = host.runner.run(["dpkg", "--print-architecture"]).output.strip()
-    target, errors = work / "layer.tar.gz", work / "errors"
-    lists = work / "lists"
-    lists.mkdir()
-    for path in (work, lists):
-        # The account in the namespace writes here, and apt reads as one without rights.
+    # Package scripts may write in `inside` alone: what root opens again by its path lies outside.
+    target, errors, inside = work / "layer.tar.gz", work / "errors", work / "inside"
+    lists = inside / "lists"
+    lists.mkdir(parents=True)
+    for path in (work, inside, lists):
+        # apt reads as an account without rights.
         path.chmod(0o755)
     namespace.give(lists)
     environment = {
         "PATH": _PATH,
         "LC_ALL": "C.UTF-8",
-        "TMPDIR": str(work),
+        "TMPDIR": str(inside),
         "SOURCE_DATE_EPOCH": str(state.moment),
         "DEBIAN_FRONTEND": "noninteractive",
         **archive.proxies(host),
     }
     with (
         target.open("wb") as output,
-        namespace.started(_command(row, lists), work, environment, errors) as process,
+        namespace.started(_command(row, lists), inside, environment, errors) as process,
         _compressed(output) as compressor,
         _ended_after(_LONGEST, process),
     ):
@@ -101,10 +107,26 @@ def build(host: Host, row: Row, state: State, work: Path) -> Image:
         raise HostError(failure(row, errors.read_text("utf-8", "replace")))
     if problem:
         raise HostError(f"{row.name}: mmdebstrap's tar cannot be read: {problem}")
-    used = archive.state_of([path.read_bytes() for path in sorted(lists.iterdir())])
-    if used != state:
+    if used(lists) != state:
         raise Moved(f"{row.name}: Debian's archive changes at this moment: run this again later")
     return _image(row, state, architecture, target, written.digest)
+
+
+def used(lists: Path) -> State | None:
+    """The state of the archive that mmdebstrap has left here; None if that is anything else than
+    the few files that it writes."""
+    files = []
+    for path in sorted(lists.iterdir())[:_MOST_LISTS]:
+        with suppress(OSError):
+            # Package scripts could have put anything here.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as stream:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    files.append(stream.read(_MOST_BYTES))
+    try:
+        return archive.state_of(files)
+    except ValueError:
+        return None
 
 
 def _written(

@@ -113,7 +113,7 @@ def _row(
         "failed": found["failed"],
         "moved": sorted(tag for tag in tags if tag in lines and tags[tag] != lines[tag]),
         "new": sorted(set(tags) - set(lines)),
-        "gone": found.get("gone") or [],
+        "gone": [tag for tag in found.get("gone") or [] if tag not in entry["dated"]],
         "problem": found["problem"],
     }
     well = row["problem"] is None and not row["failed"]

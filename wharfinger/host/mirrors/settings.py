@@ -51,7 +51,8 @@ def lock(host: Host) -> list[Locked]:
 def with_lines(
     mirrors: Iterable[Mapping[str, Any]], lines: Iterable[Locked]
 ) -> list[dict[str, Any]]:
-    """The entries, each with its lines of the lock as `lines`: tag → digest."""
+    """The entries, each with its lines of the lock as `lines`: tag → digest; and as `dated` the
+    tags that an update has made for what a tag had before."""
     lines = list(lines)
     return [
         {
@@ -61,6 +62,9 @@ def with_lines(
                 for line in lines
                 if (line.repository, line.source) == (mirror["to"], mirror["from"])
             },
+            "dated": [
+                line.tag for line in lines if line.repository == mirror["to"] and line.is_dated
+            ],
         }
         for mirror in mirrors
     ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from wharfinger.host.base_images import archive, build
@@ -59,3 +62,18 @@ def test_a_failure_is_one_sentence(said: str, meant: str) -> None:
     assert sentence.startswith("base/debian-slim:13: ")
     assert meant in sentence
     assert "\n" not in sentence
+
+
+def test_lists_that_a_package_script_has_replaced_are_not_followed(tmp_path: Path) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    good = release("Mon, 30 Nov 2026 14:13:00 UTC")
+    (lists / "one_InRelease").write_bytes(good)
+    assert build.used(lists) == archive.state_of([good])
+    secret = tmp_path / "secret"
+    secret.write_bytes(release("Tue, 01 Dec 2026 14:13:00 UTC"))
+    (lists / "two_InRelease").symlink_to(secret)
+    os.mkfifo(lists / "three_InRelease")
+    assert build.used(lists) == archive.state_of([good])
+    (lists / "one_InRelease").unlink()
+    assert build.used(lists) is None

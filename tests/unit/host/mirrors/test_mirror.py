@@ -371,3 +371,10 @@ def test_with_the_data_everything_of_mirrors_is_removed(host: Host) -> None:
     run("remove", {"remove_data": True}, host=host)
     assert not host.paths.etc.exists()
     assert not host.paths.var.exists()
+
+
+def test_a_tag_that_an_update_made_is_not_missed_upstream(host: Host) -> None:
+    line = f"base/debian:12-20261130@{THIRD} 2026-11-30 {DEBIAN}\n"
+    host.paths.mirror_lock.write_text(LOCK + line)
+    answers(host, DIFFERENT[0] | {"gone": ["12", "12-20261130"]}, DIFFERENT[1])
+    assert run("mirror", {}, host=host)["mirrors"][0]["gone"] == ["12"]
