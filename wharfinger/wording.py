@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from wharfinger.suggestions import nearest
-from wharfinger.values import kind
+from wharfinger.values import bare_key, kind
 
 
 def quoted(value: object) -> str:
@@ -27,6 +27,24 @@ def unknown_key(key: object, known: Sequence[str], usual: Mapping[str, str]) -> 
     meant = usual.get(key.lower()) or nearest(key.lower(), known)
     instead = f"write {meant}" if meant else f"remove it, the keys are {keys}"
     return f"{quoted(key)} is an unknown key: {instead}"
+
+
+def known_fields(
+    entry: Mapping[object, object], known: Sequence[str], usual: Mapping[str, str]
+) -> tuple[dict[str, object], list[str]]:
+    """The fields of a rule or row by their keys, and the mistakes in its keys. usual: as in
+    unknown_key."""
+    fields: dict[str, object] = {}
+    wrong = []
+    for key, value in entry.items():
+        plain = bare_key(key)
+        if plain in fields:
+            wrong.append(f"{plain} is written twice: remove one")
+        elif isinstance(plain, str) and plain in known:
+            fields[plain] = value
+        else:
+            wrong.append(unknown_key(plain, known, usual))
+    return fields, wrong
 
 
 def texts(

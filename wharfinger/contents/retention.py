@@ -11,12 +11,12 @@ from wharfinger.access.compiler import anchored
 from wharfinger.access.patterns import mistake
 from wharfinger.access.policy import ALL, EVERYONE, SEGMENTS, USER, Rule
 from wharfinger.deployment.problems import Problem, Report
-from wharfinger.values import bare_key, duration, kind
+from wharfinger.values import duration, kind
 from wharfinger.wording import (
     answered_before,
+    known_fields,
     quoted,
     texts,
-    unknown_key,
 )
 
 RETENTION = "registry_retention"
@@ -101,16 +101,7 @@ def _rule(number: int, entry: object) -> tuple[RetentionRule | None, list[str]]:
             f"is {kind(entry)}: write a mapping of on and what to keep, as in "
             '`{on: "team/**", newest: 10}`'
         ]
-    wrong: list[str] = []
-    fields: dict[str, object] = {}
-    for key, value in entry.items():
-        plain = bare_key(key)
-        if plain in fields:
-            wrong.append(f"{plain} is written twice: remove one")
-        elif isinstance(plain, str) and plain in _KEYS:
-            fields[plain] = value
-        else:
-            wrong.append(unknown_key(plain, _KEYS, _USUAL_KEYS))
+    fields, wrong = known_fields(entry, _KEYS, _USUAL_KEYS)
     if not wrong:
         if "on" not in fields:
             wrong.append(f"on is missing: write, for example, on: {_EXAMPLES['on']}")

@@ -13,8 +13,8 @@ from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
 from wharfinger.deployment.problems import Problem, Report
 from wharfinger.deployment.tag_selection import Selection
 from wharfinger.oci.names import HOST, LONGEST_REPOSITORY, REPOSITORY
-from wharfinger.values import bare_key, kind
-from wharfinger.wording import quoted, texts, unknown_key
+from wharfinger.values import kind
+from wharfinger.wording import known_fields, quoted, texts
 
 MIRRORS = "registry_mirrors"
 _KEYS = (
@@ -112,16 +112,7 @@ def examine(value: object) -> tuple[list[Mirror], Report]:
 def _mirror(number: int, entry: object) -> tuple[Mirror | None, list[str]]:
     if not isinstance(entry, Mapping):
         return None, [f"is {kind(entry)}: write a mapping, as in {_EXAMPLE}"]
-    wrong: list[str] = []
-    fields: dict[str, object] = {}
-    for key, value in entry.items():
-        plain = bare_key(key)
-        if plain in fields:
-            wrong.append(f"{plain} is written twice: remove one")
-        elif isinstance(plain, str) and plain in _KEYS:
-            fields[plain] = value
-        else:
-            wrong.append(unknown_key(plain, _KEYS, _USUAL_KEYS))
+    fields, wrong = known_fields(entry, _KEYS, _USUAL_KEYS)
     if wrong:
         return None, wrong
     upstream, source = _origin(fields.get("from"), wrong)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from wharfinger.deployment.fixed import VERIFICATION_ACCOUNT
 from wharfinger.deployment.problems import Problem
 from wharfinger.suggestions import nearest
-from wharfinger.values import bare_key, kind
-from wharfinger.wording import quoted, texts, unknown_key
+from wharfinger.values import kind
+from wharfinger.wording import known_fields, quoted, texts
 
 from ..patterns import mistake, verb_meant
 from ..policy import ALL, ANONYMOUS, EVERYONE, GROUP, ROBOT, USER, VERBS, Rule
@@ -82,15 +82,9 @@ def _rule(inventory: Inventory, number: int, entry: object) -> Rule | None:
             '`{who: someuser, may: [pull], on: "team/**"}`',
         )
         return None
-    fields: dict[str, object] = {}
-    for key, value in entry.items():
-        plain = bare_key(key)
-        if plain in fields:
-            inventory.error(ACCESS, where, f"{plain} is written twice: remove one")
-        elif isinstance(plain, str) and plain in _RULE_KEYS:
-            fields[plain] = value
-        else:
-            inventory.error(ACCESS, where, unknown_key(plain, _RULE_KEYS, _USUAL_KEYS))
+    fields, wrong = known_fields(entry, _RULE_KEYS, _USUAL_KEYS)
+    for mistake_of_key in wrong:
+        inventory.error(ACCESS, where, mistake_of_key)
     examples = {"who": "someuser", "may": "[pull]", "on": '"team/**"'}
     if len(inventory.errors) == before:
         for key in _RULE_KEYS:
