@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,7 +17,7 @@ from wharfinger.host.backup import catalog, links
 from wharfinger.host.backup import restore as restores
 from wharfinger.host.contents import reports
 from wharfinger.host.system.errors import HostError
-from wharfinger.host.system.lock import is_held
+from wharfinger.host.system.lock import is_held, locked
 
 from .registries_on_disk import HOSTNAME, Machine, backed_up, damaged, files, filled, tree_of, write
 
@@ -232,4 +233,28 @@ def test_a_backup_that_is_killed_leaves_no_snapshot_and_frees_its_locks(
     assert not is_held(host.paths.blobs_lock)
     assert catalog.backups(host, {}, False)["snapshots"] == []
     write(host, "settings.json", json.dumps(settings))
+    assert backups.backup(host, {}, False)["tags"] == 13
+
+
+def test_a_backup_makes_way_for_a_collection_where_the_disk_is_full(machine: Machine) -> None:
+    host = machine("first")
+    tree = filled(host)
+    backups.repository(host, {}, False)
+    tree.blob(os.urandom(40_000_000))
+    settings = json.loads((host.paths.backup / "settings.json").read_text())
+    # As slow as a line to another town; and no disk has so much room.
+    slow = settings | {"rate": 1_000_000, "free_minimum": 1 << 60}
+    write(host, "settings.json", json.dumps(slow))
+    with locked(host.paths.collection_waits, "collect", 5), pytest.raises(HostError) as told:
+        backups.backup(host, {}, False)
+    assert re.fullmatch(
+        r"backup: it made way for a garbage collection, since the storage has only \d+ MiB left "
+        r"\(storage_free_minimum\): the next backup goes on",
+        str(told.value),
+    )
+    # A collection can begin, and nothing half-made is left.
+    assert not is_held(host.paths.blobs_lock)
+    assert catalog.backups(host, {}, False)["snapshots"] == []
+    # Where nobody waits, the same disk is no reason.
+    write(host, "settings.json", json.dumps(settings | {"free_minimum": 1 << 60}))
     assert backups.backup(host, {}, False)["tags"] == 13
