@@ -565,6 +565,27 @@ def test_silence_is_bounded(bad: Misbehaving, goal: Served) -> None:
     assert len(bad.asked) == 1
 
 
+def test_an_answer_that_drips_is_bounded(bad: Misbehaving) -> None:
+    over = threading.Event()
+
+    def behave(handler: Handler) -> bool:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        while not over.wait(0.05):
+            handler.wfile.write(b" ")
+        return True
+
+    bad.behave = behave
+    entries = [mirror(bad, name, f"base/{name}") for name in ("a", "b")]
+    answer = ran({"task": "look", "mirrors": entries, "patience": 2})
+    over.set()
+    assert {entry["problem"] for entry in answer["mirrors"]} == {
+        f"{bad.name} has not ended its answer within 20 s"
+    }
+    assert len(bad.asked) == 1
+
+
 def test_a_list_of_tags_without_an_end_ends(bad: Misbehaving) -> None:
     def behave(handler: Handler) -> bool:
         page = bad.count()

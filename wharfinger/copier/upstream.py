@@ -32,6 +32,8 @@ _WINDOW = 60.0
 # Seconds for a connection, and for the next bytes of an answer.
 _CONNECTING = 10.0
 PATIENCE = 30.0
+# So many times that, for a whole answer that is no blob, pauses that upstream wants included.
+_WHOLE_ANSWER = 10
 
 
 class LeftAlone(ClientError):
@@ -126,6 +128,16 @@ class Upstream(Transport):
             )
         if held:
             yield held
+
+    async def _follow_redirects(self, request: httpx.Request) -> httpx.Response:
+        # Patience is for the next bytes: an answer that drips would never exceed it.
+        longest = _WHOLE_ANSWER * self.manners.patience
+        try:
+            async with asyncio.timeout(longest):
+                return await super()._follow_redirects(request)
+        except TimeoutError as error:
+            place = host_of(str(request.url))
+            raise self._left(f"{place} has not ended its answer within {longest:g} s") from error
 
     def _no_answer(self, error: Exception, request: httpx.Request) -> ClientError:
         if isinstance(error, httpx.TimeoutException):
