@@ -89,6 +89,7 @@ class Bench:
         namespace = repository.rpartition("/")[0]
         said(
             [
+                # The images are not signed, so there is no policy of signatures to check them by.
                 *("skopeo", "--insecure-policy", "sync", "--all", "--src", "docker"),
                 *("--dest", "docker", "--src-creds", login, "--dest-creds", login),
                 *("--src-cert-dir", str(certificates(self.upstream))),

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from wharfinger.base_images import locked
 from wharfinger.deployment.mirror_lock import NAME, LockError
+from wharfinger.host.system.files import write_atomically
 from wharfinger.values import plain
 
 
@@ -38,10 +39,7 @@ class ActionModule(ActionBase):
         except (LockError, OSError, UnicodeDecodeError) as problem:
             raise AnsibleActionFail(f"{path}: {problem}") from problem
         if text != before and not self._task.check_mode:
-            new = path.with_name(f".{path.name}.new")
-            new.write_text(text)
-            new.chmod(0o644)
-            new.replace(path)
+            write_atomically(path, text.encode(), 0o644)
         lines = sorted(set(text.splitlines()) - set(before.splitlines()))
         return result | {
             "changed": text != before,

@@ -73,6 +73,7 @@ def test_a_second_run_changes_nothing() -> None:
     ran = play(BASE_IMAGES)
     assert ran.returncode == 0, ran.stdout
     if [made(name) for name in REGISTRIES] != before:
+        # Then the second run had something to make, and was right to.
         pytest.skip("Debian's archive has changed meanwhile")
     assert set(changed(ran).values()) == {0}, ran.stdout
 
@@ -105,10 +106,12 @@ def test_nothing_is_left_of_the_work() -> None:
     for name in REGISTRIES:
         host = hosts.host(name)
         assert host.check_output("ls /var/lib/wharfinger/base_images") == "made.json"
+        # grep fails where it counts none, which is what is wanted.
         assert host.check_output("grep -c base_images /proc/mounts || true") == "0"
 
 
 def test_status_names_the_newest_images() -> None:
+    # Its exit code is 1 where there is any problem, such as one of this scenario's own.
     status = hosts.host(REGISTRIES[0]).check_output("wharfinger-host status || true")
     assert f"{NAME}:{made(REGISTRIES[0])['dated']}" in status
 

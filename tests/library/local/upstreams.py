@@ -93,6 +93,7 @@ class _Server(ThreadingHTTPServer):
     def finish_request(self, request: object, client_address: object) -> None:
         # In the connection's own thread, so that a client that is silent holds up no other.
         assert not isinstance(request, tuple)
+        # typeshed calls it a socket or a pair for UDP; a TCP server's is a socket.
         wrapped = self._context.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
         super().finish_request(wrapped, client_address)
 
